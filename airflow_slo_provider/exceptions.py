@@ -1,0 +1,120 @@
+"""Everything this provider raises, in its two kinds.
+
+A **fault** says that we could not find out: the server did not answer, the answer was cut off. A fault that may pass
+(:attr:`MeasurementError.transient`) is worth a retry. A **verdict** (no data, a broken document, a wrong query) stays the
+same however often it is asked. The Airflow side turns the second kind into ``AirflowFailException`` so that no retry is
+spent on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SLOProviderError(Exception):
+    """Base class of every error of this provider."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong with a document.
+
+    :param message: what is wrong and what to do about it
+    :param path: where in the document, e.g. ``spec.objectives[0].target``
+    :param document: which document, e.g. ``SLO/checkout-availability``
+    :param file: the file it was read from, or ``<text>``
+    :param line: 1-based line in that file
+    """
+
+    message: str
+    path: str = ""
+    document: str = ""
+    file: str = "<text>"
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        what = " ".join(part for part in (self.document, self.path) if part)
+        return f"{where}: {what}: {self.message}" if what else f"{where}: {self.message}"
+
+
+class DocumentError(SLOProviderError, ValueError):
+    """One or more documents cannot be used; :attr:`faults` lists every reason."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(str(fault) for fault in self.faults))
+
+
+class MeasurementError(SLOProviderError):
+    """An indicator could not be measured. It is never a pass.
+
+    :param message: what happened, in words
+    :param reason: a stable slug for programs, e.g. ``timeout``, ``bad_query``, ``empty``
+    :param transient: whether the same question may succeed later
+    :param query: the query text that was asked
+    :param http_status: HTTP status of the answer, where there was one
+    :param source: the server or database that was asked (without credentials)
+    """
+
+    default_reason = "measurement_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        transient: bool = False,
+        query: str | None = None,
+        http_status: int | None = None,
+        source: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason or self.default_reason
+        self.transient = transient
+        self.query = query
+        self.http_status = http_status
+        self.source = source
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.query:
+            parts.append(f"query: {self.query}")
+        if self.source:
+            parts.append(f"asked: {self.source}")
+        return "; ".join(parts)
+
+
+class NoData(MeasurementError):
+    """The question was answered, and the answer holds nothing to judge. Neither 0 nor 1."""
+
+    default_reason = "no_data"
+
+
+class InvalidMeasurement(MeasurementError):
+    """The numbers contradict each other: more good events than events, a negative count, NaN."""
+
+    default_reason = "invalid_measurement"
+
+
+class QueryError(MeasurementError):
+    """The question was not answered, or not with something that can be trusted."""
+
+    default_reason = "query_error"
+
+
+class LedgerError(SLOProviderError):
+    """The ledger could not be opened, migrated, read or written.
+
+    :param message: what happened, where (without credentials), and what to do
+    :param reason: a stable slug for programs, e.g. ``locked``, ``read_only``, ``newer_schema``
+    :param transient: whether the same call may succeed later
+    """
+
+    def __init__(self, message: str, *, reason: str = "ledger_error", transient: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.transient = transient

@@ -1,0 +1,59 @@
+"""What Airflow asks a provider for when it starts: the entry point ``apache_airflow_provider``.
+
+Airflow calls this while it reads its configuration, before ``airflow.sdk`` can be imported: nothing here imports Airflow.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_slo_provider.hooks.prometheus_form import connection_type
+
+_NAME = "Service level objectives"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return the provider's description in the form of ``airflow/provider_info.schema.json``."""
+    return {
+        "package-name": "airflow-slo-provider",
+        "name": _NAME,
+        "description": "Service level objectives and error budgets for machine-learning systems: gates, sensors and a ledger.",
+        "integrations": [
+            {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
+            {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
+        ],
+        "operators": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]}],
+        "sensors": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]}],
+        "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
+        "triggers": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.triggers.error_budget"]}],
+        "connection-types": [connection_type()],
+        "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
+        "config": {
+            "slo": {
+                "description": "Where the SLO provider keeps its ledger: every check and every decision.",
+                "options": {
+                    "ledger_conn_id": {
+                        "description": (
+                            "Airflow connection of the database that holds the ledger. Wins over ``ledger_url``. "
+                            "With neither set, the ledger is the SQLite file ``slo_ledger.db`` in ``AIRFLOW_HOME``."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "slo_ledger",
+                        "default": "",
+                    },
+                    "ledger_url": {
+                        "description": (
+                            "SQLAlchemy URL of the database that holds the ledger. "
+                            "A URL with a password belongs into a connection: use ``ledger_conn_id`` for that."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "sqlite:////srv/airflow/slo_ledger.db",
+                        "default": "",
+                        "sensitive": True,
+                    },
+                },
+            }
+        },
+    }

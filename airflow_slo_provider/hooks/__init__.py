@@ -1,0 +1,1 @@
+"""Connections to the systems that numbers come from."""

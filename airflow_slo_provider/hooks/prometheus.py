@@ -1,0 +1,110 @@
+"""An Airflow connection to a Prometheus server."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_slo_provider.hooks.prometheus_form import client_settings, connection_type
+
+if TYPE_CHECKING:
+    from prometheus_api_client import PrometheusConnect
+
+    from airflow_slo_provider.indicators.prometheus import PrometheusSource
+    from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
+    from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
+    from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+
+__all__ = ["PrometheusHook", "connection_type"]
+
+
+class PrometheusHook(BaseHook):
+    """Asks a Prometheus server, or one that speaks its query API (Thanos, Mimir, VictoriaMetrics).
+
+    Host is the server's URL, with a path prefix where there is one. Login and password are sent as basic authentication. All
+    else stands in the extra: ``auth`` (none, basic, bearer, mtls), ``token``, ``client_cert``, ``client_key``, ``verify``,
+    ``ca_file``, ``connect_timeout``, ``read_timeout``, ``max_seconds``, ``retries``, ``headers``, ``params``, ``method``.
+
+    :param prometheus_conn_id: the connection
+    """
+
+    conn_name_attr = "prometheus_conn_id"
+    default_conn_name = "prometheus_default"
+    conn_type = "prometheus"
+    hook_name = "Prometheus"
+
+    def __init__(self, prometheus_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.prometheus_conn_id = prometheus_conn_id
+        self._client: PrometheusClient | None = None
+
+    def client(self) -> PrometheusClient:
+        """Return the client; the connection is read once.
+
+        :raises QueryError: reason ``bad_connection``
+        """
+        if self._client is None:
+            from airflow.sdk.log import mask_secret
+
+            from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+
+            client = PrometheusClient(**client_settings(self.get_connection(self.prometheus_conn_id)))
+            for secret in client.settings.secrets:
+                mask_secret(secret)
+            self._client = client
+        return self._client
+
+    async def aclient(self) -> AsyncPrometheusClient:
+        """Return a client for a trigger; use it as ``async with``.
+
+        :raises QueryError: reason ``bad_connection``
+        """
+        from airflow.sdk import log
+
+        from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
+
+        client = AsyncPrometheusClient(**client_settings(await self.aget_connection(self.prometheus_conn_id)))
+        for secret in client.settings.secrets:
+            if hasattr(log, "amask_secret"):  # since Airflow 3.3
+                await log.amask_secret(secret)
+            else:
+                log.mask_secret(secret)
+        return client
+
+    def get_conn(self) -> PrometheusConnect:
+        """Return prometheus-api-client's connection, over our bounded and verifying session."""
+        return self.client().connect
+
+    def source(self) -> PrometheusSource:
+        """Return the server as a source of indicators."""
+        from airflow_slo_provider.indicators.prometheus import PrometheusSource
+
+        return PrometheusSource(self.client(), name=self.prometheus_conn_id)
+
+    def query(self, query: str, at: datetime | None = None) -> list[Sample]:
+        """Ask at one instant.
+
+        :param query: PromQL
+        :param at: the instant (aware); now by default
+        :raises QueryError: when the server did not answer the question, whole and well
+        """
+        return self.client().instant(query, at or datetime.now(UTC))
+
+    def query_range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
+        """Ask at every ``step`` from ``start`` to ``end``, both included.
+
+        :raises QueryError: when the server did not answer the question, whole and well
+        """
+        return self.client().range(query, start, end, step)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask the server for a number it need not look up."""
+        try:
+            found = self.query("vector(1)")
+        except Exception as error:  # shown in the UI, whatever it is
+            return False, str(error)
+        if [sample.text for sample in found] != ["1"]:
+            return False, f"the server answers vector(1) with {[sample.text for sample in found]}: it does not speak PromQL"
+        return True, "The server answers queries"

@@ -1,0 +1,89 @@
+"""Any Airflow SQL connection as a place indicators come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.exceptions import QueryError
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.indicators.sql import SQLSource
+    from airflow_slo_provider.indicators.sql_runner import DbApiRunner
+
+#: Airflow's connection types whose database has another name.
+_DIALECTS = {"postgres": "postgresql"}
+
+
+class HookRunner:
+    """Runs queries through the hook of an Airflow connection: one connection and one read-only transaction per session.
+
+    :param conn_id: an Airflow connection whose hook is a ``DbApiHook``
+    :param timeout: seconds a query may take (PostgreSQL and SQLite)
+    """
+
+    def __init__(self, conn_id: str, *, timeout: float = 60) -> None:
+        from airflow.sdk import BaseHook
+
+        self._conn_id = conn_id
+        self._timeout = timeout
+        connection = BaseHook.get_connection(conn_id)
+        kind = str(connection.conn_type)
+        self.dialect = _DIALECTS.get(kind, kind)
+        self._secret = connection.password or ""
+        self._hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+        if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
+            raise QueryError(f"connection {conn_id} is of type {kind}, which is no SQL database", reason="bad_connection")
+        self._runner: DbApiRunner | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold one connection and one read-only transaction."""
+        from airflow_slo_provider.indicators.sql_runner import DbApiRunner
+
+        if self._runner is not None:
+            yield
+            return
+        with closing(self._connect()) as connection:
+            self._runner = DbApiRunner(connection, dialect=self.dialect, timeout=self._timeout)
+            try:
+                with self._runner.session():
+                    yield
+            finally:
+                self._runner = None
+
+    def __call__(self, query: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Run one statement."""
+        with self.session():
+            if self._runner is None:
+                raise RuntimeError("a session without a runner")
+            return self._runner(query, parameters)
+
+    def _connect(self) -> Any:
+        try:
+            return self._hook.get_conn()
+        except Exception as error:
+            fault = classify(error)
+            reason = fault.reason if fault.reason != "bad_query" else "bad_connection"
+            # Not chained: a driver may quote the connection string, and a traceback would print it.
+            message = f"connection {self._conn_id}: {type(error).__name__}: {self._scrub(' '.join(str(error).split()))}"
+            raise QueryError(message, reason=reason, transient=fault.transient) from None
+
+    def _scrub(self, text: str) -> str:
+        for form in {self._secret, quote(self._secret, safe=""), quote_plus(self._secret)} - {""}:
+            text = text.replace(form, "***")
+        return text
+
+
+def sql_source(conn_id: str, *, timeout: float = 60) -> SQLSource:
+    """Make the source of a ``DataSource`` of type SQL.
+
+    :param conn_id: its ``connectionDetails.airflowConnId``
+    :raises QueryError: when the connection is no SQL database
+    """
+    from airflow_slo_provider.indicators.sql import SQLSource
+
+    return SQLSource(HookRunner(conn_id, timeout=timeout), name=f"connection {conn_id}")

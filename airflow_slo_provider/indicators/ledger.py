@@ -1,0 +1,214 @@
+"""Indicators from the provider's own ledger: a history of checks as an SLI.
+
+The query is the name of a check. ``metricSource.spec`` may hold
+
+- ``kind``: which kind of check, where several have that name (``slo`` and ``decision`` are taken only when named: they are
+  what an SLO says about itself);
+- ``unknown``: ``bad`` (the default) or ``ignore``: what a check counts as that could not find out;
+- ``events: true``: add up the good and total events the checks counted, instead of counting checks.
+
+A ratio metric counts checks that passed or warned as good. A threshold metric holds each check's value against the objective.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from itertools import islice, pairwise
+from typing import Any, TypeVar
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, LedgerError, MeasurementError, NoData, QueryError
+from airflow_slo_provider.indicators.slicing import covered, holds, slice_count
+from airflow_slo_provider.ledger.records import Point
+from airflow_slo_provider.ledger.store import Ledger
+from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.slo.arithmetic import exact
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.model import Indicator, RatioMetric, ThresholdMetric
+
+MOST_POINTS = 1_000_000
+_OWN_KINDS = ("slo", "decision")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class _Question:
+    """Which checks, and how they count."""
+
+    name: str
+    kind: str | None
+    ignore_unknown: bool
+    events: bool
+
+    @property
+    def text(self) -> str:
+        return f"ledger: {self.kind or '*'}/{self.name}"
+
+
+class LedgerSource:
+    """Measures indicators from recorded checks (an ``IndicatorSource``).
+
+    :param ledger: where the checks are recorded; stays open
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
+        """Measure each span; spans over the same checks are read together, once."""
+        return self._each(requests, _measure)
+
+    def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
+        """Measure slice by slice; a slice without checks is None."""
+
+        def one(request: MeasureRequest, question: _Question, points: Sequence[Point]) -> Slices:
+            count = slice_count(request.start, request.end, width)
+            edges = [request.start + number * width for number in range(count + 1)]
+            values = tuple(_or_none(request, question, _between(points, low, high)) for low, high in pairwise(edges))
+            return Slices(request.start, width, values, question.text)
+
+        return self._each(requests, one)
+
+    def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
+        """Say which share of each span's hundredths holds a check."""
+
+        def one(request: MeasureRequest, _: _Question, points: Sequence[Point]) -> Fraction:
+            return covered((point.checked_at for point in points), request.start, request.end)
+
+        return self._each(requests, one)
+
+    def _each(
+        self, requests: Sequence[MeasureRequest], one: Callable[[MeasureRequest, _Question, Sequence[Point]], _T]
+    ) -> list[_T | MeasurementError]:
+        questions = [_caught(_question, request.indicator) for request in requests]
+        spans: dict[tuple[str, str | None], tuple[datetime, datetime]] = {}
+        for request, question in zip(requests, questions, strict=True):
+            if isinstance(question, _Question):
+                low, high = spans.get((question.name, question.kind), (request.start, request.end))
+                spans[question.name, question.kind] = (min(low, request.start), max(high, request.end))
+        read = {key: _caught(self._read, key[0], key[1], *span) for key, span in spans.items()}
+        answers: list[_T | MeasurementError] = []
+        for request, question in zip(requests, questions, strict=True):
+            points = question if isinstance(question, MeasurementError) else read[question.name, question.kind]
+            if isinstance(question, MeasurementError) or isinstance(points, MeasurementError):
+                answers.append(question if isinstance(question, MeasurementError) else points)  # type: ignore[arg-type]
+                continue
+            answers.append(_caught(one, request, question, _between(points, request.start, request.end)))
+        for answer in answers:
+            if isinstance(answer, MeasurementError):
+                answer.source = answer.source or self._ledger.where
+        return answers
+
+    def _read(self, name: str, kind: str | None, start: datetime, end: datetime) -> list[Point]:
+        query = f"ledger: {kind or '*'}/{name}"
+        try:
+            found = kind or self._only_kind(name, query)
+            points = list(islice(self._ledger.points(found, name, start, end), MOST_POINTS + 1))
+        except LedgerError as error:
+            raise QueryError(error.message, reason=error.reason, transient=error.transient, query=query) from error
+        if len(points) > MOST_POINTS:
+            raise QueryError(f"more than {MOST_POINTS} checks; use a shorter window", reason="too_many_rows", query=query)
+        return points
+
+    def _only_kind(self, name: str, query: str) -> str:
+        kinds = [kind for kind in self._ledger.kinds(name) if kind not in _OWN_KINDS]
+        if not kinds:
+            raise NoData(f"no check named {name!r} was ever recorded", reason="no_checks", query=query)
+        if len(kinds) > 1:
+            raise QueryError(
+                f"checks of kinds {', '.join(kinds)} are named {name!r}; say which with metricSource.spec.kind",
+                reason="bad_query",
+                query=query,
+            )
+        return kinds[0]
+
+
+def _caught(function: Callable[..., _T], *arguments: Any) -> _T | MeasurementError:
+    try:
+        return function(*arguments)
+    except MeasurementError as error:
+        return error
+
+
+def _or_none(request: MeasureRequest, question: _Question, points: Sequence[Point]) -> Measurement | None:
+    try:
+        return _measure(request, question, points)
+    except NoData:
+        return None
+
+
+def _question(indicator: Indicator) -> _Question:
+    """Read what an indicator asks.
+
+    :raises QueryError: for a ratio over two different checks, or an option that is not known
+    """
+    sources = indicator.metric.sources
+    name, spec = sources[0].query.strip(), sources[0].spec
+    kind, unknown, events = spec.get("kind"), spec.get("unknown", "bad"), spec.get("events", False)
+    asked = [(source.query.strip(), *(source.spec.get(key) for key in ("kind", "unknown", "events"))) for source in sources]
+    problem = None
+    if any(item != asked[0] for item in asked):
+        problem = "good and total name different checks; a ledger ratio is the share of one check that passed"
+    elif not name:
+        problem = "the query is empty; write the name of a check"
+    elif unknown not in ("bad", "ignore"):
+        problem = f"metricSource.spec.unknown {unknown!r} is neither bad nor ignore"
+    elif not isinstance(events, bool):
+        problem = f"metricSource.spec.events {events!r} is neither true nor false"
+    elif isinstance(indicator.metric, RatioMetric) and indicator.metric.raw_type == "failure":
+        problem = "a raw ratio of type failure means nothing for checks; use good and total"
+    elif isinstance(indicator.metric, ThresholdMetric) and events:
+        problem = "metricSource.spec.events belongs to a ratio metric; a threshold metric looks at each check's value"
+    if problem:
+        raise QueryError(problem, reason="bad_query", query=f"ledger: {kind or '*'}/{name}")
+    return _Question(name, None if kind is None else str(kind), unknown == "ignore", events)
+
+
+def _between(points: Sequence[Point], start: datetime, end: datetime) -> Sequence[Point]:
+    """Return the points of [start, end); they are sorted by time."""
+    low, high = (bisect_left(points, moment, key=lambda point: point.checked_at) for moment in (start, end))
+    return points[low:high]
+
+
+def _measure(request: MeasureRequest, question: _Question, points: Sequence[Point]) -> Measurement:
+    if question.events:
+        return _events(question, points)
+    judged = [point for point in points if not (question.ignore_unknown and _unknown(request, point))]
+    if not judged:
+        raise NoData("no checks in the window", reason="no_checks", query=question.text)
+    good = sum(_good(request, point) for point in judged)
+    return Measurement.of_counts(Fraction(good), Fraction(len(judged)), query=question.text)
+
+
+def _unknown(request: MeasureRequest, point: Point) -> bool:
+    if isinstance(request.indicator.metric, ThresholdMetric) and point.value is None:
+        return True
+    return point.verdict is Verdict.UNKNOWN
+
+
+def _good(request: MeasureRequest, point: Point) -> bool:
+    """Judge one check. One that could not find out is not good, whatever stale value it carries."""
+    if _unknown(request, point):
+        return False
+    if isinstance(request.indicator.metric, ThresholdMetric):
+        return point.value is not None and holds(exact(point.value), request.op, request.value)
+    return point.verdict in (Verdict.PASS, Verdict.WARN)
+
+
+def _events(question: _Question, points: Sequence[Point]) -> Measurement:
+    counted = [point for point in points if point.verdict is not Verdict.UNKNOWN or point.total is not None]
+    if not counted:
+        raise NoData("no checks in the window", reason="no_checks", query=question.text)
+    good, total = Fraction(0), Fraction(0)
+    for point in counted:
+        if point.good is None or point.total is None:
+            raise InvalidMeasurement(
+                f"the check of {point.checked_at.isoformat()} counted no events; remove events: true from metricSource.spec",
+                reason="no_counts",
+                query=question.text,
+            )
+        good, total = good + exact(point.good), total + exact(point.total)
+    return Measurement.of_counts(good, total, query=question.text)

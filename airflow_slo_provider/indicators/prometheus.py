@@ -1,0 +1,226 @@
+"""Indicators read from a Prometheus server, in batches.
+
+What a count means. ``increase(x[W])`` at time t is what the counters grew by in (t - W, t]. It is exact in Prometheus 2 when
+samples lie on both ends of the window (ranges are closed there); off the samples' grid, and in Prometheus 3, whose ranges
+leave their start out, the server extrapolates. ``rate`` is events per second, so ``sum(rate(x[{{.window}}]))`` is read as
+``increase``; inside longer expressions it is left alone: their ratio is right, but their events are per second.
+
+All queries of one request are asked at one explicit time, the request's end.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+from typing import TypeVar
+
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.indicators import prometheus_batch as batch
+from airflow_slo_provider.indicators import prometheus_proof as proof
+from airflow_slo_provider.indicators.prometheus_batch import Ask, Replies, When
+from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus_coverage import coverage_ask, coverage_times, share_present
+from airflow_slo_provider.indicators.prometheus_merge import plan
+from airflow_slo_provider.indicators.prometheus_readings import asks, evidence, judge, milliseconds, one_series
+from airflow_slo_provider.indicators.prometheus_slices import judge_slices
+from airflow_slo_provider.indicators.promql import Count, Selector
+from airflow_slo_provider.indicators.slicing import slice_count
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.model import RatioMetric
+
+#: The instants and the window (milliseconds) that queries share when they may be asked together.
+_Group = tuple[When, int]
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """One request with its queries."""
+
+    request: MeasureRequest
+    group: _Group
+    asks: dict[str, Ask]
+
+
+_Found = TypeVar("_Found")
+
+
+class PrometheusSource:
+    """Implements :class:`~airflow_slo_provider.slo.measuring.IndicatorSource`.
+
+    :param client: the server to ask
+    :param name: name of the data source, for messages
+    :param parallel: how many queries may be under way at once
+    """
+
+    def __init__(self, client: PrometheusClient, *, name: str = "prometheus", parallel: int = 2) -> None:
+        self.client = client
+        self.name = name
+        self._parallel = max(1, parallel)
+
+    def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
+        """Answer all requests, in order; an error stands in the place of its request."""
+
+        def read(request: MeasureRequest) -> _Reading:
+            window = milliseconds(request.end - request.start)
+            if window < 1:
+                raise NoData(f"the window {request.start} to {request.end} is empty", reason="empty")
+            return _Reading(request, (When(request.start, request.end), window), asks(request, window, source=self.client.url))
+
+        def result(reading: _Reading, replies: Replies) -> Measurement:
+            query = evidence(reading.asks, reading.request.end)
+            series = {role: one_series(_rows(replies[ask]), ask) for role, ask in reading.asks.items()}
+            values = {role: None if not points else next(iter(points.values())) for role, points in series.items()}
+            return judge(reading.request, values, query)
+
+        return self._answer(requests, read, result)
+
+    def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
+        """Answer all requests slice by slice; slice k covers (start + k * width, start + (k + 1) * width]."""
+
+        def read(request: MeasureRequest) -> _Reading:
+            end = request.start + width * slice_count(request.start, request.end, width)
+            when = When(request.start + width, end, width)
+            window = milliseconds(width)
+            return _Reading(request, (when, window), asks(request, window, source=self.client.url))
+
+        def result(reading: _Reading, replies: Replies) -> Slices:
+            query = evidence(reading.asks, reading.group[0].end)
+            series = {role: one_series(_rows(replies[ask]), ask) for role, ask in reading.asks.items()}
+            return judge_slices(reading.request, series, reading.group[0], query)
+
+        return self._answer(requests, read, result)
+
+    def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
+        """Say which share of each span holds data, looked at in hundredths; see ``prometheus_coverage``."""
+
+        def read(request: MeasureRequest) -> _Reading:
+            when = coverage_times(request.start, request.end)
+            window, ask = coverage_ask(request, when, source=self.client.url)
+            return _Reading(request, (when, window), {"present": ask})
+
+        def result(reading: _Reading, replies: Replies) -> Fraction:
+            return share_present(_rows(replies[reading.asks["present"]]), reading.group[0])
+
+        return self._answer(requests, read, result)
+
+    def _answer(
+        self,
+        requests: Sequence[MeasureRequest],
+        read: Callable[[MeasureRequest], _Reading],
+        result: Callable[[_Reading, Replies], _Found],
+    ) -> list[_Found | MeasurementError]:
+        """Write all queries, ask them together, and judge every request by itself."""
+        readings = [_caught(read, request) for request in requests]
+        sound = [reading for reading in readings if isinstance(reading, _Reading)]
+        replies = self._ask({(reading.group, ask) for reading in sound for ask in reading.asks.values()})
+        doubts = self._doubts([reading for reading in sound if _is_doubtful(reading, replies[reading.group])])
+        out: list[_Found | MeasurementError] = []
+        for reading in readings:
+            if isinstance(reading, MeasurementError):
+                out.append(reading)
+            elif id(reading) in doubts:
+                out.append(doubts[id(reading)])
+            else:
+                out.append(_caught(result, reading, replies[reading.group]))
+        return out
+
+    def _ask(self, wanted: Iterable[tuple[_Group, Ask]]) -> dict[_Group, Replies]:
+        groups: dict[_Group, list[Ask]] = defaultdict(list)
+        for group, ask in sorted(wanted, key=lambda item: item[1].text):
+            groups[group].append(ask)
+        jobs: list[tuple[_Group, batch.Job]] = []
+        # Long windows first: they take longest, and short ones fill what is left.
+        for group in sorted(groups, key=lambda group: -group[1]):
+            jobs += [(group, job) for job in _jobs(groups[group], *group)]
+        out: dict[_Group, Replies] = {group: {} for group in groups}
+        if self._parallel == 1 or len(jobs) < 2:
+            answers: Iterable[Replies] = [job(self.client) for _, job in jobs]
+        else:
+            _ = self.client.connect  # opened once, before threads share it
+            with ThreadPoolExecutor(self._parallel) as pool:
+                answers = list(pool.map(lambda item: item[1](self.client), jobs))
+        for (group, _job), answer in zip(jobs, answers, strict=True):
+            out[group].update(answer)
+        return out
+
+    def _doubts(self, readings: Sequence[_Reading]) -> dict[int, MeasurementError]:
+        """Ask for each missing ``bad`` whether it means that nothing failed; return those for which that is not sure."""
+        found: dict[int, MeasurementError] = {}
+        open_questions: list[tuple[_Reading, frozenset[Selector]]] = []
+        for reading in readings:
+            bad, total = _texts(reading)
+            needed = proof.witnesses(bad, total)
+            if needed is None:
+                found[id(reading)] = self._missing(reading)
+            else:
+                open_questions.append((reading, needed))
+        # At the end of the window first: that is cheap, and enough for every window that ends there.
+        for whole in (False, True):
+            wanted: dict[int, list[tuple[_Group, Ask]]] = {}
+            for reading, needed in open_questions:
+                end = reading.request.end
+                window = milliseconds(end - reading.request.start) if whole else 1
+                witness = proof.asks_in_window(needed, window) if whole else proof.asks_at_end(needed)
+                wanted[id(reading)] = [((When(end, end), window), ask) for ask in witness.values()]
+            replies = self._ask({item for items in wanted.values() for item in items})
+            still = []
+            for reading, needed in open_questions:
+                answers = [replies[group][ask] for group, ask in wanted[id(reading)]]
+                error = next((answer for answer in answers if isinstance(answer, QueryError)), None)
+                if error is not None:
+                    found[id(reading)] = error
+                elif not all(answers):
+                    still.append((reading, needed))
+            open_questions = still
+        return found | {id(reading): self._missing(reading) for reading, _ in open_questions}
+
+    def _missing(self, reading: _Reading) -> NoData:
+        return proof.missing(_texts(reading)[0], evidence(reading.asks, reading.request.end))
+
+
+def _texts(reading: _Reading) -> tuple[str, str]:
+    metric = reading.request.indicator.metric
+    assert isinstance(metric, RatioMetric)
+    assert metric.bad is not None
+    assert metric.total is not None
+    return metric.bad.query, metric.total.query
+
+
+def _is_doubtful(reading: _Reading, replies: Replies) -> bool:
+    """Whether there were events, and no series at all for the bad ones."""
+    if "bad" not in reading.asks or replies[reading.asks["bad"]] != []:
+        return False
+    total = replies[reading.asks["total"]]
+    return isinstance(total, list) and any(value != 0 for _, points in total for value in points.values())
+
+
+def _jobs(asks: Sequence[Ask], when: When, window: int) -> list[batch.Job]:
+    by_count: dict[Count, Ask] = {}
+    others = []
+    for ask in asks:
+        if ask.count is None:
+            others.append(ask)
+        else:
+            by_count[ask.count] = ask
+    jobs = [
+        batch.merged_job(merged, [(by_count[count], count) for count in counts], when)
+        for merged, counts in plan(by_count, window)
+    ]
+    return jobs + batch.union_jobs(others, when)
+
+
+def _rows(reply: batch.Rows | QueryError) -> batch.Rows:
+    if isinstance(reply, QueryError):
+        raise reply
+    return reply
+
+
+def _caught(function: Callable[..., _Found], *arguments: object) -> _Found | MeasurementError:
+    try:
+        return function(*arguments)
+    except MeasurementError as error:
+        return error

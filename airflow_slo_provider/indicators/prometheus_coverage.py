@@ -1,0 +1,76 @@
+"""Which share of a span holds data: looked at in hundredths, which is enough to see a young history or an outage of hours.
+
+A recognised count asks whether its series had a sample shortly before each of 100 instants; counts over one metric share a query.
+For 300 series of 30 days at one minute that took 0.23 s beside 0.50 s for measuring (Prometheus 2.42); a bare selector, which
+overlooks every scrape interval above five minutes, took 0.20 s, and whole hundredths 0.46 s. Other counts and raw ratios are
+asked with their own query, each hundredth being its window, so that no rare sample is overlooked; that reads as much as measuring
+does. Threshold metrics are looked at as their points are.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.exceptions import NoData
+from airflow_slo_provider.indicators import promql
+from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus_batch import Ask, Rows, When
+from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
+from airflow_slo_provider.indicators.prometheus_readings import milliseconds, points_query
+from airflow_slo_provider.indicators.promql import Count
+from airflow_slo_provider.slo.measuring import MeasureRequest
+from airflow_slo_provider.slo.model import ThresholdMetric
+
+_PARTS = 100
+#: How long before an instant a sample still shows that there was data, in milliseconds: longer than every scrape interval in
+#: use. Too long would hide a gap; too short would call a whole history a partial one, which may not freeze anything.
+_LEAST, _MOST = 900_000, 3_600_000
+
+
+def coverage_times(start: datetime, end: datetime) -> When:
+    """Return the ends of the span's hundredths; of fewer parts where they would be shorter than a second.
+
+    :raises NoData: for an empty span
+    """
+    length = milliseconds(end - start)
+    if length < 1000:
+        raise NoData(f"the window {start} to {end} is empty", reason="empty")
+    step = max(1000, length // _PARTS)
+    parts = min(_PARTS, length // step)
+    width = timedelta(milliseconds=step)
+    return When(end - width * (parts - 1), end, width)
+
+
+def coverage_ask(request: MeasureRequest, when: When, *, source: str) -> tuple[int, Ask]:
+    """Write the query that has a value where there is data.
+
+    :return: its window in milliseconds, and the query
+    :raises QueryError: reason ``window_missing``
+    """
+    assert when.step is not None
+    metric, step, span = request.indicator.metric, milliseconds(when.step), milliseconds(request.end - request.start)
+    if isinstance(metric, ThresholdMetric):
+        query, _ = points_query(metric, request, step)
+        return step, Ask(f"count((\n{query}\n) >= -Inf)")
+    query_source = metric.raw or metric.total
+    assert query_source is not None
+    text = query_source.query
+    count = None if metric.raw else promql.recognise(text, counter=metric.counter)
+    if count is not None:
+        window = min(max(step, _LEAST), _MOST, span)
+        present = Count("present_over_time", count.selector)
+        return window, Ask(render(present.function, present.selector, window), present if mergeable(present) else None)
+    if not promql.has_window(text):
+        raise promql.window_missing(text, source)
+    window = min(max(step, _LEAST), span)
+    return window, Ask(promql.with_window(text, duration(window)))
+
+
+def share_present(rows: Rows, when: When) -> Fraction:
+    """Return the share of the instants at which any series has a value."""
+    assert when.step is not None
+    step, first, last = milliseconds(when.step), to_milliseconds(when.start), to_milliseconds(when.end)
+    seen = {moment for _, points in rows for moment in points}
+    moments = range(first, last + 1, step)
+    return Fraction(sum(moment in seen for moment in moments), len(moments))

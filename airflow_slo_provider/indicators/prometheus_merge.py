@@ -1,0 +1,170 @@
+"""Planning merged queries: counts over the same metric become one ``sum by (labels)``, and matchers are applied to its rows.
+
+A merged query selects the union of what its members select and no series more: members whose matchers narrow another member's
+are read from that one's series; members that pin the same labels to other values are joined by one alternation.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.indicators.promql import Count, Matcher, Selector, escape_regex, safe_regex
+from airflow_slo_provider.slo.durations import format_seconds
+
+#: Values, and characters, of one alternation.
+_VALUES = 200
+_CHARACTERS = 8_000
+#: Labels a merged query may group by: every further one multiplies the rows of the answer.
+_LABELS = 4
+
+_Points = TypeVar("_Points")
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A query that answers several counts.
+
+    :param query: PromQL
+    :param given: matchers that the query applies itself
+    :param labels: what it groups by
+    :param pivot: label whose values the query alternates over, or None
+    """
+
+    query: str
+    given: frozenset[Matcher]
+    labels: frozenset[str]
+    pivot: str | None
+
+    def share(
+        self, rows: Sequence[tuple[Mapping[str, str], _Points]], counts: Sequence[Count]
+    ) -> list[list[tuple[Mapping[str, str], _Points]]]:
+        """Return the rows each count selects.
+
+        :raises QueryError: reason ``unmergeable``, when the rows are not those of the query, or when a label value holds a line
+            break: whether ``.`` matches one differs between versions of Prometheus
+        """
+        if len({tuple(sorted(labels.items())) for labels, _ in rows}) < len(rows):
+            raise QueryError("the same series came twice", reason="unmergeable", query=self.query)
+        by_pivot: dict[str, list[tuple[Mapping[str, str], _Points]]] = defaultdict(list)
+        for row in rows:
+            if not row[0].keys() <= self.labels or any("\n" in text for text in row[0].values()):
+                raise QueryError("a series with labels that cannot be matched here", reason="unmergeable", query=self.query)
+            by_pivot[row[0].get(self.pivot or "", "")].append(row)
+        out = []
+        for count in counts:
+            rest = [matcher for matcher in count.selector.matchers if matcher not in self.given]
+            pinned = next((item.value for item in rest if item.label == self.pivot and item.op == "="), None)
+            candidates: Sequence[tuple[Mapping[str, str], _Points]] = rows if pinned is None else by_pivot[pinned]
+            out.append([row for row in candidates if all(item.matches(row[0].get(item.label, "")) for item in rest)])
+        return out
+
+
+def duration(milliseconds: int) -> str:
+    """Write a duration as PromQL takes it."""
+    return f"{milliseconds}ms" if milliseconds % 1000 else format_seconds(milliseconds // 1000)
+
+
+def render(function: str, selector: Selector | str, window: int, by: Iterable[str] = ()) -> str:
+    """Write a count as PromQL.
+
+    :param window: milliseconds. ``sum_over_time`` gets one less: a range includes its start in Prometheus 2 (not in 3), and a
+        point there belongs to the window before. ``increase`` needs the start as the point it counts from.
+    """
+    length = duration(window - 1 if function == "sum_over_time" else window)
+    labels = ",".join(by)
+    return f"sum{f' by ({labels}) ' if labels else ''}({function}({selector}[{length}]))"
+
+
+def mergeable(count: Count) -> bool:
+    """Whether its matchers surely mean the same here as on the server."""
+    return all(safe_regex(matcher.value) for matcher in count.selector.matchers if matcher.is_regex)
+
+
+def plan(counts: Iterable[Count], window: int) -> list[tuple[Merged, list[Count]]]:
+    """Merge counts over one window.
+
+    :param counts: mergeable counts
+    :param window: milliseconds
+    :return: merged queries, each with the counts it answers; every count is in exactly one
+    """
+    metrics: dict[tuple[str, str], list[Count]] = defaultdict(list)
+    for count in dict.fromkeys(counts):
+        metrics[count.function, count.selector.name].append(count)
+    return [merged for members in metrics.values() for merged in _plan_metric(members, window)]
+
+
+def _plan_metric(counts: list[Count], window: int) -> list[tuple[Merged, list[Count]]]:
+    families: dict[Count, list[Count]] = {}
+    wholes: dict[Count, frozenset[Matcher]] = {}
+    for count in sorted(counts, key=lambda item: len(item.selector.matchers)):
+        own = frozenset(count.selector.matchers)
+        for head, matchers in wholes.items():
+            if matchers <= own and len(_free_labels([*families[head], count], matchers)) < _LABELS:
+                families[head].append(count)
+                break
+        else:
+            families[count], wholes[count] = [count], own
+    out = []
+    for pivot, heads in _alternations(list(families)):
+        for chunk in _chunks(heads, pivot):
+            members = [count for head in chunk for count in families[head]]
+            out.append((_merge(chunk, members, pivot if len(chunk) > 1 else None, window), members))
+    return out
+
+
+def _free_labels(counts: Iterable[Count], given: frozenset[Matcher]) -> set[str]:
+    return {matcher.label for count in counts for matcher in count.selector.matchers if matcher not in given}
+
+
+def _pins(count: Count) -> dict[str, str]:
+    return {item.label: item.value for item in count.selector.matchers if item.op == "=" and item.value}
+
+
+def _alternations(heads: list[Count]) -> list[tuple[str | None, list[Count]]]:
+    """Group heads that differ in the value of one pinned label and in nothing else."""
+    signatures: dict[tuple[frozenset[str], frozenset[Matcher]], list[Count]] = defaultdict(list)
+    for head in heads:
+        pins = _pins(head)
+        rest = frozenset(item for item in head.selector.matchers if not (item.op == "=" and item.value))
+        signatures[frozenset(pins), rest].append(head)
+    out: list[tuple[str | None, list[Count]]] = []
+    for (labels, rest), members in signatures.items():
+        usable = sorted(labels - {item.label for item in rest})
+        if not usable:
+            out += [(None, [head]) for head in members]
+            continue
+        pivot = max(usable, key=lambda label: len({_pins(head)[label] for head in members}))
+        groups: dict[frozenset[tuple[str, str]], list[Count]] = defaultdict(list)
+        for head in members:
+            groups[frozenset((label, value) for label, value in _pins(head).items() if label != pivot)].append(head)
+        out += [(pivot, group) for group in groups.values()]
+    return out
+
+
+def _chunks(heads: list[Count], pivot: str | None) -> list[list[Count]]:
+    chunks: list[list[Count]] = [[]]
+    length = 0
+    for head in heads:
+        size = len(_pins(head)[pivot]) + 1 if pivot else 0
+        if chunks[-1] and (len(chunks[-1]) == _VALUES or length + size > _CHARACTERS):
+            chunks.append([])
+            length = 0
+        chunks[-1].append(head)
+        length += size
+    return chunks
+
+
+def _merge(heads: list[Count], members: list[Count], pivot: str | None, window: int) -> Merged:
+    first = heads[0]
+    given = [item for item in first.selector.matchers if item.label != pivot]
+    asked = list(given)
+    if pivot is not None:
+        values = sorted({_pins(head)[pivot] for head in heads})
+        asked.append(Matcher(pivot, "=~", "|".join(map(escape_regex, values))))
+    labels = sorted(_free_labels(members, frozenset(given)))
+    selector = Selector(first.selector.name, tuple(asked))
+    return Merged(render(first.function, selector, window, labels), frozenset(given), frozenset(labels), pivot)

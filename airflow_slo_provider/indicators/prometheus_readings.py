@@ -1,0 +1,166 @@
+"""From one indicator to its queries, and from their values to a measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
+from airflow_slo_provider.indicators import promql
+from airflow_slo_provider.indicators.prometheus_answers import format_time
+from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, Value
+from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
+from airflow_slo_provider.slo.model import MetricSource, RatioMetric, ThresholdMetric
+
+_OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
+#: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
+_ROUNDING = Fraction(1, 10**12)
+
+
+def milliseconds(length: timedelta) -> int:
+    """Return whole milliseconds, rounded down."""
+    return length // timedelta(milliseconds=1)
+
+
+def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]:
+    """Write the queries of one indicator over one window.
+
+    :param request: what to measure
+    :param window: milliseconds
+    :param source: the server, for messages
+    :return: queries by role: ``good`` or ``bad``, and ``total``; or ``raw``
+    :raises QueryError: reason ``window_missing``
+    :raises InvalidMeasurement: when a threshold metric's objective has no threshold
+    """
+    metric = request.indicator.metric
+    if isinstance(metric, ThresholdMetric):
+        return _threshold_asks(metric, request, window)
+    if metric.raw is not None:
+        if not promql.has_window(metric.raw.query):
+            raise promql.window_missing(metric.raw.query, source)
+        return {"raw": Ask(promql.with_window(metric.raw.query, duration(window)))}
+    return {
+        role: count_ask(query, metric, window, source=source)
+        for role in ("good", "bad", "total")
+        if (query := getattr(metric, role)) is not None
+    }
+
+
+def count_ask(query: MetricSource, metric: RatioMetric, window: int, *, source: str) -> Ask:
+    """Write the query of one count.
+
+    :raises QueryError: reason ``window_missing``
+    """
+    count = promql.recognise(query.query, counter=metric.counter)
+    if count is not None:
+        return Ask(render(count.function, count.selector, window), count if mergeable(count) else None)
+    if not promql.has_window(query.query):
+        raise promql.window_missing(query.query, source)
+    return Ask(promql.with_window(query.query, duration(window)))
+
+
+def _threshold_asks(metric: ThresholdMetric, request: MeasureRequest, window: int) -> dict[str, Ask]:
+    """Count a threshold metric's points.
+
+    The points are those of an absolute grid of ``resolution``. A subquery includes its start in Prometheus 2 and not in 3; one
+    millisecond less makes it hold exactly the grid points in (start, end] in both. NaN is no point: the total leaves it out,
+    and in the comparison it is 0.
+    """
+    if request.value is None or request.op not in _OPERATORS:
+        raise InvalidMeasurement(
+            "a threshold metric needs an objective with op (lt, lte, gt, gte) and value; "
+            f"got op {request.op!r}, value {request.value}",
+            reason="no_threshold", query=metric.source.query,
+        )  # fmt: skip
+    query, step = points_query(metric, request, window)
+    span = f"[{window - 1}ms:{duration(step)}]"
+    holds = f"((\n{query}\n) {_OPERATORS[request.op]} bool {_decimal(request.value)})"
+    return {"good": Ask(f"sum_over_time({holds}{span})"), "total": Ask(f"count_over_time(((\n{query}\n) >= -Inf){span})")}
+
+
+def points_query(metric: ThresholdMetric, request: MeasureRequest, window: int) -> tuple[str, int]:
+    """Return a threshold metric's query with its window filled in, and the distance of its points in milliseconds."""
+    step = min(milliseconds(request.resolution), window)
+    return promql.with_window(metric.source.query, duration(step)), step
+
+
+def _decimal(value: Fraction) -> str:
+    """Write a number so that the server reads the float64 nearest to it."""
+    return str(value.numerator) if value.denominator == 1 else repr(float(value))
+
+
+def one_series(rows: Rows, ask: Ask) -> Points | None:
+    """Return the one series of an answer, or None where there is none.
+
+    :raises QueryError: reason ``several_series``
+    """
+    if len(rows) > 1:
+        shown = " and ".join(_show(labels) for labels, _ in rows[:2])
+        raise QueryError(
+            f"{len(rows)} series where one is expected, e.g. {shown}; put sum(...) around the query or pin the labels",
+            reason="several_series", query=ask.text, http_status=200,
+        )  # fmt: skip
+    return rows[0][1] if rows else None
+
+
+def _show(labels: Mapping[str, str]) -> str:
+    pairs = ",".join(f"{name}={promql.quote(text)}" for name, text in sorted(labels.items()) if name != "__name__")
+    return f"{labels.get('__name__', '')}{{{pairs}}}"
+
+
+def evidence(queries: Mapping[str, Ask], at: datetime) -> str:
+    """Say what was asked."""
+    return "; ".join([*(f"{role}: {' '.join(ask.text.split())}" for role, ask in queries.items()), f"time: {format_time(at)}"])
+
+
+def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: str) -> Measurement:
+    """Make a measurement of the values of one window.
+
+    A missing ``good`` or ``bad`` counts as 0 here; whether a missing ``bad`` may is decided before.
+
+    :param values: by role; None where the series is missing
+    :raises NoData: reason ``empty`` where the total is missing, ``no_events`` where it is 0 or a raw ratio is 0/0
+    :raises InvalidMeasurement: for NaN, infinities, negative counts and more good events than events
+    """
+    if "raw" in values:
+        return _judge_raw(request, values["raw"], query)
+    total = values["total"]
+    if total is None:
+        raise NoData("the query for the total answers nothing: no such series in the window", reason="empty", query=query)
+    events = _count(total, "total", query)
+    role = "good" if "good" in values else "bad"
+    part = _count(values[role] or 0, role, query)
+    if events < part <= events * (1 + _ROUNDING):
+        part = events
+    if role == "bad" and part > events:
+        raise InvalidMeasurement(
+            f"more bad events than events: bad {float(part):g}, total {float(events):g}; "
+            "check that both queries select the same events",
+            reason="bad_exceeds_total", query=query,
+        )  # fmt: skip
+    if part < 0:
+        raise InvalidMeasurement(f"negative count: {role} {float(part):g}, total {float(events):g}", query=query)
+    return Measurement.of_counts(part if role == "good" else events - part, events, query=query)
+
+
+def _judge_raw(request: MeasureRequest, value: Value | None, query: str) -> Measurement:
+    if value is None:
+        raise NoData("the query for the ratio answers nothing: no such series in the window", reason="empty", query=query)
+    if value == "NaN":
+        raise NoData("the ratio is 0/0 (NaN): no events in the window", reason="no_events", query=query)
+    ratio = _count(value, "ratio", query)
+    if 1 < ratio <= 1 + _ROUNDING:
+        ratio = Fraction(1)
+    if -_ROUNDING <= ratio < 0:
+        ratio = Fraction(0)
+    metric = request.indicator.metric
+    failure = isinstance(metric, RatioMetric) and metric.raw_type == "failure"
+    return Measurement.of_ratio(1 - ratio if failure else ratio, query=query)
+
+
+def _count(value: Value, role: str, query: str) -> Fraction:
+    if isinstance(value, str):
+        raise InvalidMeasurement(f"{role} is {value}, not a number", reason="not_a_number", query=query)
+    return Fraction(value)

@@ -1,0 +1,52 @@
+"""Pairing the slices of good and total on our side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+from airflow_slo_provider.exceptions import NoData
+from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus_batch import Points, Value, When
+from airflow_slo_provider.indicators.prometheus_readings import judge
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+
+_Values = tuple[Value | None, ...]
+
+
+def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], when: When, query: str) -> Slices:
+    """Judge every slice by itself.
+
+    A slice whose total (or raw ratio) is missing, 0 or NaN, or whose good or bad is NaN, is None: it holds nothing to judge and
+    spoils no other.
+
+    :param series: by role; keyed by the end of each slice
+    :param when: the ends of the slices
+    :raises NoData: when not one slice has a total, so that even "missing slices are good" cannot make a pass of it
+    :raises InvalidMeasurement: when a slice is infinite, negative or has more good events than events
+    """
+    assert when.step is not None
+    leading = "raw" if "raw" in series else "total"
+    if not series[leading]:
+        raise NoData(f"the query for the {leading} answers nothing in any slice of the span", reason="empty", query=query)
+    roles = tuple(series)
+    step = when.step // timedelta(milliseconds=1)
+    first, last = to_milliseconds(when.start), to_milliseconds(when.end)
+    columns = [series[role] or {} for role in roles]
+    known: dict[_Values, Measurement | None] = {}
+    values: list[Measurement | None] = []
+    for moment in range(first, last + 1, step):
+        found = tuple([column.get(moment) for column in columns])
+        if found not in known:  # most slices of a service look alike
+            known[found] = _judge_slice(request, dict(zip(roles, found, strict=True)), leading, query)
+        values.append(known[found])
+    return Slices(when.start - when.step, when.step, tuple(values), query)
+
+
+def _judge_slice(request: MeasureRequest, values: Mapping[str, Value | None], leading: str, query: str) -> Measurement | None:
+    whole = values[leading]
+    if whole is None or "NaN" in values.values() or (leading == "total" and whole == 0):
+        return None
+    found = judge(request, values, query)
+    # 43,200 copies of the query text would say no more than the one in Slices.
+    return Measurement(found.ratio, found.good, found.total)

@@ -1,0 +1,48 @@
+"""Cutting a span of time into slices, and saying how much of it holds data. Shared by sources that answer with single points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+#: Coverage is judged by this many equal parts of the window.
+PARTS = 100
+
+
+def slice_count(start: datetime, end: datetime, width: timedelta) -> int:
+    """Return how many whole slices fit; a part of a slice at the end is left out, it is not over yet.
+
+    :raises InvalidMeasurement: when not even one fits
+    """
+    count = (end - start) // width if width > timedelta(0) else 0
+    if count < 1:
+        raise InvalidMeasurement(f"no slice of {width} fits between {start} and {end}", reason="bad_window")
+    return count
+
+
+def covered(moments: Iterable[datetime], start: datetime, end: datetime) -> Fraction:
+    """Return the share of hundredths of the window that hold at least one point.
+
+    :param moments: when there was data; what lies outside of the window is not counted
+    """
+    if start >= end:
+        raise InvalidMeasurement(f"the window {start} to {end} is empty", reason="bad_window")
+    length = end - start
+    parts = {(moment - start) * PARTS // length for moment in moments if start <= moment < end}
+    return Fraction(len(parts), PARTS)
+
+
+def holds(value: Fraction, op: str | None, threshold: Fraction | None) -> bool:
+    """Say whether ``value op threshold`` [OpenSLO v1, ``objective.op``].
+
+    :raises InvalidMeasurement: when the objective has no op or value, or an op OpenSLO does not know
+    """
+    if threshold is None or op not in ("lt", "lte", "gt", "gte"):
+        raise InvalidMeasurement(
+            f"a threshold metric needs an objective with op (lt, lte, gt, gte) and value; got op {op!r}, value {threshold}",
+            reason="no_threshold",
+        )
+    return {"lt": value < threshold, "lte": value <= threshold, "gt": value > threshold, "gte": value >= threshold}[op]

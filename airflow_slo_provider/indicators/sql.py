@@ -1,0 +1,186 @@
+"""Indicators from a SQL database.
+
+A query is one SELECT that counts (or lists) the events of ``[:date_from, :date_to)``. It answers in one of these shapes:
+
+- one row ``good, total`` (or ``bad, total``);
+- one row and one column, where good (or bad) and total are two queries, or for a raw ratio;
+- rows ``timestamp, good, total``: the same over time, which gives time slices and coverage with one query;
+- rows ``timestamp, value`` for a threshold metric: each point keeps ``value op threshold`` or does not.
+
+``metricSource.spec`` may say how dates are compared and returned: ``timeFormat`` is ``timestamp`` (an aware datetime; the
+default), ``iso`` (``YYYY-MM-DD HH:MM:SS[.ffffff]`` text in UTC, the default for SQLite, which has only text) or ``epoch``
+(seconds since 1970); ``timeZone`` is the zone of timestamps that come back without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.indicators.slicing import slice_count
+from airflow_slo_provider.indicators.sql_measure import buckets, check_shape, coverage, measurement, text_of
+from airflow_slo_provider.indicators.sql_rows import Answer, read_answer, read_zone
+from airflow_slo_provider.indicators.sql_runner import DbApiRunner, SQLRunner, dbapi_runner
+from airflow_slo_provider.indicators.sql_text import read_statement
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.model import MetricSource
+
+__all__ = ["DbApiRunner", "SQLRunner", "SQLSource", "dbapi_runner"]
+
+#: One query per slice is bearable up to here; 2,000 one-minute slices are a day and a half.
+MOST_SLICE_QUERIES = 2_000
+
+_T = TypeVar("_T")
+_Cache = dict[tuple[str, datetime, datetime], Answer | MeasurementError]
+
+
+class SQLSource:
+    """Measures indicators with SQL (an ``IndicatorSource``).
+
+    :param run: runs one statement with named parameters and returns (column names, rows); if it has a method ``session()``, a
+        context manager, all queries of one call run inside
+    :param name: what is asked, for messages: no credentials
+    :param dialect: ``sqlite``, ``postgresql``, ...: decides the default ``timeFormat``; asked of ``run`` where not given
+    """
+
+    def __init__(self, run: SQLRunner, *, name: str, dialect: str | None = None) -> None:
+        self._run = run
+        self._name = name
+        self._dialect = dialect or getattr(run, "dialect", None)
+
+    def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
+        """Measure each span with one query (two where good and total are two); equal questions are asked once."""
+        return self._each(requests, lambda request, cache: measurement(request, self._answers(request, cache)))
+
+    def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
+        """Measure slice by slice: one query over the whole span where rows carry timestamps, else one per slice."""
+        return self._each(requests, lambda request, cache: self._slices(request, width, cache))
+
+    def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
+        """Say which share of each span's hundredths holds rows.
+
+        An aggregate does not say when its events happened: its coverage is an error with reason ``coverage_unknown``.
+        """
+        return self._each(requests, lambda request, cache: coverage(request, self._answers(request, cache)))
+
+    def _each(
+        self, requests: Sequence[MeasureRequest], one: Callable[[MeasureRequest, _Cache], _T]
+    ) -> list[_T | MeasurementError]:
+        answers: list[_T | MeasurementError] = []
+        cache: _Cache = {}
+        try:
+            with self._session():
+                for request in requests:
+                    try:
+                        answers.append(one(request, cache))
+                    except MeasurementError as error:
+                        error.source = error.source or self._name
+                        answers.append(error)
+        except Exception as error:  # whatever a driver raises when a connection cannot be had
+            fault = self._fault(error, None)
+            return [fault] * len(requests)
+        return answers
+
+    def _session(self) -> AbstractContextManager[Any]:
+        session = getattr(self._run, "session", None)
+        return session() if session is not None else nullcontext()
+
+    def _fault(self, error: Exception, query: str | None) -> MeasurementError:
+        if isinstance(error, MeasurementError):
+            error.source, error.query = error.source or self._name, error.query or query
+            return error
+        fault = classify(error)
+        said = " ".join(str(error).split())
+        problem = QueryError(
+            f"{type(error).__name__}: {said}", reason=fault.reason, transient=fault.transient, query=query, source=self._name
+        )
+        problem.__cause__ = error
+        return problem
+
+    def _ask(self, source: MetricSource, start: datetime, end: datetime, cache: _Cache) -> Answer:
+        key = (f"{source.spec.get('timeFormat')} {source.spec.get('timeZone')} {source.query}", start, end)
+        if key not in cache:
+            try:
+                cache[key] = self._query(source, start, end)
+            except MeasurementError as error:
+                cache[key] = error
+        answer = cache[key]
+        if isinstance(answer, MeasurementError):
+            raise answer
+        return answer
+
+    def _query(self, source: MetricSource, start: datetime, end: datetime) -> Answer:
+        query = source.query.strip()
+        zone = read_zone(source.spec.get("timeZone"))
+        read_statement(query, backslashes=self._dialect == "mysql")
+        parameters = {"date_from": self._date(start, source), "date_to": self._date(end, source)}
+        try:
+            columns, rows = self._run(query, parameters)
+        except Exception as error:  # drivers have no common base class
+            raise self._fault(error, query) from error
+        return read_answer(columns, rows, query=query, zone=zone)
+
+    def _date(self, moment: datetime, source: MetricSource) -> object:
+        """Write a bound as the query compares it."""
+        form = source.spec.get("timeFormat", "iso" if self._dialect == "sqlite" else "timestamp")
+        moment = moment.astimezone(UTC)
+        if form == "timestamp":
+            return moment
+        if form == "iso":
+            # The shortest form: text of any precision sorts right against it, which "...00.000000" does not.
+            return moment.replace(tzinfo=None).isoformat(" ").rstrip("0") if moment.microsecond else f"{moment:%Y-%m-%d %H:%M:%S}"
+        if form == "epoch":
+            seconds = moment.timestamp()
+            return seconds if moment.microsecond else int(seconds)
+        raise QueryError(
+            f"metricSource.spec.timeFormat {form!r} is none of timestamp, iso, epoch", reason="bad_query", query=source.query
+        )
+
+    def _answers(self, request: MeasureRequest, cache: _Cache) -> tuple[Answer, ...]:
+        """Ask all queries of an indicator about a span."""
+        metric = request.indicator.metric
+        answers = tuple(self._ask(source, request.start, request.end, cache) for source in metric.sources)
+        check_shape(metric, answers)
+        return answers
+
+    def _slices(self, request: MeasureRequest, width: timedelta, cache: _Cache) -> Slices:
+        count = slice_count(request.start, request.end, width)
+        answers = self._answers(request, cache)
+        query = text_of(answers)
+        if all(answer.timestamped for answer in answers):
+            rows = [buckets(answer, request, width, count) for answer in answers]
+
+            def one(number: int) -> Measurement:
+                return measurement(request, answers, [found[number] for found in rows])
+        else:
+            _refuse_many(count * len(set(map(id, answers))), query)
+
+            def one(number: int) -> Measurement:
+                start = request.start + number * width
+                part = replace(request, start=start, end=start + width)
+                return measurement(part, self._answers(part, cache))
+
+        return Slices(request.start, width, tuple(_or_none(one, number) for number in range(count)), query)
+
+
+def _or_none(one: Callable[[int], Measurement], number: int) -> Measurement | None:
+    try:
+        return one(number)
+    except NoData:
+        return None
+
+
+def _refuse_many(number: int, query: str) -> None:
+    if number > MOST_SLICE_QUERIES:
+        raise QueryError(
+            f"{number} queries, one per slice, are more than {MOST_SLICE_QUERIES}; return rows with timestamp, good and total "
+            "(GROUP BY the slice), then one query is enough",
+            reason="too_many_slices",
+            query=query,
+        )

@@ -1,0 +1,140 @@
+"""From a query's answers to a measurement: which column holds which count, and what the numbers say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.indicators.slicing import covered, holds
+from airflow_slo_provider.indicators.sql_rows import COUNTS, Answer, Row, counts, total_of, within
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
+from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
+
+
+def text_of(answers: Sequence[Answer]) -> str:
+    """Return the queries, each once, for the evidence."""
+    return "; ".join(dict.fromkeys(answer.query for answer in answers))
+
+
+def check_shape(metric: RatioMetric | ThresholdMetric, answers: Sequence[Answer]) -> None:
+    """Check that the answers fit the metric.
+
+    :param answers: one for each of ``metric.sources``
+    :raises QueryError: (reason ``wrong_shape``) saying what to return instead
+    """
+    first = answers[0]
+    if isinstance(metric, ThresholdMetric):
+        if not first.timestamped or first.columns != ("value",):
+            raise _wrong("a threshold metric needs rows with timestamp and value", first)
+    elif metric.raw is not None:
+        if first.timestamped or len(first.columns) != 1:
+            raise _wrong("a raw ratio needs one row with one column", first)
+    elif metric.total is None or (metric.good is None) == (metric.bad is None):
+        raise QueryError("a ratio metric needs total and one of good and bad", reason="bad_query", query=text_of(answers))
+    else:
+        for answer, wanted in zip(answers, _wanted(metric), strict=True):
+            _column(answer, wanted, alone=answers[0] is not answers[1])
+
+
+def measurement(
+    request: MeasureRequest, answers: Sequence[Answer], rows: Sequence[Sequence[Row] | None] | None = None
+) -> Measurement:
+    """Measure a span.
+
+    :param answers: one for each of the metric's sources, of the right shape
+    :param rows: for each answer the rows that belong to the span; found by their timestamps where not given
+    :raises NoData: when there was nothing to judge
+    :raises InvalidMeasurement: when the numbers contradict each other
+    """
+    metric, query = request.indicator.metric, text_of(answers)
+    if rows is None:
+        rows = [within(answer, request.start, request.end) if answer.timestamped else None for answer in answers]
+    if isinstance(metric, ThresholdMetric):
+        return _kept(rows[0] or (), request, query)
+    if metric.raw is not None:
+        return _raw_ratio(metric, answers[0])
+    alone = answers[0] is not answers[1]
+    column = _wanted(metric)[0]
+    part, total = (
+        _count(answer, found, _column(answer, wanted, alone=alone))
+        for answer, found, wanted in zip(answers, rows, _wanted(metric), strict=True)
+    )
+    if part is None and rows[0] is not None and not rows[0] and total:
+        part = Fraction(0)  # a query of its own that lists such events, and there was none
+    good, whole = counts(part, total, column=column, query=query)
+    return Measurement.of_counts(good, whole, query=query)
+
+
+def buckets(answer: Answer, request: MeasureRequest, width: timedelta, count: int) -> list[list[Row]]:
+    """Sort rows into equal slices of the span; what lies past the last whole slice is left out."""
+    found: list[list[Row]] = [[] for _ in range(count)]
+    for row in within(answer, request.start, request.end, slack=width):
+        number = (row.at - request.start) // width
+        if number < count:
+            found[number].append(row)
+    return found
+
+
+def coverage(request: MeasureRequest, answers: Sequence[Answer]) -> Fraction:
+    """Return the share of the span's hundredths that hold events (of a ratio: any event at all) or points.
+
+    :raises MeasurementError: (reason ``coverage_unknown``) for an aggregate, which does not say when its events happened
+    """
+    whole = answers[-1]
+    if not whole.timestamped:
+        raise MeasurementError(
+            "the query returns no timestamps, so it is not known how much of the window holds data; add a column named timestamp",
+            reason="coverage_unknown",
+            query=whole.query,
+        )
+    metric = request.indicator.metric
+    rows = within(whole, request.start, request.end)
+    if isinstance(metric, ThresholdMetric):
+        held = (row.at for row in rows if row.numbers["value"] is not None)
+    else:
+        column = _column(whole, "total", alone=answers[0] is not answers[-1])
+        held = (row.at for row in rows if row.numbers[column])
+    return covered(held, request.start, request.end)
+
+
+def _wrong(message: str, answer: Answer) -> QueryError:
+    columns = (*(("timestamp",) if answer.timestamped else ()), *answer.columns)
+    return QueryError(f"{message}, the columns are {', '.join(columns)}", reason="wrong_shape", query=answer.query)
+
+
+def _wanted(metric: RatioMetric) -> tuple[str, str]:
+    return ("good" if metric.good is not None else "bad", "total")
+
+
+def _column(answer: Answer, wanted: str, *, alone: bool) -> str:
+    """Return the column that holds a count: the one of that name, or the only one of a query that asks for nothing else."""
+    if wanted in answer.columns:
+        return wanted
+    if alone and len(answer.columns) == 1 and answer.columns[0] not in COUNTS:
+        return answer.columns[0]
+    raise _wrong(f"no column {wanted} (alias it: SELECT ... AS {wanted})", answer)
+
+
+def _count(answer: Answer, rows: Sequence[Row] | None, column: str) -> Fraction | None:
+    if rows is not None:
+        return total_of(rows, column)
+    return None if answer.numbers is None else answer.numbers[column]
+
+
+def _raw_ratio(metric: RatioMetric, answer: Answer) -> Measurement:
+    ratio = next(iter((answer.numbers or {}).values()), None)
+    if ratio is None:
+        raise NoData("the ratio is NULL", reason="no_events", query=answer.query)
+    measured = Measurement.of_ratio(ratio, query=answer.query)
+    return Measurement.of_ratio(1 - ratio, query=answer.query) if metric.raw_type == "failure" else measured
+
+
+def _kept(rows: Sequence[Row], request: MeasureRequest, query: str) -> Measurement:
+    """Count the points that keep ``value op threshold``; a NULL value is no point."""
+    values = [value for row in rows if (value := row.numbers["value"]) is not None]
+    if not values:
+        raise NoData("no points in the window", reason="no_points", query=query)
+    good = sum(holds(value, request.op, request.value) for value in values)
+    return Measurement.of_counts(Fraction(good), Fraction(len(values)), query=query)

@@ -1,0 +1,167 @@
+"""SQL text of an indicator: one reading statement, and its bind parameters in the driver's own style.
+
+The text is scanned, not parsed: strings, quoted names, comments and ``::casts`` are stepped over, everything else is left to
+the database.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from airflow_slo_provider.exceptions import QueryError
+
+PARAMETERS = ("date_from", "date_to")
+
+_WRITES = frozenset({"insert", "update", "delete", "merge", "replace"})
+
+_TOKEN = re.compile(
+    r"""
+      (?P<comment>--[^\n]*|/\*)
+    | (?P<dollar>\$(?:[A-Za-z_]\w*)?\$)
+    | (?P<quote>[eE]?'|"|`)
+    | (?P<cast>::)
+    | (?P<param>(?<![\w\]):]):(?P<name>[A-Za-z_]\w*))
+    | (?P<word>[A-Za-z_][\w$]*)
+    | (?P<end>;)
+    | (?P<paren>[()])
+    """,
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """A checked statement, cut where its parameters stand.
+
+    :param pieces: the text between the parameters; one more than ``names``
+    :param names: the parameters, in order of appearance
+    """
+
+    pieces: tuple[str, ...]
+    names: tuple[str, ...]
+
+    def bind(self, values: Mapping[str, Any], *, paramstyle: str) -> tuple[str, Any]:
+        """Write the parameters as a driver wants them [PEP 249, ``paramstyle``].
+
+        :param values: a value for each parameter
+        :param paramstyle: ``qmark``, ``format``, ``pyformat``, ``named`` or ``numeric``
+        :return: the text, and a tuple or dict of values
+        :raises ValueError: for a style PEP 249 does not know
+        """
+        used = {name: values[name] for name in self.names}
+        if paramstyle == "qmark":
+            return self._join(["?"] * len(self.names)), tuple(values[name] for name in self.names)
+        if paramstyle == "numeric":
+            return self._join([f":{n}" for n in range(1, len(self.names) + 1)]), tuple(values[name] for name in self.names)
+        if paramstyle == "named":
+            return self._join([f":{name}" for name in self.names]), used
+        # These drivers format the whole text, strings and comments included: a lone % would be a format of its own.
+        if paramstyle == "format":
+            return self._join(["%s"] * len(self.names), double=True), tuple(values[name] for name in self.names)
+        if paramstyle == "pyformat":
+            return self._join([f"%({name})s" for name in self.names], double=True), used
+        raise ValueError(f"unknown DB-API paramstyle {paramstyle!r}")
+
+    def _join(self, marks: list[str], *, double: bool = False) -> str:
+        pieces = [piece.replace("%", "%%") for piece in self.pieces] if double else list(self.pieces)
+        return pieces[0] + "".join(mark + piece for mark, piece in zip(marks, pieces[1:], strict=True))
+
+
+@lru_cache(maxsize=256)
+def read_statement(query: str, *, backslashes: bool = False) -> Statement:
+    """Check a query and find its parameters.
+
+    :param query: one SELECT (or WITH ... SELECT) that uses ``:date_from`` and ``:date_to``
+    :param backslashes: whether a backslash escapes a quote in any string (MySQL, BigQuery), not only in ``E'...'``
+    :raises QueryError: (reason ``bad_query``) when it is empty, more than one statement, no reading one, or lacks a parameter
+    """
+
+    def refuse(message: str) -> QueryError:
+        return QueryError(message, reason="bad_query", query=query)
+
+    pieces, names, piece_start, at = [], [], 0, 0
+    first = previous = ""
+    ended: int | None = None
+    while (token := _TOKEN.search(query, at)) is not None:
+        between = query[at : token.start()].strip()
+        kind, text = token.lastgroup, token.group()
+        if kind == "name":
+            kind = "param"
+        at = token.end()
+        if ended is not None and (between or kind not in ("comment", "end")):
+            raise refuse("more than one statement; an indicator is exactly one SELECT")
+        if kind == "comment":
+            at = _end_of_comment(query, token.start(), text)
+        elif kind == "dollar":
+            closing = query.find(text, at)
+            at = closing + len(text) if closing >= 0 else -1
+        elif kind == "quote":
+            at = _end_of_quote(query, at, text[-1], backslashes=backslashes or len(text) == 2)
+        if at < 0:
+            raise refuse(f"{text} at character {token.start()} is never closed")
+        if kind == "end":
+            ended = token.start() if ended is None else ended
+        elif kind == "param":
+            name = token["name"]
+            if name not in PARAMETERS:
+                near = difflib.get_close_matches(name, PARAMETERS, n=1)
+                hint = f"; did you mean :{near[0]}?" if near else ""
+                raise refuse(f"unknown bind parameter :{name}{hint} There are :date_from and :date_to")
+            pieces.append(query[piece_start : token.start()])
+            names.append(name)
+            piece_start = at
+        elif kind == "word":
+            word = text.lower()
+            if not first:
+                first = word
+            if word == "into" or (word in _WRITES and previous in ("(", ")") and not _is_call(query, at)):
+                raise refuse(f"{text.upper()} writes; an indicator only reads")
+        if kind != "comment":
+            previous = text.lower()
+    if ended is not None and query[at:].strip():
+        raise refuse("more than one statement; an indicator is exactly one SELECT")
+    if first not in ("select", "with"):
+        raise refuse(f"an indicator is one SELECT or WITH ... SELECT, this begins with {first.upper() or 'nothing'}")
+    missing = [f":{name}" for name in PARAMETERS if name not in names]
+    if missing:
+        raise refuse(
+            f"the query does not use {' and '.join(missing)}: it would count other events than those of the window; "
+            "write e.g. WHERE ts >= :date_from AND ts < :date_to"
+        )
+    pieces.append(query[piece_start:ended])  # without the closing semicolon, which some drivers refuse
+    return Statement(tuple(pieces), tuple(names))
+
+
+def _is_call(query: str, at: int) -> bool:
+    """Whether a word is followed by a parenthesis: ``REPLACE(text, ...)`` is a function."""
+    return query[at:].lstrip().startswith("(")
+
+
+def _end_of_comment(query: str, start: int, text: str) -> int:
+    if text.startswith("--"):
+        return start + len(text)
+    depth, at = 0, start  # PostgreSQL nests them; elsewhere a nested opening is vanishingly rare
+    for mark in re.finditer(r"/\*|\*/", query[start:]):
+        depth += 1 if mark.group() == "/*" else -1
+        at = start + mark.end()
+        if depth == 0:
+            return at
+    return -1
+
+
+def _end_of_quote(query: str, at: int, quote: str, *, backslashes: bool) -> int:
+    while at < len(query):
+        if backslashes and query[at] == "\\":
+            at += 2
+        elif query[at] == quote:
+            if query[at + 1 : at + 2] != quote:
+                return at + 1
+            at += 2
+        else:
+            at += 1
+    return -1

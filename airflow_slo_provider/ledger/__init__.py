@@ -1,0 +1,8 @@
+"""The provider's own record of every check and decision. SQLAlchemy Core; SQLite by default, PostgreSQL in production."""
+
+from __future__ import annotations
+
+from airflow_slo_provider.ledger.records import Point, Recorded, RunKey
+from airflow_slo_provider.ledger.store import Ledger, open_ledger
+
+__all__ = ["Ledger", "Point", "Recorded", "RunKey", "open_ledger"]

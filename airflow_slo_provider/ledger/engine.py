@@ -1,0 +1,184 @@
+"""Connections to the ledger's database, and what its errors mean."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, quote_plus
+
+from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.exceptions import LedgerError
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL, Connection, Engine
+
+#: How long a writer waits for its turn. Writes last milliseconds; a writer that waits longer is stuck behind something broken.
+LOCK_WAIT_SECONDS = 30
+CONNECT_SECONDS = 10
+READ_SECONDS = 60
+
+
+def parse_url(url: str | URL) -> URL:
+    """Read a database URL.
+
+    :raises LedgerError: when it is none, or names an in-memory database. The URL itself is not repeated: it may hold a password.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise LedgerError(
+            "the ledger's URL is not a database URL; write e.g. sqlite:////var/lib/airflow/slo_ledger.db or "
+            "postgresql://user:password@host/database, with special characters in the password percent-encoded",
+            reason="bad_url",
+        ) from None
+    if parsed.get_backend_name() == "sqlite":
+        name = parsed.database or ""
+        if name in ("", ":memory:") or "memory" in parsed.query.get("mode", ""):
+            raise LedgerError("an in-memory ledger forgets everything when the process ends; name a file", reason="bad_url")
+    if parsed.drivername in ("postgres", "postgresql"):
+        # SQLAlchemy's default driver differs between 2.0 and 2.1; take the one that is installed.
+        parsed = parsed.set(drivername="postgresql+psycopg" if find_spec("psycopg") else "postgresql+psycopg2")
+    return parsed
+
+
+def describe(url: URL) -> str:
+    """Name a database for people: no user, no password, no query parameters."""
+    if url.get_backend_name() == "sqlite":
+        return str(url.database)
+    port = f":{url.port}" if url.port else ""
+    return f"{url.get_backend_name()}://{url.host or ''}{port}/{url.database or ''}"
+
+
+def make_engine(url: URL) -> Engine:
+    """Make the engine of a ledger.
+
+    :raises LedgerError: when the driver is not installed, or SQLite's directory does not exist
+    """
+    from sqlalchemy import create_engine, event
+    from sqlalchemy.exc import NoSuchModuleError
+
+    backend = url.get_backend_name()
+    options: dict[str, Any] = {"hide_parameters": True}
+    if backend == "sqlite":
+        _require_directory(url)
+        options["connect_args"] = {"timeout": LOCK_WAIT_SECONDS}
+    else:
+        options["pool_pre_ping"] = True
+        if backend == "postgresql":
+            options["connect_args"] = {"connect_timeout": CONNECT_SECONDS, "application_name": "airflow-slo-provider"}
+    try:
+        engine = create_engine(url, **options)
+    except (ImportError, NoSuchModuleError) as error:
+        raise LedgerError(f"no driver for {url.drivername} is installed: {scrub(str(error), url)}", reason="no_driver") from None
+    if backend == "sqlite":
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _require_directory(url: URL) -> None:
+    name = str(url.database)
+    if name.startswith("file:"):
+        return
+    directory = Path(name).resolve().parent
+    if not directory.is_dir():
+        raise LedgerError(
+            f"ledger {name}: directory {directory} does not exist; create it or change [slo] ledger_url", reason="no_directory"
+        )
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Let transactions begin where we say, and let readers go on while one process writes (WAL)."""
+    connection.isolation_level = None
+    deadline = time.monotonic() + LOCK_WAIT_SECONDS
+    # Changing the journal mode does not wait for locks as other statements do, so wait here.
+    while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+        try:
+            if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
+                break  # a file system that cannot do it: the rollback journal is as correct, only slower
+        except Exception as error:
+            if not classify(error).transient or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+    connection.execute("PRAGMA synchronous=NORMAL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A transaction that reads first and writes later can fail however long it waits; a writer asks for the lock at once.
+    writes = connection.get_execution_options().get("slo_writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def transaction(engine: Engine, url: URL, *, writes: bool) -> Iterator[Connection]:
+    """Open one transaction; every database error leaves it as a LedgerError.
+
+    :param writes: whether it will write; such a transaction waits at most :data:`LOCK_WAIT_SECONDS` for its turn
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        with engine.connect() as plain:
+            connection = plain.execution_options(slo_writes=writes)
+            with connection.begin():
+                if url.get_backend_name() == "postgresql":
+                    limit = f"lock_timeout = '{LOCK_WAIT_SECONDS}s'" if writes else f"statement_timeout = '{READ_SECONDS}s'"
+                    connection.exec_driver_sql(f"SET LOCAL {limit}")
+                yield connection
+    except SQLAlchemyError as error:
+        # Not chained: the driver's own text may quote the password, and a traceback would print it.
+        raise ledger_error(error, url) from None
+
+
+_ADVICE = {
+    "locked": "another process kept it locked for too long; the task may be retried",
+    "read_only": "it is read-only for this user; make the file and its directory writable for the user that runs Airflow",
+    "cannot_open": "the file cannot be opened; check that it and its directory belong to the user that runs Airflow",
+    "disk_full": "there is no space left; free some and retry",
+    "not_a_database": "the file is not a SQLite database; name another file",
+    "corrupt": "the database is damaged; restore it from a backup",
+    "connection": "the server could not be reached; the task may be retried",
+    "timeout": "the database did not answer in time; the task may be retried",
+    "access_denied": "the server refused the login or the right to use the table; check the connection",
+}
+
+
+def ledger_error(error: Exception, url: URL) -> LedgerError:
+    """Say what a database error means for the ledger, without credentials."""
+    from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+    original = getattr(error, "orig", None) or error
+    if isinstance(error, PoolTimeout):
+        reason, transient = "timeout", True
+    else:
+        fault = classify(original)
+        reason, transient = fault.reason, fault.transient
+    said = " ".join(scrub(str(original), url).split())
+    advice = _ADVICE.get(reason)
+    text = f"ledger {describe(url)}: {advice}" if advice else f"ledger {describe(url)}: the database refused a statement"
+    return LedgerError(f"{text} ({type(original).__name__}: {said})", reason=reason, transient=transient)
+
+
+def scrub(text: str, url: URL) -> str:
+    """Blank out the password wherever a driver may have quoted it, plain or percent-encoded."""
+    secrets = [str(url.password)] if url.password else []
+    secrets += [value for key, value in url.query.items() if "pass" in key.lower() and isinstance(value, str)]
+    for secret in secrets:
+        for form in {secret, quote(secret, safe=""), quote(secret), quote_plus(secret)}:
+            text = text.replace(form, "***")
+    return text
+
+
+def default_url(directory: str | os.PathLike[str]) -> URL:
+    """Return the URL of the ledger that is used when none is configured: ``slo_ledger.db`` in a directory."""
+    from sqlalchemy import URL
+
+    return URL.create("sqlite", database=str(Path(directory).expanduser().resolve() / "slo_ledger.db"))

@@ -1,0 +1,166 @@
+"""What goes into the ledger and comes out of it, and how a check becomes a row."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.results import CheckResult, Verdict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+#: Longest text of each column that is part of an index. Checked here because SQLite would accept more than PostgreSQL.
+LENGTHS: dict[str, int] = {"dag_id": 250, "run_id": 250, "task_id": 250, "kind": 100, "name": 500}
+
+
+@dataclass(frozen=True)
+class RunKey:
+    """Which task instance a check belongs to.
+
+    A check made outside of a run says where it came from, e.g. ``RunKey("cli", "2026-11-24T05:00:00Z", "status")``.
+
+    :param map_index: index of a mapped task, -1 for a task that is not mapped
+    :param try_number: which try wrote the row; not part of the row's identity, so that a retry replaces its own row
+    """
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int = -1
+    try_number: int = 1
+
+    def identity(self, kind: str, name: str) -> str:
+        """Return the key of the one row this task instance has for a check: a digest, which fits any database's index."""
+        text = json.dumps([self.dag_id, self.run_id, self.task_id, self.map_index, kind, name])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One row of the ledger."""
+
+    result: CheckResult
+    key: RunKey
+    recorded_at: datetime
+
+
+class Point(NamedTuple):
+    """What an indicator needs of a recorded check."""
+
+    checked_at: datetime
+    verdict: Verdict
+    value: float | None
+    good: float | None
+    total: float | None
+
+
+def microseconds(moment: datetime, *, what: str = "time") -> int:
+    """Convert an aware datetime to microseconds since 1970 in UTC, exactly. The same integer in every database.
+
+    :raises LedgerError: for a naive datetime
+    """
+    if moment.tzinfo is None:
+        raise LedgerError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(value: int) -> datetime:
+    """Convert microseconds since 1970 back to an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, Any]:
+    """Make the row of a check.
+
+    :param recorded_at: microseconds since 1970
+    :raises LedgerError: when an id or a name is longer than the ledger can index
+    """
+    row: dict[str, Any] = {
+        "identity": key.identity(result.kind, result.name),
+        "dag_id": key.dag_id,
+        "run_id": key.run_id,
+        "task_id": key.task_id,
+        "map_index": key.map_index,
+        "try_number": key.try_number,
+        "recorded_at": recorded_at,
+        "kind": result.kind,
+        "name": result.name,
+        "verdict": result.verdict.value,
+        "value": _number(result.value),
+        "unit": _text(result.unit),
+        "good": _number(result.good),
+        "total": _number(result.total),
+        "target": _number(result.target),
+        "op": result.op,
+        "message": _text(result.message),
+        "checked_at": microseconds(result.checked_at),
+        "interval_start": None if result.interval_start is None else microseconds(result.interval_start),
+        "interval_end": None if result.interval_end is None else microseconds(result.interval_end),
+        "model_version": _text(result.model_version),
+        "evidence": _json(result.evidence),
+        "result_version": result.schema_version,
+    }
+    for column, longest in LENGTHS.items():
+        if len(row[column]) > longest:
+            raise LedgerError(
+                f"check {result.kind}/{result.name}: {column} has {len(row[column])} characters, the ledger holds {longest}",
+                reason="too_long",
+            )
+    return row
+
+
+def recorded_of(row: Mapping[str, Any]) -> Recorded:
+    """Read a row back."""
+    result = CheckResult(
+        kind=row["kind"],
+        name=row["name"],
+        verdict=Verdict(row["verdict"]),
+        value=row["value"],
+        unit=row["unit"],
+        good=row["good"],
+        total=row["total"],
+        target=row["target"],
+        op=row["op"],
+        message=row["message"],
+        checked_at=moment(row["checked_at"]),
+        interval_start=None if row["interval_start"] is None else moment(row["interval_start"]),
+        interval_end=None if row["interval_end"] is None else moment(row["interval_end"]),
+        model_version=row["model_version"],
+        evidence=json.loads(row["evidence"]),
+        schema_version=row["result_version"],
+    )
+    key = RunKey(row["dag_id"], row["run_id"], row["task_id"], row["map_index"], row["try_number"])
+    return Recorded(result, key, moment(row["recorded_at"]))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _text(value: str | None) -> str | None:
+    """Make text every database can hold: PostgreSQL refuses NUL, UTF-8 lone surrogates, and a message may quote either."""
+    return None if value is None else value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _json(evidence: Mapping[str, Any]) -> str:
+    return json.dumps(_plain(evidence), allow_nan=False, sort_keys=False)
+
+
+def _plain(value: Any) -> Any:
+    """Reduce evidence to what JSON knows. Anything else (Decimal, datetime, NaN) is kept as text rather than lost."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    return str(value)

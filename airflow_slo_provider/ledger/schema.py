@@ -1,0 +1,44 @@
+"""The ledger's tables as queries see them. How they came to be is in :mod:`airflow_slo_provider.ledger.migrations`."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import TableClause
+
+COLUMNS = (
+    "id",
+    "identity",
+    "dag_id",
+    "run_id",
+    "task_id",
+    "map_index",
+    "try_number",
+    "recorded_at",
+    "kind",
+    "name",
+    "verdict",
+    "value",
+    "unit",
+    "good",
+    "total",
+    "target",
+    "op",
+    "message",
+    "checked_at",
+    "interval_start",
+    "interval_end",
+    "model_version",
+    "evidence",
+    "result_version",
+)
+
+
+@cache
+def checks() -> TableClause:
+    """The table of checks."""
+    from sqlalchemy import column, table
+
+    return table("checks", *(column(name) for name in COLUMNS))

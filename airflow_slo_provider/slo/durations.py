@@ -1,0 +1,87 @@
+"""Durations as OpenSLO writes them: ``5m`` is five minutes, ``1M`` one month.
+
+A fixed duration (s, m, h, d, w) is a number of seconds. A calendar duration (M, Q, Y) has no fixed length and only makes
+sense with a start date; see :mod:`airflow_slo_provider.slo.windows`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_MONTHS = {"M": 1, "Q": 3, "Y": 12}
+_PATTERN = re.compile(r"([1-9][0-9]{0,8})([smhdwMQY])")
+
+
+@dataclass(frozen=True)
+class Duration:
+    """A length of time.
+
+    :param text: as written, e.g. ``30d``
+    :param seconds: its length; 0 for a calendar duration
+    :param months: number of calendar months; 0 for a fixed duration
+    """
+
+    text: str
+    seconds: int = 0
+    months: int = 0
+
+    @property
+    def is_calendar(self) -> bool:
+        """Whether the length depends on where in the calendar it starts."""
+        return self.months > 0
+
+    @property
+    def timedelta(self) -> timedelta:
+        """The length as a timedelta.
+
+        :raises ValueError: for a calendar duration
+        """
+        if self.is_calendar:
+            raise ValueError(f"{self.text} is a calendar duration: its length depends on the month it starts in")
+        return timedelta(seconds=self.seconds)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def parse_duration(text: str) -> Duration:
+    """Read a duration.
+
+    :param text: a positive whole number and one unit: s, m (minutes), h, d, w, M (months), Q (quarters), Y (years)
+    :raises ValueError: when it is not of that form
+    """
+    match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(
+            f"{text!r} is not a duration; write a whole number and one unit: s, m (minutes), h, d, w, M (months), Q, Y, e.g. 30d"
+        )
+    count, unit = int(match[1]), match[2]
+    if unit in _SECONDS:
+        return Duration(text.strip(), seconds=count * _SECONDS[unit])
+    return Duration(text.strip(), months=count * _MONTHS[unit])
+
+
+def as_duration(value: str | timedelta | Duration) -> Duration:
+    """Take a duration in any of the forms the public functions accept.
+
+    :raises ValueError: for text that is no duration, or a length that is not a positive whole number of seconds
+    """
+    if isinstance(value, Duration):
+        return value
+    if isinstance(value, timedelta):
+        seconds = int(value.total_seconds())
+        if seconds <= 0 or timedelta(seconds=seconds) != value:
+            raise ValueError(f"{value} is not a positive whole number of seconds")
+        return Duration(format_seconds(seconds), seconds=seconds)
+    return parse_duration(value)
+
+
+def format_seconds(seconds: int) -> str:
+    """Write whole seconds with the largest unit that divides them: 21600 -> ``6h``, 604800 -> ``7d``."""
+    for unit in ("d", "h", "m"):
+        if seconds % _SECONDS[unit] == 0 and seconds:
+            return f"{seconds // _SECONDS[unit]}{unit}"
+    return f"{seconds}s"

@@ -1,0 +1,108 @@
+"""How the monitor asks for numbers. Indicator sources (Prometheus, SQL, the ledger) implement this and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fractions import Fraction
+from typing import Protocol
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
+from airflow_slo_provider.slo.model import Indicator
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """The good and all events of a span of time, or only their ratio where the source computes it itself.
+
+    :param ratio: share of good, within [0, 1]
+    :param good: good events; None for a raw ratio
+    :param total: all events; None for a raw ratio
+    :param query: what was asked, for the evidence
+    """
+
+    ratio: Fraction
+    good: Fraction | None = None
+    total: Fraction | None = None
+    query: str = ""
+
+    @classmethod
+    def of_counts(cls, good: Fraction, total: Fraction, *, query: str = "") -> Measurement:
+        """Make a measurement from counts.
+
+        :raises InvalidMeasurement: when good exceeds total, or a count is negative
+        :raises NoData: when total is 0 (reason ``no_events``)
+        """
+        if good < 0 or total < 0:
+            raise InvalidMeasurement(f"negative count: good {float(good):g}, total {float(total):g}", query=query)
+        if good > total:
+            raise InvalidMeasurement(
+                f"more good events than events: good {float(good):g}, total {float(total):g}; "
+                "check that both queries select the same events",
+                reason="good_exceeds_total",
+                query=query,
+            )
+        if total == 0:
+            raise NoData("no events in the window", reason="no_events", query=query)
+        return cls(good / total, good, total, query)
+
+    @classmethod
+    def of_ratio(cls, ratio: Fraction, *, query: str = "") -> Measurement:
+        """Make a measurement from a ratio that the source computed.
+
+        :raises InvalidMeasurement: when it is outside [0, 1]
+        """
+        if not 0 <= ratio <= 1:
+            raise InvalidMeasurement(f"a ratio must lie in [0, 1], not {float(ratio):g}", reason="ratio_out_of_range", query=query)
+        return cls(ratio, query=query)
+
+
+@dataclass(frozen=True)
+class MeasureRequest:
+    """One span of one indicator.
+
+    :param indicator: what to measure
+    :param start: start of the span (aware)
+    :param end: end of the span, exclusive (aware)
+    :param op: for a threshold metric: ``lt``, ``lte``, ``gt`` or ``gte``
+    :param value: for a threshold metric: what its points are held against
+    :param resolution: for a threshold metric: distance between points
+    """
+
+    indicator: Indicator
+    start: datetime
+    end: datetime
+    op: str | None = None
+    value: Fraction | None = None
+    resolution: timedelta = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Equal slices of a span, oldest first; None where a slice holds no data.
+
+    :param width: width of a slice
+    :param start: start of the first slice
+    """
+
+    start: datetime
+    width: timedelta
+    values: tuple[Measurement | None, ...]
+    query: str = ""
+
+
+class IndicatorSource(Protocol):
+    """A place that numbers come from. Errors are returned, one per request, so that one bad query spoils no other."""
+
+    def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
+        """Answer all requests, in order, with as few questions to the server as their form allows."""
+        ...
+
+    def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
+        """Answer all requests slice by slice."""
+        ...
+
+    def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
+        """Say which share of each span holds data at all, within [0, 1]."""
+        ...

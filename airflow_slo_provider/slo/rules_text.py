@@ -1,0 +1,147 @@
+"""Names, labels and YAML of a Prometheus rule file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+#: Labels that these rules set themselves; a document's label of the same name gets the prefix ``label_``.
+OWN_LABELS = frozenset(
+    ["slo", "slo_service", "slo_objective", "slo_window", "slo_period", "slo_method", "severity", "alert_policy", "alertname"]
+)
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+
+Rule = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A rule group: its rules are evaluated one after the other at one instant.
+
+    :param interval: PromQL duration, or None for the server's own evaluation interval
+    """
+
+    name: str
+    rules: Sequence[Rule]
+    interval: str | None = None
+
+
+@dataclass(frozen=True)
+class Section:
+    """The rules of one objective.
+
+    :param title: what they are about
+    :param notes: what was left out, and why
+    """
+
+    title: str
+    notes: Sequence[str]
+    groups: Sequence[Group] = ()
+
+
+class _Expression(str):
+    """PromQL text, written as a literal block."""
+
+
+def record(name: str, expression: str, labels: Mapping[str, str]) -> Rule:
+    """Make a recording rule."""
+    return {"record": name, "expr": _Expression(expression), "labels": dict(labels)}
+
+
+def alert(
+    name: str, expression: str, *, labels: Mapping[str, str], annotations: Mapping[str, str], wait: str | None = None
+) -> Rule:
+    """Make an alerting rule.
+
+    :param labels: labels; their text is a template
+    :param annotations: annotations; their text is a template
+    :param wait: how long the expression must hold before it fires (``for``)
+    """
+    rule: Rule = {"alert": name, "expr": _Expression(expression)}
+    if wait:
+        rule["for"] = wait
+    return rule | {"labels": dict(labels), "annotations": dict(annotations)}
+
+
+def camel_case(text: str) -> str:
+    """Write a name as alert names are written: ``Search-Slo`` -> ``SearchSlo``; capitals inside a word stay."""
+    words = re.findall(r"[^\W_]+", text)
+    return "".join(word[0].upper() + word[1:] for word in words) or "SLO"
+
+
+def plain(text: str) -> str:
+    """Write text so that Prometheus' templates leave it as it is, on one line."""
+    return " ".join(text.split()).replace("{{", '{{ "{{" }}')
+
+
+def document_labels(labels: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+    """Turn a document's labels into Prometheus labels, sorted by name.
+
+    Characters that Prometheus does not allow become ``_``; several values of one label are joined by commas; names that these
+    rules use themselves, and names beginning with ``__``, get the prefix ``label_``.
+    """
+    out: dict[str, str] = {}
+    for key, values in sorted(labels.items()):
+        name = re.sub(r"[^a-zA-Z0-9_]", "_", key)
+        if name in OWN_LABELS or not _LABEL_NAME.fullmatch(name) or name.startswith("__"):
+            name = f"label_{name}"
+        while name in out:  # app.name and app/name
+            name += "_"
+        if any(values):
+            out[name] = ",".join(values)
+    return out
+
+
+def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
+    """Check labels that the caller adds to every rule.
+
+    :raises ValueError: for a name that is no label name, or one that these rules set themselves
+    """
+    for name in labels or {}:
+        if not _LABEL_NAME.fullmatch(name) or name.startswith("__"):
+            raise ValueError(f"extra label {name!r} is not a Prometheus label name (letters, digits and _, no digit first)")
+        if name in OWN_LABELS:
+            raise ValueError(f"extra label {name!r} is set by the rules themselves; choose another name")
+    return {name: str(value) for name, value in sorted((labels or {}).items())}
+
+
+def write_file(header: Sequence[str], sections: Iterable[Section]) -> str:
+    """Write a rule file: the same input gives the same text."""
+    lines = [*_comments(header, indent=""), "", "groups:"]
+    any_group = False
+    for section in sections:
+        lines += ["", *_comments([section.title, *section.notes], indent="  ")]
+        for group in section.groups:
+            any_group = True
+            lines.append(_group_text(group))
+    if not any_group:
+        lines[lines.index("groups:")] = "groups: []"
+    return "\n".join(lines) + "\n"
+
+
+def _comments(texts: Iterable[str], *, indent: str) -> list[str]:
+    # One line each, printable: nothing that a document says can end the comment.
+    return [f"{indent}# {''.join(c if c.isprintable() else ' ' for c in ' '.join(text.split()))}" for text in texts]
+
+
+def _group_text(group: Group) -> str:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+        def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+            super().increase_indent(flow, False)
+
+    Dumper.add_representer(
+        _Expression, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", str(text) + "\n", style="|")
+    )
+    body: dict[str, Any] = {"name": group.name}
+    if group.interval:
+        body["interval"] = group.interval
+    body["rules"] = list(group.rules)
+    text = yaml.dump([body], Dumper=Dumper, sort_keys=False, allow_unicode=True, width=10_000)
+    return "\n".join(f"  {line}" if line else line for line in text.rstrip("\n").split("\n"))

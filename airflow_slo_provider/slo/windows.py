@@ -1,0 +1,115 @@
+"""From a window as written to the span of time it means at an instant."""
+
+from __future__ import annotations
+
+import calendar
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from zoneinfo import ZoneInfo
+
+from airflow_slo_provider.slo.durations import Duration
+from airflow_slo_provider.slo.model import TimeWindow
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span of time, half open: ``start <= t < end``.
+
+    :param start: its start (UTC)
+    :param end: where the measurement ends (UTC)
+    :param whole_end: where the window ends; later than ``end`` while a calendar window is not over
+    """
+
+    start: datetime
+    end: datetime
+    whole_end: datetime
+
+    @property
+    def length(self) -> timedelta:
+        """Length of the whole window; one hour less or more where clocks change within it."""
+        return self.whole_end - self.start
+
+    @property
+    def elapsed(self) -> timedelta:
+        """Length of what has passed of it."""
+        return self.end - self.start
+
+    @property
+    def projection(self) -> Fraction:
+        """How many times the elapsed part fits into the whole."""
+        return Fraction(_microseconds(self.length), _microseconds(self.elapsed))
+
+
+def span_at(window: TimeWindow, at: datetime) -> Span:
+    """Say which span of time a window means at an instant.
+
+    A rolling window is ``[at - duration, at)``. A calendar window is ``[start + k * duration, start + (k + 1) * duration)``
+    for the whole number k whose window holds ``at``, counted on the wall clock of the window's zone: months by calendar,
+    with the day clamped to the month's last, daylight-saving changes respected. Where ``at`` is exactly a boundary, the
+    window that ends there is meant, so that a run at midnight judges the day that is over.
+
+    :param window: the window
+    :param at: the instant (aware)
+    :raises ValueError: for a naive instant, or an instant before the first calendar window
+    """
+    if at.tzinfo is None:
+        raise ValueError(f"the instant {at} has no time zone")
+    at = at.astimezone(UTC)
+    if window.rolling:
+        return Span(at - window.duration.timedelta, at, at)
+    if window.start is None or window.zone is None:
+        raise ValueError("a calendar window needs a start and a time zone")
+    zone = ZoneInfo(window.zone)
+    number = _guess(window.duration, window.start, at.astimezone(zone).replace(tzinfo=None))
+    while _boundary(window, number, zone) >= at:
+        number -= 1
+    while _boundary(window, number + 1, zone) < at:
+        number += 1
+    if number < 0:
+        raise ValueError(f"{at:%Y-%m-%d %H:%M} UTC is before the first calendar window, which starts {window.start} {window.zone}")
+    return Span(_boundary(window, number, zone), at, _boundary(window, number + 1, zone))
+
+
+def nominal_length(window: TimeWindow) -> timedelta:
+    """A fixed length for a window: its own, or 30, 91 or 365 days a month, quarter or year for a calendar duration.
+
+    Burn-rate factors and times need a length that does not change from month to month.
+    """
+    duration = window.duration
+    if not duration.is_calendar:
+        return duration.timedelta
+    years, months = divmod(duration.months, 12)
+    quarters, months = divmod(months, 3)
+    return timedelta(days=365 * years + 91 * quarters + 30 * months)
+
+
+def _guess(duration: Duration, start: datetime, local: datetime) -> int:
+    if duration.is_calendar:
+        return ((local.year - start.year) * 12 + local.month - start.month) // duration.months
+    return (local - start) // duration.timedelta
+
+
+def _boundary(window: TimeWindow, number: int, zone: ZoneInfo) -> datetime:
+    """Start of calendar window ``number`` in UTC. Days and weeks are wall-clock days; hours are exact hours."""
+    assert window.start is not None
+    duration = window.duration
+    if duration.is_calendar:
+        local = add_months(window.start, number * duration.months)
+    elif duration.seconds % 86400 == 0:
+        local = window.start + number * duration.timedelta
+    else:
+        return window.start.replace(tzinfo=zone).astimezone(UTC) + number * duration.timedelta
+    return local.replace(tzinfo=zone).astimezone(UTC)
+
+
+def add_months(moment: datetime, months: int) -> datetime:
+    """Add calendar months; the day is clamped to the month's last (31 January + 1 month = 28 or 29 February)."""
+    years, month = divmod(moment.month - 1 + months, 12)
+    year = moment.year + years
+    day = min(moment.day, calendar.monthrange(year, month + 1)[1])
+    return moment.replace(year=year, month=month + 1, day=day)
+
+
+def _microseconds(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)

@@ -1,0 +1,244 @@
+"""YAML as a tree that remembers lines and keeps numbers as they were written.
+
+PyYAML's own loader turns ``0.999`` into a float and drops a repeated key without a word. Here its safe event parser is
+used (no Python objects, no recursion), and the tree is built from the events: duplicate keys are faults, aliases share
+one node, and a document is refused before an alias bomb or endless nesting can hurt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import yaml
+
+from airflow_slo_provider.exceptions import Fault
+
+MAX_DEPTH = 60
+#: Nodes of one document once every alias is followed.
+MAX_NODES = 100_000
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_TAG = "tag:yaml.org,2002:"
+_PLAIN_TAGS = {None, *(_TAG + name for name in ("bool", "float", "int", "map", "null", "seq", "timestamp"))}
+_TEXT_TAGS = {"!", _TAG + "str"}
+_NULLS = {"", "~", "null", "Null", "NULL"}
+_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+# Three exponent digits at most: 1e999999999 would be a number of a billion digits. No octal, no 1_000, no 1:30.
+_NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][-+]?[0-9]{1,3})?")
+_INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
+
+
+@dataclass(frozen=True)
+class ScalarNode:
+    """One value.
+
+    :param text: as written, without quotes
+    :param plain: whether it was written without quotes, so that it may be a number, true, false or null
+    :param line: 1-based line
+    """
+
+    text: str
+    plain: bool
+    line: int
+    weight: int = 1
+
+    kind = "a single value"
+
+    @property
+    def is_null(self) -> bool:
+        """Whether it says nothing: empty, ``~`` or ``null``."""
+        return self.plain and self.text in _NULLS
+
+    @property
+    def number(self) -> Fraction | None:
+        """The exact number that was written, or None where it is none (or NaN, or infinite)."""
+        if not self.plain or _NUMBER.fullmatch(self.text) is None:
+            return None
+        return Fraction(Decimal(self.text))
+
+    @property
+    def boolean(self) -> bool | None:
+        """True or False as YAML 1.2 writes them, or None."""
+        return _BOOLEANS.get(self.text) if self.plain else None
+
+
+@dataclass(frozen=True)
+class SequenceNode:
+    """A list."""
+
+    items: tuple[Node, ...]
+    line: int
+    weight: int = 1
+
+    kind = "a list"
+    is_null = False
+
+
+@dataclass(frozen=True)
+class MappingNode:
+    """A mapping; its keys keep the lines they stand on."""
+
+    entries: Mapping[str, Entry]
+    line: int
+    weight: int = 1
+
+    kind = "a mapping"
+    is_null = False
+
+
+Node = ScalarNode | SequenceNode | MappingNode
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value of a mapping, and the line of its key."""
+
+    line: int
+    node: Node
+
+
+def compose(text: str, *, file: str = "<text>") -> tuple[list[Node], list[Fault]]:
+    """Read every YAML document of a text. Empty documents are left out.
+
+    :param text: the text
+    :param file: what to call it in faults
+    :return: the documents, and the faults found on the way; a syntax error ends the reading
+    """
+    builder = _Builder(file)
+    try:
+        for event in yaml.parse(text, Loader=_LOADER):
+            builder.take(event)
+    except _Refused as refused:
+        builder.faults.append(refused.fault)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        words = " ".join(str(part) for part in (error.context, error.problem) if part)
+        builder.fault(mark.line + 1 if mark else 1, f"not YAML: {words}")
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        position = getattr(error, "position", 0)
+        line = text.count("\n", 0, position) + 1 if isinstance(position, int) else 1
+        builder.fault(line, f"not YAML: {getattr(error, 'reason', error)}")
+    return builder.documents, builder.faults
+
+
+def plain_value(node: Node) -> Any:
+    """Turn a node of free form into plain Python: dict, list, str, int, float, bool or None."""
+    if isinstance(node, MappingNode):
+        return {key: plain_value(entry.node) for key, entry in node.entries.items()}
+    if isinstance(node, SequenceNode):
+        return [plain_value(item) for item in node.items]
+    if node.is_null:
+        return None
+    if node.boolean is not None:
+        return node.boolean
+    if node.plain and _INTEGER.fullmatch(node.text):
+        return int(node.text)
+    if node.number is not None and abs(node.number) < 10**300:
+        return float(node.number)
+    return node.text
+
+
+class _Refused(Exception):
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+@dataclass
+class _Open:
+    """A list or mapping that is not closed yet."""
+
+    is_mapping: bool
+    anchor: str | None
+    line: int
+    nodes: list[Node] = field(default_factory=list)
+    weight: int = 1
+
+
+class _Builder:
+    """Builds nodes from parser events, without recursion."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.documents: list[Node] = []
+        self.faults: list[Fault] = []
+        self._open: list[_Open] = []
+        self._anchors: dict[str, Node] = {}
+
+    def fault(self, line: int, message: str) -> None:
+        self.faults.append(Fault(message, file=self.file, line=line))
+
+    def take(self, event: Any) -> None:
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._anchors = {}
+        elif isinstance(event, yaml.AliasEvent):
+            self._add(self._aliased(event))
+        elif isinstance(event, yaml.ScalarEvent):
+            self._check_tag(event)
+            plain = not event.style and event.tag not in _TEXT_TAGS
+            self._named(event.anchor, ScalarNode(event.value, plain, _line(event)))
+        elif isinstance(event, yaml.CollectionStartEvent):
+            self._check_tag(event)
+            if len(self._open) >= MAX_DEPTH:
+                raise _Refused(Fault(f"nested deeper than {MAX_DEPTH} levels", file=self.file, line=_line(event)))
+            self._open.append(_Open(isinstance(event, yaml.MappingStartEvent), event.anchor, _line(event)))
+        elif isinstance(event, yaml.CollectionEndEvent):
+            done = self._open.pop()
+            node = self._mapping(done) if done.is_mapping else SequenceNode(tuple(done.nodes), done.line, done.weight)
+            self._named(done.anchor, node)
+
+    def _named(self, anchor: str | None, node: Node) -> None:
+        if anchor is not None:
+            self._anchors[anchor] = node
+        self._add(node)
+
+    def _add(self, node: Node) -> None:
+        if not self._open:
+            if not node.is_null:
+                self.documents.append(node)
+            return
+        parent = self._open[-1]
+        parent.nodes.append(node)
+        parent.weight += node.weight
+        if parent.weight > MAX_NODES:
+            raise _Refused(Fault(f"more than {MAX_NODES} values once its aliases are followed", file=self.file, line=parent.line))
+
+    def _aliased(self, event: Any) -> Node:
+        node = self._anchors.get(event.anchor)
+        if node is None:
+            self.fault(_line(event), f"alias *{event.anchor} has no finished anchor &{event.anchor} before it")
+            return ScalarNode("", True, _line(event))
+        return node
+
+    def _check_tag(self, event: Any) -> None:
+        if event.tag not in _PLAIN_TAGS and event.tag not in _TEXT_TAGS:
+            self.fault(_line(event), f"the YAML tag {event.tag} has no meaning here; remove it")
+
+    def _mapping(self, done: _Open) -> MappingNode:
+        entries: dict[str, Entry] = {}
+        merged: list[Node] = []
+        for key, value in zip(done.nodes[::2], done.nodes[1::2], strict=True):
+            if not isinstance(key, ScalarNode):
+                self.fault(key.line, f"a key must be a single value, not {key.kind}")
+            elif key.plain and key.text == "<<":
+                merged.extend(value.items if isinstance(value, SequenceNode) else (value,))
+            elif key.text in entries:
+                self.fault(key.line, f"{key.text!r} stands twice in this mapping; the first is on line {entries[key.text].line}")
+            else:
+                entries[key.text] = Entry(key.line, value)
+        for source in merged:
+            if isinstance(source, MappingNode):
+                for name, entry in source.entries.items():
+                    entries.setdefault(name, entry)
+            else:
+                self.fault(source.line, f"<< merges mappings, not {source.kind}")
+        return MappingNode(entries, done.line, done.weight)
+
+
+def _line(event: Any) -> int:
+    return int(event.start_mark.line) + 1

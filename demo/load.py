@@ -1,0 +1,71 @@
+"""Send real rows to the model server and count its answers. Standard library only, but for the rows."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import time
+import urllib.parse
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+
+def send(
+    url: str, rows: Sequence[Mapping[str, float]], *, passes: int = 1, workers: int = 2, rate: float | None = None
+) -> Counter[int]:
+    """Ask for a prediction of each row, ``passes`` times.
+
+    :param url: the server's address
+    :param workers: connections at the same time
+    :param rate: requests per second, over all connections; None for as fast as the server answers
+    :return: how often the server answered with each HTTP status
+    :raises OSError: when the server cannot be reached
+    """
+    parts = [list(rows)[start::workers] * passes for start in range(workers)]
+    pause = workers / rate if rate else 0.0
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(lambda part: _send(url, part, pause), parts), Counter())
+
+
+def _send(url: str, rows: Sequence[Mapping[str, float]], pause: float) -> Counter[int]:
+    address = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
+    answers: Counter[int] = Counter()
+    try:
+        for row in rows:
+            connection.request("POST", "/predict", json.dumps({"features": row}), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            answer.read()
+            answers[answer.status] += 1
+            time.sleep(pause)
+    finally:
+        connection.close()
+    return answers
+
+
+def main() -> None:
+    from demo.model import measured_rows
+
+    parser = argparse.ArgumentParser(description="send real rows to the model server")
+    parser.add_argument("url")
+    parser.add_argument("--passes", type=int, default=1, help="how often all 569 rows are sent")
+    parser.add_argument("--forever", action="store_true", help="go on until stopped")
+    parser.add_argument("--rate", type=float, default=20, help="requests per second")
+    options = parser.parse_args()
+    rows = measured_rows()
+    while True:
+        try:
+            print(dict(send(options.url, rows, passes=options.passes, rate=options.rate)), flush=True)
+        except OSError as error:
+            if not options.forever:
+                raise
+            print(f"{options.url}: {error}; trying again", flush=True)
+            time.sleep(2)
+        if not options.forever:
+            return
+
+
+if __name__ == "__main__":
+    main()

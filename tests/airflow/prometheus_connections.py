@@ -1,0 +1,24 @@
+"""Airflow connections for tests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.hooks.prometheus import PrometheusHook
+
+
+@pytest.fixture
+def prometheus_connection(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Store a connection the way a deployment may, in the environment, and return a hook for it."""
+
+    def store(url: str | None, *, extra: Any = None, **fields: Any) -> PrometheusHook:
+        connection = {"conn_type": "prometheus", "host": url, **fields}
+        if extra is not None:
+            connection["extra"] = extra if isinstance(extra, str) else json.dumps(extra)
+        monkeypatch.setenv("AIRFLOW_CONN_PROM_TEST", json.dumps(connection))
+        return PrometheusHook("prom_test")
+
+    return store

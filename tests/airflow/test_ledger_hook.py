@@ -1,0 +1,106 @@
+"""Where Airflow says the ledger is, and how Airflow's SQL connections become indicators."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_slo_provider.exceptions import LedgerError, MeasurementError, QueryError
+from airflow_slo_provider.hooks.ledger import connection_url, default_ledger_url, open_default_ledger, run_key
+from airflow_slo_provider.hooks.sql_runner import sql_source
+from airflow_slo_provider.ledger import RunKey
+from airflow_slo_provider.slo.measuring import Measurement
+from tests.unit.indicators.sql_builders import HOUR, MINUTE, ONE_ROW, T0, ask, ratio
+from tests.unit.ledger.builders import check, key
+
+
+def test_without_a_word_the_ledger_is_a_file_in_airflow_home() -> None:
+    with open_default_ledger() as ledger:
+        assert ledger.where == str(Path(os.environ["AIRFLOW_HOME"]).resolve() / "slo_ledger.db")
+        ledger.record([check()], key())
+        assert ledger.checks()
+
+
+def test_a_url_in_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'a b.db'}")
+    with open_default_ledger() as ledger:
+        assert ledger.where == str(tmp_path / "a b.db")
+
+
+@pytest.mark.parametrize("form", ["sqlite:///{path}", '{{"conn_type": "sqlite", "host": "{path}"}}'])
+def test_a_connection_wins_over_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "sqlite:////nowhere/at/all.db")
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "slo_ledger")
+    monkeypatch.setenv("AIRFLOW_CONN_SLO_LEDGER", form.format(path=tmp_path / "ledger.db"))
+    with open_default_ledger() as ledger:
+        ledger.record([check()], key())
+    assert (tmp_path / "ledger.db").exists()
+
+
+def test_a_postgres_connection_keeps_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PG", "postgresql://u:p%40s%3As%2F@db:5433/slo?sslmode=verify-full&sslrootcert=/ca.pem")
+    url = connection_url("pg")
+    assert (url.get_backend_name(), url.username, url.password, url.host, url.port, url.database) == (
+        "postgresql",
+        "u",
+        "p@s:s/",
+        "db",
+        5433,
+        "slo",
+    )
+    assert dict(url.query) == {"sslmode": "verify-full", "sslrootcert": "/ca.pem"}
+
+
+def test_a_connection_that_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", "http://u:hunter2@web:80/x")
+    with pytest.raises(LedgerError, match="connection web of type http has no SQLAlchemy URL") as ledger:
+        connection_url("web")
+    with pytest.raises(QueryError, match="connection web is of type http, which is no SQL database") as source:
+        sql_source("web")
+    for caught in (ledger, source):
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_no_password_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "pg")
+    monkeypatch.setenv("AIRFLOW_CONN_PG", "postgresql://u:hunter2@127.0.0.1:1/slo")
+    assert default_ledger_url() == connection_url("pg")
+    with pytest.raises(LedgerError, match="could not be reached") as ledger:
+        open_default_ledger()
+    assert ledger.value.transient
+    (answer,) = sql_source("pg").measure([ask(ratio(ONE_ROW))])
+    assert isinstance(answer, QueryError)
+    assert (answer.reason, answer.transient, answer.source) == ("connection", True, "connection pg")
+    for error in (ledger.value, answer):
+        assert "hunter2" not in "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize(("map_index", "expected"), [(None, -1), (-1, -1), (0, 0), (7, 7)])
+def test_the_key_of_a_task_instance(map_index: int | None, expected: int) -> None:
+    instance = SimpleNamespace(dag_id="d", run_id="r", task_id="g.t", map_index=map_index, try_number=2)
+    assert run_key({"ti": instance}) == RunKey("d", "r", "g.t", expected, 2)
+
+
+def test_an_indicator_through_an_airflow_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "requests.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE requests (ts TEXT, ok INTEGER)")
+        rows = [((T0 + n * MINUTE).strftime("%Y-%m-%d %H:%M:%S"), n != 3) for n in range(10)]
+        connection.executemany("INSERT INTO requests VALUES (?, ?)", rows)
+    monkeypatch.setenv("AIRFLOW_CONN_LOG", f'{{"conn_type": "sqlite", "host": "{path}"}}')
+    source = sql_source("log")
+    for _ in range(2):
+        first, second = source.measure([ask(ratio(ONE_ROW)), ask(ratio(ONE_ROW.replace("requests", "nowhere")))])
+        assert isinstance(first, Measurement)
+        assert (first.good, first.total) == (9, 10)
+        assert isinstance(second, QueryError)
+        assert second.reason == "bad_query"
+    (slices,) = source.slices([ask(ratio(ONE_ROW), T0, T0 + HOUR)], timedelta(minutes=5))
+    assert not isinstance(slices, MeasurementError)
+    assert [value and int(value.total or 0) for value in slices.values] == [5, 5, *[None] * 10]

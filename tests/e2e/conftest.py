@@ -1,0 +1,56 @@
+"""A real Airflow for the tests of this directory: four components, started once. It never skips: Airflow is a dependency."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from demo import processes
+from demo.airflow_stack import AirflowStack
+
+HERE = Path(__file__).resolve().parent
+DAG_FOLDERS = (HERE / "dags", HERE.parents[1] / "dags")
+# A dead triggerer is noticed within seconds, so that a test of its restart need not wait half a minute.
+SETTINGS = {
+    "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+    "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
+    "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "5",
+}
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+    """API server, scheduler, DAG processor and triggerer with the DAGs of tests/e2e/dags and of dags/.
+
+    ``stack.client`` speaks to the API (trigger, wait, states, logs, XComs, connections); ``stack.restart_component("triggerer")``
+    kills and restarts one of the four. The SLO ledger is the default one: ``stack.home / "slo_ledger.db"``.
+    """
+    started = time.monotonic()
+    home = tmp_path_factory.mktemp("real airflow") / "home"
+    stack = AirflowStack(
+        home, DAG_FOLDERS, settings=SETTINGS, say=lambda text: print(f"airflow {time.monotonic() - started:4.0f} s  {text}")
+    )
+    stack.start()
+    try:
+        yield stack
+    finally:
+        members = stack.members()
+        stack.stop()
+        assert not processes.alive(members), "processes of the test's Airflow are left"
+
+
+@pytest.fixture
+def run_dag(airflow_stack: AirflowStack):
+    """Run a DAG to its end: ``run_dag(dag_id, conf=..., timeout=...)`` returns ``(run_id, state)``."""
+
+    def run(dag_id: str, *, timeout: float = 120, **arguments) -> tuple[str, str]:
+        client = airflow_stack.client
+        client.wait_for_dag(dag_id)
+        client.unpause(dag_id)
+        run_id = client.trigger(dag_id, **arguments)
+        return run_id, client.wait_for_run(dag_id, run_id, timeout=timeout)
+
+    return run

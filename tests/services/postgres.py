@@ -1,0 +1,150 @@
+"""A real PostgreSQL server for tests: its own cluster, port and socket directory."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import need
+
+USER, PASSWORD = "slo", "s3cr:t/@%word"
+_START_SECONDS = 60
+
+
+@dataclass
+class PostgresServer:
+    """A running server."""
+
+    port: int
+    directory: Path
+    process: subprocess.Popen[bytes]
+
+    def connect(self, database: str = "postgres", **options: Any) -> Any:
+        """Open a psycopg connection over TCP, with the password."""
+        import psycopg
+
+        return psycopg.connect(host="127.0.0.1", port=self.port, user=USER, password=PASSWORD, dbname=database, **options)
+
+    def url(self, database: str) -> str:
+        """Return the SQLAlchemy URL of a database."""
+        from sqlalchemy import URL
+
+        made = URL.create("postgresql", USER, PASSWORD, "127.0.0.1", self.port, database)
+        return made.render_as_string(hide_password=False)
+
+
+def _as_user() -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: become another user then."""
+    if os.geteuid() != 0:
+        return {}
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwnam(name)
+            return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    pytest.fail("running as root, and there is no user postgres or nobody to run PostgreSQL as")
+
+
+def _free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        return int(server.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """Run a server for the whole session."""
+    initdb, program, ready = need("initdb"), need("postgres"), need("pg_isready")
+    user = _as_user()
+    directory = Path(tempfile.mkdtemp(prefix="slo-pg-"))
+    if user:
+        os.chown(directory, user["user"], user["group"])
+    secret = directory / "password"
+    secret.write_text(PASSWORD)
+    secret.chmod(0o644)
+    try:
+        made = subprocess.run(
+            [
+                initdb,
+                "-D",
+                str(directory / "data"),
+                "-U",
+                USER,
+                f"--pwfile={secret}",
+                "--auth=scram-sha-256",
+                "-E",
+                "UTF8",
+                "--no-locale",
+                "--no-sync",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=directory,
+            **user,
+        )
+        assert made.returncode == 0, made.stderr
+        port = _free_port()
+        log = (directory / "log").open("wb")
+        command = [
+            program,
+            "-D",
+            str(directory / "data"),
+            "-p",
+            str(port),
+            "-k",
+            str(directory),
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            "fsync=off",
+            "-c",
+            "max_connections=60",
+            "-c",
+            "timezone=America/New_York",
+        ]
+        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, **user)
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while subprocess.run([ready, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode != 0:
+                assert process.poll() is None, (directory / "log").read_text()
+                assert time.monotonic() < deadline, (directory / "log").read_text()
+                time.sleep(0.1)
+            yield PostgresServer(port, directory, process)
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            log.close()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+_numbers = count(1)
+
+
+@pytest.fixture
+def postgres_database(postgres: PostgresServer) -> Iterator[str]:
+    """Make an empty database of its own for a test, and return its name."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield name
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")

@@ -1,0 +1,296 @@
+"""The clients against servers that answer wrongly, and against a real one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import requests
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
+from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.indicators.prometheus_answers import Sample
+from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
+from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from tests.services.faulty_prometheus import MODES, FaultyPrometheus
+from tests.services.histories import END, MINUTES
+from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+
+AT = datetime(2026, 11, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+IMPATIENT: dict[str, Any] = {"timeout": (1.0, 0.7), "max_seconds": 0.7, "retries": 1}
+
+#: mode: reason, transient, HTTP status, what the message says
+FAULTS = {
+    "refuse": ("connection_refused", True, None, "refused the connection"),
+    "hang": ("timeout", True, None, "read timeout"),
+    "reset": ("connection_reset", True, None, "connection broke"),
+    "redirect": ("redirected", False, 302, "https://login.example/sign-in"),
+    "400": ("bad_query", False, 400, "bad_data: invalid parameter"),
+    "401": ("unauthorized", False, 401, "login, password or token"),
+    "403": ("forbidden", False, 403, "may not query"),
+    "404": ("not_found", False, 404, "path prefix"),
+    "422": ("query_failed", False, 422, "execution: found duplicate series"),
+    "429": ("too_many_requests", True, 429, "status 429 from a proxy"),
+    "500": ("server_error", True, 500, "HTTP 500"),
+    "502": ("server_error", True, 502, "HTTP 502"),
+    "503": ("server_error", True, 503, "timeout: query timed out"),
+    "504": ("server_error", True, 504, "HTTP 504"),
+    "html": ("not_json", False, 200, "is this a login page or a wrong path?"),
+    "warnings": ("partial_answer", True, 200, "store gateway 10.0.0.7:10901 did not answer"),
+    "not_a_number": ("unexpected_shape", False, 200, "twelve"),
+    "truncated": ("truncated", True, None, "broke off"),
+    "truncated_chunks": ("truncated", True, None, "broke off"),
+    "drip": ("timeout", True, 200, "not complete"),
+    "wrong_json": ("unexpected_shape", False, 200, "not a documented"),
+    "not_an_object": ("unexpected_shape", False, 200, "not a Prometheus answer"),
+    "no_result": ("unexpected_shape", False, 200, "resultType"),
+    "status_error": ("status_error", False, 200, "bad_data: proxied error"),
+}
+#: Answers that are well-formed; what is wrong with them shows when they are used.
+WELL_FORMED = {"empty", "two_series", "nan", "inf"}
+
+
+def blocking(url: str, **settings: Any) -> list[Sample]:
+    client = PrometheusClient(url, **(IMPATIENT | settings))
+    try:
+        return client.instant("up", AT)
+    finally:
+        client.close()
+
+
+def concurrent(url: str, **settings: Any) -> list[Sample]:
+    async def ask() -> list[Sample]:
+        async with AsyncPrometheusClient(url, **(IMPATIENT | settings)) as client:
+            return await client.instant("up", AT)
+
+    return asyncio.run(ask())
+
+
+BOTH = pytest.mark.parametrize("ask", [blocking, concurrent])
+
+
+def test_every_mode_is_tested() -> None:
+    assert set(MODES) == FAULTS.keys() | WELL_FORMED
+
+
+@BOTH
+@pytest.mark.parametrize("mode", sorted(FAULTS))
+def test_every_wrong_answer_is_one_typed_error(mode: str, ask: Any) -> None:
+    reason, transient, status, says = FAULTS[mode]
+    with FaultyPrometheus(mode, retry_after=None) as server:
+        started = time.perf_counter()
+        with pytest.raises(QueryError, match=says.replace("?", "[?]")) as caught:
+            ask(server.url)
+        error = caught.value
+        assert (error.reason, error.transient, error.http_status) == (reason, transient, status)
+        assert (error.query, error.source) == ("up", server.url)
+        assert "hunter2" not in str(error)
+        assert time.perf_counter() - started < 4
+        retried = mode in ("reset", "429", "502", "503", "504")
+        assert len(server.requests) == (0 if mode == "refuse" else 2 if retried else 1)
+
+
+@BOTH
+def test_well_formed_answers_are_passed_on(ask: Any) -> None:
+    for mode, texts in {"ok": ["1000"], "empty": [], "two_series": ["1000", "1000"], "nan": ["NaN"], "inf": ["+Inf"]}.items():
+        with FaultyPrometheus(mode) as server:
+            assert [sample.text for sample in ask(server.url)] == texts
+
+
+@BOTH
+def test_a_fault_that_passes_is_retried_and_retry_after_is_honoured(ask: Any) -> None:
+    with FaultyPrometheus("429", failures=1, retry_after="1") as server:
+        started = time.perf_counter()
+        assert ask(server.url)[0].value == 1000
+        assert 0.9 < time.perf_counter() - started < 4
+        assert len(server.requests) == 2
+
+
+@BOTH
+@pytest.mark.parametrize("retry_after", ["3600", "Wed, 21 Oct 2037 07:28:00 GMT", "soon"])
+def test_a_long_or_senseless_retry_after_does_not_hold_up_a_task(
+    ask: Any, retry_after: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_slo_provider.indicators import prometheus_async, prometheus_session
+
+    monkeypatch.setattr(prometheus_session, "RETRY_AFTER_CAP", 0.3)
+    monkeypatch.setattr(prometheus_async, "_RETRY_AFTER_CAP", 0.3)
+    with FaultyPrometheus("503", failures=1, retry_after=retry_after) as server:
+        started = time.perf_counter()
+        assert ask(server.url)[0].value == 1000
+        assert time.perf_counter() - started < 2
+
+
+@BOTH
+def test_a_query_is_one_post_body_with_one_time(ask: Any) -> None:
+    with FaultyPrometheus("ok") as server:
+        ask(server.url + "/", params={"tenant": "a"}, headers={"X-Scope-OrgID": "team"})
+        (received,) = server.requests
+    assert (received.method, received.path) == ("POST", "/api/v1/query")
+    assert received.form == {"query": "up", "time": "1793491200", "timeout": "1s", "tenant": "a"}
+    assert received.headers["X-Scope-OrgID"] == "team"
+
+
+@BOTH
+def test_get_is_there_for_proxies_that_know_nothing_else(ask: Any) -> None:
+    with FaultyPrometheus("ok") as server:
+        ask(server.url, method="GET")
+        assert server.requests[0].method == "GET"
+        assert server.requests[0].form["query"] == "up"
+
+
+@BOTH
+def test_credentials_are_sent_and_never_shown(ask: Any) -> None:
+    with FaultyPrometheus("401") as server:
+        for settings in ({"basic": ("me", "hunter2")}, {"bearer": "hunter2"}):
+            with pytest.raises(QueryError) as caught:
+                ask(server.url, **settings)
+            assert "hunter2" not in f"{caught.value!s}{caught.value!r}"
+        with pytest.raises(QueryError) as caught:
+            ask(server.url.replace("http://", "http://me:hunter2@"))
+        assert "hunter2" not in f"{caught.value!s}{caught.value!r}"
+        assert caught.value.__suppress_context__ or caught.value.__context__ is None
+        assert [r.headers["Authorization"] for r in server.requests] == [
+            "Basic bWU6aHVudGVyMg==",
+            "Bearer hunter2",
+            "Basic bWU6aHVudGVyMg==",
+        ]
+
+
+@BOTH
+def test_an_answer_that_is_too_large_is_not_read_to_its_end(ask: Any) -> None:
+    with FaultyPrometheus("ok") as server, pytest.raises(QueryError) as caught:
+        ask(server.url, max_bytes=20)
+    assert (caught.value.reason, caught.value.transient) == ("too_large", False)
+
+
+@BOTH
+def test_a_name_that_cannot_be_resolved(ask: Any) -> None:
+    with pytest.raises(QueryError) as caught:
+        ask("http://no-such-host.invalid:9090", retries=0)
+    assert (caught.value.reason, caught.value.transient) == ("dns", True)
+
+
+@BOTH
+def test_plain_http_behind_https(ask: Any) -> None:
+    with FaultyPrometheus("ok") as server, pytest.raises(QueryError) as caught:
+        ask(server.url.replace("http://", "https://"))
+    assert (caught.value.reason, caught.value.transient) == ("tls", False)
+
+
+def test_a_session_that_is_set_up_already_is_taken_over() -> None:
+    session = requests.Session()
+    session.auth, session.headers["X-Team"] = ("me", "pw"), "a"
+    with FaultyPrometheus("ok") as server:
+        PrometheusClient(server.url, session=session).instant("up", AT)
+        assert server.requests[0].headers["X-Team"] == "a"
+        assert server.requests[0].headers["Authorization"].startswith("Basic ")
+
+
+def test_the_library_below_is_bounded_and_verified_as_well() -> None:
+    with FaultyPrometheus("html") as server, pytest.raises(QueryError, match="login page"):
+        PrometheusClient(server.url, **IMPATIENT).connect.all_metrics()
+    with FaultyPrometheus("ok") as server:
+        assert PrometheusClient(server.url, **IMPATIENT).connect.all_metrics() == []
+        assert PrometheusClient(server.url, **IMPATIENT).connect.custom_query("up")[0]["value"][1] == "1000"
+
+
+@pytest.mark.parametrize("mode", [mode for mode in MODES if mode not in ("hang", "drip")])
+def test_no_wrong_answer_becomes_a_measurement(mode: str) -> None:
+    expected = {
+        "empty": (NoData, "empty"),
+        "nan": (InvalidMeasurement, "not_a_number"),
+        "inf": (InvalidMeasurement, "not_a_number"),
+    }
+    kind, reason = expected.get(mode, (QueryError, "several_series" if mode == "two_series" else FAULTS.get(mode, ("",))[0]))
+    counted, generic = availability("a"), ratio(good="sum(x[{{.window}}]) + 0", total="sum(x[{{.window}}]) + 1")
+    with FaultyPrometheus(mode, retry_after=None) as server:
+        client = PrometheusClient(server.url, **(IMPATIENT | {"retries": 0}))
+        source = PrometheusSource(client)
+        for indicator in (counted, availability("a", bad=True), generic):
+            (found,) = source.measure([over(indicator, AT, HOUR)])
+            assert isinstance(found, kind), (mode, found)
+            assert found.reason == reason
+            (sliced,) = source.slices([over(indicator, AT, HOUR)], timedelta(minutes=5))
+            if mode == "nan":
+                assert not isinstance(sliced, MeasurementError)
+                assert set(sliced.values) == {None}
+            else:
+                assert isinstance(sliced, kind), (mode, sliced)
+        (found,) = source.measure([over(threshold("x"), AT, HOUR, "lt", 1)])  # type: ignore[arg-type]
+        assert isinstance(found, kind), (mode, found)
+
+
+def test_a_good_answer_of_the_same_server_is_a_measurement() -> None:
+    with FaultyPrometheus("ok") as server:
+        source = PrometheusSource(PrometheusClient(server.url))
+        generic = ratio(good="sum(x[{{.window}}]) + 0", total="sum(x[{{.window}}]) + 1")
+        together = [over(indicator, AT, HOUR) for indicator in (availability("a"), availability("b"), generic)]
+        for asked in (together, together[:1], together[2:]):
+            for found in source.measure(asked):
+                assert getattr(found, "ratio", None) == 1, found
+            for sliced in source.slices(asked, timedelta(minutes=5)):
+                assert {value.ratio for value in sliced.values if value} == {1}  # type: ignore[union-attr]
+
+
+def test_rows_of_no_query_are_asked_for_one_by_one() -> None:
+    """A server that does not know label_replace: its rows carry no number of ours."""
+    queries = [ratio(good=f"sum(x{n}[{{{{.window}}}}]) + 0", total=f"sum(x{n}[{{{{.window}}}}]) + 1") for n in range(2)]
+    with FaultyPrometheus("ok") as server:
+        rows = server._envelope
+        server._envelope = lambda mode, path, form: rows(mode, path, form | {"query": ""})  # type: ignore[method-assign]
+        found = PrometheusSource(PrometheusClient(server.url)).measure([over(query, AT, HOUR) for query in queries])
+        assert [getattr(item, "ratio", item) for item in found] == [1, 1]
+        assert len(server.requests) == 1 + 4
+
+
+# -- a real server -------------------------------------------------------------------------------------------------------
+
+
+def test_real_errors_keep_the_servers_words(prometheus_history: str) -> None:
+    client = PrometheusClient(prometheus_history)
+    for query, status, says in [
+        ("sum(", 400, "parse error"),
+        ("http_requests_total + on () http_requests_total", 422, "many-to-many|duplicate series"),
+    ]:
+        with pytest.raises(QueryError, match=says) as caught:
+            client.instant(query, END)
+        assert (caught.value.http_status, caught.value.transient, caught.value.query) == (status, False, query)
+
+
+def test_real_result_types(prometheus_history: str) -> None:
+    client = PrometheusClient(prometheus_history)
+    assert client.instant("1.5e6", END)[0].value == 1_500_000
+    assert client.instant("vector(0.1) * 3", END)[0].text == "0.30000000000000004"
+    assert client.instant("vector(0/0)", END)[0].is_nan
+    assert client.instant("vector(-1/0)", END)[0].is_infinite
+    for query in ("http_requests_total[5m]", '"text"'):
+        with pytest.raises(QueryError) as caught:
+            client.instant(query, END)
+        assert caught.value.reason == "wrong_result_type"
+
+
+def test_real_ranges_are_joined(prometheus_history: str) -> None:
+    start = END - timedelta(minutes=MINUTES)
+    (series,) = PrometheusClient(prometheus_history).range(
+        'http_requests_total{service="steady",code="500"}', start, END, timedelta(minutes=1)
+    )
+    assert [text for _, text in series.points] == [str(n) for n in range(MINUTES + 1)]
+    moments = [moment for moment, _ in series.points]
+    assert moments == list(range(int(start.timestamp()) * 1000, int(END.timestamp()) * 1000 + 1, 60_000))
+
+
+def test_both_clients_read_the_same(prometheus_history: str) -> None:
+    query = "sum by (service, code) (increase(http_requests_total[1h]))"
+
+    async def ask() -> list[Sample]:
+        async with AsyncPrometheusClient(prometheus_history) as client:
+            return await client.instant(query, END)
+
+    found = asyncio.run(ask())
+    assert len(found) == 19
+    assert found == PrometheusClient(prometheus_history).instant(query, END)

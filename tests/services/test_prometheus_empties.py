@@ -1,0 +1,131 @@
+"""Empty and wrong answers of single queries, on a real server: none of them is a pass."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
+from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.model import Indicator
+from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, one, refused
+from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+
+
+def test_no_total_is_no_data(forms: PrometheusSource) -> None:
+    for indicator in (
+        availability("ghost"),
+        availability("ghost", bad=True),
+        ratio(raw="sum(increase(ghost_total[{{.window}}])) / 1", raw_type="success"),
+    ):
+        error = refused(forms, indicator)
+        assert (type(error), error.reason, error.transient) == (NoData, "empty", False)
+
+
+def test_no_good_where_there_are_events_is_all_bad(forms: PrometheusSource) -> None:
+    found = measured(
+        forms,
+        ratio(
+            good='sum(increase(http_requests_total{service="a",code="20O"}[{{.window}}]))',
+            total='sum(increase(http_requests_total{service="a"}[{{.window}}]))',
+        ),
+    )
+    assert (found.good, found.ratio) == (0, 0)
+
+
+def test_no_bad_is_no_failure_where_the_series_would_exist(forms: PrometheusSource) -> None:
+    assert measured(forms, availability("fine", bad=True)).ratio == 1
+    # A metric of its own, whose last sample is two hours old: found in the window, not at its end.
+    indicator = ratio(
+        bad='sum(increase(failures_total{service="fine"}[{{.window}}]))',
+        total='sum(increase(http_requests_total{service="fine"}[{{.window}}]))',
+    )
+    found = one(forms, indicator, 3 * HOUR)
+    assert isinstance(found, Measurement)
+    assert found.ratio == 1
+    assert refused(forms, indicator).reason == "bad_series_missing", "in the last hour the metric has no series at all"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        'sum(increase(http_request_total{service="fine",code=~"5.."}[{{.window}}]))',  # metric
+        'sum(increase(http_requests_total{service="fine",status=~"5.."}[{{.window}}]))',  # label
+        'sum(increase(http_requests_total{service="fien",code=~"5.."}[{{.window}}]))',  # value that the total pins otherwise
+        'sum(increase(http_requests_total{service="fine",status=~"(?i)5.."}[{{.window}}]))',  # not mergeable
+        'sum(increase(http_request_total{service="fine",code=~"5.."}[{{.window}}])) + 0',  # not recognised
+        'sum(increase({__name__="http_requests_total",service="fine",code=~"5.."}[{{.window}}]))',  # cannot be read for sure
+    ],
+)
+def test_a_typo_in_the_query_for_failures_is_not_a_perfect_service(forms: PrometheusSource, bad: str) -> None:
+    indicator = ratio(bad=bad, total='sum(increase(http_requests_total{service="fine"}[{{.window}}]))')
+    error = refused(forms, indicator)
+    assert (type(error), error.reason) == (NoData, "bad_series_missing")
+    assert "typo" in str(error)
+    assert "or vector(0)" in str(error)
+    (sliced,) = forms.slices([over(indicator, END, HOUR)], 5 * MINUTE)
+    assert isinstance(sliced, NoData)
+    assert sliced.reason == "bad_series_missing"
+
+
+def test_no_events_at_all_is_said_as_such(forms: PrometheusSource) -> None:
+    total = 'sum(increase(http_requests_total{service="fine"}[{{.window}}])) * 0'
+    error = refused(forms, ratio(bad="sum(increase(ghost_total[{{.window}}]))", total=total))
+    assert error.reason == "no_events"
+    error = refused(forms, ratio(raw=f"({total}) / ({total})", raw_type="failure"))
+    assert (type(error), error.reason) == (NoData, "no_events")
+
+
+def test_slices_without_a_single_total_are_no_data(forms: PrometheusSource) -> None:
+    (found,) = forms.slices([over(availability("ghost"), END, HOUR)], 5 * MINUTE)
+    assert isinstance(found, NoData)
+    assert found.reason == "empty"
+
+
+def test_several_series_are_an_error_that_shows_two(forms: PrometheusSource) -> None:
+    total = "increase(http_requests_total[{{.window}}])"
+    error = refused(forms, ratio(good=total, total=total))
+    assert (type(error), error.reason, error.transient) == (QueryError, "several_series", False)
+    assert 'code="200"' in str(error)
+    assert refused(forms, threshold("latency"), "lt", Fraction(1)).reason == "several_series"
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("nan", "not_a_number"), ("inf", "not_a_number"), ("negative", "invalid_measurement")]
+)
+def test_numbers_that_are_no_counts(forms: PrometheusSource, kind: str, reason: str) -> None:
+    text = f'strange{{kind="{kind}"}}'
+    for indicator in (ratio(good=text, total=text, counter=False), ratio(good="rows", total=text, counter=False)):
+        error = refused(forms, indicator)
+        assert (type(error), error.reason) == (InvalidMeasurement, reason)
+
+
+def test_more_good_or_bad_events_than_events(forms: PrometheusSource) -> None:
+    for role in ("good", "bad"):
+        error = refused(forms, ratio(**{role: "rows", "total": 'rows{state="ok"}'}, counter=False))
+        assert (type(error), error.reason) == (InvalidMeasurement, f"{role}_exceeds_total")
+
+
+def test_one_wrong_query_spoils_no_other(forms: PrometheusSource) -> None:
+    def sums(service: str, tail: str = "") -> Indicator:
+        return ratio(
+            good=f'sum(increase(http_requests_total{{service="{service}",code="200"}}[{{{{.window}}}}])) + vector(0){tail}',
+            total=f'sum(increase(http_requests_total{{service="{service}"}}[{{{{.window}}}}])) + vector(0)',
+        )
+
+    indicators = [
+        sums("a"),
+        sums("b", " +"),
+        sums("b", " + on () group_left () rows"),
+        sums("b", ")"),
+        sums("b"),
+        availability("a"),
+    ]
+    found = forms.measure([over(indicator, END, HOUR) for indicator in indicators])
+    assert [isinstance(item, Measurement) for item in found] == [True, False, False, False, True, True]
+    reasons = [item.reason for item in found if isinstance(item, MeasurementError)]
+    assert reasons == ["bad_query", "query_failed", "bad_query"]
+    assert all("group_left" in str(item) for item in found[2:3])
+    assert all("parse error" in str(item) for item in (found[1], found[3]))

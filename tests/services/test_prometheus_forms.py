@@ -1,0 +1,149 @@
+"""Every form of query on a real server, and what is the same however queries travel."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
+from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.slo.measuring import Measurement, Slices
+from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, refused
+from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+
+
+def test_counters_without_a_window_are_increases(forms: PrometheusSource) -> None:
+    found = measured(
+        forms, ratio(good='http_requests_total{service="a",code="200"}', total='sum(http_requests_total{service="a"})')
+    )
+    assert (found.good, found.total) == (60 * 200, 60 * (200 + 404 + 500))
+
+
+def test_counts_without_a_window_are_summed_over_exactly_the_window(forms: PrometheusSource) -> None:
+    found = measured(forms, ratio(good='rows{state="ok"}', total="rows", counter=False))
+    assert (found.good, found.total) == (60 * 95, 60 * 100), "a point at the window's start belongs to the window before"
+
+
+@pytest.mark.parametrize("text", ["sum(rate(http_requests_total[5m]))", "max(http_requests_total)", "vector(1)"])
+def test_a_query_that_does_not_say_over_which_time_is_refused(forms: PrometheusSource, text: str) -> None:
+    for indicator in (ratio(good=text, total=text), ratio(raw=text, raw_type="success")):
+        error = refused(forms, indicator)
+        assert (type(error), error.reason, error.transient) == (QueryError, "window_missing", False)
+        assert "{{.window}}" in str(error)
+
+
+def test_any_other_form_is_asked_as_it_is(forms: PrometheusSource) -> None:
+    found = measured(
+        forms,
+        ratio(
+            good='sum(increase(http_requests_total{service="a"}[{{.window}}])) '
+            '- sum(increase(http_requests_total{service="a",code="500"}[{{.window}}])) # no 500',
+            total='sum(increase(http_requests_total{service=~"(?i)A"}[{{.window}}]))',
+        ),
+    )  # fmt: skip
+    assert (found.good, found.total) == (60 * 604, 60 * 1104)
+
+
+def test_a_raw_ratio_of_failures_is_turned_round(forms: PrometheusSource) -> None:
+    total = 'sum(rate(http_requests_total{service="b"}[{{.window}}]))'
+    text = f'sum(rate(http_requests_total{{service="b",code="500"}}[{{{{.window}}}}])) / {total}'
+    success, failure = (measured(forms, ratio(raw=text, raw_type=kind)) for kind in ("success", "failure"))
+    assert float(success.ratio) == pytest.approx(500 / 1104)
+    assert failure.ratio == 1 - success.ratio
+    assert (success.good, success.total) == (None, None)
+
+
+def test_threshold_points_lie_after_the_start_and_up_to_the_end(forms: PrometheusSource) -> None:
+    found = measured(forms, threshold('latency{service="a"}'), "lt", Fraction(1, 2))
+    # 60 points, 10 of them NaN; slow at 0, 10, 40 and 50 minutes ago (at 60 is the start; at 20 is NaN; at 30 is slow).
+    assert (found.good, found.total) == (45, 50)
+    slow = measured(forms, threshold('latency{service="a"}'), "gte", Fraction(9, 10))
+    assert (slow.good, slow.total) == (5, 50)
+    inner = measured(forms, threshold('max_over_time(latency{service="b"}[{{.window}}])'), "lte", Fraction(3, 10))
+    # A range of one minute holds both of its ends in Prometheus 2, so the first sample is seen for 30 to 0 minutes ago.
+    assert (inner.good, inner.total) == (31, 31)
+
+
+def test_threshold_points_between_the_minutes(forms: PrometheusSource) -> None:
+    end = END - timedelta(seconds=30)
+    (found,) = forms.measure([over(threshold('latency{service="b"}'), end, timedelta(minutes=10), "lt", Fraction(1))])
+    assert isinstance(found, Measurement)
+    assert found.total == 10
+
+
+def test_threshold_slices(forms: PrometheusSource) -> None:
+    (found,) = forms.slices([over(threshold('latency{service="a"}'), END, HOUR, "lt", Fraction(1, 2))], timedelta(minutes=10))
+    assert isinstance(found, Slices)
+    # The slice from 30 to 20 minutes ago holds only its end: NaN at every minute from 29 to 20.
+    shown = [slice_ and (int(slice_.good or 0), int(slice_.total or 0)) for slice_ in found.values]
+    assert shown == [(9, 10), (9, 10), (9, 10), None, (9, 10), (9, 10)]
+
+
+def test_a_threshold_metric_needs_a_threshold(forms: PrometheusSource) -> None:
+    error = refused(forms, threshold("latency"))
+    assert (type(error), error.reason) == (InvalidMeasurement, "no_threshold")
+
+
+def test_coverage_of_a_threshold_metric(forms: PrometheusSource) -> None:
+    shares = forms.coverage([over(threshold(f'latency{{service="{name}"}}'), END, HOUR) for name in ("a", "b", "z")])
+    assert shares[0] == Fraction(83, 100)
+    assert Fraction(50, 100) <= shares[1] <= Fraction(52, 100)  # type: ignore[operator]
+    assert shares[2] == 0
+
+
+def test_merged_and_lone_queries_answer_the_same(forms: PrometheusSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    tails = [
+        "", '{service="a"}', '{service="a.b"}', '{service="x|y"}', '{service=~"a.b"}', '{service=~"a|b"}', '{service!="a"}',
+        '{service="a",code=~"5.."}', '{service="a.b",code!~"5.."}', '{service="x|y",code!~"4..|5.."}', '{code="404"}',
+        '{service="b",zone=""}', '{service="b",zone=~".+"}', '{service="axb",code=~"[24]0.",code!="404"}',
+        '{service=~"a.*",code="500"}',
+    ]  # fmt: skip
+    requests = [
+        over(ratio(good=f"http_requests_total{tail}", total="http_requests_total"), END, window)
+        for tail in tails
+        for window in (HOUR, 17 * MINUTE, timedelta(seconds=1234))
+    ]
+    merged = forms.measure(requests)
+    covered = forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
+    sliced = forms.slices(requests[::3], 5 * MINUTE)
+    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus_readings.mergeable", lambda count: False)
+    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus_coverage.mergeable", lambda count: False)
+    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus_batch._UNION_SIZE", 1)
+    alone = forms.measure(requests)
+    # The server adds floats, we add what it wrote exactly: off the samples' grid the sums differ in the last digit.
+    for one_, other in zip(merged, alone, strict=True):
+        assert isinstance(one_, Measurement)
+        assert isinstance(other, Measurement)
+        assert float(one_.ratio) == pytest.approx(float(other.ratio), rel=1e-12)
+        assert one_.query == other.query
+    assert [m.good for m in merged[::3]] == [m.good for m in alone[::3]]  # type: ignore[union-attr]
+    assert covered == forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
+    assert sliced == forms.slices(requests[::3], 5 * MINUTE)
+
+
+def test_evidence_names_queries_and_time(forms: PrometheusSource) -> None:
+    found = measured(forms, availability("a"))
+    assert found.query == (
+        'good: sum(increase(http_requests_total{code!~"5..",service="a"}[1h])); '
+        'total: sum(increase(http_requests_total{service="a"}[1h])); time: 1793491200'
+    )
+
+
+def test_requests_are_answered_in_their_order(forms: PrometheusSource) -> None:
+    requests = [over(availability(s), END - timedelta(minutes=m), HOUR) for m in (3, 0, 9) for s in ("b", "ghost", "a")]
+    both = forms.measure(requests)
+    for request, found in zip(requests, both, strict=True):
+        (lone,) = forms.measure([request])
+        assert repr(lone) == repr(found)
+    assert forms.measure([]) == forms.slices([], MINUTE) == forms.coverage([]) == []
+
+
+def test_an_empty_window_is_no_data(forms: PrometheusSource) -> None:
+    (found,) = forms.measure([over(availability("a"), END, timedelta(0))])
+    assert isinstance(found, NoData)
+    (share,) = forms.coverage([over(availability("a"), END, timedelta(0))])
+    assert isinstance(share, NoData)
+    (sliced,) = forms.slices([over(availability("a"), END, MINUTE)], HOUR)
+    assert isinstance(sliced, InvalidMeasurement)

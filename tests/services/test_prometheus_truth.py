@@ -1,0 +1,136 @@
+"""What is measured on a real server, against histories whose every window is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import NoData
+from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.slo.measuring import Measurement, Slices
+from tests.services import histories
+from tests.services.histories import END, SERVICES, WINDOWS, history
+from tests.unit.indicators.prometheus_requests import availability, over, ratio
+
+MONTH, MINUTE = timedelta(days=30), timedelta(minutes=1)
+
+
+@pytest.fixture
+def source(prometheus_history: str) -> Iterator[PrometheusSource]:
+    client = PrometheusClient(prometheus_history)
+    yield PrometheusSource(client)
+    client.close()
+
+
+@pytest.mark.parametrize(("bad", "function"), [(False, "increase"), (True, "rate")])
+def test_every_window_of_every_service_is_counted_exactly(source: PrometheusSource, bad: bool, function: str) -> None:
+    cases = [(service, window) for service in SERVICES for window in WINDOWS.values()]
+    found = source.measure([over(availability(s, bad=bad, function=function), END, w) for s, w in cases])
+    for (service, window), measured in zip(cases, found, strict=True):
+        past = history(service)
+        good, total = past.truth(window)
+        if total == 0:
+            assert isinstance(measured, NoData), (service, window, measured)
+            assert measured.reason == "no_events"
+            continue
+        assert isinstance(measured, Measurement), (service, window, measured)
+        assert measured.good is not None
+        assert measured.total is not None
+        lost = past.lost(window)
+        assert total - lost <= measured.total <= total, (service, window)
+        assert good - lost <= measured.good <= good, (service, window)
+        if service != "restart":
+            assert lost == 0
+            assert measured.ratio == Fraction(good, total)
+
+
+def test_a_restart_loses_only_what_was_never_scraped(source: PrometheusSource) -> None:
+    (measured,) = source.measure([over(availability("restart"), END, MONTH)])
+    assert isinstance(measured, Measurement)
+    assert measured.total == history("restart").truth(MONTH)[1] - history("restart").lost(MONTH)
+
+
+def test_past_instants_are_counted_exactly(source: PrometheusSource) -> None:
+    for ago in (timedelta(days=10), timedelta(days=1, minutes=7)):
+        for service in ("incident", "diurnal", "low_traffic"):
+            (measured,) = source.measure([over(availability(service), END - ago, timedelta(days=3))])
+            assert isinstance(measured, Measurement)
+            assert (measured.good, measured.total) == history(service).truth(timedelta(days=3), END - ago)
+
+
+@pytest.mark.parametrize("service", ["steady", "outage", "diurnal", "low_traffic"])
+def test_every_minute_of_a_month(source: PrometheusSource, service: str) -> None:
+    started = time.perf_counter()
+    (found,) = source.slices([over(availability(service), END, MONTH)], MINUTE)
+    seconds = time.perf_counter() - started
+    assert isinstance(found, Slices)
+    assert (found.start, found.width, len(found.values)) == (END - MONTH, MINUTE, 43_200)
+    past = history(service)
+    for index, slice_ in enumerate(found.values):
+        minute = index + 1
+        # A counter grows between two samples: the first minute after a gap has only one.
+        known = minute not in past.silent and minute - 1 not in past.silent
+        good, total = past.good[minute], past.good[minute] + past.bad[minute]
+        if known and total:
+            assert slice_ is not None, minute
+            assert (slice_.good, slice_.total) == (good, total), minute
+        else:
+            assert slice_ is None, minute
+    assert seconds < 2, "a month of minutes takes too long"
+
+
+def test_slices_of_a_service_without_a_failure_need_no_series_of_failures(source: PrometheusSource) -> None:
+    (found,) = source.slices([over(availability("flawless", bad=True), END, timedelta(days=1))], timedelta(minutes=5))
+    assert isinstance(found, Slices)
+    assert {slice_ and slice_.ratio for slice_ in found.values} == {Fraction(1)}
+
+
+def test_a_part_of_a_slice_at_the_end_is_left_out(source: PrometheusSource) -> None:
+    (found,) = source.slices([over(availability("steady"), END, timedelta(minutes=64))], timedelta(minutes=10))
+    assert isinstance(found, Slices)
+    assert (found.start, len(found.values)) == (END - timedelta(minutes=64), 6)
+
+
+def test_coverage_sees_a_young_history_and_an_outage(source: PrometheusSource) -> None:
+    cases = {
+        ("steady", "30d"): Fraction(1),
+        ("quiet", "5m"): Fraction(1),  # nobody calls it, and that is known
+        ("young", "30d"): Fraction(6, 30),
+        ("young", "3d"): Fraction(1),
+        ("outage", "1d"): Fraction(20, 24),
+    }
+    found = source.coverage([over(availability(service), END, WINDOWS[window]) for service, window in cases])
+    for (case, expected), share in zip(cases.items(), found, strict=True):
+        assert isinstance(share, Fraction), (case, share)
+        assert abs(share - expected) <= Fraction(2, 100), (case, float(share))
+
+
+def test_coverage_of_other_forms(source: PrometheusSource) -> None:
+    tail = '{service="young"}[{{.window}}]))'
+    sums = ratio(good="vector(1)", total=f"sum(increase(http_requests_total{tail} + vector(0)")
+    raw = ratio(raw=f"sum(increase(http_requests_total{tail} / sum(increase(http_requests_total{tail}", raw_type="success")
+    for indicator in (sums, raw):
+        (share,) = source.coverage([over(indicator, END, MONTH)])
+        assert isinstance(share, Fraction), share
+        assert abs(share - Fraction(6, 30)) <= Fraction(2, 100), float(share)
+
+
+def test_hundred_windows_take_few_queries(prometheus_history: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = PrometheusClient(prometheus_history)
+    asked: list[str] = []
+    instant = client.instant
+    monkeypatch.setattr(client, "instant", lambda query, at: asked.append(query) or instant(query, at))
+    PrometheusSource(client).measure([over(availability(s), END, w) for s in SERVICES for w in WINDOWS.values()])
+    assert len(asked) == len(WINDOWS)
+    assert all(query.startswith("sum by (code,service) (increase(") for query in asked)
+
+
+def test_histories_are_what_their_names_say() -> None:
+    assert histories.history("steady").truth(MONTH) == (43_156_800, 43_200_000)
+    assert histories.history("incident").truth(timedelta(days=3))[0] == histories.history("incident").truth(timedelta(days=3))[1]
+    assert histories.history("low_traffic").truth(timedelta(hours=1)) == (9, 10)

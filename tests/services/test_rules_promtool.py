@@ -1,0 +1,432 @@
+"""The generated rules in Prometheus' own rule engine (promtool): what they record, and which alerts fire."""
+
+from __future__ import annotations
+
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices, Options, RatioMetric
+from airflow_slo_provider.slo.rules import rules
+from tests.support import acceptance, need
+from tests.unit.slo.rules_builders import (
+    bad_over_total,
+    catalog,
+    condition,
+    good_over_total,
+    policy,
+    prometheus,
+    slo,
+    threshold,
+)
+
+OK = 'http_request_duration_seconds_count{job="myservice",code="200"}'
+FAILED = 'http_request_duration_seconds_count{job="myservice",code="500"}'
+LABELS = {"slo": "requests-availability", "slo_service": "myservice", "slo_objective": "0.999"}
+PERIOD = "slo:sli_error:ratio_rate30d"
+
+
+def check(path: Path) -> str:
+    done = subprocess.run([need("promtool"), "check", "rules", str(path)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def run(tmp_path: Path, text: str, *tests: dict[str, Any], every: str = "1m", more: tuple[Path, ...] = ()) -> None:
+    """Run promtool's test of the rules; fail with what it says."""
+    promtool = need("promtool")
+    (tmp_path / "rules.yml").write_text(text)
+    check(tmp_path / "rules.yml")
+    document = {"rule_files": ["rules.yml", *map(str, more)], "evaluation_interval": every, "tests": list(tests)}
+    (tmp_path / "rules.test.yml").write_text(yaml.safe_dump(document, sort_keys=False))
+    done = subprocess.run(
+        [promtool, "test", "rules", "rules.test.yml"], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def series(**values: str) -> list[dict[str, str]]:
+    names = {"ok": OK, "failed": FAILED}
+    return [{"series": names.get(name, name), "values": text} for name, text in values.items()]
+
+
+def equals(expression: str, value: float | Fraction, at: str) -> dict[str, Any]:
+    """One sample, equal but for the last digits."""
+    return {
+        "expr": f"count(abs({expression} - {float(value)!r}) <= 1e-9 * {max(1.0, abs(float(value)))})",
+        "eval_time": at,
+        "exp_samples": [{"labels": "{}", "value": 1}],
+    }
+
+
+def nothing(expression: str, at: str) -> dict[str, Any]:
+    return {"expr": expression, "eval_time": at, "exp_samples": []}
+
+
+def fires(name: str, at: str, *expected: tuple[dict[str, str], dict[str, str]]) -> dict[str, Any]:
+    alerts = [{"exp_labels": labels, "exp_annotations": annotations} for labels, annotations in expected]
+    return {"eval_time": at, "alertname": name, "exp_alerts": alerts}
+
+
+def burns(severity: str, rate: str, labels: dict[str, str] = LABELS) -> tuple[dict[str, str], dict[str, str]]:
+    meaning = {
+        "page": "a burn rate of 14.4 for 1h spends 2 % of it; a burn rate of 6 for 6h spends 5 % of it",
+        "ticket": "a burn rate of 3 for 1d spends 10 % of it; a burn rate of 1 for 3d spends 10 % of it",
+    }[severity]
+    return labels | {"severity": severity}, {
+        "summary": "myservice requests-availability spends its error budget too fast",
+        "description": f"myservice requests-availability burns its error budget at {rate} times the rate that lasts 30d. "
+        f"The budget is 0.1 % of events over 30d; {meaning}.",
+    }
+
+
+def no_data(labels: dict[str, str] = LABELS) -> tuple[dict[str, str], dict[str, str]]:
+    return labels | {"severity": "page"}, {
+        "summary": "myservice requests-availability cannot be measured",
+        "description": "myservice requests-availability has no usable data over the last 5m: series are missing, or good and all "
+        "events contradict each other. Nothing is known about its error budget, and gates that look at it stay closed.",
+    }
+
+
+BURN = "RequestsAvailabilityErrorBudgetBurn"
+NO_DATA = "RequestsAvailabilityNoData"
+
+
+@pytest.mark.parametrize(
+    "metric",
+    [
+        pytest.param(bad_over_total(), id="bad-of-counters"),
+        pytest.param(good_over_total(), id="good-of-counters"),
+        pytest.param(
+            bad_over_total(
+                'sum(rate(http_request_duration_seconds_count{job="myservice",code=~"(5..|429)"}[{{.window}}]))',
+                'sum(rate(http_request_duration_seconds_count{job="myservice"}[{{ .window }}]))',
+            ),
+            id="windows-as-in-sloth",
+        ),
+    ],
+)
+def test_four_scenarios_fire_as_published(tmp_path: Path, metric: RatioMetric) -> None:
+    """The scenarios of acceptance/slo/promtool/mwmb_alerts.test.yml, through our rules."""
+    ratio1h = 'slo:sli_error:ratio_rate1h{slo="requests-availability"}'
+    run(
+        tmp_path,
+        rules(catalog(slo(metric))),
+        {
+            "name": "burn 20: page and ticket",
+            "interval": "1m",
+            "input_series": series(ok="0+98x2000", failed="0+2x2000"),
+            "promql_expr_test": [
+                equals(ratio1h, 0.02, "3h"),
+                equals("slo:current_burn_rate:ratio", 20, "3h"),
+                equals("slo:period_burn_rate:ratio", 20, "3h"),
+                equals("slo:period_error_budget_remaining:ratio", -19, "3h"),
+            ],
+            "alert_rule_test": [fires(BURN, "3h", burns("page", "20"), burns("ticket", "20"))],
+        },
+        {
+            "name": "burn 2: ticket only",
+            "interval": "1m",
+            "input_series": series(ok="0+998x6000", failed="0+2x6000"),
+            "promql_expr_test": [equals(ratio1h, 0.002, "80h"), equals("slo:period_error_budget_remaining:ratio", -1, "80h")],
+            "alert_rule_test": [fires(BURN, "80h", burns("ticket", "2"))],
+        },
+        {
+            "name": "burn 0.5: nothing",
+            "interval": "1m",
+            "input_series": series(ok="0+1999x6000", failed="0+1x6000"),
+            "promql_expr_test": [equals("slo:period_error_budget_remaining:ratio", 0.5, "80h")],
+            "alert_rule_test": [fires(BURN, "80h"), fires(NO_DATA, "80h")],
+        },
+        {
+            "name": "cold start: ten minutes of life, all failing, pages",
+            "interval": "1m",
+            "input_series": series(failed="0+10x10"),
+            "promql_expr_test": [equals("slo:period_error_budget_remaining:ratio", -999, "10m")],
+            # "1k" is how Prometheus' humanize writes 1000.
+            "alert_rule_test": [fires(BURN, "10m", burns("page", "1k"), burns("ticket", "1k"))],
+        },
+        every="5m",
+    )
+
+
+def test_recorded_numbers_and_labels_are_exact(tmp_path: Path) -> None:
+    labelled = slo(labels={"team": ("search", "web"), "app.kubernetes.io/name": ("shop",), "slo": ("mine",)})
+    all_labels = (
+        'app_kubernetes_io_name="shop", label_slo="mine", region="eu", slo="requests-availability", '
+        'slo_objective="0.999", slo_service="myservice", team="search,web"'
+    )
+
+    def sample(name: str, value: float, labels: str = "") -> dict[str, Any]:
+        return {"expr": name, "eval_time": "1h", "exp_samples": [{"labels": f"{name}{{{all_labels}{labels}}}", "value": value}]}
+
+    run(
+        tmp_path,
+        rules(catalog(labelled), extra_labels={"region": "eu"}, interval="30s"),
+        {
+            "interval": "1m",
+            "input_series": series(ok="0+99x100", failed="0+1x100"),
+            "promql_expr_test": [
+                sample("slo:objective:ratio", 0.999),
+                sample("slo:error_budget:ratio", 0.001),
+                sample("slo:time_period:days", 30),
+                sample("slo_info", 1, ', slo_method="Occurrences", slo_period="30d"'),
+                sample("slo:sli_error:ratio_rate5m", 0.01, ', slo_window="5m"'),
+                sample("slo:current_burn_rate:ratio", 10, ', slo_window="5m"'),
+            ],
+        },
+    )
+
+
+@pytest.mark.parametrize("metric", [bad_over_total(), good_over_total()], ids=["bad", "good"])
+def test_uneven_traffic_is_weighed_by_events_not_by_minutes(tmp_path: Path, metric: RatioMetric) -> None:
+    """Half of few requests fail at night, none of many by day: sloth's mean of 5-minute ratios sees fifty times the errors."""
+    acceptance_rules = acceptance("slo", "promtool", "sloth-getting-started.rules.yml")
+    night = {"ok": "0+5x720 4600+1000x719", "failed": "0+5x720 3600+0x719"}
+    truth = Fraction(3600, 3600 + 3600 + 1000 * 720)
+    ours, theirs = f'{PERIOD}{{slo="requests-availability"}}', f'{PERIOD}{{sloth_slo="requests-availability"}}'
+    run(
+        tmp_path,
+        rules(catalog(slo(metric))),
+        {
+            "interval": "1m",
+            "input_series": series(**night),
+            "promql_expr_test": [
+                equals(ours, truth, "24h"),
+                equals('slo:period_error_budget_remaining:ratio{slo_service="myservice"}', 1 - truth * 1000, "24h"),
+                {"expr": f"count({theirs} > 0.24)", "eval_time": "24h", "exp_samples": [{"labels": "{}", "value": 1}]},
+            ],
+        },
+        more=(acceptance_rules,),
+    )
+
+
+def test_no_data_is_never_a_ratio_and_alerts(tmp_path: Path) -> None:
+    ratio = '{__name__=~"slo:sli_error:.*"}'
+    remaining = "slo:period_error_budget_remaining:ratio"
+    run(
+        tmp_path,
+        rules(catalog(slo())),
+        {
+            "name": "never any series",
+            "interval": "1m",
+            "input_series": series(other="0+1x60"),
+            "promql_expr_test": [nothing(ratio, "30m"), nothing(remaining, "30m")],
+            "alert_rule_test": [fires(NO_DATA, "2m"), fires(NO_DATA, "30m", no_data()), fires(BURN, "30m")],
+        },
+        {
+            "name": "series that end: not at once, and what is known of longer windows stays",
+            "interval": "1m",
+            "input_series": series(ok="0+10x60"),
+            "promql_expr_test": [nothing("slo:sli_error:ratio_rate5m", "72m"), equals("slo:sli_error:ratio_rate6h", 0, "72m")],
+            "alert_rule_test": [fires(NO_DATA, "60m"), fires(NO_DATA, "66m"), fires(NO_DATA, "72m", no_data())],
+        },
+        {
+            "name": "an error series that does not exist is 0 where the total exists",
+            "interval": "1m",
+            "input_series": series(ok="0+10x60"),
+            "promql_expr_test": [equals("slo:sli_error:ratio_rate1h", 0, "60m"), equals(remaining, 1, "60m")],
+            "alert_rule_test": [fires(NO_DATA, "60m")],
+        },
+        {
+            "name": "no traffic: no ratio, and no fault either",
+            "interval": "1m",
+            "input_series": series(ok="5+0x120", failed="1+0x120"),
+            "promql_expr_test": [nothing(ratio, "100m"), nothing(remaining, "100m")],
+            "alert_rule_test": [fires(NO_DATA, "100m"), fires(BURN, "100m")],
+        },
+        {
+            "name": "an error series without a total is no ratio",
+            "interval": "1m",
+            "input_series": [{"series": 'http_request_duration_seconds_count{code="500"}', "values": "0+1x60"}],
+            "promql_expr_test": [nothing(ratio, "60m")],
+        },
+    )
+
+
+def test_good_above_total_is_no_number(tmp_path: Path) -> None:
+    metric = RatioMetric(good=prometheus("sum(good_total)"), total=prometheus("sum(all_total)"), counter=True)
+    run(
+        tmp_path,
+        rules(catalog(slo(metric))),
+        {
+            "name": "a contradiction",
+            "interval": "1m",
+            "input_series": series(good_total="0+11x60", all_total="0+10x60"),
+            "promql_expr_test": [nothing("slo:sli_error:ratio_rate5m", "60m")],
+            "alert_rule_test": [fires(NO_DATA, "60m", no_data())],
+        },
+        {
+            "name": "no good series at all: everything is bad",
+            "interval": "1m",
+            "input_series": series(all_total="0+10x60"),
+            "promql_expr_test": [equals("slo:sli_error:ratio_rate5m", 1, "60m")],
+        },
+        {
+            "name": "all good, in several series whose sums round differently",
+            "interval": "1m",
+            "input_series": [
+                {"series": f'{name}{{instance="{number}"}}', "values": f"0+0.{number}x60"}
+                for name in ("good_total", "all_total")
+                for number in ((1, 2, 3, 7) if name == "good_total" else (7, 3, 2, 1))
+            ],
+            "promql_expr_test": [
+                equals("slo:sli_error:ratio_rate5m", 0, "60m"),
+                nothing("slo:sli_error:ratio_rate5m < 0", "60m"),
+            ],
+        },
+    )
+
+
+def test_an_alert_of_the_documents_policy_waits_and_fires(tmp_path: Path) -> None:
+    documented = slo(alert_policies=(policy(condition()),))
+    labels = LABELS | {"severity": "page", "alert_policy": "high-priority"}
+    annotations = {
+        "summary": "myservice requests-availability: burn rate > 2 over 1h",
+        "description": "myservice requests-availability burns its error budget at 4 times the rate that lasts 30d, "
+        "measured over 1h. Somebody should look.",
+    }
+    run(
+        tmp_path,
+        rules(catalog(documented)),
+        {
+            "interval": "1m",
+            "input_series": series(ok="0+996x120", failed="0+4x120"),
+            "alert_rule_test": [
+                fires("RequestsAvailabilityFastBurn", "4m"),
+                fires("RequestsAvailabilityFastBurn", "30m", (labels, annotations)),
+            ],
+        },
+        {
+            "name": "exactly at the limit is not above it",
+            "interval": "1m",
+            "input_series": series(ok="0+998x120", failed="0+2x120"),
+            "alert_rule_test": [fires("RequestsAvailabilityFastBurn", "30m")],
+        },
+    )
+
+
+def test_threshold_metric_counts_points(tmp_path: Path) -> None:
+    """A quarter of the points is above the limit; NaN points are no data."""
+    limited = slo(threshold("max(latency_ms)"), target="0.5", window="3d", objective={"op": "lte", "value": Fraction(500)})
+    run(
+        tmp_path,
+        rules(catalog(limited)),
+        {
+            "interval": "1m",
+            "input_series": [{"series": "latency_ms", "values": "NaN " + "100 500 500.5 200 " * 60}],
+            "promql_expr_test": [
+                equals("slo:sli_error:ratio_rate3d", Fraction(1, 4), "4h"),
+                equals("slo:sli_error:ratio_rate1h", Fraction(1, 4), "4h"),
+            ],
+        },
+        {
+            "interval": "1m",
+            "input_series": [{"series": "latency_ms", "values": "NaN " * 240}],
+            "promql_expr_test": [nothing('{__name__=~"slo:sli_error:.*"}', "30m")],
+            "alert_rule_test": [fires(NO_DATA, "30m"), fires(NO_DATA, "35m", no_data(LABELS | {"slo_objective": "0.5"}))],
+        },
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "missing", "expected"),
+    [
+        # 12 slices of 5 minutes: 6 without errors, 2 at the slice target, 2 below it (10 % errors), 2 without data.
+        (BudgetingMethod.TIMESLICES, MissingSlices.IGNORE, Fraction(2, 10)),
+        (BudgetingMethod.TIMESLICES, MissingSlices.BAD, Fraction(4, 12)),
+        (BudgetingMethod.TIMESLICES, MissingSlices.GOOD, Fraction(2, 12)),
+        (BudgetingMethod.RATIO_TIMESLICES, MissingSlices.IGNORE, Fraction(2 * 5 + 2 * 10, 10 * 100)),
+        (BudgetingMethod.RATIO_TIMESLICES, MissingSlices.BAD, Fraction(2 * 5 + 2 * 10 + 2 * 100, 12 * 100)),
+    ],
+)
+def test_slices_are_judged_one_by_one(
+    tmp_path: Path, method: BudgetingMethod, missing: MissingSlices, expected: Fraction
+) -> None:
+    sliced = slo(
+        good_over_total(),
+        target="0.9",
+        window="7d",
+        method=method,
+        objective={"time_slice_window": parse_duration("5m"), "time_slice_target": Fraction(95, 100)},
+        options=Options(missing_slices=missing),
+    )
+    ok, failed, bad_of_100 = [], [], [0, 0, 0, None, 5, 10, 0, 0, 10, None, 5, 0]
+    good_count = bad_count = 0
+    for bad in [*bad_of_100, 0]:
+        for _ in range(10):
+            ok.append("_" if bad is None else str(good_count))
+            failed.append("_" if bad is None else str(bad_count))
+            good_count += 0 if bad is None else 100 - bad
+            bad_count += bad or 0
+    run(
+        tmp_path,
+        rules(catalog(sliced)),
+        {
+            "interval": "30s",
+            "input_series": series(ok=" ".join(ok), failed=" ".join(failed)),
+            "promql_expr_test": [equals("slo:sli_error:ratio_rate1h", expected, "60m")],
+        },
+        every="30s",
+    )
+
+
+@pytest.mark.parametrize(
+    ("parts", "groups"),
+    [
+        (("sloth", "getting-started.yml"), 4),
+        (("sloth", "home-wifi.yml"), 8),
+        (("openslo", "examples-v1", "slos.yaml"), 4),
+    ],
+)
+def test_published_documents_give_rules_that_promtool_accepts(tmp_path: Path, parts: tuple[str, ...], groups: int) -> None:
+    from airflow_slo_provider.slo.loading import load
+
+    (tmp_path / "rules.yml").write_text(rules(load(str(acceptance("slo", *parts)))))
+    check(tmp_path / "rules.yml")
+    assert len(yaml.safe_load((tmp_path / "rules.yml").read_text())["groups"]) == groups
+
+
+def test_sloths_document_imported_fires_as_sloths_rules_do(tmp_path: Path) -> None:
+    from airflow_slo_provider.slo.loading import load
+
+    imported = load(str(acceptance("slo", "sloth", "getting-started.yml")))
+    labels = LABELS | {"owner": "myteam", "repo": "myorg/myservice", "tier": "2", "slo": imported.slos[0].name}
+    run(
+        tmp_path,
+        rules(imported),
+        {
+            "interval": "1m",
+            "input_series": series(ok="0+98x2000", failed="0+2x2000"),
+            "promql_expr_test": [equals("slo:period_error_budget_remaining:ratio", -19, "3h")],
+            "alert_rule_test": [fires(BURN, "3h", burns("page", "20", labels), burns("ticket", "20", labels))],
+        },
+        every="5m",
+    )
+
+
+def test_hostile_text_in_documents_stays_text(tmp_path: Path) -> None:
+    hostile = slo(
+        name='quo"te\\back{{ .Nope }}\nline: [x]',
+        service="a'b\"{{ $labels.x }}#",
+        labels={"team": ('x"y\\z{{ $value }}\nnext',), "__name__": ("gone",), "1st": ("one",), "slo": ("two",), "empty": ("",)},
+        alert_policies=(policy(condition("weird {{ name"), breaching=True),),
+    )
+    (tmp_path / "rules.yml").write_text(rules(catalog(hostile, slo(name="zweites-\u00fc"))))
+    check(tmp_path / "rules.yml")
+    document = yaml.safe_load((tmp_path / "rules.yml").read_text())
+    assert all(rule["labels"]["slo"] in (hostile.name, "zweites-\u00fc") for rule in document["groups"][0]["rules"])
+    run(
+        tmp_path,
+        rules(catalog(hostile)),
+        {
+            "interval": "1m",
+            "input_series": series(failed="0+10x100"),
+            "promql_expr_test": [equals("slo:period_error_budget_remaining:ratio", -999, "1h")],
+        },
+    )

@@ -1,0 +1,142 @@
+"""The demo's parts: the server, its log and its bug; and that no process outlives its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from demo import load, model, processes
+from demo.model_server import Model, PredictionLog, Server
+from tests.support import REPO, need
+
+QUERY = (
+    "SELECT COALESCE(SUM(status < 500), 0) AS good, COUNT(*) AS total FROM predictions WHERE ts >= ? AND ts < ?",
+    ("2000-01-01 00:00:00.000000", "2100-01-01 00:00:00.000000"),
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    directory = tmp_path_factory.mktemp("candidate")
+    card = model.train(directory, version="7")
+    assert 0.9 < card["accuracy"] < 1
+    return directory
+
+
+@pytest.fixture
+def serve(trained, tmp_path):
+    servers = []
+
+    def start(*, zero_is_missing: bool) -> tuple[str, Path]:
+        log = PredictionLog(tmp_path / "predictions.db")
+        server = Server(("127.0.0.1", 0), Model(trained, zero_is_missing=zero_is_missing), log)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}).start()
+        servers.append((server, log))
+        return f"http://127.0.0.1:{server.server_address[1]}", tmp_path / "predictions.db"
+
+    yield start
+    for server, log in servers:
+        server.shutdown()
+        server.server_close()
+        log.close()
+
+
+@pytest.mark.parametrize(("zero_is_missing", "failures"), [(False, 0), (True, 13)])
+def test_server_answers_logs_and_counts_every_request(serve, zero_is_missing, failures):
+    url, log = serve(zero_is_missing=zero_is_missing)
+    answers = load.send(url, model.measured_rows())
+    assert answers == ({200: 569} if not failures else {200: 556, 500: 13})
+    with sqlite3.connect(log) as connection:
+        assert connection.execute(*QUERY).fetchall() == [(569 - failures, 569)]
+        rows = connection.execute(
+            "SELECT COUNT(DISTINCT request_id), MIN(model_version), MAX(prediction) FROM predictions"
+        ).fetchone()
+    assert rows == (569, "7", "malignant")
+    metrics = urllib.request.urlopen(f"{url}/metrics").read().decode()
+    assert f'model_requests_total{{model_version="7",code="500"}} {failures}\n' in metrics
+    assert 'model_request_duration_seconds_count{model_version="7"} 569\n' in metrics
+
+
+def test_metrics_page_is_what_prometheus_reads(serve):
+    url, _ = serve(zero_is_missing=False)
+    load.send(url, model.measured_rows()[:5])
+    page = urllib.request.urlopen(f"{url}/metrics").read()
+    done = subprocess.run([need("promtool"), "check", "metrics"], input=page, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_really_missing_feature_is_an_error_with_and_without_the_bug(serve):
+    url, _ = serve(zero_is_missing=False)
+    row = model.measured_rows()[0]
+    del row["mean radius"]
+    request = urllib.request.Request(f"{url}/predict", data=json.dumps({"features": row}).encode())
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request)
+    assert caught.value.code == 500
+    assert "mean radius" in json.load(caught.value)["error"]
+
+
+STUBBORN = """
+import os, signal, subprocess, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if len(sys.argv) < 3:
+    subprocess.Popen([sys.executable, __file__, sys.argv[1], "child"], start_new_session=True)
+else:
+    open(sys.argv[1], "w").write(str(os.getpid()))
+time.sleep(600)
+"""
+
+
+def test_end_leaves_nothing_not_even_a_child_that_ignores_it_in_a_session_of_its_own(tmp_path):
+    program, mark = tmp_path / "a program.py", tmp_path / "started"
+    program.write_text(STUBBORN)
+    process = processes.start([sys.executable, str(program), str(mark)], log=tmp_path / "log", env=os.environ)
+    deadline = time.monotonic() + 20
+    while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    child = int(mark.read_text())
+    members = processes.family([process.pid])
+    assert {process.pid, child} <= set(members)
+    assert processes.end([process], grace=0.5) == []
+    assert processes.alive(members) == {}
+    assert child not in processes.table()
+
+
+def test_end_lets_a_willing_process_finish(tmp_path):
+    handler = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))"
+    code = f"import signal, sys, time; {handler}; print('ready', flush=True); time.sleep(600)"
+    process = processes.start([sys.executable, "-c", code], log=tmp_path / "log", env=os.environ)
+    while "ready" not in (tmp_path / "log").read_text():
+        time.sleep(0.05)
+    assert processes.end([process]) == []
+    assert process.returncode == 3
+
+
+def test_a_reused_process_id_is_not_ended(tmp_path):
+    process = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], log=tmp_path / "log", env=os.environ)
+    try:
+        other = processes.ProcessInfo(process.pid, 1, process.pid, "another time")
+        assert processes.end_members({process.pid: other}, leaders=[process.pid], grace=0.2) == []
+        assert process.poll() is None
+    finally:
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.mark.parametrize("directory", ["slos", "slos_prometheus"])
+def test_documents_are_read_without_a_fault(directory):
+    from airflow_slo_provider import slo
+
+    catalog = slo.load(REPO / "demo" / directory)
+    assert {one.name for one in catalog.slos} == {"predictions-available", "predictions-fast"}

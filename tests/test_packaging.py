@@ -1,0 +1,300 @@
+"""The package as others see it: metadata, provider discovery, constraints, tools and container files."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+import airflow_slo_provider
+from airflow_slo_provider.get_provider_info import get_provider_info
+from tests.support import REPO, need
+
+NAME = "airflow-slo-provider"
+COMPOSE_VARIABLES = (
+    "POSTGRES_PASSWORD",
+    "AIRFLOW_ADMIN_PASSWORD",
+    "AIRFLOW_SECRET_KEY",
+    "AIRFLOW_JWT_SECRET",
+    "AIRFLOW_FERNET_KEY",
+)
+
+
+def run(*command: str, env: dict[str, str] | None = None, cwd: Path = REPO) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**os.environ, **(env or {})}, timeout=120, check=False
+    )
+
+
+def require_installed() -> None:
+    try:
+        importlib.metadata.distribution(NAME)
+    except importlib.metadata.PackageNotFoundError:
+        message = f"{NAME} is not installed in {sys.prefix}"
+        pytest.fail(message) if os.environ.get("CI") else pytest.skip(message)
+
+
+def airflow_schema(name: str) -> dict:
+    import airflow
+
+    return json.loads((Path(airflow.__file__).parent / name).read_text())
+
+
+class TestProviderInfo:
+    def test_keeps_airflows_schema(self):
+        jsonschema.validate(get_provider_info(), airflow_schema("provider_info.schema.json"))
+
+    def test_connection_types_keep_the_stricter_schema_of_provider_yaml(self):
+        # Airflow ignores keys it does not know, without a word; this schema does not.
+        schema = airflow_schema("provider.yaml.schema.json")["properties"]["connection-types"]
+        types = get_provider_info()["connection-types"]
+        assert "prometheus" in {one["connection-type"] for one in types}
+        jsonschema.validate(types, schema)
+        known = set(schema["items"]["properties"])
+        assert all(set(one) <= known for one in types)
+
+    def test_every_module_and_class_it_names_exists(self):
+        info = get_provider_info()
+        names = [
+            name for part in ("operators", "sensors", "hooks", "triggers") for one in info[part] for name in one["python-modules"]
+        ]
+        names += info["cli"] + [one["hook-class-name"] for one in info["connection-types"]]
+        code = "import pkgutil, sys\nfor name in sys.argv[1:]: print(pkgutil.resolve_name(name))"
+        done = run(sys.executable, "-c", code, *names)
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) == len(names) > 4
+
+    def test_the_hook_agrees_with_its_connection_type(self):
+        from airflow_slo_provider.hooks.prometheus import PrometheusHook
+
+        form = next(one for one in get_provider_info()["connection-types"] if one["connection-type"] == "prometheus")
+        assert form["hook-class-name"] == f"{PrometheusHook.__module__}.{PrometheusHook.__qualname__}"
+        assert PrometheusHook.conn_type == "prometheus"
+        assert PrometheusHook.hook_name == form["hook-name"]
+
+    def test_imports_no_airflow(self):
+        # Airflow calls it while it reads its configuration: importing Airflow there goes round in circles.
+        code = (
+            "import sys; from airflow_slo_provider.get_provider_info import get_provider_info; get_provider_info();"
+            "print([m for m in sys.modules if m == 'airflow' or m.startswith(('airflow.', 'sqlalchemy', 'requests', 'pandas'))])"
+        )
+        done = run(sys.executable, "-c", code)
+        assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+class TestDiscovery:
+    def test_airflow_lists_the_provider_its_hook_and_its_configuration(self, tmp_path):
+        require_installed()
+        code = (
+            "import json\n"
+            "from airflow.providers_manager import ProvidersManager\n"
+            "from airflow.configuration import conf\n"
+            "manager = ProvidersManager()\n"
+            "print(json.dumps({'version': manager.providers['airflow-slo-provider'].version,"
+            " 'hooks': {k: v.hook_class_name for k, v in manager.hooks.items() if v},"
+            " 'cli': [f.__name__ for f in manager.cli_command_functions],"
+            " 'ledger_url': conf.get('slo', 'ledger_url')}))"
+        )
+        done = run(sys.executable, "-c", code, env={"AIRFLOW_HOME": str(tmp_path)})
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout.splitlines()[-1])
+        assert found["version"] == airflow_slo_provider.__version__
+        assert found["hooks"]["prometheus"] == "airflow_slo_provider.hooks.prometheus.PrometheusHook"
+        assert "get_slo_cli_commands" in found["cli"]
+        assert found["ledger_url"] == ""
+
+    def test_airflows_own_command_describes_it(self, tmp_path):
+        require_installed()
+        done = run(
+            sys.executable,
+            "-m",
+            "airflow",
+            "providers",
+            "get",
+            NAME,
+            "--full",
+            "--output",
+            "json",
+            env={"AIRFLOW_HOME": str(tmp_path)},
+        )
+        assert done.returncode == 0, done.stderr
+        described = json.loads(done.stdout[done.stdout.index("[{") :])[0]
+        assert described["package-name"] == NAME
+        assert not re.search("error|Traceback", done.stderr), done.stderr
+
+
+class TestMetadata:
+    def test_version_entry_point_and_documentation(self):
+        require_installed()
+        distribution = importlib.metadata.distribution(NAME)
+        assert distribution.version == airflow_slo_provider.__version__
+        points = [point.value for point in distribution.entry_points if point.group == "apache_airflow_provider"]
+        assert points == ["airflow_slo_provider.get_provider_info:get_provider_info"]
+        assert any(url.startswith("Documentation, https://") for url in distribution.metadata.get_all("Project-URL"))
+
+    def test_the_package_says_that_it_is_typed(self):
+        assert (REPO / "airflow_slo_provider" / "py.typed").exists()
+
+    def test_constraints_hold_names_and_versions_only(self):
+        lines = [line for line in (REPO / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+        wrong = [line for line in lines if not re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9A-Za-z.+!]+", line)]
+        assert not wrong
+        assert "apache-airflow==3.3.2" in lines
+        assert not any(line.startswith(NAME) for line in lines)
+
+    def test_the_licence_is_there_in_full(self):
+        text = (REPO / "LICENSE").read_text()
+        assert "Apache License" in text
+        assert "END OF TERMS AND CONDITIONS" in text
+
+
+class TestImportCheck:
+    @pytest.fixture
+    def offences(self):
+        sys.path.insert(0, str(REPO / "tools"))
+        try:
+            from check_imports import offences
+        finally:
+            sys.path.pop(0)
+        return lambda **modules: offences(
+            {f"airflow_slo_provider.{name.replace('__', '.')}": text for name, text in modules.items()}
+        )
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "import pandas as pd",
+            "from sqlalchemy.orm import Session",
+            "try:\n    import scipy.stats\nexcept ImportError:\n    scipy = None",
+            "class A:\n    import numpy",
+            "if True:\n    import requests",
+            "with open('x') as f:\n    import sklearn",
+            "from airflow.providers.common.sql.hooks.sql import DbApiHook",
+        ],
+    )
+    def test_finds_what_loads_with_an_operator(self, offences, text):
+        assert len(offences(operators__some=text)) == 1
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "def f():\n    import pandas",
+            "async def f():\n    import httpx",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import pandas",
+            "import json",
+            "class A:\n    def f(self):\n        from sqlalchemy import select",
+        ],
+    )
+    def test_lets_pass_what_does_not(self, offences, text):
+        assert offences(operators__some=text) == []
+
+    def test_follows_our_own_modules_and_packages(self, offences):
+        domain = {"ledger": "from airflow_slo_provider.ledger.store import A", "ledger__store": "import sqlalchemy"}
+        assert offences(hooks__some="def f():\n    from airflow_slo_provider.ledger import A", **domain) == []
+        for text in ("from airflow_slo_provider import ledger", "import airflow_slo_provider.ledger.store"):
+            assert len(offences(hooks__some=text, **domain)) == 1
+        assert (
+            "hooks.some -> airflow_slo_provider.ledger.records"
+            in offences(hooks__some="from airflow_slo_provider.ledger.records import B", ledger__records="", **domain)[0]
+        )
+
+
+class TestTools:
+    def test_find_python_takes_the_one_it_is_given(self):
+        done = run("sh", "tools/find_python.sh", env={"PYTHON": sys.executable})
+        assert done.stdout.strip() == sys.executable
+
+    def test_find_python_finds_one_by_itself(self):
+        done = run("sh", "tools/find_python.sh", env={"PYTHON": ""})
+        assert done.returncode == 0, done.stderr
+        assert run(done.stdout.strip(), "-c", "import sys; sys.exit(sys.version_info < (3, 11))").returncode == 0
+
+    def test_find_python_refuses_what_is_no_python(self):
+        done = run("sh", "tools/find_python.sh", env={"PYTHON": "/bin/false"})
+        assert done.returncode == 1
+        assert "/bin/false" in done.stderr
+
+    def test_ci_script_is_sound_shell(self):
+        assert run("bash", "-n", ".ci/run").returncode == 0
+        assert os.access(REPO / ".ci" / "run", os.X_OK)
+
+
+class TestContainers:
+    def config(self, tmp_path, *without: str) -> subprocess.CompletedProcess[str]:
+        # No engine is needed to read a compose file, but podman-compose asks for one's version first.
+        engine = tmp_path / "podman"
+        engine.write_text("#!/bin/sh\necho podman version 5.0.0\n")
+        engine.chmod(0o755)
+        values = "".join(f"{name}=x\n" for name in COMPOSE_VARIABLES if name not in without)
+        (tmp_path / "env").write_text(values)
+        command = [sys.executable, "-m", "podman_compose", "--podman-path", str(engine), "--env-file", str(tmp_path / "env")]
+        return run(*command, "-f", "docker-compose.yaml", "config")
+
+    @pytest.fixture
+    def services(self, tmp_path):
+        done = self.config(tmp_path)
+        assert done.returncode == 0, done.stderr
+        return yaml.safe_load(done.stdout)["services"]
+
+    def test_compose_file_starts_the_production_shape(self, services):
+        wanted = {
+            "postgres",
+            "api-server",
+            "scheduler",
+            "dag-processor",
+            "triggerer",
+            "airflow-init",
+            "prometheus",
+            "model-server",
+            "load",
+        }
+        assert wanted <= set(services)
+
+    def test_images_are_pinned(self, services):
+        for name, service in services.items():
+            assert re.search(r":v?\d+\.\d+", service["image"]), f"{name}: {service['image']}"
+
+    def test_lasting_services_have_health_checks_or_no_port(self, services):
+        for name in ("postgres", "api-server", "scheduler", "dag-processor", "triggerer", "model-server", "prometheus"):
+            assert services[name]["healthcheck"]["test"], name
+
+    def test_ports_are_published_on_this_machine_only(self, services):
+        ports = [str(port) for service in services.values() for port in service.get("ports", ())]
+        assert len(ports) == 2
+        assert all(port.startswith("127.0.0.1:") for port in ports)
+
+    @pytest.mark.parametrize("name", COMPOSE_VARIABLES)
+    def test_no_secret_has_a_default(self, tmp_path, name):
+        done = self.config(tmp_path, name)
+        assert done.returncode != 0
+        assert name in done.stderr
+
+    def test_the_example_names_every_variable_and_no_value(self):
+        lines = [line for line in (REPO / "demo" / "compose.env.example").read_text().splitlines() if not line.startswith("#")]
+        assert sorted(lines) == sorted(f"{name}=" for name in COMPOSE_VARIABLES)
+
+    def test_files_it_mounts_exist(self, services):
+        mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", ())]
+        files = [mount for mount in mounts if mount.startswith((".", "/")) and "demo" in mount]
+        assert files
+        assert all((REPO / mount).is_file() for mount in files)
+
+    def test_prometheus_configuration_is_valid(self):
+        done = run(need("promtool"), "check", "config", "demo/prometheus/prometheus.yml")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_docker_reads_it_too(self, tmp_path):
+        docker = shutil.which("docker")
+        if docker is None or run(docker, "compose", "version").returncode:
+            pytest.skip("no docker compose here; podman-compose has read the file")
+        done = run(docker, "compose", "-f", "docker-compose.yaml", "config", "--quiet", env=dict.fromkeys(COMPOSE_VARIABLES, "x"))
+        assert done.returncode == 0, done.stderr

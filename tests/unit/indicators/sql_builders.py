@@ -1,0 +1,77 @@
+"""What the SQL indicator's tests share."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from airflow_slo_provider.exceptions import MeasurementError
+from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
+from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
+
+T0 = datetime(2026, 11, 1, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+BOUNDS = "ts >= :date_from AND ts < :date_to"
+
+ONE_ROW = f"SELECT SUM(ok) AS good, COUNT(*) AS total FROM requests WHERE {BOUNDS}"
+PER_MINUTE = (
+    "SELECT strftime('%Y-%m-%dT%H:%M:00Z', ts) AS timestamp, SUM(ok) AS good, COUNT(*) AS total "
+    f"FROM requests WHERE {BOUNDS} GROUP BY 1"
+)
+LATENCIES = f"SELECT ts || '+00:00' AS timestamp, latency AS value FROM requests WHERE {BOUNDS}"
+
+
+def source(query: str, **spec: Any) -> MetricSource:
+    return MetricSource("SQL", None, query, spec)
+
+
+def ratio(good: str, total: str | None = None, **spec: Any) -> Indicator:
+    """Good and total; one query where the second is not given."""
+    return Indicator("i", RatioMetric(good=source(good, **spec), total=source(total or good, **spec)))
+
+
+def bad_ratio(bad: str, total: str | None = None, **spec: Any) -> Indicator:
+    return Indicator("i", RatioMetric(bad=source(bad, **spec), total=source(total or bad, **spec)))
+
+
+def raw(query: str, raw_type: str = "success", **spec: Any) -> Indicator:
+    return Indicator("i", RatioMetric(raw=source(query, **spec), raw_type=raw_type))
+
+
+def threshold(query: str, **spec: Any) -> Indicator:
+    return Indicator("i", ThresholdMetric(source(query, **spec)))
+
+
+def ask(indicator: Indicator, start: datetime = T0, end: datetime = T0 + HOUR, **more: Any) -> MeasureRequest:
+    return MeasureRequest(indicator, start, end, **more)
+
+
+def limit(op: str, value: str) -> dict[str, Any]:
+    return {"op": op, "value": Fraction(value)}
+
+
+class Canned:
+    """A runner that answers what it is told to, and remembers what it was asked."""
+
+    def __init__(self, columns: list[str], *rows: tuple[Any, ...], error: Exception | None = None) -> None:
+        self.answer, self.error, self.asked = (columns, rows), error, []  # type: ignore[var-annotated]
+
+    def __call__(self, query: str, parameters: Any, /) -> Any:
+        self.asked.append((query, parameters))
+        if self.error:
+            raise self.error
+        return self.answer
+
+
+def one(source: SQLSource, request: Any) -> Measurement:
+    """Return the one measurement, or raise the error that came instead."""
+    (answer,) = source.measure([request])
+    if isinstance(answer, MeasurementError):
+        raise answer
+    return answer
+
+
+def canned(*rows: tuple[Any, ...], columns: str = "good total", **more: Any) -> Measurement:
+    return one(SQLSource(Canned(columns.split(), *rows), name="x"), ask(ratio(ONE_ROW), **more))

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.indicators import prometheus_answers as answers
+from airflow_slo_provider.indicators.prometheus_client import MAX_POINTS, PrometheusClient, Settings, chunks
+
+
+def envelope(data: object, **more: object) -> dict[str, object]:
+    return {"status": "success", "data": data, **more}
+
+
+def vector(*rows: object) -> dict[str, object]:
+    return {"resultType": "vector", "result": list(rows)}
+
+
+def read(data: object, **more: object) -> list[answers.Sample]:
+    answer = answers.read_answer(envelope(data, **more), query="q", source="s")
+    return answers.samples(answer, query="q", source="s")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("12960", 12960),
+        ("1e+06", 10**6),
+        ("0.1", Fraction(1, 10)),
+        ("-2.5e-3", Fraction(-1, 400)),
+        ("9007199254740993", 9007199254740993),  # one more than float64 can tell
+        ("5e-324", Fraction(5, 10**324)),
+        ("NaN", None),
+        ("+Inf", None),
+        ("-Inf", None),
+    ],
+)
+def test_values_are_read_from_their_text(text: str, value: Fraction | None) -> None:
+    assert answers.parse_value(text) == value
+
+
+@pytest.mark.parametrize("text", ["twelve", "", " 1", "1_000", "0x10", "1e9999", "1/2", "٣", 12, None, True])
+def test_what_is_no_sample_value_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        answers.parse_value(text)
+
+
+def test_nan_and_infinity_are_flagged_and_have_no_value() -> None:
+    nan, inf = read(vector({"metric": {}, "value": [1, "NaN"]}, {"metric": {"a": "b"}, "value": [1, "+Inf"]}))
+    assert nan.is_nan
+    assert not nan.is_infinite
+    assert inf.is_infinite
+    assert nan.value is None is inf.value
+
+
+def test_result_types() -> None:
+    assert read({"resultType": "scalar", "result": [1.5, "2"]}) == [answers.Sample({}, Fraction(2), "2", 1500)]
+    for kind in ("matrix", "string"):
+        with pytest.raises(QueryError) as caught:
+            read({"resultType": kind, "result": []})
+        assert caught.value.reason == "wrong_result_type"
+    series = answers.matrix(
+        answers.Answer("matrix", [{"metric": {"a": "b"}, "values": [[1, "2"], [61.5, "3"]]}]), query="q", source="s"
+    )
+    assert series == [answers.RangeSeries({"a": "b"}, ((1000, "2"), (61500, "3")))]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        {},
+        {"resultType": "vector"},
+        {"resultType": "vector", "result": {}},
+        {"resultType": "table", "result": []},
+        vector(1),
+        vector({"metric": {}}),
+        vector({"metric": {}, "value": [1, 2]}),
+        vector({"metric": {}, "value": [1, "2", "3"]}),
+        vector({"metric": {"a": 1}, "value": [1, "2"]}),
+        vector({"metric": {}, "value": [float("nan"), "2"]}),
+        vector({"metric": {}, "histogram": [1, {}]}),
+    ],
+)
+def test_undocumented_shapes(data: object) -> None:
+    with pytest.raises(QueryError) as caught:
+        read(data)
+    assert (caught.value.reason, caught.value.transient) == ("unexpected_shape", False)
+
+
+def test_warnings_refuse_and_infos_do_not() -> None:
+    with pytest.raises(QueryError, match="store down") as caught:
+        read(vector(), warnings=["store down"])
+    assert (caught.value.reason, caught.value.transient) == ("partial_answer", True)
+    answer = answers.read_answer(envelope(vector(), infos=["metric might not be a counter"]), query="q", source="s")
+    assert answer.infos == ("metric might not be a counter",)
+
+
+def test_an_answer_that_breaks_off_is_not_mistaken_for_a_login_page() -> None:
+    body = json.dumps(envelope(vector())).encode()[:-5]
+    with pytest.raises(QueryError) as caught:
+        answers.read_envelope(200, body, query="q", source="s")
+    assert (caught.value.reason, caught.value.transient) == ("truncated", True)
+
+
+def test_the_servers_message_is_kept_and_secrets_are_not() -> None:
+    body = json.dumps({"status": "error", "errorType": "bad_data", "error": "token hunter2 " + "x" * 900}).encode()
+    with pytest.raises(QueryError) as caught:
+        answers.read_envelope(400, body, query="q", source="s", secrets=("hunter2",))
+    assert "bad_data: token *** xxx" in str(caught.value)
+    assert len(caught.value.message) < 520
+    assert (caught.value.http_status, caught.value.query, caught.value.reason) == (400, "q", "bad_query")
+
+
+def test_times_are_exact_and_aware() -> None:
+    berlin = timezone(timedelta(hours=1))
+    assert answers.format_time(datetime(2026, 11, 1, 1, tzinfo=berlin)) == "1793491200"
+    assert answers.format_time(datetime(2026, 11, 1, 0, 0, 0, 250_999, tzinfo=UTC)) == "1793491200.250"
+    with pytest.raises(ValueError, match="no time zone"):
+        answers.format_time(datetime(2026, 11, 1))
+
+
+def test_ranges_are_cut_without_losing_or_repeating_a_point() -> None:
+    start, step = datetime(2026, 10, 1, tzinfo=UTC), timedelta(minutes=1)
+    end = start + step * 43_199
+    seen = []
+    for first, last in chunks(start, end, step):
+        points = (last - first) // step + 1
+        assert points <= MAX_POINTS
+        seen += [first + step * n for n in range(points)]
+    assert seen == [start + step * n for n in range(43_200)]
+    with pytest.raises(QueryError):
+        chunks(end, start, step)
+
+
+def test_credentials_in_the_url_are_used_and_hidden() -> None:
+    settings = Settings(url="https://us%40er:hunter2@prom.example:9090/prefix/?x=hunter2")
+    assert settings.address == "https://prom.example:9090/prefix"
+    assert settings.login == ("us@er", "hunter2")
+    assert "hunter2" in settings.secrets
+    assert PrometheusClient("http://u:p@prom.example").url == "http://prom.example"
+
+
+def test_settings_that_cannot_work_are_refused() -> None:
+    for url in ("prom.example:9090", "ftp://prom.example", ""):
+        with pytest.raises(ValueError, match="not a Prometheus URL"):
+            Settings(url=url)
+    with pytest.raises(ValueError, match="timeout"):
+        Settings(url="http://x", timeout=(0, 1))
+    with pytest.raises(ValueError, match="method"):
+        Settings(url="http://x", method="PUT")

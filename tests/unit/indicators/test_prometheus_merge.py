@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.indicators import promql
+from airflow_slo_provider.indicators.prometheus_batch import add
+from airflow_slo_provider.indicators.prometheus_merge import duration, plan, render
+from airflow_slo_provider.indicators.promql import Count, Matcher, Selector
+
+HOUR = 3_600_000
+
+
+def count(*matchers: tuple[str, str, str], name: str = "x_total", function: str = "increase") -> Count:
+    return Count(function, Selector(name, tuple(sorted((Matcher(*item) for item in matchers), key=str))))
+
+
+def queries(counts: list[Count]) -> list[str]:
+    return [merged.query for merged, _ in plan(counts, HOUR)]
+
+
+def test_good_and_total_of_many_services_read_the_series_once() -> None:
+    counts = []
+    for number in range(100):
+        pin = ("service", "=", f"s{number:03}")
+        counts += [count(pin), count(pin, ("code", "!~", "5.."))]
+    (query,) = queries(counts)
+    assert query.startswith('sum by (code,service) (increase(x_total{service=~"s000|s001|')
+    assert query.endswith('|s099"}[1h]))')
+
+
+def test_a_lone_count_is_asked_as_it_was_written() -> None:
+    assert queries([count(("service", "=", "a"))]) == ['sum(increase(x_total{service="a"}[1h]))']
+
+
+def test_only_one_label_alternates_so_that_no_foreign_series_is_read() -> None:
+    found = queries([count(("job", "=", job), ("service", "=", s)) for job, s in (("j", "a"), ("j", "b"), ("k", "c"))])
+    assert sorted(found) == [
+        'sum by (service) (increase(x_total{job="j",service=~"a|b"}[1h]))',
+        'sum(increase(x_total{job="k",service="c"}[1h]))',
+    ]
+
+
+def test_metrics_and_functions_are_not_mixed() -> None:
+    assert len(queries([count(), count(name="y_total"), count(function="sum_over_time")])) == 3
+
+
+def test_values_are_escaped_for_the_alternation() -> None:
+    (query,) = queries([count(("path", "=", "/a.b")), count(("path", "=", "x|y"))])
+    assert query == 'sum by (path) (increase(x_total{path=~"/a\\\\.b|x\\\\|y"}[1h]))'
+
+
+def test_alternations_are_cut_to_a_reasonable_size() -> None:
+    found = plan([count(("service", "=", f"s{n}")) for n in range(450)], HOUR)
+    assert [len(members) for _, members in found] == [200, 200, 50]
+
+
+def test_labels_to_group_by_are_limited() -> None:
+    counts = [count(), *(count((f"label{n}", "=", "v")) for n in range(9))]
+    for merged, _ in plan(counts, HOUR):
+        assert len(merged.labels) <= 4
+
+
+def test_rows_that_the_query_cannot_have_answered_are_refused() -> None:
+    ((merged, members),) = plan([count(("s", "=", "a")), count(("s", "=", "b"))], HOUR)
+    for rows in ([({"other": "a"}, {})], [({"s": "a"}, {}), ({"s": "a"}, {})], [({"s": "a\nb"}, {})]):
+        with pytest.raises(QueryError) as caught:
+            merged.share(rows, members)
+        assert caught.value.reason == "unmergeable"
+
+
+def test_windows() -> None:
+    assert duration(30 * 24 * HOUR) == "30d"
+    assert duration(90_500) == "90500ms"
+    assert render("increase", "x", HOUR) == "sum(increase(x[1h]))"
+    assert render("sum_over_time", "x", HOUR) == "sum(sum_over_time(x[3599999ms]))"
+
+
+LABELS = {"service": ["a", "b", "a.b", "axb", "x|y"], "code": ["", "200", "500", "503"], "zone": ["", "z1", "z2"]}
+VALUES = st.sampled_from(sorted({text for texts in LABELS.values() for text in texts}))
+MATCHERS = st.builds(
+    Matcher,
+    st.sampled_from(sorted(LABELS)),
+    st.sampled_from(["=", "=", "=", "!="]),
+    VALUES,
+) | st.builds(
+    Matcher,
+    st.sampled_from(sorted(LABELS)),
+    st.sampled_from(["=~", "!~"]),
+    st.sampled_from(["5..", "a|b", "a.b", ".*", ".+", "z1|"]),
+)
+COUNTS = st.lists(MATCHERS, max_size=3, unique=True).map(
+    lambda items: Count("increase", Selector("x_total", tuple(sorted(items, key=lambda m: (m.label, m.op, m.value)))))
+)
+SERIES = [
+    {name: text for name, text in (("service", s), ("code", c), ("zone", z)) if text}
+    for s in LABELS["service"]
+    for c in LABELS["code"]
+    for z in LABELS["zone"]
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(COUNTS, min_size=1, max_size=12))
+def test_shares_are_exact_and_no_series_is_read_in_vain(counts: list[Count]) -> None:
+    """Every count gets what it would have got alone; the queries select the union of what the counts select."""
+    answers: dict[Count, Fraction | None] = {}
+    wanted, read = set(), set()
+    for merged, members in plan(counts, HOUR):
+        inner = merged.query[merged.query.index("increase(") + len("increase(") : merged.query.rindex("[")]
+        (selector,) = promql.selectors(inner) or ()
+        chosen = [n for n, labels in enumerate(SERIES) if all(m.matches(labels.get(m.label, "")) for m in selector.matchers)]
+        read.update(chosen)
+        grouped: dict[tuple[tuple[str, str], ...], Fraction] = {}
+        for n in chosen:
+            key = tuple((name, SERIES[n][name]) for name in sorted(merged.labels) if name in SERIES[n])
+            grouped[key] = grouped.get(key, Fraction(0)) + 2**n
+        rows = [(dict(key), {0: value}) for key, value in grouped.items()]
+        for member, share in zip(members, merged.share(rows, members), strict=True):
+            assert member not in answers
+            answers[member] = add([points for _, points in share])[0] if share else None  # type: ignore[assignment]
+    for item in counts:
+        alone = [n for n, labels in enumerate(SERIES) if all(m.matches(labels.get(m.label, "")) for m in item.selector.matchers)]
+        wanted.update(alone)
+        assert answers[item] == (sum(2**n for n in alone) if alone else None)
+    assert read == wanted

@@ -1,0 +1,109 @@
+"""SQL indicators on SQLite: every shape of answer that means something."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import timedelta, timezone
+from fractions import Fraction as F
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
+from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement
+from tests.unit.indicators.sql_builders import (
+    BOUNDS,
+    DAY,
+    LATENCIES,
+    MINUTE,
+    ONE_ROW,
+    PER_MINUTE,
+    T0,
+    ask,
+    bad_ratio,
+    limit,
+    one,
+    ratio,
+    raw,
+    threshold,
+)
+
+
+def test_good_and_total_in_one_row(sql: SQLSource) -> None:
+    protocol: IndicatorSource = sql
+    assert protocol.measure([ask(ratio(ONE_ROW))]) == [Measurement(F(9, 10), F(54), F(60), ONE_ROW)]
+
+
+def test_the_window_is_half_open(sql: SQLSource) -> None:
+    assert one(sql, ask(ratio(ONE_ROW), T0 + MINUTE, T0 + 11 * MINUTE)) == Measurement(F(9, 10), F(9), F(10), ONE_ROW)
+    assert one(sql, ask(ratio(ONE_ROW), T0 + timedelta(microseconds=1), T0 + MINUTE + timedelta(microseconds=1))).total == 1
+    aware = T0.astimezone(timezone(timedelta(hours=-5)))
+    assert one(sql, ask(ratio(ONE_ROW), aware, aware + MINUTE)).total == 1
+
+
+@pytest.mark.parametrize("order", ["SUM(ok) AS GOOD, COUNT(*) AS Total", "COUNT(*) AS total, SUM(ok) AS good"])
+def test_names_count_and_neither_order_nor_case(sql: SQLSource, order: str) -> None:
+    assert one(sql, ask(ratio(f"SELECT {order} FROM requests WHERE {BOUNDS}"))).ratio == F(9, 10)
+
+
+def test_bad_and_total_in_one_row(sql: SQLSource) -> None:
+    query = f"SELECT SUM(NOT ok) AS bad, COUNT(*) AS total FROM requests WHERE {BOUNDS}"
+    assert one(sql, ask(bad_ratio(query))) == Measurement(F(9, 10), F(54), F(60), query)
+
+
+@pytest.mark.parametrize("alias", ["", " AS good", " AS n"])
+def test_good_and_total_as_two_queries(sql: SQLSource, alias: str) -> None:
+    good = f"SELECT COUNT(*){alias} FROM requests WHERE ok AND {BOUNDS}"
+    total = f"SELECT COUNT(*) FROM requests WHERE {BOUNDS}"
+    measured = one(sql, ask(ratio(good, total)))
+    assert (measured.good, measured.total) == (54, 60)
+    assert measured.query == f"{good}; {total}"
+
+
+def test_bad_and_total_as_two_queries(sql: SQLSource) -> None:
+    bad = f"SELECT COUNT(*) AS bad FROM requests WHERE NOT ok AND {BOUNDS}"
+    assert one(sql, ask(bad_ratio(bad, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}"))).good == 54
+
+
+def test_a_ratio_the_query_computes(sql: SQLSource) -> None:
+    query = f"SELECT AVG(ok) FROM requests WHERE {BOUNDS}"
+    assert one(sql, ask(raw(query))) == Measurement(F(9, 10), query=query)
+    assert one(sql, ask(raw(query, "failure"))).ratio == F(1, 10)
+    with pytest.raises(NoData):
+        one(sql, ask(raw(query), T0 + DAY, T0 + 2 * DAY))
+    with pytest.raises(InvalidMeasurement, match=r"a ratio must lie in \[0, 1\]"):
+        one(sql, ask(raw(f"SELECT COUNT(*) FROM requests WHERE {BOUNDS}")))
+    with pytest.raises(QueryError, match="a raw ratio needs one row with one column"):
+        one(sql, ask(raw(ONE_ROW)))
+
+
+def test_rows_with_timestamps_add_up(sql: SQLSource) -> None:
+    assert one(sql, ask(ratio(PER_MINUTE))) == Measurement(F(9, 10), F(54), F(60), PER_MINUTE)
+
+
+def test_a_row_may_carry_the_start_of_its_bucket(sql: SQLSource) -> None:
+    query = PER_MINUTE.replace("%H:%M:00Z", "%H:00:00Z")
+    measured = one(sql, ask(ratio(query), T0 + 20 * MINUTE, T0 + 40 * MINUTE))
+    assert (measured.good, measured.total) == (18, 20)
+
+
+@pytest.mark.parametrize(("op", "good"), [("lt", 30), ("lte", 31), ("gt", 29), ("gte", 30)])
+def test_points_against_a_threshold(sql: SQLSource, op: str, good: int) -> None:
+    assert one(sql, ask(threshold(LATENCIES), **limit(op, "0.30"))) == Measurement(F(good, 60), F(good), F(60), LATENCIES)
+
+
+def test_a_threshold_needs_points(sql: SQLSource) -> None:
+    with pytest.raises(QueryError, match="a threshold metric needs rows with timestamp and value, the columns are good, total"):
+        one(sql, ask(threshold(ONE_ROW), **limit("lt", "1")))
+    with pytest.raises(QueryError, match="the columns are timestamp, good, total"):
+        one(sql, ask(threshold(PER_MINUTE), **limit("lt", "1")))
+    with pytest.raises(InvalidMeasurement, match="needs an objective with op"):
+        one(sql, ask(threshold(LATENCIES)))
+    with pytest.raises(NoData, match="no points"):
+        one(sql, ask(threshold(LATENCIES), T0 + DAY, T0 + 2 * DAY, **limit("lt", "1")))
+
+
+def test_points_that_are_null_are_no_points(database: sqlite3.Connection, sql: SQLSource) -> None:
+    database.execute("UPDATE requests SET latency = NULL WHERE NOT ok")
+    database.commit()
+    assert one(sql, ask(threshold(LATENCIES), **limit("lt", "0.30"))).total == 54

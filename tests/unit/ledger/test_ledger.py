@@ -1,0 +1,241 @@
+"""What a ledger promises, on SQLite. tests/services/test_ledger_postgres.py runs the same tests on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.ledger import Ledger, Point, RunKey, open_ledger, store
+from airflow_slo_provider.results import Verdict
+from tests.unit.ledger.builders import MINUTE, T0, check, explain, key
+
+
+@pytest.fixture
+def ledger_url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'slo ledger.db'}"
+
+
+@pytest.fixture
+def ledger(ledger_url: str) -> Iterator[Ledger]:
+    with open_ledger(ledger_url) as opened:
+        yield opened
+
+
+def test_every_field_comes_back(ledger: Ledger) -> None:
+    result = check(
+        verdict="warn",
+        value=0.1 + 0.2,
+        unit="ratio",
+        good=999_999_999_999.0,
+        total=1e15,
+        target=0.999,
+        op="gte",
+        message="schnell → 50 %",
+        at=datetime(2026, 11, 1, 13, 30, 0, 123456, tzinfo=timezone(timedelta(hours=5, minutes=30))),
+        interval_start=T0 - timedelta(days=30),
+        interval_end=T0,
+        model_version="7",
+        evidence={"query": "sum(x)", "rows": 3, "nested": {"a": [1, 2.5, None, True]}},
+    )
+    ledger.record([result], key(map_index=3, try_number=2))
+    (found,) = ledger.checks()
+    assert found.result == result
+    assert found.result.checked_at.utcoffset() == timedelta(0)
+    assert found.key == RunKey("gate", "r1", "check", 3, 2)
+    assert abs(found.recorded_at - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_text_that_a_database_would_refuse_is_kept_readable(ledger: Ledger) -> None:
+    ledger.record(
+        [check(message="a\x00b\udc80", evidence={"nul": "\x00", "n": float("nan"), "d": Decimal("0.10"), 1: {2}})], key()
+    )
+    (found,) = ledger.checks()
+    assert found.result.message == "a\ufffdb?"
+    assert found.result.evidence == {"nul": "\x00", "n": "nan", "d": "0.10", "1": [2]}
+
+
+def test_a_retry_replaces_its_own_row(ledger: Ledger) -> None:
+    ledger.record([check(verdict="fail"), check("latency")], key(try_number=1))
+    ledger.record([check(verdict="pass", at=T0 + MINUTE)], key(try_number=2))
+    rows = {row.result.name: row for row in ledger.checks()}
+    assert len(ledger.checks()) == 2
+    assert rows["availability"].result.verdict is Verdict.PASS
+    assert rows["availability"].key.try_number == 2
+    assert rows["latency"].key.try_number == 1
+
+
+def test_a_try_given_up_for_dead_does_not_overwrite_its_successor(ledger: Ledger) -> None:
+    ledger.record([check(verdict="fail")], key(try_number=2))
+    ledger.record([check(verdict="pass")], key(try_number=1))
+    (found,) = ledger.checks()
+    assert (found.result.verdict, found.key.try_number) == (Verdict.FAIL, 2)
+
+
+def test_databases_without_an_upsert_of_ours_replace_rows_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_upsert", store._replace)
+    for attempt, verdict in ((1, "fail"), (3, "warn"), (2, "pass"), (3, "unknown")):
+        ledger.record([check(verdict=verdict), check(f"only in {attempt}")], key(try_number=attempt))
+    rows = {row.result.name: row for row in ledger.checks()}
+    assert sorted(rows) == ["availability", "only in 1", "only in 2", "only in 3"]
+    assert (rows["availability"].result.verdict, rows["availability"].key.try_number) == (Verdict.UNKNOWN, 3)
+
+
+@pytest.mark.parametrize("other", [{"dag_id": "x"}, {"run_id": "x"}, {"task_id": "x"}, {"map_index": 0}])
+def test_another_task_instance_has_a_row_of_its_own(ledger: Ledger, other: dict[str, object]) -> None:
+    ledger.record([check()], key())
+    ledger.record([check()], RunKey(**{"dag_id": "gate", "run_id": "r1", "task_id": "check", **other}))  # type: ignore[arg-type]
+    ledger.record([check(kind="decision")], key())
+    ledger.record([check("other")], key())
+    assert len(ledger.checks()) == 4
+
+
+def test_ids_cannot_be_shifted_into_each_other(ledger: Ledger) -> None:
+    ledger.record([check()], RunKey("a", "b,c", "t"))
+    ledger.record([check()], RunKey("a,b", "c", "t"))
+    assert len(ledger.checks()) == 2
+
+
+def test_all_checks_of_a_call_or_none(ledger: Ledger) -> None:
+    with pytest.raises(LedgerError, match=r"check slo/n+: name has 501 characters, the ledger holds 500"):
+        ledger.record([check("fine"), check("n" * 501)], key())
+    assert ledger.checks() == []
+    ledger.record([], key())
+    ledger.record([check(verdict="pass"), check(verdict="fail")], key())
+    assert [row.result.verdict for row in ledger.checks()] == ["fail"]
+
+
+def test_windows_are_half_open_and_newest_comes_first(ledger: Ledger) -> None:
+    for number in range(10):
+        ledger.record([check(at=T0 + number * MINUTE, value=float(number))], key(f"r{number}"))
+    ledger.record([check("other", at=T0)], RunKey("other", "r", "t"))
+
+    def values(**asked: object) -> list[float | None]:
+        return [row.result.value for row in ledger.checks("slo", "availability", **asked)]  # type: ignore[arg-type]
+
+    assert values(since=T0 + 2 * MINUTE, until=T0 + 5 * MINUTE) == [4, 3, 2]
+    assert values(since=T0 + 2 * MINUTE, until=T0 + 5 * MINUTE, newest_first=False) == [2, 3, 4]
+    assert values(limit=3) == [9, 8, 7]
+    assert values(until=T0 + timedelta(microseconds=1)) == [0]
+    assert len(ledger.checks(dag_id="gate")) == 10
+    assert [row.result.name for row in ledger.checks(dag_id="other")] == ["other"]
+    assert len(ledger.checks(kind="slo")) == 11
+    assert ledger.checks(kind="drift") == []
+    for limit in (0, -1, 100_001):
+        with pytest.raises(ValueError, match=f"limit {limit} must lie between 1 and 100000"):
+            ledger.checks(limit=limit)
+    with pytest.raises(LedgerError, match="since 2026-11-01 00:00:00 has no time zone"):
+        ledger.checks(since=T0.replace(tzinfo=None))
+
+
+def test_latest_can_leave_out_the_asking_task_itself(ledger: Ledger) -> None:
+    assert ledger.latest("decision", "a") is None
+    ledger.record([check("a", kind="decision", at=T0)], key("r1"))
+    ledger.record([check("a", kind="decision", at=T0 + MINUTE)], key("r2", try_number=1))
+    newest, past = ledger.latest("decision", "a"), ledger.latest("decision", "a", exclude_key=key("r2", try_number=2))
+    assert newest is not None
+    assert newest.key.run_id == "r2"
+    assert past is not None
+    assert past.key.run_id == "r1"
+    before = ledger.latest("decision", "a", before=T0 + MINUTE)
+    assert before is not None
+    assert before.key.run_id == "r1"
+    assert ledger.latest("decision", "a", before=T0) is None
+    # Another mapped instance of the same task is not the asking task.
+    mapped = ledger.latest("decision", "a", exclude_key=key("r2", map_index=4))
+    assert mapped is not None
+    assert mapped.key.run_id == "r2"
+
+
+def test_names_and_kinds(ledger: Ledger) -> None:
+    assert ledger.names("slo") == []
+    for number, (kind, name) in enumerate([("slo", "b"), ("slo", "a"), ("drift", "a"), ("slo", "b"), ("golden_set", "z")]):
+        ledger.record([check(name, kind=kind)], key(f"r{number}"))
+    assert ledger.names("slo") == ["a", "b"]
+    assert sorted(ledger.kinds("a")) == ["drift", "slo"]
+    assert ledger.kinds("nothing") == []
+
+
+def test_points_stream_what_was_there_at_one_instant(ledger: Ledger) -> None:
+    ledger.record([check(at=T0 - MINUTE), check("b", at=T0)], key("outside"))
+    for number in range(2500):
+        if number % 500 == 0:
+            ledger.record([check(f"x{n}", at=T0) for n in range(number, number + 500)], key(f"noise{number}"))
+    for number in range(30):
+        ledger.record([check(at=T0 + number * MINUTE, value=float(number), good=1.0, total=2.0)], key(f"r{number}"))
+    end = T0 + 29 * MINUTE
+    points = list(ledger.points("slo", "availability", T0, end))
+    assert points[0] == Point(T0, Verdict.PASS, 0.0, 1.0, 2.0)
+    assert [point.value for point in points] == [float(number) for number in range(29)]
+
+    stream = ledger.points("slo", "availability", T0, T0 + timedelta(days=1))
+    first = next(stream)
+    ledger.record([check(at=T0 + timedelta(hours=2), value=-1.0)], key("r0", try_number=2))  # the row just read moves to the end
+    assert [first.value, *(point.value for point in stream)] == [float(number) for number in range(30)]
+
+    stopped = ledger.points("slo", "availability", T0, end)
+    next(stopped)
+    stopped.close()  # type: ignore[attr-defined]
+    assert ledger._engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+def test_a_closed_ledger_says_so(ledger: Ledger) -> None:
+    ledger.close()
+    ledger.close()
+    with pytest.raises(LedgerError, match="is closed"):
+        ledger.checks()
+    with pytest.raises(LedgerError, match="is closed"):
+        ledger.record([check()], key())
+
+
+def test_reopening_keeps_what_is_there(ledger: Ledger, ledger_url: str) -> None:
+    ledger.record([check()], key())
+    with open_ledger(ledger_url) as again:
+        assert len(again.checks()) == 1
+        assert "s3cr" not in repr(again)
+        assert repr(again) == f"<Ledger {again.where}>"
+
+
+ASKED = {
+    "by check and window": lambda ledger: ledger.checks("slo", "n7", since=T0, until=T0 + 50 * MINUTE, limit=20),
+    "by check, oldest first": lambda ledger: ledger.checks("slo", "n7", newest_first=False, limit=20),
+    "by kind": lambda ledger: ledger.checks("drift", limit=20),
+    "by dag": lambda ledger: ledger.checks(dag_id="dag3", limit=20),
+    "all, newest first": lambda ledger: ledger.checks(limit=20),
+    "latest": lambda ledger: ledger.latest("slo", "n7", before=T0 + 90 * MINUTE, exclude_key=key()),
+    "names": lambda ledger: ledger.names("slo"),
+    "kinds": lambda ledger: ledger.kinds("n7"),
+    "points": lambda ledger: list(ledger.points("slo", "n7", T0, T0 + 50 * MINUTE)),
+}
+
+
+@pytest.fixture
+def full_ledger(ledger: Ledger) -> Ledger:
+    """A ledger with 12,000 rows: 100 names of two kinds, in 10 DAGs."""
+    for number in range(60):
+        at = T0 + number * MINUTE
+        ledger.record(
+            [check(f"n{n}", kind=kind, at=at, value=0.5) for n in range(100) for kind in ("slo", "drift")],
+            RunKey(f"dag{number % 10}", f"r{number}", "t"),
+        )
+    with ledger._engine.execution_options(slo_writes=True).begin() as connection:
+        connection.exec_driver_sql("ANALYZE")
+    return ledger
+
+
+def test_every_question_is_an_index_query(full_ledger: Ledger) -> None:
+    for asked, ask in ASKED.items():
+        for plan in explain(full_ledger, ask):
+            if full_ledger._engine.dialect.name == "sqlite":
+                scans = [line for line in plan.splitlines() if line.startswith("SCAN checks") and "USING" not in line]
+                sorts = "TEMP B-TREE" in plan
+            else:
+                scans = [line for line in plan.splitlines() if "Seq Scan on checks" in line]
+                sorts = "Sort" in plan and "Limit" in plan  # a whole window may be sorted after it was found
+            assert not scans, f"{asked}:\n{plan}"
+            assert not sorts, f"{asked}:\n{plan}"
+            assert "checks_by_" in plan, f"{asked}:\n{plan}"

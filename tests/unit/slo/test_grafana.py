@@ -1,0 +1,62 @@
+"""The dashboard shows recorded series and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from airflow_slo_provider.slo.grafana import grafana_dashboard
+from airflow_slo_provider.slo.model import MetricSource, RatioMetric
+from airflow_slo_provider.slo.rules import rules
+from tests.support import need
+from tests.unit.slo.rules_builders import catalog, slo
+
+SQL = MetricSource("SQL", None, "select 1 as good, 2 as total")
+DOCUMENTS = catalog(slo(), slo(name="a,b"), slo(RatioMetric(good=SQL, total=SQL), name="in-sql"))
+
+
+def expressions() -> list[str]:
+    return [target["expr"] for panel in grafana_dashboard(DOCUMENTS)["panels"] for target in panel["targets"]]
+
+
+def test_dashboard_is_json_and_offers_the_slos_with_series() -> None:
+    board = grafana_dashboard(DOCUMENTS, title="Shop")
+    assert json.loads(json.dumps(board)) == board == grafana_dashboard(DOCUMENTS, title="Shop")
+    variable = board["templating"]["list"][1]
+    assert [option["value"] for option in variable["options"]] == ["$__all", "requests-availability", "a,b"]
+    assert variable["query"] == "requests-availability,a\\,b"
+    assert len({panel["id"] for panel in board["panels"]}) == len(board["panels"])
+
+
+def test_panels_do_not_overlap_and_fit() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in grafana_dashboard(DOCUMENTS)["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        assert not cells & taken
+        assert place["x"] + place["w"] <= 24
+        taken |= cells
+
+
+def test_every_series_shown_is_one_the_rules_record() -> None:
+    recorded = {rule.get("record") for group in yaml.safe_load(rules(DOCUMENTS))["groups"] for rule in group["rules"]}
+    shown = {name for expr in expressions() for name in re.findall(r"(slo:[a-z_]+:[a-z_]+)\{", expr)}
+    assert len(shown) == 4
+    assert shown <= recorded
+
+
+def test_every_expression_is_promql(tmp_path: Path) -> None:
+    group = [{"record": f"x:{number}", "expr": expr} for number, expr in enumerate(expressions())]
+    (tmp_path / "rules.yml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": group}]}))
+    done = subprocess.run([need("promtool"), "check", "rules", "rules.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_nothing_to_draw_is_an_error() -> None:
+    with pytest.raises(ValueError, match="nothing to draw"):
+        grafana_dashboard(catalog(slo(RatioMetric(good=SQL, total=SQL))))

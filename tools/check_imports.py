@@ -1,0 +1,90 @@
+"""Refuse heavy libraries that load with an operator: a DAG file that names one must not pay for pandas.
+
+Import Linter (see pyproject.toml) watches who may know whom; it cannot tell an import at module top from one inside the
+function that needs it. This follows imports at module top, through our own modules, from every adapter.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+PACKAGE = "airflow_slo_provider"
+ADAPTERS = ("cli", "get_provider_info", "hooks", "operators", "sensors", "triggers")
+HEAVY = frozenset(
+    {"aiohttp", "duckdb", "httpx", "kubernetes", "mlflow", "numpy", "opentelemetry", "pandas", "plotly", "prometheus_api_client"}
+    | {"pyarrow", "pyspark", "requests", "scipy", "sklearn", "sqlalchemy"}
+)
+# Light by name, and bring one of the above along.
+COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
+
+
+def top_imports(tree: ast.Module) -> Iterator[str]:
+    """Yield every module, and every ``module.name``, that is imported when the module itself is."""
+    waiting: list[ast.stmt] = list(tree.body)
+    while waiting:
+        node = waiting.pop(0)
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            waiting += node.orelse
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            for part in ("body", "orelse", "finalbody"):
+                waiting += getattr(node, part, [])
+            for handler in getattr(node, "handlers", []):
+                waiting += handler.body
+
+
+def heavy(module: str) -> str | None:
+    """The heavy library that ``module`` is or brings along."""
+    if module.partition(".")[0] in HEAVY:
+        return module.partition(".")[0]
+    return next((part for part in COSTLY if module == part or module.startswith(part + ".")), None)
+
+
+def offences(sources: Mapping[str, str]) -> list[str]:
+    """Return a sentence for each heavy library that an adapter loads, with the way to it.
+
+    :param sources: text of each module of the package, by dotted name
+    """
+    imports = {name: list(top_imports(ast.parse(text, name))) for name, text in sources.items()}
+    found = []
+    for adapter in sorted(name for name in sources if name.split(".")[1:2] and name.split(".")[1] in ADAPTERS):
+        ways, waiting, named = {adapter: [adapter]}, [adapter], set()
+        while waiting:
+            module = waiting.pop(0)
+            parents = [module.rpartition(".")[0]] if "." in module else []
+            for target in [*imports.get(module, ()), *parents]:
+                library = heavy(target)
+                if library and library not in named:
+                    named.add(library)
+                    found.append(f"{' -> '.join(ways[module])} loads {library}: import it in the function that needs it")
+                elif target in imports and target not in ways:
+                    ways[target] = [*ways[module], target]
+                    waiting.append(target)
+    return found
+
+
+def read_package(root: Path) -> dict[str, str]:
+    """Read the text of every module under ``root``, by dotted name."""
+    sources = {}
+    for path in sorted(root.rglob("*.py")):
+        name = ".".join((root.name, *path.relative_to(root).with_suffix("").parts)).removesuffix(".__init__")
+        sources[name] = path.read_text(encoding="utf-8")
+    return sources
+
+
+def main() -> int:
+    sources = read_package(Path(PACKAGE))
+    found = offences(sources)
+    print(*found, f"{len(sources)} modules, {len(found)} heavy libraries that load with an adapter", sep="\n")
+    return bool(found) or not sources
+
+
+if __name__ == "__main__":
+    sys.exit(main())
