@@ -215,9 +215,7 @@ def burn_rate_rules(
     return rules
 
 
-def time_to_exhaustion(
-    remaining: Number, burn_rate: Number, window: str | timedelta | Duration
-) -> timedelta | None:
+def time_to_exhaustion(remaining: Number, burn_rate: Number, window: str | timedelta | Duration) -> timedelta | None:
     """Compute how long the budget lasts at the current rate: remaining * window / burn rate.
 
     :param remaining: share of the budget that is left

@@ -73,7 +73,7 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     display_name = fields.text("displayName") or ""
     labels = read_labels(fields)
     source = fields.sub("annotations")
-    annotations = {key: text for key in source.keys() if (text := source.text(key)) is not None} if source else {}
+    annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None} if source else {}
     if source is not None and not options:
         for key in annotations:
             if key.startswith(PREFIX):

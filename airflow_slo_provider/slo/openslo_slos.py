@@ -138,9 +138,7 @@ def _threshold(fields: Fields, indicator: Indicator | None) -> tuple[str | None,
     return None, None
 
 
-def _slices(
-    fields: Fields, method: BudgetingMethod | None, window: TimeWindow | None
-) -> tuple[Fraction | None, Duration | None]:
+def _slices(fields: Fields, method: BudgetingMethod | None, window: TimeWindow | None) -> tuple[Fraction | None, Duration | None]:
     slice_target = fields.number("timeSliceTarget")
     if slice_target is not None and not 0 < slice_target <= 1:
         fields.fault("timeSliceTarget", "must lie above 0 and not above 1, e.g. 0.95")

@@ -17,7 +17,8 @@ _SECRET_WORDS = (
     "credential", "authorization", "bearer",
 )  # fmt: skip
 _SECRET_URL = re.compile(
-    r"\s*[a-z][a-z0-9+.-]*://(?:[^/?#\s]*@|\S*[?&;][a-z_-]*(?:token|key|password|passwd|secret|credential)s?=[^&\s])", re.IGNORECASE
+    r"\s*[a-z][a-z0-9+.-]*://(?:[^/?#\s]*@|\S*[?&;][a-z_-]*(?:token|key|password|passwd|secret|credential)s?=[^&\s])",
+    re.IGNORECASE,
 )
 _SECRET_VALUE = re.compile(r"\s*(?:bearer|basic)\s+\S|(?:.*[\s;])?(?:password|passwd|pwd)\s*=\s*\S", re.IGNORECASE)
 _ADVICE = f"keep it in an Airflow connection and name that with {CONN_ID}"

@@ -113,3 +113,11 @@ class ErrorBudgetPolicy:
     overrides: tuple[Override, ...] = ()
     description: str = ""
     location: Location = field(default_factory=Location, compare=False)
+
+
+#: For an SLO that names no policy: a spent budget freezes; one that is low, or that burns too fast, is worth a warning.
+DEFAULT_POLICY = ErrorBudgetPolicy(
+    name="default",
+    rules=(PolicyRule("budget-spent", Action.FREEZE, Signal.REMAINING_BUDGET, "lte", Fraction(0), Fraction(0)),),
+    description="Freezes while the error budget is spent.",
+)

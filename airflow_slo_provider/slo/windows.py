@@ -67,7 +67,9 @@ def span_at(window: TimeWindow, at: datetime) -> Span:
     while _boundary(window, number + 1, zone) < at:
         number += 1
     if number < 0:
-        raise ValueError(f"{at:%Y-%m-%d %H:%M} UTC is before the first calendar window, which starts {window.start} {window.zone}")
+        raise ValueError(
+            f"{at:%Y-%m-%d %H:%M} UTC is before the first calendar window, which starts {window.start} {window.zone}"
+        )
     return Span(_boundary(window, number, zone), at, _boundary(window, number + 1, zone))
 
 

@@ -1,0 +1,41 @@
+"""How every operator and sensor ends: its checks in the ledger, its verdicts without a retry, its faults with one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import SLOProviderError
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.results import CheckResult
+
+
+@contextmanager
+def failing_rightly() -> Iterator[None]:
+    """Turn what a retry cannot mend into ``AirflowFailException``; let faults that may pass through, so that Airflow retries.
+
+    :raises AirflowFailException: for every error of this provider that is not ``transient``
+    """
+    try:
+        yield
+    except SLOProviderError as error:
+        if getattr(error, "transient", False):
+            raise
+        from airflow.sdk.exceptions import AirflowFailException
+
+        raise AirflowFailException(str(error)) from error
+
+
+def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
+    """Write checks into the ledger, all or none, under the task instance's own key: a retry replaces its own rows.
+
+    :param results: what was found
+    :param context: Airflow's task context
+    :raises LedgerError: when they cannot be written; a check that is not recorded must not count
+    """
+    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+
+    with open_default_ledger() as ledger:
+        ledger.record(results, run_key(context))

@@ -1,0 +1,1 @@
+"""Operators, each family in a module of its own."""

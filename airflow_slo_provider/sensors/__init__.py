@@ -1,0 +1,1 @@
+"""Sensors, each family in a module of its own."""

@@ -1,0 +1,92 @@
+"""A set of SLO documents, read and cross-referenced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from airflow_slo_provider.exceptions import Fault
+from airflow_slo_provider.slo.model import SLO, DataSource, Indicator, Location
+from airflow_slo_provider.slo.policy import DEFAULT_POLICY, ErrorBudgetPolicy
+from airflow_slo_provider.slo.yaml_fields import did_you_mean
+
+#: Which SLOs to look at: names, or a function that chooses.
+Selection = str | Collection[str] | Callable[[SLO], bool]
+
+
+@dataclass(frozen=True)
+class Service:
+    """What SLOs are about.
+
+    :param name: its name
+    """
+
+    name: str
+    display_name: str = ""
+    description: str = ""
+    location: Location = field(default_factory=Location, compare=False)
+
+
+@dataclass(frozen=True)
+class SLOCatalog:
+    """SLOs with everything they refer to. Made by :func:`airflow_slo_provider.slo.load`.
+
+    :param slos: the SLOs, in the order of their documents
+    :param services: services by name
+    :param data_sources: data sources by name
+    :param policies: error-budget policies by name
+    :param warnings: what is doubtful about the documents, and no fault
+    """
+
+    slos: tuple[SLO, ...] = ()
+    services: Mapping[str, Service] = field(default_factory=dict)
+    data_sources: Mapping[str, DataSource] = field(default_factory=dict)
+    policies: Mapping[str, ErrorBudgetPolicy] = field(default_factory=dict)
+    warnings: tuple[Fault, ...] = field(default=(), compare=False)
+
+    def __iter__(self) -> Iterator[SLO]:
+        return iter(self.slos)
+
+    def __len__(self) -> int:
+        return len(self.slos)
+
+    def __getitem__(self, name: str) -> SLO:
+        for slo in self.slos:
+            if slo.name == name:
+                return slo
+        names = [slo.name for slo in self.slos]
+        raise KeyError(f"there is no SLO named {name!r}{did_you_mean(name, names) or f'; there are {names}'}")
+
+    def select(self, select: Selection | None = None) -> tuple[SLO, ...]:
+        """Choose SLOs.
+
+        :param select: a name, names, or a function that says for each SLO whether it is wanted; None for all
+        :raises ValueError: for a name that no SLO has, and when nothing is chosen: a gate over no SLO would be an open one
+        """
+        if callable(select):
+            chosen = tuple(slo for slo in self.slos if select(slo))
+        elif select is None:
+            chosen = self.slos
+        else:
+            wanted = [select] if isinstance(select, str) else list(select)
+            for name in wanted:
+                try:
+                    self[name]
+                except KeyError as error:
+                    raise ValueError(error.args[0]) from None
+            chosen = tuple(slo for slo in self.slos if slo.name in wanted)
+        if not chosen:
+            raise ValueError("no SLO is selected: nothing can be said about an error budget")
+        return chosen
+
+    def policy_of(self, slo: SLO) -> ErrorBudgetPolicy:
+        """The policy an SLO names, or the default one."""
+        name = slo.options.error_budget_policy
+        return DEFAULT_POLICY if name is None else self.policies[name]
+
+    def data_source_of(self, indicator: Indicator) -> DataSource | None:
+        """The DataSource that an indicator's queries name, or the only one of its type; None where there is no such document."""
+        if indicator.source_ref is not None:
+            return self.data_sources.get(indicator.source_ref)
+        same = [source for source in self.data_sources.values() if source.type == indicator.source_type]
+        return same[0] if len(same) == 1 else None

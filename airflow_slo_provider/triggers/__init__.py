@@ -1,0 +1,1 @@
+"""Triggers: the asynchronous halves of sensors and operators."""
