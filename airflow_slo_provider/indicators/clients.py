@@ -1,0 +1,45 @@
+"""A source of indicators from whatever a program already has to ask Prometheus with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.slo.measuring import IndicatorSource
+
+
+def source_of(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
+    """Make a source.
+
+    :param client: a URL, a ``PrometheusHook``, our ``PrometheusClient``, prometheus-api-client's ``PrometheusConnect`` (its URL,
+        headers, login, certificates are used, over our own session: its own drops the server's warnings, and a partial answer
+        would read as a whole one), an indicator source, or a mapping of them
+    :raises TypeError: when it is none of these
+    """
+    if isinstance(client, Mapping) or hasattr(client, "measure"):
+        return client  # type: ignore[no-any-return]
+    if callable(getattr(client, "source", None)):  # PrometheusHook
+        return client.source()  # type: ignore[no-any-return]
+    if isinstance(client, str):
+        client = PrometheusClient(client)
+    elif callable(getattr(client, "custom_query", None)) and isinstance(getattr(client, "url", None), str):
+        client = _of_connect(client)
+    if isinstance(client, PrometheusClient):
+        return PrometheusSource(client)
+    raise TypeError(f"metrics_client must be a Prometheus URL, hook, client or an indicator source, not {type(client).__name__}")
+
+
+def _of_connect(connect: Any) -> PrometheusClient:
+    session = getattr(connect, "_session", None)
+    auth = getattr(connect, "auth", None) or getattr(session, "auth", None)
+    if auth is not None and not isinstance(auth, tuple):
+        auth = (auth.username, auth.password)  # requests' HTTPBasicAuth
+    return PrometheusClient(
+        connect.url,
+        headers={str(name): str(value) for name, value in (getattr(connect, "headers", None) or {}).items()},
+        basic=auth,
+        verify=getattr(session, "verify", True),
+        cert=getattr(session, "cert", None),
+    )

@@ -1,0 +1,21 @@
+"""The monitor over one Prometheus server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_slo_provider.indicators.clients import source_of
+from airflow_slo_provider.slo.catalog import SLOCatalog
+from airflow_slo_provider.slo.monitor import SLOMonitor
+
+
+class PrometheusEvaluator(SLOMonitor):
+    """Evaluates a catalog whose indicators one Prometheus server holds; SLOs that read other data are QUERY_ERROR.
+
+    :param catalog: the SLOs
+    :param client: the server's URL, a ``PrometheusHook`` or a client, as :func:`.clients.source_of` takes it
+    """
+
+    def __init__(self, catalog: SLOCatalog, client: Any) -> None:
+        source = source_of(client)
+        super().__init__(catalog, source if isinstance(source, dict) else {"Prometheus": source})

@@ -1,0 +1,83 @@
+"""Reports and decisions as plain text, for task logs and terminals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.slo.judging import current_rate
+from airflow_slo_provider.slo.reports import Decision, SLOReport
+
+#: The lines around a decision in a log, so that programs can cut it out.
+BEGIN = "---- error budgets ----"
+END = "---- end of error budgets ----"
+_HEAD = ("SLO", "objective", "SLI", "budget left", "time left", "burn rate", "exhausted in", "status")
+#: Columns that hold text; the others hold numbers and stand at the right.
+_LEFT = (0, 7)
+
+
+def table(reports: Sequence[SLOReport]) -> str:
+    """Write reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status."""
+    rows = [_HEAD, *(_row(report) for report in reports)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(_line(row, widths) for row in (rows[0], rule, *rows[1:]))
+
+
+def decision_text(decision: Decision) -> str:
+    """Write a decision: the table, the outcome, and why."""
+    lines = [BEGIN, table(decision.reports), "", f"decision: {decision.outcome} (action: {decision.action})"]
+    lines += [f"  - {reason}" for reason in decision.reasons]
+    return "\n".join([*lines, END])
+
+
+def _row(report: SLOReport) -> tuple[str, ...]:
+    budget, rate = report.budget, current_rate(report)
+    return (
+        report.name,
+        f"{_exact_percent(report.objective.target)} / {report.slo.window.duration}",
+        _percent(budget.sli, 4) if budget else "-",
+        _percent(budget.remaining, 1) if budget else "-",
+        length(budget.remaining_time) if budget else "-",
+        f"{float(rate.value):.2f}" if rate and rate.value is not None else "-",
+        _exhaustion(report),
+        report.status.value,
+    )
+
+
+def _exhaustion(report: SLOReport) -> str:
+    if report.budget is None:
+        return "-"
+    if report.budget.remaining <= 0:
+        return "spent"
+    return "never" if report.time_to_exhaustion is None else length(report.time_to_exhaustion)
+
+
+def length(time: timedelta) -> str:
+    """Write a length of time with its two largest units: ``3d 4h``, ``43m 12s``; negative ones with a minus."""
+    seconds = int(abs(time).total_seconds())
+    parts = []
+    for name, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{name}")
+    return ("-" if time < timedelta(0) else "") + (" ".join(parts[:2]) or "0s")
+
+
+def _percent(share: Fraction, digits: int) -> str:
+    # Rounded down: 99.99996 % is not 100 %.
+    scale = 10**digits
+    return f"{math.floor(share * 100 * scale) / scale:.{digits}f} %"
+
+
+def _exact_percent(share: Fraction) -> str:
+    return f"{float(share * 100):.10g} %"
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        cell.ljust(width) if n in _LEFT else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
