@@ -66,7 +66,8 @@ def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyStat
     if report.status.is_unknown:
         return replace(_decide_unknown(report, policy, before), gates=gates)
     held = [rule for rule in policy.rules if _holds(rule, report, rule.name in before.holding)]
-    findings = [_finding(rule, report) for rule in held]
+    too_early = [rule for rule in held if _is_too_early(rule, report)]
+    findings = [_Finding(rule.action, f"rule {rule.name}: {_said(rule, report)}") for rule in held if rule not in too_early]
     if report.status in _AT_LEAST:
         findings.append(_Finding(_AT_LEAST[report.status], report.message))
     if report.status is Status.LOW_TRAFFIC and not held:
@@ -78,15 +79,18 @@ def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyStat
         until = since + policy.cool_down
         findings.append(_Finding(action, f"cool-down: blocked since {_time(since)}, stays so until {_time(until)}"))
     blocked_since = (since or report.at) if action.blocks else None
-    state = PolicyState(tuple(rule.name for rule in held), action, blocked_since)
+    state = PolicyState(tuple(rule.name for rule in held if rule not in too_early), action, blocked_since)
     override = _override(policy, report)
     if override is not None:
         action = override.action
         findings.append(_Finding(action, _override_text(override)))
-    reasons = [one.reason for one in findings if one.action is action] or [report.message]
-    return SLODecision(
-        report=report, outcome=_outcome(action), action=action, reasons=tuple(dict.fromkeys(reasons)), state=state, gates=gates
-    )
+    reasons = tuple(dict.fromkeys(one.reason for one in findings if one.action is action)) or (report.message,)
+    outcome = _outcome(action)
+    if too_early and override is None and outcome is not Outcome.FROZEN:
+        # Not enough of the window to freeze on, and what there is gives no reason to go on either.
+        early = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
+        outcome, action, reasons = Outcome.UNKNOWN, Action.FREEZE, early
+    return SLODecision(report=report, outcome=outcome, action=action, reasons=reasons, state=state, gates=gates)
 
 
 def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
@@ -154,15 +158,10 @@ def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
     return {"lt": value < level, "lte": value <= level, "gt": value > level, "gte": value >= level}[op or "lte"]
 
 
-def _finding(rule: PolicyRule, report: SLOReport) -> _Finding:
-    action = rule.action
-    why = f"rule {rule.name}: {_said(rule, report)}"
+def _is_too_early(rule: PolicyRule, report: SLOReport) -> bool:
+    """Whether a blocking rule is about the whole window, of which too little holds data."""
     covered = report.coverage is None or report.coverage >= report.slo.options.min_coverage
-    if action.blocks and rule.signal in _WHOLE_WINDOW and not covered:
-        assert report.coverage is not None
-        action = Action.ALERT
-        why += f"; not frozen, since only {percent(report.coverage)} of the window holds data"
-    return _Finding(action, why)
+    return rule.action.blocks and rule.signal in _WHOLE_WINDOW and not covered
 
 
 def _said(rule: PolicyRule, report: SLOReport) -> str:

@@ -1,0 +1,107 @@
+"""What is recorded of a decision, what travels in XCom, and what a log shows."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.slo import table
+from airflow_slo_provider.slo.checks import decision_check, policy_state, slo_checks, summary
+from airflow_slo_provider.slo.decisions import decide
+from airflow_slo_provider.slo.monitor import SLOMonitor
+from airflow_slo_provider.slo.policy import Action
+from airflow_slo_provider.slo.reports import Decision, PolicyState
+from tests.unit.slo.monitor_builders import AT, HOUR, MemorySource, catalog, slo, steady
+
+LOST = QueryError("no answer", reason="timeout", transient=True, query="sum(x)", source="http://prometheus")
+
+
+def made() -> Decision:
+    documents = catalog(slo("fine", target="0.98"), slo("spent"), slo("lost"), slo("few", min_events=9**9))
+    source = MemorySource(fine=steady(1), spent=steady(2), lost=LOST, few=steady(1))
+    return decide(SLOMonitor(documents, source).evaluate(AT), documents)
+
+
+def test_each_objective_is_one_check() -> None:
+    checks = {check.name: check for check in slo_checks(made())}
+    assert {name: check.verdict for name, check in checks.items()} == {
+        "fine": Verdict.PASS,
+        "spent": Verdict.FAIL,
+        "lost": Verdict.UNKNOWN,
+        "few": Verdict.WARN,
+    }
+    fine = checks["fine"]
+    assert (fine.kind, fine.value, fine.unit, fine.target, fine.op) == ("slo", 0.99, "ratio", 0.98, "gte")
+    assert (fine.good, fine.total) == (71_280, 72_000)
+    assert (fine.checked_at, fine.interval_end, fine.interval_start) == (AT, AT, AT - timedelta(days=30))
+    assert fine.evidence["remaining"] == 0.5
+    assert fine.evidence["query"] == "fine"
+    lost = checks["lost"]
+    assert lost.value is None
+    assert lost.evidence["error"] == {"reason": "timeout", "transient": True, "asked": "http://prometheus"}
+    assert lost.evidence["query"] == "sum(x)"
+
+
+def test_the_state_for_the_next_decision_comes_back() -> None:
+    (check,) = [check for check in slo_checks(made()) if check.name == "spent"]
+    assert policy_state(json.loads(json.dumps(dict(check.evidence)))) == PolicyState(("budget-spent",), Action.FREEZE, AT)
+    assert policy_state({}) is None
+    with pytest.raises(ValueError, match="not a policy state"):
+        policy_state({"policy_state": {"holding": []}})
+
+
+def test_the_decision_is_a_check_too() -> None:
+    check = decision_check(made(), name="dag.gate")
+    assert (check.kind, check.name, check.verdict, check.checked_at) == ("decision", "dag.gate", Verdict.FAIL, AT)
+    assert check.evidence["slos"]["lost"] == "QUERY_ERROR"
+    assert "spent: rule budget-spent" in check.message
+
+
+def test_the_summary_is_small_json() -> None:
+    found = json.loads(json.dumps(summary(made())))
+    assert (found["schema_version"], found["outcome"], found["action"], found["allowed"]) == (1, "frozen", "freeze", False)
+    assert [one["status"] for one in found["slos"]] == ["HEALTHY", "EXHAUSTED", "QUERY_ERROR", "LOW_TRAFFIC"]
+    assert found["slos"][2]["sli"] is None
+
+
+def test_the_table_says_everything_and_stays_between_its_marks() -> None:
+    text = table.decision_text(made())
+    lines = text.splitlines()
+    assert (lines[0], lines[-1]) == (table.BEGIN, table.END)
+    rows = {line.split()[0]: line.split() for line in lines[3:7]}
+    assert lines[1].split("  ")[0].strip() == "SLO"
+    assert rows["fine"] == ["fine", "98", "%", "/", "30d", "99.0000", "%", "50.0", "%", "7h", "12m", "0.50", "30d", "HEALTHY"]
+    assert rows["spent"][-2:] == ["spent", "EXHAUSTED"]
+    assert rows["lost"] == ["lost", "99", "%", "/", "30d", "-", "-", "-", "-", "-", "QUERY_ERROR"]
+    assert "decision: frozen (action: freeze)" in lines
+
+
+def test_shares_are_rounded_down_so_that_a_failure_shows() -> None:
+    documents = catalog(slo(target="0.999"))
+    reports = SLOMonitor(documents, MemorySource(api=[(HOUR, 99_999_999, 1)])).evaluate(AT)
+    row = table.table(reports).splitlines()[-1]
+    assert "99.9999 %" in row
+    assert "99.9 %" in row.split("/")[0]
+    assert reports[0].remaining == 1 - Fraction(1, 100_000)
+    assert " 99.9 %" in row.split("99.9999 %")[1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59, "59s"),
+        (43 * 60 + 12, "43m 12s"),
+        (90061, "1d 1h"),
+        (-3700, "-1h 1m"),
+        (86400 * 30, "30d"),
+        (3601, "1h 1s"),
+    ],
+)
+def test_lengths_of_time(seconds: int, text: str) -> None:
+    assert table.length(timedelta(seconds=seconds)) == text

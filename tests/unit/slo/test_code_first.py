@@ -1,0 +1,119 @@
+"""SLOs written in Python."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
+from airflow_slo_provider.indicators.clients import source_of
+from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
+from airflow_slo_provider.slo.monitor import SLOMonitor
+from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy
+from airflow_slo_provider.slo.reports import Status
+from tests.unit.slo.monitor_builders import AT, DAY, MINUTE, MemorySource, steady
+
+QUERY = "sum(rate(ok[{{.window}}])) / sum(rate(all[{{.window}}]))"
+GOOD = SLIDefinition("Availability (API)", QUERY, "0.98")
+
+
+def monitor(events: Any, **fields: Any) -> SLOMonitor:
+    return SLOMonitor(SLOConfig("fraud-model", [GOOD], **fields), MemorySource(**{QUERY: events}))
+
+
+def test_everything_is_computed() -> None:
+    found = monitor(steady(1))
+    assert found.check_sli(GOOD, AT) == found.check_sli("availability-api", AT) == Fraction(99, 100)
+    assert found.compute_error_budget(GOOD, AT).remaining == Fraction(1, 2)
+    assert found.get_status(AT) == {"Availability (API)": Status.HEALTHY}
+    assert found.should_allow_deployment(AT)
+
+
+def test_a_spent_budget_stops_deployments_by_the_policy() -> None:
+    assert not monitor(steady(2)).should_allow_deployment(AT)
+    assert not monitor(steady(2), error_budget_policy="escalate").should_allow_deployment(AT)
+    assert monitor(steady(2), error_budget_policy="alert").should_allow_deployment(AT)
+    assert monitor(steady(2), error_budget_policy=ErrorBudgetPolicy("none", ())).should_allow_deployment(AT)
+
+
+def test_what_is_not_known_stops_deployments_and_is_raised() -> None:
+    found = monitor(NoData("nothing"))
+    assert not found.should_allow_deployment(AT)
+    assert found.get_status(AT) == {"Availability (API)": Status.NO_DATA}
+    for question in (found.check_sli, found.compute_error_budget):
+        with pytest.raises(NoData):
+            question(GOOD, AT)
+
+
+def test_alert_burn_rate_warns() -> None:
+    events = [(10 * DAY, 1000, 0), (MINUTE, 97, 3)]
+    config = SLOConfig("s", [GOOD], alert_burn_rate=1)
+    (rule,) = [rule for rule in config.policy().rules if rule.action is Action.ALERT]
+    assert (rule.enter, str(rule.window)) == (1, "1h")
+    assert monitor(events, alert_burn_rate=1).should_allow_deployment(AT)
+
+
+def test_the_window_is_hours() -> None:
+    day = SLIDefinition("a", QUERY, 0.5, SLIType.LATENCY, window_hours=24)
+    assert str(day.slo("s").window.duration) == "1d"
+    assert str(GOOD.slo("s").window.duration) == "30d"
+    assert day.slo("s").objectives[0].target == Fraction(1, 2)
+
+
+def test_a_query_for_an_instant_is_averaged_over_the_window() -> None:
+    instant = SLIDefinition("a", "sum(rate(ok[5m])) / sum(rate(all[5m]))", 0.9)
+    (source,) = instant.slo("s").indicator.metric.sources  # type: ignore[union-attr]
+    assert source.query == "avg_over_time((\nsum(rate(ok[5m])) / sum(rate(all[5m]))\n)[{{.window}}:1m])"
+
+
+@pytest.mark.parametrize("target", ["0.999", 0.999, Decimal("0.999"), Fraction(999, 1000)])
+def test_targets_are_exact(target: Any) -> None:
+    assert SLIDefinition("a", QUERY, target).slo("s").objectives[0].target == Fraction(999, 1000)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": " "},
+        {"query": ""},
+        {"target": 1.0},
+        {"target": 0},
+        {"target": 99.9},
+        {"target": float("nan")},
+        {"window_hours": 0},
+        {"window_hours": 1.5},
+        {"window_hours": True},
+    ],
+)
+def test_bad_definitions_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, InvalidMeasurement)):
+        SLIDefinition(**({"name": "a", "query": QUERY, "target": 0.9} | fields))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"slis": []}, {"slis": [GOOD, GOOD]}, {"error_budget_policy": "shrug"}, {"alert_burn_rate": 0}, {"alert_burn_rate": -1}],
+)
+def test_bad_configurations_are_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"SLO config s|is not a valid Action"):
+        SLOConfig(**({"name": "s", "slis": [GOOD]} | fields))
+
+
+def test_clients_of_every_kind() -> None:
+    from prometheus_api_client import PrometheusConnect
+
+    ours = PrometheusClient("http://127.0.0.1:1")
+    for client in ("http://127.0.0.1:1", ours, ours.connect):
+        assert isinstance(source_of(client), PrometheusSource)
+    theirs = PrometheusConnect("http://127.0.0.1:1", headers={"X-Tenant": "a"}, auth=("user", "word"), disable_ssl=True)
+    source = source_of(theirs)
+    assert isinstance(source, PrometheusSource)
+    settings = source.client.settings
+    assert (settings.headers, settings.basic, settings.verify) == ({"X-Tenant": "a"}, ("user", "word"), False)
+    with pytest.raises(TypeError, match="not int"):
+        source_of(7)
