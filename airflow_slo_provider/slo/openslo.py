@@ -1,0 +1,296 @@
+"""From YAML documents to a catalog: each document goes to the reader of its kind, in the order in which they refer to each other.
+
+Read are OpenSLO v1 (``openslo/v1``), our own ``airflow-slo/v1``, and, by import, sloth's and slo-generator's documents
+(:mod:`.sloth`, :mod:`.google_sre`). Everything else is a fault that names what was found and what is known. A document that
+is a YAML list holds one object an item, as in OpenSLO's own examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from airflow_slo_provider.exceptions import Fault
+from airflow_slo_provider.slo import google_sre, sloth
+from airflow_slo_provider.slo.catalog import Service, SLOCatalog
+from airflow_slo_provider.slo.model import SLO, Location
+from airflow_slo_provider.slo.openslo_alerts import read_alert_policy, read_condition, read_target
+from airflow_slo_provider.slo.openslo_indicators import Library, read_sli
+from airflow_slo_provider.slo.openslo_metadata import PREFIX, Metadata, read_metadata
+from airflow_slo_provider.slo.openslo_policies import API_VERSION as OURS
+from airflow_slo_provider.slo.openslo_policies import KIND as POLICY
+from airflow_slo_provider.slo.openslo_policies import read_policy
+from airflow_slo_provider.slo.openslo_slos import read_slo
+from airflow_slo_provider.slo.openslo_sources import read_data_source
+from airflow_slo_provider.slo.policy import ErrorBudgetPolicy
+from airflow_slo_provider.slo.yaml_fields import Fields, Findings, Scope, did_you_mean
+from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+T = TypeVar("T")
+OPENSLO = "openslo/v1"
+#: In the order in which they are read: what is referred to comes first.
+_OPENSLO_KINDS = (
+    "DataSource", "SLI", "AlertCondition", "AlertNotificationTarget", "AlertPolicy", "Service", "SLO",
+)  # fmt: skip
+_KINDS: Mapping[str, tuple[str, ...]] = {
+    OPENSLO: _OPENSLO_KINDS,
+    OURS: (POLICY,),
+    google_sre.API_VERSION: (google_sre.KIND,),
+    sloth.API_VERSION: (sloth.KIND,),
+}
+_ORDER = (*_OPENSLO_KINDS[:-1], POLICY, _OPENSLO_KINDS[-1], google_sre.KIND, sloth.KIND, sloth.VERSION)
+#: Versions that exist elsewhere and are not read, with what to do.
+_OTHER_VERSIONS = {
+    "openslo/v1alpha": "OpenSLO v1alpha is not read; write the document in openslo/v1",
+    "openslo/v2alpha": "OpenSLO v2alpha is not read; write the document in openslo/v1",
+    "openslo.com/v1": "OpenSLO v1 writes its apiVersion as openslo/v1",
+    "openslo.com/v2alpha": "OpenSLO v2alpha is not read; write the document in openslo/v1",
+    "openslo.com/v2alpha1": "OpenSLO v2alpha is not read; write the document in openslo/v1",
+}
+
+
+@dataclass(frozen=True)
+class _Document:
+    """One object: what it is, its name, and where it stands among all of them."""
+
+    number: int
+    kind: str
+    fields: Fields
+    name: str | None
+
+
+@dataclass
+class _Reader:
+    """What has been read so far."""
+
+    findings: Findings
+    library: Library = field(default_factory=Library)
+    services: dict[str, Service | None] = field(default_factory=dict)
+    targets: dict[str, None] = field(default_factory=dict)
+    policies: dict[str, ErrorBudgetPolicy | None] = field(default_factory=dict)
+    slos: dict[str, tuple[int, SLO | None, Metadata, Fields]] = field(default_factory=dict)
+    seen: dict[tuple[str, str], Location] = field(default_factory=dict)
+
+    def take(self, document: _Document) -> None:
+        """Read one document."""
+        if document.kind == sloth.VERSION:
+            self._sloth(document, document.fields, Metadata(None))
+            return
+        strict = document.kind != sloth.KIND
+        options = document.kind in ("SLO", google_sre.KIND, sloth.KIND)
+        metadata = read_metadata(document.fields, options=options, strict=strict)
+        if document.kind == sloth.KIND:
+            self._kubernetes_sloth(document, metadata)
+            return
+        self._openslo(document, metadata)
+        document.fields.close()
+
+    def _openslo(self, document: _Document, metadata: Metadata) -> None:
+        fields, kind, library = document.fields, document.kind, self.library
+        slo_like = "SLO" if kind == google_sre.KIND else kind
+        if not self._is_new(slo_like, metadata.name, fields):
+            fields.allow("spec")
+            return
+        # Read first, so that a reference to a document with faults is no second fault; then kept by name.
+        name = metadata.name or ""
+        if kind == "DataSource":
+            library.data_sources[name] = read_data_source(fields, metadata)
+        elif kind == "SLI":
+            library.indicators[name] = read_sli(fields, metadata, library)
+        elif kind == "AlertCondition":
+            library.conditions[name] = read_condition(fields, metadata)
+        elif kind == "AlertNotificationTarget":
+            read_target(fields)
+        elif kind == "AlertPolicy":
+            library.alert_policies[name] = read_alert_policy(fields, metadata, library)
+        elif kind == "Service":
+            self.services[name] = _service(fields, metadata)
+        elif kind == POLICY:
+            self.policies[name] = read_policy(fields, metadata)
+        elif kind == "SLO":
+            self._keep(document.number, name, read_slo(fields, metadata, library), metadata, fields)
+        else:
+            slo = google_sre.read_slo(fields, metadata)
+            self._keep(document.number, name, slo, metadata, fields)
+            if slo is not None:
+                self.services.setdefault(slo.service, Service(slo.service, location=slo.location))
+
+    def _kubernetes_sloth(self, document: _Document, metadata: Metadata) -> None:
+        spec = document.fields.sub("spec", required=True)
+        document.fields.allow("status")
+        document.fields.close()
+        if spec is not None:
+            self._sloth(document, spec, metadata)
+
+    def _sloth(self, document: _Document, spec: Fields, metadata: Metadata) -> None:
+        service, slos = sloth.read_service(spec, metadata, kubernetes=document.kind == sloth.KIND)
+        if service is not None:
+            place = Location(spec.scope.file, document.fields.mapping.line)
+            self.services.setdefault(service, Service(service, location=place))
+        for name, slo, fields in slos:
+            if self._is_new("SLO", name, fields, key="name"):
+                self._keep(document.number, name or "", slo, metadata, fields)
+
+    def _keep(self, number: int, name: str, slo: SLO | None, metadata: Metadata, fields: Fields) -> None:
+        self.slos[name] = (number, slo, metadata, fields)
+
+    def _is_new(self, kind: str, name: str | None, fields: Fields, *, key: str = "metadata.name") -> bool:
+        if name is None:
+            return True
+        here = Location(fields.scope.file, fields.mapping.line)
+        first = self.seen.setdefault((kind, name), here)
+        if first is here:
+            return True
+        path = f"{fields.path}.{key}" if fields.path else key
+        fields.scope.fault(
+            f"there are two of kind {kind} named {name!r}; the first is in {first.file}:{first.line}", path, here.line
+        )
+        return False
+
+    def finish(self) -> SLOCatalog:
+        """Check what goes across documents, and make the catalog."""
+        kept = sorted((item for item in self.slos.values() if item[1] is not None), key=lambda item: item[0])
+        for _, slo, metadata, fields in kept:
+            assert slo is not None
+            self._check_service(slo, fields)
+            self._check_policy(slo, metadata)
+        return SLOCatalog(
+            tuple(slo for _, slo, _, _ in kept if slo is not None),
+            _present(self.services),
+            _present(self.library.data_sources),
+            _present(self.policies),
+            tuple(self.findings.warnings),
+        )
+
+    def _check_service(self, slo: SLO, fields: Fields) -> None:
+        if slo.service not in self.services:
+            spec = fields.mapping.entries["spec"].node
+            line = (
+                spec.entries["service"].line
+                if isinstance(spec, MappingNode) and "service" in spec.entries
+                else fields.mapping.line
+            )
+            known = did_you_mean(slo.service, self.services)
+            fields.scope.warn(f"there is no Service document named {slo.service!r}{known}", "spec.service", line)
+
+    def _check_policy(self, slo: SLO, metadata: Metadata) -> None:
+        name = slo.options.error_budget_policy
+        if name is not None and name not in self.policies and metadata.source is not None:
+            known = did_you_mean(name, self.policies) or _listed(self.policies)
+            metadata.source.fault(PREFIX + "error-budget-policy", f"there is no {POLICY} document named {name!r}{known}")
+
+    def check_overrides(self) -> None:
+        """Warn of an override for an SLO that is not there: misspelt, it would not do what its author wants."""
+        for policy in self.policies.values():
+            for override in policy.overrides if policy else ():
+                for name in override.slos:
+                    if policy is not None and name not in self.slos:
+                        where = policy.location
+                        self.findings.warnings.append(
+                            Fault(
+                                f"names the SLO {name!r}, which is not among these documents{did_you_mean(name, self.slos)}",
+                                "spec.overrides", f"{POLICY}/{policy.name}", where.file, where.line,
+                            )
+                        )  # fmt: skip
+
+
+def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLOCatalog:
+    """Read documents into a catalog. It is complete only where ``findings`` holds no fault afterwards.
+
+    :param nodes: file name and document, in the order of reading
+    :param findings: where faults and warnings go
+    """
+    documents = [document for document in _documents(nodes, findings) if document is not None]
+    reader = _Reader(findings)
+    for document in sorted(documents, key=lambda document: _ORDER.index(document.kind)):
+        reader.take(document)
+    reader.check_overrides()
+    return reader.finish()
+
+
+def _documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator[_Document | None]:
+    number = 0
+    for file, node in nodes:
+        for item in node.items if isinstance(node, SequenceNode) else (node,):
+            number += 1
+            if isinstance(item, MappingNode):
+                yield _document(item, number, file, findings)
+            else:
+                message = f"must be a mapping with apiVersion and kind, not {item.kind}"
+                findings.faults.append(Fault(message, document=f"document {number}", file=file, line=item.line))
+
+
+def _document(node: MappingNode, number: int, file: str, findings: Findings) -> _Document | None:
+    """Say what a document is; None with a fault where nobody can."""
+    name, kind = _name(node), _word(node, "kind")
+    version = _word(node, "version")
+    if "apiVersion" not in node.entries and version is not None:
+        service = _word(node, "service")
+        fields = Fields(node, Scope(f"sloth/{service}" if service else f"document {number}", file, findings))
+        if version != sloth.VERSION:
+            fields.fault(
+                "version", f"{version!r} is not known; sloth documents say {sloth.VERSION}, all others have an apiVersion"
+            )
+            return None
+        return _Document(number, sloth.VERSION, fields, None)
+    label = f"{kind}/{name}" if kind and name else kind or f"document {number}"
+    fields = Fields(node, Scope(label, file, findings))
+    api_version = fields.text("apiVersion", required=True)
+    kind = fields.text("kind", required=True)
+    if api_version is None:
+        return None
+    if api_version not in _KINDS:
+        fields.fault("apiVersion", _unknown_version(api_version))
+        return None
+    if kind is None:
+        return None
+    if kind not in _KINDS[api_version]:
+        fields.fault("kind", _unknown_kind(kind, api_version))
+        return None
+    return _Document(number, kind, fields, name)
+
+
+def _unknown_version(version: str) -> str:
+    advice = _OTHER_VERSIONS.get(version.lower())
+    if advice is not None:
+        return f"{version!r} cannot be used: {advice}"
+    return f"{version!r} is not known{did_you_mean(version, _KINDS)}; known: {', '.join(_KINDS)}"
+
+
+def _unknown_kind(kind: str, version: str) -> str:
+    elsewhere = [other for other, kinds in _KINDS.items() if kind in kinds]
+    if elsewhere:
+        return f"{kind!r} is a kind of apiVersion {elsewhere[0]}, not of {version}"
+    return f"{kind!r} is no kind of {version}{did_you_mean(kind, _KINDS[version])}; known: {', '.join(_KINDS[version])}"
+
+
+def _word(node: MappingNode, key: str) -> str | None:
+    entry = node.entries.get(key)
+    found = entry.node if entry is not None else None
+    return found.text.strip() or None if isinstance(found, ScalarNode) and not found.is_null else None
+
+
+def _name(node: MappingNode) -> str | None:
+    metadata = node.entries.get("metadata")
+    return _word(metadata.node, "name") if metadata is not None and isinstance(metadata.node, MappingNode) else None
+
+
+def _service(document: Fields, metadata: Metadata) -> Service | None:
+    spec = document.sub("spec")
+    description = ""
+    if spec is not None:
+        description = spec.text("description") or ""
+        spec.close()
+    if metadata.name is None:
+        return None
+    return Service(metadata.name, metadata.display_name, description, Location(document.scope.file, document.mapping.line))
+
+
+def _listed(names: Iterable[str]) -> str:
+    found = ", ".join(sorted(name for name in names if name))
+    return f"; there are: {found}" if found else f"; none of these documents is an {POLICY}"
+
+
+def _present(shelf: Mapping[str, T | None]) -> dict[str, T]:
+    return {name: item for name, item in shelf.items() if item is not None}
