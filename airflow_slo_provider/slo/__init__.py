@@ -1,129 +1,124 @@
 """What an SLO is: documents, budgets, burn rates, policies, the monitor, rule export.
 
-The names here are the package's face. What needs a backend is imported when it is asked for, so that importing an operator
-costs next to nothing.
+The names below are the package's face. Each is imported when it is asked for: an operator in a DAG file that needs one record
+of this package must not pay for the reader of documents, nor ``slo.SLOCatalog`` for a Prometheus client.
 """
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.exceptions import DocumentError, Fault, InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.slo.arithmetic import (
-    BurnRate,
-    BurnRateRule,
-    ErrorBudget,
-    burn_rate,
-    burn_rate_rules,
-    error_budget,
-    time_to_exhaustion,
-)
-from airflow_slo_provider.slo.budgeting import SliceSummary, summarise
-from airflow_slo_provider.slo.catalog import Service, SLOCatalog
-from airflow_slo_provider.slo.durations import Duration, parse_duration
-from airflow_slo_provider.slo.loading import Reading, load, read
-from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest, Slices
-from airflow_slo_provider.slo.model import (
-    SLO,
-    AlertCondition,
-    AlertPolicy,
-    BudgetingMethod,
-    CalendarDenominator,
-    DataSource,
-    Indicator,
-    MetricSource,
-    MissingSlices,
-    Objective,
-    Options,
-    RatioMetric,
-    ThresholdMetric,
-    TimeWindow,
-)
-from airflow_slo_provider.slo.policy import DEFAULT_POLICY, Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
-from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
-
-# The function, which hides the module of its name: ``slo.rules(catalog)``.
-from airflow_slo_provider.slo.rules import rules
-from airflow_slo_provider.slo.windows import Span, span_at
-
 if TYPE_CHECKING:
+    from airflow_slo_provider.exceptions import (
+        DocumentError,
+        Fault,
+        InvalidMeasurement,
+        MeasurementError,
+        NoData,
+        QueryError,
+    )
     from airflow_slo_provider.indicators.ledger import LedgerSource
     from airflow_slo_provider.indicators.prometheus import PrometheusSource
+    from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
     from airflow_slo_provider.indicators.sql import SQLSource
+    from airflow_slo_provider.slo.arithmetic import (
+        BurnRate,
+        BurnRateRule,
+        ErrorBudget,
+        burn_rate,
+        burn_rate_rules,
+        error_budget,
+        time_to_exhaustion,
+    )
+    from airflow_slo_provider.slo.budgeting import SliceSummary, summarise
+    from airflow_slo_provider.slo.catalog import Service, SLOCatalog
+    from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
+    from airflow_slo_provider.slo.decisions import decide
+    from airflow_slo_provider.slo.durations import Duration, parse_duration
+    from airflow_slo_provider.slo.loading import Reading, load, read
+    from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest, Slices
+    from airflow_slo_provider.slo.model import (
+        SLO,
+        AlertCondition,
+        AlertPolicy,
+        BudgetingMethod,
+        CalendarDenominator,
+        DataSource,
+        Indicator,
+        MetricSource,
+        MissingSlices,
+        Objective,
+        Options,
+        RatioMetric,
+        ThresholdMetric,
+        TimeWindow,
+    )
+    from airflow_slo_provider.slo.monitor import SLOMonitor
+    from airflow_slo_provider.slo.policy import (
+        DEFAULT_POLICY,
+        Action,
+        ErrorBudgetPolicy,
+        OnUnknown,
+        Override,
+        PolicyRule,
+        Signal,
+    )
+    from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+    from airflow_slo_provider.slo.rules import rules
+    from airflow_slo_provider.slo.windows import Span, span_at
 
-#: Names that are imported when they are asked for, and the modules that hold them.
-_LAZY = {
-    "LedgerSource": "airflow_slo_provider.indicators.ledger",
-    "PrometheusSource": "airflow_slo_provider.indicators.prometheus",
-    "SQLSource": "airflow_slo_provider.indicators.sql",
+#: Which module holds which of the names; the imports above say the same to editors and type checkers.
+_HOLDS = {
+    "exceptions": "DocumentError Fault InvalidMeasurement MeasurementError NoData QueryError",
+    "indicators.ledger": "LedgerSource",
+    "indicators.prometheus": "PrometheusSource",
+    "indicators.prometheus_evaluator": "PrometheusEvaluator",
+    "indicators.sql": "SQLSource",
+    "slo.arithmetic": "BurnRate BurnRateRule ErrorBudget burn_rate burn_rate_rules error_budget time_to_exhaustion",
+    "slo.budgeting": "SliceSummary summarise",
+    "slo.catalog": "SLOCatalog Service",
+    "slo.code_first": "SLIDefinition SLIType SLOConfig",
+    "slo.decisions": "decide",
+    "slo.durations": "Duration parse_duration",
+    "slo.loading": "Reading load read",
+    "slo.measuring": "IndicatorSource MeasureRequest Measurement Slices",
+    "slo.model": (
+        "AlertCondition AlertPolicy BudgetingMethod CalendarDenominator DataSource Indicator MetricSource MissingSlices "
+        "Objective Options RatioMetric SLO ThresholdMetric TimeWindow"
+    ),
+    "slo.monitor": "SLOMonitor",
+    "slo.policy": "Action DEFAULT_POLICY ErrorBudgetPolicy OnUnknown Override PolicyRule Signal",
+    "slo.reports": "Decision Outcome PolicyState SLODecision SLOReport Status",
+    "slo.rules": "rules",
+    "slo.windows": "Span span_at",
 }
+_MODULE_OF = {name: f"airflow_slo_provider.{module}" for module, names in _HOLDS.items() for name in names.split()}
 
-__all__ = [
-    "DEFAULT_POLICY",
-    "SLO",
-    "Action",
-    "AlertCondition",
-    "AlertPolicy",
-    "BudgetingMethod",
-    "BurnRate",
-    "BurnRateRule",
-    "CalendarDenominator",
-    "DataSource",
-    "Decision",
-    "DocumentError",
-    "Duration",
-    "ErrorBudget",
-    "ErrorBudgetPolicy",
-    "Fault",
-    "Indicator",
-    "IndicatorSource",
-    "InvalidMeasurement",
-    "LedgerSource",
-    "MeasureRequest",
-    "Measurement",
-    "MeasurementError",
-    "MetricSource",
-    "MissingSlices",
-    "NoData",
-    "Objective",
-    "OnUnknown",
-    "Options",
-    "Outcome",
-    "Override",
-    "PolicyRule",
-    "PolicyState",
-    "PrometheusSource",
-    "QueryError",
-    "RatioMetric",
-    "Reading",
-    "SLOCatalog",
-    "SLODecision",
-    "SLOReport",
-    "SQLSource",
-    "Service",
-    "Signal",
-    "SliceSummary",
-    "Slices",
-    "Span",
-    "Status",
-    "ThresholdMetric",
-    "TimeWindow",
-    "burn_rate",
-    "burn_rate_rules",
-    "error_budget",
-    "load",
-    "parse_duration",
-    "read",
-    "rules",
-    "span_at",
-    "summarise",
-    "time_to_exhaustion",
-]
+__all__ = [  # noqa: RUF022
+    "Action", "AlertCondition", "AlertPolicy", "BudgetingMethod", "BurnRate", "BurnRateRule", "CalendarDenominator",
+    "DEFAULT_POLICY", "DataSource", "Decision", "DocumentError", "Duration", "ErrorBudget", "ErrorBudgetPolicy", "Fault",
+    "Indicator", "IndicatorSource", "InvalidMeasurement", "LedgerSource", "MeasureRequest", "Measurement", "MeasurementError",
+    "MetricSource", "MissingSlices", "NoData", "Objective", "OnUnknown", "Options", "Outcome", "Override", "PolicyRule",
+    "PolicyState", "PrometheusEvaluator", "PrometheusSource", "QueryError", "RatioMetric", "Reading", "SLIDefinition",
+    "SLIType", "SLO", "SLOCatalog", "SLOConfig", "SLODecision", "SLOMonitor", "SLOReport", "SQLSource", "Service", "Signal",
+    "SliceSummary", "Slices", "Span", "Status", "ThresholdMetric", "TimeWindow", "burn_rate", "burn_rate_rules", "decide",
+    "error_budget", "load", "parse_duration", "read", "rules", "span_at", "summarise", "time_to_exhaustion",
+]  # fmt: skip
+
+
+class _Face(ModuleType):
+    """The package itself. Importing its module ``rules`` must not hide its function, ``slo.rules(catalog)``."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (isinstance(value, ModuleType) and name in _MODULE_OF):
+            super().__setattr__(name, value)
 
 
 def __getattr__(name: str) -> Any:
-    module = _LAZY.get(name)
+    module = _MODULE_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     found = getattr(import_module(module), name)
@@ -132,4 +127,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted({*globals(), *__all__})
+
+
+sys.modules[__name__].__class__ = _Face
