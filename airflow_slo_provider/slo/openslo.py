@@ -67,56 +67,57 @@ class _Reader:
     findings: Findings
     library: Library = field(default_factory=Library)
     services: dict[str, Service | None] = field(default_factory=dict)
-    targets: dict[str, None] = field(default_factory=dict)
     policies: dict[str, ErrorBudgetPolicy | None] = field(default_factory=dict)
     slos: dict[str, tuple[int, SLO | None, Metadata, Fields]] = field(default_factory=dict)
     seen: dict[tuple[str, str], Location] = field(default_factory=dict)
 
     def take(self, document: _Document) -> None:
-        """Read one document."""
+        """Read one document. It is read wholly even where its name is taken, so that one reading finds every fault."""
+        fields = document.fields
         if document.kind == sloth.VERSION:
-            self._sloth(document, document.fields, Metadata(None))
-            return
-        strict = document.kind != sloth.KIND
-        options = document.kind in ("SLO", google_sre.KIND, sloth.KIND)
-        metadata = read_metadata(document.fields, options=options, strict=strict)
-        if document.kind == sloth.KIND:
-            self._kubernetes_sloth(document, metadata)
-            return
-        self._openslo(document, metadata)
-        document.fields.close()
-
-    def _openslo(self, document: _Document, metadata: Metadata) -> None:
-        fields, kind, library = document.fields, document.kind, self.library
-        slo_like = "SLO" if kind == google_sre.KIND else kind
-        if not self._is_new(slo_like, metadata.name, fields):
-            fields.allow("spec")
-            return
-        # Read first, so that a reference to a document with faults is no second fault; then kept by name.
-        name = metadata.name or ""
-        if kind == "DataSource":
-            library.data_sources[name] = read_data_source(fields, metadata)
-        elif kind == "SLI":
-            library.indicators[name] = read_sli(fields, metadata, library)
-        elif kind == "AlertCondition":
-            library.conditions[name] = read_condition(fields, metadata)
-        elif kind == "AlertNotificationTarget":
-            read_target(fields)
-        elif kind == "AlertPolicy":
-            library.alert_policies[name] = read_alert_policy(fields, metadata, library)
-        elif kind == "Service":
-            self.services[name] = _service(fields, metadata)
-        elif kind == POLICY:
-            self.policies[name] = read_policy(fields, metadata)
-        elif kind == "SLO":
-            self._keep(document.number, name, read_slo(fields, metadata, library), metadata, fields)
-        else:
-            slo = google_sre.read_slo(fields, metadata)
-            self._keep(document.number, name, slo, metadata, fields)
-            if slo is not None:
+            self._sloth(document, fields, Metadata(None))
+        elif document.kind == sloth.KIND:
+            self._kubernetes_sloth(document)
+        elif document.kind in ("SLO", google_sre.KIND):
+            metadata = read_metadata(fields, options=True)
+            is_new = self._is_new("SLO", metadata.name, fields)
+            ours = document.kind == "SLO"
+            slo = read_slo(fields, metadata, self.library) if ours else google_sre.read_slo(fields, metadata)
+            if is_new:
+                self._keep(document.number, metadata.name or "", slo, metadata, fields)
+            if slo is not None and not ours:
                 self.services.setdefault(slo.service, Service(slo.service, location=slo.location))
+            fields.close()
+        else:
+            self._shelve(document, read_metadata(fields))
+            fields.close()
 
-    def _kubernetes_sloth(self, document: _Document, metadata: Metadata) -> None:
+    def _shelve(self, document: _Document, metadata: Metadata) -> None:
+        """Read what SLOs refer to."""
+        fields, library = document.fields, self.library
+        if document.kind == "DataSource":
+            self._put(library.data_sources, document, metadata, read_data_source(fields, metadata))
+        elif document.kind == "SLI":
+            self._put(library.indicators, document, metadata, read_sli(fields, metadata, library))
+        elif document.kind == "AlertCondition":
+            self._put(library.conditions, document, metadata, read_condition(fields, metadata))
+        elif document.kind == "AlertNotificationTarget":
+            read_target(fields)
+            self._is_new(document.kind, metadata.name, fields)
+        elif document.kind == "AlertPolicy":
+            self._put(library.alert_policies, document, metadata, read_alert_policy(fields, metadata, library))
+        elif document.kind == "Service":
+            self._put(self.services, document, metadata, _service(fields, metadata))
+        else:
+            self._put(self.policies, document, metadata, read_policy(fields, metadata))
+
+    def _put(self, shelf: dict[str, T | None], document: _Document, metadata: Metadata, found: T | None) -> None:
+        """Keep the first document of a name. None is kept of one with faults: a reference to it is no second fault."""
+        if self._is_new(document.kind, metadata.name, document.fields):
+            shelf[metadata.name or ""] = found
+
+    def _kubernetes_sloth(self, document: _Document) -> None:
+        metadata = sloth.read_annotations(document.fields)
         spec = document.fields.sub("spec", required=True)
         document.fields.allow("status")
         document.fields.close()

@@ -21,6 +21,7 @@ from airflow_slo_provider.slo.model import (
     Location,
     MetricSource,
     Objective,
+    Options,
     RatioMetric,
     TimeWindow,
 )
@@ -34,6 +35,7 @@ API_VERSION = "sloth.slok.dev/v1"
 KIND = "PrometheusServiceLevel"
 #: sloth's own default (``--default-slo-period``).
 PERIOD = "30d"
+_WINDOW = TimeWindow(parse_duration(PERIOD))
 
 _NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9])?")
 _TEMPLATE = re.compile(r"\{\{(?!\.window\}\})[^}]*\}\}")
@@ -56,12 +58,25 @@ def read_service(
     service = spec.text("service", required=True)
     labels = read_labels(spec)
     _refuse_plugins(spec)
-    slos = [_slo(item, service, labels, metadata) for item in spec.subs("slos", required=True) or ()]
+    options = read_options(metadata, BudgetingMethod.OCCURRENCES, _WINDOW)
+    slos = [_slo(item, service, labels, metadata, options) for item in spec.subs("slos", required=True) or ()]
     spec.close()
     return service, slos
 
 
-def _slo(fields: Fields, service: str | None, shared: _Labels, metadata: Metadata) -> tuple[str | None, SLO | None, Fields]:
+def read_annotations(document: Fields) -> Metadata:
+    """Read of a Kubernetes object's metadata the annotations; ``airflow-slo/...`` mean the same as on an SLO of OpenSLO."""
+    fields = document.sub("metadata", required=True)
+    source = fields.sub("annotations") if fields is not None else None
+    if source is None:
+        return Metadata(None)
+    annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None}
+    return Metadata(None, annotations=annotations, source=source)
+
+
+def _slo(
+    fields: Fields, service: str | None, shared: _Labels, metadata: Metadata, options: Options
+) -> tuple[str | None, SLO | None, Fields]:
     name = fields.text("name", required=True)
     if name is not None and _NAME.fullmatch(name) is None:
         fields.fault(
@@ -76,13 +91,11 @@ def _slo(fields: Fields, service: str | None, shared: _Labels, metadata: Metadat
     metric = _metric(fields)
     _alerting(fields)
     fields.close()
-    window = TimeWindow(parse_duration(PERIOD))
-    options = read_options(metadata, BudgetingMethod.OCCURRENCES, window)
     if name is None or service is None or target is None or metric is None:
         return name, None, fields
     place = Location(fields.scope.file, fields.mapping.line)
     slo = SLO(
-        name, service, Indicator(name, metric), window, BudgetingMethod.OCCURRENCES, (Objective(target),),
+        name, service, Indicator(name, metric), _WINDOW, BudgetingMethod.OCCURRENCES, (Objective(target),),
         description=description, labels=labels, annotations=metadata.annotations, options=options, location=place,
     )  # fmt: skip
     return name, slo, fields
