@@ -117,8 +117,11 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
                 source.fault(annotation, f"unknown annotation{did_you_mean(annotation, [PREFIX + k for k in OPTION_KEYS])}")
             continue
         if key not in OPTION_KEYS:
-            known = [PREFIX + option for option in OPTION_KEYS]
-            source.fault(annotation, f"unknown annotation{did_you_mean(annotation, known) or '; known: ' + ', '.join(known)}")
+            # Compared without the prefix: with it, everything is alike.
+            hint = did_you_mean(key, OPTION_KEYS).replace("'", f"'{PREFIX}", 1)
+            source.fault(
+                annotation, f"unknown annotation{hint or '; known: ' + ', '.join(PREFIX + option for option in OPTION_KEYS)}"
+            )
             continue
         try:
             values[key.replace("-", "_")] = _option(key, text.strip())

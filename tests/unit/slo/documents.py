@@ -1,0 +1,89 @@
+"""Texts of documents for tests, and what reading them gives."""
+
+from __future__ import annotations
+
+from airflow_slo_provider.slo.catalog import SLOCatalog
+from airflow_slo_provider.slo.loading import read
+
+SLO_TEXT = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: checkout
+spec:
+  service: shop
+  indicator:
+    metadata:
+      name: answered
+    spec:
+      ratioMetric:
+        counter: true
+        good:
+          metricSource:
+            type: Prometheus
+            spec:
+              query: sum(requests_total{code!~"5.."})
+        total:
+          metricSource:
+            type: Prometheus
+            spec:
+              query: sum(requests_total)
+  timeWindow:
+    - duration: 30d
+      isRolling: true
+  budgetingMethod: Occurrences
+  objectives:
+    - target: 0.999
+"""
+
+SERVICE_TEXT = """\
+apiVersion: openslo/v1
+kind: Service
+metadata:
+  name: shop
+"""
+
+POLICY_TEXT = """\
+apiVersion: airflow-slo/v1
+kind: ErrorBudgetPolicy
+metadata:
+  name: gate
+spec:
+  rules:
+    - name: spent
+      action: freeze
+      when:
+        signal: remainingBudget
+        enter: 0
+"""
+
+
+def joined(*texts: str) -> str:
+    """Several documents in one text."""
+    return "---\n".join(text if text.endswith("\n") else text + "\n" for text in texts)
+
+
+def changed(text: str, old: str, new: str) -> str:
+    """The text with one place changed; fails where the place is not there exactly once."""
+    assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in the text"
+    return text.replace(old, new)
+
+
+def faults(text: str) -> list[str]:
+    """Every fault of a text, as it is shown."""
+    reading = read(text)
+    assert (reading.catalog is None) == bool(reading.faults)
+    return [str(fault) for fault in reading.faults]
+
+
+def warnings(text: str) -> list[str]:
+    reading = read(text)
+    assert reading.faults == []
+    return [str(warning) for warning in reading.warnings]
+
+
+def catalog_of(text: str) -> SLOCatalog:
+    reading = read(text)
+    assert reading.faults == []
+    assert reading.catalog is not None
+    return reading.catalog

@@ -1,0 +1,183 @@
+"""slo-generator's documents, imported."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.slo.model import BudgetingMethod, RatioMetric
+from airflow_slo_provider.slo.rules import recorded_names
+from tests.unit.slo.documents import POLICY_TEXT, catalog_of, changed, faults, joined, warnings
+
+TEXT = """\
+apiVersion: sre.google.com/v2
+kind: ServiceLevelObjective
+metadata:
+  name: shop-availability
+  labels:
+    service_name: shop
+    feature_name: checkout
+    slo_name: availability
+spec:
+  description: 99.9 % of requests are answered
+  backend: prometheus
+  method: good_bad_ratio
+  service_level_indicator:
+    filter_good: requests_total{code=~"2.."}
+    filter_valid: requests_total
+  goal: 0.999
+"""
+FILTERS = TEXT[TEXT.index("    filter_good") : TEXT.index("  goal")]
+WINDOW = (
+    "<text>:9: ServiceLevelObjective/shop-availability spec: these documents have no time window; "
+    "the longest step published with slo-generator, 28d, is taken"
+)
+
+
+def with_sli(sli: str, method: str = "good_bad_ratio") -> str:
+    return changed(changed(TEXT, FILTERS, sli), "good_bad_ratio", method)
+
+
+def metric_of(text: str) -> RatioMetric:
+    (slo,) = catalog_of(text)
+    assert slo.indicator is not None
+    assert isinstance(slo.indicator.metric, RatioMetric)
+    assert recorded_names(catalog_of(text)) == [slo.name], "its queries have no form that rules can be written of"
+    return slo.indicator.metric
+
+
+def test_an_slo_field_by_field() -> None:
+    catalog = catalog_of(TEXT)
+    slo = catalog["shop-availability"]
+    assert (slo.service, slo.description) == ("shop", "99.9 % of requests are answered")
+    assert slo.labels == {"service_name": ("shop",), "feature_name": ("checkout",), "slo_name": ("availability",)}
+    assert slo.method is BudgetingMethod.OCCURRENCES
+    assert (slo.window.rolling, slo.window.duration.timedelta) == (True, timedelta(days=28))
+    assert [objective.target for objective in slo.objectives] == [Fraction(999, 1000)]
+    assert list(catalog.services) == ["shop"]
+    assert [str(warning) for warning in catalog.warnings] == [WINDOW]
+
+
+def test_good_and_valid() -> None:
+    metric = metric_of(TEXT)
+    assert metric.good is not None and metric.total is not None
+    assert metric.good.query == 'sum(increase(requests_total{code=~"2.."}[{{.window}}]))'
+    assert metric.total.query == "sum(increase(requests_total[{{.window}}]))"
+    assert metric.counter
+
+
+def test_good_and_bad() -> None:
+    metric = metric_of(with_sli('    filter_good: ok_total\n    filter_bad: failed_total{job="x"}\n'))
+    assert metric.bad is not None and metric.total is not None
+    bad = 'sum(increase(failed_total{job="x"}[{{.window}}]))'
+    assert metric.bad.query == bad
+    assert metric.total.query == f"(sum(increase(ok_total[{{{{.window}}}}])) or on () vector(0)) + ({bad} or on () vector(0))"
+
+
+def test_a_place_for_the_window_and_operators_of_ones_own() -> None:
+    metric = metric_of(
+        with_sli("    operators: [sum_over_time, sum]\n    filter_good: ok[window]\n    filter_valid: all_of_them[window:1m]\n")
+    )
+    assert metric.good is not None and metric.total is not None
+    assert metric.good.query == "sum(sum_over_time(ok[{{.window}}]))"
+    assert metric.total.query == "sum(sum_over_time(all_of_them[{{.window}}:1m]))"
+    assert not metric.counter
+
+
+def test_query_sli() -> None:
+    expression = 'sum(rate(a_total{code="2.."}[window])) / sum(rate(a_total[window]))'
+    metric = metric_of(with_sli(f"    expression: >\n      {expression}\n", "query_sli"))
+    assert metric.raw is not None
+    assert metric.raw_type == "success"
+    assert metric.raw.query == expression.replace("[window]", "[{{.window}}]")
+
+
+@pytest.mark.parametrize(
+    ("matchers", "cut", "whole"),
+    [
+        ('{handler="/metrics"}', '{handler="/metrics",le="0.25"}', '{handler="/metrics"}'),
+        ("", '{le="0.25"}', ""),
+        ('{a="}",}', '{a="}",le="0.25"}', '{a="}"}'),
+    ],
+)
+def test_distribution_cut(matchers: str, cut: str, whole: str) -> None:
+    metric = metric_of(
+        with_sli(f"    expression: latency_seconds_bucket{matchers}\n    threshold_bucket: 0.25 # s\n", "distribution_cut")
+    )
+    assert metric.good is not None and metric.total is not None
+    assert metric.good.query == f"sum(increase(latency_seconds_bucket{cut}[{{{{.window}}}}]))"
+    assert metric.total.query == f"sum(increase(latency_seconds_count{whole}[{{{{.window}}}}]))"
+
+
+def test_what_is_left_out_is_said() -> None:
+    text = changed(
+        TEXT, "  goal: 0.999\n", "  goal: 0.999\n  exporters: [x]\n  error_budget_policy: default\n  frequency: '* * * * *'\n"
+    )
+    assert [warning.partition(" spec.")[2].partition(":")[0] for warning in warnings(text)] == [
+        "",
+        "exporters",
+        "error_budget_policy",
+        "frequency",
+    ]
+
+
+def test_our_annotations_hold() -> None:
+    text = changed(TEXT, "  labels:\n", "  annotations:\n    airflow-slo/error-budget-policy: gate\n  labels:\n")
+    catalog = catalog_of(joined(text, POLICY_TEXT))
+    assert catalog.policy_of(catalog.slos[0]).name == "gate"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("backend: prometheus", "backend: cloud_monitoring_mql", "spec.backend: 'cloud_monitoring_mql' cannot be imported"),
+        ("  backend: prometheus\n", "", "spec.backend: is required"),
+        ("good_bad_ratio", "count_it", "spec.method: 'count_it' cannot be imported; of the prometheus"),
+        ("goal: 0.999", "goal: 1", "spec.goal: leaves no error budget"),
+        ("goal: 0.999", "goal: 99.9", "spec.goal: must lie strictly between 0 and 1"),
+        ("  goal: 0.999\n", "", "spec.goal: is required"),
+        ("    service_name: shop\n", "", "metadata.labels.service_name: is required: what the SLO is about"),
+        ("shop-availability", "Shop Availability", "metadata.name: 'Shop Availability' is not a name"),
+        ('    filter_good: requests_total{code=~"2.."}\n', "", "service_level_indicator.filter_good: is required"),
+        ("    filter_valid: requests_total\n", "", "service_level_indicator.filter_valid: is required, or filter_bad"),
+        ('{code=~"2.."}', "", "filter_valid: is the same query as filter_good: the ratio would always be 1"),
+        ("filter_valid: requests_total", "filter_valid: ${METRIC}", "filter_valid: holds the environment variable ${METRIC}"),
+        ("    filter_valid", "    filter_vlid", "filter_vlid: unknown field; did you mean 'filter_valid'?"),
+        (FILTERS, FILTERS + "    operators: [increase, 'sum(']\n", "operators: 'sum(' is no name of a PromQL function"),
+        ("kind: ServiceLevelObjective", "kind: SLO", "'SLO' is a kind of apiVersion openslo/v1, not of sre.google.com/v2"),
+        ("  goal: 0.999", "  gaol: 0.999", "spec.gaol: unknown field; did you mean 'goal'?"),
+    ],
+)  # fmt: skip
+def test_what_is_refused(old: str, new: str, expected: str) -> None:
+    found = faults(changed(TEXT, old, new))
+    assert any(expected in fault for fault in found), found
+
+
+@pytest.mark.parametrize(
+    ("method", "sli", "expected"),
+    [
+        ("query_sli", "    expression: up\n", "expression: must say [window] where the range goes"),
+        ("query_sli", "    filter_good: up\n", "expression: is required"),
+        (
+            "distribution_cut",
+            "    expression: sum(x)\n    threshold_bucket: 1\n",
+            "expression: must be the buckets of a histogram",
+        ),
+        ("distribution_cut", "    expression: x_bucket\n", "threshold_bucket: is required"),
+        (
+            "distribution_cut",
+            "    expression: x_bucket\n    threshold_bucket: fast\n",
+            "threshold_bucket: must be the upper bound",
+        ),
+        (
+            "good_bad_ratio",
+            "    operators: [increase, max]\n    filter_good: a\n    filter_bad: b\n",
+            "filter_bad: needs sum as the last of the operators",
+        ),
+    ],
+)
+def test_what_is_refused_of_an_indicator(method: str, sli: str, expected: str) -> None:
+    found = faults(with_sli(sli, method))
+    assert any(f"service_level_indicator.{expected}" in fault for fault in found), found
