@@ -46,6 +46,9 @@ class DocumentError(SLOProviderError, ValueError):
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
+    def __reduce__(self) -> tuple[type[DocumentError], tuple[tuple[Fault, ...]]]:
+        return type(self), (self.faults,)  # the inherited way would pickle the text and read it as the faults
+
 
 class MeasurementError(SLOProviderError):
     """An indicator could not be measured. It is never a pass.

@@ -31,6 +31,8 @@ DEFAULT_ALERTS: tuple[tuple[str, Fraction, timedelta], ...] = (
     ("ticket", Fraction(10, 100), timedelta(days=1)),
     ("ticket", Fraction(10, 100), timedelta(days=3)),
 )
+#: Floats end at 1e308.
+_MAX_EXPONENT = 400
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class BurnRateRule:
 def exact(value: Number, *, what: str = "value") -> Fraction:
     """Turn a number into an exact rational. A float is read as its shortest decimal text, so 0.1 is 1/10.
 
-    :raises InvalidMeasurement: for NaN, infinity, a bool or text that is no number
+    :raises InvalidMeasurement: for NaN, infinity, a bool, text that is no number, or a number beyond 1e400
     """
     if isinstance(value, Fraction):
         return value
@@ -115,6 +117,9 @@ def exact(value: Number, *, what: str = "value") -> Fraction:
             raise InvalidMeasurement(f"{what} is {value!r}, not a number", reason="not_a_number") from error
     if not number.is_finite():
         raise InvalidMeasurement(f"{what} is {number}, not a finite number", reason="not_a_number")
+    if abs(number.adjusted()) > _MAX_EXPONENT:
+        # As a rational it would have that many digits, and every sum with it would take forever.
+        raise InvalidMeasurement(f"{what} is {number}, which no measurement can be", reason="not_a_number")
     return Fraction(number)
 
 
@@ -124,7 +129,10 @@ def budget_share(target: Number) -> Fraction:
     :param target: share of good promised, in (0, 1)
     :raises ValueError: when the target is not in (0, 1): a target of 1 has no budget to divide by
     """
-    goal = exact(target, what="target")
+    try:
+        goal = exact(target, what="target")
+    except InvalidMeasurement as error:
+        raise ValueError(error.message) from error
     if not 0 < goal < 1:
         raise ValueError(
             f"target {target} must lie strictly between 0 and 1 (write 0.999 for 99.9 %); "
