@@ -102,8 +102,7 @@ class _Reader:
         elif document.kind == "AlertCondition":
             self._put(library.conditions, document, metadata, read_condition(fields, metadata))
         elif document.kind == "AlertNotificationTarget":
-            read_target(fields)
-            self._is_new(document.kind, metadata.name, fields)
+            self._put(library.targets, document, metadata, read_target(fields))
         elif document.kind == "AlertPolicy":
             self._put(library.alert_policies, document, metadata, read_alert_policy(fields, metadata, library))
         elif document.kind == "Service":

@@ -6,7 +6,7 @@ from airflow_slo_provider.slo.durations import Duration
 from airflow_slo_provider.slo.model import AlertCondition, AlertPolicy
 from airflow_slo_provider.slo.openslo_indicators import Library, look_up
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_metadata
-from airflow_slo_provider.slo.yaml_fields import Fields
+from airflow_slo_provider.slo.yaml_fields import Fields, did_you_mean
 
 _OPS = ("lt", "lte", "gt", "gte")
 
@@ -44,7 +44,7 @@ def read_alert_policy(document: Fields, metadata: Metadata, library: Library) ->
         spec.boolean(key) or False for key in ("alertWhenBreaching", "alertWhenResolved", "alertWhenNoData")
     )
     conditions = [_condition(item, library) for item in spec.subs("conditions", required=True) or ()]
-    targets = [_target(item) for item in spec.subs("notificationTargets") or ()]
+    targets = [_target(item, library) for item in spec.subs("notificationTargets") or ()]
     spec.close()
     if metadata.name is None:
         return None
@@ -58,13 +58,15 @@ def read_alert_policy(document: Fields, metadata: Metadata, library: Library) ->
     )
 
 
-def read_target(document: Fields) -> None:
-    """Check the ``spec`` of an AlertNotificationTarget; only its name is used."""
+def read_target(document: Fields) -> str | None:
+    """Read the ``spec`` of an AlertNotificationTarget: which kind of target it is. Only its name is used."""
     spec = document.sub("spec", required=True)
-    if spec is not None:
-        spec.text("target", required=True)
-        spec.text("description")
-        spec.close()
+    if spec is None:
+        return None
+    target = spec.text("target", required=True)
+    spec.text("description")
+    spec.close()
+    return target
 
 
 def read_alert_policies(spec: Fields, library: Library) -> tuple[AlertPolicy, ...]:
@@ -90,10 +92,14 @@ def _condition(item: Fields, library: Library) -> AlertCondition | None:
     return condition
 
 
-def _target(item: Fields) -> str | None:
+def _target(item: Fields, library: Library) -> str | None:
     name: str | None
     if "targetRef" in item:
         name = item.text("targetRef", required=True)
+        if name is not None and name not in library.targets:
+            # Nothing here notifies it, so nothing is missing but what whoever does will look for.
+            known = did_you_mean(name, library.targets)
+            item.warn("targetRef", f"there is no AlertNotificationTarget document {name!r} here{known}")
     else:
         name = _inline(item, "AlertNotificationTarget", "targetRef").name
         read_target(item)

@@ -33,6 +33,7 @@ class Library:
     indicators: dict[str, Indicator | None] = field(default_factory=dict)
     conditions: dict[str, AlertCondition | None] = field(default_factory=dict)
     alert_policies: dict[str, AlertPolicy | None] = field(default_factory=dict)
+    targets: dict[str, str | None] = field(default_factory=dict)
 
 
 def look_up(fields: Fields, key: str, shelf: Mapping[str, T | None], kind: str) -> T | None:

@@ -13,6 +13,8 @@ from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, S
 
 #: A hundred years: longer is a slip of the pen, and would overflow timedelta further on.
 _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200
+#: Beyond these a comparison takes longer than it helps; there are some 600 time zones.
+_MAX_KNOWN, _MAX_WORD = 2000, 100
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Scope:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'x'?`` for the closest known word, or nothing."""
     by_lower = {name.lower(): name for name in known}
+    if len(by_lower) > _MAX_KNOWN or len(word) > _MAX_WORD:
+        return ""
     close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
     return f"; did you mean {by_lower[close[0]]!r}?" if close else ""
 

@@ -29,7 +29,10 @@ FILES: dict[str, tuple[list[str], Expected, Expected]] = {
             (16, "spec.conditions[0].conditionRef", "there is no AlertCondition named 'cpu-usage-breach'"),
             (66, "spec.conditions[0].conditionRef", "there is no AlertCondition named 'cpu-usage-breach'"),
         ],
-        [],
+        [
+            (18, "spec.notificationTargets[0].targetRef", "no AlertNotificationTarget document 'on-call-mail-notification' here"),
+            (50, "spec.notificationTargets[0].targetRef", "no AlertNotificationTarget document 'on-call-pd-notification' here"),
+        ],
     ),
     "examples-v1/data_sources.yaml": (
         [],
