@@ -14,7 +14,8 @@ from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, S
 #: A hundred years: longer is a slip of the pen, and would overflow timedelta further on.
 _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200
 #: Beyond these a comparison takes longer than it helps; there are some 600 time zones.
-_MAX_KNOWN, _MAX_WORD = 2000, 100
+_MAX_KNOWN, _MAX_WORD = 700, 100
+_MAX_MESSAGE, _MAX_LABEL = 600, 150
 
 
 @dataclass
@@ -40,11 +41,21 @@ class Scope:
 
     def fault(self, message: str, path: str, line: int) -> None:
         """Note something that makes the document unusable."""
-        self.findings.faults.append(Fault(message, path, self.document, self.file, line))
+        self.findings.faults.append(self._fault(message, path, line))
 
     def warn(self, message: str, path: str, line: int) -> None:
         """Note something doubtful."""
-        self.findings.warnings.append(Fault(message, path, self.document, self.file, line))
+        self.findings.warnings.append(self._fault(message, path, line))
+
+    def _fault(self, message: str, path: str, line: int) -> Fault:
+        # Messages quote the document, where a value may be as long as the file.
+        label, where = shortened(self.document, _MAX_LABEL), shortened(path, _MAX_MESSAGE)
+        return Fault(shortened(message, _MAX_MESSAGE), where, label, self.file, line)
+
+
+def shortened(text: str, limit: int) -> str:
+    """The beginning and the end of a text that is longer than ``limit``."""
+    return text if len(text) <= limit else f"{text[: limit - 103]}...{text[-100:]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

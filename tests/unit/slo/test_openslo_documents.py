@@ -394,3 +394,19 @@ def test_alert_policies_that_are_wrong() -> None:
         changed(ALERTS_TEXT, "threshold: 2", "treshold: 2").replace("    op: gt\n", "    op: gt\n    threshold: 1\n")
     )
     assert "AlertCondition/burns spec.condition.treshold: unknown field; did you mean 'threshold'?" in fault
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kind: SLO", "kind: {}"),
+        ("name: checkout", "name: {}"),
+        ("service: shop", "{}: shop"),
+        ("Occurrences", "{}"),
+        ("30d", "{}"),
+    ],
+)
+def test_a_value_as_long_as_the_file_does_not_fill_the_log(old: str, new: str) -> None:
+    found = faults(joined(changed(SLO_TEXT, old, new.format("x" * 100_000)), SERVICE_TEXT))
+    assert found
+    assert all(len(fault) < 1500 for fault in found)
