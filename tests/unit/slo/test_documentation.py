@@ -1,0 +1,29 @@
+"""What docs/documents.md shows is read as it stands, and its tables name what there is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from airflow_slo_provider.slo.model import Options
+from airflow_slo_provider.slo.openslo_metadata import OPTION_KEYS
+from airflow_slo_provider.slo.policy import Action, Signal
+from tests.support import REPO
+from tests.unit.slo.documents import catalog_of, joined
+
+TEXT = (REPO / "docs" / "documents.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
+
+
+def test_the_examples_are_read_together_without_a_warning() -> None:
+    catalog = catalog_of(joined(*BLOCKS))
+    assert catalog.warnings == ()
+    slo = catalog["checkout-availability"]
+    assert catalog.policy_of(slo).rules[0].action is Action.FREEZE
+    assert slo.options == Options(min_events=100, error_budget_policy="gate-promotion")
+
+
+@pytest.mark.parametrize("word", [*OPTION_KEYS, *Signal, *Action])
+def test_every_word_is_explained(word: str) -> None:
+    assert f"`{word}`" in TEXT
