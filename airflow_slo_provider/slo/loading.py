@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,15 +63,18 @@ def read(path_or_text: Source) -> Reading:
     findings = Findings()
     nodes: list[tuple[str, Node]] = []
     for file, text in _texts(path_or_text, findings):
-        documents, faults = compose(text, file=file)
-        findings.faults.extend(faults)
-        if not documents and not faults:
+        documents, wrong = compose(text, file=file)
+        findings.faults.extend(wrong)
+        if not documents and not wrong:
             findings.faults.append(Fault("holds no document", file=file))
         nodes.extend((file, document) for document in documents)
     catalog = read_documents(nodes, findings) if nodes else None
-    if findings.faults:
-        catalog = None
-    return Reading(catalog, sorted(findings.faults, key=_place), sorted(findings.warnings, key=_place))
+    # Annotations of one object may hold for several SLOs: what is wrong with them is said once.
+    faults = sorted(dict.fromkeys(findings.faults), key=_place)
+    warnings = sorted(dict.fromkeys(findings.warnings), key=_place)
+    if catalog is None or faults:
+        return Reading(None, faults, warnings)
+    return Reading(replace(catalog, warnings=tuple(warnings)), faults, warnings)
 
 
 def _place(fault: Fault) -> tuple[str, int]:

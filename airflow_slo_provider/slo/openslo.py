@@ -1,13 +1,12 @@
 """From YAML documents to a catalog: each document goes to the reader of its kind, in the order in which they refer to each other.
 
 Read are OpenSLO v1 (``openslo/v1``), our own ``airflow-slo/v1``, and, by import, sloth's and slo-generator's documents
-(:mod:`.sloth`, :mod:`.google_sre`). Everything else is a fault that names what was found and what is known. A document that
-is a YAML list holds one object an item, as in OpenSLO's own examples.
+(:mod:`.sloth`, :mod:`.google_sre`). Everything else is a fault that names what was found and what is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,47 +16,18 @@ from airflow_slo_provider.slo.catalog import Service, SLOCatalog
 from airflow_slo_provider.slo.model import SLO, Location
 from airflow_slo_provider.slo.openslo_alerts import read_alert_policy, read_condition, read_target
 from airflow_slo_provider.slo.openslo_indicators import Library, read_sli
+from airflow_slo_provider.slo.openslo_kinds import ORDER, Document, documents
 from airflow_slo_provider.slo.openslo_metadata import PREFIX, Metadata, read_metadata
-from airflow_slo_provider.slo.openslo_policies import API_VERSION as OURS
 from airflow_slo_provider.slo.openslo_policies import KIND as POLICY
 from airflow_slo_provider.slo.openslo_policies import read_policy
 from airflow_slo_provider.slo.openslo_slos import read_slo
 from airflow_slo_provider.slo.openslo_sources import read_data_source
 from airflow_slo_provider.slo.policy import ErrorBudgetPolicy
-from airflow_slo_provider.slo.yaml_fields import Fields, Findings, Scope, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
+from airflow_slo_provider.slo.yaml_fields import Fields, Findings, did_you_mean
+from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node
 
 T = TypeVar("T")
-OPENSLO = "openslo/v1"
-#: In the order in which they are read: what is referred to comes first.
-_OPENSLO_KINDS = (
-    "DataSource", "SLI", "AlertCondition", "AlertNotificationTarget", "AlertPolicy", "Service", "SLO",
-)  # fmt: skip
-_KINDS: Mapping[str, tuple[str, ...]] = {
-    OPENSLO: _OPENSLO_KINDS,
-    OURS: (POLICY,),
-    google_sre.API_VERSION: (google_sre.KIND,),
-    sloth.API_VERSION: (sloth.KIND,),
-}
-_ORDER = (*_OPENSLO_KINDS[:-1], POLICY, _OPENSLO_KINDS[-1], google_sre.KIND, sloth.KIND, sloth.VERSION)
-#: Versions that exist elsewhere and are not read, with what to do.
-_OTHER_VERSIONS = {
-    "openslo/v1alpha": "OpenSLO v1alpha is not read; write the document in openslo/v1",
-    "openslo/v2alpha": "OpenSLO v2alpha is not read; write the document in openslo/v1",
-    "openslo.com/v1": "OpenSLO v1 writes its apiVersion as openslo/v1",
-    "openslo.com/v2alpha": "OpenSLO v2alpha is not read; write the document in openslo/v1",
-    "openslo.com/v2alpha1": "OpenSLO v2alpha is not read; write the document in openslo/v1",
-}
-
-
-@dataclass(frozen=True)
-class _Document:
-    """One object: what it is, its name, and where it stands among all of them."""
-
-    number: int
-    kind: str
-    fields: Fields
-    name: str | None
+POLICY_KEY = PREFIX + "error-budget-policy"
 
 
 @dataclass
@@ -71,7 +41,7 @@ class _Reader:
     slos: dict[str, tuple[int, SLO | None, Metadata, Fields]] = field(default_factory=dict)
     seen: dict[tuple[str, str], Location] = field(default_factory=dict)
 
-    def take(self, document: _Document) -> None:
+    def take(self, document: Document) -> None:
         """Read one document. It is read wholly even where its name is taken, so that one reading finds every fault."""
         fields = document.fields
         if document.kind == sloth.VERSION:
@@ -92,7 +62,7 @@ class _Reader:
             self._shelve(document, read_metadata(fields))
             fields.close()
 
-    def _shelve(self, document: _Document, metadata: Metadata) -> None:
+    def _shelve(self, document: Document, metadata: Metadata) -> None:
         """Read what SLOs refer to."""
         fields, library = document.fields, self.library
         if document.kind == "DataSource":
@@ -110,12 +80,12 @@ class _Reader:
         else:
             self._put(self.policies, document, metadata, read_policy(fields, metadata))
 
-    def _put(self, shelf: dict[str, T | None], document: _Document, metadata: Metadata, found: T | None) -> None:
+    def _put(self, shelf: dict[str, T | None], document: Document, metadata: Metadata, found: T | None) -> None:
         """Keep the first document of a name. None is kept of one with faults: a reference to it is no second fault."""
         if self._is_new(document.kind, metadata.name, document.fields):
             shelf[metadata.name or ""] = found
 
-    def _kubernetes_sloth(self, document: _Document) -> None:
+    def _kubernetes_sloth(self, document: Document) -> None:
         metadata = sloth.read_annotations(document.fields)
         spec = document.fields.sub("spec", required=True)
         document.fields.allow("status")
@@ -123,7 +93,7 @@ class _Reader:
         if spec is not None:
             self._sloth(document, spec, metadata)
 
-    def _sloth(self, document: _Document, spec: Fields, metadata: Metadata) -> None:
+    def _sloth(self, document: Document, spec: Fields, metadata: Metadata) -> None:
         service, slos = sloth.read_service(spec, metadata, kubernetes=document.kind == sloth.KIND)
         if service is not None:
             place = Location(spec.scope.file, document.fields.mapping.line)
@@ -151,10 +121,10 @@ class _Reader:
     def finish(self) -> SLOCatalog:
         """Check what goes across documents, and make the catalog."""
         kept = sorted((item for item in self.slos.values() if item[1] is not None), key=lambda item: item[0])
-        for _, slo, metadata, fields in kept:
-            assert slo is not None
-            self._check_service(slo, fields)
-            self._check_policy(slo, metadata)
+        for _, slo, metadata, fields in self.slos.values():
+            self._check_policy(metadata)
+            if slo is not None:
+                self._check_service(slo, fields)
         return SLOCatalog(
             tuple(slo for _, slo, _, _ in kept if slo is not None),
             _present(self.services),
@@ -174,11 +144,11 @@ class _Reader:
             known = did_you_mean(slo.service, self.services)
             fields.scope.warn(f"there is no Service document named {slo.service!r}{known}", "spec.service", line)
 
-    def _check_policy(self, slo: SLO, metadata: Metadata) -> None:
-        name = slo.options.error_budget_policy
-        if name is not None and name not in self.policies and metadata.source is not None:
+    def _check_policy(self, metadata: Metadata) -> None:
+        name = metadata.annotations.get(POLICY_KEY, "").strip()
+        if name and name not in self.policies and metadata.source is not None:
             known = did_you_mean(name, self.policies) or _listed(self.policies)
-            metadata.source.fault(PREFIX + "error-budget-policy", f"there is no {POLICY} document named {name!r}{known}")
+            metadata.source.fault(POLICY_KEY, f"there is no {POLICY} document named {name!r}{known}")
 
     def check_overrides(self) -> None:
         """Warn of an override for an SLO that is not there: misspelt, it would not do what its author wants."""
@@ -201,79 +171,11 @@ def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLO
     :param nodes: file name and document, in the order of reading
     :param findings: where faults and warnings go
     """
-    documents = [document for document in _documents(nodes, findings) if document is not None]
     reader = _Reader(findings)
-    for document in sorted(documents, key=lambda document: _ORDER.index(document.kind)):
+    for document in sorted(documents(nodes, findings), key=lambda document: ORDER.index(document.kind)):
         reader.take(document)
     reader.check_overrides()
     return reader.finish()
-
-
-def _documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator[_Document | None]:
-    number = 0
-    for file, node in nodes:
-        for item in node.items if isinstance(node, SequenceNode) else (node,):
-            number += 1
-            if isinstance(item, MappingNode):
-                yield _document(item, number, file, findings)
-            else:
-                message = f"must be a mapping with apiVersion and kind, not {item.kind}"
-                findings.faults.append(Fault(message, document=f"document {number}", file=file, line=item.line))
-
-
-def _document(node: MappingNode, number: int, file: str, findings: Findings) -> _Document | None:
-    """Say what a document is; None with a fault where nobody can."""
-    name, kind = _name(node), _word(node, "kind")
-    version = _word(node, "version")
-    if "apiVersion" not in node.entries and version is not None:
-        service = _word(node, "service")
-        fields = Fields(node, Scope(f"sloth/{service}" if service else f"document {number}", file, findings))
-        if version != sloth.VERSION:
-            fields.fault(
-                "version", f"{version!r} is not known; sloth documents say {sloth.VERSION}, all others have an apiVersion"
-            )
-            return None
-        return _Document(number, sloth.VERSION, fields, None)
-    label = f"{kind}/{name}" if kind and name else kind or f"document {number}"
-    fields = Fields(node, Scope(label, file, findings))
-    api_version = fields.text("apiVersion", required=True)
-    kind = fields.text("kind", required=True)
-    if api_version is None:
-        return None
-    if api_version not in _KINDS:
-        fields.fault("apiVersion", _unknown_version(api_version))
-        return None
-    if kind is None:
-        return None
-    if kind not in _KINDS[api_version]:
-        fields.fault("kind", _unknown_kind(kind, api_version))
-        return None
-    return _Document(number, kind, fields, name)
-
-
-def _unknown_version(version: str) -> str:
-    advice = _OTHER_VERSIONS.get(version.lower())
-    if advice is not None:
-        return f"{version!r} cannot be used: {advice}"
-    return f"{version!r} is not known{did_you_mean(version, _KINDS)}; known: {', '.join(_KINDS)}"
-
-
-def _unknown_kind(kind: str, version: str) -> str:
-    elsewhere = [other for other, kinds in _KINDS.items() if kind in kinds]
-    if elsewhere:
-        return f"{kind!r} is a kind of apiVersion {elsewhere[0]}, not of {version}"
-    return f"{kind!r} is no kind of {version}{did_you_mean(kind, _KINDS[version])}; known: {', '.join(_KINDS[version])}"
-
-
-def _word(node: MappingNode, key: str) -> str | None:
-    entry = node.entries.get(key)
-    found = entry.node if entry is not None else None
-    return found.text.strip() or None if isinstance(found, ScalarNode) and not found.is_null else None
-
-
-def _name(node: MappingNode) -> str | None:
-    metadata = node.entries.get("metadata")
-    return _word(metadata.node, "name") if metadata is not None and isinstance(metadata.node, MappingNode) else None
 
 
 def _service(document: Fields, metadata: Metadata) -> Service | None:

@@ -115,6 +115,11 @@ def test_nothing_is_a_fault(text: str, tmp_path: Path) -> None:
     assert refused(path) == [f"{path}: holds no document"]
 
 
+@pytest.mark.parametrize("text", ["[]", "---\n[]\n", "- \n- ~\n", "{}", "null\n", "[[]]"])
+def test_values_that_are_no_document(text: str) -> None:
+    assert refused(text)
+
+
 def test_an_empty_file_among_others_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "slo.yaml").write_text(WHOLE)
     (tmp_path / "empty.yaml").touch()

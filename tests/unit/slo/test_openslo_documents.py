@@ -206,6 +206,13 @@ def test_our_annotations_elsewhere_are_faults() -> None:
     )
 
 
+def test_a_policy_that_is_not_there_is_said_whatever_else_is_wrong_and_once() -> None:
+    text = changed(annotated("airflow-slo/error-budget-policy: gat"), "target: 0.999", "target: 2")
+    found = faults(joined(text, SERVICE_TEXT, POLICY_TEXT))
+    assert len(found) == 2
+    assert "there is no ErrorBudgetPolicy document named 'gat'" in found[0]
+
+
 def test_a_policy_with_faults_is_not_missed_a_second_time() -> None:
     text = joined(annotated("airflow-slo/error-budget-policy: gate"), changed(POLICY_TEXT, "freeze", "freese"), SERVICE_TEXT)
     (fault,) = faults(text)

@@ -169,6 +169,13 @@ def test_faults_of_annotations_come_once_however_many_slos() -> None:
     assert "did you mean 'airflow-slo/min-events'?" in fault
 
 
+def test_a_policy_that_is_not_there_is_said_once_however_many_slos() -> None:
+    text = changed(KUBERNETES, 'airflow-slo/min-events: "100"', "airflow-slo/error-budget-policy: gate")
+    text += text[text.index("    - name: availability") :].replace("availability", "latency")
+    (fault,) = faults(text)
+    assert "there is no ErrorBudgetPolicy document named 'gate'; none of these documents is an ErrorBudgetPolicy" in fault
+
+
 def test_names_are_shared_with_openslo() -> None:
     text = joined(changed(SLO_TEXT, "checkout", "availability"), KUBERNETES)
     (fault,) = faults(text)
