@@ -1,0 +1,127 @@
+"""From the text of documents to what a gate does: what is written is what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import pytest
+
+from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.slo import Decision, Outcome, PolicyState, SLOMonitor, decide, load
+from airflow_slo_provider.slo.policy import Action
+from tests.support import REPO
+from tests.unit.slo.documents import changed
+from tests.unit.slo.monitor_builders import AT, HOUR, Events, MemorySource, steady
+
+TEXT = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: answers
+  annotations:
+    airflow-slo/error-budget-policy: gate
+    airflow-slo/min-events: "10"
+spec:
+  service: shop
+  indicator:
+    spec:
+      ratioMetric:
+        metricSource:
+          type: SQL
+          spec:
+            query: api
+  timeWindow:
+    - duration: 30d
+      isRolling: true
+  budgetingMethod: Occurrences
+  objectives:
+    - target: 0.99
+---
+apiVersion: airflow-slo/v1
+kind: ErrorBudgetPolicy
+metadata:
+  name: gate
+spec:
+  rules:
+    - name: spent
+      action: freeze
+      when: {signal: remainingBudget, enter: 0, exit: 0.5}
+    - name: burns
+      action: escalate
+      when: {signal: burnRate, window: 1h, enter: 20, exit: 5}
+    - name: soon
+      action: reduce_experimentation
+      when: {signal: timeToExhaustion, enter: 1d}
+"""
+
+
+def decision(text: str, events: Events | MeasurementError, previous: Mapping[str, PolicyState] | None = None) -> Decision:
+    catalog = load(text)
+    return decide(SLOMonitor(catalog, MemorySource(api=events)).evaluate(AT), catalog, previous=previous)
+
+
+def bad_share(thousandth: int) -> Events:
+    return [(HOUR * hour + HOUR / 2, 1000 - thousandth, thousandth) for hour in range(720)]
+
+
+@pytest.mark.parametrize(
+    ("thousandth", "outcome"), [(0, Outcome.ALLOWED), (4, Outcome.ALLOWED), (10, Outcome.FROZEN), (11, Outcome.FROZEN)]
+)
+def test_a_spent_budget_freezes(thousandth: int, outcome: Outcome) -> None:
+    assert decision(TEXT, bad_share(thousandth)).outcome is outcome
+
+
+def test_what_froze_thaws_past_its_exit_and_not_before() -> None:
+    frozen = decision(TEXT, bad_share(10))
+    held = {one.report.name: one.state for one in frozen.slos}
+    assert decision(TEXT, bad_share(6), held).outcome is Outcome.FROZEN
+    assert decision(TEXT, bad_share(6)).outcome is not Outcome.FROZEN
+    assert decision(TEXT, bad_share(4), held).outcome is Outcome.ALLOWED
+
+
+def test_a_burn_rate_of_the_documents_own_window() -> None:
+    events = [*steady(0, until=HOUR), (HOUR / 2, 70, 30)]
+    found = decision(TEXT, events)
+    assert (found.outcome, found.action) == (Outcome.FROZEN, Action.ESCALATE)
+    assert any("rule burns" in reason for reason in found.reasons)
+
+
+@pytest.mark.parametrize(
+    ("word", "outcome"),
+    [(None, Outcome.UNKNOWN), ("block", Outcome.UNKNOWN), ("warn", Outcome.WARNING), ("allow", Outcome.ALLOWED)],
+)
+@pytest.mark.parametrize(("key", "events"), [("onNoData", []), ("onError", QueryError("refused"))])
+def test_an_unanswered_question_is_what_the_document_says(
+    word: str | None, outcome: Outcome, key: str, events: Events | MeasurementError
+) -> None:
+    text = TEXT if word is None else changed(TEXT, "  rules:\n", f"  {key}: {word}\n  rules:\n")
+    assert decision(text, events).outcome is outcome
+
+
+def test_an_override_holds_until_its_end_and_for_whom_it_names() -> None:
+    until = (AT + timedelta(minutes=1)).isoformat()
+    override = f"  overrides:\n    - {{action: allow, until: '{until}', reason: The fix must go out., slos: [answers]}}\n"
+    found = decision(TEXT + override, bad_share(20))
+    assert found.outcome is Outcome.ALLOWED
+    assert any("The fix must go out." in reason for reason in found.reasons)
+    assert decision(TEXT + override.replace(until, AT.isoformat()), bad_share(20)).outcome is Outcome.FROZEN
+    assert decision(TEXT + override.replace("[answers]", "[other]"), bad_share(20)).outcome is Outcome.FROZEN
+
+
+def test_without_a_policy_a_spent_budget_freezes_and_silence_blocks() -> None:
+    text = changed(TEXT[: TEXT.index("---")], "    airflow-slo/error-budget-policy: gate\n", "")
+    assert decision(text, bad_share(10)).outcome is Outcome.FROZEN
+    assert decision(text, bad_share(0)).outcome is Outcome.ALLOWED
+    assert decision(text, []).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize("directory", ["slos", "slos_prometheus"])
+@pytest.mark.parametrize(("bad", "outcome"), [(0, Outcome.ALLOWED), (1, Outcome.FROZEN), (20, Outcome.FROZEN)])
+def test_the_demos_documents(directory: str, bad: int, outcome: Outcome) -> None:
+    """Out of 100: 0 failing is promoted, 1 of the 1 % promised is the whole budget."""
+    catalog = load(REPO / "demo" / directory)
+    queries = {one.indicator.metric.sources[0].query for one in catalog if one.indicator}
+    source = MemorySource()
+    source.events = {query: [(timedelta(minutes=5), 1000 - 10 * bad, 10 * bad)] for query in queries}
+    assert decide(SLOMonitor(catalog, source).evaluate(AT), catalog).outcome is outcome
