@@ -1,0 +1,195 @@
+"""What the error-budget operators and the sensor share: read documents, measure, decide, log, record, push.
+
+A decision is in the task log, in the ledger and in XCom before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
+from airflow_slo_provider.hooks.outcomes import failing_rightly
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, RunKey
+    from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
+    from airflow_slo_provider.slo.reports import Decision, PolicyState, SLOReport
+
+#: Where SLO documents are: a file, a directory, the text itself, or several of these.
+Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+#: XCom key of the decision.
+XCOM_KEY = "decision"
+
+#: What a server answers that was asked well and answers badly. Every other refusal is about the question: a retry or a person
+#: at the end of ``if_unknown`` cannot mend it, whoever wrote the document can.
+_BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape"})
+
+
+def evaluate_gate(
+    context: Mapping[str, Any],
+    *,
+    slos: Documents,
+    select: Selection | None = None,
+    at: datetime | str | None = None,
+    log: Any,
+    remember_own: bool = False,
+) -> Decision:
+    """Read the documents, measure, decide; log the decision, record it and push it to XCom.
+
+    :param context: Airflow's task context
+    :param slos: the documents
+    :param select: which of their SLOs
+    :param at: the instant to evaluate; see :func:`instant`
+    :param log: the task's logger
+    :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
+        and its last look is its past; a retry of a gate must not see the try that it replaces.
+    :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
+    :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
+    from airflow_slo_provider.slo.table import decision_text
+
+    key = run_key(context)
+    with failing_rightly():
+        catalog = read_documents(slos)
+        for warning in catalog.warnings:
+            log.warning("%s", warning)
+        with open_default_ledger() as ledger:
+            try:
+                decision = evaluate(
+                    catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
+                )
+            except ValueError as error:
+                raise AirflowFailException(str(error)) from error
+            for line in decision_text(decision).splitlines():
+                log.info("%s", line)
+            ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
+    context["ti"].xcom_push(key=XCOM_KEY, value=summary(decision))
+    return decision
+
+
+def read_documents(slos: Documents) -> SLOCatalog:
+    """Read SLO documents.
+
+    :raises DocumentError: with every fault
+    """
+    from airflow_slo_provider.slo import load
+
+    return load(slos)
+
+
+def evaluate(
+    catalog: SLOCatalog,
+    *,
+    ledger: Ledger,
+    select: Selection | None = None,
+    at: datetime | None = None,
+    exclude_key: RunKey | None = None,
+) -> Decision:
+    """Measure a catalog through Airflow's connections and decide, with what earlier decisions left behind.
+
+    :param ledger: holds the earlier decisions; nothing is written
+    :param at: the instant; now when None
+    :param exclude_key: a task instance whose own rows are not the past
+    :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for an instant without a zone
+    :raises LedgerError: when the earlier decisions cannot be read
+    """
+    from airflow_slo_provider.hooks.sources import sources
+    from airflow_slo_provider.slo.decisions import decide
+    from airflow_slo_provider.slo.monitor import SLOMonitor
+
+    with sources(ledger) as source:
+        reports = SLOMonitor(catalog, source).evaluate(at or datetime.now(UTC), select)
+    return decide(reports, catalog, previous=_previous(reports, ledger, exclude_key))
+
+
+def _previous(reports: Sequence[SLOReport], ledger: Ledger, exclude_key: RunKey | None) -> dict[str, PolicyState]:
+    """What the last decision about each objective left behind.
+
+    Strictly before the instant: the same question asked twice, in whatever order, gets the same answer.
+    """
+    from airflow_slo_provider.slo.checks import policy_state
+
+    found: dict[str, PolicyState] = {}
+    for report in reports:
+        recorded = ledger.latest("slo", report.name, before=report.at, exclude_key=exclude_key)
+        state = policy_state(recorded.result.evidence) if recorded else None
+        if state is not None:
+            found[report.name] = state
+    return found
+
+
+def instant(at: datetime | str | None, context: Mapping[str, Any]) -> datetime | None:
+    """Say for which instant a task evaluates error budgets; None for now.
+
+    :param at: an aware datetime, or one as ISO 8601 text; None for the end of the data interval in a run of a backfill, which
+        is about the past, and now in every other run
+    :param context: Airflow's task context
+    :raises ValueError: when ``at`` is no instant
+    """
+    if at is None:
+        run = context.get("dag_run")
+        kind = getattr(run, "run_type", None)
+        end: datetime | None = getattr(run, "data_interval_end", None)
+        return end if getattr(kind, "value", kind) == "backfill" else None
+    moment = at
+    if isinstance(moment, str):
+        try:
+            moment = datetime.fromisoformat(moment.strip())
+        except ValueError:
+            raise ValueError(f"at={at!r} is no instant; write ISO 8601, e.g. 2026-11-24T05:00:00+00:00") from None
+    if not isinstance(moment, datetime):
+        raise ValueError(f"at={at!r} is a {type(at).__name__}, not an instant")
+    if moment.tzinfo is None:
+        raise ValueError(f"at={at!r} has no time zone; write one, e.g. 2026-11-24T05:00:00+00:00")
+    return moment
+
+
+def is_wrong_question(error: MeasurementError) -> bool:
+    """Whether the question was wrong, and not the answer: a query that is refused, credentials, a connection that is none."""
+    if error.transient or isinstance(error, (NoData, InvalidMeasurement)):
+        return False
+    return error.reason not in _BROKEN_ANSWERS
+
+
+def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
+    """Fail over an unknown budget, in the way that helps; return when the caller may go the way it keeps for unknown budgets.
+
+    - A wrong question fails at once: it stays wrong, and a way for "we do not know" would hide it for ever.
+    - A fault that may pass is left to Airflow's retries while there are any, and is acceptable on the last try.
+    - No data, or numbers that contradict each other, are acceptable or fail at once.
+
+    :param decision: one with the outcome ``unknown``
+    :param acceptable: whether the caller has a way for unknown budgets
+    :raises AirflowFailException: where a retry would not help
+    :raises MeasurementError: transient, where it may
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from airflow_slo_provider.slo.reports import Outcome
+
+    unknown = [one.report for one in decision.slos if one.gates and one.outcome is Outcome.UNKNOWN]
+    errors = {report.name: report.error for report in unknown if report.error is not None}
+    said = [f"{name}: {error}" for name, error in errors.items()] or list(decision.reasons)
+    message = "the error budget is unknown: " + "; ".join(said)
+    wrong = [error for error in errors.values() if is_wrong_question(error)]
+    if wrong:
+        raise AirflowFailException(message) from wrong[0]
+    passing = [error for error in errors.values() if error.transient]
+    if passing and (_tries_are_left(context) or not acceptable):
+        first = passing[0]
+        raise MeasurementError(message, reason=first.reason, transient=True, http_status=first.http_status) from first
+    if not acceptable:
+        raise AirflowFailException(message)
+
+
+def _tries_are_left(context: Mapping[str, Any]) -> bool:
+    instance = context["ti"]
+    return bool(instance.try_number <= instance.max_tries)

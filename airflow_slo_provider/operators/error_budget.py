@@ -1,0 +1,212 @@
+"""Gates for DAGs: go on, slow down or stop, as the error budget of a service says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseBranchOperator, BaseOperator, SkipMixin
+
+from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.hooks.gate import Documents
+    from airflow_slo_provider.slo.catalog import Selection
+    from airflow_slo_provider.slo.reports import Decision
+
+#: A task id or a task-group id, or several.
+TaskIds = str | Sequence[str]
+
+
+class _ErrorBudgetOperator(BaseOperator):
+    """What both gates share: which SLOs are evaluated, and when."""
+
+    template_fields: Sequence[str] = ("slos", "select", "at")
+    ui_color = "#d7eadb"
+
+    def __init__(
+        self, *, slos: Documents, select: Selection | None = None, at: datetime | str | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(slos, str | list | tuple) and not slos:
+            raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
+        self.slos = slos
+        self.select = select
+        self.at = at
+
+    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
+        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        if isinstance(content, str) and "\n" in content:
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def _decide(self, context: Context) -> Decision:
+        return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log)
+
+
+class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
+    """Evaluates SLOs and takes one of several ways, as the error budget and its policy say.
+
+    The decision stands in the task log as a table, in the ledger, and in XCom under the key ``decision`` (a small dict:
+    ``outcome``, ``action``, ``allowed``, ``at``, ``reasons``, ``slos``) before the way is taken:
+
+    ==========  ==========================================================================================================
+    outcome     way
+    ==========  ==========================================================================================================
+    allowed     ``follow_task_ids_if_allowed``
+    warning     ``if_warning``; without it, as if allowed: a warning blocks nothing by itself
+    frozen      ``if_escalated``, where it is given and the policy's action is ``escalate``; else ``if_frozen``; without it,
+                everything downstream is skipped
+    unknown     ``if_unknown``; without it, the task fails
+    ==========  ==========================================================================================================
+
+    What is not known never opens the gate, unless a policy document says so in writing (``onNoData``, ``onError``):
+
+    - A fault that may pass (a timeout, a 503, a locked database) fails the try, so that Airflow's ``retries`` apply. On the last
+      try the way is ``if_unknown``, where it is given. Each try records what it found in place of the one before it.
+    - No data, NaN and answers that make no sense take ``if_unknown`` without a retry.
+    - Faults of a document, a query that the server refuses, wrong credentials: the task fails at once, whatever ``if_unknown``
+      says. They need whoever wrote the document, not a person who approves.
+    - When the decision cannot be written into the ledger, the task fails.
+
+    Only direct downstream tasks are skipped; where ways meet again, use ``trigger_rule="none_failed_min_one_success"``.
+
+    .. code-block:: python
+
+        gate = ErrorBudgetBranchOperator(
+            task_id="gate",
+            slos="/opt/slos/checkout.yaml",
+            follow_task_ids_if_allowed="promote",
+            if_warning="ask_a_person",
+            if_frozen="hold",
+            retries=3,
+        )
+        gate >> [promote, ask_a_person, hold]
+
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of these. Templated;
+        a text (anything with a line break) is taken as it is, because ``{{.window}}`` belongs to the query in it. (templated)
+    :param select: names of the SLOs to look at, or a function that says for each SLO whether it is wanted; all by default.
+        (templated)
+    :param follow_task_ids_if_allowed: task or task-group ids to follow when the deployment is allowed
+    :param if_warning: ids to follow when the budget is low or burns too fast
+    :param if_frozen: ids to follow when the policy stops deployments
+    :param if_escalated: ids to follow when it stops them and asks for a person (action ``escalate``)
+    :param if_unknown: ids to follow when nothing is known about the budget
+    :param at: the instant to evaluate: an aware datetime, or ISO 8601 text with a zone. By default now; in a run of a backfill
+        the end of its data interval. (templated)
+    :raises ValueError: when the DAG is read, for ids that are none
+    """
+
+    def __init__(
+        self,
+        *,
+        follow_task_ids_if_allowed: TaskIds,
+        if_warning: TaskIds | None = None,
+        if_frozen: TaskIds | None = None,
+        if_unknown: TaskIds | None = None,
+        if_escalated: TaskIds | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.follow_task_ids_if_allowed = follow_task_ids_if_allowed
+        self.if_warning = if_warning
+        self.if_frozen = if_frozen
+        self.if_unknown = if_unknown
+        self.if_escalated = if_escalated
+        if not follow_task_ids_if_allowed:
+            raise ValueError(f"{self.task_id}: follow_task_ids_if_allowed names no task: an allowed deployment would go nowhere")
+        for name, ids in self._ways().items():
+            wrong = [one for one in _each(ids) if not isinstance(one, str) or not one]
+            if wrong:
+                raise ValueError(f"{self.task_id}: {name} holds {wrong[0]!r}; write the id of a task or a task group")
+
+    def choose_branch(self, context: Context) -> str | Iterable[str] | None:
+        """Evaluate the SLOs and say which way to go; None for no way at all."""
+        from airflow_slo_provider.slo.policy import Action
+        from airflow_slo_provider.slo.reports import Outcome
+
+        self._require_ways()
+        decision = self._decide(context)
+        if decision.outcome is Outcome.ALLOWED:
+            return self.follow_task_ids_if_allowed
+        if decision.outcome is Outcome.WARNING:
+            return self.follow_task_ids_if_allowed if self.if_warning is None else self.if_warning
+        if decision.outcome is Outcome.FROZEN:
+            escalated = decision.action is Action.ESCALATE and self.if_escalated is not None
+            return self.if_escalated if escalated else self.if_frozen
+        raise_unless_acceptable(decision, context, acceptable=self.if_unknown is not None)
+        return self.if_unknown
+
+    def _ways(self) -> dict[str, TaskIds]:
+        names = ("follow_task_ids_if_allowed", "if_warning", "if_frozen", "if_unknown", "if_escalated")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def _require_ways(self) -> None:
+        """Check every way that may be taken, so that a wrong id shows today and not in the incident that takes it.
+
+        :raises AirflowFailException: for an id that the DAG does not have
+        """
+        from airflow.sdk.exceptions import AirflowFailException
+
+        known = {*self.dag.task_ids, *self.dag.task_group_dict}
+        for name, ids in self._ways().items():
+            missing = [one for one in _each(ids) if one not in known]
+            if missing:
+                raise AirflowFailException(
+                    f"{name} names {missing[0]!r}, and the DAG {self.dag.dag_id} has no such task or task group"
+                )
+
+
+class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
+    """Evaluates SLOs and stops what is downstream while the error budget does not allow it: a short circuit.
+
+    ==========  ==========================================================================================================
+    outcome     what happens
+    ==========  ==========================================================================================================
+    allowed     the DAG goes on
+    warning     the DAG goes on; the log and XCom say what is wrong
+    frozen      everything downstream is skipped (see ``ignore_downstream_trigger_rules``)
+    unknown     the task fails, so that nothing downstream runs; a fault that may pass is retried first
+    ==========  ==========================================================================================================
+
+    All else is as in :class:`ErrorBudgetBranchOperator`. Where a frozen or an unknown budget has a way of its own, use that one.
+
+    .. code-block:: python
+
+        ErrorBudgetGateOperator(task_id="gate", slos="/opt/slos", select="checkout-availability") >> deploy
+
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of these. (templated)
+    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
+    :param at: the instant to evaluate; by default now, and in a run of a backfill the end of its data interval. (templated)
+    :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, whatever its trigger
+        rules say; False skips the direct downstream tasks and lets the trigger rules of all others speak
+    """
+
+    inherits_from_skipmixin = True
+
+    def __init__(self, *, ignore_downstream_trigger_rules: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.ignore_downstream_trigger_rules = ignore_downstream_trigger_rules
+
+    def execute(self, context: Context) -> bool:
+        """Evaluate the SLOs; return True when the DAG goes on."""
+        from airflow_slo_provider.slo.reports import Outcome
+
+        decision = self._decide(context)
+        if decision.outcome is Outcome.UNKNOWN:
+            raise_unless_acceptable(decision, context, acceptable=False)
+        if decision.allowed:
+            return True
+        task = context["task"]
+        found = task.get_flat_relatives(upstream=False) if self.ignore_downstream_trigger_rules else task.downstream_list
+        skipped = [one for one in found if not one.is_teardown]
+        self.log.info("Skipping downstream tasks")
+        self.skip(ti=context["ti"], tasks=skipped)
+        return False
+
+
+def _each(ids: Any) -> Sequence[Any]:
+    return list(ids) if isinstance(ids, list | tuple | set) else [ids]
