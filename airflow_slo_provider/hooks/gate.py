@@ -159,6 +159,21 @@ def is_wrong_question(error: MeasurementError) -> bool:
     return error.reason not in _BROKEN_ANSWERS
 
 
+def raise_for_wrong_questions(decision: Decision) -> None:
+    """Fail over an unknown budget when it is unknown because of a wrong question: no retry and no waiting mends one.
+
+    :param decision: one with the outcome ``unknown``
+    :raises AirflowFailException: also when no SLO was evaluated that gates
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    if not any(one.gates for one in decision.slos):
+        raise AirflowFailException("; ".join(decision.reasons))
+    wrong = [error for error in _errors(decision).values() if is_wrong_question(error)]
+    if wrong:
+        raise AirflowFailException(_message(decision)) from wrong[0]
+
+
 def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
     """Fail over an unknown budget, in the way that helps; return when the caller may go the way it keeps for unknown budgets.
 
@@ -173,21 +188,25 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
     """
     from airflow.sdk.exceptions import AirflowFailException
 
+    raise_for_wrong_questions(decision)
+    passing = [error for error in _errors(decision).values() if error.transient]
+    if passing and (_tries_are_left(context) or not acceptable):
+        first = passing[0]
+        raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
+    if not acceptable:
+        raise AirflowFailException(_message(decision))
+
+
+def _errors(decision: Decision) -> dict[str, MeasurementError]:
     from airflow_slo_provider.slo.reports import Outcome
 
     unknown = [one.report for one in decision.slos if one.gates and one.outcome is Outcome.UNKNOWN]
-    errors = {report.name: report.error for report in unknown if report.error is not None}
-    said = [f"{name}: {error}" for name, error in errors.items()] or list(decision.reasons)
-    message = "the error budget is unknown: " + "; ".join(said)
-    wrong = [error for error in errors.values() if is_wrong_question(error)]
-    if wrong:
-        raise AirflowFailException(message) from wrong[0]
-    passing = [error for error in errors.values() if error.transient]
-    if passing and (_tries_are_left(context) or not acceptable):
-        first = passing[0]
-        raise MeasurementError(message, reason=first.reason, transient=True, http_status=first.http_status) from first
-    if not acceptable:
-        raise AirflowFailException(message)
+    return {report.name: report.error for report in unknown if report.error is not None}
+
+
+def _message(decision: Decision) -> str:
+    said = [f"{name}: {error}" for name, error in _errors(decision).items()]
+    return "the error budget is unknown: " + "; ".join(said or decision.reasons)
 
 
 def _tries_are_left(context: Mapping[str, Any]) -> bool:

@@ -6,42 +6,28 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseBranchOperator, BaseOperator, SkipMixin
+from airflow.sdk import BaseBranchOperator, SkipMixin
 
 from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
+from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.hooks.gate import Documents
-    from airflow_slo_provider.slo.catalog import Selection
     from airflow_slo_provider.slo.reports import Decision
 
 #: A task id or a task-group id, or several.
 TaskIds = str | Sequence[str]
 
 
-class _ErrorBudgetOperator(BaseOperator):
-    """What both gates share: which SLOs are evaluated, and when."""
+class _ErrorBudgetOperator(DocumentFields):
+    """What both gates share."""
 
-    template_fields: Sequence[str] = ("slos", "select", "at")
-    ui_color = "#d7eadb"
+    template_fields: Sequence[str] = (*DocumentFields.template_fields, "at")
 
-    def __init__(
-        self, *, slos: Documents, select: Selection | None = None, at: datetime | str | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, at: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(slos, str | list | tuple) and not slos:
-            raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
-        self.slos = slos
-        self.select = select
         self.at = at
-
-    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
-        if isinstance(content, str) and "\n" in content:
-            return content
-        return super().render_template(content, context, jinja_env, seen_oids)
 
     def _decide(self, context: Context) -> Decision:
         return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log)
@@ -86,7 +72,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
         )
         gate >> [promote, ask_a_person, hold]
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of these. Templated;
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. Templated;
         a text (anything with a line break) is taken as it is, because ``{{.window}}`` belongs to the query in it. (templated)
     :param select: names of the SLOs to look at, or a function that says for each SLO whether it is wanted; all by default.
         (templated)
@@ -178,7 +164,7 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
 
         ErrorBudgetGateOperator(task_id="gate", slos="/opt/slos", select="checkout-availability") >> deploy
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of these. (templated)
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param at: the instant to evaluate; by default now, and in a run of a backfill the end of its data interval. (templated)
     :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, whatever its trigger

@@ -1,0 +1,37 @@
+"""The parameters of everything that reads SLO documents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.hooks.gate import Documents
+    from airflow_slo_provider.slo.catalog import Selection
+
+
+class DocumentFields(BaseOperator):
+    """An operator with ``slos`` and ``select``.
+
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
+    :raises ValueError: for empty ``slos``
+    """
+
+    template_fields: Sequence[str] = ("slos", "select")
+    ui_color = "#d7eadb"
+
+    def __init__(self, *, slos: Documents, select: Selection | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(slos, str | list | tuple) and not slos:
+            raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
+        self.slos = slos
+        self.select = select
+
+    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
+        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        if isinstance(content, str) and "\n" in content:
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
