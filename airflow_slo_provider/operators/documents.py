@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
+from airflow.sdk import BaseOperator, literal
 
 if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
@@ -28,7 +28,8 @@ class DocumentFields(BaseOperator):
         if isinstance(slos, str | list | tuple) and not slos:
             raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
         self.slos = slos
-        self.select = select
+        # Airflow would call a function in a templated field, with its context.
+        self.select = literal(select) if callable(select) else select
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""

@@ -1,0 +1,352 @@
+"""Every outcome of the branch operator, measured on a real log, in Airflow's own task runner."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, TaskGroup
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time import comms
+
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
+from airflow_slo_provider.slo import table
+from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, slo, sql_documents
+from tests.airflow.running import Ran, in_dag, run_task
+
+WAYS = ("promote", "ask", "hold", "call", "look")
+
+
+def gate(documents: str, *, only: dict[str, Any] | None = None, **arguments: Any) -> ErrorBudgetBranchOperator:
+    ways = {"if_warning": "ask", "if_frozen": "hold", "if_unknown": "look", "if_escalated": "call"}
+    ways = ways if only is None else only
+    operator = ErrorBudgetBranchOperator(
+        task_id="gate", slos=documents, follow_task_ids_if_allowed="promote", **ways, **arguments
+    )
+    in_dag(operator, WAYS)
+    return operator
+
+
+def followed(ran: Ran) -> set[str]:
+    assert ran.state == "success", ran.error
+    return set(WAYS) - ran.skipped
+
+
+def counts(log: RequestLog, outcome: str) -> None:
+    """Write a log that leads to an outcome: of 1,000 requests, ten may fail."""
+    bad = {"allowed": 1, "warning": 9, "frozen": 10, "escalated": 10, "unknown": None}[outcome]
+    if bad is not None:
+        log.write(1000 - bad, bad)
+
+
+ESCALATES = """
+  rules:
+    - name: budget-spent
+      action: escalate
+      when: {signal: remainingBudget, enter: 0}
+"""
+
+
+class TestWays:
+    @pytest.mark.parametrize(
+        ("outcome", "way"),
+        [("allowed", "promote"), ("warning", "ask"), ("frozen", "hold"), ("escalated", "call"), ("unknown", "look")],
+    )
+    def test_each_outcome_has_its_way(self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, way: str) -> None:
+        counts(request_log, outcome)
+        documents = sql_documents(ESCALATES) if outcome == "escalated" else sql_documents()
+        ran = run_task(gate(documents), connections=request_log.connection)
+        assert followed(ran) == {way}
+        recorded = "frozen" if outcome == "escalated" else outcome
+        assert ran.xcoms["decision"]["outcome"] == recorded
+        assert ran.xcoms["decision"]["allowed"] is (outcome in ("allowed", "warning"))
+        assert ledger_file.outcomes() == [recorded]
+
+    @pytest.mark.parametrize(
+        ("outcome", "way"),
+        [("allowed", {"promote"}), ("warning", {"promote"}), ("frozen", set()), ("escalated", set())],
+    )
+    def test_without_ways_of_their_own(
+        self, request_log: RequestLog, ledger_file: LedgerFile, outcome: str, way: set[str]
+    ) -> None:
+        counts(request_log, outcome)
+        documents = sql_documents(ESCALATES) if outcome == "escalated" else sql_documents()
+        assert followed(run_task(gate(documents, only={}), connections=request_log.connection)) == way
+
+    def test_escalation_without_a_way_is_a_freeze(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "escalated")
+        operator = gate(sql_documents(ESCALATES), only={"if_frozen": "hold"})
+        assert followed(run_task(operator, connections=request_log.connection)) == {"hold"}
+
+    def test_an_unknown_budget_without_a_way_fails_without_a_retry(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        ran = run_task(gate(sql_documents(), only={}, retries=3), connections=request_log.connection)
+        assert ran.state == "failed"
+        assert isinstance(ran.error, AirflowFailException)
+        assert "no events in the window" in str(ran.error)
+        assert ledger_file.outcomes() == ["unknown"]
+        assert ran.xcoms["decision"]["outcome"] == "unknown"
+
+    def test_a_policy_may_let_missing_data_pass_in_writing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        ran = run_task(gate(sql_documents("  onNoData: allow" + POLICY), only={}), connections=request_log.connection)
+        assert followed(ran) == {"promote"}
+
+    def test_task_groups_and_several_ids(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        from airflow.providers.standard.operators.empty import EmptyOperator
+
+        with DAG("grouped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            operator = ErrorBudgetBranchOperator(
+                task_id="gate", slos=sql_documents(), follow_task_ids_if_allowed=["ship", "tell"], if_frozen="hold"
+            )
+            with TaskGroup("ship") as ship:
+                EmptyOperator(task_id="first") >> EmptyOperator(task_id="second")
+            operator >> [ship, EmptyOperator(task_id="tell"), EmptyOperator(task_id="hold")]
+        counts(request_log, "allowed")
+        ran = run_task(operator, connections=request_log.connection)
+        assert (ran.state, ran.skipped) == ("success", {"hold"})
+        request_log.clear()
+        counts(request_log, "frozen")
+        ran = run_task(operator, connections=request_log.connection)
+        assert ran.skipped == {"ship.first", "tell"}
+
+    def test_the_worst_slo_decides_and_an_informational_one_does_not(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        request_log.write(1000, 0)
+        nothing = "SELECT 0 AS good, 10 AS total FROM requests WHERE ts >= :date_from AND ts < :date_to LIMIT 1"
+        lost = slo("lost", query=nothing)
+        told = slo("lost", query=nothing, annotations="airflow-slo/tier: informational")
+        by_name = ["answered"]
+        by_choice = lambda one: one.name == "answered"  # noqa: E731
+        cases = ((lost, "hold", None), (told, "promote", None), (lost, "promote", by_name), (lost, "promote", by_choice))
+        for number, (worst, way, select) in enumerate(cases):
+            operator = gate(sql_documents(POLICY, slo(), worst), select=select)
+            assert followed(run_task(operator, connections=request_log.connection, run_id=f"run {number}")) == {way}
+
+
+class TestRecord:
+    def test_log_ledger_and_xcom_come_before_the_way(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "frozen")
+        ran = run_task(gate(sql_documents()), connections=request_log.connection)
+        lines = ran.log.splitlines()
+        shown = lines[lines.index(table.BEGIN) : lines.index(table.END) + 1]
+        assert any("answered" in line and "99 %" in line and "EXHAUSTED" in line for line in shown)
+        assert "decision: frozen (action: freeze)" in shown
+        pushed = ran.position(lambda msg: isinstance(msg, comms.SetXCom) and msg.key == "decision")
+        assert pushed < ran.position(lambda msg: isinstance(msg, comms.SkipDownstreamTasks))
+        (one,) = ran.xcoms["decision"]["slos"]
+        assert (one["name"], one["status"], one["remaining"]) == ("answered", "EXHAUSTED", 0.0)
+        found = {(row.result.kind, row.result.name): row for row in ledger_file.checks()}
+        assert set(found) == {("slo", "answered"), ("decision", "a_dag.gate")}
+        check = found["slo", "answered"]
+        assert (check.result.good, check.result.total, check.result.verdict) == (990, 1000, "fail")
+        assert (check.key.dag_id, check.key.run_id, check.key.task_id, check.key.try_number) == ("a_dag", "a_run", "gate", 1)
+
+    def test_a_killed_and_retried_task_leaves_one_row_of_each(
+        self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        counts(request_log, "frozen")
+        operator = gate(sql_documents(), retries=2)
+
+        def killed(*_: Any) -> None:
+            raise SystemExit(137)
+
+        with monkeypatch.context() as patch:  # the worker dies between the ledger and the branch
+            patch.setattr(ErrorBudgetBranchOperator, "do_branch", killed)
+            assert run_task(operator, connections=request_log.connection).state == "up_for_retry"
+        assert len(ledger_file.checks()) == 2
+        request_log.clear()
+        counts(request_log, "allowed")
+        ran = run_task(operator, connections=request_log.connection, try_number=2)
+        assert followed(ran) == {"promote"}, "the first try is not this one's past"
+        rows = ledger_file.checks()
+        assert len(rows) == 2
+        assert {row.key.try_number for row in rows} == {2}
+        assert ledger_file.outcomes() == ["allowed"]
+
+    def test_mapped_tasks_have_rows_of_their_own(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "allowed")
+        for index in (0, 1):
+            run_task(gate(sql_documents()), connections=request_log.connection, map_index=index)
+        assert [row.key.map_index for row in ledger_file.checks("decision")] == [0, 1]
+
+    @pytest.mark.parametrize("outcome", ["allowed", "frozen"])
+    def test_without_a_ledger_nothing_is_decided(
+        self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch, outcome: str
+    ) -> None:
+        counts(request_log, outcome)
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "sqlite:////nowhere/at/all/ledger.db")
+        ran = run_task(gate(sql_documents(), retries=1), connections=request_log.connection)
+        assert (ran.state, ran.skipped) == ("failed", set())
+        assert isinstance(ran.error, AirflowFailException)
+        assert "/nowhere/at/all does not exist" in str(ran.error)
+        assert "decision" not in ran.xcoms
+
+    def test_a_ledger_that_does_not_answer_is_asked_again(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        counts(request_log, "allowed")
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:1/ledger")
+        ran = run_task(gate(sql_documents(), retries=1), connections=request_log.connection)
+        assert (ran.state, ran.skipped) == ("up_for_retry", set())
+        assert "could not be reached" in str(ran.error)
+        assert "hunter2" not in str(ran.error) + ran.log
+        assert "decision" not in ran.xcoms
+
+
+class TestMemory:
+    def test_frozen_stays_frozen_until_the_exit_level(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        outcomes = []
+        for number, (good, bad) in enumerate([(990, 10), (50, 0), (200, 0), (1000, 0)]):
+            request_log.write(good, bad)
+            ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id=f"run {number}")
+            outcomes.append((ran.xcoms["decision"]["outcome"], round(ran.xcoms["decision"]["slos"][0]["remaining"], 3)))
+        # Nothing is left; a twentieth, which is not enough to thaw; a fifth, which is, and is low; more than half.
+        assert outcomes == [("frozen", 0.0), ("frozen", 0.048), ("warning", 0.2), ("allowed", 0.556)]
+
+    def test_without_a_past_the_same_budget_is_a_warning(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        request_log.write(1040, 10)
+        ran = run_task(gate(sql_documents()), connections=request_log.connection)
+        assert ran.xcoms["decision"]["outcome"] == "warning"
+
+    def test_a_cool_down_outlasts_its_reason(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        documents = sql_documents("  coolDown: 1h" + POLICY)
+        start = datetime.now(UTC) - 2 * DAY
+        request_log.write(990, 10, at=start - 20 * 60 * MINUTE)
+        seen = []
+        for minutes in (0, 30, 61):
+            at = start + minutes * MINUTE
+            if minutes == 30:
+                request_log.write(100_000, 0, at=start + 10 * MINUTE)
+            ran = run_task(gate(documents, at=at.isoformat()), connections=request_log.connection, run_id=f"at {minutes}")
+            seen.append(ran.xcoms["decision"]["outcome"])
+        assert seen == ["frozen", "frozen", "allowed"]
+
+    def test_missing_data_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "frozen")
+        run_task(gate(sql_documents()), connections=request_log.connection)
+        request_log.clear()
+        ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id="next")
+        assert followed(ran) == {"hold"}
+        assert "missing data is no reason to go on" in ran.log
+
+    def test_the_past_of_a_past_instant_is_what_was_before_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        """A freeze of today means nothing for a backfill of last week."""
+        counts(request_log, "frozen")
+        run_task(gate(sql_documents()), connections=request_log.connection)
+        then = datetime.now(UTC) - 7 * DAY
+        request_log.write(1040, 10, at=then - 180 * MINUTE)
+        ran = run_task(gate(sql_documents(), at=then.isoformat()), connections=request_log.connection, run_id="past")
+        assert ran.xcoms["decision"]["outcome"] == "warning"
+
+
+class TestInstant:
+    END = datetime(2026, 3, 2, tzinfo=UTC)
+
+    def run(self, log: RequestLog, **arguments: Any) -> str:
+        at = arguments.pop("at", None)
+        interval = (self.END - DAY, self.END)
+        ran = run_task(gate(sql_documents(), at=at), connections=log.connection, data_interval=interval, **arguments)
+        assert ran.state == "success", ran.error
+        return str(ran.xcoms["decision"]["at"])
+
+    def test_a_backfill_looks_at_its_intervals_end(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        request_log.write(990, 10, at=self.END - timedelta(hours=5))
+        request_log.write(10, 0, at=self.END)  # the end is exclusive
+        assert self.run(request_log, run_type="backfill") == "2026-03-02T00:00:00+00:00"
+        (check,) = ledger_file.checks("slo")
+        assert (check.result.good, check.result.total) == (990, 1000)
+        assert check.result.interval_end == self.END
+
+    @pytest.mark.parametrize("run_type", ["manual", "scheduled", "asset_triggered"])
+    def test_every_other_run_looks_at_now(self, request_log: RequestLog, ledger_file: LedgerFile, run_type: str) -> None:
+        request_log.write(10, 0)
+        before = datetime.now(UTC)
+        at = datetime.fromisoformat(self.run(request_log, run_type=run_type))
+        assert before <= at <= datetime.now(UTC)
+
+    @pytest.mark.parametrize(
+        "at", ["{{ data_interval_end }}", "2026-03-02T01:00:00+01:00", datetime(2026, 3, 2, tzinfo=UTC), "{{ params.at }}"]
+    )
+    def test_an_instant_that_is_given_wins(self, request_log: RequestLog, ledger_file: LedgerFile, at: Any) -> None:
+        request_log.write(10, 0, at=self.END - MINUTE)
+        if at == "{{ params.at }}":
+            operator = gate(sql_documents(), at=at, params={"at": "2026-03-02T00:00:00Z"})
+            ran = run_task(operator, connections=request_log.connection)
+            assert ran.xcoms["decision"]["at"] == "2026-03-02T00:00:00+00:00"
+        else:
+            assert self.run(request_log, run_type="scheduled", at=at) == "2026-03-02T00:00:00+00:00"
+
+    @pytest.mark.parametrize("at", ["tomorrow", "2026-03-02T01:00:00", "", "{{ ds }}"])
+    def test_no_instant_is_no_guess(self, request_log: RequestLog, ledger_file: LedgerFile, at: str) -> None:
+        ran = run_task(gate(sql_documents(), at=at, retries=2), connections=request_log.connection, logical_date=self.END)
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert "at=" in str(ran.error)
+        assert "no instant" in str(ran.error) or "no time zone" in str(ran.error)
+
+
+class TestDocuments:
+    def test_a_path_a_directory_and_a_template(self, request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Any) -> None:
+        counts(request_log, "allowed")
+        directory = tmp_path / "slos"
+        directory.mkdir()
+        file = directory / "shop.yaml"
+        file.write_text(sql_documents())
+        for slos in (str(file), file, str(directory), [file], "{{ params.where }}/shop.yaml"):
+            operator = gate(slos, select=["{{ params.name }}"], params={"where": str(directory), "name": "answered"})  # type: ignore[arg-type]
+            assert followed(run_task(operator, connections=request_log.connection)) == {"promote"}
+
+    def test_every_fault_is_told_and_nothing_is_retried(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        broken = sql_documents().replace("Occurrences", "Ocurrences").replace("target: 0.99", "target: 99")
+        ran = run_task(gate(broken, retries=3), connections=request_log.connection)
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert "Occurrences" in str(ran.error)
+        assert "target" in str(ran.error)
+        assert ledger_file.checks() == []
+
+    @pytest.mark.parametrize(
+        ("select", "said"), [("answred", "answered"), (["nothing"], "nothing"), (lambda slo: False, "no SLO")]
+    )
+    def test_a_wrong_selection_opens_nothing(
+        self, request_log: RequestLog, ledger_file: LedgerFile, select: Any, said: str
+    ) -> None:
+        counts(request_log, "allowed")
+        ran = run_task(gate(sql_documents(), select=select, retries=3), connections=request_log.connection)
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert said in str(ran.error)
+
+    def test_a_missing_file(self, ledger_file: LedgerFile) -> None:
+        ran = run_task(gate("/nowhere/slos.yaml", retries=3))
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert "/nowhere/slos.yaml" in str(ran.error)
+
+
+class TestParameters:
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"slos": "x"},
+            {"slos": "x", "follow_task_ids_if_allowed": ""},
+            {"slos": "x", "follow_task_ids_if_allowed": []},
+            {"slos": "x", "follow_task_ids_if_allowed": "a", "if_frozen": 7},
+            {"slos": "x", "follow_task_ids_if_allowed": ["a", None]},
+            {"slos": "x", "follow_task_ids_if_allowed": "a", "if_unknown": [""]},
+            {"slos": "", "follow_task_ids_if_allowed": "a"},
+            {"slos": [], "follow_task_ids_if_allowed": "a"},
+            {"follow_task_ids_if_allowed": "a"},
+        ],
+    )
+    def test_what_is_wrong_shows_when_the_dag_is_read(self, arguments: dict[str, Any]) -> None:
+        with pytest.raises((ValueError, TypeError)):
+            ErrorBudgetBranchOperator(task_id="gate", **arguments)
+
+    def test_a_way_to_nowhere_shows_before_the_incident_that_takes_it(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "allowed")
+        ran = run_task(gate(sql_documents(), only={"if_frozen": "hodl"}, retries=3), connections=request_log.connection)
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert "if_frozen names 'hodl'" in str(ran.error)
+
+    def test_templated_fields(self) -> None:
+        assert set(ErrorBudgetBranchOperator.template_fields) == {"slos", "select", "at"}
