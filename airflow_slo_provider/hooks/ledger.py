@@ -44,17 +44,23 @@ def default_ledger_url() -> str | URL:
 def connection_url(conn_id: str) -> URL:
     """Make the SQLAlchemy URL of an Airflow connection.
 
-    :raises LedgerError: when the connection's hook knows no SQLAlchemy URL
+    :raises LedgerError: when there is no such connection, or its hook knows no SQLAlchemy URL
     """
     from airflow.sdk import BaseHook
     from sqlalchemy import URL, make_url
 
     from airflow_slo_provider.exceptions import LedgerError
 
-    connection = BaseHook.get_connection(conn_id)
-    if connection.conn_type == "sqlite":
-        return URL.create("sqlite", database=connection.host or connection.schema)
-    hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    try:
+        connection = BaseHook.get_connection(conn_id)
+        if connection.conn_type == "sqlite":
+            return URL.create("sqlite", database=connection.host or connection.schema)
+        hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    except Exception as error:  # Airflow knows no such connection, or no hook for its type
+        raise LedgerError(
+            f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {error})",
+            reason="bad_connection",
+        ) from None
     try:
         url: URL = hook.sqlalchemy_url
     except (NotImplementedError, AttributeError):

@@ -58,13 +58,19 @@ def test_a_postgres_connection_keeps_its_extra(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_connection_that_is_no_database(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_WEB", "http://u:hunter2@web:80/x")
-    with pytest.raises(LedgerError, match="connection web of type http has no SQLAlchemy URL") as ledger:
+    monkeypatch.setenv("AIRFLOW_CONN_WEB", "prometheus://u:hunter2@web:80/x")
+    with pytest.raises(LedgerError, match="connection web of type prometheus has no SQLAlchemy URL") as ledger:
         connection_url("web")
-    with pytest.raises(QueryError, match="connection web is of type http, which is no SQL database") as source:
+    with pytest.raises(QueryError, match="connection web is of type prometheus, which is no SQL database") as source:
         sql_source("web")
     for caught in (ledger, source):
         assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_connection_that_airflow_does_not_know() -> None:
+    with pytest.raises(LedgerError, match="connection nowhere, where the ledger is, cannot be used") as caught:
+        connection_url("nowhere")
+    assert not caught.value.transient
 
 
 def test_no_password_in_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

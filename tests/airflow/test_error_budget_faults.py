@@ -1,0 +1,172 @@
+"""Every way a Prometheus server can be wrong, through the whole operator: none opens the gate, each says what happened."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_slo_provider.exceptions import MeasurementError
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
+from tests.airflow.gates import POLICY, LedgerFile, data_source, policy, prometheus_documents, slo
+from tests.airflow.running import Ran, in_dag, run_task
+from tests.services.faulty_prometheus import MODES, FaultyPrometheus
+
+#: What passes by itself, and what the task must say of it.
+PASSING = {
+    "refuse": "refused the connection",
+    "hang": "no answer within",
+    "reset": "connection",
+    "429": "HTTP 429",
+    "500": "HTTP 500",
+    "502": "HTTP 502",
+    "503": "HTTP 503",
+    "504": "HTTP 504",
+    "warnings": "may be incomplete",
+    "truncated": "broke off",
+    "truncated_chunks": "broke off",
+    "drip": "not complete",
+}
+#: What no retry mends: the question, the credentials or the address is wrong.
+WRONG = {
+    "redirect": "redirects",
+    "400": "HTTP 400",
+    "401": "HTTP 401",
+    "403": "HTTP 403",
+    "404": "HTTP 404",
+    "422": "HTTP 422",
+    "two_series": "series",
+    "status_error": "status is error",
+}
+#: What a person may have to judge: an answer that says nothing, or nothing that makes sense.
+SENSELESS = {
+    "html": "not JSON",
+    "empty": "no",
+    "nan": "NaN",
+    "inf": "Inf",
+    "not_a_number": "not a number",
+    "wrong_json": "of the form",
+    "not_an_object": "not a Prometheus answer",
+    "no_result": "resultType",
+}
+EXTRA = {"connect_timeout": 0.5, "read_timeout": 0.5, "max_seconds": 1, "retries": 0}
+
+
+def test_every_mode_is_here() -> None:
+    assert {*PASSING, *WRONG, *SENSELESS} == set(MODES)
+    assert len(PASSING) + len(WRONG) + len(SENSELESS) == len(MODES)
+
+
+def ask(mode: str, *, if_unknown: str | None = None, retries: int = 1, **arguments: Any) -> Ran:
+    operator = ErrorBudgetBranchOperator(
+        task_id="gate",
+        slos=prometheus_documents(),
+        follow_task_ids_if_allowed="promote",
+        if_frozen="hold",
+        if_unknown=if_unknown,
+        retries=retries,
+    )
+    in_dag(operator, ["promote", "hold", "look"])
+    with FaultyPrometheus(mode) as server:
+        connection = {"conn_type": "prometheus", "host": server.url, "password": "hunter2", "login": "me", "extra": EXTRA}
+        return run_task(operator, connections={"prometheus_default": connection}, **arguments)
+
+
+def test_the_control_a_server_that_answers_well(ledger_file: LedgerFile) -> None:
+    ran = ask("ok")
+    assert (ran.state, ran.skipped) == ("success", {"hold", "look"})
+    assert ledger_file.outcomes() == ["allowed"]
+
+
+def closed(ran: Ran, ledger_file: LedgerFile) -> None:
+    """Nothing downstream may run as if allowed, and the record says so."""
+    assert ran.xcoms["decision"]["outcome"] == "unknown"
+    assert ran.xcoms["decision"]["allowed"] is False
+    assert ledger_file.outcomes() == ["unknown"]
+    (check,) = ledger_file.checks("slo")
+    assert (check.result.verdict, check.result.value) == ("unknown", None)
+    assert "hunter2" not in ran.log + str(ran.error)
+
+
+@pytest.mark.parametrize("mode", PASSING)
+def test_faults_that_may_pass_are_retried_and_on_the_last_try_a_person_may_look(mode: str, ledger_file: LedgerFile) -> None:
+    first = ask(mode, if_unknown="look")
+    closed(first, ledger_file)
+    assert (first.state, first.skipped) == ("up_for_retry", set())
+    assert isinstance(first.error, MeasurementError)
+    assert first.error.transient
+    assert PASSING[mode] in str(first.error)
+    assert "answered" in str(first.error)
+    if mode in ("refuse", "503"):
+        last = ask(mode, if_unknown="look", try_number=2)
+        closed(last, ledger_file)
+        assert (last.state, last.skipped) == ("success", {"promote", "hold"})
+        assert {row.key.try_number for row in ledger_file.checks()} == {2}
+        assert ask(mode, try_number=2).state == "failed"
+
+
+@pytest.mark.parametrize("mode", WRONG)
+def test_wrong_questions_fail_at_once_even_with_a_way_for_the_unknown(mode: str, ledger_file: LedgerFile) -> None:
+    ran = ask(mode, if_unknown="look", retries=3)
+    closed(ran, ledger_file)
+    assert (ran.state, ran.skipped) == ("failed", set())
+    assert isinstance(ran.error, AirflowFailException)
+    assert WRONG[mode] in str(ran.error)
+
+
+@pytest.mark.parametrize("mode", SENSELESS)
+def test_senseless_answers_go_the_way_for_the_unknown_or_fail_without_a_retry(mode: str, ledger_file: LedgerFile) -> None:
+    ran = ask(mode, if_unknown="look", retries=3)
+    closed(ran, ledger_file)
+    assert (ran.state, ran.skipped) == ("success", {"promote", "hold"})
+    ran = ask(mode, retries=3)
+    assert (ran.state, ran.skipped) == ("failed", set())
+    assert isinstance(ran.error, AirflowFailException)
+    assert SENSELESS[mode] in str(ran.error)
+
+
+@pytest.mark.parametrize(
+    ("documents", "connections", "said"),
+    [
+        (prometheus_documents("nowhere"), {}, "connection nowhere"),
+        (prometheus_documents(), {}, "prometheus_default"),
+        (policy() + data_source("SQL", None) + slo(), {}, "connectionDetails.airflowConnId"),
+        (policy() + data_source("SQL", "web") + slo(), {"web": {"conn_type": "prometheus", "host": "x"}}, "no SQL database"),
+        (policy() + data_source("SQL", "odd") + slo(), {"odd": {"conn_type": "nonsense", "host": "x"}}, "odd"),
+        (policy() + data_source("Datadog", None) + slo(), {}, "Datadog"),
+        (
+            policy() + data_source("SQL", "db") + slo(query="SELECT 1 FROM nowhere WHERE :date_from < :date_to"),
+            {"db": {"conn_type": "sqlite", "host": "/tmp"}},
+            "db",
+        ),
+    ],
+    ids=["conn_id", "default", "no_conn_id", "no_sql", "no_hook", "unknown_type", "cannot_open"],
+)
+def test_wrong_connections_fail_at_once(ledger_file: LedgerFile, documents: str, connections: dict[str, Any], said: str) -> None:
+    operator = ErrorBudgetBranchOperator(
+        task_id="gate", slos=documents, follow_task_ids_if_allowed="promote", if_unknown="look", retries=3
+    )
+    ran = run_task(in_dag(operator, ["promote", "look"]), connections=connections)
+    assert (ran.state, type(ran.error)) == ("failed", AirflowFailException), ran.error
+    assert said in str(ran.error)
+    assert ran.skipped == set()
+
+
+@pytest.mark.parametrize(("mode", "state"), [("503", "up_for_retry"), ("empty", "failed"), ("400", "failed")])
+def test_the_gate_fails_in_the_same_ways(mode: str, state: str, ledger_file: LedgerFile) -> None:
+    operator = ErrorBudgetGateOperator(task_id="gate", slos=prometheus_documents(), retries=1)
+    in_dag(operator, ["promote"])
+    with FaultyPrometheus(mode) as server:
+        connection = {"conn_type": "prometheus", "host": server.url, "extra": EXTRA}
+        ran = run_task(operator, connections={"prometheus_default": connection})
+    assert (ran.state, ran.skipped) == (state, set())
+    assert ledger_file.outcomes() == ["unknown"]
+
+
+def test_a_policy_may_let_errors_pass_in_writing(ledger_file: LedgerFile) -> None:
+    operator = ErrorBudgetGateOperator(task_id="gate", slos=prometheus_documents(spec="  onError: warn" + POLICY))
+    in_dag(operator, ["promote"])
+    ran = run_task(operator, connections={})
+    assert (ran.state, ran.skipped) == ("success", set())
+    assert ran.xcoms["decision"]["outcome"] == "warning"
