@@ -10,7 +10,6 @@ it would tell it is recorded: XComs, skipped tasks, a deferral, a retry.
 from __future__ import annotations
 
 import json
-import logging
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from uuid import uuid4
 
 import structlog
 from airflow.sdk import DAG, BaseOperator
+from airflow.sdk._shared.logging.structlog import AirflowBoundLoggerFilteringAtInfo
 from airflow.sdk.api.datamodels._generated import DagRun, DagRunState, TIRunContext
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms, task_runner
@@ -235,7 +235,7 @@ def _logged() -> Iterator[list[Any]]:
     before, capture = structlog.get_config(), LogCapture()
     structlog.configure(
         processors=[capture],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=AirflowBoundLoggerFilteringAtInfo,
         cache_logger_on_first_use=False,
     )
     try:

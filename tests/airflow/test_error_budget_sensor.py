@@ -1,0 +1,209 @@
+"""The sensor: what it waits for, how it waits, and when it gives up."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
+
+from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
+from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
+from tests.airflow.running import resume, run_task
+from tests.services.faulty_prometheus import FaultyPrometheus
+
+
+def sensor(documents: str | None = None, **arguments: Any) -> ErrorBudgetSensor:
+    arguments = {"poke_interval": 0, "timeout": 0, **arguments}
+    return ErrorBudgetSensor(task_id="wait", slos=documents or sql_documents(), **arguments)
+
+
+@pytest.fixture(params=[False, True], ids=["poke", "deferrable"])
+def deferrable(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+class TestWhatItWaitsFor:
+    @pytest.mark.parametrize(
+        ("bad", "min_remaining", "state"),
+        [
+            (0, None, "success"),
+            (9, None, "success"),
+            (10, None, "failed"),
+            (5, "0.5", "success"),
+            (5, 0.5, "success"),
+            (6, "0.5", "failed"),
+            (10, 0, "failed"),
+        ],
+    )
+    def test_a_decision_that_allows_and_a_share_that_is_left(
+        self,
+        request_log: RequestLog,
+        ledger_file: LedgerFile,
+        deferrable: bool,
+        bad: int,
+        min_remaining: Any,
+        state: str,
+    ) -> None:
+        request_log.write(1000 - bad, bad)
+        ran = run_task(
+            sensor(min_remaining=min_remaining, deferrable=deferrable), connections=request_log.connection, max_tries=2
+        )
+        assert ran.state == state
+        if state == "failed":
+            assert isinstance(ran.error, AirflowSensorTimeout)
+        assert ran.xcoms["decision"]["slos"][0]["name"] == "answered"
+        assert len(ledger_file.checks()) == 2
+
+    def test_the_share_of_every_budget_that_gates(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        request_log.write(1000, 0)
+        low = "SELECT 991 AS good, 1000 AS total FROM requests WHERE ts >= :date_from AND ts < :date_to LIMIT 1"
+        for annotation, state in (("", "failed"), ("airflow-slo/tier: informational", "success")):
+            documents = sql_documents(POLICY, slo(), slo("other", query=low, annotations=annotation))
+            ran = run_task(sensor(documents, min_remaining="0.5"), connections=request_log.connection)
+            assert ran.state == state
+        assert "other: 10 % of its budget is left, and 50 % is asked for" not in ran.log
+
+    def test_its_own_last_look_is_its_past(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        """Frozen while it waits, it waits until the exit level, as a gate would."""
+        request_log.write(990, 10)
+        operator = sensor(deferrable=True, timeout=60)
+        ran = run_task(operator, connections=request_log.connection)
+        for requests, state in ((50, "deferred"), (1000, "success")):
+            assert ran.deferral is not None
+            request_log.write(requests, 0)
+            ran = resume(operator, ran.deferral, connections=request_log.connection)
+            assert ran.state == state
+        assert len(ledger_file.checks()) == 2, "one row for each, however often it looked"
+
+    @pytest.mark.parametrize("min_remaining", ["10%", -0.1, 1.1, float("nan"), True, "", "1/0"])
+    def test_a_share_that_is_none_shows_when_the_dag_is_read(self, min_remaining: Any) -> None:
+        with pytest.raises(ValueError, match="min_remaining"):
+            sensor(min_remaining=min_remaining)
+
+
+class TestUnknownBudgets:
+    @pytest.mark.parametrize("mode", ["503", "refuse", "empty", "nan", "truncated"])
+    def test_waits_until_more_is_known(self, ledger_file: LedgerFile, mode: str) -> None:
+        operator = sensor(prometheus_documents(), deferrable=True, timeout=60)
+        with FaultyPrometheus(mode) as server:
+            extra = {"retries": 0, "read_timeout": 1}
+            ran = run_task(
+                operator, connections={"prometheus_default": {"conn_type": "prometheus", "host": server.url, "extra": extra}}
+            )
+        assert (ran.state, ledger_file.outcomes()) == ("deferred", ["unknown"])
+        assert "Waiting: the decision is unknown" in ran.log
+
+    @pytest.mark.parametrize("mode", ["400", "401", "422", "two_series"])
+    def test_waiting_mends_no_wrong_question(self, ledger_file: LedgerFile, deferrable: bool, mode: str) -> None:
+        operator = sensor(prometheus_documents(), deferrable=deferrable, timeout=60, retries=2)
+        with FaultyPrometheus(mode) as server:
+            ran = run_task(operator, connections={"prometheus_default": {"conn_type": "prometheus", "host": server.url}})
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+
+    def test_only_informational_slos(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        documents = sql_documents(POLICY, slo(annotations="airflow-slo/tier: informational"))
+        ran = run_task(sensor(documents, timeout=60), connections=request_log.connection)
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+
+    def test_a_min_remaining_is_not_met_by_what_is_not_known(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        documents = sql_documents("  onNoData: allow" + POLICY)
+        assert run_task(sensor(documents), connections=request_log.connection).state == "success"
+        ran = run_task(sensor(documents, min_remaining=0), connections=request_log.connection)
+        assert ran.state == "failed"
+        assert "nothing is known of its budget" in ran.log
+
+    def test_a_ledger_that_cannot_be_read(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:1/ledger")
+        for arguments, state in (({}, "up_for_retry"), ({"silent_fail": True}, "deferred"), ({"never_fail": True}, "skipped")):
+            operator = sensor(deferrable=True, timeout=60, retries=1, **arguments)
+            ran = run_task(operator, connections=request_log.connection)
+            assert ran.state == state
+            assert ran.error is None or isinstance(ran.error, LedgerError)
+
+
+class TestDeferral:
+    def test_defers_until_the_next_look_and_no_longer_than_its_timeout(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        operator = sensor(deferrable=True, poke_interval=600, timeout=1000)
+        started = datetime.now(UTC)
+        ran = run_task(operator, connections=request_log.connection, start_date=started)
+        assert ran.state == "deferred"
+        deferral = ran.deferral
+        assert deferral is not None
+        assert deferral.classpath == "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
+        moment = _moment(deferral)
+        assert timedelta(seconds=599) < moment - started < timedelta(seconds=602)
+        assert timedelta(seconds=1050) < deferral.trigger_timeout < timedelta(seconds=1061)
+        # Ten minutes later; the start of the try survives a deferral.
+        ran = resume(operator, deferral, connections=request_log.connection, start_date=started - timedelta(seconds=600))
+        assert ran.state == "deferred"
+        assert ran.deferral is not None
+        left = _moment(ran.deferral) - datetime.now(UTC)
+        assert timedelta(seconds=390) < left < timedelta(seconds=401), "what is left of the timeout, not another ten minutes"
+        ran = resume(operator, ran.deferral, connections=request_log.connection, start_date=started - timedelta(seconds=1001))
+        assert (ran.state, type(ran.error)) == ("failed", AirflowSensorTimeout)
+        assert "has not recovered within 1000 s" in str(ran.error)
+
+    def test_the_last_look_counts(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        operator = sensor(deferrable=True, timeout=1000)
+        ran = run_task(operator, connections=request_log.connection)
+        assert ran.deferral is not None
+        request_log.write(10, 0)
+        late = datetime.now(UTC) - timedelta(seconds=1001)
+        assert resume(operator, ran.deferral, connections=request_log.connection, start_date=late).state == "success"
+
+    def test_soft_fail_skips(self, request_log: RequestLog, ledger_file: LedgerFile, deferrable: bool) -> None:
+        operator = sensor(deferrable=deferrable, soft_fail=True)
+        assert run_task(operator, connections=request_log.connection).state == "skipped"
+        broken = sensor("/nowhere.yaml", deferrable=deferrable, soft_fail=True)
+        assert run_task(broken, connections=request_log.connection).state == "skipped"
+
+    def test_a_trigger_that_never_came_back_is_a_timeout(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        operator = sensor(deferrable=True, timeout=60, retries=2)
+        ran = run_task(operator, next_method="__fail__", next_kwargs={"error": "Trigger timeout"})
+        assert (ran.state, type(ran.error)) == ("failed", AirflowSensorTimeout)
+
+    def test_longer_and_longer(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        operator = sensor(deferrable=True, poke_interval=10, timeout=10_000, exponential_backoff=True, max_wait=300)
+        ran = run_task(operator, connections=request_log.connection)
+        waits = []
+        for _ in range(7):
+            assert ran.deferral is not None
+            waits.append((_moment(ran.deferral) - datetime.now(UTC)).total_seconds())
+            ran = resume(operator, ran.deferral, connections=request_log.connection)
+        assert waits[0] < waits[3] < waits[6]
+        assert waits[6] == pytest.approx(300, abs=2)
+
+    def test_reschedule_mode_is_airflows_own(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        operator = sensor(mode="reschedule", deferrable=False, timeout=60, poke_interval=30)
+        assert run_task(operator, connections=request_log.connection).state == "up_for_reschedule"
+
+
+class TestBackfill:
+    END = datetime(2026, 3, 2, tzinfo=UTC)
+
+    @pytest.mark.parametrize(("bad", "state"), [(0, "success"), (10, "failed")])
+    def test_the_past_is_looked_at_once(
+        self, request_log: RequestLog, ledger_file: LedgerFile, deferrable: bool, bad: int, state: str
+    ) -> None:
+        request_log.write(1000 - bad, bad, at=self.END - MINUTE)
+        operator = sensor(deferrable=deferrable, timeout=3600, poke_interval=600, retries=2)
+        ran = run_task(
+            operator, connections=request_log.connection, run_type="backfill", data_interval=(self.END - DAY, self.END)
+        )
+        assert ran.state == state
+        assert ran.xcoms["decision"]["at"] == "2026-03-02T00:00:00+00:00"
+        if state == "failed":
+            assert "the past does not recover" in str(ran.error)
+
+
+def _moment(deferral: Any) -> datetime:
+    from airflow.sdk.serde import deserialize
+
+    moment = deserialize(deferral.trigger_kwargs)["moment"]
+    assert isinstance(moment, datetime)
+    return moment
