@@ -30,6 +30,9 @@ def policy(spec: str = POLICY, name: str = "the-policy") -> str:
     return f"apiVersion: airflow-slo/v1\nkind: ErrorBudgetPolicy\nmetadata: {{name: {name}}}\nspec:\n{spec}---\n"
 
 
+SERVICE = "apiVersion: openslo/v1\nkind: Service\nmetadata: {name: shop}\nspec: {}\n---\n"
+
+
 def data_source(kind: str, conn_id: str | None, name: str = "source") -> str:
     details = f"{{airflowConnId: {conn_id}}}" if conn_id else "{}"
     return (
@@ -66,13 +69,14 @@ spec:
 
 
 def sql_documents(spec: str = POLICY, *slos: str) -> str:
-    return policy(spec) + data_source("SQL", "request_log") + "".join(slos or (slo(),))
+    return SERVICE + policy(spec) + data_source("SQL", "request_log") + "".join(slos or (slo(),))
 
 
 def prometheus_documents(conn_id: str = "prometheus_default", *, spec: str = POLICY) -> str:
     """The same promise, counted by Prometheus. ``{{.window}}`` is the server's, not Jinja's."""
     return (
-        policy(spec)
+        SERVICE
+        + policy(spec)
         + data_source("Prometheus", conn_id)
         + """apiVersion: openslo/v1
 kind: SLO

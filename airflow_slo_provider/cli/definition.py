@@ -1,0 +1,59 @@
+"""The commands ``airflow slo ...``, as Airflow's own command line adds them. Nothing is loaded before one of them is called."""
+
+from __future__ import annotations
+
+from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
+
+_MODULE = "airflow_slo_provider.cli.commands"
+
+ARG_PATH = Arg(("path",), metavar="PATH", nargs="+", help="SLO documents: files, or directories that hold *.yaml and *.yml files")
+ARG_SELECT = Arg(("--select",), metavar="NAME", action="append", help="Only the SLO of this name; may be given several times")
+ARG_AT = Arg(("--at",), metavar="ISO", help="The instant to evaluate, e.g. 2026-11-24T05:00:00+00:00 (default: now)")
+ARG_OUTPUT = Arg(("-o", "--output"), choices=("table", "json"), default="table", help="Output format (default: table)")
+ARG_OUTPUT_FILE = Arg(("--output-file",), metavar="FILE", help="Write the rules here (default: to standard output)")
+ARG_INTERVAL = Arg(
+    ("--interval",), metavar="DURATION", help="Evaluation interval of the rule groups, e.g. 30s (default: the server's)"
+)
+ARG_LABEL = Arg(
+    ("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be given several times"
+)
+ARG_GRAFANA = Arg(("--grafana",), metavar="FILE", help="Also write a Grafana dashboard over the recorded series, as JSON")
+
+SLO_COMMANDS = (
+    ActionCommand(
+        name="validate",
+        help="Check SLO documents: list every fault with its file and line",
+        description=(
+            "Reads the documents together and lists every fault and every warning with file, line and the place in the document. "
+            "Exits with 1 when there is a fault, else with 0."
+        ),
+        func=lazy_load_command(f"{_MODULE}.validate"),
+        args=(ARG_PATH,),
+    ),
+    ActionCommand(
+        name="status",
+        help="Measure SLOs and show what is left of their error budgets",
+        description=(
+            "Measures the SLOs through Airflow's connections and prints them. Nothing is recorded, and no policy is applied. "
+            "Exits with 0 when every budget is known and none is exhausted, with 1 when one is exhausted, and with 2 when one "
+            "could not be measured (this wins over 1) or the documents, the selection or the instant are wrong."
+        ),
+        func=lazy_load_command(f"{_MODULE}.status"),
+        args=(ARG_PATH, ARG_SELECT, ARG_AT, ARG_OUTPUT),
+    ),
+    ActionCommand(
+        name="rules",
+        help="Write Prometheus recording and burn-rate alert rules for SLOs",
+        description=(
+            "Writes a Prometheus rule file that `promtool check rules` accepts: error ratios from counts over whole windows, and "
+            "multi-window, multi-burn-rate alerts. Exits with 1 when the documents have faults."
+        ),
+        func=lazy_load_command(f"{_MODULE}.rules"),
+        args=(ARG_PATH, ARG_SELECT, ARG_OUTPUT_FILE, ARG_INTERVAL, ARG_LABEL, ARG_GRAFANA),
+    ),
+)
+
+
+def get_slo_cli_commands() -> list[GroupCommand]:
+    """Return the group ``slo``; named in ``get_provider_info``."""
+    return [GroupCommand(name="slo", help="Service level objectives: documents, error budgets, rules", subcommands=SLO_COMMANDS)]
