@@ -25,7 +25,8 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]}],
         "sensors": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]}],
         "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
-        "triggers": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.triggers.error_budget"]}],
+        # The sensor waits in the standard provider's DateTimeTrigger.
+        "triggers": [],
         "connection-types": [connection_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {

@@ -18,6 +18,7 @@ import urllib.request
 from contextlib import suppress
 from typing import Any
 
+from airflow_slo_provider.slo import table
 from demo import load, model, processes
 from demo.airflow_stack import ROOT, USER, AirflowStack, free_ports
 
@@ -173,8 +174,15 @@ def title(text: str) -> None:
 
 
 def decision_of(log: str) -> str:
-    """Cut the decision table out of the gate's log."""
-    return log
+    """Cut the decision table out of the gate's log: the last one, where a task was tried more than once.
+
+    :raises Unexpected: when there is none
+    """
+    _, begin, rest = log.rpartition(table.BEGIN)
+    text, end, _ = rest.partition(table.END)
+    if not begin or not end:
+        raise Unexpected(f"the gate's log holds no decision:\n{log}")
+    return text.strip("\n")
 
 
 def stop_earlier() -> bool:

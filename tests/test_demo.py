@@ -134,6 +134,17 @@ def test_a_reused_process_id_is_not_ended(tmp_path):
         process.wait()
 
 
+def test_the_decision_is_cut_out_of_the_gates_log():
+    from airflow_slo_provider.slo import table
+    from demo.run import Unexpected, decision_of
+
+    log = f"before\n{table.BEGIN}\nSLO  status\n\ndecision: frozen\n{table.END}\nafter"
+    assert decision_of(f"{table.BEGIN}\nan earlier try\n{table.END}\n{log}") == "SLO  status\n\ndecision: frozen"
+    for broken in ("", "the gate said nothing", log.replace(table.END, "")):
+        with pytest.raises(Unexpected, match="no decision"):
+            decision_of(broken)
+
+
 @pytest.mark.parametrize("directory", ["slos", "slos_prometheus"])
 def test_documents_are_read_without_a_fault(directory):
     from airflow_slo_provider import slo
