@@ -13,6 +13,7 @@ from pathlib import Path
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, dag, task
+
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 
 HERE = Path(__file__).resolve().parent.parent
