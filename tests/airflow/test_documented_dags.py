@@ -1,0 +1,66 @@
+"""What the documentation shows is a DAG that Airflow reads."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
+from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
+from tests.support import REPO
+
+
+def read_dags(path: Path) -> dict[str, Any]:
+    """Read a DAG file as the DAG processor does."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    bag = DagBag(dag_folder=path, safe_mode=False, load_op_links=False)
+    assert not bag.import_errors
+    return dict(bag.dags)
+
+
+def test_the_readmes_dag(tmp_path: Path) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (REPO / "README.md").read_text(), re.DOTALL)
+    file = tmp_path / "readme.py"
+    file.write_text(code)
+    (dag,) = read_dags(file).values()
+    gate = dag.get_task("gate")
+    assert isinstance(gate, ErrorBudgetBranchOperator)
+    assert gate.downstream_task_ids == {"promote", "hold"}
+    assert {gate.follow_task_ids_if_allowed, gate.if_frozen} == {"promote", "hold"}
+
+
+@pytest.mark.parametrize("file", sorted((REPO / "dags").glob("*.py")), ids=lambda file: file.stem)
+def test_every_example_dag(file: Path) -> None:
+    dags = read_dags(file)
+    assert dags
+    for dag in dags.values():
+        for task in dag.tasks:
+            if isinstance(task, ErrorBudgetBranchOperator):
+                ways = (task.follow_task_ids_if_allowed, task.if_warning, task.if_frozen, task.if_unknown, task.if_escalated)
+                assert {way for way in ways if way} <= task.downstream_task_ids
+
+
+@pytest.mark.parametrize("documented", [ErrorBudgetBranchOperator, ErrorBudgetGateOperator, ErrorBudgetSensor])
+def test_the_examples_in_docstrings(documented: type, tmp_path: Path) -> None:
+    match = re.search(r"\.\. code-block:: python\n\n((?:        .*\n|\n)+)", documented.__doc__ or "")
+    assert match
+    code = textwrap.dedent(match[1])
+    names = [name for name in ("promote", "ask_a_person", "hold", "deploy") if re.search(rf"\b{name}\b(?!\")", code)]
+    file = tmp_path / "example.py"
+    file.write_text(
+        "from datetime import datetime, timedelta\n"
+        "from airflow.sdk import DAG\n"
+        "from airflow.providers.standard.operators.empty import EmptyOperator\n"
+        f"from {documented.__module__} import {documented.__name__}\n"
+        "with DAG('example', schedule=None, start_date=datetime(2026, 1, 1)):\n"
+        + textwrap.indent("".join(f"{name} = EmptyOperator(task_id={name!r})\n" for name in names) + code, "    ")
+    )
+    (dag,) = read_dags(file).values()
+    (task,) = (task for task in dag.tasks if isinstance(task, documented))
+    described = set(re.findall(r"^\s*:param (\w+):", documented.__doc__ or "", re.MULTILINE))
+    assert set(task.template_fields) <= described | {"slos", "select"}

@@ -1,0 +1,116 @@
+"""Gate and sensor on real components: scheduler, worker, triggerer, API server."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider.ledger import open_ledger
+from airflow_slo_provider.slo import table
+from tests.airflow.gates import RequestLog
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def log(airflow_stack, tmp_path_factory: pytest.TempPathFactory) -> RequestLog:
+    found = RequestLog(tmp_path_factory.mktemp("request log") / "requests.db")
+    airflow_stack.client.add_connection("e2e_request_log", "sqlite", host=str(found.path))
+    return found
+
+
+@pytest.fixture
+def requests(log: RequestLog) -> RequestLog:
+    log.clear()
+    return log
+
+
+def recorded(stack, run_id: str) -> list:
+    with open_ledger(f"sqlite:///{stack.home / 'slo_ledger.db'}") as ledger:
+        return [row for row in ledger.checks() if row.key.run_id == run_id]
+
+
+@pytest.mark.parametrize(("bad", "taken"), [(0, "promote"), (20, "hold"), (None, "look")], ids=["allowed", "frozen", "unknown"])
+def test_the_branch_takes_the_way_the_budget_says(airflow_stack, run_dag, requests: RequestLog, bad: int | None, taken: str):
+    if bad is not None:
+        requests.write(1000 - bad, bad)
+    run_id, state = run_dag("e2e_gate", run_id=f"e2e {taken}")
+    client = airflow_stack.client
+    states = client.task_states("e2e_gate", run_id)
+    expected = {task: "success" if task == taken else "skipped" for task in ("promote", "hold", "look")}
+    assert (state, states) == ("success", {"gate": "success", **expected, "report": "success"})
+    decision = client.xcom("e2e_gate", run_id, "gate", key="decision")
+    assert decision["outcome"] == {"promote": "allowed", "hold": "frozen", "look": "unknown"}[taken]
+    log = client.log("e2e_gate", run_id, "gate")
+    assert log.index(table.BEGIN) < log.index("e2e-gate") < log.index(table.END)
+    assert {(row.result.kind, row.result.name) for row in recorded(airflow_stack, run_id)} == {
+        ("slo", "e2e-gate"),
+        ("decision", "e2e_gate.gate"),
+    }
+
+
+def test_a_gate_that_is_killed_and_retried_leaves_one_row(airflow_stack, requests: RequestLog, tmp_path: Path):
+    requests.write(1000, 0)
+    client = airflow_stack.client
+    client.wait_for_dag("e2e_gate")
+    client.unpause("e2e_gate")
+    mark = tmp_path / "mark"
+    run_id = client.trigger("e2e_gate", run_id="killed", conf={"mark": str(mark)})
+    until(lambda: mark.exists() and bool(mark.read_text()), 60)
+    (before,) = [row for row in recorded(airflow_stack, run_id) if row.result.kind == "decision"]
+    assert before.key.try_number == 1
+    os.kill(int(mark.read_text()), signal.SIGKILL)
+    assert client.wait_for_run("e2e_gate", run_id, timeout=90) == "success"
+    rows = recorded(airflow_stack, run_id)
+    assert sorted((row.result.kind, row.key.try_number) for row in rows) == [("decision", 2), ("slo", 2)]
+    assert client.task_states("e2e_gate", run_id)["promote"] == "success"
+
+
+def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airflow_stack, requests: RequestLog):
+    requests.write(990, 10)
+    client = airflow_stack.client
+    client.wait_for_dag("e2e_wait")
+    client.unpause("e2e_wait")
+    run_id = client.trigger("e2e_wait")
+    client.wait_for_task("e2e_wait", run_id, "wait", states=("deferred",), timeout=60)
+    started = _started(client, run_id)
+    airflow_stack.restart_component("triggerer")
+    looks = lambda: client.log("e2e_wait", run_id, "wait").count(table.BEGIN)  # noqa: E731
+    # Still frozen: it looks again and defers again, in the triggerer that was started in place of the killed one.
+    until(lambda: looks() >= 2, 120)
+    assert client.task_states("e2e_wait", run_id)["wait"] in ("deferred", "scheduled", "queued", "running")
+    requests.write(2000, 0)
+    assert client.wait_for_run("e2e_wait", run_id, timeout=60) == "success"
+    assert _started(client, run_id) == started, "its timeout counts from the first look"
+    decision = client.xcom("e2e_wait", run_id, "wait", key="decision")
+    assert (decision["outcome"], decision["slos"][0]["remaining"]) == ("allowed", pytest.approx(2 / 3))
+    rows = recorded(airflow_stack, run_id)
+    assert sorted(row.result.kind for row in rows) == ["decision", "slo"], "one row of each, however often it looked"
+
+
+def test_the_command_knows_airflows_connections(airflow_stack, requests: RequestLog, tmp_path: Path):
+    requests.write(995, 5)
+    path = tmp_path / "documents.yaml"
+    text = (Path(__file__).parent / "dags" / "e2e_error_budget.py").read_text().split('"""')[3]
+    path.write_text(text % "command")
+    out = airflow_stack.airflow("slo", "status", str(path), "--output", "json")
+    found = json.loads(out[out.index("{") :])
+    assert (found["slos"][0]["name"], found["slos"][0]["remaining"]) == ("e2e-command", 0.5)
+
+
+def _started(client, run_id: str) -> str:
+    (one,) = client.task_instances("e2e_wait", run_id)
+    return str(one["start_date"])
+
+
+def until(happened: Callable[[], bool], seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.3)
