@@ -36,11 +36,11 @@ def recorded(stack, run_id: str) -> list:
         return [row for row in ledger.checks() if row.key.run_id == run_id]
 
 
-@pytest.mark.parametrize(("bad", "taken"), [(0, "promote"), (20, "hold"), (None, "look")], ids=["allowed", "frozen", "unknown"])
+@pytest.mark.parametrize(("bad", "taken"), [(0, "promote"), (None, "look"), (20, "hold")], ids=["allowed", "unknown", "frozen"])
 def test_the_branch_takes_the_way_the_budget_says(airflow_stack, run_dag, requests: RequestLog, bad: int | None, taken: str):
     if bad is not None:
         requests.write(1000 - bad, bad)
-    run_id, state = run_dag("e2e_gate", run_id=f"e2e {taken}")
+    run_id, state = run_dag("e2e_gate", run_id=f"e2e-{taken}")
     client = airflow_stack.client
     states = client.task_states("e2e_gate", run_id)
     expected = {task: "success" if task == taken else "skipped" for task in ("promote", "hold", "look")}
