@@ -160,9 +160,9 @@ def is_wrong_question(error: MeasurementError) -> bool:
 
 
 def raise_for_wrong_questions(decision: Decision) -> None:
-    """Fail over an unknown budget when it is unknown because of a wrong question: no retry and no waiting mends one.
+    """Fail over a wrong question, which no retry and no waiting mends.
 
-    :param decision: one with the outcome ``unknown``
+    :param decision: one that blocks
     :raises AirflowFailException: also when no SLO was evaluated that gates
     """
     from airflow.sdk.exceptions import AirflowFailException
@@ -175,14 +175,15 @@ def raise_for_wrong_questions(decision: Decision) -> None:
 
 
 def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
-    """Fail over an unknown budget, in the way that helps; return when the caller may go the way it keeps for unknown budgets.
+    """Fail over what could not be measured, in the way that helps; return when the caller may go on with the decision.
 
+    - A budget that was measured and stops the deployment is a decision, whatever else could not be measured.
     - A wrong question fails at once: it stays wrong, and a way for "we do not know" would hide it for ever.
     - A fault that may pass is left to Airflow's retries while there are any, and is acceptable on the last try.
     - No data, or numbers that contradict each other, are acceptable or fail at once.
 
-    :param decision: one with the outcome ``unknown``
-    :param acceptable: whether the caller has a way for unknown budgets
+    :param decision: one that blocks: ``unknown``, or ``frozen`` (perhaps only because it was, and nothing is known since)
+    :param acceptable: whether the caller has a way for this decision
     :raises AirflowFailException: where a retry would not help
     :raises MeasurementError: transient, where it may
     """
@@ -198,10 +199,13 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
 
 
 def _errors(decision: Decision) -> dict[str, MeasurementError]:
+    """Why objectives that block could not be measured; nothing when a measured one blocks anyway."""
     from airflow_slo_provider.slo.reports import Outcome
 
-    unknown = [one.report for one in decision.slos if one.gates and one.outcome is Outcome.UNKNOWN]
-    return {report.name: report.error for report in unknown if report.error is not None}
+    blocking = [one for one in decision.slos if one.gates and one.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
+    if any(one.outcome is Outcome.FROZEN and one.report.error is None for one in blocking):
+        return {}
+    return {one.report.name: one.report.error for one in blocking if one.report.error is not None}
 
 
 def _message(decision: Decision) -> str:

@@ -56,6 +56,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
     - No data, NaN and answers that make no sense take ``if_unknown`` without a retry.
     - Faults of a document, a query that the server refuses, wrong credentials: the task fails at once, whatever ``if_unknown``
       says. They need whoever wrote the document, not a person who approves.
+    - A budget that was frozen and cannot be measured since stays frozen; the two lines about faults apply to it as well.
     - When the decision cannot be written into the ledger, the task fails.
 
     Only direct downstream tasks are skipped; where ways meet again, use ``trigger_rule="none_failed_min_one_success"``.
@@ -120,10 +121,11 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
             return self.follow_task_ids_if_allowed
         if decision.outcome is Outcome.WARNING:
             return self.follow_task_ids_if_allowed if self.if_warning is None else self.if_warning
-        if decision.outcome is Outcome.FROZEN:
+        frozen = decision.outcome is Outcome.FROZEN
+        raise_unless_acceptable(decision, context, acceptable=frozen or self.if_unknown is not None)
+        if frozen:
             escalated = decision.action is Action.ESCALATE and self.if_escalated is not None
             return self.if_escalated if escalated else self.if_frozen
-        raise_unless_acceptable(decision, context, acceptable=self.if_unknown is not None)
         return self.if_unknown
 
     def _ways(self) -> dict[str, TaskIds]:
@@ -182,10 +184,9 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
         from airflow_slo_provider.slo.reports import Outcome
 
         decision = self._decide(context)
-        if decision.outcome is Outcome.UNKNOWN:
-            raise_unless_acceptable(decision, context, acceptable=False)
         if decision.allowed:
             return True
+        raise_unless_acceptable(decision, context, acceptable=decision.outcome is Outcome.FROZEN)
         task = context["task"]
         found = task.get_flat_relatives(upstream=False) if self.ignore_downstream_trigger_rules else task.downstream_list
         skipped = [one for one in found if not one.is_teardown]

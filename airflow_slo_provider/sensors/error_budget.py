@@ -79,10 +79,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         """Look once; return whether the budget has recovered."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.slo.reports import Outcome
-
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, remember_own=True)
-        if decision.outcome is Outcome.UNKNOWN:
+        if not decision.allowed:
             raise_for_wrong_questions(decision)
         missing = self._missing(decision)
         if not missing:

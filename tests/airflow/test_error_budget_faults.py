@@ -9,7 +9,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
-from tests.airflow.gates import POLICY, LedgerFile, data_source, policy, prometheus_documents, slo
+from tests.airflow.gates import POLICY, LedgerFile, RequestLog, data_source, policy, prometheus_documents, slo, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 from tests.services.faulty_prometheus import MODES, FaultyPrometheus
 
@@ -170,3 +170,28 @@ def test_a_policy_may_let_errors_pass_in_writing(ledger_file: LedgerFile) -> Non
     ran = run_task(operator, connections={})
     assert (ran.state, ran.skipped) == ("success", set())
     assert ran.xcoms["decision"]["outcome"] == "warning"
+
+
+@pytest.mark.parametrize(
+    ("mode", "first", "last"), [("503", "up_for_retry", "success"), ("400", "failed", "failed"), ("empty", "success", "success")]
+)
+def test_what_was_frozen_stays_so_and_is_asked_again(
+    mode: str, first: str, last: str, request_log: RequestLog, ledger_file: LedgerFile
+) -> None:
+    """Nothing is known since it was frozen: it is not thawed, a fault that may pass is retried, a wrong query is told."""
+    request_log.write(0, 10)
+    frozen = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
+    assert run_task(in_dag(frozen, ["x"], dag_id="other"), connections=request_log.connection).skipped == {"x"}
+    for try_number, state in ((1, first), (2, last)):
+        ran = ask(mode, if_unknown="look", try_number=try_number)
+        assert ran.xcoms["decision"]["outcome"] == "frozen"
+        assert (ran.state, ran.skipped) == (state, {"promote", "look"} if state == "success" else set())
+
+
+def test_a_measured_freeze_needs_no_second_opinion(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    request_log.write(0, 10)
+    documents = sql_documents(POLICY, slo(), slo("wrong", query="SELECT good FROM nowhere WHERE :date_from < :date_to"))
+    gate = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=documents), ["x"])
+    ran = run_task(gate, connections=request_log.connection)
+    assert (ran.state, ran.skipped) == ("success", {"x"})
+    assert "no such table: nowhere" in ran.log
