@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -182,6 +183,18 @@ class TestRecord:
         assert (ran.state, ran.skipped) == ("failed", set())
         assert isinstance(ran.error, AirflowFailException)
         assert "/nowhere/at/all does not exist" in str(ran.error)
+        assert "decision" not in ran.xcoms
+
+    def test_a_decision_that_cannot_be_written_is_none(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "allowed")
+        ledger_file.open().close()
+        with sqlite3.connect(ledger_file.path) as connection:  # it can be read, and refuses what is written
+            refusal = "BEGIN SELECT RAISE(ABORT, 'no more room here'); END"
+            connection.execute(f"CREATE TRIGGER full BEFORE INSERT ON checks {refusal}")
+        connection.close()
+        ran = run_task(gate(sql_documents()), connections=request_log.connection)
+        assert (ran.state, ran.skipped) == ("failed", set())
+        assert "no more room here" in str(ran.error)
         assert "decision" not in ran.xcoms
 
     def test_a_ledger_that_does_not_answer_is_asked_again(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
