@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -92,6 +93,30 @@ def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airfl
     assert (decision["outcome"], decision["slos"][0]["remaining"]) == ("allowed", pytest.approx(2 / 3))
     rows = recorded(airflow_stack, run_id)
     assert sorted(row.result.kind for row in rows) == ["decision", "slo"], "one row of each, however often it looked"
+
+
+def test_a_backfill_decides_about_the_end_of_its_own_interval(airflow_stack, requests: RequestLog):
+    """Spent on the first of March, healthy since: each run of the backfill sees its own day."""
+    requests.write(990, 10, at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    requests.write(1000, 0, at=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    requests.write(1000, 0)
+    client = airflow_stack.client
+    client.wait_for_dag("e2e_past")
+    client.unpause("e2e_past")
+    span = {"from_date": "2026-03-01T00:00:00Z", "to_date": "2026-03-02T00:00:00Z"}
+    client.call("POST", "/api/v2/backfills", {"dag_id": "e2e_past", "dag_run_conf": {}, "max_active_runs": 1, **span})
+    runs: list[str] = []
+
+    def ended() -> bool:
+        found = client.call("GET", "/api/v2/dags/e2e_past/dagRuns?run_type=backfill&order_by=logical_date")["dag_runs"]
+        runs[:] = [one["dag_run_id"] for one in found if one["state"] == "success"]
+        return len(runs) == 2
+
+    until(ended, 90)
+    decisions = [client.xcom("e2e_past", run_id, "gate", key="decision") for run_id in runs]
+    assert [one["at"] for one in decisions] == ["2026-03-02T00:00:00+00:00", "2026-03-03T00:00:00+00:00"]
+    assert [one["outcome"] for one in decisions] == ["frozen", "allowed"]
+    assert [client.task_states("e2e_past", run_id)["deploy"] for run_id in runs] == ["skipped", "success"]
 
 
 def test_the_command_knows_airflows_connections(airflow_stack, requests: RequestLog, tmp_path: Path):
