@@ -98,7 +98,7 @@ def e2e_wait():
         task_id="wait",
         slos=DOCUMENTS % "wait",
         deferrable=True,
-        poke_interval=4,
+        poke_interval=5,
         timeout=timedelta(minutes=5),
         min_remaining="0.5",
     )
