@@ -2,14 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, literal
+from airflow.sdk import BaseOperator
 
 if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
     from airflow_slo_provider.slo.catalog import Selection
+    from airflow_slo_provider.slo.model import SLO
+
+
+class Choice:
+    """A function that chooses SLOs, in a templated field: Airflow would call it with a context.
+
+    Rendering gives the function back. Its text is the same in every process, unlike a function's: a DAG whose text changes
+    gets a new version each time it is read.
+    """
+
+    def __init__(self, choose: Callable[[SLO], bool]) -> None:
+        self._choose = choose
+
+    def __repr__(self) -> str:
+        named = self._choose if hasattr(self._choose, "__qualname__") else type(self._choose)
+        return f"<{named.__module__}.{named.__qualname__}>"
+
+    def resolve(self, context: Any) -> Callable[[SLO], bool]:
+        """What Airflow calls to render a field."""
+        return self._choose
 
 
 class DocumentFields(BaseOperator):
@@ -28,8 +48,7 @@ class DocumentFields(BaseOperator):
         if isinstance(slos, str | list | tuple) and not slos:
             raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
         self.slos = slos
-        # Airflow would call a function in a templated field, with its context.
-        self.select = literal(select) if callable(select) else select
+        self.select = Choice(select) if callable(select) else select
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
+from airflow_slo_provider.slo import table
 from tests.support import REPO
 
 
@@ -32,6 +33,18 @@ def test_the_readmes_dag(tmp_path: Path) -> None:
     assert isinstance(gate, ErrorBudgetBranchOperator)
     assert gate.downstream_task_ids == {"promote", "hold"}
     assert {gate.follow_task_ids_if_allowed, gate.if_frozen} == {"promote", "hold"}
+
+
+def test_the_gate_of_the_documentation(tmp_path: Path) -> None:
+    text = (REPO / "docs" / "gates.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    file = tmp_path / "gates.py"
+    file.write_text(code)
+    (dag,) = read_dags(file).values()
+    gate = dag.get_task("gate")
+    assert {gate.follow_task_ids_if_allowed, gate.if_warning, gate.if_escalated, gate.if_frozen} == gate.downstream_task_ids
+    assert table.BEGIN in text
+    assert table.END in text
 
 
 @pytest.mark.parametrize("file", sorted((REPO / "dags").glob("*.py")), ids=lambda file: file.stem)

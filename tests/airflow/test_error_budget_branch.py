@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -184,6 +186,18 @@ class TestRecord:
         assert "/nowhere/at/all does not exist" in str(ran.error)
         assert "decision" not in ran.xcoms
 
+    def test_a_decision_that_cannot_be_written_is_none(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "allowed")
+        ledger_file.open().close()
+        with sqlite3.connect(ledger_file.path) as connection:  # it can be read, and refuses what is written
+            refusal = "BEGIN SELECT RAISE(ABORT, 'no more room here'); END"
+            connection.execute(f"CREATE TRIGGER full BEFORE INSERT ON checks {refusal}")
+        connection.close()
+        ran = run_task(gate(sql_documents()), connections=request_log.connection)
+        assert (ran.state, ran.skipped) == ("failed", set())
+        assert "no more room here" in str(ran.error)
+        assert "decision" not in ran.xcoms
+
     def test_a_ledger_that_does_not_answer_is_asked_again(self, request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
         counts(request_log, "allowed")
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://me:hunter2@127.0.0.1:1/ledger")
@@ -350,3 +364,39 @@ class TestParameters:
 
     def test_templated_fields(self) -> None:
         assert set(ErrorBudgetBranchOperator.template_fields) == {"slos", "select", "at"}
+
+
+def _key(one: Any) -> bool:
+    return bool(one.name)
+
+
+def test_a_dag_reads_the_same_each_time(tmp_path: Any) -> None:
+    """An address in the text of a field would make a new version of the DAG whenever it is read."""
+    from functools import partial
+
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def read() -> str:
+        texts = []
+        for select in (lambda one: True, _key, partial(_key), "name", ["a", "b"]):
+            with DAG("read", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+                arguments = {"follow_task_ids_if_allowed": "gate", "at": datetime(2026, 1, 1, tzinfo=UTC)}
+                ErrorBudgetBranchOperator(task_id="gate", slos=tmp_path, select=select, **arguments)
+                ErrorBudgetBranchOperator.partial(task_id="each", select=select, **arguments).expand(slos=["/a", "/b"])
+            texts.append(json.dumps(DagSerialization.to_dict(dag), sort_keys=True))
+        return "\n".join(texts)
+
+    text = read()
+    assert text == read()
+    assert " at 0x" not in text
+    assert "tests.airflow.test_error_budget_branch._key" in text
+
+
+def test_a_mapped_gate(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    request_log.write(1000, 0)
+    with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        mapped = ErrorBudgetBranchOperator.partial(task_id="gate", follow_task_ids_if_allowed="gate").expand_kwargs(
+            [{"slos": sql_documents(), "select": ["answered"]}]
+        )
+    ran = run_task(mapped, connections=request_log.connection, map_index=0)
+    assert (ran.state, ran.xcoms["decision"]["outcome"]) == ("success", "allowed")

@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -86,12 +87,34 @@ def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airfl
     until(lambda: looks() >= 2, 120)
     assert client.task_states("e2e_wait", run_id)["wait"] in ("deferred", "scheduled", "queued", "running")
     requests.write(2000, 0)
-    assert client.wait_for_run("e2e_wait", run_id, timeout=60) == "success"
+    state = client.wait_for_run("e2e_wait", run_id, timeout=90)
+    assert state == "success", client.log("e2e_wait", run_id, "wait")
     assert _started(client, run_id) == started, "its timeout counts from the first look"
     decision = client.xcom("e2e_wait", run_id, "wait", key="decision")
     assert (decision["outcome"], decision["slos"][0]["remaining"]) == ("allowed", pytest.approx(2 / 3))
     rows = recorded(airflow_stack, run_id)
     assert sorted(row.result.kind for row in rows) == ["decision", "slo"], "one row of each, however often it looked"
+
+
+def test_a_backfill_decides_about_the_end_of_its_own_interval(airflow_stack, requests: RequestLog):
+    """Spent on the first of March, healthy since: each run of the backfill sees its own day."""
+    requests.write(990, 10, at=datetime(2026, 3, 1, 12, tzinfo=UTC))
+    requests.write(1000, 0, at=datetime(2026, 3, 2, 12, tzinfo=UTC))
+    requests.write(1000, 0)
+    client = airflow_stack.client
+    client.wait_for_dag("e2e_past")
+    client.unpause("e2e_past")
+    # The interval of a cron timetable is a point: the run of the second is about all that came before it.
+    span = {"from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-03T00:00:00Z"}
+    client.call("POST", "/api/v2/backfills", {"dag_id": "e2e_past", "dag_run_conf": {}, "max_active_runs": 1, **span})
+    path = "/api/v2/dags/e2e_past/dagRuns?run_type=backfill&order_by=logical_date"
+    found = lambda: {one["dag_run_id"]: one["state"] for one in client.call("GET", path)["dag_runs"]}  # noqa: E731
+    until(lambda: list(found().values()) == ["success"] * 2, 90, found)
+    runs = list(found())
+    decisions = [client.xcom("e2e_past", run_id, "gate", key="decision") for run_id in runs]
+    assert [one["at"] for one in decisions] == ["2026-03-02T00:00:00+00:00", "2026-03-03T00:00:00+00:00"]
+    assert [one["outcome"] for one in decisions] == ["frozen", "allowed"]
+    assert [client.task_states("e2e_past", run_id)["deploy"] for run_id in runs] == ["skipped", "success"]
 
 
 def test_the_command_knows_airflows_connections(airflow_stack, requests: RequestLog, tmp_path: Path):
@@ -109,8 +132,8 @@ def _started(client, run_id: str) -> str:
     return str(one["start_date"])
 
 
-def until(happened: Callable[[], bool], seconds: float) -> None:
+def until(happened: Callable[[], bool], seconds: float, tell: Callable[[], object] = lambda: "") -> None:
     deadline = time.monotonic() + seconds
     while not happened():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {tell()}"
         time.sleep(0.3)

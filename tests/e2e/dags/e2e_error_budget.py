@@ -9,7 +9,7 @@ from pathlib import Path
 
 from airflow.sdk import Param, dag, task
 
-from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 
 DOCUMENTS = """
@@ -98,11 +98,20 @@ def e2e_wait():
         task_id="wait",
         slos=DOCUMENTS % "wait",
         deferrable=True,
-        poke_interval=4,
+        poke_interval=5,
         timeout=timedelta(minutes=5),
         min_remaining="0.5",
     )
 
 
+@dag(schedule="@daily", start_date=datetime(2026, 3, 1, tzinfo=UTC), catchup=False, tags=["e2e"])
+def e2e_past():
+    @task
+    def deploy(): ...
+
+    ErrorBudgetGateOperator(task_id="gate", slos=DOCUMENTS % "past") >> deploy()
+
+
 e2e_gate()
 e2e_wait()
+e2e_past()
