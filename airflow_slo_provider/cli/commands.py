@@ -26,7 +26,7 @@ def validate(args: Namespace) -> None:
     for warning in reading.warnings:
         print(f"warning: {warning}")
     if reading.catalog is None:
-        _leave(1, f"{_count(reading.faults, 'fault')}, {_count(reading.warnings, 'warning')}")
+        leave(1, f"{_count(reading.faults, 'fault')}, {_count(reading.warnings, 'warning')}")
     catalog = reading.catalog
     print(f"{_count(catalog.slos, 'SLO')}, no fault, {_count(reading.warnings, 'warning')}")
 
@@ -39,7 +39,7 @@ def status(args: Namespace) -> None:
     from airflow_slo_provider.slo.reports import Status
     from airflow_slo_provider.slo.table import table
 
-    catalog = _load(args.path, otherwise=2)
+    catalog = load_documents(args.path, otherwise=2)
     # A command is no task: Airflow's own database of connections is open to it, once it says that it is not on a worker.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
@@ -47,7 +47,7 @@ def status(args: Namespace) -> None:
         with sources() as source:
             reports = SLOMonitor(catalog, source).evaluate(at, args.select)
     except ValueError as error:
-        _leave(2, str(error))
+        leave(2, str(error))
     if args.output == "json":
         print(json.dumps({"at": at.astimezone(UTC).isoformat(), "slos": [_plain(report) for report in reports]}, indent=2))
     else:
@@ -66,7 +66,7 @@ def rules(args: Namespace) -> None:
     from airflow_slo_provider.slo import rules as write_rules
     from airflow_slo_provider.slo.grafana import grafana_dashboard
 
-    catalog = _load(args.path, otherwise=1)
+    catalog = load_documents(args.path, otherwise=1)
     try:
         text = write_rules(catalog, select=args.select, interval=args.interval, extra_labels=_labels(args.label))
         dashboard = grafana_dashboard(catalog) if args.grafana else None
@@ -77,10 +77,10 @@ def rules(args: Namespace) -> None:
         if dashboard is not None:
             Path(args.grafana).write_text(json.dumps(dashboard, indent=2) + "\n", encoding="utf-8")
     except (ValueError, OSError) as error:
-        _leave(1, str(error))
+        leave(1, str(error))
 
 
-def _load(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
+def load_documents(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
     """Read documents, with warnings on standard error; leave with an exit code when they have faults."""
     from airflow_slo_provider.slo import read
 
@@ -90,7 +90,7 @@ def _load(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
     if reading.catalog is None:
         for fault in reading.faults:
             print(f"fault: {fault}", file=sys.stderr)
-        _leave(otherwise, f"{_count(reading.faults, 'fault')}: nothing is done")
+        leave(otherwise, f"{_count(reading.faults, 'fault')}: nothing is done")
     return reading.catalog
 
 
@@ -116,6 +116,7 @@ def _count(things: Sequence[Any], word: str) -> str:
     return f"{len(things) or 'no'} {word}{'' if len(things) == 1 else 's'}"
 
 
-def _leave(code: int, message: str) -> NoReturn:
+def leave(code: int, message: str) -> NoReturn:
+    """Say why on standard error, and end with an exit code."""
     print(message, file=sys.stderr)
     sys.exit(code)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
 
 _MODULE = "airflow_slo_provider.cli.commands"
+_HISTORY = "airflow_slo_provider.cli.history"
 
 ARG_PATH = Arg(("path",), metavar="PATH", nargs="+", help="SLO documents: files, or directories that hold *.yaml and *.yml files")
 ARG_SELECT = Arg(("--select",), metavar="NAME", action="append", help="Only the SLO of this name; may be given several times")
@@ -18,6 +19,9 @@ ARG_LABEL = Arg(
     ("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be given several times"
 )
 ARG_GRAFANA = Arg(("--grafana",), metavar="FILE", help="Also write a Grafana dashboard over the recorded series, as JSON")
+ARG_SINCE = Arg(("--since",), metavar="ISO", help="Where to begin (report: 30 days before the end)")
+ARG_UNTIL = Arg(("--until",), metavar="ISO", help="Where to end (default: now)")
+ARG_EVERY = Arg(("--every",), metavar="DURATION", default="1d", help="Distance of the instants, e.g. 6h (default: 1d)")
 
 SLO_COMMANDS = (
     ActionCommand(
@@ -40,6 +44,28 @@ SLO_COMMANDS = (
         ),
         func=lazy_load_command(f"{_MODULE}.status"),
         args=(ARG_PATH, ARG_SELECT, ARG_AT, ARG_OUTPUT),
+    ),
+    ActionCommand(
+        name="report",
+        help="Show what became of error budgets, from the recorded checks",
+        description=(
+            "Reads the ledger: the last status of each SLO, what is left of its budget, the least that was left, how often it "
+            "could not be measured and how often it froze deployments. Measures nothing. Exits with 2 when nothing was recorded "
+            "of an SLO."
+        ),
+        func=lazy_load_command(f"{_HISTORY}.report"),
+        args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_OUTPUT),
+    ),
+    ActionCommand(
+        name="backfill",
+        help="Evaluate SLOs at past instants and record them",
+        description=(
+            "Evaluates the SLOs at instants of the past, oldest first, and records each in the ledger: a history for the UI and "
+            "for `report` from the first day. Running it again replaces its own rows. Exits with 2 when something could not be "
+            "measured."
+        ),
+        func=lazy_load_command(f"{_HISTORY}.backfill"),
+        args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_EVERY),
     ),
     ActionCommand(
         name="rules",

@@ -196,3 +196,49 @@ def test_the_command_itself(documents: Path, connected: RequestLog, tmp_path: Pa
         pytest.skip("airflow-slo-provider is not installed in this environment")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["slos"][0]["status"] == "HEALTHY"
+
+
+class TestHistory:
+    def test_a_past_is_recorded_once_and_reported(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        connected.write(1000, 0, at=END - 3.5 * DAY)
+        connected.write(980, 20, at=END - 2.5 * DAY)
+        connected.write(999, 1, at=END - 0.5 * DAY)
+        span = ("--since", (END - 3 * DAY).isoformat(), "--until", END.isoformat())
+        for _ in range(2):
+            code, out, err = slo_command("backfill", documents, *span)
+            assert (code, "4 instants recorded, 1 of them" in out) == (2, True), err
+        rows = ledger_file.checks()
+        states = {row.result.checked_at: row.result.evidence["status"] for row in rows}
+        assert [states[at] for at in sorted(states)] == ["HEALTHY", "EXHAUSTED", "NO_DATA", "HEALTHY"]
+        assert len(rows) == 4
+        code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat())
+        assert code == 0
+        # Frozen at -100 %, still frozen while nothing was known, thawed with 90 % left.
+        assert "| answered | HEALTHY | 90.0 % | -100.0 % | 2026-02-28 00:00 | 4 | 1 | 1 |" in out.splitlines()
+        code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat(), "-o", "json")
+        (one,) = json.loads(out)
+        assert (one["freezes"], one["statuses"]) == (1, {"HEALTHY": 2, "EXHAUSTED": 1, "NO_DATA": 1})
+
+    def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
+        code, _, err = slo_command("report", documents)
+        assert (code, err) == (2, "never recorded in that time: answered\n")
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ((), "--since is required"),
+            (("--since", "2026-03-02"), "has no time zone"),
+            (("--since", "2026-03-02T00:00:00+00:00", "--until", "2026-03-01T00:00:00+00:00"), "lies after"),
+            (("--since", "2016-03-02T00:00:00+00:00", "--every", "1m"), "more than 10000"),
+            (("--since", "2026-03-01T00:00:00+00:00", "--every", "soon"), "is not a duration"),
+        ],
+    )
+    def test_wrong_spans_are_refused(
+        self, slo_command: Any, documents: Path, ledger_file: LedgerFile, arguments: tuple[str, ...], said: str
+    ) -> None:
+        code, _, err = slo_command("backfill", documents, *arguments)
+        assert code == 2
+        assert said in err
+        assert ledger_file.checks() == []

@@ -1,0 +1,101 @@
+"""What ``airflow slo report`` reads from the ledger, and what ``airflow slo backfill`` writes into it."""
+
+from __future__ import annotations
+
+import json
+import os
+from argparse import Namespace
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+
+from airflow_slo_provider.cli.commands import leave, load_documents
+
+#: A year of hourly instants; more is a slip of the pen.
+MOST_INSTANTS = 10_000
+
+
+def report(args: Namespace) -> None:
+    """Print what became of the error budgets, from the recorded checks; exit with 2 when none was recorded."""
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.hooks.ledger import open_default_ledger
+    from airflow_slo_provider.ledger.store import MOST_ROWS
+    from airflow_slo_provider.slo.history import history_table, summarise_history
+
+    catalog = load_documents(args.path, otherwise=2)
+    _as_server()
+    try:
+        until = _instant(args.until) or datetime.now(UTC)
+        since = _instant(args.since) or until - timedelta(days=30)
+        names = {name for slo in catalog.select(args.select) for name, _ in slo.parts()}
+        checks = []
+        with open_default_ledger() as ledger:
+            for name in sorted(names):
+                found = ledger.checks("slo", name, since, until, limit=MOST_ROWS)
+                checks += [one.result for one in found]
+    except (ValueError, LedgerError) as error:
+        leave(2, str(error))
+    histories = summarise_history(checks)
+    if args.output == "json":
+        print(json.dumps([asdict(one) for one in histories], indent=2, default=lambda moment: moment.isoformat()))
+    else:
+        print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded\n")
+        print(history_table(histories))
+    missing = sorted(names - {one.name for one in histories})
+    if missing:
+        leave(2, f"never recorded in that time: {', '.join(missing)}")
+
+
+def backfill(args: Namespace) -> None:
+    """Evaluate past instants and record what is found; exit with 2 when one of them could not be measured."""
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.hooks.gate import evaluate
+    from airflow_slo_provider.hooks.ledger import open_default_ledger
+    from airflow_slo_provider.ledger import RunKey
+    from airflow_slo_provider.slo.checks import slo_checks
+
+    catalog = load_documents(args.path, otherwise=2)
+    _as_server()
+    unknown = 0
+    try:
+        instants = _instants(args)
+        with open_default_ledger() as ledger:
+            for at in instants:
+                # A row of its own for each instant, and the same one when the command is run again.
+                key = RunKey("airflow slo backfill", at.isoformat(), "backfill")
+                decision = evaluate(catalog, ledger=ledger, select=args.select, at=at, exclude_key=key)
+                ledger.record(slo_checks(decision), key)
+                states = ", ".join(f"{one.name} {one.status}" for one in decision.reports)
+                print(f"{at:%Y-%m-%d %H:%M} UTC  {states}", flush=True)
+                unknown += any(one.status.is_unknown for one in decision.reports)
+    except (ValueError, LedgerError) as error:
+        leave(2, str(error))
+    print(f"{len(instants)} instants recorded, {unknown} of them with something that could not be measured")
+    if unknown:
+        leave(2, "what could not be measured is recorded as unknown, and counts as nothing else")
+
+
+def _instants(args: Namespace) -> list[datetime]:
+    from airflow_slo_provider.slo.durations import parse_duration
+
+    start, end = _instant(args.since), _instant(args.until) or datetime.now(UTC)
+    if start is None:
+        raise ValueError("--since is required: where to begin, e.g. 2026-10-01T00:00:00+00:00")
+    every = parse_duration(args.every).timedelta
+    count = (end - start) // every + 1
+    if count < 1:
+        raise ValueError(f"--since {start.isoformat()} lies after --until {end.isoformat()}")
+    if count > MOST_INSTANTS:
+        raise ValueError(f"{count} instants are more than {MOST_INSTANTS}; use a longer --every")
+    return [start + every * number for number in range(count)]
+
+
+def _instant(text: str | None) -> datetime | None:
+    from airflow_slo_provider.hooks.gate import instant
+
+    moment = instant(text, {}) if text else None
+    return moment.astimezone(UTC) if moment else None
+
+
+def _as_server() -> None:
+    # A command is no task: Airflow's own database of connections is open to it, once it says that it is not on a worker.
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")

@@ -1,0 +1,93 @@
+"""What became of error budgets over a span of time, from the checks that were recorded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from airflow_slo_provider.results import CheckResult
+
+
+@dataclass(frozen=True)
+class BudgetHistory:
+    """One objective's recorded checks in a few numbers.
+
+    :param name: the objective
+    :param checks: how many checks were recorded
+    :param first: when the first of them was
+    :param last: when the last of them was
+    :param status: the last one's status
+    :param remaining: what the last measured one says of the budget; None where none was measured
+    :param lowest: the least that was left; None where none was measured
+    :param lowest_at: when that was
+    :param statuses: how many checks had each status
+    :param freezes: how often a check began to block deployments
+    """
+
+    name: str
+    checks: int
+    first: datetime
+    last: datetime
+    status: str
+    remaining: float | None
+    lowest: float | None
+    lowest_at: datetime | None
+    statuses: Mapping[str, int]
+    freezes: int
+
+
+def summarise_history(checks: Sequence[CheckResult]) -> list[BudgetHistory]:
+    """Sum up recorded checks of kind ``slo``.
+
+    :param checks: in any order; those of other kinds are left out
+    :return: one history for each objective, by name
+    """
+    by_name: dict[str, list[CheckResult]] = {}
+    for check in sorted(checks, key=lambda one: one.checked_at):
+        if check.kind == "slo":
+            by_name.setdefault(check.name, []).append(check)
+    return [_history(name, by_name[name]) for name in sorted(by_name)]
+
+
+def _history(name: str, checks: Sequence[CheckResult]) -> BudgetHistory:
+    measured = [(check, left) for check in checks if (left := _number(check.evidence.get("remaining"))) is not None]
+    lowest = min(measured, key=lambda pair: pair[1], default=None)
+    blocked = [check.evidence.get("outcome") == "frozen" for check in checks]
+    return BudgetHistory(
+        name=name,
+        checks=len(checks),
+        first=checks[0].checked_at,
+        last=checks[-1].checked_at,
+        status=_status(checks[-1]),
+        remaining=measured[-1][1] if measured else None,
+        lowest=lowest[1] if lowest else None,
+        lowest_at=lowest[0].checked_at if lowest else None,
+        statuses=dict(Counter(map(_status, checks))),
+        freezes=sum(now and not before for before, now in zip([False, *blocked], blocked, strict=False)),
+    )
+
+
+def _status(check: CheckResult) -> str:
+    return str(check.evidence.get("status", check.verdict.value))
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def history_table(histories: Sequence[BudgetHistory]) -> str:
+    """Write histories as a Markdown table."""
+    head = "| SLO | now | budget left | lowest | when | checks | not known | freezes |"
+    rows = [head, "|---|---|---|---|---|---|---|---|"]
+    for one in histories:
+        unknown = sum(count for status, count in one.statuses.items() if status in ("NO_DATA", "QUERY_ERROR", "unknown"))
+        when = f"{one.lowest_at:%Y-%m-%d %H:%M}" if one.lowest_at else "-"
+        cells = (one.name, one.status, _percent(one.remaining), _percent(one.lowest), when, one.checks, unknown, one.freezes)
+        rows.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.1f} %"
