@@ -86,10 +86,10 @@ def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airfl
     # Still frozen: it looks again and defers again, in the triggerer that was started in place of the killed one.
     until(lambda: looks() >= 2, 120)
     assert client.task_states("e2e_wait", run_id)["wait"] in ("deferred", "scheduled", "queued", "running")
+    assert _started(client, run_id) == started, "its timeout counts from the first look"
     requests.write(2000, 0)
     state = client.wait_for_run("e2e_wait", run_id, timeout=90)
     assert state == "success", client.log("e2e_wait", run_id, "wait")
-    assert _started(client, run_id) == started, "its timeout counts from the first look"
     decision = client.xcom("e2e_wait", run_id, "wait", key="decision")
     assert (decision["outcome"], decision["slos"][0]["remaining"]) == ("allowed", pytest.approx(2 / 3))
     rows = recorded(airflow_stack, run_id)

@@ -87,18 +87,15 @@ def e2e_gate():
     ways >> report()
 
 
-@dag(
-    schedule=None,
-    params={"poke_interval": Param(2, type="number")},
-    tags=["e2e"],
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-)
+@dag(schedule=None, tags=["e2e"])
 def e2e_wait():
     ErrorBudgetSensor(
         task_id="wait",
         slos=DOCUMENTS % "wait",
         deferrable=True,
-        poke_interval=5,
+        poke_interval=10,
+        retries=2,
+        retry_delay=timedelta(seconds=1),
         timeout=timedelta(minutes=5),
         min_remaining="0.5",
     )
