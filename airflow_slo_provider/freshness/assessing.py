@@ -161,7 +161,7 @@ def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], no
     worst = tuple((name, one.age) for name, one in bad)
     text = (
         f"{found.what}: {good} of {len(judged)} groups are at most {in_words(limits.max_age)} old, "
-        f"{needed} are needed ({float(limits.share):.4g} of them): {freshness.reason.value}; from {found.source}"
+        f"{needed} are needed ({float(limits.share) * 100:.6g} %): {freshness.reason.value}; from {found.source}"
     )
     if bad:
         named = ", ".join(f"{name} ({_group_in_words(one)})" for name, one in bad[:MOST_NAMED])
