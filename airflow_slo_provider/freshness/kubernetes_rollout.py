@@ -2,8 +2,9 @@
 
 The Deployment controller writes the condition ``Progressing`` with the reason ``NewReplicaSetAvailable`` once, when the rollout
 is complete; scaling does not touch it [kubernetes/pkg/controller/deployment/progress.go, syncRolloutStatus]. While a rollout is
-under way, or failed, old and new pods answer side by side: the age is unknown. A Deployment whose progress deadline is switched
-off has no such condition; then the time the current ReplicaSet was made counts, which a rollback makes older.
+under way, or failed, old and new pods answer side by side: the age is unknown. A Deployment that is paused, or whose progress
+deadline is switched off, has no such condition; then the time the current ReplicaSet was made counts, which is never later, and
+earlier after a rollback. Resuming a paused Deployment writes the condition anew, with the time of the resumption.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def current_rollout(namespace: str, name: str) -> Steps:
         return Observation(**about, note="the controller has not seen the latest change yet")
     conditions = {one.get("type"): one for one in status.get("conditions") or ()}
     progressing = conditions.get("Progressing")
-    if progressing is not None:
+    if progressing is not None and progressing.get("reason") != "DeploymentPaused":
         if progressing.get("status") != "True" or progressing.get("reason") != "NewReplicaSetAvailable":
             return Observation(**about, note=f"the rollout is not complete: {progressing.get('reason')}")
         moment = read_moment(progressing.get("lastUpdateTime"), zone=UTC, what="condition Progressing: lastUpdateTime")

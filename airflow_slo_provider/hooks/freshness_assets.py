@@ -25,6 +25,17 @@ def asset_object(asset: Any) -> Any:
     raise ValueError(f"asset={asset!r} is no asset; give an Asset, an AssetAlias, a name or a URI")
 
 
+def inlets_of(asset: Any) -> list[Any]:
+    """Return what of an asset can be an inlet, so that Airflow shows who waits for it.
+
+    A mere name is none: Airflow would look it up before the task begins, and end the task without a clear word.
+
+    :raises ValueError: for anything that is no asset
+    """
+    known = [] if asset is None else [asset_object(asset)]
+    return [one for one in known if isinstance(one, Asset | AssetAlias)]
+
+
 def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
     """Return the last event of an asset: a task that succeeded, or somebody who told Airflow through its API.
 
@@ -52,7 +63,6 @@ def _events(wanted: Any, what: str, context: Mapping[str, Any]) -> Any:
 
     if isinstance(wanted, Asset | AssetAlias):
         return context["inlet_events"][wanted]
-    # A name among the inlets would be looked up before the task begins, and an unknown one would end it without a clear word.
     from airflow.sdk.execution_time.context import InletEventsAccessors
 
     try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits
+from airflow_slo_provider.hooks.freshness_assets import inlets_of
 from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
 
@@ -108,12 +109,7 @@ class FreshnessCheckOperator(BaseOperator):
         self.name = name
         self._limits()
         self._question()
-        if asset is not None:
-            from airflow_slo_provider.hooks.freshness_assets import asset_object
-
-            asset_object(asset)
-            if not isinstance(asset, str):
-                self.inlets = [*self.inlets, asset]
+        self.inlets = [*self.inlets, *inlets_of(asset)]
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look, record, and return the check."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_slo_provider.hooks.freshness_assets import inlets_of
 from airflow_slo_provider.sensors.freshness_base import FreshnessSensor
 
 if TYPE_CHECKING:
@@ -57,12 +58,7 @@ class PipelineFreshnessSensor(FreshnessSensor):
         self.query_gives = query_gives
         self.timezone = timezone
         super().__init__(**kwargs)
-        if asset is not None:
-            from airflow_slo_provider.hooks.freshness_assets import asset_object
-
-            asset_object(asset)
-            if not isinstance(asset, str):
-                self.inlets = [*self.inlets, asset]
+        self.inlets = [*self.inlets, *inlets_of(asset)]
 
     def _given(self) -> dict[str, Any]:
         fields = ("external_dag_id", "external_task_id", "query", "query_gives", "timezone", "conn_id")
