@@ -43,7 +43,8 @@ class FreshnessSensor(BaseSensorOperator):
         Feast and Prometheus are asked there; assets, databases, files and Kubernetes are asked by a worker that starts for it
     :raises ValueError: when the DAG is read, for limits or a combination of parameters that cannot be meant
 
-    ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail`` and ``never_fail`` are those of every Airflow sensor.
+    ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail`` and ``never_fail`` are those of every Airflow sensor;
+    ``exponential_backoff`` counts for sensors that do not defer.
     ``timeout`` counts from the first look of the first try: a deferral or a retry does not start it anew, clearing the task does.
     """
 
