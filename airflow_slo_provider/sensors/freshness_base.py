@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: What Airflow resumes a task with when its trigger ended without an event [airflow.sdk.bases.operator, TRIGGER_FAIL_REPR].
 _FAILED, _TIMED_OUT = "__fail__", "Trigger timeout"
 #: How much later than this sensor's own timeout Airflow gives up on a trigger that never came back.
-_GRACE = timedelta(seconds=5)
+_GRACE = timedelta(minutes=1)
 
 
 class FreshnessSensor(BaseSensorOperator):

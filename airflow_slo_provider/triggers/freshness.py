@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -37,12 +38,13 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
             max_age=limits.max_age.total_seconds(),
             quantile=None if limits.quantile is None else str(limits.quantile),
             tolerance=limits.tolerance.total_seconds(),
+            until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
         )
     return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), timedelta(0)))
 
 
 class FreshnessTrigger(BaseTrigger):
-    """Fires when a source answers something fresh, something that no waiting mends, or nothing three times in a row.
+    """Fires when a source answers something fresh, something that no waiting mends, nothing three times in a row; or in time.
 
     The event only wakes the task up; the task looks for itself. Triggers that ask the same question share its answers, and those
     that use the same connection share its client.
@@ -52,6 +54,7 @@ class FreshnessTrigger(BaseTrigger):
     :param max_age: seconds
     :param quantile: share of the groups that must be fresh
     :param tolerance: seconds a timestamp may lie in the future
+    :param until: when the sensor's timeout is over (ISO 8601 with a zone); None for never
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class FreshnessTrigger(BaseTrigger):
         max_age: float,
         quantile: str | None = None,
         tolerance: float = 60,
+        until: str | None = None,
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -73,10 +77,11 @@ class FreshnessTrigger(BaseTrigger):
         self.max_age = max_age
         self.quantile = quantile
         self.tolerance = tolerance
+        self.until = until
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make this trigger again."""
-        names = ("kind", "conn_id", "arguments", "interval", "max_age", "quantile", "tolerance")
+        names = ("kind", "conn_id", "arguments", "interval", "max_age", "quantile", "tolerance", "until")
         return "airflow_slo_provider.triggers.freshness.FreshnessTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -87,7 +92,13 @@ class FreshnessTrigger(BaseTrigger):
         )  # fmt: skip
         faults = 0
         async with aclosing(polls().answers(question, self.interval)) as answers:
-            async for answer in answers:
+            while True:
+                try:
+                    async with asyncio.timeout(self._left()):
+                        answer = await anext(answers)
+                except TimeoutError:
+                    yield TriggerEvent({"status": "timeout"})
+                    return
                 if isinstance(answer, MeasurementError):
                     faults += 1
                     self.log.warning("Freshness cannot be looked at: %s", answer)
@@ -102,3 +113,8 @@ class FreshnessTrigger(BaseTrigger):
                     self.log.info("Freshness of %s", found.message)
                     yield TriggerEvent({"status": found.freshness.reason.value})
                     return
+
+    def _left(self) -> float | None:
+        if self.until is None:
+            return None
+        return max((datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds(), 0.0)

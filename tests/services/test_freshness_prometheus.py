@@ -178,6 +178,15 @@ class TestTrigger:
         assert asyncio.run(first_event(make("vector(1)", interval=0.5))) == {"status": "error", "reason": "connection_refused"}
         assert time.monotonic() - began >= 1.0
 
+    def test_it_fires_when_the_sensors_timeout_is_over(self, prometheus):
+        trigger = trigger_for(
+            ask("vector(7200)", query_gives="age"), Limits(HOUR), timedelta(seconds=0.2), timedelta(seconds=1.5)
+        )  # fmt: skip
+        began = time.monotonic()
+        again = FreshnessTrigger(**trigger.serialize()[1])  # as after a restart of the triggerer
+        assert asyncio.run(first_event(again)) == {"status": "timeout"}
+        assert 1.2 <= time.monotonic() - began < 3
+
     def test_a_connection_that_does_not_exist_is_told(self, monkeypatch):
         monkeypatch.setenv("AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": "http://127.0.0.1:1"}))
         trigger = make("vector(1)", interval=0.2)
