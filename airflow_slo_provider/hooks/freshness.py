@@ -145,9 +145,10 @@ def _sql(question: Question) -> Observation:
     from airflow_slo_provider.hooks.sql_runner import HookRunner
 
     more, where = question.arguments, f"connection {question.conn_id}"
-    groups, zone = names(more.get("group_by")), read_zone(more.get("timezone"))
+    groups = names(more.get("group_by"))
     runner = HookRunner(str(question.conn_id), windowed=False)
     with _database_faults(where):
+        zone = read_zone(more.get("timezone"))
         if question.kind == "table":
             table = TableQuestion(
                 table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone

@@ -6,6 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_slo_provider.exceptions import QueryError
+
+
+class BadQuestion(QueryError, ValueError):
+    """Parameters that cannot be meant: refused when the DAG is read; where a template made them, by the task, without a retry."""
+
+    default_reason = "bad_question"
+
+
 #: The parameter that names a source -> the connection it uses unless told otherwise. None: there is no default, or no need.
 CONNECTIONS: Mapping[str, str | None] = {
     "asset": None,
@@ -54,12 +63,12 @@ def question(given: Mapping[str, Any]) -> Question:
     """Make the question of a sensor's parameters.
 
     :param given: all of its parameters by name; None where they were not given
-    :raises ValueError: when none or more than one source is named, or what belongs to another source is given
+    :raises BadQuestion: (a ValueError) when none or more than one source is named, or what belongs to another source is given
     """
     kinds = [kind for kind in CONNECTIONS if kind in given and given[kind] is not None]
     if len(kinds) != 1:
         known = ", ".join(f"{kind}=" for kind in CONNECTIONS if kind in given)
-        raise ValueError(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
+        raise BadQuestion(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
     (kind,) = kinds
     _check(kind, given)
     rest = {
@@ -87,30 +96,33 @@ def _check(kind: str, given: Mapping[str, Any]) -> None:
     belongs = BELONGS[kind]
     missing = [name for name, needed in belongs.items() if needed and not given.get(name)]
     if missing:
-        raise ValueError(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
+        raise BadQuestion(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
     foreign = {name for others in BELONGS.values() for name in others} - set(belongs)
     wrong = sorted(name for name in foreign if given.get(name) is not None)
     if wrong:
-        raise ValueError(f"{' and '.join(f'{name}=' for name in wrong)} means nothing with {kind}=")
+        raise BadQuestion(f"{' and '.join(f'{name}=' for name in wrong)} means nothing with {kind}=")
     if kind == "table" and not given.get("conn_id"):
-        raise ValueError("table= needs conn_id=: the Airflow connection of its database")
+        raise BadQuestion("table= needs conn_id=: the Airflow connection of its database")
     if given.get("conn_id") and kind == "asset":
-        raise ValueError("conn_id= means nothing with asset=: Airflow knows its own assets")
+        raise BadQuestion("conn_id= means nothing with asset=: Airflow knows its own assets")
     if given.get("query_gives") not in (None, "timestamp", "age"):
-        raise ValueError(f"query_gives={given['query_gives']!r}: write timestamp or age")
+        raise BadQuestion(f"query_gives={given['query_gives']!r}: write timestamp or age")
     if kind == "path" and given.get("group_by") not in (None, "directory"):
-        raise ValueError(f"group_by={given['group_by']!r}: files are grouped by directory only")
+        raise BadQuestion(f"group_by={given['group_by']!r}: files are grouped by directory only")
     if given.get("which") not in (None, "newest", "oldest"):
-        raise ValueError(f"which={given['which']!r}: write newest or oldest")
+        raise BadQuestion(f"which={given['which']!r}: write newest or oldest")
     if given.get("timezone"):
         from airflow_slo_provider.freshness.moments import read_zone
 
         if "{{" not in str(given["timezone"]):
-            read_zone(given["timezone"])
+            try:
+                read_zone(given["timezone"])
+            except ValueError as error:
+                raise BadQuestion(str(error)) from None
     if given.get("quantile") is not None and kind not in ("feature_view", "table", "query", "path"):
-        raise ValueError(f"quantile= means nothing with {kind}=: there are no groups")
+        raise BadQuestion(f"quantile= means nothing with {kind}=: there are no groups")
     if given.get("quantile") is not None and kind != "feature_view" and not given.get("group_by"):
-        raise ValueError("quantile= is a share of groups: say which with group_by=")
+        raise BadQuestion("quantile= is a share of groups: say which with group_by=")
 
 
 def names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:

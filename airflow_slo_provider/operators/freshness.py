@@ -117,9 +117,9 @@ class FreshnessCheckOperator(BaseOperator):
 
         from airflow_slo_provider.hooks.freshness import measure
 
-        asked = self._question()
-        name = self.name or asked.default_name() or f"{self.dag_id}.{self.task_id}"
         with failing_rightly():
+            asked = self._question()
+            name = self.name or asked.default_name() or f"{self.dag_id}.{self.task_id}"
             found = measure(asked, self._limits(), name=name, context=context, log=self.log, evidence={})
         result = found.result(name).to_dict()
         if self.fail_if_stale and not found.freshness.fresh:

@@ -143,7 +143,7 @@ class FreshnessSensor(BaseSensorOperator):
         """When this task instance began to wait: its first look of its first try, which the ledger remembers."""
         from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
 
-        with open_default_ledger() as ledger:
+        with failing_rightly(), open_default_ledger() as ledger:
             own = ledger.own("freshness", self._check_name(context), run_key(context))
         if own is not None and own.result.evidence.get("first_try") == _first_try(self, context):
             return datetime.fromisoformat(own.result.evidence["waiting_since"])

@@ -342,6 +342,16 @@ def test_templates_are_rendered(features, ledger):
     assert only(ledger).result.name == "features-fresh"
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [{"table": "{{ '' }}"}, {"timestamp_column": "{{ '' }}"}, {"timezone": "{{ 'Mars' }}"}, {"table": "{{ 'a' }}\x01"}],
+)
+def test_what_a_template_made_is_refused_without_a_retry(features, ledger, arguments):
+    features.write(HOUR / 2)
+    ran = run_task(table(retries=3, **arguments), connections=features.connections)
+    assert ran.state == "failed", ran.error
+
+
 def test_a_query_is_called_by_its_task(features, ledger):
     features.write(HOUR / 2)
     sensor = ModelFreshnessSensor(task_id="model", query="SELECT MAX(ts) FROM features", conn_id="db", max_age=HOUR)
