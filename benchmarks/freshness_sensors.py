@@ -290,9 +290,7 @@ def in_a_triggerer(options: argparse.Namespace) -> None:
     print(f"| queries per second | {asked / seconds:.2f} |")
     print(f"| CPU of the event loop process | {cpu / seconds * 100:.1f} % of a core |")
     print(f"| warnings of a blocked loop | {blocked} |")
-    print(
-        f"| CPU per look of a rescheduled sensor: worker, scheduler, API server ({seen} looks in {took:.0f} s) | {per_start:.2f} s |"
-    )
+    print(f"| CPU per rescheduled look: worker, scheduler, API server ({seen} looks in {took:.0f} s) | {per_start:.2f} s |")
     needed = per_start * options.count / options.interval
     print(f"| so {options.count} rescheduled sensors every {options.interval:g} s would need (computed) | {needed:.1f} cores |")
 
