@@ -22,11 +22,17 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
             {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
         ],
-        "operators": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]}],
-        "sensors": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]}],
+        "operators": [
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]},
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.freshness"]},
+        ],
+        "sensors": [
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]},
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.freshness"]},
+        ],
         "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
-        # The sensor waits in the standard provider's DateTimeTrigger.
-        "triggers": [],
+        # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
+        "triggers": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.triggers.freshness"]}],
         "connection-types": [connection_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {

@@ -23,13 +23,15 @@ class HookRunner:
 
     :param conn_id: an Airflow connection whose hook is a ``DbApiHook``
     :param timeout: seconds a query may take (PostgreSQL and SQLite)
+    :param windowed: whether every query must bound its rows by ``:date_from`` and ``:date_to``, as an indicator's must
     """
 
-    def __init__(self, conn_id: str, *, timeout: float = 60) -> None:
+    def __init__(self, conn_id: str, *, timeout: float = 60, windowed: bool = True) -> None:
         from airflow.sdk import BaseHook
 
         self._conn_id = conn_id
         self._timeout = timeout
+        self._windowed = windowed
         connection = BaseHook.get_connection(conn_id)
         kind = str(connection.conn_type)
         self.dialect = _DIALECTS.get(kind, kind)
@@ -48,7 +50,7 @@ class HookRunner:
             yield
             return
         with closing(self._connect()) as connection:
-            self._runner = DbApiRunner(connection, dialect=self.dialect, timeout=self._timeout)
+            self._runner = DbApiRunner(connection, dialect=self.dialect, timeout=self._timeout, windowed=self._windowed)
             try:
                 with self._runner.session():
                     yield

@@ -34,16 +34,24 @@ class DbApiRunner:
     :param dialect: ``sqlite``, ``postgresql``, ...; known from the connection where it is one of the common drivers
     :param paramstyle: known from the driver's module where not given
     :param timeout: seconds a query may take (PostgreSQL and SQLite)
+    :param windowed: whether every query must bound its rows by ``:date_from`` and ``:date_to``, as an indicator's must
     """
 
     def __init__(
-        self, connection: Any, *, dialect: str | None = None, paramstyle: str | None = None, timeout: float = QUERY_SECONDS
+        self,
+        connection: Any,
+        *,
+        dialect: str | None = None,
+        paramstyle: str | None = None,
+        timeout: float = QUERY_SECONDS,
+        windowed: bool = True,
     ) -> None:
         self._connection = connection
         module = type(connection).__module__.split(".")[0]
         self.dialect = dialect or _DIALECTS.get(module)
         self._paramstyle = paramstyle or str(getattr(sys.modules.get(module), "paramstyle", "format"))
         self._timeout = timeout
+        self._windowed = windowed
         self._inside = False
 
     @contextmanager
@@ -65,7 +73,7 @@ class DbApiRunner:
 
         :raises QueryError: for more rows than 500,000, or an answer that is not a table
         """
-        statement = read_statement(query, backslashes=self.dialect == "mysql")
+        statement = read_statement(query, backslashes=self.dialect == "mysql", windowed=self._windowed)
         text, values = statement.bind(parameters, paramstyle=self._paramstyle)
         with self.session():
             try:

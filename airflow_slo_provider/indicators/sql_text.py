@@ -73,11 +73,12 @@ class Statement:
 
 
 @lru_cache(maxsize=256)
-def read_statement(query: str, *, backslashes: bool = False) -> Statement:
+def read_statement(query: str, *, backslashes: bool = False, windowed: bool = True) -> Statement:
     """Check a query and find its parameters.
 
     :param query: one SELECT (or WITH ... SELECT) that uses ``:date_from`` and ``:date_to``
     :param backslashes: whether a backslash escapes a quote in any string (MySQL, BigQuery), not only in ``E'...'``
+    :param windowed: False for a question about now, which has no window and therefore no parameters
     :raises QueryError: (reason ``bad_query``) when it is empty, more than one statement, no reading one, or lacks a parameter
     """
 
@@ -108,6 +109,8 @@ def read_statement(query: str, *, backslashes: bool = False) -> Statement:
             ended = token.start() if ended is None else ended
         elif kind == "param":
             name = token["name"]
+            if not windowed:
+                raise refuse(f"unknown bind parameter :{name}: this question has no window")
             if name not in PARAMETERS:
                 near = difflib.get_close_matches(name, PARAMETERS, n=1)
                 hint = f"; did you mean :{near[0]}?" if near else ""
@@ -128,7 +131,7 @@ def read_statement(query: str, *, backslashes: bool = False) -> Statement:
     if first not in ("select", "with"):
         raise refuse(f"an indicator is one SELECT or WITH ... SELECT, this begins with {first.upper() or 'nothing'}")
     missing = [f":{name}" for name in PARAMETERS if name not in names]
-    if missing:
+    if windowed and missing:
         raise refuse(
             f"the query does not use {' and '.join(missing)}: it would count other events than those of the window; "
             "write e.g. WHERE ts >= :date_from AND ts < :date_to"

@@ -138,6 +138,13 @@ class Ledger:
         found = self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS])
         return found[0] if found else None
 
+    def own(self, kind: str, name: str, key: RunKey) -> Recorded | None:
+        """Return the check of that kind and name a task instance recorded itself, in this try or an earlier one."""
+        table = checks()
+        columns = [table.c[column] for column in COLUMNS]
+        found = self._read([table.c.identity == key.identity(kind, name)], limit=1, newest_first=True, columns=columns)
+        return found[0] if found else None
+
     def names(self, kind: str) -> list[str]:
         """Return the names of all checks of a kind, in the database's order."""
         return self._distinct("name", kind=kind)

@@ -137,3 +137,12 @@ def test_any_text_in_quotes_means_to_a_database_what_it_meant_before(first: str,
     quoted = ["'" + text.replace("'", "''") + "'" for text in texts]
     statement, values = bind(f"SELECT {quoted[0]}, :date_to, {quoted[1]} /* :date_from */, :date_from -- '", "qmark")
     assert sqlite3.connect(":memory:").execute(statement, values).fetchall() == [(texts[0], "B", texts[1], "A")]
+
+
+def test_a_question_about_now_has_no_window() -> None:
+    statement = read_statement("SELECT MAX(ts) FROM t WHERE name = ':date_from'", windowed=False)
+    assert statement.names == ()
+    with pytest.raises(QueryError, match=":date_to: this question has no window"):
+        read_statement("SELECT MAX(ts) FROM t WHERE ts < :date_to", windowed=False)
+    with pytest.raises(QueryError, match="more than one statement"):
+        read_statement("SELECT 1; SELECT 2", windowed=False)

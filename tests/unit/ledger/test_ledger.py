@@ -239,3 +239,14 @@ def test_every_question_is_an_index_query(full_ledger: Ledger) -> None:
             assert not scans, f"{asked}:\n{plan}"
             assert not sorts, f"{asked}:\n{plan}"
             assert "checks_by_" in plan, f"{asked}:\n{plan}"
+
+
+def test_a_task_instance_finds_its_own_check(ledger: Ledger) -> None:
+    ledger.record([check(value=1.0)], key("r1", try_number=1))
+    ledger.record([check(value=2.0, at=T0 + MINUTE)], key("r2"))
+    found = ledger.own("slo", "availability", key("r1", try_number=3))
+    assert found is not None
+    assert (found.result.value, found.key.try_number) == (1.0, 1)
+    assert ledger.own("slo", "availability", key("r3")) is None
+    assert ledger.own("slo", "latency", key("r1")) is None
+    assert ledger.own("freshness", "availability", key("r1")) is None

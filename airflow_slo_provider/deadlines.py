@@ -1,0 +1,90 @@
+"""A deadline for the runs of a DAG, made of a freshness SLO.
+
+A sensor notices late data when something waits for it. A deadline alert notices a run that takes too long, from the outside:
+Airflow calls back when a run has not ended in time. The time counts from when the run was queued, which every run has; runs made
+by hand or by assets have no logical date.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow.sdk import AsyncCallback, DeadlineAlert, SyncCallback
+
+    from airflow_slo_provider.slo.model import SLO
+
+_log = logging.getLogger(__name__)
+
+
+def freshness_deadline(
+    slo: SLO | timedelta, *, callback: AsyncCallback | SyncCallback | None = None, name: str | None = None
+) -> DeadlineAlert:
+    """Make the ``deadline=`` of a DAG whose result an SLO wants fresh.
+
+    .. code-block:: python
+
+        FRESH = slo.load("/opt/slos/freshness.yaml")["orders-fresh"]
+
+
+        @dag(schedule="@hourly", deadline=freshness_deadline(FRESH))
+        def orders(): ...
+
+    :param slo: a freshness SLO: a threshold metric in seconds with the operator ``lte`` or ``lt`` and one value, the time a run
+        may take. Or that time itself
+    :param callback: what Airflow calls, with ``context`` and the callback's own keyword arguments; by default
+        :func:`log_missed_deadline`, which writes a line into the triggerer's log
+    :param name: name of the alert; the SLO's by default
+    :raises ValueError: for an SLO without such a threshold
+    """
+    from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
+
+    interval = slo if isinstance(slo, timedelta) else max_age_of(slo)
+    if interval <= timedelta(0):
+        raise ValueError(f"a deadline of {interval} would be missed by every run")
+    title = name or ("freshness" if isinstance(slo, timedelta) else slo.name)
+    if callback is None:
+        told = {"slo": title, "max_age_seconds": interval.total_seconds()}
+        callback = AsyncCallback(log_missed_deadline, kwargs=told)
+    alert = DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=interval, callback=callback)
+    alert.name = title  # set here because earlier releases of Airflow take no name
+    return alert
+
+
+def max_age_of(slo: SLO) -> timedelta:
+    """Return the age a freshness SLO allows.
+
+    :raises ValueError: when its threshold is no age in seconds
+    """
+    from airflow_slo_provider.slo.model import ThresholdMetric
+
+    values = {objective.value for objective in slo.objectives}
+    ops = {objective.op for objective in slo.objectives}
+    thresholds = all(isinstance(slo.indicator_of(objective).metric, ThresholdMetric) for objective in slo.objectives)
+    if not thresholds or len(values) != 1 or not ops <= {"lte", "lt"}:
+        raise ValueError(
+            f"SLO {slo.name} says no single age: a freshness SLO has a thresholdMetric and objectives with op lte and one value"
+        )
+    (value,) = values
+    if value is None:
+        raise ValueError(f"SLO {slo.name} has no value: write the age in seconds")
+    return timedelta(seconds=float(value))
+
+
+async def log_missed_deadline(context: Mapping[str, Any], slo: str, max_age_seconds: float) -> None:
+    """Say that a run missed its deadline. Runs in the triggerer.
+
+    :param context: what Airflow gives a deadline's callback: the run and the deadline
+    """
+    run = context.get("dag_run") or {}
+    _log.error(
+        "SLO %s: run %s of DAG %s has not ended within %g s of being queued (deadline %s)",
+        slo,
+        run.get("dag_run_id"),
+        run.get("dag_id"),
+        max_age_seconds,
+        (context.get("deadline") or {}).get("deadline_time"),
+    )

@@ -1,0 +1,191 @@
+"""From an observation to a check: one age, or the age that a share of the groups stays below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from airflow_slo_provider.freshness.judging import CLOCK_TOLERANCE, Freshness, Reason, check_limits, judge
+from airflow_slo_provider.freshness.observation import Observation
+from airflow_slo_provider.freshness.words import in_words
+from airflow_slo_provider.results import CheckResult, Verdict
+
+#: So many of the worst groups are named.
+MOST_NAMED = 50
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is asked for.
+
+    :param max_age: the oldest that is accepted
+    :param warn_age: the oldest that is accepted without a warning
+    :param quantile: the share of the groups that must be young enough, above 0 up to 1: ``0.99`` is "99 % of them"
+    :param tolerance: how far a timestamp may lie in the future
+    :raises ValueError: for limits that cannot be meant
+    """
+
+    max_age: timedelta
+    warn_age: timedelta | None = None
+    quantile: float | str | Decimal | Fraction | None = None
+    tolerance: timedelta = CLOCK_TOLERANCE
+
+    def __post_init__(self) -> None:
+        check_limits(self.max_age, self.warn_age, self.tolerance)
+        _ = self.share
+
+    @property
+    def share(self) -> Fraction:
+        """The quantile, exactly as it was written: 0.99 is 99/100 and not the nearest float. Without one: every group."""
+        if self.quantile is None:
+            return Fraction(1)
+        try:
+            share = self.quantile if isinstance(self.quantile, Fraction) else Fraction(Decimal(str(self.quantile)))
+        except (InvalidOperation, ValueError, OverflowError):
+            share = Fraction(0)
+        if isinstance(self.quantile, bool) or not 0 < share <= 1:
+            raise ValueError(f"quantile {self.quantile!r} is no share above 0 and up to 1, e.g. 0.99")
+        return share
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """A judged observation.
+
+    :param freshness: the verdict, and the age it is about: the observation's, or the quantile's over the groups
+    :param message: one sentence: what, how old, the limit, from where
+    :param counts: groups that are fresh, and all groups; None where there are none
+    :param worst: the groups that are not fresh, worst first: name and age (None: not known)
+    """
+
+    observation: Observation
+    freshness: Freshness
+    message: str
+    at: datetime
+    limits: Limits
+    counts: tuple[int, int] | None = None
+    worst: tuple[tuple[str, timedelta | None], ...] = ()
+
+    def result(self, name: str, evidence: Mapping[str, Any] | None = None) -> CheckResult:
+        """Make the check's record. Its value is the age in seconds, and None where the age means nothing.
+
+        :param name: name of the check in the ledger
+        :param evidence: more evidence
+        """
+        age = self.freshness.age
+        # A timestamp in the future has no age to hold against a target: a negative one would count as very fresh.
+        meaningful = age is not None and self.freshness.reason is not Reason.CLOCK_SKEW
+        found = self.observation
+        return CheckResult(
+            kind="freshness",
+            name=name,
+            verdict=self.freshness.verdict,
+            value=age.total_seconds() if age is not None and meaningful else None,
+            unit="seconds",
+            good=None if self.counts is None else self.counts[0],
+            total=None if self.counts is None else self.counts[1],
+            target=self.limits.max_age.total_seconds(),
+            op="lte",
+            message=self.message,
+            checked_at=self.at,
+            model_version=found.model_version,
+            evidence={
+                "reason": self.freshness.reason.value,
+                "what": found.what,
+                "source": found.source,
+                "observed_at": None if found.observed_at is None else found.observed_at.isoformat(),
+                **({"worst": [[group, _seconds(age)] for group, age in self.worst[:MOST_NAMED]]} if self.worst else {}),
+                **found.evidence,
+                **(evidence or {}),
+            },
+        )
+
+
+def assess(observation: Observation, now: datetime, limits: Limits) -> Assessment:
+    """Judge an observation.
+
+    :param now: aware
+    """
+    if observation.groups is None:
+        return _assess_one(observation, now, limits)
+    return _assess_groups(observation, observation.groups, now, limits)
+
+
+def _assess_one(found: Observation, now: datetime, limits: Limits) -> Assessment:
+    freshness = judge(found.observed_at, now, limits.max_age, limits.warn_age, tolerance=limits.tolerance)
+    how = f" ({found.note})" if found.note else ""
+    if freshness.age is None or found.observed_at is None:
+        text = f"{found.what}: age unknown, limit {in_words(limits.max_age)}: {found.note or 'no timestamp'}; from {found.source}"
+    elif freshness.reason is Reason.CLOCK_SKEW:
+        text = (
+            f"{found.what}: last fresh at {found.observed_at.isoformat()}, {in_words(-freshness.age)} in the future{how}: "
+            f"clock_skew, the clocks of writer and reader differ; from {found.source}"
+        )
+    else:
+        text = (
+            f"{found.what}: {in_words(freshness.age)} old, since {found.observed_at.isoformat()}{how}, "
+            f"limit {in_words(limits.max_age)}: {freshness.reason.value}; from {found.source}"
+        )
+    return Assessment(found, freshness, text, now, limits)
+
+
+def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], now: datetime, limits: Limits) -> Assessment:
+    if not groups:
+        freshness = Freshness(None, Verdict.UNKNOWN, Reason.UNKNOWN)
+        text = f"{found.what}: there is no group, so no age; {found.note or 'no rows'}; from {found.source}"
+        return Assessment(found, freshness, text, now, limits, (0, 0))
+    judged = {
+        name: judge(moment, now, limits.max_age, limits.warn_age, tolerance=limits.tolerance) for name, moment in groups.items()
+    }
+    # A group without a known age, or with one in the future, counts as older than any other: it is not fresh.
+    ages = sorted(one.age for one in judged.values() if one.age is not None and one.reason is not Reason.CLOCK_SKEW)
+    bad = sorted(((name, one) for name, one in judged.items() if not one.fresh), key=lambda item: (_badness(item[1]), item[0]))
+    needed = ceil(limits.share * len(judged))
+    # The nearest-rank quantile: the smallest age that a share of at least `quantile` of the groups does not exceed.
+    age = ages[needed - 1] if needed <= len(ages) else None
+    good = len(judged) - len(bad)
+    if good >= needed:
+        warns = limits.warn_age is not None and age is not None and age > limits.warn_age
+        freshness = Freshness(age, Verdict.WARN if warns else Verdict.PASS, Reason.AGEING if warns else Reason.FRESH)
+    elif any(one.reason is Reason.CLOCK_SKEW for _, one in bad) and len(ages) < needed:
+        freshness = Freshness(None, Verdict.FAIL, Reason.CLOCK_SKEW)
+    elif all(one.reason is Reason.UNKNOWN for one in judged.values()):
+        freshness = Freshness(None, Verdict.UNKNOWN, Reason.UNKNOWN)
+    else:
+        freshness = Freshness(age, Verdict.FAIL, Reason.STALE)
+    worst = tuple((name, one.age) for name, one in bad)
+    text = (
+        f"{found.what}: {good} of {len(judged)} groups are at most {in_words(limits.max_age)} old, "
+        f"{needed} are needed ({float(limits.share) * 100:.6g} %): {freshness.reason.value}; from {found.source}"
+    )
+    if bad:
+        named = ", ".join(f"{name} ({_group_in_words(one)})" for name, one in bad[:MOST_NAMED])
+        more = f" and {len(bad) - MOST_NAMED} more" if len(bad) > MOST_NAMED else ""
+        text += f"; worst: {named}{more}"
+    return Assessment(found, freshness, text, now, limits, (good, len(judged)), worst)
+
+
+def _badness(one: Freshness) -> tuple[int, float]:
+    """Sort key: no age first, then a time in the future, then the oldest."""
+    if one.age is None:
+        return (0, 0.0)
+    if one.reason is Reason.CLOCK_SKEW:
+        return (1, one.age.total_seconds())
+    return (2, -one.age.total_seconds())
+
+
+def _group_in_words(one: Freshness) -> str:
+    if one.age is None:
+        return "no timestamp"
+    if one.reason is Reason.CLOCK_SKEW:
+        return f"{in_words(-one.age)} in the future"
+    return f"{in_words(one.age)} old"
+
+
+def _seconds(age: timedelta | None) -> float | None:
+    return None if age is None else age.total_seconds()

@@ -1,0 +1,52 @@
+"""Until when feature views were materialised: asked of a Feast registry server (``feast serve_registry --rest-api``).
+
+This is how far behind the materialisation is, not how old the features' own data are. ``feast apply`` may forget the
+materialisations of a view that changed: then the age is unknown, which is not the same as stale, and not fresh either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness.moments import read_moment
+from airflow_slo_provider.freshness.observation import Observation
+from airflow_slo_provider.freshness.steps import Call, Reply, Steps, in_path, mapping
+
+
+def last_materialisation(project: str, feature_views: Sequence[str]) -> Steps:
+    """Ask for the end of the last materialisation of each feature view.
+
+    :param project: Feast's project
+    :param feature_views: one name, or several: then each is a group
+    :raises QueryError: (reason ``not_found``) for a view or project that does not exist
+    """
+    ends: dict[str, datetime | None] = {}
+    where = ""
+    for name in feature_views:
+        call = Call(f"/api/v1/feature_views/{in_path(name)}", {"project": project, "allow_cache": "false"})
+        reply = yield call
+        where = reply.where
+        answer = mapping(reply, call, missing=f"there is no feature view {name} in project {project}")
+        ends[name] = _last_end(answer, name, call, reply)
+    source = f"materialisations in the Feast registry {where}".rstrip()
+    evidence = {"project": project, "feature_views": list(feature_views), "measures": "materialisation"}
+    if len(ends) == 1:
+        ((name, end),) = ends.items()
+        note = "materialised up to then" if end else "the registry knows no materialisation of it"
+        return Observation(what=f"feature view {name}", source=source, observed_at=end, note=note, evidence=evidence)
+    return Observation(what=f"feature views of {project}", source=source, groups=ends, evidence=evidence)
+
+
+def _last_end(answer: Mapping[str, object], name: str, call: Call, reply: Reply) -> datetime | None:
+    if "spec" not in answer:
+        raise QueryError(f"the answer to {call.path} is no feature view: {reply.text[:200]}", reason="wrong_shape")
+    meta = answer.get("meta")
+    intervals = meta.get("materializationIntervals") if isinstance(meta, Mapping) else None
+    ends = [
+        read_moment(interval.get("endTime"), zone=UTC, what=f"feature view {name}: endTime")
+        for interval in intervals or ()
+        if isinstance(interval, Mapping)
+    ]
+    return max((end for end in ends if end is not None), default=None)

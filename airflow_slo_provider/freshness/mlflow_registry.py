@@ -1,0 +1,62 @@
+"""When the version of a model that an alias names was made: asked of an MLflow model registry by its REST API.
+
+MLflow keeps no time of an alias' last move. A promotion that shall count writes a tag of its own on the version; the name of
+that tag is then asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness.moments import of_seconds, read_moment
+from airflow_slo_provider.freshness.observation import Observation
+from airflow_slo_provider.freshness.steps import Call, Reply, Steps, an_object, mapping
+
+_BASE = "/api/2.0/mlflow"
+
+
+def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None) -> Steps:
+    """Ask for the version behind an alias.
+
+    :param promotion_tag: take the time this tag of the version holds (ISO 8601 or seconds since 1970) instead of the time the
+        version was made
+    :raises QueryError: (reason ``not_found``) for a model that does not exist. A missing alias is no fault: nothing was
+        promoted yet, and the age is unknown
+    """
+    call = Call(f"{_BASE}/registered-models/alias", {"name": model, "alias": alias})
+    reply = yield call
+    what, source = f"model {model}@{alias}", f"MLflow registry {reply.where}".rstrip()
+    code = reply.body.get("error_code") if isinstance(reply.body, Mapping) else None
+    # MLflow answers 400 INVALID_PARAMETER_VALUE for an alias that is not there, and 404 for a model that is not.
+    if reply.status == 400 and code == "INVALID_PARAMETER_VALUE" and "not found" in reply.text:
+        return Observation(what=what, source=source, note=f"there is no alias {alias} of model {model}")
+    answer = mapping(reply, call, missing=f"there is no model {model}")
+    version = an_object(answer.get("model_version"), call, reply)
+    number = str(version.get("version"))
+    note, moment = f"version {number} was made then", None
+    if promotion_tag is None:
+        moment = of_seconds(_milliseconds(version, call, reply) / 1000, what="creation_timestamp")
+    else:
+        text = _tag(version, promotion_tag)
+        note = f"version {number} was promoted then" if text else f"version {number} has no tag {promotion_tag}"
+        moment = read_moment(text, zone=UTC, what=f"tag {promotion_tag}")
+    return Observation(
+        what=what, source=source, observed_at=moment, note=note, model_version=number, evidence={"model": model, "alias": alias}
+    )
+
+
+def _milliseconds(version: Mapping[str, Any], call: Call, reply: Reply) -> int:
+    try:
+        return int(version["creation_timestamp"])
+    except (KeyError, TypeError, ValueError):
+        raise QueryError(
+            f"the answer to {call.path} has no creation_timestamp: {reply.text[:200]}", reason="wrong_shape", source=reply.where
+        ) from None
+
+
+def _tag(version: Mapping[str, Any], name: str) -> str | None:
+    tags = version.get("tags") or []
+    return next((str(tag["value"]) for tag in tags if tag.get("key") == name and tag.get("value")), None)

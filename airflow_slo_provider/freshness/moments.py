@@ -1,0 +1,94 @@
+"""Reading a timestamp in whatever form a source keeps it. A zone is never guessed: a wrong guess may be hours off."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Seconds since 1970 reach this in the year 5138; milliseconds have been beyond it since 1973.
+_NOT_SECONDS = 1e11
+
+
+def read_zone(name: str | tzinfo | None) -> tzinfo | None:
+    """Read the zone that timestamps without one are in.
+
+    :param name: an IANA name such as ``UTC`` or ``Europe/Berlin``, a tzinfo, or None for none
+    :raises ValueError: for a zone that does not exist
+    """
+    if name is None or isinstance(name, tzinfo):
+        return name
+    try:
+        return UTC if name == "UTC" else ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"timezone {name!r} is no IANA time zone, e.g. UTC or Europe/Berlin") from None
+
+
+def read_moment(value: Any, *, zone: tzinfo | None, what: str) -> datetime | None:
+    """Read a timestamp as an aware datetime in UTC; None stays None.
+
+    :param value: a datetime, a date, ISO 8601 text, or seconds since 1970 (a number, or text of one)
+    :param zone: the zone of values without one; None refuses them
+    :param what: what is read, for the message
+    :raises InvalidMeasurement: (reason ``bad_timestamp`` or ``no_timezone``) for anything that is no moment in time
+    """
+    if value is None:
+        return None
+    if isinstance(value, str):
+        return _of_text(value.strip(), zone, what)
+    if isinstance(value, datetime):
+        return _of_datetime(value, zone, what)
+    if isinstance(value, date):
+        # The start of that day: never fresher than it is.
+        return _of_datetime(datetime(value.year, value.month, value.day), zone, what)  # noqa: DTZ001
+    if isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool):
+        return of_seconds(value, what=what)
+    raise _wrong(what, value, "is no timestamp; return one with time zone, ISO 8601 text or seconds since 1970")
+
+
+def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
+    """Convert seconds since 1970.
+
+    :raises InvalidMeasurement: for NaN, an infinity, or a number that must be milliseconds
+    """
+    if not math.isfinite(value):
+        raise _wrong(what, value, "is no moment in time")
+    if not -_NOT_SECONDS < value < _NOT_SECONDS:
+        raise _wrong(what, value, "is no number of seconds since 1970 (milliseconds?); convert it in the query")
+    return EPOCH + timedelta(microseconds=round(Fraction(value) * 1_000_000))
+
+
+def _of_text(text: str, zone: tzinfo | None, what: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        pass
+    else:
+        # fromisoformat also takes 20260131, which may as well be a number of seconds: dashes decide.
+        if "-" in text[:8]:
+            return _of_datetime(moment, zone, what)
+    try:
+        return of_seconds(Decimal(text), what=what)
+    except ArithmeticError:
+        raise _wrong(what, text, "is neither ISO 8601 (2026-01-31T12:00:00Z) nor seconds since 1970") from None
+
+
+def _of_datetime(moment: datetime, zone: tzinfo | None, what: str) -> datetime:
+    if moment.utcoffset() is not None:
+        return moment.astimezone(UTC)
+    if zone is None:
+        raise InvalidMeasurement(
+            f"{what}: {moment} has no time zone; say which one it is in with timezone=, e.g. timezone='UTC'", reason="no_timezone"
+        )
+    # Of an hour that happens twice take the earlier: never fresher than it is.
+    return moment.replace(tzinfo=zone, fold=0).astimezone(UTC)
+
+
+def _wrong(what: str, value: object, message: str) -> InvalidMeasurement:
+    return InvalidMeasurement(f"{what}: {value!r:.80} {message}", reason="bad_timestamp")

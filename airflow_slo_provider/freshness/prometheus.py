@@ -1,0 +1,85 @@
+"""What a Prometheus query says: a timestamp, or an age."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fractions import Fraction
+from typing import Protocol
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness.moments import EPOCH, of_seconds
+from airflow_slo_provider.freshness.observation import Observation
+
+GIVES = ("timestamp", "age")
+
+
+class Sample(Protocol):
+    """One value of one series; ``value`` is None for NaN and the infinities."""
+
+    @property
+    def labels(self) -> Mapping[str, str]: ...  # noqa: D102
+
+    @property
+    def value(self) -> Fraction | None: ...  # noqa: D102
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrometheusQuestion:
+    """A query and what its number means.
+
+    :param query: PromQL; without ``group_by`` it answers exactly one series
+    :param gives: ``timestamp`` (seconds since 1970, e.g. ``max(last_success_timestamp_seconds)``) or ``age`` (seconds, e.g.
+        ``time() - max(last_success_timestamp_seconds)``)
+    :param group_by: labels that make a group; each may have one series
+    :raises ValueError: when it is neither
+    """
+
+    query: str
+    gives: str
+    group_by: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.gives not in GIVES:
+            raise ValueError(
+                f"query_gives is {self.gives!r}: say whether the query's number is a timestamp (seconds since 1970) or an age"
+            )
+
+    def read(self, samples: Sequence[Sample], *, at: datetime, where: str, what: str = "query") -> Observation:
+        """Read the answer.
+
+        :param at: the instant that was asked about (aware)
+        :param where: which server, for messages
+        :raises QueryError: for two series where one is expected
+        :raises InvalidMeasurement: for a number that is no moment in time
+        """
+        source, evidence = f"query {self.query}, {where}", {"query": self.query}
+        if self.group_by:
+            groups: dict[str, datetime | None] = {}
+            for sample in samples:
+                name = "/".join(sample.labels.get(label, "") for label in self.group_by)
+                if name in groups:
+                    raise self._two(f"two series belong to the group {name or '(no label)'}")
+                groups[name] = self._moment(sample, at)
+            note = "the query answers no series"
+            return Observation(what=what, source=source, groups=groups, note=note, evidence=evidence)
+        if len(samples) > 1:
+            raise self._two(f"the query answers {len(samples)} series where one is expected")
+        moment = self._moment(samples[0], at) if samples else None
+        note = "" if moment else f"the query answers {samples[0].text}" if samples else "the query answers no series"
+        return Observation(what=what, source=source, observed_at=moment, note=note, evidence=evidence)
+
+    def _moment(self, sample: Sample, at: datetime) -> datetime | None:
+        if sample.value is None:
+            return None
+        moment = of_seconds(sample.value, what="query")
+        return moment if self.gives == "timestamp" else at - (moment - EPOCH)
+
+    def _two(self, message: str) -> QueryError:
+        return QueryError(
+            f"{message}; aggregate with max(), or name labels with group_by", reason="wrong_shape", query=self.query
+        )

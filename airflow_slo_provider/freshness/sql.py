@@ -1,0 +1,177 @@
+"""When a table was last written, or what a query says about it: over all, or for each group.
+
+For text timestamps the database takes the greatest text. In one format and zone that is the latest moment; in a mixture it may
+be an earlier one, and never a later one than there is: such a column may read as older than it is, not as fresher.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Protocol
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness.moments import of_seconds, read_moment
+from airflow_slo_provider.freshness.observation import Observation
+
+#: Databases whose names are upper-case unless quoted: a lower-case name means what it would mean without quotes.
+_FOLD_UP = frozenset({"snowflake", "oracle", "db2", "exasol"})
+#: SQLite reads "name" as a text when there is no such column; `name` is always a name.
+_BACKTICKS = frozenset({"sqlite", "mysql", "mariadb", "gcpbigquery", "bigquery", "spark", "databricks", "hive", "hiveserver2"})
+_BRACKETS = frozenset({"mssql", "sqlserver"})
+
+
+class Runner(Protocol):
+    """Runs one statement and returns (column names, rows); a driver's exceptions may pass through."""
+
+    def __call__(self, query: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        """Run it."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableQuestion:
+    """When rows of a table were last written.
+
+    :param table: its name, with a schema where needed: ``features`` or ``warehouse.features``; exactly as it is in the database
+    :param timestamp_column: the column that holds the moment
+    :param group_by: columns that make a group; one age is measured for each
+    :param zone: the zone of timestamps without one; None refuses them
+    :raises ValueError: for a name that no database has
+    """
+
+    table: str
+    timestamp_column: str
+    group_by: tuple[str, ...] = ()
+    zone: tzinfo | None = None
+
+    def text(self, dialect: str | None) -> str:
+        """Return the statement.
+
+        :param dialect: ``postgresql``, ``sqlite``, ``mysql``, ...; anything else is quoted as standard SQL
+        """
+        table = ".".join(quote(part, dialect) for part in self.table.split("."))
+        column = quote(self.timestamp_column, dialect)
+        if not self.group_by:
+            return f"SELECT MAX({column}) FROM {table}"  # noqa: S608 - every name is quoted
+        names = ", ".join(quote(name, dialect) for name in self.group_by)
+        return f"SELECT {names}, MAX({column}) FROM {table} GROUP BY {names}"  # noqa: S608 - every name is quoted
+
+    def observe(self, runner: Runner, *, dialect: str | None, where: str) -> Observation:
+        """Ask the database.
+
+        :param where: which database, for messages
+        :raises QueryError: for an answer of another shape
+        :raises InvalidMeasurement: for a cell that is no timestamp
+        """
+        query = self.text(dialect)
+        _, rows = runner(query, {})
+        source = f"MAX({self.timestamp_column}) of table {self.table}, {where}"
+        what = f"table {self.table}"
+        column = f"column {self.timestamp_column}"
+        if not self.group_by:
+            moment = read_moment(_only(rows, 1, query)[0], zone=self.zone, what=column)
+            note = "" if moment else f"the table is empty, or {self.timestamp_column} is NULL in every row"
+            return Observation(what=what, source=source, observed_at=moment, note=note, evidence={"query": query})
+        groups = _groups(rows, len(self.group_by), self.zone, column, query)
+        evidence = {"query": query, "group_by": list(self.group_by)}
+        return Observation(what=what, source=source, groups=groups, note="the table is empty", evidence=evidence)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueryQuestion:
+    """What a query says.
+
+    :param query: one SELECT. Without groups it answers one row with one column. With groups: the groups' columns, by name, and
+        one column more
+    :param gives: ``timestamp``, or ``age`` in seconds
+    :param group_by: which columns name the group
+    :param zone: the zone of timestamps without one; None refuses them
+    """
+
+    query: str
+    gives: str = "timestamp"
+    group_by: tuple[str, ...] = ()
+    zone: tzinfo | None = None
+
+    def observe(self, runner: Runner, *, now: datetime, where: str, what: str = "query") -> Observation:
+        """Ask the database.
+
+        :param now: the moment ages are counted back from (aware)
+        :raises QueryError: for an answer of another shape, e.g. two rows
+        :raises InvalidMeasurement: for a cell that is no timestamp
+        """
+        columns, rows = runner(self.query, {})
+        source = f"a query, {where}"
+        evidence = {"query": self.query}
+        if not self.group_by:
+            cell = _only(rows, len(columns), self.query)[0] if rows else None
+            moment = self._moment(cell, now)
+            note = "" if moment else "the query answers NULL" if rows else "the query answers no row"
+            return Observation(what=what, source=source, observed_at=moment, note=note, evidence=evidence)
+        names = [str(column).lower() for column in columns]
+        missing = [name for name in self.group_by if name.lower() not in names]
+        if missing or len(names) != len(self.group_by) + 1:
+            raise QueryError(
+                f"the query answers the columns {', '.join(map(str, columns))}; "
+                f"return {', '.join(self.group_by)} and one column with the {self.gives}",
+                reason="wrong_shape",
+                query=self.query,
+            )
+        places = [names.index(name.lower()) for name in self.group_by]
+        (last,) = set(range(len(names))) - set(places)
+        ordered = [(*(row[place] for place in places), self._moment(row[last], now)) for row in rows]
+        groups = _groups(ordered, len(places), self.zone, "query", self.query)
+        return Observation(what=what, source=source, groups=groups, note="the query answers no row", evidence=evidence)
+
+    def _moment(self, cell: Any, now: datetime) -> datetime | None:
+        if self.gives == "timestamp" or cell is None:
+            return read_moment(cell, zone=self.zone, what="query")
+        if isinstance(cell, timedelta):  # what PostgreSQL's intervals become
+            return now - cell
+        try:
+            # Read as seconds since 1970, so that text, NaN and milliseconds are refused in the same words.
+            seconds = of_seconds(cell if not isinstance(cell, str) else float(cell), what="query (age in seconds)")
+        except (TypeError, ValueError):
+            raise QueryError(
+                f"the query answers {cell!r:.80}, which is no age in seconds", reason="wrong_shape", query=self.query
+            ) from None
+        return now - (seconds - of_seconds(0, what="query"))
+
+
+def quote(name: str, dialect: str | None) -> str:
+    """Quote one name for a database.
+
+    :raises ValueError: for an empty name or one with a control character
+    """
+    if not name or not name.strip() or any(ord(letter) < 32 for letter in name):
+        raise ValueError(f"{name!r} is no name of a table or column")
+    if dialect in _FOLD_UP and name.islower():
+        name = name.upper()
+    if dialect in _BACKTICKS:
+        return "`" + name.replace("`", "``") + "`"
+    if dialect in _BRACKETS:
+        return "[" + name.replace("]", "]]") + "]"
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _only(rows: Sequence[Sequence[Any]], columns: int, query: str) -> Sequence[Any]:
+    if len(rows) != 1 or columns != 1:
+        raise QueryError(
+            f"the query answers {len(rows)} rows of {columns} columns where one row of one column is expected; "
+            "aggregate with MAX, or name the columns of the groups with group_by",
+            reason="wrong_shape",
+            query=query,
+        )
+    return rows[0]
+
+
+def _groups(rows: Sequence[Sequence[Any]], names: int, zone: tzinfo | None, what: str, query: str) -> dict[str, datetime | None]:
+    groups: dict[str, datetime | None] = {}
+    for row in rows:
+        name = "/".join("NULL" if cell is None else str(cell) for cell in row[:names])
+        if name in groups:
+            raise QueryError(f"group {name} has two rows; aggregate with GROUP BY", reason="wrong_shape", query=query)
+        groups[name] = read_moment(row[names], zone=zone, what=f"{what}, group {name}")
+    return groups

@@ -1,0 +1,128 @@
+"""Questions to an HTTP API as steps: which request next, given the answers so far. Whoever runs them does the I/O.
+
+The same steps run on a worker (blocking), in a trigger (async) and in a test (neither).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness.observation import Observation
+
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_REASONS = {400: "bad_query", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
+_HINTS = {
+    401: "; check the connection's login, password or token",
+    403: "; the credentials are known, but may not read this",
+    404: "; check the name, and the connection's URL with its path prefix",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One GET request.
+
+    :param path: below the server's URL, quoted
+    :param params: of the query string
+    """
+
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server answered.
+
+    :param body: decoded JSON; None where it is none
+    :param text: the beginning of the answer, for messages
+    :param where: the server, without credentials
+    """
+
+    status: int
+    body: Any
+    text: str = ""
+    where: str = ""
+
+
+Steps = Generator[Call, Reply, Observation]
+
+
+def run(steps: Steps, send: Callable[[Call], Reply]) -> Observation:
+    """Run steps to their end, blocking."""
+    try:
+        call = next(steps)
+        while True:
+            call = steps.send(send(call))
+    except StopIteration as end:
+        return _observation(end)
+
+
+async def arun(steps: Steps, send: Callable[[Call], Awaitable[Reply]]) -> Observation:
+    """Run steps to their end in an event loop."""
+    try:
+        call = next(steps)
+    except StopIteration as end:
+        return _observation(end)
+    while True:
+        reply = await send(call)
+        try:
+            call = steps.send(reply)
+        except StopIteration as end:
+            return _observation(end)
+
+
+def _observation(end: StopIteration) -> Observation:
+    if not isinstance(end.value, Observation):
+        raise TypeError(f"steps ended with {end.value!r}")
+    return end.value
+
+
+def in_path(name: str) -> str:
+    """Quote a name as one segment of a path."""
+    return quote(name, safe="")
+
+
+def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
+    """Make the error of an answer that is none.
+
+    :param what: what is missing, where the status is 404
+    """
+    words = f"{what}; the server answers" if what else "the server answers"
+    return QueryError(
+        f"{words} {reply.status} to {call.path}{'' if what else _HINTS.get(reply.status, '')}: {reply.text[:300]}",
+        reason=_REASONS.get(reply.status, "http_status"),
+        transient=reply.status in _TRANSIENT,
+        http_status=reply.status,
+        source=reply.where,
+    )
+
+
+def mapping(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), missing: str = "") -> Mapping[str, Any]:
+    """Return the JSON object of an answer.
+
+    :param missing: what a 404 means
+    :raises QueryError: for another status, or an answer that is no JSON object
+    """
+    if reply.status not in accepted:
+        raise refusal(reply, call, missing if reply.status == 404 else "")
+    return an_object(reply.body, call, reply)
+
+
+def an_object(value: Any, call: Call, reply: Reply) -> Mapping[str, Any]:
+    """Return ``value``, a part of an answer, when it is a JSON object.
+
+    :raises QueryError: when it is not
+    """
+    if not isinstance(value, Mapping):
+        raise QueryError(
+            f"the answer to {call.path} is not what this API answers: {reply.text[:200]}",
+            reason="wrong_shape",
+            http_status=reply.status,
+            source=reply.where,
+        )
+    return value

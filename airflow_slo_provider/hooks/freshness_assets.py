@@ -1,0 +1,73 @@
+"""When an asset was last updated, as Airflow's own asset events say. Only a worker can ask; no credentials are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow.sdk import Asset, AssetAlias
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness import Observation
+
+
+def asset_object(asset: Any) -> Any:
+    """Return what Airflow understands of an asset given as object, name or URI.
+
+    :raises ValueError: for anything else
+    """
+    if isinstance(asset, str):
+        if not asset.strip():
+            raise ValueError("asset= is empty; give an Asset, its name or its URI")
+        return Asset.ref(uri=asset) if "://" in asset else Asset.ref(name=asset)
+    if isinstance(asset, Asset | AssetAlias | type(Asset.ref(name="a")) | type(Asset.ref(uri="a://a"))):
+        return asset
+    raise ValueError(f"asset={asset!r} is no asset; give an Asset, an AssetAlias, a name or a URI")
+
+
+def inlets_of(asset: Any) -> list[Any]:
+    """Return what of an asset can be an inlet, so that Airflow shows who waits for it.
+
+    A mere name is none: Airflow would look it up before the task begins, and end the task without a clear word.
+
+    :raises ValueError: for anything that is no asset
+    """
+    known = [] if asset is None else [asset_object(asset)]
+    return [one for one in known if isinstance(one, Asset | AssetAlias)]
+
+
+def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
+    """Return the last event of an asset: a task that succeeded, or somebody who told Airflow through its API.
+
+    :param asset: an Asset, an AssetAlias, a reference, a name or a URI
+    :raises QueryError: (reason ``unknown_asset``) when Airflow knows no active asset of that name
+    """
+    wanted = asset_object(asset)
+    what = f"asset {getattr(wanted, 'name', None) or getattr(wanted, 'uri', wanted)}"
+    newest = list(_events(wanted, what, context).ascending(False).limit(1))
+    if not newest:
+        return Observation(what=what, source="Airflow's asset events", note="it has no event yet")
+    event = newest[0]
+    by = f"task {event.source_task_id} of DAG {event.source_dag_id}" if event.source_dag_id else "the API"
+    return Observation(
+        what=what,
+        source="Airflow's asset events",
+        observed_at=event.timestamp,
+        note=f"event of {by}" + (f", run {event.source_run_id}" if event.source_run_id else ""),
+        evidence={"dag_id": event.source_dag_id, "task_id": event.source_task_id, "run_id": event.source_run_id},
+    )
+
+
+def _events(wanted: Any, what: str, context: Mapping[str, Any]) -> Any:
+    from airflow.sdk.exceptions import AirflowRuntimeError, ErrorType
+
+    if isinstance(wanted, Asset | AssetAlias):
+        return context["inlet_events"][wanted]
+    from airflow.sdk.execution_time.context import InletEventsAccessors
+
+    try:
+        return InletEventsAccessors([wanted])[wanted]
+    except AirflowRuntimeError as error:
+        if error.error.error is not ErrorType.ASSET_NOT_FOUND:
+            raise
+        raise QueryError(f"{what}: Airflow knows no active asset of that name or URI", reason="unknown_asset") from None

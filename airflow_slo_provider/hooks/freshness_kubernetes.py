@@ -1,0 +1,48 @@
+"""A Kubernetes connection as the place to ask for a Deployment's rollout."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness import Observation
+
+
+def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
+    """Ask for the time of a Deployment's current rollout.
+
+    :param conn_id: a Kubernetes connection; ``kubernetes_default`` may be missing inside of a cluster
+    :raises MeasurementError: when the API server does not answer, or there is no such Deployment
+    """
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+
+    from airflow_slo_provider.freshness.kubernetes_rollout import current_rollout
+    from airflow_slo_provider.freshness.steps import Call, Reply, run
+
+    client: Any = KubernetesHook(conn_id=conn_id).api_client
+    where = f"connection {conn_id}"
+
+    def send(call: Call) -> Reply:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = client.call_api(
+                call.path,
+                "GET",
+                query_params=list(call.params.items()),
+                header_params={"Accept": "application/json"},
+                auth_settings=["BearerToken"],
+                _preload_content=False,
+                _request_timeout=30,
+            )
+        except ApiException as error:
+            return Reply(error.status or 0, None, str(error.reason), where)
+        except HTTPError as error:
+            message = f"the API server cannot be reached ({type(error).__name__})"
+            raise QueryError(message, reason="connection", transient=True, source=where) from None
+        response = answer[0] if isinstance(answer, tuple) else answer
+        return Reply(response.status, json.loads(response.data), "", where)
+
+    return run(current_rollout(namespace, name), send)

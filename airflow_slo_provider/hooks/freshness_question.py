@@ -1,0 +1,138 @@
+"""Which source a sensor's parameters name. Imports no Airflow: it is looked at whenever a DAG file is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_slo_provider.exceptions import QueryError
+
+
+class BadQuestion(QueryError, ValueError):
+    """Parameters that cannot be meant: refused when the DAG is read; where a template made them, by the task, without a retry."""
+
+    default_reason = "bad_question"
+
+
+#: The parameter that names a source -> the connection it uses unless told otherwise. None: there is no default, or no need.
+CONNECTIONS: Mapping[str, str | None] = {
+    "asset": None,
+    "external_dag_id": "airflow_default",
+    "table": None,
+    "query": "prometheus_default",
+    "path": None,
+    "feature_view": "feast_default",
+    "model": "mlflow_default",
+    "deployment": "kubernetes_default",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What to ask, and where. Everything but an asset object is JSON-able, as a trigger needs it.
+
+    :param kind: one of :data:`CONNECTIONS`
+    :param conn_id: the Airflow connection
+    :param arguments: the rest, as the sensor was given it
+    """
+
+    kind: str
+    conn_id: str | None = None
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def default_name(self) -> str | None:
+        """Return the name of the check in the ledger, e.g. ``model:churn@champion``; None for a query, which has none."""
+        value, more = self.arguments[self.kind], self.arguments
+        if self.kind == "query":
+            return None
+        if self.kind == "asset":
+            return f"asset:{getattr(value, 'name', None) or getattr(value, 'uri', None) or value}"
+        if self.kind == "external_dag_id":
+            return f"dag:{value}" + (f".{more['external_task_id']}" if more.get("external_task_id") else "")
+        if self.kind == "model":
+            return f"model:{value}@{more['alias']}"
+        if self.kind == "feature_view":
+            return f"feature_view:{','.join(names(value))}"
+        if self.kind == "deployment":
+            return f"deployment:{'/'.join(namespaced(value))}"
+        return f"{self.kind}:{value}"
+
+
+def question(given: Mapping[str, Any]) -> Question:
+    """Make the question of a sensor's parameters.
+
+    :param given: all of its parameters by name; None where they were not given
+    :raises BadQuestion: (a ValueError) when none or more than one source is named, or what belongs to another source is given
+    """
+    kinds = [kind for kind in CONNECTIONS if kind in given and given[kind] is not None]
+    if len(kinds) != 1:
+        known = ", ".join(f"{kind}=" for kind in CONNECTIONS if kind in given)
+        raise BadQuestion(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
+    (kind,) = kinds
+    _check(kind, given)
+    rest = {
+        name: value
+        for name, value in given.items()
+        if value is not None and name in (kind, "conn_id", *BELONGS.get(kind, {})) and name != "conn_id"
+    }
+    return Question(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=rest)
+
+
+#: What else each source takes, and whether it must be there.
+BELONGS: Mapping[str, Mapping[str, bool]] = {
+    "asset": {},
+    "external_dag_id": {"external_task_id": False},
+    "table": {"timestamp_column": True, "group_by": False, "timezone": False},
+    "query": {"query_gives": False, "group_by": False, "timezone": False},
+    "path": {"which": False, "group_by": False},
+    "feature_view": {"project": True},
+    "model": {"alias": True, "promotion_tag": False},
+    "deployment": {},
+}
+
+
+def _check(kind: str, given: Mapping[str, Any]) -> None:
+    belongs = BELONGS[kind]
+    missing = [name for name, needed in belongs.items() if needed and not given.get(name)]
+    if missing:
+        raise BadQuestion(f"{kind}= needs {' and '.join(f'{name}=' for name in missing)}")
+    foreign = {name for others in BELONGS.values() for name in others} - set(belongs)
+    wrong = sorted(name for name in foreign if given.get(name) is not None)
+    if wrong:
+        raise BadQuestion(f"{' and '.join(f'{name}=' for name in wrong)} means nothing with {kind}=")
+    if kind == "table" and not given.get("conn_id"):
+        raise BadQuestion("table= needs conn_id=: the Airflow connection of its database")
+    if given.get("conn_id") and kind == "asset":
+        raise BadQuestion("conn_id= means nothing with asset=: Airflow knows its own assets")
+    if given.get("query_gives") not in (None, "timestamp", "age"):
+        raise BadQuestion(f"query_gives={given['query_gives']!r}: write timestamp or age")
+    if kind == "path" and given.get("group_by") not in (None, "directory"):
+        raise BadQuestion(f"group_by={given['group_by']!r}: files are grouped by directory only")
+    if given.get("which") not in (None, "newest", "oldest"):
+        raise BadQuestion(f"which={given['which']!r}: write newest or oldest")
+    if given.get("timezone"):
+        from airflow_slo_provider.freshness.moments import read_zone
+
+        if "{{" not in str(given["timezone"]):
+            try:
+                read_zone(given["timezone"])
+            except ValueError as error:
+                raise BadQuestion(str(error)) from None
+    if given.get("quantile") is not None and kind not in ("feature_view", "table", "query", "path"):
+        raise BadQuestion(f"quantile= means nothing with {kind}=: there are no groups")
+    if given.get("quantile") is not None and kind != "feature_view" and not given.get("group_by"):
+        raise BadQuestion("quantile= is a share of groups: say which with group_by=")
+
+
+def names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
+    """Take one name or several as a tuple."""
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def namespaced(deployment: str) -> tuple[str, str]:
+    """Split ``namespace/name``; without a namespace it is ``default``."""
+    namespace, slash, name = deployment.rpartition("/")
+    return (namespace, name) if slash else ("default", name)

@@ -1,0 +1,135 @@
+"""Checking once how fresh something is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits
+from airflow_slo_provider.hooks.freshness_assets import inlets_of
+from airflow_slo_provider.hooks.freshness_question import Question, question
+from airflow_slo_provider.hooks.outcomes import failing_rightly
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, AssetAlias, Context
+
+#: The parameters that name a source, as the freshness sensors take them.
+_TEXTS = (
+    "asset", "external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "feature_view", "project",
+    "model", "alias", "promotion_tag", "deployment", "group_by", "timezone", "conn_id",
+)  # fmt: skip
+
+
+class FreshnessCheckOperator(BaseOperator):
+    """Measures once how old something is, records it in the ledger, and fails only when told to.
+
+    It takes the source of any of the freshness sensors. On a schedule it gives a freshness SLO its history: the ledger keeps one
+    check of kind ``freshness`` for each run, and an SLO document with a ``Ledger`` data source turns them into a budget.
+
+    .. code-block:: python
+
+        FreshnessCheckOperator(
+            task_id="model_age", model="churn", alias="champion", max_age=timedelta(hours=24), name="churn-model-age"
+        )
+
+    A source that does not answer, or does not exist, fails the task in any case: nothing was measured.
+
+    :param max_age: the oldest that is accepted
+    :param warn_age: the oldest that is accepted without a warning
+    :param fail_if_stale: fail (without a retry) unless it is fresh; what is not known is not fresh
+    :param quantile: the share of the groups that must be fresh, where there are groups; all by default
+    :param clock_tolerance: how far a timestamp may lie in the future
+    :param name: name of the check in the ledger; made of the source by default, e.g. ``dag:orders``. (templated)
+    :raises ValueError: when the DAG is read, for limits or a combination of parameters that cannot be meant
+
+    All else names the source, see :class:`.PipelineFreshnessSensor`, :class:`.FeatureFreshnessSensor` and
+    :class:`.ModelFreshnessSensor`.
+    """
+
+    template_fields: Sequence[str] = (*_TEXTS, "name")
+    template_ext: Sequence[str] = (".sql", ".promql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+
+    def __init__(
+        self,
+        *,
+        max_age: timedelta,
+        warn_age: timedelta | None = None,
+        fail_if_stale: bool = False,
+        asset: Asset | AssetAlias | str | None = None,
+        external_dag_id: str | None = None,
+        external_task_id: str | None = None,
+        table: str | None = None,
+        timestamp_column: str | None = None,
+        query: str | None = None,
+        query_gives: str | None = None,
+        path: str | None = None,
+        which: str | None = None,
+        feature_view: str | Sequence[str] | None = None,
+        project: str | None = None,
+        model: str | None = None,
+        alias: str | None = None,
+        promotion_tag: str | None = None,
+        deployment: str | None = None,
+        group_by: str | Sequence[str] | None = None,
+        quantile: float | str | None = None,
+        timezone: str | None = None,
+        clock_tolerance: timedelta = CLOCK_TOLERANCE,
+        conn_id: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.max_age = max_age
+        self.warn_age = warn_age
+        self.fail_if_stale = fail_if_stale
+        self.asset = asset
+        self.external_dag_id = external_dag_id
+        self.external_task_id = external_task_id
+        self.table = table
+        self.timestamp_column = timestamp_column
+        self.query = query
+        self.query_gives = query_gives
+        self.path = path
+        self.which = which
+        self.feature_view = feature_view
+        self.project = project
+        self.model = model
+        self.alias = alias
+        self.promotion_tag = promotion_tag
+        self.deployment = deployment
+        self.group_by = group_by
+        self.quantile = quantile
+        self.timezone = timezone
+        self.clock_tolerance = clock_tolerance
+        self.conn_id = conn_id
+        self.name = name
+        self._limits()
+        self._question()
+        self.inlets = [*self.inlets, *inlets_of(asset)]
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look, record, and return the check."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from airflow_slo_provider.hooks.freshness import measure
+
+        with failing_rightly():
+            asked = self._question()
+            name = self.name or asked.default_name() or f"{self.dag_id}.{self.task_id}"
+            found = measure(asked, self._limits(), name=name, context=context, log=self.log, evidence={})
+        result = found.result(name).to_dict()
+        if self.fail_if_stale and not found.freshness.fresh:
+            context["ti"].xcom_push(key="return_value", value=result)
+            raise AirflowFailException(found.message)
+        return result
+
+    def _question(self) -> Question:
+        fields = (*_TEXTS, "query_gives", "which", "quantile")
+        return question({field: getattr(self, field) for field in fields})
+
+    def _limits(self) -> Limits:
+        return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)

@@ -1,0 +1,204 @@
+"""Waiting until a pipeline, a feature or a model is fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow_slo_provider.hooks.freshness_assets import inlets_of
+from airflow_slo_provider.sensors.freshness_base import FreshnessSensor
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, AssetAlias
+
+
+class PipelineFreshnessSensor(FreshnessSensor):
+    """Waits until a pipeline's last success is at most ``max_age`` old.
+
+    One of three sources: the events of an asset (no credentials needed; scheduled, manual and asset-triggered runs all make
+    them), the last successful run of a DAG in this or another deployment by Airflow's REST API, or a query.
+
+    .. code-block:: python
+
+        PipelineFreshnessSensor(task_id="orders_loaded", asset=Asset("orders"), max_age=timedelta(hours=4), deferrable=True)
+
+    :param asset: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, where it is text)
+    :param external_dag_id: a DAG. (templated)
+    :param external_task_id: one task of it, instead of the whole run. (templated)
+    :param query: PromQL or SQL, as the connection says. (templated)
+    :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds; a timestamp by default for SQL, and to be
+        said for Prometheus
+    :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)
+    :param conn_id: connection of the Airflow API (``airflow_default``: URL, and a token in the extra or login and password), of
+        the Prometheus server (``prometheus_default``) or of the database. (templated)
+
+    See :class:`.FreshnessSensor` for ``max_age`` and all else.
+    """
+
+    template_fields: Sequence[str] = ("asset", "external_dag_id", "external_task_id", "query", "timezone", "conn_id", "name")
+    template_ext: Sequence[str] = (".sql", ".promql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+
+    def __init__(
+        self,
+        *,
+        asset: Asset | AssetAlias | str | None = None,
+        external_dag_id: str | None = None,
+        external_task_id: str | None = None,
+        query: str | None = None,
+        query_gives: str | None = None,
+        timezone: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.asset = asset
+        self.external_dag_id = external_dag_id
+        self.external_task_id = external_task_id
+        self.query = query
+        self.query_gives = query_gives
+        self.timezone = timezone
+        super().__init__(**kwargs)
+        self.inlets = [*self.inlets, *inlets_of(asset)]
+
+    def _given(self) -> dict[str, Any]:
+        fields = ("external_dag_id", "external_task_id", "query", "query_gives", "timezone", "conn_id")
+        return {field: getattr(self, field) for field in ("asset", *fields)}
+
+
+class FeatureFreshnessSensor(FreshnessSensor):
+    """Waits until features are at most ``max_age`` old: all of them, or a share of the groups they fall into.
+
+    The newest row of a table says nothing about the rows that were left behind. With ``group_by`` one age is measured for each
+    group (an entity, a partition), ``quantile`` says which share of the groups must be young enough, and the message names the
+    worst.
+
+    .. code-block:: python
+
+        FeatureFreshnessSensor(
+            task_id="features_fresh",
+            conn_id="warehouse",
+            table="features",
+            timestamp_column="updated_at",
+            group_by="customer_id",
+            quantile=0.99,
+            max_age=timedelta(hours=1),
+        )
+
+    :param table: a table, exactly as its name is in the database, with a schema where needed; needs ``timestamp_column`` and
+        ``conn_id``. (templated)
+    :param timestamp_column: when a row was written: a timestamp, ISO 8601 text or seconds since 1970. (templated)
+    :param query: SQL or PromQL. (templated)
+    :param query_gives: whether the query answers a ``timestamp`` or an ``age`` in seconds
+    :param path: a file or a glob on a disk or in an object store; a marker is a path as well: ``s3://b/dt=*/_SUCCESS``.
+        (templated)
+    :param which: ``newest`` (the default) or ``oldest`` of the files of a glob
+    :param feature_view: one or several feature views of a Feast registry server (``feast serve_registry --rest-api``); needs
+        ``project``. What is measured is how far behind the materialisation is, not how old the data are. (templated)
+    :param project: Feast's project. (templated)
+    :param group_by: columns of the table or the query, labels of a Prometheus query, or ``directory`` for files. (templated)
+    :param quantile: the share of the groups that must be young enough, e.g. ``0.99``; every group by default
+    :param timezone: IANA name of the zone of timestamps that have none; without it they are an error. (templated)
+    :param conn_id: the connection; ``prometheus_default`` for a query, ``feast_default`` for feature views. (templated)
+
+    See :class:`.FreshnessSensor` for ``max_age`` and all else.
+    """
+
+    template_fields: Sequence[str] = (
+        "table",
+        "timestamp_column",
+        "query",
+        "path",
+        "feature_view",
+        "project",
+        "group_by",
+        "timezone",
+        "conn_id",
+        "name",
+    )
+    template_ext: Sequence[str] = (".sql", ".promql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+
+    def __init__(
+        self,
+        *,
+        table: str | None = None,
+        timestamp_column: str | None = None,
+        query: str | None = None,
+        query_gives: str | None = None,
+        path: str | None = None,
+        which: str | None = None,
+        feature_view: str | Sequence[str] | None = None,
+        project: str | None = None,
+        group_by: str | Sequence[str] | None = None,
+        timezone: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.table = table
+        self.timestamp_column = timestamp_column
+        self.query = query
+        self.query_gives = query_gives
+        self.path = path
+        self.which = which
+        self.feature_view = feature_view
+        self.project = project
+        self.group_by = group_by
+        self.timezone = timezone
+        super().__init__(**kwargs)
+
+    def _given(self) -> dict[str, Any]:
+        fields = (
+            "table", "timestamp_column", "query", "query_gives", "path", "which", "feature_view", "project", "group_by",
+            "timezone", "conn_id",
+        )  # fmt: skip
+        return {field: getattr(self, field) for field in fields}
+
+
+class ModelFreshnessSensor(FreshnessSensor):
+    """Waits until the serving model is at most ``max_age`` old.
+
+    .. code-block:: python
+
+        ModelFreshnessSensor(task_id="model_fresh", model="churn", alias="champion", max_age=timedelta(hours=24))
+
+    :param model: a registered model of an MLflow server; needs ``alias``. Its age is that of the version behind the alias: MLflow
+        keeps no time of an alias' move. (templated)
+    :param alias: the alias of the serving version. (templated)
+    :param promotion_tag: a tag of the version that holds when it was promoted; counts instead of when it was made. (templated)
+    :param deployment: ``namespace/name`` of a Kubernetes Deployment: the age of its current, complete rollout. (templated)
+    :param query: PromQL or SQL, as the connection says. (templated)
+    :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds
+    :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)
+    :param conn_id: the connection; ``mlflow_default``, ``kubernetes_default`` or ``prometheus_default``. (templated)
+
+    See :class:`.FreshnessSensor` for ``max_age`` and all else.
+    """
+
+    template_fields: Sequence[str] = ("model", "alias", "promotion_tag", "deployment", "query", "timezone", "conn_id", "name")
+    template_ext: Sequence[str] = (".sql", ".promql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+
+    def __init__(
+        self,
+        *,
+        max_age: timedelta,
+        model: str | None = None,
+        alias: str | None = None,
+        promotion_tag: str | None = None,
+        deployment: str | None = None,
+        query: str | None = None,
+        query_gives: str | None = None,
+        timezone: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.model = model
+        self.alias = alias
+        self.promotion_tag = promotion_tag
+        self.deployment = deployment
+        self.query = query
+        self.query_gives = query_gives
+        self.timezone = timezone
+        super().__init__(max_age=max_age, **kwargs)
+
+    def _given(self) -> dict[str, Any]:
+        fields = ("model", "alias", "promotion_tag", "deployment", "query", "query_gives", "timezone", "conn_id")
+        return {field: getattr(self, field) for field in fields}

@@ -1,0 +1,120 @@
+"""The async half of the freshness sensors: asks again and again, and wakes the task up when the answer is a fresh one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+
+from airflow_slo_provider.exceptions import MeasurementError
+from airflow_slo_provider.freshness import Limits, Reason, assess
+from airflow_slo_provider.hooks.freshness_question import Question
+from airflow_slo_provider.triggers.shared_polls import polls
+
+#: A server may restart while thousands of sensors wait for it: so many looks in a row may fail before a worker hears of it.
+MOST_FAULTS = 3
+
+
+def trigger_for(question: Question, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
+    """Make the trigger a sensor defers to: one that asks itself, or one that wakes a worker for the next look.
+
+    :param interval: between two looks
+    :param left: until the sensor's timeout
+    """
+    from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+    from airflow_slo_provider.hooks.freshness import in_a_trigger
+
+    if in_a_trigger(question):
+        return FreshnessTrigger(
+            kind=question.kind,
+            conn_id=str(question.conn_id),
+            arguments=dict(question.arguments),
+            interval=interval.total_seconds(),
+            max_age=limits.max_age.total_seconds(),
+            quantile=None if limits.quantile is None else str(limits.quantile),
+            tolerance=limits.tolerance.total_seconds(),
+            until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
+        )
+    return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), timedelta(0)))
+
+
+class FreshnessTrigger(BaseTrigger):
+    """Fires when a source answers something fresh, something that no waiting mends, nothing three times in a row; or in time.
+
+    The event only wakes the task up; the task looks for itself. Triggers that ask the same question share its answers, and those
+    that use the same connection share its client.
+
+    :param kind: the source, and with ``conn_id`` and ``arguments`` what to ask it
+    :param interval: seconds between two looks
+    :param max_age: seconds
+    :param quantile: share of the groups that must be fresh
+    :param tolerance: seconds a timestamp may lie in the future
+    :param until: when the sensor's timeout is over (ISO 8601 with a zone); None for never
+    """
+
+    def __init__(
+        self,
+        *,
+        kind: str,
+        conn_id: str,
+        arguments: dict[str, Any],
+        interval: float,
+        max_age: float,
+        quantile: str | None = None,
+        tolerance: float = 60,
+        until: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.conn_id = conn_id
+        self.arguments = arguments
+        self.interval = interval
+        self.max_age = max_age
+        self.quantile = quantile
+        self.tolerance = tolerance
+        self.until = until
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what a triggerer needs to make this trigger again."""
+        names = ("kind", "conn_id", "arguments", "interval", "max_age", "quantile", "tolerance", "until")
+        return "airflow_slo_provider.triggers.freshness.FreshnessTrigger", {name: getattr(self, name) for name in names}
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Wait."""
+        question = Question(kind=self.kind, conn_id=self.conn_id, arguments=self.arguments)
+        limits = Limits(
+            timedelta(seconds=self.max_age), quantile=self.quantile, tolerance=timedelta(seconds=self.tolerance)
+        )  # fmt: skip
+        faults = 0
+        async with aclosing(polls().answers(question, self.interval)) as answers:
+            while True:
+                try:
+                    async with asyncio.timeout(self._left()):
+                        answer = await anext(answers)
+                except TimeoutError:
+                    yield TriggerEvent({"status": "timeout"})
+                    return
+                if isinstance(answer, MeasurementError):
+                    faults += 1
+                    self.log.warning("Freshness cannot be looked at: %s", answer)
+                    if not answer.transient or faults >= MOST_FAULTS:
+                        yield TriggerEvent({"status": "error", "reason": answer.reason})
+                        return
+                    continue
+                faults = 0
+                found = assess(answer, datetime.now(UTC), limits)
+                self.log.debug("Freshness of %s", found.message)
+                if found.freshness.fresh or found.freshness.reason is Reason.CLOCK_SKEW:
+                    self.log.info("Freshness of %s", found.message)
+                    yield TriggerEvent({"status": found.freshness.reason.value})
+                    return
+
+    def _left(self) -> float | None:
+        if self.until is None:
+            return None
+        return max((datetime.fromisoformat(self.until) - datetime.now(UTC)).total_seconds(), 0.0)

@@ -1,0 +1,177 @@
+"""One look for all triggers of a process that ask the same question, and one client for all that use the same connection.
+
+A thousand sensors that wait for one DAG make one request each interval, not a thousand. Everything lives in the triggerer's one
+event loop: no locks are needed, and nothing is kept when the last trigger has gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.freshness import Observation
+from airflow_slo_provider.hooks.freshness_question import Question
+
+#: Requests to one server at the same time.
+MOST_REQUESTS = 8
+#: Seconds: nobody waits for freshness so closely that a server must be asked more often.
+SHORTEST_INTERVAL = 0.1
+
+Answer = Observation | MeasurementError
+
+
+@dataclass
+class _Shared:
+    """The client of one connection, and how many questions use it."""
+
+    users: int = 0
+    client: Any = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_REQUESTS))
+
+    async def open(self, question: Question) -> Any:
+        """Return the client; the first one who asks opens it."""
+        async with self.lock:
+            if self.client is None:
+                self.client = await (await _client(question)).__aenter__()
+            return self.client
+
+    async def close(self) -> None:
+        """Close it; the next one who asks opens a new one, with what the connection then says."""
+        async with self.lock:
+            client, self.client = self.client, None
+            if client is not None:
+                await client.__aexit__(None, None, None)
+
+
+class _Poll:
+    """One question that is asked again and again while somebody listens."""
+
+    def __init__(self, question: Question, interval: float, delay: float, clients: _Clients) -> None:
+        self.listeners = 0
+        self.next: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._question, self._interval, self._clients = question, interval, clients
+        self._task = asyncio.create_task(self._run(delay))
+
+    async def _run(self, delay: float) -> None:
+        async with self._clients.use(self._question) as shared:
+            await asyncio.sleep(delay)
+            while True:
+                self._tell(await self._ask(shared))
+                await asyncio.sleep(self._interval)
+
+    async def _ask(self, shared: _Shared) -> Answer:
+        try:
+            async with shared.gate:
+                return await _ask(await shared.open(self._question), self._question)
+        except MeasurementError as error:
+            if error.reason in ("unauthorized", "tls", "bad_url"):
+                await shared.close()  # perhaps the connection was changed: read it again
+            return error
+        except Exception as error:
+            # A connection that is gone, a secrets backend that fails: the task shall hear of it, not the triggerer's log alone.
+            return QueryError(f"{type(error).__name__}: {error}", reason="connection", transient=True)
+
+    def _tell(self, answer: Answer) -> None:
+        told, self.next = self.next, asyncio.get_running_loop().create_future()
+        told.set_result(answer)
+
+    def stop(self) -> None:
+        """End asking."""
+        self._task.cancel()
+
+
+class Polls:
+    """The questions that are being asked in one event loop."""
+
+    def __init__(self) -> None:
+        self._polls: dict[str, _Poll] = {}
+        self._clients = _Clients()
+
+    async def answers(self, question: Question, interval: float) -> AsyncIterator[Answer]:
+        """Yield every answer to a question from now on, as observation or fault.
+
+        The first look comes within one interval: a worker has just looked. Different questions are spread over it.
+
+        :param interval: seconds between two looks
+        """
+        interval = max(interval, SHORTEST_INTERVAL)
+        key = json.dumps([question.kind, question.conn_id, dict(question.arguments), interval], sort_keys=True, default=str)
+        if key not in self._polls:
+            delay = interval * (zlib.crc32(key.encode()) % 1000) / 1000
+            self._polls[key] = _Poll(question, interval, delay, self._clients)
+        poll = self._polls[key]
+        poll.listeners += 1
+        try:
+            while True:
+                # Shielded: a listener that is cancelled must not take the answer away from the others.
+                yield await asyncio.shield(poll.next)
+        finally:
+            poll.listeners -= 1
+            if not poll.listeners:
+                poll.stop()
+                self._polls.pop(key, None)
+
+    def __len__(self) -> int:
+        return len(self._polls)
+
+
+class _Clients:
+    """Clients by connection; opened for the first question, closed after the last."""
+
+    def __init__(self) -> None:
+        self._shared: dict[tuple[bool, str], _Shared] = {}
+
+    @asynccontextmanager
+    async def use(self, question: Question) -> AsyncIterator[_Shared]:
+        """Hold the client of a question's connection."""
+        key = (question.kind == "query", str(question.conn_id))
+        shared = self._shared.setdefault(key, _Shared())
+        shared.users += 1
+        try:
+            yield shared
+        finally:
+            shared.users -= 1
+            if not shared.users:
+                del self._shared[key]
+                await shared.close()
+
+
+async def _client(question: Question) -> AbstractAsyncContextManager[Any]:
+    from airflow_slo_provider.hooks.freshness import token_path
+
+    if question.kind == "query":
+        from airflow_slo_provider.hooks.prometheus import PrometheusHook
+
+        return await PrometheusHook(str(question.conn_id)).aclient()
+    from airflow_slo_provider.freshness.http_client import AsyncApiClient
+    from airflow_slo_provider.hooks.http_api import async_api_settings
+
+    return AsyncApiClient(await async_api_settings(str(question.conn_id), token_path=token_path(question)))
+
+
+async def _ask(client: Any, question: Question) -> Observation:
+    from airflow_slo_provider.freshness.steps import arun
+    from airflow_slo_provider.hooks.freshness import http_steps, prometheus_question
+
+    if question.kind != "query":
+        return await arun(http_steps(question), client.send)
+    asked, now = prometheus_question(question), datetime.now(UTC)
+    samples = await client.instant(asked.query, now)
+    return asked.read(samples, at=now, where=f"connection {question.conn_id}")
+
+
+_by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Polls] = WeakKeyDictionary()
+
+
+def polls() -> Polls:
+    """Return the polls of the running event loop."""
+    return _by_loop.setdefault(asyncio.get_running_loop(), Polls())

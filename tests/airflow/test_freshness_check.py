@@ -1,0 +1,63 @@
+"""The one-shot check, deadlines, and documents over what both leave in the ledger."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from airflow.sdk import Asset
+from airflow.sdk.execution_time import comms
+
+from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
+from tests.airflow.freshness_runs import HOUR, only
+from tests.airflow.running import run_task
+
+TABLE = {"table": "features", "timestamp_column": "ts", "conn_id": "db"}
+
+
+def check(**arguments):
+    return FreshnessCheckOperator(**{"task_id": "check", "max_age": HOUR, **TABLE, **arguments})
+
+
+@pytest.mark.parametrize(
+    ("ages", "verdict"), [((HOUR / 2,), "pass"), ((2 * HOUR,), "fail"), ((), "unknown"), ((-2 * HOUR,), "fail")]
+)
+def test_it_measures_and_records_and_fails_only_when_told_to(features, ledger, ages, verdict):
+    features.write(*ages)
+    ran = run_task(check(), connections=features.connections)
+    assert ran.state == "success", ran.error
+    assert ran.xcoms["return_value"]["verdict"] == verdict
+    assert only(ledger).result.verdict == verdict
+    assert "Freshness of table features" in ran.log
+
+    told = run_task(check(fail_if_stale=True, retries=3), connections=features.connections)
+    assert told.state == ("success" if verdict == "pass" else "failed")
+    assert told.xcoms["return_value"]["verdict"] == verdict
+    assert only(ledger).result.verdict == verdict
+
+
+def test_what_cannot_be_measured_fails_in_any_case(features, ledger):
+    ran = run_task(check(timestamp_column="nope", retries=3), connections=features.connections)
+    assert ran.state == "failed"
+    assert only(ledger).result.verdict == "unknown"
+    down = {"db": {"conn_type": "postgres", "host": "127.0.0.1", "port": 1}}
+    assert run_task(check(retries=3), connections=down).state == "up_for_retry"
+
+
+def test_it_takes_an_asset(ledger):
+    ran = run_task(
+        FreshnessCheckOperator(task_id="t", asset=Asset("orders"), max_age=HOUR),
+        answers={comms.GetAssetEventByAsset: comms.AssetEventsResult(asset_events=[])},
+    )
+    assert ran.state == "success"
+    assert only(ledger).result.verdict == "unknown"
+
+
+def test_a_rerun_replaces_its_own_record(features, ledger):
+    for age in (HOUR / 2, 2 * HOUR):
+        features.write(age)
+        run_task(check(), connections=features.connections, run_id="one")
+    run_task(check(), connections=features.connections, run_id="two")
+    assert len(ledger.checks()) == 2
+    assert {one.result.verdict for one in ledger.checks()} == {"fail"}
+    assert timedelta(seconds=ledger.checks()[0].result.value) >= 2 * HOUR

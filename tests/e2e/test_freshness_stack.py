@@ -1,0 +1,215 @@
+"""Freshness on real Airflow components."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_slo_provider.ledger import open_ledger
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture(scope="module")
+def stack(airflow_stack):
+    client = airflow_stack.client
+    login = {"login": "demo", "password": airflow_stack.password, "host": airflow_stack.url}
+    client.add_connection("e2e_airflow", "http", **login)
+    client.add_connection("e2e_stranger", "http", **{**login, "password": "wrong"})
+    for dag_id in ("e2e_pipeline", "e2e_follower", "e2e_scheduled", "e2e_never_ran"):
+        client.wait_for_dag(dag_id)
+        client.unpause(dag_id)
+    return airflow_stack
+
+
+@pytest.fixture
+def checks(stack):
+    def read(run_id: str) -> dict:
+        with open_ledger(f"sqlite:///{stack.home / 'slo_ledger.db'}") as ledger:
+            rows = [one for one in ledger.checks("freshness", limit=1000) if one.key.run_id == run_id]
+        assert len({one.key.task_id for one in rows}) == len(rows), "one row for each task instance"
+        return {one.key.task_id: one.result for one in rows}
+
+    return read
+
+
+def end_of(client, dag_id, run_id):
+    return datetime.fromisoformat(client.call("GET", f"/api/v2/dags/{dag_id}/dagRuns/{run_id}")["end_date"])
+
+
+def last_run(client, dag_id, **wanted):
+    runs = client.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?order_by=-end_date&limit=50")["dag_runs"]
+    return next((run for run in runs if all(run[key] == value for key, value in wanted.items())), None)
+
+
+def until(happened, timeout=90):
+    deadline = time.monotonic() + timeout
+    while not (found := happened()):
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.5)
+    return found
+
+
+def test_each_kind_of_run_counts_and_a_later_failure_does_not(stack, run_dag, checks):
+    client = stack.client
+    good, state = run_dag("e2e_pipeline")
+    assert state == "success"
+    followed = until(lambda: last_run(client, "e2e_follower", state="success"))
+    scheduled = until(lambda: last_run(client, "e2e_scheduled", state="success"))
+    assert (followed["run_type"], followed["logical_date"]) == ("asset_triggered", None)
+    assert scheduled["run_type"] == "scheduled"
+    assert last_run(client, "e2e_pipeline", dag_run_id=good)["logical_date"] is None
+    _, state = run_dag("e2e_pipeline", conf={"fail": True})
+    assert state == "failed"
+
+    run_id, state = run_dag("e2e_freshness_checks")
+    assert state == "success", client.task_states("e2e_freshness_checks", run_id)
+    found = checks(run_id)
+    seen = {
+        name: one.evidence["observed_at"] and datetime.fromisoformat(one.evidence["observed_at"]) for name, one in found.items()
+    }
+    assert seen["e2e_pipeline"] == end_of(client, "e2e_pipeline", good)
+    assert seen["e2e_follower"] == end_of(client, "e2e_follower", followed["dag_run_id"])
+    assert seen["e2e_scheduled"] == end_of(client, "e2e_scheduled", scheduled["dag_run_id"])
+    (task,) = client.task_instances("e2e_pipeline", good)
+    assert seen["one_task"] == datetime.fromisoformat(task["end_date"])
+    assert seen["made"] == seen["by_name"]
+    assert abs(seen["made"] - seen["one_task"]) < timedelta(seconds=10)
+    assert found["made"].evidence["run_id"] == good
+    assert found["followed"].evidence["dag_id"] == "e2e_follower"
+    assert (found["never"].verdict, found["never"].value) == ("unknown", None)
+    assert {one.verdict for name, one in found.items() if name != "never"} == {"pass"}
+    for name, one in found.items():
+        if name != "never":
+            assert one.value == pytest.approx((one.checked_at - seen[name]).total_seconds(), abs=0.001)
+    assert client.xcom("e2e_freshness_checks", run_id, "made")["name"] == "asset:e2e_made"
+
+
+def test_what_cannot_be_asked_fails_at_once_and_says_why(stack, run_dag, checks):
+    client = stack.client
+    run_id, state = run_dag("e2e_freshness_refusals")
+    assert state == "failed"
+    tasks = {one["task_id"]: one for one in client.task_instances("e2e_freshness_refusals", run_id)}
+    assert {one["state"] for one in tasks.values()} == {"failed"}
+    assert {one["try_number"] for one in tasks.values()} == {1}
+    words = {
+        "unknown_asset": "Airflow knows no active asset of that name or URI",
+        "unknown_dag": "there is no DAG e2e_nobody",
+        "unknown_task": "there is no task no in DAG e2e_pipeline",
+        "wrong_password": "check the connection's login and password",
+    }
+    for task_id, message in words.items():
+        assert message in client.log("e2e_freshness_refusals", run_id, task_id)
+    assert {one.verdict for one in checks(run_id).values()} == {"unknown"}
+
+
+def test_it_waits_through_a_restart_of_the_triggerer(stack, run_dag, checks, tmp_path):
+    client, dag_id = stack.client, "e2e_freshness_waits"
+    client.wait_for_dag(dag_id)
+    client.unpause(dag_id)
+    marker = tmp_path / "_SUCCESS"
+    run_id = client.trigger(dag_id, conf={"path": str(marker)})
+    client.wait_for_task(dag_id, run_id, "in_the_triggerer", states=("deferred",))
+    client.wait_for_task(dag_id, run_id, "on_workers", states=("deferred",))
+    stack.restart_component("triggerer")
+    stack.wait_until_healthy(timeout=90)
+    assert client.task_states(dag_id, run_id)["in_the_triggerer"] == "deferred"
+    marker.touch()
+    _, state = run_dag("e2e_never_ran")
+    assert state == "success"
+    assert client.wait_for_run(dag_id, run_id, timeout=120) == "success"
+    log = client.log(dag_id, run_id, "in_the_triggerer")
+    assert "dag e2e_never_ran: age unknown, limit 4 h: it never succeeded" in log
+    assert "limit 4 h: fresh; from Airflow API http://127.0.0.1" in log
+    assert {one.verdict for one in checks(run_id).values()} == {"pass"}
+    assert {one["try_number"] for one in client.task_instances(dag_id, run_id)} == {1}
+
+
+def test_it_times_out_when_it_should_also_after_deferrals(stack, checks):
+    client, dag_id = stack.client, "e2e_freshness_timeouts"
+    client.wait_for_dag(dag_id)
+    client.unpause(dag_id)
+    run_id = client.trigger(dag_id)
+    assert client.wait_for_run(dag_id, run_id, timeout=180) == "failed"
+    tasks = {one["task_id"]: one for one in client.task_instances(dag_id, run_id)}
+    assert {name: one["state"] for name, one in tasks.items()} == {
+        "in_the_triggerer": "failed",
+        "on_workers": "failed",
+        "skips": "skipped",
+        "rescheduled": "failed",
+    }
+    found = checks(run_id)
+    for name, seconds in {"in_the_triggerer": 15, "on_workers": 15, "rescheduled": 9, "skips": 2}.items():
+        waited = (found[name].checked_at - datetime.fromisoformat(found[name].evidence["waiting_since"])).total_seconds()
+        # Airflow looks every five seconds for deferrals whose time is over, and a worker has to start.
+        assert seconds <= waited < seconds + 30, name
+        assert found[name].verdict == "unknown"
+        assert tasks[name]["try_number"] == 1
+    log = client.log(dag_id, run_id, "on_workers")
+    assert log.count("age unknown, limit 4 h: no file matches") >= 4, "three deferrals, and a look after each"
+    assert "not fresh within 15 s" in log
+
+
+def test_a_retry_does_not_start_the_timeout_anew_and_clearing_does(stack, run_dag, checks):
+    client, dag_id = stack.client, "e2e_freshness_retried"
+    run_id, state = run_dag(dag_id)
+    assert state == "failed"
+    first = checks(run_id)["retried"]
+    (task,) = client.task_instances(dag_id, run_id)
+    assert task["try_number"] == 2
+    waited = first.checked_at - datetime.fromisoformat(first.evidence["waiting_since"])
+    assert timedelta(seconds=10) <= waited < timedelta(seconds=25)
+    # The second try had less than the timeout for itself.
+    assert first.checked_at - datetime.fromisoformat(task["start_date"]) < timedelta(seconds=9)
+    client.clear(dag_id, run_id, "retried")
+    until(lambda: client.run_state(dag_id, run_id) not in ("failed",))
+    assert client.wait_for_run(dag_id, run_id) == "failed"
+    second = checks(run_id)["retried"]
+    assert second.evidence["waiting_since"] > first.checked_at.isoformat()
+    assert second.checked_at - datetime.fromisoformat(second.evidence["waiting_since"]) >= timedelta(seconds=10)
+
+
+def test_a_run_that_is_late_is_told(stack, tmp_path):
+    client, dag_id, mark = stack.client, "e2e_late", tmp_path / "enough"
+    client.wait_for_dag(dag_id)
+    client.unpause(dag_id)
+    run_id = client.trigger(dag_id, conf={"mark": str(mark)})
+    told = f"SLO e2e-fresh: run {run_id} of DAG {dag_id} has not ended within 5 s"
+
+    def logged() -> bool:
+        return any(told in path.read_text(errors="replace") for path in stack.home.rglob("*.log"))
+
+    try:
+        until(logged, timeout=90)
+    finally:
+        mark.touch()
+    assert client.wait_for_run(dag_id, run_id) == "success"
+
+
+def test_the_example_runs_as_it_stands_and_its_slos_have_a_budget(stack, run_dag):
+    from airflow_slo_provider import slo
+    from airflow_slo_provider.indicators.ledger import LedgerSource
+    from tests.support import REPO
+
+    client = stack.client
+    _, state = run_dag("example_ingest")
+    assert state == "success"
+    run_id, state = run_dag("example_freshness")
+    assert state == "success", client.task_states("example_freshness", run_id)
+    assert set(client.task_states("example_freshness", run_id).values()) == {"success"}
+    run_id, state = run_dag("example_freshness_checks")
+    assert state == "success"
+    catalog = slo.load(REPO / "demo" / "slos_freshness")
+    with open_ledger(f"sqlite:///{stack.home / 'slo_ledger.db'}") as ledger:
+        source = LedgerSource(ledger)
+        reports = slo.SLOMonitor(catalog, lambda *_: source).evaluate(at=datetime.now(UTC))
+        names = {one.metric.source.query for one in (item.indicator for item in catalog.slos)}
+        recorded = {one.result.name: one.result for one in ledger.checks("freshness", limit=1000) if one.result.name in names}
+    assert set(recorded) == names
+    assert {one.verdict for one in recorded.values()} == {"pass"}
+    assert {one.name for one in reports} == {"model-fresh", "features-fresh", "pipeline-fresh"}
+    json.dumps([str(one.status) for one in reports])
+    assert client.import_errors() == []

@@ -1,0 +1,240 @@
+"""Freshness by PromQL on a real server; and the trigger, whose looks the server itself counts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.request
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.freshness import Limits
+from airflow_slo_provider.hooks.freshness import look
+from airflow_slo_provider.hooks.freshness_question import question
+from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, PipelineFreshnessSensor
+from airflow_slo_provider.triggers.freshness import FreshnessTrigger, trigger_for
+from airflow_slo_provider.triggers.shared_polls import polls
+from tests.airflow.running import resume, run_task
+from tests.services.prometheus_server import free_port, running_prometheus
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with running_prometheus(tmp_path_factory.mktemp("prometheus")) as url:
+        yield url
+
+
+@pytest.fixture
+def prometheus(server, monkeypatch):
+    monkeypatch.setenv("AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": server}))
+    return server
+
+
+def ask(query, **arguments):
+    return question({"query": query, "conn_id": "prom", **arguments})
+
+
+def queries_so_far(url: str) -> int:
+    text = urllib.request.urlopen(f"{url}/metrics").read().decode()
+    lines = [line for line in text.splitlines() if line.startswith("prometheus_http_requests_total") and '/api/v1/query"' in line]
+    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines)
+
+
+def test_a_timestamp_and_an_age(prometheus):
+    for query, gives in (("vector(time() - 600)", "timestamp"), ("time() - vector(time() - 600)", "age")):
+        found = look(ask(query, query_gives=gives))
+        assert abs(datetime.now(UTC) - found.observed_at - timedelta(minutes=10)) < timedelta(seconds=5)
+        assert found.source == f"query {query}, connection prom"
+
+
+@pytest.mark.parametrize("query", ["no_such_metric", "time() - no_such_metric", "vector(0) / 0", "vector(1) / 0"])
+def test_no_number_is_unknown(prometheus, query):
+    for gives in ("timestamp", "age"):
+        assert look(ask(query, query_gives=gives)).observed_at is None
+
+
+def two(first, second):
+    return (
+        f'label_replace(vector(time() - {first}), "g", "a", "", "") or label_replace(vector(time() - {second}), "g", "b", "", "")'
+    )
+
+
+@pytest.mark.parametrize(
+    ("query", "arguments", "message"),
+    [
+        (two(1, 2), {"query_gives": "timestamp"}, "2 series where one is expected"),
+        ("sum(", {"query_gives": "timestamp"}, "parse error"),
+        ("vector(1)", {}, "say whether the query answers a timestamp or an age"),
+        ("vector(1)", {"query_gives": "age", "timezone": "UTC"}, "timezone= means nothing"),
+    ],
+)
+def test_wrong_questions(prometheus, query, arguments, message):
+    with pytest.raises(QueryError, match=message) as caught:
+        look(ask(query, **arguments))
+    assert not caught.value.transient
+
+
+def test_groups_by_label(prometheus):
+    found = look(ask(two(60, 7200), query_gives="timestamp", group_by="g"))
+    assert [round((datetime.now(UTC) - found.groups[name]).total_seconds(), -1) for name in "ab"] == [60, 7200]
+
+
+class TestSensor:
+    def sensor(self, query, **arguments):
+        given = {"task_id": "t", "query": query, "conn_id": "prom", "max_age": HOUR, "deferrable": True, "poke_interval": 0.3}
+        return PipelineFreshnessSensor(**{**given, "query_gives": "age", **arguments})
+
+    def connections(self, url):
+        return {"prom": {"conn_type": "prometheus", "host": url}}
+
+    @pytest.fixture(autouse=True)
+    def ledgered(self, ledger):
+        self.ledger = ledger
+
+    def test_it_waits_in_the_triggerer(self, prometheus):
+        began = time.time()
+        # Stale for the first two seconds, then fresh.
+        sensor = self.sensor(f"vector(7200) * (time() < bool {began + 2})", timeout=60)
+        ran = run_task(sensor, connections=self.connections(prometheus))
+        assert ran.state == "deferred"
+        assert ran.deferral.classpath == "airflow_slo_provider.triggers.freshness.FreshnessTrigger"
+        event = fire(ran.deferral)
+        assert event == {"status": "fresh"}
+        assert time.time() >= began + 2
+        assert resume(sensor, ran.deferral, event, connections=self.connections(prometheus)).state == "success"
+
+    def test_an_event_alone_is_not_believed(self, prometheus):
+        sensor = self.sensor("vector(7200)")
+        ran = run_task(sensor, connections=self.connections(prometheus))
+        again = resume(sensor, ran.deferral, {"status": "fresh"}, connections=self.connections(prometheus))
+        assert again.state == "deferred"
+
+    def test_groups_and_quantile_reach_the_trigger(self, prometheus):
+        sensor = FeatureFreshnessSensor(
+            task_id="t", query=two(60, 7200), query_gives="timestamp", group_by=["g"], quantile=0.6, conn_id="prom", max_age=HOUR,
+            deferrable=True,
+        )  # fmt: skip
+        ran = run_task(sensor, connections=self.connections(prometheus))
+        assert "b (2 h old)" in ran.log
+        kwargs = trigger_kwargs(ran.deferral)
+        assert (kwargs["quantile"], kwargs["max_age"], list(kwargs["arguments"]["group_by"])) == ("0.6", 3600.0, ["g"])
+        half = FeatureFreshnessSensor(
+            task_id="t", query=two(60, 7200), query_gives="timestamp", group_by="g", quantile=0.5, conn_id="prom", max_age=HOUR
+        )  # fmt: skip
+        assert run_task(half, connections=self.connections(prometheus)).state == "success"
+
+    @pytest.mark.parametrize(("query", "state"), [("sum(", "failed"), ("vector(-7200)", "failed")])
+    def test_what_no_waiting_mends_fails(self, prometheus, query, state):
+        assert run_task(self.sensor(query, retries=2), connections=self.connections(prometheus)).state == state
+
+
+def trigger_kwargs(deferral):
+    from airflow.sdk.serde import deserialize
+
+    return deserialize(deferral.trigger_kwargs)
+
+
+def fire(deferral, timeout=30):
+    trigger = FreshnessTrigger(**trigger_kwargs(deferral))
+    assert trigger.serialize()[0] == deferral.classpath
+    return asyncio.run(asyncio.wait_for(first_event(trigger), timeout))
+
+
+async def first_event(trigger):
+    async with aclosing(trigger.run()) as events:
+        async for event in events:
+            return event.payload
+    raise AssertionError("the trigger ended without an event")
+
+
+def make(query, gives="age", interval=0.4, max_age=HOUR):
+    trigger = trigger_for(ask(query, query_gives=gives), Limits(max_age), timedelta(seconds=interval), HOUR)
+    return FreshnessTrigger(**trigger.serialize()[1])
+
+
+class TestTrigger:
+    def test_it_tells_what_no_waiting_mends(self, prometheus):
+        for query, event in (
+            ("sum(", {"status": "error", "reason": "bad_query"}),
+            ("vector(-7200)", {"status": "clock_skew"}),
+            (two(1, 2), {"status": "error", "reason": "wrong_shape"}),
+        ):
+            assert asyncio.run(asyncio.wait_for(first_event(make(query)), 10)) == event
+
+    def test_a_server_that_is_away_for_a_moment_is_waited_for(self, tmp_path, monkeypatch):
+        port = free_port()
+        extra = json.dumps({"retries": 0})
+        monkeypatch.setenv(
+            "AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": f"http://127.0.0.1:{port}", "extra": extra})
+        )
+        # Nobody is there: it looks three times before it says so.
+        began = time.monotonic()
+        assert asyncio.run(first_event(make("vector(1)", interval=0.5))) == {"status": "error", "reason": "connection_refused"}
+        assert time.monotonic() - began >= 1.0
+
+    def test_it_fires_when_the_sensors_timeout_is_over(self, prometheus):
+        trigger = trigger_for(
+            ask("vector(7200)", query_gives="age"), Limits(HOUR), timedelta(seconds=0.2), timedelta(seconds=1.5)
+        )  # fmt: skip
+        began = time.monotonic()
+        again = FreshnessTrigger(**trigger.serialize()[1])  # as after a restart of the triggerer
+        assert asyncio.run(first_event(again)) == {"status": "timeout"}
+        assert 1.2 <= time.monotonic() - began < 3
+
+    def test_a_connection_that_does_not_exist_is_told(self, monkeypatch):
+        monkeypatch.setenv("AIRFLOW_CONN_PROM", json.dumps({"conn_type": "prometheus", "host": "http://127.0.0.1:1"}))
+        trigger = make("vector(1)", interval=0.2)
+        trigger.conn_id = "gone"
+        assert asyncio.run(asyncio.wait_for(first_event(trigger), 20))["status"] == "error"
+
+    def test_five_hundred_that_ask_the_same_share_each_look(self, prometheus):
+        interval, seconds = 0.5, 3.0
+
+        async def wait() -> tuple[int, int]:
+            tasks = [asyncio.create_task(first_event(make("vector(7200)", interval=interval))) for _ in range(500)]
+            before = queries_so_far(prometheus)
+            await asyncio.sleep(seconds)
+            asked, shared = queries_so_far(prometheus) - before, len(polls())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0.1)
+            assert len(polls()) == 0, "polls outlive their triggers"
+            return asked, shared
+
+        asked, shared = asyncio.run(wait())
+        assert shared == 1
+        assert 3 <= asked <= seconds / interval + 1
+
+    def test_all_that_share_a_look_hear_of_it_and_judge_it_by_themselves(self, prometheus):
+        async def wait():
+            easy = [asyncio.create_task(first_event(make("vector(7200)", max_age=3 * HOUR))) for _ in range(20)]
+            hard = [asyncio.create_task(first_event(make("vector(7200)", max_age=HOUR))) for _ in range(20)]
+            done, pending = await asyncio.wait([*easy, *hard], timeout=3)
+            assert done == set(easy)
+            assert {task.result()["status"] for task in done} == {"fresh"}
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+        asyncio.run(wait())
+
+    def test_different_questions_are_asked_one_by_one_over_one_client(self, prometheus):
+        async def wait():
+            listening = [collect(ask(f"vector({n})", query_gives="age"), 0.5) for n in range(100)]
+            return await asyncio.wait_for(asyncio.gather(*listening), 30)
+
+        async def collect(asked, interval):
+            async with aclosing(polls().answers(asked, interval)) as answers:
+                answer = await anext(answers)
+            assert not isinstance(answer, MeasurementError), answer
+            return datetime.now(UTC) - answer.observed_at
+
+        ages = asyncio.run(wait())
+        assert [round(age.total_seconds()) for age in ages] == list(range(100))

@@ -1,0 +1,60 @@
+"""Files as a storage describes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.freshness.files import FilesQuestion
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Storage:
+    def __init__(self, **files):
+        self._files = files
+
+    def files(self, pattern):
+        return self._files.items()
+
+
+def look(files, **arguments):
+    return FilesQuestion(path="p", **arguments).observe(Storage(**files))
+
+
+def test_newest_and_oldest():
+    files = {"d/a": NOW - HOUR, "d/b": NOW - 3 * HOUR, "d/c": (NOW - 2 * HOUR).timestamp()}
+    newest, oldest = look(files), look(files, which="oldest")
+    assert (newest.observed_at, newest.note) == (NOW - HOUR, "file d/a")
+    assert (oldest.observed_at, oldest.note) == (NOW - 3 * HOUR, "file d/b")
+    assert newest.evidence["files"] == 3
+
+
+def test_directories_are_groups():
+    files = {"d/1/a": NOW - HOUR, "d/1/b": NOW, "d/2/a": NOW - 5 * HOUR}
+    assert look(files, by_directory=True).groups == {"d/1": NOW, "d/2": NOW - 5 * HOUR}
+    assert look(files, by_directory=True, which="oldest").groups == {"d/1": NOW - HOUR, "d/2": NOW - 5 * HOUR}
+
+
+def test_no_file_is_unknown():
+    assert look({}).observed_at is None
+    assert look({}, by_directory=True).groups == {}
+
+
+@pytest.mark.parametrize("changed", [None, 0, "yesterday", True])
+def test_a_storage_without_times_is_an_error(changed):
+    with pytest.raises(QueryError, match="does not say when"):
+        look({"a": NOW, "b": changed})
+
+
+def test_a_naive_time_is_an_error():
+    with pytest.raises(InvalidMeasurement, match="without a time zone"):
+        look({"a": datetime(2026, 1, 1)})
+
+
+def test_another_word_is_refused():
+    with pytest.raises(ValueError, match="newest or oldest"):
+        FilesQuestion(path="p", which="biggest")

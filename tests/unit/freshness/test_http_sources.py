@@ -1,0 +1,254 @@
+"""The questions to HTTP APIs, step by step: no server, no I/O. Real servers are in tests/services and tests/e2e."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness import steps
+from airflow_slo_provider.freshness.airflow_api import last_success
+from airflow_slo_provider.freshness.feast_registry import last_materialisation
+from airflow_slo_provider.freshness.kubernetes_rollout import current_rollout
+from airflow_slo_provider.freshness.mlflow_registry import version_of_alias
+from airflow_slo_provider.freshness.steps import Reply, arun, run
+
+
+class Server:
+    """Answers what a test says, in order, and remembers the questions."""
+
+    def __init__(self, *answers):
+        self.calls = []
+        self._answers = list(answers)
+
+    def send(self, call):
+        self.calls.append((call.path, dict(call.params)))
+        status, body = self._answers.pop(0)
+        return Reply(status, body if not isinstance(body, str) else None, json.dumps(body), "http://server")
+
+    async def asend(self, call):
+        return self.send(call)
+
+
+def ask(question, *answers):
+    server = Server(*answers)
+    found = run(question, server.send)
+    return found, server.calls
+
+
+RUN = {"dag_run_id": "manual__1", "end_date": "2026-11-24T10:00:00.5Z", "run_type": "manual", "logical_date": None}
+
+
+class TestAirflow:
+    def test_the_end_of_the_last_success_counts(self):
+        found, calls = ask(last_success("my dag"), (200, {"dag_runs": [RUN], "total_entries": 1}))
+        assert found.observed_at == datetime(2026, 11, 24, 10, 0, 0, 500_000, tzinfo=UTC)
+        assert calls == [("/api/v2/dags/my%20dag/dagRuns", {"state": "success", "order_by": "-end_date", "limit": "1"})]
+        assert found.note == "end of run manual__1"
+
+    def test_one_task(self):
+        body = {"task_instances": [{**RUN, "task_id": "load"}]}
+        found, calls = ask(last_success("etl", "load"), (200, body))
+        assert calls[0][0] == "/api/v2/dags/etl/dagRuns/~/taskInstances"
+        assert calls[0][1]["task_id"] == "load"
+        assert found.what == "task load of dag etl"
+        assert found.observed_at is not None
+
+    def test_a_dag_that_never_succeeded_is_unknown(self):
+        found, calls = ask(last_success("etl"), (200, {"dag_runs": []}), (200, {"dag_id": "etl"}))
+        assert found.observed_at is None
+        assert found.note == "it never succeeded"
+        assert calls[1] == ("/api/v2/dags/etl", {})
+
+    @pytest.mark.parametrize("answers", [[(404, {"detail": "x"})], [(200, {"dag_runs": []}), (404, {"detail": "x"})]])
+    def test_an_unknown_dag_is_an_error(self, answers):
+        with pytest.raises(QueryError, match="there is no DAG etl") as caught:
+            ask(last_success("etl"), *answers)
+        assert (caught.value.reason, caught.value.transient) == ("not_found", False)
+
+    def test_an_unknown_task_is_an_error(self):
+        with pytest.raises(QueryError, match="there is no task load in DAG etl"):
+            ask(last_success("etl", "load"), (200, {"task_instances": []}), (404, {}))
+
+    @pytest.mark.parametrize(
+        ("status", "reason", "transient"),
+        [
+            (401, "unauthorized", False),
+            (403, "forbidden", False),
+            (422, "http_status", False),
+            (429, "http_status", True),
+            (500, "http_status", True),
+            (503, "http_status", True),
+        ],
+    )
+    def test_refusals(self, status, reason, transient):
+        with pytest.raises(QueryError, match=str(status)) as caught:
+            ask(last_success("etl"), (status, {"detail": "no"}))
+        assert (caught.value.reason, caught.value.transient, caught.value.http_status) == (reason, transient, status)
+
+    @pytest.mark.parametrize("body", ["<html>", None, [], {}, {"dag_runs": None}, {"dag_runs": ["x"]}, {"dag_runs": [{}]}])
+    def test_an_answer_of_something_else_is_an_error(self, body):
+        with pytest.raises(QueryError) as caught:
+            ask(last_success("etl"), (200, body))
+        assert caught.value.reason == "wrong_shape"
+
+
+VERSION = {"version": "7", "creation_timestamp": 1795508400123, "tags": [{"key": "promoted", "value": "2026-11-24T11:00:00Z"}]}
+NO_ALIAS = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Registered model alias champion not found."}
+
+
+class TestMlflow:
+    def test_the_version_behind_the_alias(self):
+        found, calls = ask(version_of_alias("churn", "champion"), (200, {"model_version": VERSION}))
+        assert found.observed_at == datetime(2026, 11, 24, 8, 20, 0, 123_000, tzinfo=UTC)
+        assert found.model_version == "7"
+        assert calls == [("/api/2.0/mlflow/registered-models/alias", {"name": "churn", "alias": "champion"})]
+
+    def test_a_tag_of_the_promotion(self):
+        found, _ = ask(version_of_alias("churn", "champion", promotion_tag="promoted"), (200, {"model_version": VERSION}))
+        assert found.observed_at == datetime(2026, 11, 24, 11, tzinfo=UTC)
+
+    def test_without_its_tag_the_promotion_is_unknown(self):
+        found, _ = ask(version_of_alias("churn", "champion", promotion_tag="other"), (200, {"model_version": VERSION}))
+        assert found.observed_at is None
+        assert "no tag other" in found.note
+
+    def test_a_missing_alias_is_unknown(self):
+        found, _ = ask(version_of_alias("churn", "champion"), (400, NO_ALIAS))
+        assert found.observed_at is None
+        assert "there is no alias champion" in found.note
+
+    @pytest.mark.parametrize(
+        ("status", "body"),
+        [
+            (400, {"error_code": "INVALID_PARAMETER_VALUE", "message": "Invalid alias name"}),
+            (400, {"error_code": "BAD_REQUEST", "message": "not found"}),
+            (404, {"error_code": "RESOURCE_DOES_NOT_EXIST"}),
+            (200, {}),
+            (200, {"model_version": {"version": "1"}}),
+            (200, {"model_version": {"version": "1", "creation_timestamp": "soon"}}),
+        ],
+    )
+    def test_anything_else_is_an_error(self, status, body):
+        with pytest.raises(QueryError):
+            ask(version_of_alias("churn", "champion"), (status, body))
+
+
+def view(*ends):
+    return {"spec": {"name": "v"}, "meta": {"materializationIntervals": [{"startTime": "x", "endTime": end} for end in ends]}}
+
+
+class TestFeast:
+    def test_the_end_of_the_last_materialisation(self):
+        question = last_materialisation("shop", ["v"])
+        found, calls = ask(question, (200, view("2026-11-24T09:00:00Z", "2026-11-24T11:00:00Z", "2026-11-24T10:00:00Z")))
+        assert found.observed_at == datetime(2026, 11, 24, 11, tzinfo=UTC)
+        assert calls == [("/api/v1/feature_views/v", {"project": "shop", "allow_cache": "false"})]
+
+    @pytest.mark.parametrize("body", [view(), {"spec": {}, "meta": {}}, {"spec": {}}])
+    def test_no_materialisation_is_unknown(self, body):
+        found, _ = ask(last_materialisation("shop", ["v"]), (200, body))
+        assert found.observed_at is None
+        assert "knows no materialisation" in found.note
+
+    def test_several_views_are_groups(self):
+        found, _ = ask(last_materialisation("shop", ["a", "b"]), (200, view("2026-11-24T09:00:00Z")), (200, view()))
+        assert found.groups == {"a": datetime(2026, 11, 24, 9, tzinfo=UTC), "b": None}
+
+    @pytest.mark.parametrize(("status", "body"), [(404, {"detail": "no"}), (200, {}), (200, "text"), (500, {})])
+    def test_anything_else_is_an_error(self, status, body):
+        with pytest.raises(QueryError):
+            ask(last_materialisation("shop", ["v"]), (status, body))
+
+
+def deployment(reason="NewReplicaSetAvailable", status="True", *, generation=3, observed=3, conditions=True, **more):
+    condition = {"type": "Progressing", "status": status, "reason": reason, "lastUpdateTime": "2026-11-24T10:00:00Z"}
+    return {
+        "metadata": {
+            "name": "m",
+            "uid": "u",
+            "generation": generation,
+            "annotations": {"deployment.kubernetes.io/revision": "4"},
+        },
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "m"}},
+            "template": {"spec": {"containers": [{"image": "model:4"}]}},
+        },
+        "status": {
+            "observedGeneration": observed,
+            "replicas": 2,
+            "updatedReplicas": 2,
+            "conditions": [condition] if conditions else [],
+            **more,
+        },
+    }
+
+
+def replicaset(revision, uid="u", made="2026-11-24T09:00:00Z"):
+    return {
+        "metadata": {
+            "annotations": {"deployment.kubernetes.io/revision": revision},
+            "ownerReferences": [{"uid": uid}],
+            "creationTimestamp": made,
+        }
+    }
+
+
+class TestKubernetes:
+    def test_a_complete_rollout(self):
+        found, calls = ask(current_rollout("serving", "m"), (200, deployment()))
+        assert found.observed_at == datetime(2026, 11, 24, 10, tzinfo=UTC)
+        assert calls == [("/apis/apps/v1/namespaces/serving/deployments/m", {})]
+        assert found.evidence == {"revision": "4", "images": ["model:4"]}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            deployment("ReplicaSetUpdated"),
+            deployment("ProgressDeadlineExceeded", "False"),
+            deployment(generation=4),
+            deployment(conditions=False, updatedReplicas=1),
+            deployment(conditions=False, replicas=3),
+        ],
+    )
+    def test_a_rollout_that_is_not_complete_is_unknown(self, body):
+        found, _ = ask(current_rollout("serving", "m"), (200, body))
+        assert found.observed_at is None
+        assert found.note
+
+    def test_without_a_progress_deadline_the_replicaset_counts(self):
+        sets = {"items": [replicaset("3"), replicaset("4", uid="other", made="2030-01-01T00:00:00Z"), replicaset("4")]}
+        found, calls = ask(current_rollout("serving", "m"), (200, deployment(conditions=False)), (200, sets))
+        assert found.observed_at == datetime(2026, 11, 24, 9, tzinfo=UTC)
+        assert calls[1] == ("/apis/apps/v1/namespaces/serving/replicasets", {"labelSelector": "app=m"})
+        found, _ = ask(current_rollout("serving", "m"), (200, deployment(conditions=False)), (200, {"items": []}))
+        assert found.observed_at is None
+
+    def test_a_paused_deployment_is_as_old_as_its_replicaset(self):
+        body = deployment("DeploymentPaused", "Unknown")
+        found, _ = ask(current_rollout("serving", "m"), (200, body), (200, {"items": [replicaset("4")]}))
+        assert found.observed_at == datetime(2026, 11, 24, 9, tzinfo=UTC)
+
+    def test_a_missing_deployment_is_an_error(self):
+        with pytest.raises(QueryError, match="there is no Deployment m in namespace serving"):
+            ask(current_rollout("serving", "m"), (404, None))
+
+
+def test_the_same_steps_run_in_an_event_loop():
+    server = Server((200, {"dag_runs": []}), (200, {"dag_id": "etl"}))
+    found = asyncio.run(arun(last_success("etl"), server.asend))
+    assert found == run(last_success("etl"), Server((200, {"dag_runs": []}), (200, {"dag_id": "etl"})).send)
+    with pytest.raises(QueryError, match="401"):
+        asyncio.run(arun(last_success("etl"), Server((401, {})).asend))
+
+
+def test_steps_without_an_observation_are_a_programming_error():
+    def nothing():
+        yield steps.Call("/")
+
+    with pytest.raises(TypeError):
+        run(nothing(), Server((200, {})).send)

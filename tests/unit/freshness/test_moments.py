@@ -1,0 +1,92 @@
+"""Timestamps as sources keep them."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.freshness.moments import read_moment, read_zone
+
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NOON,
+        NOON.astimezone(timezone(timedelta(hours=5, minutes=30))),
+        "2026-01-31T12:00:00Z",
+        "2026-01-31T12:00:00+00:00",
+        " 2026-01-31 13:00:00+01:00 ",
+        "2026-01-31T12:00:00.000000Z",
+        1769860800,
+        1769860800.0,
+        Decimal("1769860800"),
+        "1769860800",
+        "1769860800.000",
+    ],
+)
+def test_moments_that_say_all(value):
+    for zone in (None, UTC, BERLIN):
+        found = read_moment(value, zone=zone, what="x")
+        assert found == NOON
+        assert found.tzinfo is UTC
+
+
+@pytest.mark.parametrize("value", [datetime(2026, 1, 31, 12), "2026-01-31 12:00:00", "2026-01-31T12:00:00", "2026-01-31T12:00"])
+def test_a_naive_moment_needs_a_zone(value):
+    with pytest.raises(InvalidMeasurement, match="no time zone; say which one it is in with timezone=") as caught:
+        read_moment(value, zone=None, what="x")
+    assert caught.value.reason == "no_timezone"
+    assert read_moment(value, zone=UTC, what="x") == NOON
+    assert read_moment(value, zone=BERLIN, what="x") == NOON - timedelta(hours=1)
+
+
+def test_of_an_hour_that_happens_twice_the_earlier_counts():
+    assert read_moment("2026-10-25 02:30:00", zone=BERLIN, what="x") == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [date(2026, 1, 31), "2026-01-31"])
+def test_a_day_is_its_beginning(value):
+    assert read_moment(value, zone=UTC, what="x") == datetime(2026, 1, 31, tzinfo=UTC)
+    with pytest.raises(InvalidMeasurement):
+        read_moment(value, zone=None, what="x")
+
+
+@pytest.mark.parametrize(
+    "value", ["yesterday", "", "nope", "12:00", float("nan"), float("inf"), True, b"2026", ["2026-01-31"], {}]
+)
+def test_anything_else_is_an_error(value):
+    with pytest.raises(InvalidMeasurement) as caught:
+        read_moment(value, zone=UTC, what="column ts")
+    assert caught.value.reason == "bad_timestamp"
+    assert "column ts" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [1769860800000, "1769860800000", 1769860800000000])
+def test_milliseconds_are_not_taken_for_the_far_future(value):
+    with pytest.raises(InvalidMeasurement, match="milliseconds"):
+        read_moment(value, zone=None, what="x")
+
+
+def test_nothing_stays_nothing():
+    assert read_moment(None, zone=None, what="x") is None
+
+
+def test_eight_digits_are_no_date():
+    # datetime.fromisoformat would take them; as seconds they are old, and never fresher than they should be.
+    assert read_moment("20260131", zone=UTC, what="x") == datetime.fromtimestamp(20260131, UTC)
+
+
+def test_zones():
+    assert read_zone(None) is None
+    assert read_zone("UTC") is UTC
+    assert read_zone("Europe/Berlin") == BERLIN
+    for wrong in ("Berlin", "CEST", "../etc/passwd", ""):
+        with pytest.raises(ValueError, match="IANA"):
+            read_zone(wrong)

@@ -1,0 +1,64 @@
+"""What the number of a PromQL query means; real servers are in tests/services."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.freshness.prometheus import PrometheusQuestion
+from airflow_slo_provider.indicators.prometheus_answers import Sample
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def sample(value, **labels):
+    return Sample(labels, None if isinstance(value, str) else Fraction(value), str(value))
+
+
+def read(*samples, gives="timestamp", **arguments):
+    return PrometheusQuestion(query="q", gives=gives, **arguments).read(samples, at=NOW, where="prom")
+
+
+def test_a_timestamp_and_an_age():
+    assert read(sample(NOW.timestamp() - 60)).observed_at == NOW - timedelta(minutes=1)
+    assert read(sample(60), gives="age").observed_at == NOW - timedelta(minutes=1)
+
+
+def test_one_taken_for_the_other_is_old_and_never_fresh():
+    assert NOW - read(sample(60)).observed_at > timedelta(days=10_000)
+    assert NOW - read(sample(NOW.timestamp()), gives="age").observed_at > timedelta(days=10_000)
+
+
+@pytest.mark.parametrize("gives", [None, "", "seconds", "Age"])
+def test_it_must_be_said_which(gives):
+    with pytest.raises(ValueError, match=r"a timestamp .* or an age"):
+        PrometheusQuestion(query="q", gives=gives)
+
+
+@pytest.mark.parametrize(("samples", "note"), [((), "no series"), ((sample("NaN"),), "NaN"), ((sample("+Inf"),), "Inf")])
+def test_no_number_is_unknown(samples, note):
+    for gives in ("timestamp", "age"):
+        found = read(*samples, gives=gives)
+        assert found.observed_at is None
+        assert note in found.note
+
+
+def test_two_series_are_an_error():
+    with pytest.raises(QueryError, match="2 series where one is expected"):
+        read(sample(1, a="x"), sample(2, a="y"))
+
+
+def test_groups_by_label():
+    found = read(sample(1, a="x"), sample("NaN", a="y"), group_by=("a",))
+    assert found.groups == {"x": datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC), "y": None}
+    with pytest.raises(QueryError, match="two series belong to the group x"):
+        read(sample(1, a="x", b="1"), sample(2, a="x", b="2"), group_by=("a",))
+    assert read(group_by=("a",)).groups == {}
+
+
+def test_milliseconds_are_an_error():
+    with pytest.raises(InvalidMeasurement, match="milliseconds"):
+        read(sample(NOW.timestamp() * 1000))
