@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow_slo_provider.deployment.kubernetes_api import JSON
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
 #: Labels and annotations that controllers put on what they manage.
 _MARKS = {
     "argocd.argoproj.io/instance": "Argo CD",
@@ -40,3 +42,13 @@ def reverting_managers(deployment: JSON) -> tuple[str, ...]:
         if writer in _WRITERS and not entry.get("subresource"):
             found.setdefault(_WRITERS[writer], f"managedFields of {writer}")
     return tuple(f"{who} ({why})" for who, why in found.items())
+
+
+def warnings(deployment: JSON) -> tuple[str, ...]:
+    """Say in sentences what may put back what a change here takes away; empty where nothing is seen."""
+    found = [f"{manager} manages it and will revert a change made here" for manager in reverting_managers(deployment)]
+    if LAST_APPLIED in (deployment["metadata"].get("annotations") or {}):
+        found.append("it was made with 'kubectl apply': the next apply of the same manifest brings the old template back")
+    if any(entry.get("manager") == "helm" for entry in deployment["metadata"].get("managedFields") or []):
+        found.append("it was made with Helm: the next 'helm upgrade' brings the chart's template back")
+    return tuple(found)

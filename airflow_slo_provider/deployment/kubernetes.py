@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.deployment.gitops import reverting_managers
+from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
 from airflow_slo_provider.deployment.kubernetes_api import Cluster
 from airflow_slo_provider.deployment.kubernetes_changes import Change
 from airflow_slo_provider.deployment.kubernetes_revisions import KnownGood, Revision, choose, restored_annotations
@@ -35,7 +35,7 @@ class RollbackResult:
     :param to_images: images of the revision it went to
     :param from_version: model version of the revision it left, where its template names one
     :param to_version: model version of the revision it went to, where its template names one
-    :param managers: what else manages the Deployment and may revert this, in words
+    :param warnings: what else manages the Deployment and may revert this, in sentences
     """
 
     changed: bool
@@ -48,7 +48,7 @@ class RollbackResult:
     to_images: tuple[str, ...] = ()
     from_version: str | None = None
     to_version: str | None = None
-    managers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def rollback(
@@ -130,12 +130,12 @@ def rollback(
             )
         if target.digest == state.digest:
             return nothing(f"skipped rollback (current template already matches revision {target.number})")
-        return _plan(state, target, key, dry_run=dry_run, managers=managers)
+        return _plan(state, target, key, dry_run=dry_run)
 
     return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
 
 
-def _plan(state: State, target: Revision, key: str, *, dry_run: bool, managers: tuple[str, ...]) -> Plan[RollbackResult]:
+def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[RollbackResult]:
     left = state.current
     made = Change(
         key=key,
@@ -155,15 +155,15 @@ def _plan(state: State, target: Revision, key: str, *, dry_run: bool, managers: 
         from_revision=left.number,
         to_revision=target.number,
         message=f"rolled back from {left} to {target}{' (server dry run)' if dry_run else ''}",
-        digest=state.digest if dry_run else target.digest,
+        digest=state.digest,
         dry_run=dry_run,
         from_images=left.images,
         to_images=target.images,
         from_version=left.model_version,
         to_version=target.model_version,
-        managers=managers,
+        warnings=warnings(state.deployment),
     )
-    return Plan(operations, result)
+    return Plan(operations, lambda became: result if dry_run else replace(result, digest=became))
 
 
 def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResult:
@@ -181,7 +181,7 @@ def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResu
         to_images=target.images if target else (),
         from_version=left.model_version if left else None,
         to_version=target.model_version if target else None,
-        managers=reverting_managers(state.deployment),
+        warnings=warnings(state.deployment),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from airflow_slo_provider.deployment.gitops import LAST_APPLIED
 from airflow_slo_provider.deployment.kubernetes_api import JSON
 from airflow_slo_provider.exceptions import DeploymentError
 
@@ -19,7 +20,7 @@ HASH_LABEL = "pod-template-hash"
 #: Annotations that an undo leaves as the Deployment has them; all others come from the target ReplicaSet (kubectl's
 #: ``annotationsToSkip`` in polymorphichelpers/rollback.go).
 KEPT_ANNOTATIONS = (
-    "kubectl.kubernetes.io/last-applied-configuration",
+    LAST_APPLIED,
     REVISION,
     REVISION_HISTORY,
     "deployment.kubernetes.io/desired-replicas",

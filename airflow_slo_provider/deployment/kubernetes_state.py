@@ -85,11 +85,12 @@ class Plan(Generic[_Result]):
     """What to change, and what to say once it is changed.
 
     :param operations: JSON-Patch
-    :param result: the result if the patch goes through
+    :param result: makes the result once the patch went through, of the digest of the template that the server answered with:
+        an admission webhook may have changed it
     """
 
     operations: list[dict[str, Any]]
-    result: _Result
+    result: Callable[[str], _Result]
 
 
 def look(cluster: Cluster, namespace: str, name: str) -> State:
@@ -124,11 +125,11 @@ def change(
         if not isinstance(decided, Plan):
             return decided
         try:
-            cluster.patch(namespace, name, [locked(state.deployment), *decided.operations], dry_run=dry_run)
+            answer = cluster.patch(namespace, name, [locked(state.deployment), *decided.operations], dry_run=dry_run)
         except Conflict:
             first = first or state
             continue
-        return decided.result
+        return decided.result(digest(answer["spec"]["template"]))
     raise DeploymentError(
         f'deployment "{name}" in {namespace} changed {ATTEMPTS} times while it was read; nothing was changed here. '
         "Something updates it all the time; try again, or stop that first",

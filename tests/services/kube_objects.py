@@ -1,4 +1,4 @@
-"""What the emulated API server keeps: objects with versions and generations, patches, and the Deployment controller's bookkeeping.
+"""What the emulated API server keeps: objects with versions and generations, and the Deployment controller's bookkeeping.
 
 The controller part does what the recordings in ``acceptance/kubernetes`` show of the real one: revisions, copied annotations,
 adoption of orphans, one ReplicaSet per template. Pods do not exist; a test says when a rollout is complete.
@@ -27,7 +27,14 @@ class ApiError(Exception):
     def __init__(self, status: int, reason: str, message: str) -> None:
         super().__init__(message)
         self.status = status
-        self.body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "message": message, "reason": reason, "code": status}
+        self.body = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "status": "Failure",
+            "message": message,
+            "reason": reason,
+            "code": status,
+        }
 
 
 def json_patch(target: JSON, operations: list[JSON]) -> JSON:
@@ -39,7 +46,9 @@ def json_patch(target: JSON, operations: list[JSON]) -> JSON:
         for part in parts[:-1]:
             parent = parent[int(part)] if isinstance(parent, list) else parent.get(part)
             if parent is None:
-                raise ApiError(422, "Invalid", f"the server rejected our request due to an error in our request: {operation['path']}")
+                raise ApiError(
+                    422, "Invalid", f"the server rejected our request due to an error in our request: {operation['path']}"
+                )
         last: Any = int(parts[-1]) if isinstance(parent, list) and parts[-1] != "-" else parts[-1]
         exists = last in parent if isinstance(parent, dict) else isinstance(last, int) and last < len(parent)
         if operation["op"] != "add" and not exists:
@@ -121,7 +130,11 @@ class Objects:
             metadata = item["metadata"]
             if (plural, namespace, metadata["name"]) in self.items:
                 raise ApiError(409, "AlreadyExists", f'{plural} "{metadata["name"]}" already exists')
-            metadata |= {"namespace": namespace, "generation": 1, "uid": f"uid-{plural}-{namespace}-{metadata['name']}-{self._version}"}
+            metadata |= {
+                "namespace": namespace,
+                "generation": 1,
+                "uid": f"uid-{plural}-{namespace}-{metadata['name']}-{self._version}",
+            }
             metadata["creationTimestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_700_000_000 + self._version))
             self._store(plural, item)
             self.reconcile(namespace)
@@ -224,14 +237,22 @@ class Objects:
         labels = template.setdefault("metadata", {}).setdefault("labels", {})
         labels["pod-template-hash"] = digest
         metadata = deployment["metadata"]
-        owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"], "controller": True}
+        owner = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "name": metadata["name"],
+            "uid": metadata["uid"],
+            "controller": True,
+        }
         item: JSON = {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "metadata": {"name": f"{metadata['name']}-{digest}", "labels": dict(labels), "ownerReferences": [owner]},
             "spec": {
                 "replicas": deployment["spec"].get("replicas", 1),
-                "selector": {"matchLabels": {**(deployment["spec"]["selector"].get("matchLabels") or {}), "pod-template-hash": digest}},
+                "selector": {
+                    "matchLabels": {**(deployment["spec"]["selector"].get("matchLabels") or {}), "pod-template-hash": digest}
+                },
                 "template": template,
             },
         }

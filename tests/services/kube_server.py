@@ -145,7 +145,12 @@ class KubeServer:
         if name is None and handler.command == "GET":
             selector = query.get("labelSelector", [""])[0]
             items = [one for one in objects.list(plural, namespace) if _selected(selector, one["metadata"].get("labels") or {})]
-            return {"kind": f"{_KINDS[plural]}List", "apiVersion": "apps/v1", "metadata": {"resourceVersion": "1"}, "items": items}
+            return {
+                "kind": f"{_KINDS[plural]}List",
+                "apiVersion": "apps/v1",
+                "metadata": {"resourceVersion": "1"},
+                "items": items,
+            }
         if name is None:
             return objects.create(plural, namespace, json.loads(body))
         with objects.lock:
@@ -223,6 +228,8 @@ def _discovery(path: str) -> JSON:
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "apps/v1", "resources": resources}
     if path == "/version":
         return {"major": "1", "minor": "36", "gitVersion": "v1.36.2"}
+    if path.startswith("/api/v1/namespaces/"):
+        return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": path.rpartition("/")[2]}}
     raise ApiError(404, "NotFound", "the server could not find the requested resource")
 
 
