@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.services.kube_world import world
 from tests.services.postgres import postgres, postgres_database
 
-__all__ = ["postgres", "postgres_database"]
+__all__ = ["postgres", "postgres_database", "world"]

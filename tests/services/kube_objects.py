@@ -79,9 +79,11 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def bare(template: JSON) -> JSON:
-    """A template as the server stores it: without nulls; and without the controller's label, to compare."""
+    """A template as the server stores it: without nulls, with resources; and without the controller's label, to compare."""
     stored = json.loads(json.dumps(template), object_hook=lambda item: {k: v for k, v in item.items() if v is not None})
     stored.setdefault("metadata", {}).get("labels", {}).pop("pod-template-hash", None)
+    for container in [*(stored["spec"].get("containers") or []), *(stored["spec"].get("initContainers") or [])]:
+        container.setdefault("resources", {})
     return {**stored, "metadata": {key: value for key, value in stored["metadata"].items() if value}}
 
 
@@ -136,6 +138,8 @@ class Objects:
                 "uid": f"uid-{plural}-{namespace}-{metadata['name']}-{self._version}",
             }
             metadata["creationTimestamp"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(1_700_000_000 + self._version))
+            if plural in ("deployments", "replicasets"):
+                item["spec"]["template"] = bare(item["spec"]["template"])
             self._store(plural, item)
             self.reconcile(namespace)
             return self.get(plural, namespace, metadata["name"])
@@ -156,6 +160,9 @@ class Objects:
                 after["spec"]["template"] = {**bare(after["spec"]["template"])}
                 if not after["spec"]["template"]["spec"].get("containers"):
                     raise ApiError(422, "Invalid", "spec.template.spec.containers: Required value")
+            annotations = after["metadata"].get("annotations") or {}
+            if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > 256 * 1024:
+                raise ApiError(422, "Invalid", "metadata.annotations: Too long: may not be more than 262144 bytes")
             if after["spec"] != stored["spec"]:
                 after["metadata"]["generation"] = stored["metadata"]["generation"] + 1
             if dry_run:
@@ -165,6 +172,12 @@ class Objects:
             if not status:
                 self.reconcile(metadata["namespace"])
             return self.get(plural, metadata["namespace"], metadata["name"])
+
+    def delete(self, plural: str, namespace: str, name: str) -> JSON:
+        with self.lock:
+            item = self.get(plural, namespace, name)
+            del self.items[plural, namespace, name]
+            return item
 
     def reconcile(self, namespace: str) -> None:
         """Let the controller look at every Deployment of a namespace."""

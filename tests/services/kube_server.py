@@ -155,6 +155,8 @@ class KubeServer:
             return objects.create(plural, namespace, json.loads(body))
         with objects.lock:
             before = objects.get(plural, namespace, name)
+            if handler.command == "DELETE":
+                return objects.delete(plural, namespace, name)
             if handler.command == "GET":
                 return _scale(before) if match["sub"] == "scale" else before
             dry_run = query.get("dryRun") == ["All"]
