@@ -105,14 +105,10 @@ def rollback(
                 f"this task rolled back from revision {own.from_revision} to {own.to_revision} before{superseded}", own
             )
         for rival in reversed(state.changes):
-            ours = plan is not None and rival.key.startswith(plan)
-            if rival.is_since(called if ours or since is None else since):
-                text = (
-                    f"from revision {rival.from_revision} to {rival.to_revision}"
-                    if rival.to_revision is not None
-                    else "its image"
-                )
-                return nothing(f"nothing left to do: {rival.key} changed it {text} at {rival.at}", rival)
+            meanwhile = first is not None and first.made_by(rival.key) is None
+            decided = called if since is None or (plan is not None and rival.key.startswith(plan)) else since
+            if meanwhile or rival.is_since(decided):
+                return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
         if first is not None and first.digest != state.digest:
             return nothing(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
         _refuse_if_moved(state.current, bad_revision, bad_version)

@@ -40,6 +40,11 @@ class Change:
     was: str
     became: str
 
+    def __str__(self) -> str:
+        if self.action == "rollback":
+            return f"rolled it back from revision {self.from_revision} to {self.to_revision}"
+        return f"set its image, leaving revision {self.from_revision}"
+
     def is_since(self, moment: datetime) -> bool:
         """Whether it was made at or after a moment (aware)."""
         return datetime.fromisoformat(self.at) >= moment
