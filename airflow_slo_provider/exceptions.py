@@ -140,3 +140,10 @@ class DeploymentError(SLOProviderError):
         self.reason = reason
         self.transient = transient
         self.http_status = http_status
+
+
+class DeploymentArgumentError(DeploymentError, ValueError):
+    """What a deployment function was asked for makes no sense, whatever is deployed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="bad_argument")

@@ -27,4 +27,9 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
-pytest_plugins = ["tests.services.prometheus_server", "tests.services.prometheus_forms", "tests.airflow.prometheus_connections"]
+pytest_plugins = [
+    "tests.services.prometheus_server",
+    "tests.services.prometheus_forms",
+    "tests.airflow.prometheus_connections",
+    "tests.services.kube_world",
+]

@@ -12,7 +12,7 @@ from airflow_slo_provider.deployment.kubernetes_api import Cluster
 from airflow_slo_provider.deployment.kubernetes_changes import Change
 from airflow_slo_provider.deployment.kubernetes_revisions import KnownGood, Revision, choose, restored_annotations
 from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
-from airflow_slo_provider.exceptions import DeploymentError
+from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
@@ -85,13 +85,13 @@ def rollback(
     :param plan: beginning of keys that belong to the same plan: their changes count from this call on only, not from ``since``
     :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
     :raises DeploymentError: with kubectl's words and ``transient`` False for a refusal; ``transient`` True for a fault
-    :raises ValueError: for arguments that name no revision or no key
+    :raises DeploymentArgumentError: (a ValueError) for arguments that name no revision or no key
     """
     target_of = _target(to, known_good)
     if not key:
-        raise ValueError("key is empty: without one a retry would undo the undo")
+        raise DeploymentArgumentError("key is empty: without one a retry would undo the undo")
     if since is not None and since.tzinfo is None:
-        raise ValueError(f"since {since} has no time zone")
+        raise DeploymentArgumentError(f"since {since} has no time zone")
     called = datetime.now(UTC)
 
     def decide(state: State, first: State | None) -> Plan[RollbackResult] | RollbackResult:
@@ -199,7 +199,9 @@ def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Re
     try:
         number = int(to)
     except (TypeError, ValueError):
-        raise ValueError(f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number") from None
+        raise DeploymentArgumentError(
+            f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
+        ) from None
     return lambda state: choose(state.revisions, number, name=state.name)
 
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.deployment.kubernetes_api import Cluster
 from airflow_slo_provider.deployment.kubernetes_changes import Change
 from airflow_slo_provider.deployment.kubernetes_revisions import digest, model_version_of
 from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
-from airflow_slo_provider.exceptions import DeploymentError
+from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
@@ -68,12 +68,12 @@ def set_image(
     :param variables: environment variables to set in the same containers, e.g. ``MODEL_VERSION``; only those they have already
     :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the change
     :raises DeploymentError: for a refusal (``transient`` False) or a fault (``transient`` True)
-    :raises ValueError: for no images or no key
+    :raises DeploymentArgumentError: (a ValueError) for no images or no key
     """
     if not images or not all(images.values()):
-        raise ValueError("images is empty: say which container gets which image")
+        raise DeploymentArgumentError("images is empty: say which container gets which image")
     if not key:
-        raise ValueError("key is empty: without one a retry could bring back what was rolled back meanwhile")
+        raise DeploymentArgumentError("key is empty: without one a retry could bring back what was rolled back meanwhile")
 
     def decide(state: State, first: State | None) -> Plan[SetImageResult] | SetImageResult:
         before = state.deployment["spec"]["template"]

@@ -216,16 +216,16 @@ class DeploymentScaleOperator(DeploymentTask):
 def _number(what: str, value: int | str | None) -> int | None:
     """Read a number that a template may have made text of.
 
-    :raises DeploymentError: when it is none
+    :raises DeploymentArgumentError: when it is none
     """
     if value is None or isinstance(value, int):
         return value
-    from airflow_slo_provider.exceptions import DeploymentError
+    from airflow_slo_provider.exceptions import DeploymentArgumentError
 
     try:
         return int(value)
     except ValueError:
-        raise DeploymentError(f"{what} is {value!r}, which is no number", reason="bad_argument") from None
+        raise DeploymentArgumentError(f"{what} is {value!r}, which is no number") from None
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.services.kube_world import world
 from tests.services.postgres import postgres, postgres_database
 
-__all__ = ["postgres", "postgres_database", "world"]
+__all__ = ["postgres", "postgres_database"]

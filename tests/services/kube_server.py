@@ -98,8 +98,9 @@ class KubeServer:
         }
 
     def writes(self) -> int:
-        """How many patches arrived that were no dry run."""
-        return len(self.patches)
+        """How many patches arrived that were no dry run and carried a lock, as those of this provider do."""
+        locked = [one for one in self.patches if isinstance(one, list) and one[0]["path"] == "/metadata/resourceVersion"]
+        return len(locked)
 
     def _serve(self, handler: BaseHTTPRequestHandler) -> None:
         parts = urlsplit(handler.path)
