@@ -147,3 +147,18 @@ class DeploymentArgumentError(DeploymentError, ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="bad_argument")
+
+
+class CheckError(SLOProviderError):
+    """A check could not be run, or what it left behind cannot be read. It is never a pass.
+
+    :param message: what happened, and what to do
+    :param reason: a stable slug for programs, e.g. ``bad_spec``, ``missing_library``, ``no_result``
+    :param transient: whether the same check may run later
+    """
+
+    def __init__(self, message: str, *, reason: str = "check_error", transient: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.transient = transient

@@ -78,6 +78,21 @@ def merge_patch(target: Any, patch: Any) -> Any:
     return merged
 
 
+def strategic_patch(target: Any, patch: Any) -> Any:
+    """Apply a strategic merge patch: a merge patch in which items of lists are merged by their name."""
+    if isinstance(patch, list) and all(isinstance(item, dict) and "name" in item for item in patch):
+        changed = {item["name"]: item for item in patch}
+        merged = [strategic_patch(item, changed.pop(item["name"], {})) for item in target or []]
+        return [*merged, *changed.values()]
+    if not isinstance(patch, dict) or not isinstance(target, dict):
+        return patch
+    merged_dict = {**target}
+    for key, value in patch.items():
+        if not key.startswith("$"):
+            merged_dict[key] = strategic_patch(target.get(key), value)
+    return merged_dict
+
+
 def bare(template: JSON) -> JSON:
     """A template as the server stores it: without nulls, with resources; and without the controller's label, to compare."""
     stored = json.loads(json.dumps(template), object_hook=lambda item: {k: v for k, v in item.items() if v is not None})

@@ -18,7 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from tests.services.kube_objects import JSON, ApiError, Objects, json_patch, merge_patch
+from tests.services.kube_objects import JSON, ApiError, Objects, json_patch, merge_patch, strategic_patch
 
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?:apps/v1|autoscaling/v2))/namespaces/(?P<ns>[^/]+)/(?P<plural>[a-z]+)(?:/(?P<name>[^/]+))?(?:/(?P<sub>\w+))?$"
@@ -111,10 +111,13 @@ class KubeServer:
         fault = self._fault(handler.command, resource)
         if fault is not None and fault.how == "reset":
             return _reset(handler)
+        query = parse_qs(parts.query)
+        if match and query.get("watch"):
+            return self._watch(handler, match, query)
         try:
             if fault is not None and isinstance(fault.how, int):
                 raise _refusal(fault, handler.command, resource, match)
-            answer = self._act(handler, match, parse_qs(parts.query), body) if match else _discovery(parts.path)
+            answer = self._act(handler, match, query, body) if match else _discovery(parts.path)
             status = 200
         except ApiError as error:
             status, answer = error.status, error.body
@@ -134,6 +137,22 @@ class KubeServer:
             handler.close_connection = True
         return None
 
+    def _watch(self, handler: BaseHTTPRequestHandler, match: re.Match[str], query: dict[str, list[str]]) -> None:
+        """Stream what is there now, and end the stream: whoever wants more asks again."""
+        handler.send_response(200)
+        handler.send_header("Content-Type", "application/json")
+        handler.send_header("Connection", "close")
+        handler.end_headers()
+        items = self._act(handler, match, {**query, "watch": []}, b"")["items"]
+        events = [{"type": "ADDED", "object": {"apiVersion": "apps/v1", "kind": _KINDS[match["plural"]], **one}} for one in items]
+        if query.get("sendInitialEvents"):
+            metadata = {"resourceVersion": "1", "annotations": {"k8s.io/initial-events-end": "true"}}
+            bookmark = {"apiVersion": "apps/v1", "kind": _KINDS[match["plural"]], "metadata": metadata}
+            events.append({"type": "BOOKMARK", "object": bookmark})
+        for event in events:
+            handler.wfile.write(json.dumps(event).encode() + b"\n")
+        handler.close_connection = True
+
     def _fault(self, method: str, resource: str) -> Fault | None:
         for fault in self.faults:
             if (fault.method, fault.plural) == (method, resource) and fault.times > 0:
@@ -146,6 +165,8 @@ class KubeServer:
         if name is None and handler.command == "GET":
             selector = query.get("labelSelector", [""])[0]
             items = [one for one in objects.list(plural, namespace) if _selected(selector, one["metadata"].get("labels") or {})]
+            named = query.get("fieldSelector", [""])[0].partition("metadata.name=")[2]
+            items = [one for one in items if not named or one["metadata"]["name"] == named]
             return {
                 "kind": f"{_KINDS[plural]}List",
                 "apiVersion": "apps/v1",
@@ -166,7 +187,8 @@ class KubeServer:
                 self.patches.append(patch)
             shown = _scale(before) if match["sub"] == "scale" else before
             kind = handler.headers["Content-Type"]
-            after = json_patch(shown, patch) if kind == "application/json-patch+json" else merge_patch(shown, patch)
+            apply = {"application/json-patch+json": json_patch, "application/strategic-merge-patch+json": strategic_patch}
+            after = apply.get(kind, merge_patch)(shown, patch)
             if match["sub"] == "scale":
                 version = after["metadata"]["resourceVersion"]
                 scaled = {**before, "spec": {**before["spec"], "replicas": after["spec"]["replicas"]}}
