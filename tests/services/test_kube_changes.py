@@ -15,7 +15,6 @@ from tests.services.kube_server import Fault
 from tests.services.kube_states import from_secrets, released, rich, sidecars
 from tests.services.kube_world import NAME, World
 
-
 IMAGES: list[dict[str, str]] = [
     {"server": "registry.local/model-server:v3"},
     {"server": "registry.local/model-server@sha256:" + "0" * 64},
