@@ -21,12 +21,19 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
             {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
+            {"integration-name": "Kubernetes", "external-doc-url": "https://kubernetes.io/docs/", "tags": ["service"]},
         ],
-        "operators": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]}],
+        "operators": [
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]},
+            {
+                "integration-name": "Kubernetes",
+                "python-modules": ["airflow_slo_provider.operators.kubernetes", "airflow_slo_provider.operators.pod"],
+            },
+        ],
         "sensors": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]}],
         "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
         # The sensor waits in the standard provider's DateTimeTrigger.
-        "triggers": [],
+        "triggers": [{"integration-name": "Kubernetes", "python-modules": ["airflow_slo_provider.triggers.rollout"]}],
         "connection-types": [connection_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {

@@ -52,9 +52,10 @@ def fault_of_status(status: int, body: str | bytes | None, question: Question) -
     """
     said = _message(body)
     if status == 404:
-        # The server's own sentence stands as kubectl shows it; a proxy's page does not.
-        message = said if question.name in said else f"{question}: not found (404). {said}".rstrip()
-        return DeploymentError(message, reason="not_found", http_status=status)
+        # kubectl's sentence, also where a proxy answers for the server.
+        sentence = f'{question.resource}.{question.group} "{question.name}" not found'
+        words = sentence if not said or sentence in said else f"{sentence} in {question.namespace}. The server said: {said}"
+        return DeploymentError(words, reason="not_found", http_status=status)
     if status == 409:
         return Conflict(f"{question}: {said or 'conflict'}", reason="conflict", transient=True, http_status=status)
     if status == 403 and (not said or f"cannot {question.verb}" in said):

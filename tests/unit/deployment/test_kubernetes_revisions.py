@@ -147,6 +147,6 @@ def test_checks_of_two_models_must_be_told_apart() -> None:
 @pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 504])
 def test_every_status_has_words_whatever_the_body(status: int, body: bytes | None) -> None:
     fault = fault_of_status(status, body, Question("patch", "deployments", "serving", "model"))
-    assert "patch deployments serving/model: " in str(fault)
+    assert ('deployments.apps "model" not found' if status == 404 else "patch deployments serving/model: ") in str(fault)
     assert fault.http_status == status
     assert fault.transient == (status in (401, 409, 429, 500, 504))
