@@ -58,14 +58,14 @@ def fault_of_status(status: int, body: str | bytes | None, question: Question) -
         return DeploymentError(words, reason="not_found", http_status=status)
     if status == 409:
         return Conflict(f"{question}: {said or 'conflict'}", reason="conflict", transient=True, http_status=status)
-    if status == 403 and (not said or f"cannot {question.verb}" in said):
+    if status == 403 and not _by_admission(said, question):
         return DeploymentError(
             f"{question}: forbidden. The service account needs the verb {question.verb!r} on {question.resource!r} "
             f"(API group {question.group!r}) in namespace {question.namespace!r}. {said}".rstrip(),
             reason="forbidden",
             http_status=status,
         )
-    if status in (400, 403, 405, 415, 422):  # an admission webhook's refusal is a 403 too, and no permission mends it
+    if status in (400, 403, 405, 415, 422):
         reason = {403: "denied", 422: "invalid"}.get(status, "bad_request")
         return DeploymentError(
             f"{question}: refused with {status}: {said or 'no reason given'}", reason=reason, http_status=status
@@ -226,6 +226,13 @@ class Cluster:
             return parse(answer.data, question)
         except (HTTPError, OSError) as error:
             raise broken_off(error, question) from error
+
+
+def _by_admission(said: str, question: Question) -> bool:
+    """Whether a 403 is the refusal of an admission webhook or policy, which no permission mends."""
+    if question.verb != "patch" or f"cannot {question.verb}" in said:
+        return False
+    return any(word in said for word in ("denied", "violates", "exceeded"))
 
 
 def _message(body: str | bytes | None) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,16 @@ from airflow_slo_provider.triggers.rollout import RolloutTrigger
 from tests.airflow.running import Ran, resume, run_task
 from tests.services.kube_server import Fault
 from tests.services.kube_states import released, stray
-from tests.services.kube_world import NAME, World
+from tests.services.kube_world import NAME, World, emulated
 
 V1, V2 = "registry.local/model-server:v1", "registry.local/model-server:v2"
 SOON = {"rollout_timeout": timedelta(seconds=5), "poll_interval": timedelta(seconds=0.05)}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """The emulator, also where a real cluster is named: rollouts must be complete when a test says so."""
+    yield from emulated(tmp_path)
 
 
 @pytest.fixture

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.services.kube_states import released
-from tests.services.kube_world import NAME, World
+from tests.services.kube_world import NAME, World, emulated
 
 pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    yield from emulated(tmp_path)
 
 
 def test_roll_back(airflow_stack, world: World):

@@ -89,11 +89,18 @@ class World:
 
     def edit(self, change: Callable[[JSON], object], name: str = NAME) -> None:
         """Change a Deployment like a user who edits it: read, change, replace what differs."""
-        before = self.deployment(name)
-        after = copy.deepcopy(before)
-        change(after)
-        operations = [{"op": "replace", "path": f"/{part}", "value": after[part]} for part in ("metadata", "spec")]
-        self.apps.patch_namespaced_deployment(name, self.namespace, operations, _preload_content=False)
+        from kubernetes.client import ApiException
+
+        for attempt in range(5):
+            after = self.deployment(name)
+            change(after)
+            operations = [{"op": "replace", "path": f"/{part}", "value": after[part]} for part in ("metadata", "spec")]
+            try:
+                self.apps.patch_namespaced_deployment(name, self.namespace, operations, _preload_content=False)
+                break
+            except ApiException as error:  # the controller was at it
+                if error.status != 409 or attempt == 4:
+                    raise
         self.settle()
 
     def release(self, version: int) -> None:
@@ -117,10 +124,12 @@ class World:
         change(item)
         operations = [{"op": "replace", "path": "/metadata/annotations", "value": item["metadata"]["annotations"]}]
         self.apps.patch_namespaced_replica_set(item["metadata"]["name"], self.namespace, operations, _preload_content=False)
+        self.settle()
 
     def delete_replica_set(self, number: int) -> None:
         item = next(one for one in self.replica_sets() if revision(one) == str(number))
         self.apps.delete_namespaced_replica_set(item["metadata"]["name"], self.namespace, _preload_content=False)
+        self.settle()
 
     def settle(self) -> None:
         """Wait until the controller has seen everything."""
@@ -218,10 +227,15 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         for namespace in real.used:
             real.core.delete_namespace(namespace)
         return
+    yield from emulated(tmp_path)
+
+
+def emulated(home: Path) -> Iterator[World]:
+    """A namespace in an emulator that is started for it."""
     with KubeServer() as server:
-        path = tmp_path / "kubeconfig"
+        path = home / "kubeconfig"
         path.write_text(json.dumps(server.kubeconfig()))
-        emulated = World(path, server)
-        emulated.fresh()
-        yield emulated
-        emulated.api.close()
+        found = World(path, server)
+        found.fresh()
+        yield found
+        found.api.close()

@@ -150,3 +150,23 @@ def test_every_status_has_words_whatever_the_body(status: int, body: bytes | Non
     assert ('deployments.apps "model" not found' if status == 404 else "patch deployments serving/model: ") in str(fault)
     assert fault.http_status == status
     assert fault.transient == (status in (401, 409, 429, 500, 504))
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "reason"),
+    [
+        ("patch", 'User "u" cannot patch resource "deployments"', "forbidden"),
+        ("patch", "forbidden", "forbidden"),
+        ("patch", "", "forbidden"),
+        ("patch", 'admission webhook "x" denied the request: frozen', "denied"),
+        ("patch", "is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", "denied"),
+        ("patch", 'User "denied" cannot patch resource "deployments"', "forbidden"),
+        ("get", "denied", "forbidden"),
+    ],
+)
+def test_a_missing_permission_is_told_from_a_policys_refusal(verb: str, said: str, reason: str) -> None:
+    body = json.dumps({"kind": "Status", "message": said})
+    fault = fault_of_status(403, body, Question(verb, "deployments", "serving", "m"))
+    assert (fault.reason, fault.transient) == (reason, False)
+    assert said in str(fault)
+    assert (f"needs the verb '{verb}' on 'deployments'" in str(fault)) == (reason == "forbidden")
