@@ -197,8 +197,8 @@ def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Re
     if to == PREVIOUS:
         return lambda state: choose(state.revisions, PREVIOUS, name=state.name)
     try:
-        number = int(to)
-    except (TypeError, ValueError):
+        number = int(str(to))
+    except ValueError:
         raise DeploymentArgumentError(
             f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
         ) from None

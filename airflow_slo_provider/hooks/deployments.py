@@ -59,6 +59,12 @@ def known_good_versions(checks: Collection[str] | None, look_back: timedelta) ->
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.store import MOST_ROWS
 
+    since = datetime.now(UTC) - look_back
+    places: list[tuple[str | None, str | None]] = [(None, None)]
+    if checks is not None:
+        # A name may hold a slash, a kind does not.
+        places = [(None, one) for one in checks]
+        places += [(one.partition("/")[0], one.partition("/")[2]) for one in checks if "/" in one]
     with open_default_ledger() as ledger:
-        recorded = ledger.checks(since=datetime.now(UTC) - look_back, limit=MOST_ROWS)
-    return good_versions((one.result for one in recorded), checks=checks)
+        found = [one for kind, name in places for one in ledger.checks(kind, name, since=since, limit=MOST_ROWS)]
+    return good_versions((one.result for one in found), checks=checks)

@@ -211,6 +211,15 @@ class TestLastKnownGood:
             assert "no check of it has passed" in str(run_task(rollback(world, to="last_known_good", checks=checks)).error)
         assert run_task(rollback(world, to="last_known_good", checks=["golden_set/checkout"])).state == "success"
 
+    def test_a_name_with_a_slash(self, world: World, ledger: Ledger) -> None:
+        released(world, 1, 2)
+        complete_when_patched(world)
+        judged(ledger, "1", "pass", name="shop/checkout")
+        judged(ledger, "1", "fail", name="checkout", kind="shop")
+        operator = rollback(world, to="last_known_good", checks=["golden_set/shop/checkout"])
+        assert "no check of it has passed" not in str(run_task(operator).error)
+        assert world.images() == [V1]
+
     def test_said_by_the_dag(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2, 3)
         complete_when_patched(world)
@@ -255,6 +264,14 @@ def test_faults_are_retried(world: World, ledger: Ledger, how: int | str) -> Non
     assert (ran.state, last(ledger, world).verdict) == ("up_for_retry", Verdict.UNKNOWN)
     assert run_task(rollback(world), try_number=2).state == "success"
     assert (world.images(), last(ledger, world).verdict) == ([V1], Verdict.PASS)
+
+
+def test_a_connection_to_no_cluster(world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"kube_config_path": "/nowhere/at/all"}
+    monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))
+    ran = run_task(rollback(world))
+    assert ran.state == "failed"
+    assert "connection kubernetes_default leads to no cluster" in str(ran.error)
 
 
 def test_without_a_record_it_does_not_count(world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:

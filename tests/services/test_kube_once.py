@@ -311,7 +311,14 @@ def test_tls_to_a_server_that_speaks_none(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("to", "key", "text"), [("latest", "k", "is no revision"), (None, "k", "is no revision"), ("previous", "", "key")]
+    ("to", "key", "text"),
+    [
+        ("latest", "k", "is no revision"),
+        (None, "k", "is no revision"),
+        (True, "k", "is no revision"),
+        (1.5, "k", "is no revision"),
+        ("previous", "", "key"),
+    ],
 )
 def test_arguments_that_say_nothing(world: World, to: Any, key: str, text: str) -> None:
     with pytest.raises(ValueError, match=text):
