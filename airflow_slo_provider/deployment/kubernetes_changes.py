@@ -74,7 +74,7 @@ def with_change(annotations: Mapping[str, str], known: Sequence[Change], change:
 
 
 def _write(kept: Iterable[Change]) -> str:
-    return json.dumps([asdict(change) for change in kept], separators=(",", ":"))
+    return json.dumps([asdict(change) for change in kept], separators=(",", ":"), ensure_ascii=False)
 
 
 def _read(text: str | None) -> list[Change]:
