@@ -121,3 +121,44 @@ class LedgerError(SLOProviderError):
         self.message = message
         self.reason = reason
         self.transient = transient
+
+
+class DeploymentError(SLOProviderError):
+    """What is deployed could not be read or changed, or must not be changed.
+
+    :param message: what happened, where, and what to do
+    :param reason: a stable slug for programs, e.g. ``paused``, ``no_history``, ``forbidden``, ``conflict``, ``connection``
+    :param transient: whether the same call may succeed later; a refusal stays one
+    :param http_status: HTTP status of the answer, where there was one
+    """
+
+    def __init__(
+        self, message: str, *, reason: str = "deployment_error", transient: bool = False, http_status: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.transient = transient
+        self.http_status = http_status
+
+
+class DeploymentArgumentError(DeploymentError, ValueError):
+    """What a deployment function was asked for makes no sense, whatever is deployed."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="bad_argument")
+
+
+class CheckError(SLOProviderError):
+    """A check could not be run, or what it left behind cannot be read. It is never a pass.
+
+    :param message: what happened, and what to do
+    :param reason: a stable slug for programs, e.g. ``bad_spec``, ``missing_library``, ``no_result``
+    :param transient: whether the same check may run later
+    """
+
+    def __init__(self, message: str, *, reason: str = "check_error", transient: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.transient = transient

@@ -21,18 +21,16 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
             {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
+            {"integration-name": "Kubernetes", "external-doc-url": "https://kubernetes.io/docs/", "tags": ["service"]},
         ],
         "operators": [
-            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]},
-            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.freshness"]},
+            _modules(_NAME, "operators", "error_budget", "freshness"),
+            _modules("Kubernetes", "operators", "kubernetes", "pod"),
         ],
-        "sensors": [
-            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]},
-            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.freshness"]},
-        ],
-        "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
+        "sensors": [_modules(_NAME, "sensors", "error_budget", "freshness")],
+        "hooks": [_modules("Prometheus", "hooks", "prometheus")],
         # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
-        "triggers": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.triggers.freshness"]}],
+        "triggers": [_modules(_NAME, "triggers", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
         "connection-types": [connection_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {
@@ -64,3 +62,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         },
     }
+
+
+def _modules(integration: str, package: str, *names: str) -> dict[str, Any]:
+    return {"integration-name": integration, "python-modules": [f"airflow_slo_provider.{package}.{name}" for name in names]}

@@ -32,4 +32,5 @@ pytest_plugins = [
     "tests.services.prometheus_forms",
     "tests.airflow.prometheus_connections",
     "tests.airflow.freshness_runs",
+    "tests.services.kube_world",
 ]

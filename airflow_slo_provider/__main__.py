@@ -1,0 +1,70 @@
+"""``python -m airflow_slo_provider check KIND --spec SPEC``: run a check where no Airflow is.
+
+Needs no Airflow at run time, so that a model server's own image can do it: ``pip install --no-deps airflow-slo-provider`` and the
+libraries of the kind.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+#: Where Airflow's XCom sidecar looks for a pod's result.
+XCOM_FILE = "/airflow/xcom/return.json"
+
+#: Exit codes on a shell.
+PASSED, FAILED, UNUSABLE, FAULT = 0, 1, 2, 3
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Without ``--xcom`` it prints the results and ends with 0 when all passed (warnings pass), 1 when one did not, 2 when the check
+    cannot be run like this, 3 for a fault that may pass. With ``--xcom`` it ends with 0 once its result or its error is written:
+    who reads the file judges.
+    """
+    parser = argparse.ArgumentParser(prog="python -m airflow_slo_provider", description="Run a check outside of Airflow.")
+    check = parser.add_subparsers(dest="command", required=True).add_parser("check", help="run a check")
+    check.add_argument("kind", help="e.g. slo, or module:function for a check of your own")
+    check.add_argument("--spec", required=True, help="what to check: a JSON object, @FILE, or - for standard input")
+    check.add_argument("--xcom", nargs="?", const=XCOM_FILE, help=f"write the result to this file (default {XCOM_FILE})")
+    chosen = parser.parse_args(arguments)
+    content = _check(chosen.kind, chosen.spec)
+    print(json.dumps(content, indent=None if chosen.xcom else 2), flush=True)  # noqa: T201
+    if chosen.xcom:
+        Path(chosen.xcom).write_text(json.dumps(content), encoding="utf-8")
+        return PASSED
+    if "error" in content:
+        return FAULT if content["error"]["transient"] else UNUSABLE
+    return PASSED if all(result["verdict"] in ("pass", "warn") for result in content["results"]) else FAILED
+
+
+def _check(kind: str, spec: str) -> dict[str, Any]:
+    from airflow_slo_provider.checks.envelope import seal, seal_error
+    from airflow_slo_provider.checks.registry import run
+
+    try:
+        return seal(run(kind, _read(spec)))
+    except Exception as error:
+        return seal_error(error)
+
+
+def _read(spec: str) -> Mapping[str, Any]:
+    from airflow_slo_provider.exceptions import CheckError
+
+    try:
+        text = sys.stdin.read() if spec == "-" else Path(spec[1:]).read_text(encoding="utf-8") if spec.startswith("@") else spec
+        found = json.loads(text)
+    except (OSError, ValueError) as error:
+        raise CheckError(f"the spec cannot be read: {error}", reason="bad_spec") from error
+    if not isinstance(found, dict):
+        raise CheckError(f"the spec is a JSON {type(found).__name__}, not an object", reason="bad_spec")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What a check in a pod hands back: its results or its error, as one JSON object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from airflow_slo_provider.exceptions import CheckError
+from airflow_slo_provider.results import CheckResult
+
+VERSION = 1
+
+
+def seal(results: Sequence[CheckResult]) -> dict[str, Any]:
+    """Wrap results."""
+    return {"envelope_version": VERSION, "results": [result.to_dict() for result in results]}
+
+
+def seal_error(error: BaseException) -> dict[str, Any]:
+    """Wrap an error. One that is not this provider's own may pass: nothing is known about it."""
+    known = isinstance(getattr(error, "reason", None), str)
+    return {
+        "envelope_version": VERSION,
+        "error": {
+            "message": str(error) if known else f"{type(error).__name__}: {error}",
+            "reason": getattr(error, "reason", "crashed") if known else _reason(error),
+            "transient": bool(getattr(error, "transient", False)) if known else not isinstance(error, ValueError),
+        },
+    }
+
+
+def unseal(content: Any) -> list[CheckResult]:
+    """Read what :func:`seal` or :func:`seal_error` wrapped.
+
+    :raises CheckError: for an error in it; and when it is no envelope, or an empty one: no result is not a pass
+    """
+    if not isinstance(content, Mapping) or not {"results", "error"} & content.keys():
+        raise CheckError(f"the check left no result behind, but {str(content)[:200]!r}", reason="no_result", transient=True)
+    if content.get("envelope_version") != VERSION:
+        raise CheckError(
+            f"the check's result has version {content.get('envelope_version')}, and {VERSION} can be read here: "
+            "install the same release of airflow-slo-provider in the image",
+            reason="other_release",
+        )
+    if "error" in content:
+        error = content["error"]
+        raise CheckError(error["message"], reason=error["reason"], transient=error["transient"])
+    try:
+        results = [CheckResult.from_dict(one) for one in content["results"]]
+    except (TypeError, ValueError) as error:
+        raise CheckError(f"the check's result cannot be read: {error}", reason="bad_result") from error
+    if not results:
+        raise CheckError("the check's list of results is empty, which is not a pass", reason="no_result")
+    return results
+
+
+def _reason(error: BaseException) -> str:
+    return "bad_spec" if isinstance(error, ValueError) else "crashed"

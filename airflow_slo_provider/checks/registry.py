@@ -1,0 +1,69 @@
+"""Which kinds of check there are. A kind is a name here, and its module is imported when it is run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from airflow_slo_provider.exceptions import CheckError, SLOProviderError
+from airflow_slo_provider.results import CheckResult
+
+#: Takes a spec, returns what was found. Raises an error of this provider, or ValueError for a spec it cannot use.
+Check = Callable[[Mapping[str, Any]], Iterable[CheckResult]]
+
+#: Kind -> ``module:function``.
+KINDS: dict[str, str] = {
+    "slo": "airflow_slo_provider.checks.slo:run",
+}
+
+
+def find(kind: str) -> Check:
+    """Return the check of a kind.
+
+    :param kind: a name of :data:`KINDS`, or ``module:function`` for a check of one's own
+    :raises CheckError: when there is none, or when the image lacks what it needs
+    """
+    place = kind if ":" in kind else KINDS.get(kind)
+    if place is None:
+        raise CheckError(
+            f"there is no check of kind {kind!r}, only {', '.join(sorted(KINDS))}; a check of your own is named module:function",
+            reason="unknown_kind",
+        )
+    module, _, function = place.partition(":")
+    try:
+        found: Check = getattr(import_module(module), function)
+    except ImportError as error:
+        raise _lacking(kind, error) from error
+    except AttributeError as error:
+        raise CheckError(f"{module} has no function {function!r} to be the check {kind}", reason="unknown_kind") from error
+    return found
+
+
+def run(kind: str, spec: Mapping[str, Any]) -> list[CheckResult]:
+    """Run a check.
+
+    :param kind: see :func:`find`
+    :param spec: what to check; its keys are the kind's own
+    :raises CheckError: when it cannot be run, and when it finds nothing at all: no result is not a pass
+    :raises SLOProviderError: what the check raises
+    """
+    check = find(kind)
+    try:
+        results = list(check(spec))
+    except SLOProviderError:
+        raise
+    except ImportError as error:
+        raise _lacking(kind, error) from error
+    except ValueError as error:
+        raise CheckError(f"check {kind}: {error}", reason="bad_spec") from error
+    if not results:
+        raise CheckError(f"check {kind} found nothing to say, which is not a pass", reason="no_result")
+    return results
+
+
+def _lacking(kind: str, error: ImportError) -> CheckError:
+    return CheckError(
+        f"check {kind} needs {error.name or 'a library'}, which is not installed here ({error}); add it to the image",
+        reason="missing_library",
+    )

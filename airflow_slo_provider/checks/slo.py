@@ -1,0 +1,139 @@
+"""The check ``slo``: the error budgets of SLO documents, measured where no Airflow connection is.
+
+The spec::
+
+    {"documents": "/etc/slos",                     # path, paths, or the YAML text
+     "select": ["checkout-availability"],          # optional
+     "at": "2026-11-24T05:00:00+00:00",            # optional; now by default
+     "sources": {"Prometheus": {"url": "http://prometheus:9090", "bearer": "${PROM_TOKEN}"},
+                 "requests-db": {"url": "postgresql+psycopg://slo:${DB_PASSWORD}@db/requests"},
+                 "Ledger": {"url": "${LEDGER_URL}"}}}
+
+A source is named by its DataSource document or by its type. ``${NAME}`` is taken from the environment: a spec stands in the pod's
+arguments, which are no place for a secret.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import CheckError, LedgerError, QueryError
+from airflow_slo_provider.results import CheckResult
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.slo.measuring import IndicatorSource
+    from airflow_slo_provider.slo.model import DataSource
+
+#: Not ``slo``: the newest record of that kind is what a gate takes for its own last decision.
+KIND = "error_budget"
+_KEYS = frozenset({"documents", "select", "at", "sources"})
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
+    """Evaluate the SLOs of documents.
+
+    :raises DocumentError: for documents with faults
+    :raises CheckError: for a spec that cannot be used
+    :raises ValueError: for a selection of nothing, or an instant without a zone
+    """
+    from airflow_slo_provider.slo import load
+    from airflow_slo_provider.slo.checks import slo_checks
+    from airflow_slo_provider.slo.decisions import decide
+    from airflow_slo_provider.slo.monitor import SLOMonitor
+
+    unknown = sorted(spec.keys() - _KEYS)
+    if unknown or not spec.get("documents"):
+        what = f"unknown key {unknown[0]!r}" if unknown else "no documents"
+        raise CheckError(f"check slo: {what}; a spec has {', '.join(sorted(_KEYS))}", reason="bad_spec")
+    at = datetime.fromisoformat(spec["at"]) if spec.get("at") else None
+    catalog = load(spec["documents"])
+    settings = {name: _filled_in(value) for name, value in (spec.get("sources") or {}).items()}
+    with ExitStack() as stack:
+        opened: dict[str, IndicatorSource] = {}
+
+        def source(kind: str, document: DataSource | None) -> IndicatorSource:
+            names = [document.name, kind] if document else [kind]
+            name = next((one for one in names if one in settings), None)
+            if name is None:
+                raise QueryError(f"no source is named {' or '.join(names)} in the spec's sources", reason="unknown_source")
+            if name not in opened:
+                opened[name] = _open(kind, name, settings[name], stack)
+            return opened[name]
+
+        reports = SLOMonitor(catalog, source).evaluate(at, spec.get("select"))
+    return [replace(one, kind=KIND) for one in slo_checks(decide(reports, catalog))]
+
+
+def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -> IndicatorSource:
+    if not isinstance(settings, Mapping) or not settings.get("url"):
+        raise QueryError(f"source {name} needs a url", reason="bad_source")
+    options = {key: value for key, value in settings.items() if key != "url"}
+    if kind == "Prometheus":
+        from airflow_slo_provider.indicators.prometheus import PrometheusSource
+        from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+
+        try:
+            client = PrometheusClient(settings["url"], **options)
+        except (TypeError, ValueError) as error:
+            raise QueryError(f"source {name}: {error}", reason="bad_source") from error
+        stack.callback(client.close)
+        return PrometheusSource(client, name=name)
+    if options:
+        raise QueryError(f"source {name} knows nothing of {', '.join(sorted(options))}, only url", reason="bad_source")
+    if kind == "SQL":
+        return _database(name, settings["url"], stack)
+    if kind == "Ledger":
+        from airflow_slo_provider.indicators.ledger import LedgerSource
+        from airflow_slo_provider.ledger import open_ledger
+
+        try:
+            return LedgerSource(stack.enter_context(open_ledger(settings["url"])))
+        except LedgerError as error:
+            raise QueryError(error.message, reason=error.reason, transient=error.transient) from error
+    raise QueryError(f"data of type {kind!r} cannot be measured, only Prometheus, SQL and Ledger", reason="unknown_source")
+
+
+def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
+    from sqlalchemy import create_engine
+    from sqlalchemy.pool import NullPool
+
+    from airflow_slo_provider.database_faults import classify
+    from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+
+    try:
+        engine = create_engine(url, poolclass=NullPool)
+        connection = engine.raw_connection()
+    except Exception as error:
+        fault = classify(error)
+        # Neither chained nor quoted: a driver's error may hold the whole URL.
+        raise QueryError(
+            f"source {name} cannot be opened ({type(error).__name__})",
+            reason="bad_connection" if fault.reason == "bad_query" else fault.reason,
+            transient=fault.transient,
+        ) from None
+    stack.callback(connection.close)
+    return SQLSource(dbapi_runner(connection.driver_connection, dialect=engine.dialect.name), name=name)
+
+
+def _filled_in(value: Any) -> Any:
+    """Replace ``${NAME}`` by the environment's value, anywhere in a setting."""
+    if isinstance(value, Mapping):
+        return {key: _filled_in(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_filled_in(item) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def look_up(match: re.Match[str]) -> str:
+        if match[1] not in os.environ:
+            raise CheckError(f"the spec names ${{{match[1]}}}, and the environment has no {match[1]}", reason="bad_spec")
+        return os.environ[match[1]]
+
+    return _VARIABLE.sub(look_up, value)

@@ -1,0 +1,54 @@
+"""Who else manages a Deployment, and would put back what a rollback takes away."""
+
+from __future__ import annotations
+
+from airflow_slo_provider.deployment.kubernetes_api import JSON
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+
+#: Labels and annotations that controllers put on what they manage.
+_MARKS = {
+    "argocd.argoproj.io/instance": "Argo CD",
+    "argocd.argoproj.io/tracking-id": "Argo CD",
+    "kustomize.toolkit.fluxcd.io/name": "Flux (kustomize-controller)",
+    "helm.toolkit.fluxcd.io/name": "Flux (helm-controller)",
+    "fleet.cattle.io/bundle-id": "Rancher Fleet",
+    "configmanagement.gke.io/managed": "Config Sync",
+}
+#: Names under which controllers write (``metadata.managedFields[].manager``).
+_WRITERS = {
+    "argocd-controller": "Argo CD",
+    "argocd-application-controller": "Argo CD",
+    "kustomize-controller": "Flux (kustomize-controller)",
+    "helm-controller": "Flux (helm-controller)",
+    "fleetagent": "Rancher Fleet",
+    "configsync": "Config Sync",
+}
+
+
+def reverting_managers(deployment: JSON) -> tuple[str, ...]:
+    """Name the GitOps controllers that manage a Deployment, each with what gives it away; empty where none is seen.
+
+    None seen is no proof: a controller may write under any name, and Argo CD can track by a label of the user's choice.
+    """
+    metadata = deployment["metadata"]
+    found: dict[str, str] = {}
+    for kind in ("labels", "annotations"):
+        for mark in metadata.get(kind) or {}:
+            if mark in _MARKS:
+                found.setdefault(_MARKS[mark], f"{kind[:-1]} {mark}")
+    for entry in metadata.get("managedFields") or []:
+        writer = entry.get("manager", "")
+        if writer in _WRITERS and not entry.get("subresource"):
+            found.setdefault(_WRITERS[writer], f"managedFields of {writer}")
+    return tuple(f"{who} ({why})" for who, why in found.items())
+
+
+def warnings(deployment: JSON) -> tuple[str, ...]:
+    """Say in sentences what may put back what a change here takes away; empty where nothing is seen."""
+    found = [f"{manager} manages it and will revert a change made here" for manager in reverting_managers(deployment)]
+    if LAST_APPLIED in (deployment["metadata"].get("annotations") or {}):
+        found.append("it was made with 'kubectl apply': the next apply of the same manifest brings the old template back")
+    if any(entry.get("manager") == "helm" for entry in deployment["metadata"].get("managedFields") or []):
+        found.append("it was made with Helm: the next 'helm upgrade' brings the chart's template back")
+    return tuple(found)

@@ -1,0 +1,238 @@
+"""Roll a Deployment back: once, to a revision that is known to have been good, and never over somebody else's change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
+from airflow_slo_provider.deployment.kubernetes_api import Cluster
+from airflow_slo_provider.deployment.kubernetes_changes import Change
+from airflow_slo_provider.deployment.kubernetes_revisions import KnownGood, Revision, choose, restored_annotations
+from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
+
+LAST_KNOWN_GOOD = "last_known_good"
+PREVIOUS = "previous"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackResult:
+    """What a rollback did.
+
+    :param changed: whether this call changed the Deployment; False for a retry, for a dry run, and when nothing was to be done
+    :param from_revision: the revision it left; the current one where nothing was to be done
+    :param to_revision: the revision it went to, by the number it had then: the controller gives it a new one afterwards
+    :param message: one sentence for a person
+    :param digest: digest of the template that the Deployment shall have from now on
+    :param dry_run: whether the server was asked to check it only
+    :param from_images: images of the revision it left
+    :param to_images: images of the revision it went to
+    :param from_version: model version of the revision it left, where its template names one
+    :param to_version: model version of the revision it went to, where its template names one
+    :param warnings: what else manages the Deployment and may revert this, in sentences
+    """
+
+    changed: bool
+    from_revision: int | None
+    to_revision: int | None
+    message: str
+    digest: str = ""
+    dry_run: bool = False
+    from_images: tuple[str, ...] = ()
+    to_images: tuple[str, ...] = ()
+    from_version: str | None = None
+    to_version: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def rollback(
+    api: AppsV1Api | ApiClient,
+    namespace: str,
+    name: str,
+    to: str | int,
+    key: str,
+    dry_run: bool = False,
+    *,
+    known_good: KnownGood | None = None,
+    bad_revision: int | None = None,
+    bad_version: str | None = None,
+    since: datetime | None = None,
+    plan: str | None = None,
+    refuse_if_gitops_managed: bool = False,
+) -> RollbackResult:
+    """Put the template of an earlier revision back, as ``kubectl rollout undo`` does, at most once per key.
+
+    Template, annotations and the record of the change are one conditional patch: it takes effect as a whole and only on the
+    object that was read. When somebody else was faster, everything is read and decided again; if the template is no longer
+    the one that was to be left, nothing is left to do.
+
+    :param api: client for the cluster
+    :param to: ``previous`` (kubectl's default), a revision number, or ``last_known_good``: the newest revision that
+        ``known_good`` knows, other than the current one and those that a rollback left before
+    :param key: whose rollback this is, the same for every try: the task instance without its try number
+    :param dry_run: let the server check the patch without storing it
+    :param known_good: revision numbers, images or model versions, or a function; needed for ``last_known_good``
+    :param bad_revision: refuse unless this is the number of the current revision
+    :param bad_version: refuse unless this is the model version, or an image, of the current revision
+    :param since: when the decision to roll back was made (aware). A change made here by somebody else since then means that
+        there is nothing left to do. Default: the moment of this call
+    :param plan: beginning of keys that belong to the same plan: their changes count from this call on only, not from ``since``
+    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
+    :raises DeploymentError: with kubectl's words and ``transient`` False for a refusal; ``transient`` True for a fault
+    :raises DeploymentArgumentError: (a ValueError) for arguments that name no revision or no key
+    """
+    target_of = _target(to, known_good)
+    if not key:
+        raise DeploymentArgumentError("key is empty: without one a retry would undo the undo")
+    if since is not None and since.tzinfo is None:
+        raise DeploymentArgumentError(f"since {since} has no time zone")
+    called = datetime.now(UTC)
+
+    def decide(state: State, first: State | None) -> Plan[RollbackResult] | RollbackResult:
+        def nothing(message: str, earlier: Change | None = None) -> RollbackResult:
+            return replace(_nothing(state, message, earlier), dry_run=dry_run)
+
+        own = state.made_by(key)
+        if own is not None:
+            superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
+            return nothing(
+                f"this task rolled back from revision {own.from_revision} to {own.to_revision} before{superseded}", own
+            )
+        for rival in reversed(state.changes):
+            meanwhile = first is not None and first.made_by(rival.key) is None
+            decided = called if since is None or (plan is not None and rival.key.startswith(plan)) else since
+            if meanwhile or rival.is_since(decided):
+                return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
+        if first is not None and first.digest != state.digest:
+            return nothing(f"nothing left to do: it was changed from {first.current} to {state.current} at the same time")
+        _refuse_if_moved(state.current, bad_revision, bad_version)
+        target = target_of(state)
+        if state.paused:
+            raise DeploymentError(
+                "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
+                reason="paused",
+            )
+        managers = reverting_managers(state.deployment)
+        if managers and refuse_if_gitops_managed:
+            raise DeploymentError(
+                f'deployment "{name}" is managed by {"; ".join(managers)}, which would revert a rollback: roll back there',
+                reason="gitops_managed",
+            )
+        if target.digest == state.digest:
+            return nothing(f"skipped rollback (current template already matches revision {target.number})")
+        return _plan(state, target, key, dry_run=dry_run)
+
+    return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+
+
+def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[RollbackResult]:
+    left = state.current
+    made = Change(
+        key=key,
+        action="rollback",
+        at=now_text(),
+        from_revision=left.number,
+        to_revision=target.number,
+        was=left.digest,
+        became=target.digest,
+    )
+    operations: list[dict[str, Any]] = [
+        {"op": "replace", "path": "/spec/template", "value": target.template},
+        annotate(state, restored_annotations(state.deployment, target), made),
+    ]
+    result = RollbackResult(
+        changed=not dry_run,
+        from_revision=left.number,
+        to_revision=target.number,
+        message=f"rolled back from {left} to {target}{' (server dry run)' if dry_run else ''}",
+        digest=state.digest,
+        dry_run=dry_run,
+        from_images=left.images,
+        to_images=target.images,
+        from_version=left.model_version,
+        to_version=target.model_version,
+        warnings=warnings(state.deployment),
+    )
+    return Plan(operations, lambda became: result if dry_run else replace(result, digest=became))
+
+
+def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResult:
+    """The result where nothing is to be done: the numbers of an earlier change, or the current revision."""
+    by_digest = {one.digest: one for one in (*state.revisions, state.current)}
+    left = by_digest.get(earlier.was) if earlier else state.current
+    target = by_digest.get(earlier.became) if earlier else state.current
+    return RollbackResult(
+        changed=False,
+        from_revision=earlier.from_revision if earlier else state.current.number,
+        to_revision=earlier.to_revision if earlier else state.current.number,
+        message=message,
+        digest=earlier.became if earlier else state.digest,
+        from_images=left.images if left else (),
+        to_images=target.images if target else (),
+        from_version=left.model_version if left else None,
+        to_version=target.model_version if target else None,
+        warnings=warnings(state.deployment),
+    )
+
+
+def _refuse_if_moved(current: Revision, bad_revision: int | None, bad_version: str | None) -> None:
+    for what, bad in (("revision", bad_revision), ("version", bad_version)):
+        if bad is not None and not current.is_any_of({bad}):
+            raise DeploymentError(
+                f"the world has moved: {what} {bad} was to be left, and the Deployment has {current}; nothing was changed",
+                reason="moved",
+            )
+
+
+def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Revision]:
+    """Return the function that chooses the target, after the check that ``to`` can be understood."""
+    if to == LAST_KNOWN_GOOD:
+        return lambda state: _last_known_good(state, known_good)
+    if to == PREVIOUS:
+        return lambda state: choose(state.revisions, PREVIOUS, name=state.name)
+    try:
+        number = int(str(to))
+    except ValueError:
+        raise DeploymentArgumentError(
+            f"to={to!r} is no revision: use {PREVIOUS!r}, {LAST_KNOWN_GOOD!r} or a revision number"
+        ) from None
+    return lambda state: choose(state.revisions, number, name=state.name)
+
+
+def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
+    if known_good is None or (not callable(known_good) and not known_good):
+        raise DeploymentError(
+            f'which revision of deployment "{state.name}" was good is not known: no check of it has passed. '
+            f"Say to={PREVIOUS!r} or to=<revision>",
+            reason="nothing_known",
+        )
+    judge: Callable[[Revision], bool] = known_good if callable(known_good) else lambda one: one.is_any_of(known_good)
+    left = _left_before(state)
+    good = [one for one in state.revisions if one.number and not one.current and one.digest not in left and judge(one)]
+    if not good:
+        tried = "; ".join(f"{one}{_why_not(one, left)}" for one in state.revisions) or "there are no revisions"
+        raise DeploymentError(
+            f'deployment "{state.name}" has no revision to go back to that is known to have been good: {tried}',
+            reason="no_known_good",
+        )
+    return max(good, key=lambda one: one.number or 0)
+
+
+def _left_before(state: State) -> Mapping[str, Change]:
+    """Templates that a rollback left because they were bad, unless somebody has released them again since."""
+    numbers = {one.digest: one.number or 0 for one in state.revisions}
+    return {
+        one.was: one for one in state.changes if one.action == "rollback" and numbers.get(one.was, 0) <= (one.from_revision or 0)
+    }
+
+
+def _why_not(one: Revision, left: Mapping[str, Change]) -> str:
+    if one.current:
+        return " is the current one"
+    return f" was left at {left[one.digest].at}" if one.digest in left else " is not known to be good"

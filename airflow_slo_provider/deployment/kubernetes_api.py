@@ -1,0 +1,250 @@
+"""Requests to a Kubernetes API server: raw JSON in and out, and every failure as one typed error.
+
+Objects are read as raw JSON and not as the client's models: a model drops every field that is newer than the client, and a
+template that was read through it would lose them when it is written back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import DeploymentError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
+
+JSON = dict[str, Any]
+
+#: Seconds to wait for one answer where the client has no timeout of its own.
+ANSWER_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, in the words of RBAC, so that a refusal can name the missing permission.
+
+    :param verb: ``get``, ``list`` or ``patch``
+    :param resource: e.g. ``deployments`` or ``deployments/scale``
+    :param group: API group
+    """
+
+    verb: str
+    resource: str
+    namespace: str
+    name: str = ""
+    group: str = "apps"
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource} {self.namespace}{'/' + self.name if self.name else ''}"
+
+
+class Conflict(DeploymentError):
+    """The object changed since it was read."""
+
+
+def fault_of_status(status: int, body: str | bytes | None, question: Question) -> DeploymentError:
+    """Return the error for an answer that is not 2xx.
+
+    :param body: what the server sent along, mostly a ``Status`` object
+    """
+    said = _message(body)
+    if status == 404:
+        # kubectl's sentence, also where a proxy answers for the server.
+        sentence = f'{question.resource}.{question.group} "{question.name}" not found'
+        words = sentence if not said or sentence in said else f"{sentence} in {question.namespace}. The server said: {said}"
+        return DeploymentError(words, reason="not_found", http_status=status)
+    if status == 409:
+        return Conflict(f"{question}: {said or 'conflict'}", reason="conflict", transient=True, http_status=status)
+    if status == 403 and not _by_admission(said, question):
+        return DeploymentError(
+            f"{question}: forbidden. The service account needs the verb {question.verb!r} on {question.resource!r} "
+            f"(API group {question.group!r}) in namespace {question.namespace!r}. {said}".rstrip(),
+            reason="forbidden",
+            http_status=status,
+        )
+    if status in (400, 403, 405, 415, 422):
+        reason = {403: "denied", 422: "invalid"}.get(status, "bad_request")
+        return DeploymentError(
+            f"{question}: refused with {status}: {said or 'no reason given'}", reason=reason, http_status=status
+        )
+    if status == 401:
+        # An expired token is renewed by the next try's new client.
+        return DeploymentError(
+            f"{question}: the server does not accept the credentials (401). {said}".rstrip(),
+            reason="unauthorized",
+            transient=True,
+            http_status=status,
+        )
+    return DeploymentError(
+        f"{question}: the server answered {status}: {said or 'no reason given'}",
+        reason="server_error" if status >= 500 else "http_status",
+        transient=status >= 500 or status in (408, 425, 429),
+        http_status=status,
+    )
+
+
+def parse(data: bytes | str, question: Question) -> JSON:
+    """Read the body of a 2xx answer.
+
+    :raises DeploymentError: when it is not one whole JSON object (reason ``cut_off``)
+    """
+    try:
+        parsed = json.loads(data)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict) or ("items" if question.verb == "list" else "metadata") not in parsed:
+        raise DeploymentError(
+            f"{question}: the server answered 200 with {'half a' if data else 'an empty'} body "
+            f"({len(data)} bytes that are no whole object){_doubt(question)}",
+            reason="cut_off",
+            transient=True,
+        )
+    return parsed
+
+
+def broken_off(error: BaseException, question: Question) -> DeploymentError:
+    """Return the error for a 2xx answer whose body ended before its length."""
+    return DeploymentError(
+        f"{question}: the server's answer broke off: {error}{_doubt(question)}", reason="cut_off", transient=True
+    )
+
+
+def unreachable(error: BaseException, question: Question) -> DeploymentError:
+    """Return the error for an answer that did not come, or broke off."""
+    text = str(error) or type(error).__name__
+    return DeploymentError(f"{question}: no answer: {text}{_doubt(question)}", reason="connection", transient=True)
+
+
+class Cluster:
+    """The requests this provider makes.
+
+    :param api: ``kubernetes.client.AppsV1Api`` or ``ApiClient``
+    :param timeout: seconds to wait for one answer
+    """
+
+    def __init__(self, api: AppsV1Api | ApiClient, *, timeout: float = ANSWER_SECONDS) -> None:
+        if not hasattr(api, "read_namespaced_deployment"):
+            from kubernetes.client import AppsV1Api
+
+            api = AppsV1Api(api)
+        self._apps: Any = api
+        self._timeout = timeout
+
+    def deployment(self, namespace: str, name: str) -> JSON:
+        """Read a Deployment.
+
+        :raises DeploymentError: when it is not there or cannot be read
+        """
+        question = Question("get", "deployments", namespace, name)
+        return self._ask(question, self._apps.read_namespaced_deployment, name, namespace)
+
+    def replica_sets(self, namespace: str, selector: str) -> list[JSON]:
+        """Read all ReplicaSets that a label selector matches.
+
+        :raises DeploymentError: when they cannot be read
+        """
+        question = Question("list", "replicasets", namespace)
+        function = self._apps.list_namespaced_replica_set
+        return self._list(question, function, namespace, label_selector=selector)
+
+    def autoscalers(self, namespace: str) -> list[JSON]:
+        """Read all HorizontalPodAutoscalers of a namespace.
+
+        :raises DeploymentError: when they cannot be read
+        """
+        from kubernetes.client import AutoscalingV2Api
+
+        question = Question("list", "horizontalpodautoscalers", namespace, group="autoscaling")
+        function = AutoscalingV2Api(self._apps.api_client).list_namespaced_horizontal_pod_autoscaler
+        return self._list(question, function, namespace)
+
+    def patch(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
+        """Apply a JSON-Patch to a Deployment, all or nothing.
+
+        :param dry_run: let the server check it without storing it
+        :raises Conflict: when the patch carries a resourceVersion that is no longer the current one
+        :raises DeploymentError: for everything else that is no success
+        """
+        question = Question("patch", "deployments", namespace, name)
+        return self._change(question, self._apps.patch_namespaced_deployment, name, namespace, operations, dry_run)
+
+    def scale(self, namespace: str, name: str) -> JSON:
+        """Read the ``scale`` subresource of a Deployment."""
+        question = Question("get", "deployments/scale", namespace, name)
+        return self._ask(question, self._apps.read_namespaced_deployment_scale, name, namespace)
+
+    def patch_scale(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
+        """Apply a JSON-Patch to the ``scale`` subresource of a Deployment; errors as :meth:`patch`."""
+        question = Question("patch", "deployments/scale", namespace, name)
+        return self._change(question, self._apps.patch_namespaced_deployment_scale, name, namespace, operations, dry_run)
+
+    def _change(
+        self,
+        question: Question,
+        function: Callable[..., Any],
+        name: str,
+        namespace: str,
+        operations: Sequence[Mapping[str, Any]],
+        dry_run: bool,
+    ) -> JSON:
+        options = {"dry_run": "All"} if dry_run else {}
+        # The client sends a list as application/json-patch+json.
+        return self._ask(question, function, name, namespace, body=[dict(operation) for operation in operations], **options)
+
+    def _list(self, question: Question, function: Callable[..., Any], namespace: str, **options: Any) -> list[JSON]:
+        found: list[JSON] = []
+        page: JSON = {}
+        while True:
+            page = self._ask(question, function, namespace, **options)
+            found += page.get("items") or []
+            following = (page.get("metadata") or {}).get("continue")
+            if not following:
+                return found
+            options["_continue"] = following
+
+    def _ask(self, question: Question, function: Callable[..., Any], *arguments: Any, **options: Any) -> JSON:
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            answer = function(*arguments, _preload_content=False, _request_timeout=self._timeout, **options)
+        except ApiException as error:
+            if not error.status:
+                raise unreachable(error, question) from error
+            raise fault_of_status(error.status, error.body, question) from error
+        except (HTTPError, OSError) as error:
+            raise unreachable(error, question) from error
+        except AttributeError as error:
+            # What the client makes of a TLS failure: it decodes the body of an answer that never came.
+            if isinstance(error.__context__, ApiException):
+                raise unreachable(error.__context__, question) from error
+            raise
+        try:
+            return parse(answer.data, question)
+        except (HTTPError, OSError) as error:
+            raise broken_off(error, question) from error
+
+
+def _by_admission(said: str, question: Question) -> bool:
+    """Whether a 403 is the refusal of an admission webhook or policy, which no permission mends."""
+    if question.verb != "patch" or f"cannot {question.verb}" in said:
+        return False
+    return any(word in said for word in ("denied", "violates", "exceeded"))
+
+
+def _message(body: str | bytes | None) -> str:
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
+    try:
+        parsed = json.loads(text)
+    except ValueError:
+        return text.strip()[:500]
+    return str(parsed.get("message") or "") if isinstance(parsed, dict) else text[:500]
+
+
+def _doubt(question: Question) -> str:
+    if question.verb != "patch":
+        return ""
+    return "; whether the change was made is not known: the same key finds out, and does not make it twice"

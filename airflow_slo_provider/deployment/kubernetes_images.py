@@ -1,0 +1,187 @@
+"""Give a Deployment new images: once per key, so that a retry does not bring an image back that was rolled back meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
+from airflow_slo_provider.deployment.kubernetes_api import Cluster
+from airflow_slo_provider.deployment.kubernetes_changes import Change
+from airflow_slo_provider.deployment.kubernetes_revisions import digest, model_version_of
+from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
+
+CHANGE_CAUSE = "kubernetes.io/change-cause"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetImageResult:
+    """What setting images did.
+
+    :param changed: whether this call changed the Deployment
+    :param from_revision: the outgoing revision: what to go back to
+    :param message: one sentence for a person
+    :param digest: digest of the template that the Deployment shall have from now on
+    :param from_images: image of each container before, by container
+    :param to_images: image of each container after, by container
+    :param from_version: model version of the outgoing revision, where its template names one
+    :param to_version: model version of the new template, where it names one
+    :param warnings: what else manages the Deployment and may revert this, in sentences
+    """
+
+    changed: bool
+    from_revision: int | None
+    message: str
+    digest: str
+    dry_run: bool = False
+    from_images: Mapping[str, str]
+    to_images: Mapping[str, str]
+    from_version: str | None = None
+    to_version: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def set_image(
+    api: AppsV1Api | ApiClient,
+    namespace: str,
+    name: str,
+    images: Mapping[str, str],
+    key: str,
+    dry_run: bool = False,
+    *,
+    change_cause: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    refuse_if_gitops_managed: bool = False,
+) -> SetImageResult:
+    """Set images of containers, as ``kubectl set image`` does, at most once per key.
+
+    :param api: client for the cluster
+    :param images: image by container (init containers too); ``*`` for every container that is no init container
+    :param key: whose change this is, the same for every try
+    :param dry_run: let the server check the patch without storing it
+    :param change_cause: what ``kubectl rollout history`` shall say about the new revision
+    :param variables: environment variables to set in the same containers, e.g. ``MODEL_VERSION``; only those they have already
+    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the change
+    :raises DeploymentError: for a refusal (``transient`` False) or a fault (``transient`` True)
+    :raises DeploymentArgumentError: (a ValueError) for no images or no key
+    """
+    if not images or not all(images.values()):
+        raise DeploymentArgumentError("images is empty: say which container gets which image")
+    if not key:
+        raise DeploymentArgumentError("key is empty: without one a retry could bring back what was rolled back meanwhile")
+
+    def decide(state: State, first: State | None) -> Plan[SetImageResult] | SetImageResult:
+        before = state.deployment["spec"]["template"]
+        operations = _operations(before, images, variables or {})
+        after = _changed(before, operations)
+        result = SetImageResult(
+            changed=False,
+            from_revision=state.current.number,
+            message="",
+            digest=state.digest,
+            dry_run=dry_run,
+            from_images=_images(before),
+            to_images=_images(after),
+            from_version=state.current.model_version,
+            to_version=model_version_of(after),
+            warnings=warnings(state.deployment),
+        )
+        own = state.made_by(key)
+        if own is not None:
+            superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
+            message = f"this task set the image before, leaving revision {own.from_revision}{superseded}"
+            return replace(result, message=message, digest=own.became, from_revision=own.from_revision)
+        if first is not None and first.digest != state.digest:
+            raise DeploymentError(
+                f'deployment "{name}" was changed from {first.current} to {state.current} at the same time; '
+                "nothing was changed here",
+                reason="moved",
+            )
+        if state.paused:
+            raise DeploymentError(
+                "the deployment is paused: a new image would not be rolled out; resume it first with 'kubectl rollout resume'",
+                reason="paused",
+            )
+        managers = reverting_managers(state.deployment)
+        if managers and refuse_if_gitops_managed:
+            raise DeploymentError(
+                f'deployment "{name}" is managed by {"; ".join(managers)}, which would revert a new image: set it there',
+                reason="gitops_managed",
+            )
+        if digest(after) == state.digest:
+            return replace(result, message="the containers have these images already")
+        made = Change(
+            key=key,
+            action="set_image",
+            at=now_text(),
+            from_revision=state.current.number,
+            to_revision=None,
+            was=state.digest,
+            became=digest(after),
+        )
+        annotations = state.annotations | ({CHANGE_CAUSE: change_cause} if change_cause else {})
+        text = ", ".join(f"{container} to {image}" for container, image in sorted(images.items()))
+        done = replace(
+            result,
+            changed=not dry_run,
+            message=f"set {text}, leaving {state.current}{' (server dry run)' if dry_run else ''}",
+        )
+        patch = [*operations, annotate(state, annotations, made)]
+        return Plan(patch, lambda became: replace(done, digest=state.digest if dry_run else became))
+
+    return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+
+
+def _operations(template: Mapping[str, Any], images: Mapping[str, str], variables: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The patch that changes images and variables, each by its place in the template that was read."""
+    found: list[dict[str, Any]] = []
+    missing = set(images)
+    variables_missing = set(variables)
+    for kind in ("containers", "initContainers"):
+        for number, container in enumerate(template["spec"].get(kind) or []):
+            wanted = container["name"] if container["name"] in images else "*" if kind == "containers" and "*" in images else None
+            if wanted is None:
+                continue
+            missing.discard(wanted)
+            path = f"/spec/template/spec/{kind}/{number}"
+            found.append({"op": "replace", "path": f"{path}/image", "value": images[wanted]})
+            for place, variable in enumerate(container.get("env") or []):
+                if variable["name"] in variables and "value" in variable:
+                    variables_missing.discard(variable["name"])
+                    value = variables[variable["name"]]
+                    found.append({"op": "replace", "path": f"{path}/env/{place}/value", "value": value})
+    if missing:
+        there = ", ".join(_images(template))
+        raise DeploymentError(
+            f'unable to find container named "{sorted(missing)[0]}"; there are {there}', reason="no_such_container"
+        )
+    if variables_missing:
+        raise DeploymentError(
+            f"no container that gets an image has the variable {sorted(variables_missing)[0]} with a plain value",
+            reason="no_such_variable",
+        )
+    return found
+
+
+def _changed(template: Mapping[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:
+    """A copy of the template as the operations leave it."""
+    import copy
+
+    after: dict[str, Any] = copy.deepcopy(dict(template))
+    for operation in operations:
+        place: Any = after
+        *parents, last = operation["path"].split("/")[3:]
+        for part in parents:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        place[last] = operation["value"]
+    return after
+
+
+def _images(template: Mapping[str, Any]) -> dict[str, str]:
+    spec = template["spec"]
+    return {one["name"]: one.get("image", "") for one in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]}

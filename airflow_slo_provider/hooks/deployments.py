@@ -1,0 +1,70 @@
+"""What operators that change Deployments need of Airflow: a client, a key that every try shares, and what the ledger knows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+
+def api_client(conn_id: str, *, in_cluster: bool | None = None, cluster_context: str | None = None) -> ApiClient:
+    """Return a client for the cluster of an Airflow connection.
+
+    :raises DeploymentError: when the connection leads to no cluster
+    """
+    from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
+    from kubernetes.config import ConfigException
+
+    from airflow_slo_provider.exceptions import DeploymentError
+
+    try:
+        return KubernetesHook(conn_id=conn_id, in_cluster=in_cluster, cluster_context=cluster_context).get_conn()
+    except ConfigException as error:
+        raise DeploymentError(
+            f"connection {conn_id} leads to no cluster: {error}; give it a kube_config or in_cluster", reason="no_cluster"
+        ) from error
+
+
+def plan_key(context: Mapping[str, Any]) -> str:
+    """How the keys of all tasks of this DAG run begin."""
+    instance = context["ti"]
+    return f"{instance.dag_id}/{instance.run_id}/"
+
+
+def change_key(context: Mapping[str, Any]) -> str:
+    """The key under which this task changes something, the same for every try."""
+    instance = context["ti"]
+    index = -1 if instance.map_index is None else instance.map_index
+    return f"{plan_key(context)}{instance.task_id}/{index}"
+
+
+def decided_at(context: Mapping[str, Any]) -> datetime | None:
+    """When this DAG run began: what it decides is decided for the state of that moment."""
+    started = getattr(context.get("dag_run"), "start_date", None)
+    return None if started is None else min(started.astimezone(UTC), datetime.now(UTC))
+
+
+def known_good_versions(checks: Collection[str] | None, look_back: timedelta) -> list[str]:
+    """Return the model versions whose checks in the ledger passed.
+
+    :param checks: names of the checks that count, as ``name`` or ``kind/name``; None for all
+    :param look_back: only checks made since then count
+    :raises DeploymentError: when it cannot be told which checks are about this model
+    :raises LedgerError: when the ledger cannot be read
+    """
+    from airflow_slo_provider.deployment.known_good import good_versions
+    from airflow_slo_provider.hooks.ledger import open_default_ledger
+    from airflow_slo_provider.ledger.store import MOST_ROWS
+
+    since = datetime.now(UTC) - look_back
+    places: list[tuple[str | None, str | None]] = [(None, None)]
+    if checks is not None:
+        # A name may hold a slash, a kind does not.
+        places = [(None, one) for one in checks]
+        places += [(one.partition("/")[0], one.partition("/")[2]) for one in checks if "/" in one]
+    with open_default_ledger() as ledger:
+        found = [one for kind, name in places for one in ledger.checks(kind, name, since=since, limit=MOST_ROWS)]
+    return good_versions((one.result for one in found), checks=checks)

@@ -1,0 +1,183 @@
+"""What all operators that change a Deployment share: the client, the record in the ledger, and the wait for the rollout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, conf
+
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+    from kubernetes.client import ApiClient
+
+    from airflow_slo_provider.results import CheckResult
+
+#: How much later than the wait's own end Airflow gives up on a trigger that never came back.
+_GRACE = timedelta(minutes=5)
+
+
+class DeploymentTask(BaseOperator):
+    """Base of the operators that change a Deployment.
+
+    :param name: name of the Deployment. (templated)
+    :param namespace: its namespace. (templated)
+    :param kubernetes_conn_id: Airflow connection of type ``kubernetes``. (templated)
+    :param in_cluster: use the service account of the pod the worker runs in
+    :param cluster_context: context of the kubeconfig. (templated)
+    :param dry_run: let the API server check the change without storing it
+    :param wait: wait until the rollout is complete
+    :param rollout_timeout: how long to wait. A passed ``progressDeadlineSeconds`` of the Deployment is logged and does not end
+        the wait: the controller goes on, and may succeed.
+    :param poll_interval: time between two looks
+    :param evidence: what caused this, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
+    :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
+    """
+
+    template_fields: Sequence[str] = ("name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence")
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        namespace: str,
+        kubernetes_conn_id: str = "kubernetes_default",
+        in_cluster: bool | None = None,
+        cluster_context: str | None = None,
+        dry_run: bool = False,
+        wait: bool = True,
+        rollout_timeout: timedelta = timedelta(minutes=15),
+        poll_interval: timedelta = timedelta(seconds=10),
+        evidence: Mapping[str, Any] | str | None = None,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.name = name
+        self.namespace = namespace
+        self.kubernetes_conn_id = kubernetes_conn_id
+        self.in_cluster = in_cluster
+        self.cluster_context = cluster_context
+        self.only_try = dry_run  # "dry_run" is a method of every operator
+        self.wait = wait
+        self.rollout_timeout = rollout_timeout
+        self.poll_interval = poll_interval
+        self.evidence = evidence
+        self.deferrable = deferrable
+        if rollout_timeout <= timedelta(0) or poll_interval <= timedelta(0):
+            raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
+
+    def api(self) -> ApiClient:
+        """A client for the cluster."""
+        from airflow_slo_provider.hooks.deployments import api_client
+
+        return api_client(self.kubernetes_conn_id, in_cluster=self.in_cluster, cluster_context=self.cluster_context)
+
+    def finish(self, context: Context, change: Mapping[str, Any]) -> dict[str, Any]:
+        """Tell what was done, record it, and wait for the rollout where there is one to wait for.
+
+        :param change: the result as a JSON-able dict, with ``action``, ``message`` and ``digest``
+        :return: the change with how the rollout ended, for XCom
+        """
+        from airflow_slo_provider.deployment.kubernetes_rollout import follow
+
+        self.log.info("Deployment %s/%s: %s", self.namespace, self.name, change["message"])
+        for warning in change.get("warnings") or ():
+            self.log.warning("Deployment %s/%s: %s", self.namespace, self.name, warning)
+        context["ti"].xcom_push(key="change", value=dict(change))
+        if self.only_try:
+            self._record(context, "pass", change["message"], change)
+            return {**change, "progress": "dry run"}
+        # Also before the wait: a task that dies while it waits has changed something all the same.
+        self._record(context, "unknown", f"{change['message']}; its rollout is {'' if self.wait else 'not '}waited for", change)
+        if not self.wait:
+            return {**change, "progress": "not waited for"}
+        if self.deferrable:
+            self._defer(change)
+        with self.failing(context, change):
+            rollout = follow(
+                self.api(),
+                self.namespace,
+                self.name,
+                expected=change["digest"] or None,
+                timeout=self.rollout_timeout.total_seconds(),
+                interval=self.poll_interval.total_seconds(),
+                say=lambda message: self.log.info("%s", message),
+            )
+        return self.rolled_out(context, {"progress": rollout.progress.value, "message": rollout.message}, change)
+
+    def rolled_out(self, context: Context, event: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
+        """Record how the rollout ended, and fail where it did not end well.
+
+        :param event: from :class:`.RolloutTrigger`
+        :raises AirflowFailException: for a rollout that is not complete in time, and for one that somebody else ended
+        :raises DeploymentError: when the Deployment could not be read; a retry looks again and changes nothing twice
+        """
+        from airflow_slo_provider.exceptions import DeploymentError
+
+        with self.failing(context, change):
+            progress, message = event["progress"], event["message"]
+            if progress == "unknown":
+                raise DeploymentError(message, reason=event["reason"], transient=event["transient"])
+            if progress == "superseded":
+                raise DeploymentError(f"{change['message']}; but {message}", reason="superseded")
+            if progress != "done":
+                waited = f"not rolled out within {self.rollout_timeout.total_seconds():g} s"
+                raise DeploymentError(f"{change['message']}; but {waited}: {message}", reason="not_rolled_out")
+        self.log.info("%s", message)
+        self._record(context, "pass", f"{change['message']}; {message}", change)
+        return {**change, "progress": progress}
+
+    @contextmanager
+    def failing(self, context: Context, change: Mapping[str, Any] | None = None) -> Iterator[None]:
+        """Record an error before it leaves, and let it leave as a verdict or as a fault."""
+        from airflow_slo_provider.exceptions import DeploymentError, LedgerError
+
+        with failing_rightly():
+            try:
+                yield
+            except DeploymentError as error:
+                verdict = "unknown" if error.transient else "fail"
+                try:
+                    record([self._check(verdict, str(error), change or {"action": "none"}, reason=error.reason)], context)
+                except LedgerError:
+                    self.log.exception("The failure could not be recorded")
+                raise
+
+    def _defer(self, change: Mapping[str, Any]) -> None:
+        from airflow_slo_provider.triggers.rollout import RolloutTrigger
+
+        trigger = RolloutTrigger(
+            namespace=self.namespace,
+            name=self.name,
+            expected=change["digest"] or None,
+            deadline=(datetime.now(UTC) + self.rollout_timeout).isoformat(),
+            interval=self.poll_interval.total_seconds(),
+            kubernetes_conn_id=self.kubernetes_conn_id,
+            in_cluster=self.in_cluster,
+            cluster_context=self.cluster_context,
+        )
+        self.defer(
+            trigger=trigger, method_name="rolled_out", kwargs={"change": dict(change)}, timeout=self.rollout_timeout + _GRACE
+        )
+
+    def _record(self, context: Context, verdict: str, message: str, change: Mapping[str, Any]) -> None:
+        with failing_rightly():
+            record([self._check(verdict, message, change)], context)
+
+    def _check(self, verdict: str, message: str, change: Mapping[str, Any], **more: Any) -> CheckResult:
+        from airflow_slo_provider.results import CheckResult, Verdict
+
+        facts = {key: value for key, value in change.items() if key != "message"}
+        return CheckResult(
+            kind="deployment",
+            name=f"{self.namespace}/{self.name}",
+            verdict=Verdict(verdict),
+            message=message,
+            model_version=change.get("to_version"),
+            evidence={**facts, **more, "because": self.evidence},
+        )

@@ -1,0 +1,233 @@
+"""Change what a Deployment runs: roll it back, give it another image, scale it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.operators.deployment_task import DeploymentTask
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DeploymentRollbackOperator(DeploymentTask):
+    """Puts an earlier revision of a Deployment back, once, and waits until it serves.
+
+    By default that is the newest revision that is *known to have been good*: whose model version passed its checks, as the ledger
+    has it. "The previous revision" is not that: after one undo the bad one is the previous.
+
+    - **Once.** The change and its record (an annotation with DAG, run, task and map index) are one conditional patch. A retry
+      finds its own record and only waits; ``kubectl rollout undo`` in a retried task would undo the undo.
+    - **Never over somebody else.** When the Deployment changes between reading and patching, it is read and decided again. If
+      another run rolled it back since this DAG run began, or its template is another one by now, nothing is left to do: the task
+      says so and succeeds (``changed`` is false in its XCom).
+    - **As kubectl.** Template and annotations are what ``kubectl rollout undo`` leaves, and the refusals are its own: a paused
+      Deployment, no history, no such revision. They fail without a retry; faults of the server are retried.
+
+    A template names its model version by the label ``model-version`` or ``app.kubernetes.io/version`` or by the environment
+    variable ``MODEL_VERSION``; a check whose ``model_version`` is the whole image counts too.
+
+    What it cannot do: a GitOps controller that heals itself (Argo CD, Flux) reverts any change that is not in Git, and the next
+    ``kubectl apply`` or ``helm upgrade`` of the bad manifest brings it back. The task warns when it sees signs of that, and
+    refuses with ``refuse_if_gitops_managed=True``; it cannot see a controller that leaves none. Roll back in Git there.
+
+    .. code-block:: python
+
+        DeploymentRollbackOperator(
+            task_id="roll_back",
+            name="model-server",
+            namespace="serving",
+            bad_version="{{ ti.xcom_pull('bad_model') }}",
+            evidence="{{ ti.xcom_pull('gate', key='decision') }}",
+            deferrable=True,
+            retries=3,
+        )
+
+    :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
+    :param known_good: revision numbers, images or model versions that are good; without it the ledger is asked. (templated)
+    :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``. Needed where checks of several
+        models share the ledger: two models may both have a version 7. (templated)
+    :param look_back: how old a check may be that counts
+    :param bad_revision: refuse unless the Deployment is at this revision: the world may have moved. (templated)
+    :param bad_version: refuse unless the Deployment runs this model version or image. (templated)
+    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
+    """
+
+    template_fields: Sequence[str] = (
+        *DeploymentTask.template_fields,
+        "to",
+        "known_good",
+        "checks",
+        "bad_revision",
+        "bad_version",
+    )
+
+    def __init__(
+        self,
+        *,
+        to: str | int = "last_known_good",
+        known_good: Sequence[int | str] | None = None,
+        checks: Sequence[str] | None = None,
+        look_back: timedelta = timedelta(days=90),
+        bad_revision: int | str | None = None,
+        bad_version: str | None = None,
+        refuse_if_gitops_managed: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.to = to
+        self.known_good = known_good
+        self.checks = checks
+        self.look_back = look_back
+        self.bad_revision = bad_revision
+        self.bad_version = bad_version
+        self.refuse_if_gitops_managed = refuse_if_gitops_managed
+        if isinstance(known_good, str) or isinstance(checks, str):
+            raise ValueError(f"{self.task_id}: known_good and checks are lists")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Roll back, and wait for the rollout."""
+        from airflow_slo_provider.deployment.kubernetes import LAST_KNOWN_GOOD, rollback
+        from airflow_slo_provider.hooks.deployments import change_key, decided_at, known_good_versions, plan_key
+
+        with self.failing(context):
+            known_good = self.known_good
+            if known_good is None and self.to == LAST_KNOWN_GOOD:
+                known_good = known_good_versions(self.checks, self.look_back)
+                self.log.info("Known to be good, by the ledger: %s", ", ".join(known_good) or "nothing")
+            result = rollback(
+                self.api(),
+                self.namespace,
+                self.name,
+                self.to,
+                change_key(context),
+                self.only_try,
+                known_good=known_good,
+                bad_revision=_number("bad_revision", self.bad_revision),
+                bad_version=self.bad_version,
+                since=decided_at(context),
+                plan=plan_key(context),
+                refuse_if_gitops_managed=self.refuse_if_gitops_managed,
+            )
+        return self.finish(context, {"action": "rollback", **_plain(asdict(result))})
+
+
+class DeploymentSetImageOperator(DeploymentTask):
+    """Gives containers of a Deployment other images, once, and waits until they serve.
+
+    A retry finds its own record on the Deployment and only waits: it does not bring an image back that was rolled back meanwhile.
+    The outgoing revision stands in XCom (``from_revision``, ``from_images``) and in the ledger. GitOps controllers revert this as
+    they revert a rollback, see :class:`DeploymentRollbackOperator`.
+
+    :param images: image by container; ``*`` for all that are no init containers. (templated)
+    :param variables: values of environment variables that these containers have already, e.g. ``MODEL_VERSION``. (templated)
+    :param change_cause: what ``kubectl rollout history`` shall say. (templated)
+    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the change
+    """
+
+    template_fields: Sequence[str] = (*DeploymentTask.template_fields, "images", "variables", "change_cause")
+
+    def __init__(
+        self,
+        *,
+        images: Mapping[str, str],
+        variables: Mapping[str, str] | None = None,
+        change_cause: str | None = None,
+        refuse_if_gitops_managed: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.images = images
+        self.variables = variables
+        self.change_cause = change_cause
+        self.refuse_if_gitops_managed = refuse_if_gitops_managed
+        if not images:
+            raise ValueError(f"{self.task_id}: images is empty: say which container gets which image")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Set the images, and wait for the rollout."""
+        from airflow_slo_provider.deployment.kubernetes_images import set_image
+        from airflow_slo_provider.hooks.deployments import change_key
+
+        with self.failing(context):
+            result = set_image(
+                self.api(),
+                self.namespace,
+                self.name,
+                self.images,
+                change_key(context),
+                self.only_try,
+                variables=self.variables,
+                change_cause=self.change_cause,
+                refuse_if_gitops_managed=self.refuse_if_gitops_managed,
+            )
+        return self.finish(context, {"action": "set_image", **_plain(asdict(result))})
+
+
+class DeploymentScaleOperator(DeploymentTask):
+    """Sets the number of replicas of a Deployment, within bounds, and waits until they serve.
+
+    :param replicas: how many. (templated)
+    :param minimum: refuse fewer
+    :param maximum: refuse more
+    :param despite_autoscaler: set the number although a HorizontalPodAutoscaler owns it, and will set it again
+    """
+
+    template_fields: Sequence[str] = (*DeploymentTask.template_fields, "replicas")
+
+    def __init__(
+        self,
+        *,
+        replicas: int | str,
+        minimum: int = 1,
+        maximum: int | None = None,
+        despite_autoscaler: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.replicas = replicas
+        self.minimum = minimum
+        self.maximum = maximum
+        self.despite_autoscaler = despite_autoscaler
+        if minimum < 0 or (maximum is not None and maximum < minimum):
+            raise ValueError(f"{self.task_id}: minimum {minimum} and maximum {maximum} leave no number")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Scale, and wait until the replicas are available."""
+        from airflow_slo_provider.deployment.kubernetes_scale import scale
+
+        with self.failing(context):
+            result = scale(
+                self.api(),
+                self.namespace,
+                self.name,
+                _number("replicas", self.replicas) or 0,
+                self.only_try,
+                minimum=self.minimum,
+                maximum=self.maximum,
+                despite_autoscaler=self.despite_autoscaler,
+            )
+        return self.finish(context, {"action": "scale", "digest": "", **_plain(asdict(result))})
+
+
+def _number(what: str, value: int | str | None) -> int | None:
+    """Read a number that a template may have made text of.
+
+    :raises DeploymentArgumentError: when it is none
+    """
+    if value is None or isinstance(value, int):
+        return value
+    from airflow_slo_provider.exceptions import DeploymentArgumentError
+
+    try:
+        return int(value)
+    except ValueError:
+        raise DeploymentArgumentError(f"{what} is {value!r}, which is no number") from None
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Make what XCom carries: lists instead of tuples."""
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

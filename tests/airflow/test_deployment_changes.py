@@ -1,0 +1,104 @@
+"""Setting images and scaling, in Airflow's task runner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.ledger import Ledger
+from airflow_slo_provider.operators.kubernetes import (
+    DeploymentRollbackOperator,
+    DeploymentScaleOperator,
+    DeploymentSetImageOperator,
+)
+from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, own_ledger, rollback
+from tests.airflow.running import run_task
+from tests.services.kube_states import released
+from tests.services.kube_world import NAME, World
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    yield from connected(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    return own_ledger(tmp_path, monkeypatch)
+
+
+class TestSetImage:
+    def operator(self, world: World, **arguments: Any) -> DeploymentSetImageOperator:
+        arguments = {"images": {"server": "registry.local/model-server:v{{ dag_run.conf['v'] }}"}, **SOON, **arguments}
+        return DeploymentSetImageOperator(task_id="release", name=NAME, namespace=world.namespace, **arguments)
+
+    def test_release(self, world: World, ledger: Ledger) -> None:
+        released(world, 1)
+        complete_when_patched(world)
+        variables = {"MODEL_VERSION": "{{ dag_run.conf['v'] }}"}
+        ran = run_task(self.operator(world, variables=variables, change_cause="because"), conf={"v": 2})
+        assert (ran.state, world.images()) == ("success", [V2])
+        done = ran.xcoms["return_value"]
+        assert (done["from_revision"], done["from_images"], done["to_images"]) == (1, {"server": V1}, {"server": V2})
+        assert world.deployment()["metadata"]["annotations"]["kubernetes.io/change-cause"] == "because"
+        container = world.deployment()["spec"]["template"]["spec"]["containers"][0]
+        assert container["env"] == [{"name": "MODEL_VERSION", "value": "2"}]
+
+    def test_a_retry_does_not_bring_back_what_was_rolled_back(self, world: World, ledger: Ledger) -> None:
+        released(world, 1)
+        complete_when_patched(world)
+        assert run_task(self.operator(world), conf={"v": 2}).state == "success"
+        assert run_task(rollback(world), run_id="incident").state == "success"
+        ran = run_task(self.operator(world), conf={"v": 2}, try_number=2)
+        assert (ran.state, world.images()) == ("failed", [V1])
+        assert "set the image before, leaving revision 1; the Deployment was changed by somebody else since" in str(ran.error)
+
+
+class TestScale:
+    def operator(self, world: World, **arguments: Any) -> DeploymentScaleOperator:
+        arguments = {"replicas": 3, **SOON, **arguments}
+        return DeploymentScaleOperator(task_id="scale", name=NAME, namespace=world.namespace, **arguments)
+
+    def test_scale(self, world: World, ledger: Ledger) -> None:
+        released(world, 1)
+        complete_when_patched(world)
+        ran = run_task(self.operator(world, replicas="{{ 2 + 2 }}", maximum=4))
+        assert (ran.state, world.deployment()["spec"]["replicas"]) == ("success", 4)
+        done = ran.xcoms["return_value"]
+        assert (done["from_replicas"], done["to_replicas"], done["changed"]) == (1, 4, True)
+
+    def test_an_autoscaler_owns_the_number(self, world: World, ledger: Ledger) -> None:
+        released(world, 1)
+        target = {"kind": "Deployment", "name": NAME}
+        item = {"metadata": {"name": "hpa", "namespace": world.namespace}, "spec": {"scaleTargetRef": target}}
+        world.emulator.objects.seed("horizontalpodautoscalers", item)
+        complete_when_patched(world)
+        ran = run_task(self.operator(world))
+        assert (ran.state, world.emulator.writes()) == ("failed", 0)
+        assert 'HorizontalPodAutoscaler "hpa" owns the replicas' in str(ran.error)
+        assert run_task(self.operator(world, despite_autoscaler=True)).state == "success"
+
+    @pytest.mark.parametrize(("replicas", "text"), [(0, "outside of the bounds 1 to 5"), (6, "bounds"), ("many", "no number")])
+    def test_bounds(self, world: World, ledger: Ledger, replicas: Any, text: str) -> None:
+        released(world, 1)
+        ran = run_task(self.operator(world, replicas=replicas, maximum=5))
+        assert (ran.state, world.emulator.writes()) == ("failed", 0)
+        assert text in str(ran.error)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DeploymentSetImageOperator(task_id="t", name="n", namespace="s", images={}),
+        lambda: DeploymentScaleOperator(task_id="t", name="n", namespace="s", replicas=1, minimum=3, maximum=2),
+        lambda: DeploymentRollbackOperator(task_id="t", name="n", namespace="s", known_good="1"),
+        lambda: DeploymentRollbackOperator(task_id="t", name="n", namespace="s", poll_interval=timedelta(0)),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused_when_the_dag_is_read(make: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match="t: "):
+        make()

@@ -1,0 +1,97 @@
+"""Rolling back to what the ledger knows to have been good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider.ledger import Ledger
+from airflow_slo_provider.operators.kubernetes import (
+    DeploymentRollbackOperator,
+)
+from airflow_slo_provider.results import Verdict
+from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, judged, last, own_ledger, rollback
+from tests.airflow.running import run_task
+from tests.services.kube_states import released, stray
+from tests.services.kube_world import NAME, World
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    yield from connected(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    return own_ledger(tmp_path, monkeypatch)
+
+
+class TestLastKnownGood:
+    def test_is_the_default_and_the_ledger_knows(self, world: World, ledger: Ledger) -> None:
+        released(world, 1, 2)
+        stray(world, "stray", "1", "registry.local/evil:1")
+        complete_when_patched(world)
+        judged(ledger, "1", "pass")
+        judged(ledger, "2", "pass", minutes=60)
+        judged(ledger, "2", "fail")
+        ran = run_task(DeploymentRollbackOperator(task_id="t", name=NAME, namespace=world.namespace, **SOON))
+        assert (ran.state, world.images()) == ("success", [V1])
+        assert "Known to be good, by the ledger: 1" in ran.log
+
+    @pytest.mark.parametrize(
+        ("judgements", "reason"),
+        [
+            ([], "no check of it has passed"),
+            ([("1", "fail")], "no check of it has passed"),
+            ([("1", "unknown")], "no check of it has passed"),
+            ([("1", "warn")], "no check of it has passed"),
+            ([("7", "pass")], "no revision to go back to that is known to have been good"),
+            ([("2", "pass")], "is the current one"),
+        ],
+    )
+    def test_nothing_known_is_a_refusal(
+        self, world: World, ledger: Ledger, judgements: list[tuple[str, str]], reason: str
+    ) -> None:
+        released(world, 1, 2)
+        for version, verdict in judgements:
+            judged(ledger, version, verdict)
+        ran = run_task(rollback(world, to="last_known_good"))
+        assert (ran.state, world.images(), world.emulator.writes()) == ("failed", [V2], 0)
+        assert reason in str(ran.error)
+        assert last(ledger, world).verdict is Verdict.FAIL
+
+    def test_two_models_in_one_ledger(self, world: World, ledger: Ledger) -> None:
+        released(world, 1, 2)
+        complete_when_patched(world)
+        judged(ledger, "1", "pass", name="checkout")
+        judged(ledger, "1", "fail", name="search")
+        ran = run_task(rollback(world, to="last_known_good"))
+        assert ran.state == "failed"
+        assert "golden_set checks checkout, search" in str(ran.error)
+        for checks in (["search"], ["golden_set/search"]):
+            assert "no check of it has passed" in str(run_task(rollback(world, to="last_known_good", checks=checks)).error)
+        assert run_task(rollback(world, to="last_known_good", checks=["golden_set/checkout"])).state == "success"
+
+    def test_a_name_with_a_slash(self, world: World, ledger: Ledger) -> None:
+        released(world, 1, 2)
+        complete_when_patched(world)
+        judged(ledger, "1", "pass", name="shop/checkout")
+        judged(ledger, "1", "fail", name="checkout", kind="shop")
+        operator = rollback(world, to="last_known_good", checks=["golden_set/shop/checkout"])
+        assert "no check of it has passed" not in str(run_task(operator).error)
+        assert world.images() == [V1]
+
+    def test_said_by_the_dag(self, world: World, ledger: Ledger) -> None:
+        released(world, 1, 2, 3)
+        complete_when_patched(world)
+        operator = rollback(world, to="last_known_good", known_good=["{{ dag_run.conf['good'] }}"])
+        assert run_task(operator, conf={"good": "1"}).state == "success"
+        assert world.images() == [V1]
+
+    def test_a_ledger_that_cannot_be_read(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+        released(world, 1, 2)
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "postgresql://nobody@127.0.0.1:1/nothing")
+        ran = run_task(rollback(world, to="last_known_good"))
+        assert (ran.state, world.images()) == ("up_for_retry", [V2])

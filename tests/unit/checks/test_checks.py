@@ -1,0 +1,194 @@
+"""Checks outside of Airflow: the command line, the envelope, and error budgets by URL."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.__main__ import main
+from airflow_slo_provider.checks import registry
+from airflow_slo_provider.checks.envelope import seal, seal_error, unseal
+from airflow_slo_provider.exceptions import CheckError, QueryError
+from airflow_slo_provider.ledger import RunKey, open_ledger
+from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.slo.checks import policy_state
+from tests.airflow.gates import SQL, RequestLog, data_source, prometheus_documents, slo, sql_documents
+from tests.services.faulty_prometheus import FaultyPrometheus
+from tests.support import REPO
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> RequestLog:
+    return RequestLog(tmp_path / "requests.db")
+
+
+def sql_spec(log: RequestLog, **more: Any) -> dict[str, Any]:
+    return {"documents": sql_documents(), "sources": {"source": {"url": f"sqlite:///{log.path}"}}, **more}
+
+
+@pytest.mark.parametrize(("good", "bad", "verdict"), [(1000, 0, "pass"), (999, 1, "pass"), (980, 20, "fail"), (0, 0, "unknown")])
+def test_error_budgets_of_a_database(log: RequestLog, good: int, bad: int, verdict: str) -> None:
+    log.write(good, bad)
+    (result,) = registry.run("slo", sql_spec(log))
+    assert (result.kind, result.name, result.verdict) == ("error_budget", "answered", verdict)
+    assert (result.good, result.total) == ((good, good + bad) if good else (None, None))
+    assert result.target == 0.99
+
+
+def test_a_source_is_named_by_its_document_or_its_type(log: RequestLog) -> None:
+    log.write(100, 0)
+    for name in ("source", "SQL"):
+        spec = {"documents": sql_documents(), "sources": {name: {"url": f"sqlite:///{log.path}"}}}
+        assert registry.run("slo", spec)[0].verdict is Verdict.PASS
+    (result,) = registry.run("slo", {"documents": sql_documents(), "sources": {"other": {"url": "sqlite://"}}})
+    assert result.verdict is Verdict.UNKNOWN
+    assert "no source is named source or SQL" in result.message
+
+
+def test_of_prometheus() -> None:
+    with FaultyPrometheus("ok") as server:
+        (result,) = registry.run("slo", {"documents": prometheus_documents(), "sources": {"Prometheus": {"url": server.url}}})
+        assert (result.verdict, result.good, result.total) == (Verdict.PASS, 1000, 1000)
+    with FaultyPrometheus("503") as server:
+        sources = {"Prometheus": {"url": server.url, "retries": 0}}
+        (result,) = registry.run("slo", {"documents": prometheus_documents(), "sources": sources})
+        assert result.verdict is Verdict.UNKNOWN
+        assert result.evidence["error"]["transient"]
+
+
+def test_of_the_ledger(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    now = datetime.now(UTC)
+    with open_ledger(url) as ledger:
+        for hours in range(1, 21):
+            check = CheckResult(kind="golden_set", name="m", verdict=Verdict.PASS, checked_at=now - timedelta(hours=hours))
+            ledger.record([check], RunKey("d", f"r{hours}", "t"))
+    documents = sql_documents().replace(data_source("SQL", "request_log"), data_source("Ledger", None))
+    documents = documents.replace(f'query: "{SQL}"', "kind: golden_set\n            check: m")
+    (result,) = registry.run("slo", {"documents": documents, "sources": {"Ledger": {"url": url}}})
+    assert result.evidence["status"] != "QUERY_ERROR", result.message
+    assert (result.verdict is Verdict.UNKNOWN, result.total) == (False, 20)
+
+
+def test_a_gate_does_not_take_it_for_its_own_last_decision(log: RequestLog, tmp_path: Path) -> None:
+    log.write(900, 100)
+    (result,) = registry.run("slo", sql_spec(log))
+    assert policy_state(result.evidence) is not None
+    with open_ledger(f"sqlite:///{tmp_path / 'ledger.db'}") as ledger:
+        ledger.record([result], RunKey("d", "r", "t"))
+        assert ledger.latest("slo", "answered") is None
+
+
+def test_secrets_come_from_the_environment(log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    log.write(100, 0)
+    spec = {"documents": sql_documents(), "sources": {"SQL": {"url": "sqlite:///${LOG_FILE}"}}}
+    with pytest.raises(CheckError, match="the environment has no LOG_FILE"):
+        registry.run("slo", spec)
+    monkeypatch.setenv("LOG_FILE", str(log.path))
+    assert registry.run("slo", spec)[0].verdict is Verdict.PASS
+
+
+def test_a_password_is_in_no_message(tmp_path: Path) -> None:
+    for source in (
+        {"SQL": {"url": "postgresql+psycopg://u:hunter2@127.0.0.1:1/x"}},
+        {"SQL": {"url": "nonsense://u:hunter2@127.0.0.1/x"}},
+        {"SQL": {"url": "sqlite://", "password": "hunter2"}},
+    ):
+        (result,) = registry.run("slo", {"documents": sql_documents(), "sources": source})
+        assert result.verdict is Verdict.UNKNOWN
+        assert "hunter2" not in json.dumps(result.to_dict())
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"documents": ""}, "no documents"),
+        ({"document": "x"}, "unknown key 'document'"),
+        ({"documents": "apiVersion: openslo/v1\nkind: Slo\n"}, "kind"),
+        ({"select": ["nobody"]}, "there is no SLO named 'nobody'"),
+        ({"at": "yesterday"}, "yesterday"),
+        ({"at": "2026-11-24T05:00:00"}, "no time zone"),
+    ],
+)
+def test_a_spec_that_cannot_be_used(
+    log: RequestLog, change: dict[str, Any], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["check", "slo", "--spec", json.dumps(sql_spec(log, **change))]) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert text in error["message"]
+    assert not error["transient"]
+
+
+def test_at_an_instant_of_a_selection(log: RequestLog) -> None:
+    then = datetime(2026, 11, 20, 12, tzinfo=UTC)
+    log.write(10, 90, at=then - timedelta(hours=1))
+    log.write(100, 0)
+    documents = sql_documents() + slo("other")
+    found = registry.run("slo", sql_spec(log, documents=documents, select=["other"], at=then.isoformat()))
+    assert [(one.name, one.verdict, one.checked_at) for one in found] == [("other", Verdict.FAIL, then)]
+
+
+@pytest.mark.parametrize(("good", "bad", "code"), [(100, 0, 0), (90, 10, 1), (0, 0, 1)])
+def test_the_shell_sees_the_verdict(log: RequestLog, good: int, bad: int, code: int, tmp_path: Path) -> None:
+    log.write(good, bad)
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(sql_spec(log)))
+    command = [sys.executable, "-m", "airflow_slo_provider", "check", "slo", "--spec"]
+    done = subprocess.run([*command, f"@{spec}"], capture_output=True, text=True, cwd=REPO, check=False)
+    assert done.returncode == code, done.stderr
+    assert len(json.loads(done.stdout)["results"]) == 1
+
+
+def test_for_the_sidecar_the_command_always_ends_well(log: RequestLog, tmp_path: Path) -> None:
+    left = tmp_path / "return.json"
+    log.write(90, 10)
+    assert main(["check", "slo", "--spec", json.dumps(sql_spec(log)), "--xcom", str(left)]) == 0
+    assert [one.verdict for one in unseal(json.loads(left.read_text()))] == [Verdict.FAIL]
+    assert main(["check", "slo", "--spec", "{}", "--xcom", str(left)]) == 0
+    with pytest.raises(CheckError, match="no documents"):
+        unseal(json.loads(left.read_text()))
+
+
+class TestEnvelope:
+    def test_there_and_back(self) -> None:
+        result = CheckResult(kind="drift", name="m", verdict=Verdict.WARN, value=0.5, evidence={"a": [1]})
+        assert unseal(json.loads(json.dumps(seal([result])))) == [result]
+
+    @pytest.mark.parametrize(
+        ("error", "reason", "transient"),
+        [
+            (QueryError("q", reason="timeout", transient=True), "timeout", True),
+            (QueryError("q", reason="bad_query"), "bad_query", False),
+            (ValueError("v"), "bad_spec", False),
+            (MemoryError("m"), "crashed", True),
+        ],
+    )
+    def test_errors(self, error: Exception, reason: str, transient: bool) -> None:
+        with pytest.raises(CheckError) as read:
+            unseal(json.loads(json.dumps(seal_error(error))))
+        assert (read.value.reason, read.value.transient) == (reason, transient)
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (None, "no_result"),
+            ("__airflow_xcom_result_empty__", "no_result"),
+            ([], "no_result"),
+            ({}, "no_result"),
+            ({"envelope_version": 1, "results": []}, "no_result"),
+            ({"envelope_version": 2, "results": []}, "other_release"),
+            ({"results": []}, "other_release"),
+            ({"envelope_version": 1, "results": [{"kind": "x"}]}, "bad_result"),
+            ({"envelope_version": 1, "results": [{"kind": "x", "name": "n", "verdict": "good"}]}, "bad_result"),
+        ],
+    )
+    def test_what_is_none_is_no_pass(self, content: Any, reason: str) -> None:
+        with pytest.raises(CheckError) as refused:
+            unseal(content)
+        assert refused.value.reason == reason

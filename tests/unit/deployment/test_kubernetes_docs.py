@@ -1,0 +1,34 @@
+"""docs/kubernetes.md grants what is asked for, and no more."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from tests.support import REPO
+
+PAGE = (REPO / "docs" / "kubernetes.md").read_text()
+
+
+def granted() -> set[tuple[str, str, str]]:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    role = next(yaml.safe_load_all(block))
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def asked() -> set[tuple[str, str, str]]:
+    source = (REPO / "airflow_slo_provider" / "deployment" / "kubernetes_api.py").read_text()
+    found = set(re.findall(r'Question\("(\w+)", "([\w/]+)", namespace(?:, name)?(?:, group="(\w+)")?\)', source))
+    assert len(found) == source.count('question = Question("')
+    return {(group or "apps", resource, verb) for verb, resource, group in found}
+
+
+def test_the_role_grants_what_is_asked_for() -> None:
+    assert granted() == asked()

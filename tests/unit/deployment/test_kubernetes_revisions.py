@@ -1,0 +1,172 @@
+"""Revisions, the record of changes, and what is known to be good: without a server."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.deployment.known_good import good_versions
+from airflow_slo_provider.deployment.kubernetes_api import Question, fault_of_status
+from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION, Change, changes, with_change
+from airflow_slo_provider.deployment.kubernetes_revisions import Revision, digest, model_version_of, selector_text
+from airflow_slo_provider.exceptions import DeploymentError
+from airflow_slo_provider.results import CheckResult, Verdict
+
+NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
+
+
+def made(key: str, minutes: int = 0) -> Change:
+    at = (NOW + timedelta(minutes=minutes)).isoformat()
+    return Change(key=key, action="rollback", at=at, from_revision=2, to_revision=1, was="a", became="b")
+
+
+class TestChanges:
+    def test_what_is_written_is_read(self) -> None:
+        first = with_change({"team": "ml"}, [], made("k1"))
+        second = with_change({"team": "ml"}, changes(first), made("k2", 1))
+        assert changes(second) == [made("k1"), made("k2", 1)]
+        assert second["team"] == "ml"
+
+    def test_the_deployment_and_its_replica_sets_remember_together(self) -> None:
+        old, new = with_change({}, [], made("k1")), with_change({}, [], made("k2", 1))
+        assert [one.key for one in changes(new, old, new, {})] == ["k1", "k2"]
+
+    def test_ten_are_remembered(self) -> None:
+        known = [made(f"k{number}", number) for number in range(15)]
+        kept = changes(with_change({}, known, made("last", 99)))
+        assert [one.key for one in kept] == [*(f"k{number}" for number in range(6, 15)), "last"]
+
+    def test_fewer_where_there_is_no_room(self) -> None:
+        known = [made(f"k{number}" + "x" * 500, number) for number in range(9)]
+        others = {"long": "x" * (256 * 1024 - 2_000)}
+        after = with_change(others, known, made("last", 99))
+        assert sum(len(key) + len(value) for key, value in after.items()) <= 256 * 1024
+        kept = [one.key for one in changes(after)]
+        assert kept[-1] == "last"
+        assert 1 < len(kept) < 10
+
+    @pytest.mark.parametrize(
+        "text",
+        ["", "not json", "{}", "[1]", "[{}]", '[{"key": 3}]', "null", json.dumps([{**vars(made("k")), "at": "yesterday"}]),
+         json.dumps([{**vars(made("k")), "at": "2026-11-24T05:00:00"}])],
+    )  # fmt: skip
+    def test_what_is_none_is_passed_over(self, text: str) -> None:
+        assert changes({ANNOTATION: text}) == []
+
+    def test_newer_releases_may_write_more(self) -> None:
+        assert changes({ANNOTATION: json.dumps([{**vars(made("k")), "more": 1}])}) == [made("k")]
+
+
+class TestRevisions:
+    def test_named_by_number_image_or_version(self) -> None:
+        revision = Revision(number=5, replica_set="x", history=(2,), images=("i:1", "init:1"), model_version="7")
+        assert all(revision.is_any_of([name]) for name in (5, 2, "i:1", "init:1", "7"))
+        assert not any(revision.is_any_of([name]) for name in (7, "5", "2", "i", 0, ""))
+        assert not Revision(number=0, replica_set="x").is_any_of([0])
+
+    def test_a_selector_is_written_as_a_query(self) -> None:
+        expressions = [
+            {"key": "a", "operator": "In", "values": ["z", "y"]},
+            {"key": "b", "operator": "NotIn", "values": ["x"]},
+            {"key": "c", "operator": "Exists"},
+            {"key": "d", "operator": "DoesNotExist"},
+        ]
+        selector: dict[str, Any] = {"matchLabels": {"k": "v", "app": "m"}, "matchExpressions": expressions}
+        assert selector_text({"spec": {"selector": selector}}) == "app=m,k=v,a in (y,z),b notin (x),c,!d"
+        selector["matchExpressions"] = [{"key": "a", "operator": "Gt"}]
+        with pytest.raises(DeploymentError, match="'Gt' is unknown"):
+            selector_text({"spec": {"selector": selector}})
+
+    def test_templates_that_differ_in_nothing_that_counts(self) -> None:
+        labels = {"app": "m"}
+        template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+        same: list[dict[str, Any]] = [
+            {**template, "metadata": {"labels": {**labels, "pod-template-hash": "x"}}},
+            {**template, "metadata": {"labels": labels, "creationTimestamp": None}},
+            {**template, "metadata": {"labels": labels, "annotations": {}}},
+        ]
+        assert {digest(one) for one in same} == {digest(template)}
+        assert digest({**template, "metadata": {"labels": {"app": "n"}}}) != digest(template)
+        assert digest({**template, "spec": {**template["spec"], "volumes": [{"name": "v", "emptyDir": {}}]}}) != digest(template)
+
+    @pytest.mark.parametrize(
+        ("template", "version"),
+        [
+            ({"metadata": {"labels": {"model-version": "3"}}}, "3"),
+            ({"metadata": {"labels": {"app.kubernetes.io/version": "4"}}}, "4"),
+            ({"spec": {"containers": [{"env": [{"name": "MODEL_VERSION", "value": "5"}]}]}}, "5"),
+            ({"spec": {"containers": [{"env": [{"name": "MODEL_VERSION", "valueFrom": {}}]}]}}, None),
+            ({}, None),
+        ],
+    )
+    def test_where_the_model_version_stands(self, template: dict[str, Any], version: str | None) -> None:
+        assert model_version_of(template) == version
+
+
+def check(version: str | None, verdict: str, minutes: int = 0, *, kind: str = "golden_set", name: str = "m") -> CheckResult:
+    return CheckResult(
+        kind=kind, name=name, verdict=Verdict(verdict), model_version=version, checked_at=NOW + timedelta(minutes=minutes)
+    )
+
+
+@pytest.mark.parametrize(
+    ("results", "good"),
+    [
+        ([], []),
+        ([check("1", "pass")], ["1"]),
+        ([check(None, "pass")], []),
+        ([check("1", "pass"), check("1", "fail", 1)], []),
+        ([check("1", "fail"), check("1", "pass", 1)], ["1"]),
+        ([check("1", "pass", 1), check("1", "fail")], ["1"]),
+        ([check("1", "pass"), check("1", "unknown", 1)], []),
+        ([check("1", "pass"), check("1", "warn", 1, kind="drift")], ["1"]),
+        ([check("1", "warn")], []),
+        ([check("1", "pass"), check("1", "fail", kind="drift")], []),
+        ([check("2", "pass", 5), check("1", "pass", 9), check("3", "pass")], ["3", "2", "1"]),
+        ([check("1", "pass", kind="deployment"), check("2", "pass", kind="decision")], []),
+    ],
+)
+def test_known_to_be_good(results: list[CheckResult], good: list[str]) -> None:
+    assert good_versions(results) == good
+
+
+def test_checks_of_two_models_must_be_told_apart() -> None:
+    results = [check("1", "pass", name="a"), check("1", "fail", name="b"), check("2", "pass", name="b")]
+    with pytest.raises(DeploymentError, match="golden_set checks a, b"):
+        good_versions(results)
+    assert good_versions(results, checks=["a"]) == ["1"]
+    assert good_versions(results, checks=["golden_set/b"]) == ["2"]
+    assert good_versions([replace(one, kind=one.name) for one in results]) == ["2"]
+
+
+@pytest.mark.parametrize("body", [None, b"", b"<html>nginx</html>", b"[]", b'{"message": null}', b"\xff\xfe"])
+@pytest.mark.parametrize("status", [302, 400, 401, 403, 404, 409, 410, 422, 429, 500, 504])
+def test_every_status_has_words_whatever_the_body(status: int, body: bytes | None) -> None:
+    fault = fault_of_status(status, body, Question("patch", "deployments", "serving", "model"))
+    assert ('deployments.apps "model" not found' if status == 404 else "patch deployments serving/model: ") in str(fault)
+    assert fault.http_status == status
+    assert fault.transient == (status in (401, 409, 429, 500, 504))
+
+
+@pytest.mark.parametrize(
+    ("verb", "said", "reason"),
+    [
+        ("patch", 'User "u" cannot patch resource "deployments"', "forbidden"),
+        ("patch", "forbidden", "forbidden"),
+        ("patch", "", "forbidden"),
+        ("patch", 'admission webhook "x" denied the request: frozen', "denied"),
+        ("patch", "is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no", "denied"),
+        ("patch", 'User "denied" cannot patch resource "deployments"', "forbidden"),
+        ("get", "denied", "forbidden"),
+    ],
+)
+def test_a_missing_permission_is_told_from_a_policys_refusal(verb: str, said: str, reason: str) -> None:
+    body = json.dumps({"kind": "Status", "message": said})
+    fault = fault_of_status(403, body, Question(verb, "deployments", "serving", "m"))
+    assert (fault.reason, fault.transient) == (reason, False)
+    assert said in str(fault)
+    assert (f"needs the verb '{verb}' on 'deployments'" in str(fault)) == (reason == "forbidden")
