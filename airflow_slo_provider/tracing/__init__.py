@@ -1,0 +1,11 @@
+"""Where a prediction's time goes: a request tracer for model servers, and what its traces say afterwards.
+
+A model server needs OpenTelemetry for the first half and no Airflow; the second half reads traces from a store and needs neither.
+"""
+
+from __future__ import annotations
+
+from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
+from airflow_slo_provider.tracing.spans import Span, SpanStream
+
+__all__ = ["LatencyBreakdown", "Span", "SpanStats", "SpanStream", "breakdown"]

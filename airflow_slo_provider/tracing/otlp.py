@@ -25,7 +25,7 @@ def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
     # Tempo says "batches" where it answers a trace in its older form.
     resources = next((document[key] for key in ("resourceSpans", "resource_spans", "batches") if key in document), None)
     if resources is None:
-        if "traceId" in document:
+        if "traceId" in document or "trace_id" in document:
             yield read_span(document, service="")
             return
         resources = [document] if "scopeSpans" in document else []
@@ -40,13 +40,25 @@ def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
                 yield read_span(span, service=service)
 
 
+#: The names of the fields as the .proto file has them, which some servers answer with.
+_SNAKE = {
+    "trace_id": "traceId",
+    "span_id": "spanId",
+    "parent_span_id": "parentSpanId",
+    "start_time_unix_nano": "startTimeUnixNano",
+    "end_time_unix_nano": "endTimeUnixNano",
+}
+
+
 def read_span(span: Mapping[str, Any], *, service: str) -> Span:
-    """Read one span.
+    """Read one span, its fields named in camel case or as in the .proto file.
 
     :param service: ``service.name`` of its resource
     :raises InvalidMeasurement: when a part is missing or not of its kind
     """
     try:
+        if "trace_id" in span:
+            span = {_SNAKE.get(key, key): value for key, value in span.items()}
         start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
         flags = int(span.get("flags") or 0)
         code = (span.get("status") or {}).get("code")
@@ -64,25 +76,23 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
             bool(flags & _REMOTE) if flags & _REMOTE_KNOWN else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InvalidMeasurement(
-            f"span {span.get('spanId')!r} ({span.get('name')!r}) is no OTLP-JSON span: {type(error).__name__}: {error}",
-            reason="bad_otlp",
-        ) from None
+        what = span.get("spanId") if isinstance(span, Mapping) else type(span).__name__
+        raise InvalidMeasurement(f"{what!r} is no OTLP-JSON span: {type(error).__name__}: {error}", reason="bad_otlp") from None
 
 
 def plain(value: Mapping[str, Any] | None) -> Any:
     """Return an ``AnyValue`` as Python has it; None for an empty one."""
-    if not value:
-        return None
-    kind, inner = next(iter(value.items()))
-    if kind == "stringValue" or kind == "boolValue" or kind == "bytesValue":
-        return inner
-    if kind == "intValue":
-        return int(inner)
-    if kind == "doubleValue":
-        return float(inner)
-    if kind == "arrayValue":
-        return [plain(item) for item in (inner or {}).get("values") or ()]
-    if kind == "kvlistValue":
-        return {item["key"]: plain(item.get("value")) for item in (inner or {}).get("values") or ()}
-    return inner
+    for kind, inner in (value or {}).items():
+        if inner is None:
+            continue
+        if kind in ("stringValue", "boolValue", "bytesValue", "string_value", "bool_value", "bytes_value"):
+            return inner
+        if kind in ("intValue", "int_value"):
+            return int(inner)
+        if kind in ("doubleValue", "double_value"):
+            return float(inner)
+        if kind in ("arrayValue", "array_value"):
+            return [plain(item) for item in inner.get("values") or ()]
+        if kind in ("kvlistValue", "kvlist_value"):
+            return {item["key"]: plain(item.get("value")) for item in inner.get("values") or ()}
+    return None
