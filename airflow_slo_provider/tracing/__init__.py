@@ -5,7 +5,13 @@ A model server needs OpenTelemetry for the first half and no Airflow; the second
 
 from __future__ import annotations
 
+from airflow_slo_provider.tracing import exemplars, prediction_log
 from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
+from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
+from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavailable
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
-__all__ = ["LatencyBreakdown", "Span", "SpanStats", "SpanStream", "breakdown"]
+__all__ = [
+    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanStats", "SpanStream", "TracingUnavailable", "breakdown", "configure",
+    "exemplars", "flush", "prediction_log", "shutdown",
+]  # fmt: skip
