@@ -206,14 +206,12 @@ class PredictionLog:
 
     def _deliver(self, rows: list[Prediction]) -> None:
         for attempt in range(self._attempts):
+            if attempt:
+                self._closing.wait(0.2 * 2**attempt)
             try:
                 self._sink.write(rows)
             except Exception as error:
                 trouble("prediction log", error)
-                if attempt + 1 < self._attempts and not self._closing.wait(0.2 * 2**attempt):
-                    continue
-                if attempt + 1 < self._attempts:
-                    continue
             else:
                 with self._lock:
                     self._written += len(rows)
