@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from airflow_slo_provider.tracing import exemplars, prediction_log
 from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
+from airflow_slo_provider.tracing.comparison import SpanChange, VersionComparison, compare
 from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
 from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavailable
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
-    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanStats", "SpanStream", "TracingUnavailable", "breakdown", "configure",
-    "exemplars", "flush", "prediction_log", "shutdown",
+    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanChange", "SpanStats", "SpanStream", "TracingUnavailable",
+    "VersionComparison", "breakdown", "compare", "configure", "exemplars", "flush", "prediction_log", "shutdown",
 ]  # fmt: skip
