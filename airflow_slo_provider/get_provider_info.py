@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_slo_provider.hooks.prometheus_form import connection_type
+from airflow_slo_provider.hooks.trace_store_form import trace_store_connection_type
 
 _NAME = "Service level objectives"
 
@@ -21,13 +22,20 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
             {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
+            {"integration-name": "Trace store", "external-doc-url": "https://opentelemetry.io/docs/", "tags": ["service"]},
         ],
-        "operators": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]}],
+        "operators": [
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]},
+            {"integration-name": "Trace store", "python-modules": ["airflow_slo_provider.operators.latency"]},
+        ],
         "sensors": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]}],
-        "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
+        "hooks": [
+            {"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]},
+            {"integration-name": "Trace store", "python-modules": ["airflow_slo_provider.hooks.trace_store"]},
+        ],
         # The sensor waits in the standard provider's DateTimeTrigger.
         "triggers": [],
-        "connection-types": [connection_type()],
+        "connection-types": [connection_type(), trace_store_connection_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {
             "slo": {

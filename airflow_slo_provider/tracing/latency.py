@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -66,6 +66,11 @@ class Assessment:
     comparison: VersionComparison | None
     checks: tuple[CheckResult, ...]
     symptoms: tuple[Symptom, ...]
+
+    def with_evidence(self, **evidence: Any) -> Assessment:
+        """Return the same with something more in each check's evidence; None is left out."""
+        known = {key: value for key, value in evidence.items() if value is not None}
+        return replace(self, checks=tuple(replace(check, evidence={**check.evidence, **known}) for check in self.checks))
 
 
 def read_budgets(given: Mapping[str, Any]) -> dict[str, dict[str, float]]:
@@ -233,3 +238,33 @@ def _versions(comparison: VersionComparison, rules: Rules, frame: _Frame, doubt:
 
 def _names(breakdown: LatencyBreakdown) -> str:
     return ", ".join(sorted({f"{row.span} ({row.model_version})" for row in breakdown.rows})[:10]) or "none"
+
+
+def summary(assessment: Assessment, *, service: str, report: str | None = None) -> dict[str, Any]:
+    """Return the small dict that XCom carries.
+
+    :param report: where the report is
+    """
+    found, compared = assessment.breakdown, assessment.comparison
+    judged = [row for row in found.rows if row.model_version == assessment.version][:20]
+    return {
+        "schema_version": 1,
+        "service": service,
+        "verdict": assessment.verdict.value,
+        "why": assessment.why,
+        "model_version": assessment.version,
+        "versions": list(found.versions)[-10:],
+        "traces": found.traces,
+        "spans": found.spans,
+        "truncated": found.truncated,
+        "notes": list(found.notes)[:10],
+        "rows": [
+            {"span": row.span, "count": row.count, "p50": row.p50, "p95": row.p95, "p99": row.p99, "critical_share": row.critical_share}
+            for row in judged
+        ],
+        "slower": compared.slower if compared else None,
+        "span": compared.span if compared else None,
+        "comparison": compared.message if compared else None,
+        "symptoms": [one.name for one in assessment.symptoms],
+        "report": report,
+    }
