@@ -9,7 +9,18 @@ from airflow_slo_provider.hooks.prometheus_form import ConnectionFields, client_
 
 #: As :data:`airflow_slo_provider.tracing.stores.KINDS`; written here too, because this file is read when Airflow starts.
 KINDS = ("tempo", "jaeger", "mlflow", "phoenix", "otlp_json")
-_KEPT = ("auth", "token", "client_cert", "client_key", "verify", "ca_file", "connect_timeout", "read_timeout", "max_seconds", "retries")
+_KEPT = (
+    "auth",
+    "token",
+    "client_cert",
+    "client_key",
+    "verify",
+    "ca_file",
+    "connect_timeout",
+    "read_timeout",
+    "max_seconds",
+    "retries",
+)
 
 
 def trace_store_connection_type() -> dict[str, Any]:
@@ -34,7 +45,9 @@ def trace_store_connection_type() -> dict[str, Any]:
             "headers": _field("Headers", "string", 'JSON, e.g. {"X-Scope-OrgID": "team-a"}.', format="json"),
             "experiments": _field("Experiments (MLflow)", "string", "Ids, separated by commas; 0 by default."),
             "project": _field("Project (Phoenix)", "string", "Name or id; default by default."),
-            "api": _field("API (Jaeger)", "string", "By default the newest that is served.", enum=["auto", "v3", "classic", None]),
+            "api": _field(
+                "API (Jaeger)", "string", "By default the newest that is served.", enum=["auto", "v3", "classic", None]
+            ),
             "page": _field("Traces per search", "integer", "For Tempo and Jaeger.", default=1000, minimum=1),
             "spans_per_trace": _field(
                 "Spans per trace (Tempo)", "integer", "No more than the server's max_spans_per_span_set.", default=100, minimum=1

@@ -28,8 +28,8 @@ class LatencyBreakdownOperator(BaseOperator):
     p99). What was found is in the ledger (one record per span and tier, and one for the comparison), in XCom as a small dict, and
     as an HTML report where ``report_path`` is given.
 
-    Fail closed: no traces, too few of them, or a truncated answer is ``unknown`` and never a pass. ``fail`` and ``unknown`` fail the
-    task without a retry (``fail_on``); a store that does not answer fails the try, so that ``retries`` apply.
+    Fail closed: no traces, too few of them, or a truncated answer is ``unknown`` and never a pass. ``fail`` and ``unknown`` fail
+    the task without a retry (``fail_on``); a store that does not answer fails the try, so that ``retries`` apply.
 
     .. code-block:: python
 
@@ -51,8 +51,8 @@ class LatencyBreakdownOperator(BaseOperator):
         that ended less than this ago is waited for, deferred
     :param attributes: keep the requests in which a span of the service has all of these. (templated)
     :param limit: requests to read at most; a longer answer is ``unknown`` unless ``allow_truncated``
-    :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value alone
-        is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
+    :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value
+        alone is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
     :param baseline: version to compare with; by default the one before ``model_version``. (templated)
     :param model_version: version to judge; the newest that served by default. (templated)
     :param version_keys: span attributes that may hold the model version, best first

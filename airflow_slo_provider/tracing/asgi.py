@@ -28,8 +28,8 @@ _App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 class TracingMiddleware:
     """Traces requests, joins their ``traceparent``, and marks those that end in a server error as failed.
 
-    The tracer is ``request.state.ml_tracer``. The answer carries ``x-trace-id`` and ``x-request-id``; the latter is taken from the
-    request where it has one.
+    The tracer is ``request.state.ml_tracer``. The answer carries ``x-trace-id`` and ``x-request-id``; the latter is taken from
+    the request where it has one.
 
     :param app: the application
     :param model_version: version of the model that answers, or a function that returns it
@@ -52,7 +52,10 @@ class TracingMiddleware:
             if message.get("type") == "http.response.start":
                 if int(message.get("status", 200)) >= 500:
                     tracer.fail(f"HTTP {message['status']}")
-                told = [(b"x-trace-id", tracer.trace_id.encode()), (b"x-request-id", tracer.request_id.encode("latin-1", "replace"))]
+                told = [
+                    (b"x-trace-id", tracer.trace_id.encode()),
+                    (b"x-request-id", tracer.request_id.encode("latin-1", "replace")),
+                ]
                 message = {**message, "headers": [*(message.get("headers") or ()), *told]}
             await send(message)
 

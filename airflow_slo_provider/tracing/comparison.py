@@ -2,8 +2,8 @@
 
 Each span's own time (not covered by children: a slow child must not accuse its parents) is compared between the versions by the
 rank test of Mann and Whitney, which asks nothing of the shape of a distribution; the p-values of all spans are adjusted by Holm's
-method, so that :data:`ALPHA` bounds the chance of accusing any span of an unchanged version. A change of the tail alone is found by
-the bootstrap interval of the p99, widened the same way (Bonferroni).
+method, so that :data:`ALPHA` bounds the chance of accusing any span of an unchanged version. A change of the tail alone is found
+by the bootstrap interval of the p99, widened the same way (Bonferroni).
 """
 
 from __future__ import annotations
@@ -140,7 +140,9 @@ def _choose(breakdown: LatencyBreakdown, baseline: str | None, candidate: str | 
     versions = [version for version in breakdown.versions if version is not None]
     for asked in (baseline, candidate):
         if asked is not None and asked not in versions:
-            raise NoData(f"there are no spans of version {asked}; there are of {', '.join(versions) or 'none'}", reason="no_version")
+            raise NoData(
+                f"there are no spans of version {asked}; there are of {', '.join(versions) or 'none'}", reason="no_version"
+            )
     after = candidate if candidate is not None else next((one for one in reversed(versions) if one != baseline), None)
     earlier = versions[: versions.index(after)] if after in versions else []
     before = baseline if baseline is not None else next(iter(reversed(earlier)), None)
@@ -157,15 +159,17 @@ def _pairs(samples: Mapping[RowKey, Samples], before: str, after: str) -> dict[t
         if key.version != before or key.span == OTHERS or new is None:
             continue
         # Where own times are not known in one version, durations are compared in both.
-        times = (old.selves, new.selves) if len(old.selves) >= FEWEST and len(new.selves) >= FEWEST else (old.durations, new.durations)
+        times = (
+            (old.selves, new.selves)
+            if len(old.selves) >= FEWEST and len(new.selves) >= FEWEST
+            else (old.durations, new.durations)
+        )
         if min(map(len, times)) >= FEWEST:
             pairs[key.span, key.service] = times
     return pairs
 
 
-def _changes(
-    pairs: Mapping[tuple[str, str], tuple[Any, Any]], *, alpha: float, smallest: float, seed: int
-) -> list[SpanChange]:
+def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]], *, alpha: float, smallest: float, seed: int) -> list[SpanChange]:
     import numpy as np
     from scipy.stats import mannwhitneyu
 
@@ -213,8 +217,8 @@ def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDA
     """Return 99th percentiles of bootstrap samples, without drawing the samples.
 
     The k-th smallest of n values drawn with replacement is the value at the k-th smallest of n uniform numbers, which follows a
-    Beta(k, n - k + 1) law (David and Nagaraja, *Order Statistics*, 2003, section 2.2); the one after it lies beyond by the smallest of
-    the remaining n - k. This is the bootstrap itself, not an approximation of it.
+    Beta(k, n - k + 1) law (David and Nagaraja, *Order Statistics*, 2003, section 2.2); the one after it lies beyond by the
+    smallest of the remaining n - k. This is the bootstrap itself, not an approximation of it.
 
     :param ordered: ascending
     """
@@ -234,7 +238,7 @@ def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDA
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number (Holm 1979): the chance of any false accusation stays below the level they are held against."""
+    """Adjust p-values for their number (Holm 1979): held against a level, they bound the chance of any false accusation by it."""
     order = sorted(range(len(pvalues)), key=lambda index: pvalues[index])
     adjusted = [0.0] * len(pvalues)
     worst = 0.0

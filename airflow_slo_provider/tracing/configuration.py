@@ -55,7 +55,9 @@ def configure(
     """
     _check(service_name, protocol, sample_ratio, keep_slow_ms, queue, delay_ms)
     if install_globally and "airflow.sdk.execution_time.task_runner" in sys.modules:
-        raise RuntimeError("this is an Airflow worker: its OpenTelemetry provider is Airflow's; configure without install_globally")
+        raise RuntimeError(
+            "this is an Airflow worker: its OpenTelemetry provider is Airflow's; configure without install_globally"
+        )
     try:
         from airflow_slo_provider.tracing import pipeline
 

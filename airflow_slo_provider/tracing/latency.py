@@ -211,10 +211,15 @@ def _tier(
         verdict, message = Verdict.FAIL, said
     else:
         verdict, message = (Verdict.WARN if value >= rules.warn_at * budget else Verdict.PASS), said
-    samples = next(one for key, one in breakdown.samples.items() if (key.span, key.service, key.version) == (row.span, row.service, row.model_version))
+    samples = next(
+        one
+        for key, one in breakdown.samples.items()
+        if (key.span, key.service, key.version) == (row.span, row.service, row.model_version)
+    )
     within = None if samples.sampled else sum(one <= budget * SECOND for one in samples.durations)
     return frame.check(
-        name, verdict, message, value=value, target=budget, op="lte", unit="seconds", good=within, total=row.count if within is not None else None,
+        name, verdict, message, value=value, target=budget, op="lte", unit="seconds",
+        good=within, total=row.count if within is not None else None,
         evidence={"self_p50": row.self_p50, "critical_share": row.critical_share, "error_rate": row.error_rate},
     )  # fmt: skip
 
@@ -259,7 +264,14 @@ def summary(assessment: Assessment, *, service: str, report: str | None = None) 
         "truncated": found.truncated,
         "notes": list(found.notes)[:10],
         "rows": [
-            {"span": row.span, "count": row.count, "p50": row.p50, "p95": row.p95, "p99": row.p99, "critical_share": row.critical_share}
+            {
+                "span": row.span,
+                "count": row.count,
+                "p50": row.p50,
+                "p95": row.p95,
+                "p99": row.p99,
+                "critical_share": row.critical_share,
+            }
             for row in judged
         ],
         "slower": compared.slower if compared else None,

@@ -30,7 +30,9 @@ def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
             return
         resources = [document] if "scopeSpans" in document else []
         if document and not resources:
-            raise InvalidMeasurement(f"OTLP-JSON without resourceSpans; it has {', '.join(sorted(document)[:5])}", reason="bad_otlp")
+            raise InvalidMeasurement(
+                f"OTLP-JSON without resourceSpans; it has {', '.join(sorted(document)[:5])}", reason="bad_otlp"
+            )
     for resource in resources or ():
         attributes = (resource.get("resource") or {}).get("attributes") or ()
         service = next((str(plain(item.get("value"))) for item in attributes if item.get("key") == "service.name"), "")

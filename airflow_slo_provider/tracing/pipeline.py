@@ -53,13 +53,17 @@ class Pipeline:
         for span in spans:
             flags = TraceFlags(span.get_span_context().trace_flags | TraceFlags.SAMPLED)
             parent = span.parent
-            above = SpanContext(trace_number, parent.span_id, False, flags) if parent is not None and hasattr(parent, "attributes") else parent
+            above = (
+                SpanContext(trace_number, parent.span_id, False, flags)
+                if parent is not None and hasattr(parent, "attributes")
+                else parent
+            )
             status = Status(StatusCode.ERROR, span.status) if span.error else Status(StatusCode.UNSET)
             self._processor.on_end(
                 ReadableSpan(
                     name=span.name,
                     context=SpanContext(trace_number, span.span_id, False, flags),
-                    parent=above,  # type: ignore[arg-type]
+                    parent=above,
                     resource=self.provider.resource,
                     attributes={key: _plain(value) for key, value in span.attributes.items() if value is not None},
                     events=[Event(name, attributes, timestamp) for name, attributes, timestamp in span.events],

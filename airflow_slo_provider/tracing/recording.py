@@ -1,7 +1,7 @@
 """One request's spans while it runs. Imports OpenTelemetry: only ever imported by a tracer that is used.
 
-A sampled request makes the SDK's own spans. One that the head sampler dropped is only written down (:class:`LightSpan`), and becomes
-spans when it turns out slow or failed; otherwise it is forgotten.
+A sampled request makes the SDK's own spans. One that the head sampler dropped is only written down (:class:`LightSpan`), and
+becomes spans when it turns out slow or failed; otherwise it is forgotten.
 """
 
 from __future__ import annotations
@@ -32,11 +32,23 @@ _OK = Status(StatusCode.OK)
 class LightSpan(trace_api.Span):
     """A span that is only written down. Everything that a span can be told can be told to it."""
 
-    __slots__ = ("_context", "_request", "attributes", "end_ns", "error", "events", "name", "parent", "span_id", "start_ns", "status")
+    __slots__ = (
+        "_context",
+        "_request",
+        "attributes",
+        "end_ns",
+        "error",
+        "events",
+        "name",
+        "parent",
+        "span_id",
+        "start_ns",
+        "status",
+    )
 
     def __init__(self, request: Request, name: str, parent: SpanContext | LightSpan | None, attributes: dict[str, Any]) -> None:
         self._request, self.name, self.parent = request, name, parent
-        self.span_id = random.getrandbits(64) or 1  # noqa: S311 - an id, not a secret
+        self.span_id = random.getrandbits(64) or 1
         self.attributes = attributes
         self.start_ns, self.end_ns = time.time_ns(), 0
         self.events: list[tuple[str, Mapping[str, Any], int]] = []
@@ -108,7 +120,7 @@ class Request:
     :param headers: of the incoming request
     """
 
-    __slots__ = ("_failed", "_light", "_pipeline", "_root", "exported", "flags", "trace_number", "_begun", "_parent_context")
+    __slots__ = ("_begun", "_failed", "_light", "_parent_context", "_pipeline", "_root", "exported", "flags", "trace_number")
 
     def __init__(self, name: str, attributes: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self._pipeline: Pipeline = active()
@@ -127,7 +139,7 @@ class Request:
             return
         above = trace_api.get_current_span(context).get_span_context()
         # Without a provider there are no ids: the prediction log and the exemplars need some all the same.
-        self.trace_number = own.trace_id or random.getrandbits(128) or 1  # noqa: S311 - an id, not a secret
+        self.trace_number = own.trace_id or random.getrandbits(128) or 1
         self.flags = TraceFlags(own.trace_flags & ~TraceFlags.SAMPLED)
         self._root = LightSpan(self, name, above if above.is_valid else None, attributes)
         if own.span_id and own.span_id != above.span_id:
@@ -250,4 +262,3 @@ def _joined(headers: Mapping[str, str] | None) -> Context:
     if "traceparent" not in wanted:
         return context
     return _propagator.extract(wanted, context)
-

@@ -34,7 +34,7 @@ def to_html(assessment: Assessment, title: str) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f'<p class="why">{_badge(assessment.verdict.value)} {escape(assessment.why)}</p>',
-        f"<p>{found.spans} spans of {found.traces} requests{_between(assessment)}. Times are exact to {found.resolution:g} s.</p>",
+        f"<p>{found.spans} spans of {found.traces} requests{_between(assessment)}. Resolution: {found.resolution:g} s.</p>",
         _notes(assessment),
         "<h2>Where the time goes</h2>",
         "<p>Time on the critical path per request: spans that run side by side are not added up.</p>",
@@ -76,7 +76,19 @@ def _notes(assessment: Assessment) -> str:
 
 def _table(assessment: Assessment) -> str:
     head = _row(
-        ("span", "version", "count", "p50 ms", "p95 ms", "p99 ms", "own p50 ms", "own p99 ms", "critical path", "errors", "cache hits"),
+        (
+            "span",
+            "version",
+            "count",
+            "p50 ms",
+            "p95 ms",
+            "p99 ms",
+            "own p50 ms",
+            "own p99 ms",
+            "critical path",
+            "errors",
+            "cache hits",
+        ),
         "th",
     )
     rows = [
@@ -129,9 +141,12 @@ def _comparison(assessment: Assessment) -> str:
 def _symptoms(assessment: Assessment) -> str:
     if not assessment.symptoms:
         return ""
-    head = '<tr><th class="text">symptom</th><th class="text">likely cause</th><th class="text">look at</th><th class="text">seen</th></tr>'
+    names = ("symptom", "likely cause", "look at", "seen")
+    head = "<tr>" + "".join(f'<th class="text">{name}</th>' for name in names) + "</tr>"
     rows = "".join(
-        "<tr>" + "".join(f'<td class="text">{escape(text)}</td>' for text in (one.name, one.cause, one.check, one.evidence)) + "</tr>"
+        "<tr>"
+        + "".join(f'<td class="text">{escape(text)}</td>' for text in (one.name, one.cause, one.check, one.evidence))
+        + "</tr>"
         for one in assessment.symptoms
     )
     return f"<h2>What it looks like</h2><table>{head}{rows}</table>"

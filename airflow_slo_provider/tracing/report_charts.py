@@ -18,7 +18,11 @@ def stacked(found: LatencyBreakdown) -> str:
     bars: dict[str | None, list[tuple[str, float]]] = {}
     for row in found.rows:
         requests = max((one.count for one in found.rows if one.top and one.model_version == row.model_version), default=0)
-        samples = next(one for key, one in found.samples.items() if (key.span, key.service, key.version) == (row.span, row.service, row.model_version))
+        samples = next(
+            one
+            for key, one in found.samples.items()
+            if (key.span, key.service, key.version) == (row.span, row.service, row.model_version)
+        )
         if requests and samples.critical_ns:
             bars.setdefault(row.model_version, []).append((row.span, samples.critical_ns / requests / 1e6))
     longest = max((sum(time for _, time in bar) for bar in bars.values()), default=0.0)
@@ -42,11 +46,11 @@ def stacked(found: LatencyBreakdown) -> str:
         shapes.append(f'<text x="{left + 6:.1f}" y="{top + 18}">{sum(time for _, time in bar):.1f} ms</text>')
         top += _BAR + 8
     legend = " ".join(
-        f'<span style="white-space:nowrap"><svg width="12" height="12"><rect width="12" height="12" fill="{colour[span]}"/></svg> '
-        f"{escape(span)}</span>&ensp;"
+        f'<span style="white-space:nowrap"><svg width="12" height="12"><rect width="12" height="12" fill="{colour[span]}"/></svg>'
+        f" {escape(span)}</span>&ensp;"
         for span in order[:12]
     )
-    return f'<figure>{_svg(top, shapes, "critical path by version")}<figcaption>{legend}</figcaption></figure>'
+    return f"<figure>{_svg(top, shapes, 'critical path by version')}<figcaption>{legend}</figcaption></figure>"
 
 
 def waterfall(trace: Trace, version: str | None) -> str:
@@ -70,7 +74,7 @@ def waterfall(trace: Trace, version: str | None) -> str:
     more = f"; {len(trace.parts) - len(parts)} more spans are not shown" if len(trace.parts) > len(parts) else ""
     identity = escape(trace.parts[0].span.trace_id)
     caption = f"version {escape(str(version))}, trace <code>{identity}</code>; blue: on the critical path, red: failed{more}"
-    return f'<figure>{_svg(top, shapes, "waterfall of the slowest trace")}<figcaption>{caption}</figcaption></figure>'
+    return f"<figure>{_svg(top, shapes, 'waterfall of the slowest trace')}<figcaption>{caption}</figcaption></figure>"
 
 
 def _in_order(trace: Trace) -> list[Part]:
@@ -93,8 +97,14 @@ def _in_order(trace: Trace) -> list[Part]:
 
 def _box(left: float, top: float, width: float, fill: str, text: str, title: str, *, height: int = _BAR) -> str:
     room = int(width / 7)
-    label = f'<text class="in" x="{left + 5:.1f}" y="{top + 17}" fill="#111">{escape(_short(text, room))}</text>' if text and room > 5 else ""
-    rect = f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{height}" fill="{fill}" stroke="#fff" stroke-width="0.5"/>'
+    label = (
+        f'<text class="in" x="{left + 5:.1f}" y="{top + 17}" fill="#111">{escape(_short(text, room))}</text>'
+        if text and room > 5
+        else ""
+    )
+    rect = (
+        f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{height}" fill="{fill}" stroke="#fff" stroke-width="0.5"/>'
+    )
     return f"<g><title>{escape(title)}</title>{rect}{label}</g>"
 
 

@@ -232,7 +232,9 @@ def trouble(where: str, error: BaseException) -> None:
     key = f"{where}: {type(error).__name__}"
     if key not in _said and len(_said) < 1000:
         _said.add(key)
-        logger.warning("tracing: %s failed, the prediction goes on without it (said once): %s: %s", where, type(error).__name__, error)
+        logger.warning(
+            "tracing: %s failed, the prediction goes on without it (said once): %s: %s", where, type(error).__name__, error
+        )
 
 
 def _require() -> None:

@@ -119,7 +119,9 @@ def _identity(text: str, *, size: int, what: str) -> str:
     except (binascii.Error, ValueError):
         raw = b""
     if len(raw) != size:
-        raise InvalidMeasurement(f"{text!r} is no {what}: neither {2 * size} hex digits nor base64 of {size} bytes", reason="bad_id")
+        raise InvalidMeasurement(
+            f"{text!r} is no {what}: neither {2 * size} hex digits nor base64 of {size} bytes", reason="bad_id"
+        )
     return raw.hex()
 
 

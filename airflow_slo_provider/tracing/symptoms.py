@@ -165,8 +165,8 @@ def _spikes(row: SpanStats, samples: Samples, pieces: Sequence[Sequence[int]]) -
             None,
             "garbage collection or network jitter",
             "correlation of these moments with GC pauses, network errors and neighbours on the host",
-            f"{total} of {row.count} requests took more than {SPIKE:g} times the median, {sum(struck)} of them in {len(struck)} of "
-            f"{len(counts)} pieces of time",
+            f"{total} of {row.count} requests took more than {SPIKE:g} times the median, {sum(struck)} of them in {len(struck)} "
+            f"of {len(counts)} pieces of time",
         )
 
 

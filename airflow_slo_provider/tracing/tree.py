@@ -174,9 +174,7 @@ def _place(known: dict[str, Span], children: _Children, tops: list[str]) -> tupl
     return placed, skewed
 
 
-def _versions(
-    known: dict[str, Span], children: _Children, tops: list[str], keys: Sequence[str]
-) -> dict[str, str | None]:
+def _versions(known: dict[str, Span], children: _Children, tops: list[str], keys: Sequence[str]) -> dict[str, str | None]:
     """Return each span's model version: its own, else that of the nearest span above, else the only one in the trace."""
     named: set[str] = set()
     found: dict[str, str | None] = {}

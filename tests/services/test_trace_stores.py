@@ -38,7 +38,8 @@ def expected() -> tracing.LatencyBreakdown:
 
 def same(found: tracing.LatencyBreakdown, expected: tracing.LatencyBreakdown) -> None:
     def rows(one: tracing.LatencyBreakdown) -> list[object]:
-        return [(row.span, row.model_version, row.count, row.p50, row.p95, row.p99, row.self_p50, row.critical_share, row.error_rate) for row in one.rows]  # fmt: skip
+        names = ("span", "model_version", "count", "p50", "p95", "p99", "self_p50", "critical_share", "error_rate")
+        return [tuple(getattr(row, name) for name in names) for row in one.rows]
 
     assert rows(found) == rows(expected)
 
@@ -245,9 +246,7 @@ def test_no_secret_in_a_message(span_of_time):
     assert "hunter" not in str(caught.value) + repr(store._http._settings)
 
 
-@pytest.mark.parametrize(
-    ("start", "end", "limit"), [(2, 1, 5), (datetime(2026, 1, 1), datetime(2026, 1, 2), 5), (1, 2, 0)]
-)
+@pytest.mark.parametrize(("start", "end", "limit"), [(2, 1, 5), (datetime(2026, 1, 1), datetime(2026, 1, 2), 5), (1, 2, 0)])
 def test_questions_that_make_no_sense_are_refused_before_they_are_asked(start, end, limit):
     for store in (TempoStore("http://127.0.0.1:1"), JaegerStore("http://127.0.0.1:1")):
         with pytest.raises(QueryError):

@@ -1,8 +1,8 @@
 """Answers of a real Tempo and of a real classic-Jaeger store, given again over a real socket, with the limits those stores have.
 
-Recorded bodies are cut and filtered as the request's own parameters say (``limit``, ``spss``, time, service, tags); what a newer or
-an older release does differently can be switched on. Where a release answers parents or whole traces, they come from ``otlp.json``,
-which is what was sent to the stores that were recorded.
+Recorded bodies are cut and filtered as the request's own parameters say (``limit``, ``spss``, time, service, tags); what a newer
+or an older release does differently can be switched on. Where a release answers parents or whole traces, they come from
+``otlp.json``, which is what was sent to the stores that were recorded.
 """
 
 from __future__ import annotations
@@ -157,7 +157,13 @@ class JaegerReplay(Replay):
             traces = recorded("jaeger-classic-search-tags")["body"]["data"]
         low, high = int(params["start"]), int(params["end"])
         chosen = [one for one in traces if low <= min(span["startTime"] for span in one["spans"]) <= high]
-        return 200, {"data": chosen[: int(params.get("limit", 20))], "errors": None, "limit": 0, "offset": 0, "total": len(chosen)}
+        return 200, {
+            "data": chosen[: int(params.get("limit", 20))],
+            "errors": None,
+            "limit": 0,
+            "offset": 0,
+            "total": len(chosen),
+        }
 
     def _search_v3(self, identity: str, params: dict[str, str], sent: dict[str, Any]) -> tuple[int, Any]:
         """Version 3 as Jaeger 2 answers it: ids in hex, enums as numbers, 404 for nothing."""

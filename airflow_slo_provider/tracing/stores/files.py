@@ -64,9 +64,7 @@ class FileStore:
         """Look for the files."""
         return f"{len(self._files())} files"
 
-    def _choose(
-        self, stream: SpanStream, service: str, first: int, last: int, wanted: dict[str, str], limit: int
-    ) -> set[int]:
+    def _choose(self, stream: SpanStream, service: str, first: int, last: int, wanted: dict[str, str], limit: int) -> set[int]:
         """Return the ids of the traces to stream, the earliest first."""
         starts: dict[int, int] = {}
         matching: set[int] = set()
@@ -108,7 +106,9 @@ class FileStore:
                 if stream is not None:
                     stream.lack(f"{file}: the rest is no JSON ({error.msg}); it may still be being written")
             except (OSError, UnicodeDecodeError, EOFError) as error:
-                raise QueryError(f"{file}: cannot be read: {error}", reason="bad_file", transient=True, source=str(file)) from None
+                raise QueryError(
+                    f"{file}: cannot be read: {error}", reason="bad_file", transient=True, source=str(file)
+                ) from None
 
 
 def _open(file: Path) -> IO[str]:

@@ -50,7 +50,9 @@ class HttpSettings:
     def secrets(self) -> tuple[str, ...]:
         """Texts that belong into no message and no log."""
         found = [self.bearer, self.basic[1] if self.basic else None]
-        found += [text for name, text in self.headers.items() if name.lower() in ("authorization", "x-api-key", "api_key", "cookie")]
+        found += [
+            text for name, text in self.headers.items() if name.lower() in ("authorization", "x-api-key", "api_key", "cookie")
+        ]
         return tuple(text for text in found if text)
 
 
@@ -81,7 +83,9 @@ class HttpClient:
         self._session: requests.Session | None = None
         self.source = public_url(settings.url)
 
-    def get(self, path: str, params: Mapping[str, Any] | None = None, *, expect: tuple[int, ...] = (200,), query: str | None = None) -> Answer:
+    def get(
+        self, path: str, params: Mapping[str, Any] | None = None, *, expect: tuple[int, ...] = (200,), query: str | None = None
+    ) -> Answer:
         """Ask with GET. See :meth:`ask`."""
         return self.ask("GET", path, params=params, expect=expect, query=query)
 
@@ -180,7 +184,10 @@ class HttpClient:
         elif 300 <= status < 400:
             message, reason = "the server redirects; write the address it redirects to into the connection", "redirect"
         elif status == 404:
-            message, reason = f"there is no {path}; is this the address of a {self._kind} server, with its path prefix?", "not_found"
+            message, reason = (
+                f"there is no {path}; is this the address of a {self._kind} server, with its path prefix?",
+                "not_found",
+            )
         elif status == 400:
             message, reason = "the query was refused", "bad_query"
         else:

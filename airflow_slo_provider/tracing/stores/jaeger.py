@@ -1,7 +1,7 @@
 """Jaeger, and what speaks its query API.
 
-Version 3 of the API is asked first (Jaeger 2; OTLP-JSON, times to the nanosecond). Where it is not served, the classic JSON API is
-(Jaeger 1 to 2.20, VictoriaTraces under ``/select/jaeger``), whose times are microseconds.
+Version 3 of the API is asked first (Jaeger 2; OTLP-JSON, times to the nanosecond). Where it is not served, the classic JSON API
+is (Jaeger 1 to 2.20, VictoriaTraces under ``/select/jaeger``), whose times are microseconds.
 
 https://www.jaegertracing.io/docs/latest/architecture/apis/
 """
@@ -71,7 +71,9 @@ class JaegerStore:
             if _is_v3(answer) or self._api == "v3":
                 return []
         answer = self._http.get(f"/api/traces/{identity}", expect=(200, 404))
-        return [] if answer.status == 404 else [span for one in _read_classic(answer, self._http.source, None) for span in one.spans]
+        return (
+            [] if answer.status == 404 else [span for one in _read_classic(answer, self._http.source, None) for span in one.spans]
+        )
 
     def check(self) -> str:
         """Ask for the names of services."""
@@ -101,7 +103,9 @@ class JaegerStore:
                 self._api = "v3"
                 return [] if answer.status == 404 else by_trace(_read_v3(answer, self._http.source))
             if self._api == "v3":
-                raise QueryError("Jaeger: /api/v3/traces is not served", reason="not_found", http_status=404, source=self._http.source)
+                raise QueryError(
+                    "Jaeger: /api/v3/traces is not served", reason="not_found", http_status=404, source=self._http.source
+                )
         params = {"service": service, "start": low // 1000, "end": -(-high // 1000), "limit": count}
         if wanted:
             params["tags"] = json.dumps({key: as_text(value) for key, value in wanted.items()})

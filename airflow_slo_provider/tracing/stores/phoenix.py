@@ -92,7 +92,9 @@ class PhoenixStore:
                     yield _rounded(otlp.read_span(item, service=service))
                 cursor = body.get("next_cursor")
             except (KeyError, TypeError, AttributeError, InvalidMeasurement) as error:
-                raise QueryError(f"Phoenix: the answer cannot be read: {error}", reason="bad_answer", source=self._http.source) from None
+                raise QueryError(
+                    f"Phoenix: the answer cannot be read: {error}", reason="bad_answer", source=self._http.source
+                ) from None
             if not cursor:
                 return
 

@@ -160,7 +160,10 @@ class _Search:
             return [read for trace in body.get("traces") or () if (read := _read_trace(trace))]
         except (KeyError, TypeError, ValueError, AttributeError, InvalidMeasurement) as error:
             raise QueryError(
-                f"Tempo: a trace of the answer cannot be read: {error}", reason="bad_answer", query=query, source=self._http.source
+                f"Tempo: a trace of the answer cannot be read: {error}",
+                reason="bad_answer",
+                query=query,
+                source=self._http.source,
             ) from None
 
     def _complete(self, trace: Found) -> list[Span]:
@@ -188,8 +191,8 @@ class _Search:
         seen_until = self._cut_off - self._store._blind
         if end > seen_until.timestamp() * _SECOND:
             self._stream.lack(
-                f"Tempo leaves the last {self._store._blind.total_seconds():g} s out of a search without a word: of this interval "
-                f"nothing after {seen_until.isoformat(timespec='seconds')} can be in it; ask again later, or for an earlier end"
+                f"Tempo leaves the last {self._store._blind.total_seconds():g} s out of a search without a word: nothing of this "
+                f"interval after {seen_until.isoformat(timespec='seconds')} can be in it; ask again later, or for an earlier end"
             )
 
 
@@ -213,7 +216,10 @@ def _read_trace(trace: Mapping[str, Any]) -> Found | None:
     whole = listed >= matched
     if parents:
         # The search left out other services: a parent that is not among these spans is one of theirs.
-        read = [span._replace(remote_parent=True) if whole and span.parent_id not in spans and span.parent_id else span for span in read]
+        read = [
+            span._replace(remote_parent=True) if whole and span.parent_id not in spans and span.parent_id else span
+            for span in read
+        ]
     elif len(read) > 1 or not whole:
         read = [span._replace(parent_known=False) for span in read]
     if not whole:

@@ -53,7 +53,9 @@ def test_the_truth_comes_out_to_the_nanosecond(truth, document, version):
     shares = [row.critical_share for row in found.rows if row.model_version == version]
     assert sum(shares) == pytest.approx(1, abs=1e-12)
     total = sum(one["total_ns"] for one in mine)
-    assert found.row("model_inference", version).critical_share == pytest.approx(sum(one["model_inference_ns"] for one in mine) / total)
+    assert found.row("model_inference", version).critical_share == pytest.approx(
+        sum(one["model_inference_ns"] for one in mine) / total
+    )
     assert found.row("ml_prediction_request", version).self_p50 == pytest.approx(0.0016, abs=1e-9)
 
 

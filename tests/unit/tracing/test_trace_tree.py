@@ -22,7 +22,12 @@ def path(trace: Trace) -> dict[str, float]:
 
 def test_parallel_spans_are_not_added_up():
     trace = analyse(
-        [span("request", 0, 100), span("features", 10, 60, "request"), span("cache", 10, 30, "request"), span("model", 60, 95, "request")]
+        [
+            span("request", 0, 100),
+            span("features", 10, 60, "request"),
+            span("cache", 10, 30, "request"),
+            span("model", 60, 95, "request"),
+        ]
     )
     assert own(trace) == {"request": 15, "features": 50, "cache": 20, "model": 35}
     assert path(trace) == {"request": 15, "features": 50, "model": 35}
@@ -96,7 +101,9 @@ def test_circles_do_not_hang():
 
 
 def test_a_span_that_came_twice_counts_once():
-    trace = analyse([span("request", 0, 10), span("request", 0, 10), span("model", 2, 8, "request"), span("model", 2, 8, "request")])
+    trace = analyse(
+        [span("request", 0, 10), span("request", 0, 10), span("model", 2, 8, "request"), span("model", 2, 8, "request")]
+    )
     assert (len(trace.parts), trace.duplicates, own(trace)) == (2, 2, {"request": 4, "model": 6})
 
 
@@ -115,7 +122,12 @@ def test_versions_come_from_above_or_from_the_only_one():
             span("shadow", 10, 50, "request", version="v3"),
         ]
     )
-    assert {part.span.name: part.version for part in trace.parts} == {"http": None, "request": "v2", "redis": "v2", "shadow": "v3"}
+    assert {part.span.name: part.version for part in trace.parts} == {
+        "http": None,
+        "request": "v2",
+        "redis": "v2",
+        "shadow": "v3",
+    }
     single = analyse([span("http", 0, 100), span("request", 1, 99, "http", version="v2")])
     assert {part.version for part in single.parts} == {"v2"}
     other = analyse([span("request", 0, 1, attributes={"ml.version": 7})], version_keys=("model_version", "ml.version"))
