@@ -185,8 +185,8 @@ class LatencyBreakdownOperator(BaseOperator):
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
         if known_start == known_end:  # a manual run: a moment is no interval
             known_start = known_end = None
-        end = _moment(self.end, "end") or known_end or datetime.now(UTC) - self.lag
-        start = _moment(self.start, "start") or (known_start if self.end is None and known_start else end - self.window)
+        end = _moment(self.end, "end") or _plain(known_end) or datetime.now(UTC) - self.lag
+        start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
         if start >= end:
             raise AirflowFailException(f"nothing lies between start {start.isoformat()} and end {end.isoformat()}")
         return start, end
@@ -292,12 +292,17 @@ def _moment(value: datetime | str | None, name: str) -> datetime | None:
     if value is None or value in ("", "None"):
         return None
     try:
-        found = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+        found = _plain(value) if isinstance(value, datetime) else datetime.fromisoformat(value)
     except ValueError:
         raise AirflowFailException(f"{name} is {value!r}, which is no time; write ISO 8601 with a zone") from None
-    if found.tzinfo is None:
+    if found is None or found.tzinfo is None:
         raise AirflowFailException(f"{name} {value} has no time zone; write e.g. 2026-11-24T10:00:00+00:00")
     return found
+
+
+def _plain(moment: datetime | None) -> datetime | None:
+    """Return Python's own datetime for pendulum's, whose differences are no plain timedeltas."""
+    return None if moment is None else datetime.combine(moment.date(), moment.timetz())
 
 
 def _safe(text: str) -> str:

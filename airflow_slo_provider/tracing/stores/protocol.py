@@ -93,7 +93,9 @@ def nanoseconds(moment: datetime | float, *, what: str) -> int:
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise QueryError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
-        return (moment - _EPOCH) // timedelta(microseconds=1) * 1000
+        # Airflow's datetimes are pendulum's, whose difference is no plain timedelta.
+        since = datetime.combine(moment.date(), moment.timetz()) - _EPOCH
+        return since // timedelta(microseconds=1) * 1000
     if isinstance(moment, int):
         return moment if moment >= 10**17 else moment * 10**9
     return round(moment * 1e9)

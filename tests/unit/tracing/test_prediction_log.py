@@ -25,9 +25,7 @@ def target(request, tmp_path) -> str:
 
 def test_what_was_written_is_read_back(target):
     with PredictionLog(target) as log:
-        assert log.write(
-            request_id="r1", trace_id=TRACE, model_version="v42", prediction="benign", latency=0.045, timestamp=NOW
-        )
+        assert log.write(request_id="r1", trace_id=TRACE, model_version="v42", prediction="benign", latency=0.045, timestamp=NOW)
         assert log.write(request_id="r2", trace_id=int(TRACE, 16), model_version="v42", prediction=None, latency=1, status=500)
         assert log.write(request_id="r3", trace_id="", model_version="v42", prediction={"p": 0.85}, latency=0.01)
         assert log.write(request_id="r4", trace_id=None, model_version="v42", prediction=np.float32(0.5), latency=0.01)
@@ -98,7 +96,9 @@ class Slow:
 
 
 def put(log: PredictionLog, count: int) -> int:
-    return sum(log.write(request_id=f"r{n}", trace_id=TRACE, model_version="v", prediction="a", latency=0.1) for n in range(count))
+    return sum(
+        log.write(request_id=f"r{n}", trace_id=TRACE, model_version="v", prediction="a", latency=0.1) for n in range(count)
+    )
 
 
 def test_a_full_queue_drops_counts_and_never_waits():
