@@ -253,9 +253,8 @@ def test_a_client_that_goes_away_is_no_failure_of_the_model(exported):
     tracer = tracing.MLRequestTracer("r1", "v1")
 
     async def serve() -> None:
-        async with tracer.trace_request():
-            async with tracer.span_model_inference(1):
-                await asyncio.sleep(60)
+        async with tracer.trace_request(), tracer.span_model_inference(1):
+            await asyncio.sleep(60)
 
     async def leave() -> None:
         task = asyncio.create_task(serve())
