@@ -64,9 +64,10 @@ def home() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def mlflow(home: Path) -> Iterator[str]:
-    url = f"http://127.0.0.1:{_free_port()}"
+    port = str(_free_port())
+    url = f"http://127.0.0.1:{port}"
     command = [
-        str(peer("mlflow", MLFLOW) / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", url.rpartition(":")[2],
+        str(peer("mlflow", MLFLOW) / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", port,
         "--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"),
     ]  # fmt: skip
     with _running(command, f"{url}/health", home, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):

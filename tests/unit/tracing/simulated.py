@@ -37,9 +37,8 @@ def requests(
         for place, name in enumerate(MEDIANS):
             duration = int(times[name][number])
             begun = at + gap
-            spans.append(
-                Span(trace, f"{number * 8 + 2 + place:016x}", root, name, "model-server", begun, duration, False, {"model_version": version})
-            )  # fmt: skip
+            key, told = f"{number * 8 + 2 + place:016x}", {"model_version": version}
+            spans.append(Span(trace, key, root, name, "model-server", begun, duration, False, told))
             if name != "feature_fetch":  # cache_lookup begins beside it
                 at = max(span.end_ns for span in spans)
         yield from spans
