@@ -38,7 +38,8 @@ def configure(
 
     :param service_name: ``service.name`` of the spans
     :param endpoint: of the collector or store: for ``http`` its address, ``/v1/traces`` is added to one without a path; for
-        ``grpc`` host and port (``https://`` for TLS). None for ``OTEL_EXPORTER_OTLP_ENDPOINT`` or the default of OTLP
+        ``grpc`` host and port (``https://`` for TLS); ``file:///path/traces.jsonl`` for an OTLP-JSON file. None for
+        ``OTEL_EXPORTER_OTLP_ENDPOINT`` or the default of OTLP
     :param protocol: ``http`` (also ``http/protobuf``) or ``grpc``
     :param sample_ratio: share of requests to trace, 0 to 1
     :param keep_slow_ms: milliseconds from which a request that was not sampled is kept; None for never
@@ -122,6 +123,13 @@ def _check(service_name: str, protocol: str, sample_ratio: float, keep_slow_ms: 
 
 
 def _exporter(endpoint: str | None, protocol: str, headers: dict[str, str]) -> SpanExporter:
+    if endpoint is not None and endpoint.startswith("file://"):
+        from pathlib import Path
+        from urllib.parse import unquote
+
+        from airflow_slo_provider.tracing.file_exporter import FileExporter
+
+        return FileExporter(Path(unquote(endpoint.removeprefix("file://"))))
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 

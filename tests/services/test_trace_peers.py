@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -173,33 +172,3 @@ def test_the_request_tracer_into_mlflow_and_back(mlflow, ratio):
         ("ml_prediction_request", "feature_fetch", "model_inference"), 20
     )
     assert 0.002 <= found.row("model_inference").p50 < 0.1
-
-
-def test_otlp_files_of_the_request_tracer(tmp_path):
-    """What the collector's file exporter would write of it."""
-    from google.protobuf.json_format import MessageToDict
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-    from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
-
-    class Lines(SpanExporter):
-        def export(self, spans):
-            with (tmp_path / "traces.jsonl").open("a") as file:
-                file.write(json.dumps(MessageToDict(encode_spans(spans))) + "\n")
-            return SpanExportResult.SUCCESS
-
-        def shutdown(self) -> None:
-            pass
-
-    from airflow_slo_provider.tracing.stores import FileStore
-
-    tracing.configure("filed", exporter=Lines())
-    try:
-        for number in range(30):
-            tracer = tracing.MLRequestTracer(f"r{number}", "v1")
-            with tracer.trace_request(), tracer.span_post_process():
-                pass
-        assert tracing.flush()
-    finally:
-        tracing.shutdown()
-    found = tracing.breakdown(FileStore(tmp_path).spans("filed"))
-    assert (found.traces, found.spans, found.truncated) == (30, 60, False)
