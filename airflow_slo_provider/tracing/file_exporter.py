@@ -35,7 +35,7 @@ class FileExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write a batch."""
-        from google.protobuf.json_format import MessageToDict
+        from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
         document: dict[str, Any] = MessageToDict(encode_spans(spans))
