@@ -60,7 +60,7 @@ class TracingMiddleware:
             await send(message)
 
         attributes = {"http.request.method": scope.get("method", ""), "url.path": scope.get("path", "")}
-        with tracer.trace_request(headers, **attributes):
+        with tracer.trace_request(headers, attributes):
             await self._app(scope, receive, answer)
 
     def _named(self) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.tracing.request import TracingUnavailable
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _at_exit = False
@@ -29,7 +30,7 @@ def configure(
     queue: int = 4096,
     delay_ms: int = 2000,
     install_globally: bool = False,
-) -> None:
+) -> TracerProvider:
     """Say where this process's request traces go. Call it once, when the server starts; calling it again replaces the first.
 
     A request is sampled as its caller says (W3C ``traceparent``), else by ``sample_ratio`` of trace ids. One that was not sampled
@@ -50,6 +51,7 @@ def configure(
     :param queue: spans that wait for the collector at most; more are dropped
     :param delay_ms: how long spans wait for others to be sent with
     :param install_globally: also become OpenTelemetry's global provider, for other instrumentation in a server of yours
+    :return: the provider, with its ``force_flush`` and ``shutdown``
     :raises TracingUnavailable: when the OpenTelemetry SDK or the exporter is not installed
     :raises ValueError: for arguments that make no sense
     :raises RuntimeError: for ``install_globally`` inside an Airflow task: its provider belongs to Airflow
@@ -77,16 +79,18 @@ def configure(
             f"tracing.configure needs the OpenTelemetry SDK and {package}: pip install 'airflow-slo-provider[tracing]'"
             f"{' ' + package if protocol == 'grpc' else ''} ({error})"
         ) from error
+    provider = built.provider
+    assert provider is not None
     pipeline.replace(built)
     if install_globally:
         from opentelemetry import trace
 
-        assert built.provider is not None
-        trace.set_tracer_provider(built.provider)
+        trace.set_tracer_provider(provider)
     global _at_exit
     if not _at_exit:
         _at_exit = True
         atexit.register(shutdown)
+    return provider
 
 
 def flush(timeout: float = 10.0) -> bool:

@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from airflow_slo_provider.tracing.request import trouble
@@ -62,7 +63,8 @@ class Sink(Protocol):
 class PredictionLog:
     """Writes predictions to a database or to Parquet files, without holding up the request.
 
-    :param target: a SQLAlchemy URL (SQLite, PostgreSQL), a directory for Parquet files (``file:///...`` or a path), or a sink
+    :param target: a SQLAlchemy URL (SQLite, PostgreSQL), the path of a SQLite file (``.db``, ``.sqlite``), a directory for
+        Parquet files (``file:///...`` or a path), or a sink
     :param table: name of the table
     :param batch: rows written at once
     :param every: seconds after which a smaller batch is written
@@ -73,7 +75,7 @@ class PredictionLog:
 
     def __init__(
         self,
-        target: str | Sink,
+        target: str | Path | Sink,
         *,
         table: str = "predictions",
         batch: int = 500,
@@ -83,7 +85,7 @@ class PredictionLog:
     ) -> None:
         from airflow_slo_provider.tracing.prediction_sinks import open_sink
 
-        self._sink = open_sink(target, table=table) if isinstance(target, str) else target
+        self._sink = open_sink(str(target), table=table) if isinstance(target, (str, Path)) else target
         self._batch, self._every, self._attempts = batch, every, attempts
         self._queue: queue.Queue[Prediction] = queue.Queue(maxsize=capacity)
         self._lock = threading.Lock()
@@ -261,7 +263,7 @@ def failed(predictions: Iterable[Prediction], labels: Mapping[str, Any]) -> list
     return [one for one in predictions if one.request_id in labels and one.prediction != _text(labels[one.request_id])]
 
 
-def read(target: str, *, table: str = "predictions", request_ids: Iterable[str] | None = None) -> list[Prediction]:
+def read(target: str | Path, *, table: str = "predictions", request_ids: Iterable[str] | None = None) -> list[Prediction]:
     """Read a log back, in order of time.
 
     :param target: as for :class:`PredictionLog`
@@ -269,7 +271,7 @@ def read(target: str, *, table: str = "predictions", request_ids: Iterable[str] 
     """
     from airflow_slo_provider.tracing.prediction_sinks import open_sink
 
-    sink = open_sink(target, table=table)
+    sink = open_sink(str(target), table=table)
     try:
         return sink.read(None if request_ids is None else list(request_ids))
     finally:

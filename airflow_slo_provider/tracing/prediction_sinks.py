@@ -18,7 +18,7 @@ COLUMNS = ("request_id", "trace_id", "model_version", "prediction", "latency", "
 
 
 def open_sink(target: str, *, table: str) -> SqlSink | ParquetSink:
-    """Open what a text names: a SQLAlchemy URL, or a directory.
+    """Open what a text names: a SQLAlchemy URL, the path of a SQLite file, or a directory.
 
     :raises ValueError: for a URL of another kind
     """
@@ -28,6 +28,8 @@ def open_sink(target: str, *, table: str) -> SqlSink | ParquetSink:
         return ParquetSink(Path(target.removeprefix("file://")))
     if "://" in target:
         raise ValueError(f"{target.partition(':')[0]} is no place for a prediction log: SQLite, PostgreSQL, or a directory")
+    if Path(target).suffix in (".db", ".sqlite", ".sqlite3"):
+        return SqlSink(f"sqlite:///{target}", table=table)
     return ParquetSink(Path(target))
 
 

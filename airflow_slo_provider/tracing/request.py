@@ -92,17 +92,20 @@ class MLRequestTracer:
     @overload
     def trace_request(self, headers: _Function) -> _Function: ...
     @overload
-    def trace_request(self, headers: Mapping[str, str] | None = None, **attributes: Any) -> Scope: ...
+    def trace_request(
+        self, headers: Mapping[str, str] | None = None, attributes: Mapping[str, Any] | None = None, **more: Any
+    ) -> Scope: ...
 
-    def trace_request(self, headers: Any = None, **attributes: Any) -> Any:
+    def trace_request(self, headers: Any = None, attributes: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Trace the whole request.
 
         :param headers: of the incoming request: a W3C ``traceparent`` in them is joined
-        :param attributes: further attributes of the span
+        :param attributes: further attributes of the span, those that are no Python names
+        :param more: further attributes
         """
         if callable(headers):
             return Scope(self, REQUEST, {}, whole=True)(headers)
-        return Scope(self, REQUEST, {"request_id": self.request_id, **attributes}, whole=True, headers=headers)
+        return Scope(self, REQUEST, {"request_id": self.request_id, **(attributes or {}), **more}, whole=True, headers=headers)
 
     def span_feature_fetch(self, entity_ids: Any, feature_count: int) -> Scope:
         """Trace the fetching of features.
@@ -130,9 +133,13 @@ class MLRequestTracer:
         """Trace what is done with the model's answer."""
         return Scope(self, POST_PROCESS, attributes)
 
-    def span(self, name: str, **attributes: Any) -> Scope:
-        """Trace anything else."""
-        return Scope(self, name, attributes)
+    def span(self, name: str, attributes: Mapping[str, Any] | None = None, **more: Any) -> Scope:
+        """Trace anything else.
+
+        :param attributes: of the span, those that are no Python names
+        :param more: further attributes
+        """
+        return Scope(self, name, {**(attributes or {}), **more})
 
 
 class Scope:

@@ -219,3 +219,17 @@ def test_every_id_path_and_query_is_a_template():
     )
     bad = run_task(operator(budgets={"a": "soon"}), connections=files(), data_interval=INTERVAL)
     assert "budget of a" in str(bad.error)
+
+
+def test_the_example_in_the_docstring_is_read(tmp_path):
+    import re
+    import textwrap
+
+    from tests.airflow.test_documented_dags import read_dags
+
+    match = re.search(r"\.\. code-block:: python\n\n((?:        .*\n|\n)+)", LatencyBreakdownOperator.__doc__ or "")
+    assert match
+    head = "from airflow.sdk import DAG\nfrom airflow_slo_provider.operators.latency import *\nwith DAG('documented'):\n"
+    (tmp_path / "documented.py").write_text(head + textwrap.indent(textwrap.dedent(match[1]), "    "))
+    (dag,) = read_dags(tmp_path / "documented.py").values()
+    assert isinstance(dag.get_task("latency"), LatencyBreakdownOperator)

@@ -176,6 +176,10 @@ def test_classic_jaeger_limit_and_tags(span_of_time):
         with pytest.raises(QueryError, match="service name is required"):
             list(store.spans("", *span_of_time))
         assert "1 services" in store.check()
+    with serving(JaegerReplay()) as jaeger:
+        bare = JaegerStore(jaeger.url)
+        assert tracing.breakdown(bare.spans(SERVICE, *span_of_time)).traces == 240, "found below /select/jaeger by itself"
+        assert "1 services" in JaegerStore(jaeger.url).check()
 
 
 def test_version_3_is_asked_first_and_gives_the_truth_to_the_nanosecond(span_of_time, expected):

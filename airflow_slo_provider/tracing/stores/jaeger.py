@@ -20,6 +20,7 @@ from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSet
 from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, as_text, by_trace, carries, found, interval, page_through
 
 _MICROSECOND = 1000
+_VICTORIA = "/select/jaeger"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -36,6 +37,7 @@ class JaegerStore:
             raise ValueError(f"api is {api!r}; write auto, v3 or classic")
         self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="Jaeger")
         self._api, self._page = api, page
+        self._prefix = ""
 
     def spans(
         self,
@@ -70,7 +72,7 @@ class JaegerStore:
                 return [span for span in _read_v3(answer, self._http.source) if span.trace_id == identity]
             if _is_v3(answer) or self._api == "v3":
                 return []
-        answer = self._http.get(f"/api/traces/{identity}", expect=(200, 404))
+        answer = self._http.get(f"{self._prefix}/api/traces/{identity}", expect=(200, 404))
         return (
             [] if answer.status == 404 else [span for one in _read_classic(answer, self._http.source, None) for span in one.spans]
         )
@@ -81,10 +83,24 @@ class JaegerStore:
             answer = self._http.get("/api/v3/services", expect=(200, 404))
             if answer.status == 200 and isinstance(answer.body, dict):
                 return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
-        answer = self._http.get("/api/services")
+        answer = self._classic("/api/services")
         if not isinstance(answer.body, dict) or "data" not in answer.body:
             raise QueryError(f"what answers at {self._http.source} is no Jaeger", reason="not_jaeger", source=self._http.source)
         return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
+
+    def _classic(self, path: str, params: Mapping[str, Any] | None = None, *, query: str | None = None) -> Answer:
+        """Ask the classic API, where it is served or where VictoriaTraces serves it."""
+        if self._prefix:
+            return self._http.get(self._prefix + path, params, query=query)
+        # VictoriaTraces says 400 to a path it does not serve.
+        answer = self._http.get(path, params, expect=(200, 400, 404), query=query)
+        if answer.status == 200:
+            return answer
+        elsewhere = self._http.get(_VICTORIA + path, params, expect=(200, 400, 404), query=query)
+        if elsewhere.status != 200:
+            return self._http.get(path, params, query=query)
+        self._prefix = _VICTORIA
+        return elsewhere
 
     def _ask(self, stream: SpanStream, service: str, low: int, high: int, wanted: dict[str, Any], count: int) -> list[Found]:
         if self._api != "classic":
@@ -98,8 +114,11 @@ class JaegerStore:
             }
             if wanted:
                 params["query.attributes"] = json.dumps({key: as_text(value) for key, value in wanted.items()})
-            answer = self._http.get("/api/v3/traces", params, expect=(200, 404), query=f"service {service}")
+            expect = (200, 400, 404) if self._api == "auto" else (200, 404)
+            answer = self._http.get("/api/v3/traces", params, expect=expect, query=f"service {service}")
             if _is_v3(answer):
+                if answer.status == 400:
+                    self._http.get("/api/v3/traces", params, query=f"service {service}")  # raises, with what the server says
                 self._api = "v3"
                 return [] if answer.status == 404 else by_trace(_read_v3(answer, self._http.source))
             if self._api == "v3":
@@ -109,7 +128,7 @@ class JaegerStore:
         params = {"service": service, "start": low // 1000, "end": -(-high // 1000), "limit": count}
         if wanted:
             params["tags"] = json.dumps({key: as_text(value) for key, value in wanted.items()})
-        answer = self._http.get("/api/traces", params, query=f"service {service}")
+        answer = self._classic("/api/traces", params, query=f"service {service}")
         self._api = "classic"
         return _read_classic(answer, self._http.source, stream)
 
@@ -127,7 +146,7 @@ def _is_v3(answer: Answer) -> bool:
     if not isinstance(body, dict):
         return False
     error = body.get("error")
-    return "result" in body or "resourceSpans" in body or (isinstance(error, dict) and error.get("httpCode") == 404)
+    return "result" in body or "resourceSpans" in body or (isinstance(error, dict) and "httpCode" in error)
 
 
 def _read_v3(answer: Answer, source: str) -> Iterator[Span]:

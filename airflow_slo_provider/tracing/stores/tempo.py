@@ -172,7 +172,13 @@ class _Search:
         wanted = self._store._whole or any(not span.whole or not span.parent_known for span in spans)
         if not wanted or self._misses >= _PATIENCE:
             return spans
-        fetched = self._store._fetch(trace.trace_id)
+        try:
+            fetched = self._store._fetch(trace.trace_id)
+        except QueryError as error:
+            # What may pass is the task's to retry; a proxy that lets searches through and nothing else is not.
+            if error.transient:
+                raise
+            fetched = []
         if not self._store._whole:
             fetched = [span for span in fetched if span.service == self._service]
         if len(fetched) >= len(spans):

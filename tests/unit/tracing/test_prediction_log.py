@@ -192,6 +192,12 @@ def test_traces_of_failed_predictions_are_sampled_evenly_by_version():
     assert len(sample(wrong, 10, per_version=False)) == 10
 
 
+def test_the_path_of_a_sqlite_file(tmp_path):
+    with PredictionLog(tmp_path / "log.db") as log:
+        put(log, 2)
+    assert len(read(tmp_path / "log.db")) == len(read(f"sqlite:///{tmp_path}/log.db")) == 2
+
+
 def test_a_target_that_is_none():
     with pytest.raises(ValueError, match="mysql is no place"):
         PredictionLog("mysql://x/y")
