@@ -19,6 +19,7 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from opentelemetry.util.types import AttributeValue
 
 from airflow_slo_provider.tracing.pipeline import Pipeline, active
+from airflow_slo_provider.tracing.request import trouble
 from airflow_slo_provider.tracing.spans import KEPT
 
 #: Spans that are written down of a request the head sampler dropped.
@@ -127,7 +128,12 @@ class Request:
         self._light: list[LightSpan] | None = None
         self._failed = ""
         self.exported = False
-        context = _joined(headers)
+        try:
+            context = _joined(headers)
+        except Exception as error:
+            # A trace of its own is better than none.
+            trouble("traceparent", error)
+            context = context_api.get_current()
         root = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
         own = root.get_span_context()
         self._begun = time.perf_counter()

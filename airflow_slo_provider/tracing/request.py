@@ -105,7 +105,7 @@ class MLRequestTracer:
         """
         if callable(headers):
             return Scope(self, REQUEST, {}, whole=True)(headers)
-        return Scope(self, REQUEST, {"request_id": self.request_id, **(attributes or {}), **more}, whole=True, headers=headers)
+        return Scope(self, REQUEST, {"request_id": self.request_id, **_merged(attributes, more)}, whole=True, headers=headers)
 
     def span_feature_fetch(self, entity_ids: Any, feature_count: int) -> Scope:
         """Trace the fetching of features.
@@ -120,7 +120,7 @@ class MLRequestTracer:
 
         :param hit: whether it was there, where that is known before
         """
-        return Scope(self, CACHE_LOOKUP, {} if hit is None else {"cache.hit": bool(hit)})
+        return Scope(self, CACHE_LOOKUP, {} if hit is None else {"cache.hit": _truth(hit)})
 
     def span_model_inference(self, batch_size: int = 1) -> Scope:
         """Trace the model itself.
@@ -139,7 +139,7 @@ class MLRequestTracer:
         :param attributes: of the span, those that are no Python names
         :param more: further attributes
         """
-        return Scope(self, name, {**(attributes or {}), **more})
+        return Scope(self, name, _merged(attributes, more))
 
 
 class Scope:
@@ -262,5 +262,23 @@ def _count(entities: Any) -> int:
         return entities
     try:
         return len(entities)
-    except TypeError:
+    except Exception:  # a generator, None, or an object that has a mind of its own
         return 1
+
+
+def _truth(value: Any) -> bool:
+    try:
+        return bool(value)
+    except Exception:  # an array has several
+        return False
+
+
+def _merged(attributes: Any, more: dict[str, Any]) -> dict[str, Any]:
+    """Return both; what is no mapping is said and left out."""
+    if attributes is None:
+        return more
+    try:
+        return {**attributes, **more}
+    except Exception as error:
+        trouble("attributes", error)
+        return more

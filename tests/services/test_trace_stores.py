@@ -70,6 +70,13 @@ def test_tempo_that_tells_no_parents_at_all_is_read_flat_and_says_so(span_of_tim
     assert any("without parents" in note for note in found.notes)
 
 
+def test_tempo_whole_traces_are_fetched_one_by_one_when_told(span_of_time, expected):
+    with serving(TempoReplay()) as tempo:
+        found = tracing.breakdown(TempoStore(tempo.url, whole_traces=True).spans(SERVICE, *span_of_time))
+        assert sum(path.startswith("/api/v2/traces/") for path, _ in tempo.asked) == 240
+    same(found, expected)
+
+
 def test_tempo_limit_is_reported(span_of_time):
     with serving(TempoReplay()) as tempo:
         found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time, limit=20))

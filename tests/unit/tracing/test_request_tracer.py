@@ -328,7 +328,10 @@ class Broken:
         raise RuntimeError("broken")
 
     def __len__(self):
-        raise TypeError("no length")
+        raise RuntimeError("no length")
+
+    def __bool__(self):
+        raise RuntimeError("neither")
 
 
 @pytest.mark.parametrize("where", ["start_span", "attach", "detach", "active", "record"])
@@ -370,10 +373,17 @@ def test_strange_arguments_never_reach_the_prediction(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer(Broken(), Broken())
     with tracer.trace_request({"traceparent": "x"}, extra=Broken()):
-        with tracer.span_feature_fetch(Broken(), Broken()):
+        with tracer.span_feature_fetch(Broken(), Broken()), tracer.span("x", attributes=Broken()):
             pass
+        with tracer.span_cache_lookup(hit=Broken()) as span, tracer.span("y", {"a.b": 1}):
+            span.set_attribute("cache.hit", Broken())
         with tracer.span_feature_fetch(None, None), tracer.span_feature_fetch((n for n in range(3)), 1):
             pass
+    with tracer.trace_request([("traceparent", "x")], Broken()):
+        pass
+    with tracer.trace_request(17):
+        pass
+    assert int(tracer.trace_id, 16)
     assert tracing.flush()
 
 
