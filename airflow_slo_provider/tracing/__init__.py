@@ -6,6 +6,7 @@ A model server needs OpenTelemetry for the first half and no Airflow; the second
 from __future__ import annotations
 
 from airflow_slo_provider.tracing import exemplars, prediction_log
+from airflow_slo_provider.tracing.asgi import TracingMiddleware
 from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
 from airflow_slo_provider.tracing.comparison import SpanChange, VersionComparison, compare
 from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
@@ -13,6 +14,6 @@ from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavail
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
-    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanChange", "SpanStats", "SpanStream", "TracingUnavailable",
-    "VersionComparison", "breakdown", "compare", "configure", "exemplars", "flush", "prediction_log", "shutdown",
+    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanChange", "SpanStats", "SpanStream", "TracingMiddleware",
+    "TracingUnavailable", "VersionComparison", "breakdown", "compare", "configure", "exemplars", "flush", "prediction_log", "shutdown",
 ]  # fmt: skip

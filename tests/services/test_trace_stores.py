@@ -189,8 +189,9 @@ def test_classic_jaeger_limit_and_tags(span_of_time):
         assert "1 services" in JaegerStore(jaeger.url).check()
 
 
-def test_version_3_is_asked_first_and_gives_the_truth_to_the_nanosecond(span_of_time, expected):
-    with serving(JaegerReplay(classic=False, v3=True)) as jaeger:
+@pytest.mark.parametrize("chunks", [False, True])
+def test_version_3_is_asked_first_and_gives_the_truth_to_the_nanosecond(span_of_time, expected, chunks):
+    with serving(JaegerReplay(classic=False, v3=True, chunks=chunks)) as jaeger:
         store = JaegerStore(jaeger.url)
         spans = list(store.spans(SERVICE, *span_of_time))
         assert span_times(spans) == truth_by_trace()

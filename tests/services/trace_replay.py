@@ -131,10 +131,12 @@ class JaegerReplay(Replay):
 
     :param classic: whether the classic API is served (below ``/select/jaeger``, as VictoriaTraces does)
     :param v3: whether version 3 is
+    :param chunks: whether version 3 streams its answer, one document a line
     """
 
-    def __init__(self, *, classic: bool = True, v3: bool = False) -> None:
+    def __init__(self, *, classic: bool = True, v3: bool = False, chunks: bool = False) -> None:
         super().__init__()
+        self.chunks = chunks
         self._classic = recorded("jaeger-classic-search-all")["body"]["data"] if classic else None
         self._sent = recorded("otlp") if v3 else None
 
@@ -188,6 +190,8 @@ class JaegerReplay(Replay):
         if not chosen:
             return nothing
         spans = [{"resource": resource["resource"], "scopeSpans": [{"scope": {}, "spans": one}]} for one in chosen]
+        if self.chunks:
+            return 200, "\n".join(json.dumps({"result": {"resourceSpans": [one]}}) for one in spans)
         return 200, {"result": {"resourceSpans": spans}}
 
 

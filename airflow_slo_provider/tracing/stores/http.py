@@ -61,7 +61,7 @@ class Answer:
     """What came back.
 
     :param status: HTTP status
-    :param body: parsed JSON; the text where it is none
+    :param body: parsed JSON (a list, where there is one document a line); the text where it is none
     :param sent_at: the server's own clock, where it tells it
     """
 
@@ -148,11 +148,7 @@ class HttpClient:
             raise QueryError(
                 f"{self._kind}: {message}", reason=reason, transient=transient, query=query, source=self.source
             ) from None
-        try:
-            parsed: Any = json.loads(raw)
-        except ValueError:
-            parsed = raw.decode("utf-8", "replace")
-        return Answer(response.status_code, parsed, _clock(response.headers.get("Date")))
+        return Answer(response.status_code, _parse(raw), _clock(response.headers.get("Date")))
 
     def _read(self, response: requests.Response, query: str | None) -> bytes:
         deadline = time.monotonic() + self._settings.max_seconds
@@ -216,6 +212,18 @@ class HttpClient:
                 session.auth = settings.basic
             self._session = session
         return self._session
+
+
+def _parse(raw: bytes) -> Any:
+    """Return JSON; a list where there is one document a line (a streamed answer); the text where it is neither."""
+    try:
+        return json.loads(raw)
+    except ValueError:
+        pass
+    try:
+        return [json.loads(line) for line in raw.splitlines() if line.strip()]
+    except ValueError:
+        return raw.decode("utf-8", "replace")
 
 
 def public_url(url: str) -> str:
