@@ -14,6 +14,20 @@ from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavail
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
-    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanChange", "SpanStats", "SpanStream", "TracingMiddleware",
-    "TracingUnavailable", "VersionComparison", "breakdown", "compare", "configure", "exemplars", "flush", "prediction_log", "shutdown",
-]  # fmt: skip
+    "LatencyBreakdown",
+    "MLRequestTracer",
+    "Span",
+    "SpanChange",
+    "SpanStats",
+    "SpanStream",
+    "TracingMiddleware",
+    "TracingUnavailable",
+    "VersionComparison",
+    "breakdown",
+    "compare",
+    "configure",
+    "exemplars",
+    "flush",
+    "prediction_log",
+    "shutdown",
+]

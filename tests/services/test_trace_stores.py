@@ -242,6 +242,20 @@ def test_what_is_no_answer_is_an_error_and_never_an_empty_result(store_of, span_
     assert (caught.value.reason, caught.value.transient) == (reason, transient)
 
 
+@pytest.mark.parametrize("api", ["auto", "v3", "classic"])
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, ""), (404, "404 page not found"), (200, ""), (200, "[]"), (200, "{}"), (404, "{}")]
+)
+def test_a_web_server_that_is_no_jaeger_is_no_empty_store(span_of_time, api, status, body):
+    with serving(JaegerReplay(classic=False)) as other:
+        other.fail = [(status, body)] * 9
+        with pytest.raises(QueryError):
+            list(JaegerStore(other.url, api=api).spans(SERVICE, *span_of_time))
+        other.fail = [(status, body)] * 9
+        with pytest.raises(QueryError):
+            list(TempoStore(other.url).spans(SERVICE, *span_of_time))
+
+
 def test_a_server_that_is_not_there(span_of_time):
     for store in (TempoStore("http://127.0.0.1:1"), JaegerStore("http://127.0.0.1:1")):
         with pytest.raises(QueryError, match="could not be reached") as caught:

@@ -221,9 +221,10 @@ def _parse(raw: bytes) -> Any:
     except ValueError:
         pass
     try:
-        return [json.loads(line) for line in raw.splitlines() if line.strip()]
+        lines = [json.loads(line) for line in raw.splitlines() if line.strip()]
     except ValueError:
-        return raw.decode("utf-8", "replace")
+        lines = []
+    return lines or raw.decode("utf-8", "replace")
 
 
 def public_url(url: str) -> str:

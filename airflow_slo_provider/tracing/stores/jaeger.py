@@ -142,7 +142,7 @@ def _is_v3(answer: Answer) -> bool:
     """Whether it was version 3 that answered: spans, or its own "not found", which is no web server's."""
     body = answer.body
     if isinstance(body, list):
-        return all(isinstance(part, dict) and "result" in part for part in body)
+        return bool(body) and all(isinstance(part, dict) and "result" in part for part in body)
     if not isinstance(body, dict):
         return False
     error = body.get("error")

@@ -150,7 +150,9 @@ class _Search:
 
     def _read(self, answer: Answer, query: str) -> list[Found]:
         body = answer.body
-        if not isinstance(body, dict) or not isinstance(body.get("traces", []), list):
+        # Releases that leave empty fields out still say metrics.
+        known = isinstance(body, dict) and ("traces" in body or "metrics" in body)
+        if not known or not isinstance(body.get("traces") or [], list):
             raise QueryError("Tempo: the answer is no search result", reason="bad_answer", query=query, source=self._http.source)
         metrics = body.get("metrics") or {}
         done, jobs = int(metrics.get("completedJobs") or 0), int(metrics.get("totalJobs") or 0)
