@@ -12,11 +12,12 @@ from typing import Any
 HELD_OUT = {"test_size": 0.3, "random_state": 7}
 
 
-def train(directory: Path, *, version: str, regularisation: float = 1.0) -> dict[str, Any]:
+def train(directory: Path, *, version: str, regularisation: float = 1.0, members: int = 1) -> dict[str, Any]:
     """Train a model and write ``model.joblib`` and ``model.json`` into ``directory``.
 
     :param version: the model's version, as it appears in the prediction log
     :param regularisation: inverse strength of the L2 penalty
+    :param members: models that vote; with many of them a prediction takes longer
     :return: what ``model.json`` says: version, accuracy on the held-out rows, feature names
     """
     import joblib
@@ -28,7 +29,12 @@ def train(directory: Path, *, version: str, regularisation: float = 1.0) -> dict
 
     data = load_breast_cancer()
     rows, unseen, labels, truth = train_test_split(data.data, data.target, stratify=data.target, **HELD_OUT)
-    model = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=1000)).fit(rows, labels)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=regularisation, max_iter=1000))
+    if members > 1:
+        from sklearn.ensemble import BaggingClassifier
+
+        model = BaggingClassifier(model, n_estimators=members, random_state=7)
+    model.fit(rows, labels)
     directory.mkdir(parents=True, exist_ok=True)
     joblib.dump(model, directory / "model.joblib")
     card = {
@@ -56,8 +62,10 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--version", default="1")
     parser.add_argument("--regularisation", type=float, default=1.0)
+    parser.add_argument("--members", type=int, default=1, help="models that vote: more of them are slower")
     options = parser.parse_args()
-    print(json.dumps(train(options.directory, version=options.version, regularisation=options.regularisation)))
+    card = train(options.directory, version=options.version, regularisation=options.regularisation, members=options.members)
+    print(json.dumps(card))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,9 @@
 """A small model server over HTTP: ``POST /predict``, ``GET /health``, ``GET /metrics``; every prediction goes into a log.
 
-The prediction log is a SQLite table ``predictions(request_id, ts, model_version, prediction, latency_ms, status)``. It is what
-the demo's SLOs are measured on. ``--zero-is-missing`` starts the release with the bug: a check that was meant for missing
+The prediction log is a SQLite table ``predictions(request_id, ts, model_version, prediction, latency_ms, status, trace_id)``. It
+is what the demo's SLOs are measured on. A request holds its features, or the ``entity_id`` under which they are looked up in a
+SQLite file (``--features``). ``--traces`` says where its spans go: a collector, or ``file:///...`` for an OTLP-JSON file.
+``--zero-is-missing`` starts the release with the bug: a check that was meant for missing
 features says ``if not value`` and so refuses every tumour whose measured concavity is 0.0 - 13 of 569.
 """
 
@@ -21,6 +23,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider import tracing
+from airflow_slo_provider.tracing import MLRequestTracer
+from demo.model import measured_rows
+
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS predictions (
@@ -29,7 +35,8 @@ CREATE TABLE IF NOT EXISTS predictions (
     model_version TEXT NOT NULL,
     prediction TEXT,                -- NULL where there was none
     latency_ms REAL NOT NULL,
-    status INTEGER NOT NULL         -- of the HTTP answer
+    status INTEGER NOT NULL,        -- of the HTTP answer
+    trace_id TEXT NOT NULL DEFAULT ''
 );
 CREATE INDEX IF NOT EXISTS predictions_ts ON predictions (ts);
 """
@@ -44,19 +51,58 @@ class PredictionLog:
         self._connection.execute("PRAGMA journal_mode=WAL")
         self._connection.execute("PRAGMA synchronous=NORMAL")
         self._connection.executescript(SCHEMA)
+        if "trace_id" not in {row[1] for row in self._connection.execute("PRAGMA table_info(predictions)")}:
+            self._connection.execute("ALTER TABLE predictions ADD COLUMN trace_id TEXT NOT NULL DEFAULT ''")
         self._lock = threading.Lock()
 
-    def write(self, *, request_id: str, model_version: str, prediction: str | None, latency: float, status: int) -> None:
+    def write(
+        self, *, request_id: str, model_version: str, prediction: str | None, latency: float, status: int, trace_id: str = ""
+    ) -> None:
         """Add one row; ``latency`` in seconds."""
         now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-        row = (request_id, now, model_version, prediction, round(latency * 1000, 3), status)
+        row = (request_id, now, model_version, prediction, round(latency * 1000, 3), status, trace_id)
+        columns = "request_id, ts, model_version, prediction, latency_ms, status, trace_id"
         with self._lock, self._connection:
-            self._connection.execute("INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?)", row)
+            self._connection.execute(f"INSERT INTO predictions ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def close(self) -> None:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+
+class FeatureStore:
+    """Measured rows by the id of the tumour, in a SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def fill(self, rows: list[dict[str, float]]) -> None:
+        """Put rows in, under ``0``, ``1``, ..."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with self._connection() as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS features (entity_id TEXT PRIMARY KEY, vector TEXT NOT NULL)")
+            values = [(str(number), json.dumps(row)) for number, row in enumerate(rows)]
+            connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
+
+    def get(self, entity_id: str) -> dict[str, float]:
+        """Return the features of one entity.
+
+        :raises KeyError: when there are none
+        """
+        query = "SELECT vector FROM features WHERE entity_id = ?"
+        found = self._connection().execute(query, (entity_id,)).fetchone()
+        if found is None:
+            raise KeyError(f"no features of entity {entity_id}")
+        vector: dict[str, float] = json.loads(found[0])
+        return vector
+
+    def _connection(self) -> sqlite3.Connection:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = sqlite3.connect(self._path, timeout=30)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
 
 
 class Metrics:
@@ -114,8 +160,13 @@ class Model:
         self._classes: list[str] = card["classes"]
         self._zero_is_missing = zero_is_missing
 
-    def predict(self, features: Mapping[str, Any]) -> str:
-        """Return the predicted class.
+    @property
+    def feature_count(self) -> int:
+        """How many features a prediction takes."""
+        return len(self._features)
+
+    def vector(self, features: Mapping[str, Any]) -> list[Any]:
+        """Return the model's input.
 
         :raises ValueError: when a feature is missing
         """
@@ -126,7 +177,15 @@ class Model:
             missing = [name for name, value in zip(self._features, values, strict=True) if value is None]
         if missing:
             raise ValueError(f"missing features: {', '.join(missing)}")
-        return self._classes[int(self._model.predict([values])[0])]
+        return values
+
+    def infer(self, vector: list[Any]) -> int:
+        """Return the number of the predicted class."""
+        return int(self._model.predict([vector])[0])
+
+    def name_of(self, number: int) -> str:
+        """Return the name of a class."""
+        return self._classes[number]
 
 
 class Server(ThreadingHTTPServer):
@@ -135,9 +194,27 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], model: Model, log: PredictionLog) -> None:
+    def __init__(self, address: tuple[str, int], model: Model, log: PredictionLog, features: FeatureStore | None = None) -> None:
         super().__init__(address, Handler)
-        self.model, self.log, self.metrics = model, log, Metrics(model.version)
+        self.model, self.log, self.metrics, self.features = model, log, Metrics(model.version), features
+
+    def predict(self, tracer: MLRequestTracer, request: Mapping[str, Any]) -> str:
+        """Answer a request: look its features up where it names an entity, and ask the model.
+
+        :raises KeyError: when the entity has no features
+        :raises ValueError: when a feature is missing
+        """
+        if "features" in request or self.features is None:
+            found = request["features"]
+        else:
+            entity = str(request["entity_id"])
+            with tracer.span_feature_fetch([entity], self.model.feature_count):
+                found = self.features.get(entity)
+        vector = self.model.vector(found)
+        with tracer.span_model_inference(batch_size=1):
+            number = self.model.infer(vector)
+        with tracer.span_post_process():
+            return self.model.name_of(number)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -162,14 +239,21 @@ class Handler(BaseHTTPRequestHandler):
             return
         started = time.perf_counter()
         request_id, prediction = uuid.uuid4().hex, None
+        tracer = MLRequestTracer(request_id, self.server.model.version)
         try:
-            prediction = self.server.model.predict(json.loads(body)["features"])
+            with tracer.trace_request(dict(self.headers)):
+                prediction = self.server.predict(tracer, json.loads(body))
             status, answer = 200, {"request_id": request_id, "model_version": self.server.model.version, "prediction": prediction}
         except Exception as error:  # as web frameworks do: what the code did not foresee is a 500
             status, answer = 500, {"request_id": request_id, "error": f"{type(error).__name__}: {error}"}
         seconds = time.perf_counter() - started
         self.server.log.write(
-            request_id=request_id, model_version=self.server.model.version, prediction=prediction, latency=seconds, status=status
+            request_id=request_id,
+            model_version=self.server.model.version,
+            prediction=prediction,
+            latency=seconds,
+            status=status,
+            trace_id=tracer.trace_id,
         )
         self.server.metrics.observe(status, seconds)
         self._send(status, json.dumps(answer))
@@ -193,9 +277,20 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--zero-is-missing", action="store_true", help="start the release with the bug")
+    parser.add_argument("--features", type=Path, help="SQLite file of features by entity_id, made where it is not there")
+    parser.add_argument("--traces", help="where spans go: http://collector:4318, or file:///path/traces.jsonl")
+    parser.add_argument("--sample-ratio", type=float, default=1.0, help="share of requests that are traced")
     options = parser.parse_args()
+    if options.traces:
+        tracing.configure("model-server", endpoint=options.traces, sample_ratio=options.sample_ratio, keep_slow_ms=250)
+    features = None
+    if options.features:
+        features = FeatureStore(options.features)
+        if not options.features.exists():
+            features.fill(measured_rows())
     log = PredictionLog(options.log)
-    server = Server((options.host, options.port), Model(options.model, zero_is_missing=options.zero_is_missing), log)
+    model = Model(options.model, zero_is_missing=options.zero_is_missing)
+    server = Server((options.host, options.port), model, log, features)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"serving model version {server.model.version} on http://{options.host}:{server.server_address[1]}", flush=True)
     try:
@@ -205,6 +300,7 @@ def main() -> None:
     finally:
         server.server_close()
         log.close()
+        tracing.shutdown()
 
 
 if __name__ == "__main__":

@@ -151,3 +151,43 @@ def test_documents_are_read_without_a_fault(directory):
 
     catalog = slo.load(REPO / "demo" / directory)
     assert {one.name for one in catalog.slos} == {"predictions-available", "predictions-fast"}
+
+
+def test_two_versions_are_traced_and_the_slower_one_is_named(trained, tmp_path):
+    """Real predictions with a real feature lookup; the second model asks twenty members where the first asks one."""
+    from airflow_slo_provider import tracing
+    from airflow_slo_provider.tracing.stores import FileStore
+    from demo.model_server import FeatureStore
+
+    model.train(tmp_path / "2", version="8", members=20)
+    rows = model.measured_rows()
+    traces, log = tmp_path / "traces.jsonl", tmp_path / "predictions.db"
+    features = FeatureStore(tmp_path / "features.db")
+    features.fill(rows)
+    try:
+        for directory in (trained, tmp_path / "2"):
+            tracing.configure("model-server", endpoint=f"file://{traces}")
+            server = Server(("127.0.0.1", 0), Model(directory), PredictionLog(log), features)
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+            thread.start()
+            url = f"http://127.0.0.1:{server.server_address[1]}/predict"
+            for number in range(60):
+                body = json.dumps({"entity_id": number}).encode()
+                with urllib.request.urlopen(urllib.request.Request(url, data=body)) as answer:
+                    assert json.load(answer)["prediction"] in ("malignant", "benign")
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(urllib.request.Request(url, data=b'{"entity_id": "nobody"}'))
+            server.shutdown()
+            server.server_close()
+            server.log.close()
+            thread.join()
+    finally:
+        tracing.shutdown()
+    found = tracing.breakdown(FileStore(traces).spans("model-server"))
+    assert (found.versions, found.traces) == (("7", "8"), 122)
+    compared = tracing.compare(found)
+    assert (compared.slower, compared.span) == ("8", "model_inference")
+    assert found.row("feature_fetch", "8").error_rate == pytest.approx(1 / 61)
+    with sqlite3.connect(log) as connection:
+        logged = {row[0] for row in connection.execute("SELECT trace_id FROM predictions")}
+    assert logged == {span.trace_id for span in FileStore(traces).spans("model-server")}

@@ -1,0 +1,33 @@
+"""Where a prediction's time goes: a request tracer for model servers, and what its traces say afterwards.
+
+A model server needs OpenTelemetry for the first half and no Airflow; the second half reads traces from a store and needs neither.
+"""
+
+from __future__ import annotations
+
+from airflow_slo_provider.tracing import exemplars, prediction_log
+from airflow_slo_provider.tracing.asgi import TracingMiddleware
+from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
+from airflow_slo_provider.tracing.comparison import SpanChange, VersionComparison, compare
+from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
+from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavailable
+from airflow_slo_provider.tracing.spans import Span, SpanStream
+
+__all__ = [
+    "LatencyBreakdown",
+    "MLRequestTracer",
+    "Span",
+    "SpanChange",
+    "SpanStats",
+    "SpanStream",
+    "TracingMiddleware",
+    "TracingUnavailable",
+    "VersionComparison",
+    "breakdown",
+    "compare",
+    "configure",
+    "exemplars",
+    "flush",
+    "prediction_log",
+    "shutdown",
+]

@@ -1,0 +1,227 @@
+"""Where the time of a request goes, by span and by model version."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_slo_provider.tracing.collector import Collector, RowKey
+from airflow_slo_provider.tracing.ordering import version_order
+from airflow_slo_provider.tracing.samples import SECOND, Samples, quantile, seconds
+from airflow_slo_provider.tracing.tree import Trace
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class SpanStats:
+    """Times of the spans of one name and model version. Durations are in seconds.
+
+    :param span: name of the spans
+    :param model_version: version of the model; None where no span of the trace says it
+    :param count: how many there were
+    :param p50: median duration
+    :param p95: 95th percentile
+    :param p99: 99th percentile
+    :param self_p50: median of the time not covered by children; None where children may be missing
+    :param critical_share: share of the critical path of this version's requests, 0 to 1; over all spans of a version it sums
+        to 1. None where it is not known
+    :param error_rate: spans with status ERROR, 0 to 1
+    :param service: ``service.name`` of the process that made them
+    :param self_p99: 99th percentile of the time not covered by children
+    :param longest: the longest
+    :param top: whether these are whole requests, not parts of one
+    :param cache_hit_rate: share of ``cache.hit`` among those that say it; None where none does
+    """
+
+    span: str
+    model_version: str | None
+    count: int
+    p50: float
+    p95: float
+    p99: float
+    self_p50: float | None
+    critical_share: float | None
+    error_rate: float
+    service: str = ""
+    self_p99: float | None = None
+    longest: float = 0.0
+    top: bool = False
+    cache_hit_rate: float | None = None
+
+
+@dataclass(frozen=True)
+class LatencyBreakdown:
+    """What a set of traces says about latency.
+
+    :param rows: by model version in order, then by share of the critical path
+    :param truncated: whether something that was asked for is missing; :attr:`notes` say what
+    :param notes: what a reader of the numbers must know
+    :param traces: traces that were read
+    :param spans: spans that were read, each once
+    :param kept: traces a rule kept although the head sampler had dropped them; not in the rows, they would make every
+        percentile worse
+    :param partial: traces the store left spans out of; only durations are read off them
+    :param missing_parents: spans whose parent is named and not there
+    :param skewed: spans whose service's clock disagrees with their caller's
+    :param duplicates: spans that came more than once
+    :param resolution: what the store rounds times to, in seconds
+    :param start: start of the first span
+    :param end: end of the last one
+    :param versions: model versions, the oldest first
+    """
+
+    rows: tuple[SpanStats, ...]
+    truncated: bool
+    notes: tuple[str, ...] = ()
+    traces: int = 0
+    spans: int = 0
+    kept: int = 0
+    partial: int = 0
+    missing_parents: int = 0
+    skewed: int = 0
+    duplicates: int = 0
+    resolution: float = 1e-9
+    start: datetime | None = None
+    end: datetime | None = None
+    versions: tuple[str | None, ...] = ()
+    samples: Mapping[RowKey, Samples] = field(default_factory=dict, repr=False, compare=False)
+    slowest: Mapping[str | None, Trace] = field(default_factory=dict, repr=False, compare=False)
+
+    def row(self, span: str, model_version: str | None = None) -> SpanStats | None:
+        """Return the row of a span and version; without a version the newest one's."""
+        found = [row for row in self.rows if row.span == span and model_version in (None, row.model_version)]
+        order = {version: place for place, version in enumerate(self.versions)}
+        return max(found, key=lambda row: (order.get(row.model_version, -1), row.count), default=None)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict without the samples."""
+        from dataclasses import asdict
+
+        return {
+            "rows": [asdict(row) for row in self.rows],
+            "truncated": self.truncated,
+            "notes": list(self.notes),
+            "traces": self.traces,
+            "spans": self.spans,
+            "kept": self.kept,
+            "partial": self.partial,
+            "missing_parents": self.missing_parents,
+            "skewed": self.skewed,
+            "resolution": self.resolution,
+            "start": self.start.isoformat() if self.start else None,
+            "end": self.end.isoformat() if self.end else None,
+            "versions": list(self.versions),
+        }
+
+
+def breakdown(
+    spans: Iterable[Any],
+    *,
+    version_keys: Sequence[str] = ("model_version",),
+    max_open_spans: int = 50_000,
+    max_values: int = 1_000_000,
+) -> LatencyBreakdown:
+    """Break latency down. Memory is bounded by the arguments, not by the number of spans.
+
+    :param spans: a store's stream (:class:`~airflow_slo_provider.tracing.spans.SpanStream`), or any iterable of
+        :class:`~airflow_slo_provider.tracing.spans.Span`, of OTLP-JSON documents or of the OpenTelemetry SDK's spans. Spans of
+        one trace may come in any order, and apart from each other
+    :param version_keys: attributes that may hold the model version, best first
+    :param max_open_spans: spans that may wait for the rest of their trace
+    :param max_values: spans whose times are kept per row; percentiles of a row with more are those of a uniform sample
+    :raises InvalidMeasurement: for something that is no span
+    """
+    collector = Collector(version_keys=version_keys, max_open_spans=max_open_spans, max_values=max_values)
+    collector.add_all(spans)
+    notes = list(getattr(spans, "notes", ()))
+    truncated = bool(getattr(spans, "truncated", False)) or collector.partial > 0
+    rows = collector.rows or collector.kept_rows
+    notes += _notes(collector, only_kept=not collector.rows and bool(collector.kept_rows))
+    versions = version_order(_seen(rows))
+    place = {version: index for index, version in enumerate(versions)}
+    totals: dict[str | None, int] = {}
+    for key, samples in rows.items():
+        totals[key.version] = totals.get(key.version, 0) + samples.critical_ns
+    stats = [_stats(key, samples, totals[key.version]) for key, samples in rows.items()]
+    stats.sort(key=lambda row: (place[row.model_version], -(row.critical_share or 0.0), row.span, row.service))
+    return LatencyBreakdown(
+        rows=tuple(stats),
+        truncated=truncated,
+        notes=tuple(notes),
+        traces=collector.traces,
+        spans=collector.spans,
+        kept=collector.kept,
+        partial=collector.partial,
+        missing_parents=collector.missing_parents,
+        skewed=collector.skewed,
+        duplicates=collector.duplicates,
+        resolution=collector.resolution_ns / SECOND,
+        start=_moment(collector.first_ns),
+        end=_moment(collector.last_ns) if collector.traces else None,
+        versions=tuple(versions),
+        samples=rows,
+        slowest={version: trace for version, (_, trace) in collector.slowest.items()},
+    )
+
+
+def _seen(rows: Mapping[RowKey, Samples]) -> dict[str | None, tuple[int, int]]:
+    """Return when each version's first and last span started."""
+    seen: dict[str | None, tuple[int, int]] = {}
+    for key, samples in rows.items():
+        first, last = min(samples.starts), max(samples.starts)
+        before = seen.get(key.version, (first, last))
+        seen[key.version] = (min(before[0], first), max(before[1], last))
+    return seen
+
+
+def _stats(key: RowKey, samples: Samples, total_ns: int) -> SpanStats:
+    durations = sorted(samples.durations)
+    selves = sorted(samples.selves)
+    told = samples.hits + samples.misses
+    return SpanStats(
+        span=key.span,
+        model_version=key.version,
+        count=samples.count,
+        p50=seconds(quantile(durations, 0.50)),
+        p95=seconds(quantile(durations, 0.95)),
+        p99=seconds(quantile(durations, 0.99)),
+        self_p50=seconds(quantile(selves, 0.50)) if selves else None,
+        critical_share=samples.critical_ns / total_ns if total_ns else None,
+        error_rate=samples.errors / samples.count,
+        service=key.service,
+        self_p99=seconds(quantile(selves, 0.99)) if selves else None,
+        longest=seconds(durations[-1]),
+        top=samples.tops > 0,
+        cache_hit_rate=samples.hits / told if told else None,
+    )
+
+
+def _notes(collector: Collector, *, only_kept: bool) -> list[str]:
+    notes = []
+    if collector.partial:
+        notes.append(f"{collector.partial} of {collector.traces} traces lack spans: only durations are read off them")
+    if collector.flat:
+        notes.append(
+            f"{collector.flat} of {collector.traces} traces came without parents: their spans are taken for children of the "
+            "longest, so self time and critical path hold only where no span nests deeper"
+        )
+    if collector.missing_parents:
+        notes.append(f"{collector.missing_parents} spans name a parent that is not there")
+    if collector.skewed:
+        notes.append(f"{collector.skewed} spans were moved: their service's clock disagrees with their caller's")
+    if only_kept:
+        notes.append("every trace was kept by a rule (slow or failed): these numbers describe such requests only")
+    elif collector.kept:
+        notes.append(f"{collector.kept} traces that a rule kept (slow or failed) are left out of the numbers")
+    if any(samples.sampled for samples in collector.rows.values()):
+        notes.append("some percentiles are those of a uniform sample")
+    if collector.lumped:
+        notes.append(f"{collector.lumped} spans have too many different names; they are put together")
+    return notes
+
+
+def _moment(nanoseconds: int | None) -> datetime | None:
+    return None if nanoseconds is None else _EPOCH + timedelta(microseconds=nanoseconds // 1000)

@@ -1,0 +1,114 @@
+"""Putting traces together from spans as they come, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from airflow_slo_provider.tracing.samples import Samples
+from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
+from airflow_slo_provider.tracing.tree import Part, Trace, analyse
+
+#: What rows that no longer fit are called.
+OTHERS = "(others)"
+
+
+class RowKey(NamedTuple):
+    """What makes a row of a breakdown."""
+
+    span: str
+    service: str
+    version: str | None
+
+
+class Collector:
+    """Takes spans in, in any order, and keeps the times of each row.
+
+    :param version_keys: attributes that may hold the model version, best first
+    :param max_open_spans: spans that wait for the rest of their trace; beyond it the trace that has waited longest is taken as
+        it is
+    :param max_values: spans kept per row, see :class:`Samples`
+    :param max_rows: rows; spans of further names are put together as ``(others)``
+    """
+
+    def __init__(
+        self,
+        *,
+        version_keys: Sequence[str] = ("model_version",),
+        max_open_spans: int = 50_000,
+        max_values: int = 1_000_000,
+        max_rows: int = 500,
+    ) -> None:
+        self._keys = tuple(version_keys)
+        self._max_open, self._max_values, self._max_rows = max_open_spans, max_values, max_rows
+        self._open: dict[str, list[Span]] = {}
+        self._waiting = 0
+        #: What the head sampler let through, and what a rule kept beside it: the second would make every percentile worse.
+        self.rows: dict[RowKey, Samples] = {}
+        self.kept_rows: dict[RowKey, Samples] = {}
+        self.slowest: dict[str | None, tuple[int, Trace]] = {}
+        self.spans = self.traces = self.kept = self.partial = self.flat = 0
+        self.missing_parents = self.skewed = self.duplicates = self.lumped = 0
+        self.resolution_ns = 1
+        self.first_ns: int | None = None
+        self.last_ns = 0
+
+    def add_all(self, spans: Iterable[Any]) -> None:
+        """Take a stream of spans in, to its end."""
+        for span in spans_of(spans):
+            self.add(span)
+        for trace in list(self._open):
+            self._close(trace)
+
+    def add(self, span: Span) -> None:
+        """Take one span in."""
+        # Moved to the end: the trace that has been silent longest is the first to go.
+        group = self._open.pop(span.trace_id, None)
+        if group is None:
+            group = []
+        group.append(span)
+        self._open[span.trace_id] = group
+        self._waiting += 1
+        while self._waiting > self._max_open:
+            self._close(next(iter(self._open)))
+
+    def _close(self, trace_id: str) -> None:
+        group = self._open.pop(trace_id)
+        self._waiting -= len(group)
+        trace = analyse(group, version_keys=self._keys)
+        self.traces += 1
+        self.spans += len(trace.parts)
+        self.missing_parents += trace.missing_parents
+        self.skewed += trace.skewed
+        self.duplicates += trace.duplicates
+        self.partial += not trace.whole
+        self.flat += not trace.nested
+        kept = any(KEPT in part.span.attributes for part in trace.parts)
+        self.kept += kept
+        rows = self.kept_rows if kept else self.rows
+        for part in trace.parts:
+            self._row(rows, part).add(part)
+            span = part.span
+            self.resolution_ns = max(self.resolution_ns, span.resolution_ns)
+            self.first_ns = part.start_ns if self.first_ns is None else min(self.first_ns, part.start_ns)
+            self.last_ns = max(self.last_ns, part.start_ns + span.duration_ns)
+        self._remember(trace)
+
+    def _row(self, rows: dict[RowKey, Samples], part: Part) -> Samples:
+        key = RowKey(part.span.name, part.span.service, part.version)
+        found = rows.get(key)
+        if found is None:
+            if len(rows) >= self._max_rows:
+                self.lumped += 1
+                key = RowKey(OTHERS, "", None)
+            found = rows.setdefault(key, Samples(self._max_values))
+        return found
+
+    def _remember(self, trace: Trace) -> None:
+        """Keep the slowest trace of each version, for the waterfall."""
+        longest = max((part for part in trace.parts if part.top), key=lambda part: part.span.duration_ns, default=None)
+        if longest is None:
+            return
+        best = self.slowest.get(longest.version)
+        if (best is None and len(self.slowest) < self._max_rows) or (best is not None and longest.span.duration_ns > best[0]):
+            self.slowest[longest.version] = (longest.span.duration_ns, trace)

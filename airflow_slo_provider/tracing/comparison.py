@@ -1,0 +1,263 @@
+"""Which of two model versions is slower, and in which span.
+
+Each span's own time (not covered by children: a slow child must not accuse its parents) is compared between the versions by the
+rank test of Mann and Whitney, which asks nothing of the shape of a distribution; the p-values of all spans are adjusted by Holm's
+method, so that :data:`ALPHA` bounds the chance of accusing any span of an unchanged version. A change of the tail alone is found
+by the bootstrap interval of the p99, widened the same way (Bonferroni).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import NoData
+from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.collector import OTHERS, RowKey
+from airflow_slo_provider.tracing.samples import Samples, seconds
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Chance of accusing a span although nothing has changed.
+ALPHA = 0.01
+#: Spans per version below which nothing is said.
+FEWEST = 30
+#: Spans per version from which an interval of the p99 says something: the hundredth part of fewer is a handful.
+FEWEST_TAIL = 500
+_DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class SpanChange:
+    """One span in two versions. Times are own times, in seconds; positive means the candidate is slower.
+
+    :param span: its name
+    :param service: its service
+    :param baseline_count: spans of the earlier version
+    :param candidate_count: spans of the later one
+    :param p50_delta: change of the median
+    :param p99_delta: change of the 99th percentile
+    :param p99_low: lower end of the 95 % bootstrap interval of ``p99_delta``
+    :param p99_high: upper end
+    :param mean_delta: change of the mean: what it adds to each request
+    :param pvalue: of the rank test, two-sided, adjusted for the number of spans
+    :param probability: chance that a span of the candidate takes longer than one of the baseline; 0.5 for no change
+    :param changed: whether it has: ``slower``, ``faster``, ``slower tail``, ``faster tail``, or empty
+    """
+
+    span: str
+    service: str
+    baseline_count: int
+    candidate_count: int
+    p50_delta: float
+    p99_delta: float
+    p99_low: float
+    p99_high: float
+    mean_delta: float
+    pvalue: float
+    probability: float
+    changed: str
+
+
+@dataclass(frozen=True)
+class VersionComparison:
+    """What changed from one model version to the next.
+
+    :param baseline: the earlier version
+    :param candidate: the later one
+    :param slower: the version that is slower; None when no span changed
+    :param span: the guilty span: the one that adds most to a request
+    :param changes: every span that both versions have, the guilty first
+    :param message: a sentence
+    """
+
+    baseline: str
+    candidate: str
+    slower: str | None
+    span: str | None
+    changes: tuple[SpanChange, ...]
+    message: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict."""
+        from dataclasses import asdict
+
+        return asdict(self)
+
+
+def compare(
+    breakdown: LatencyBreakdown,
+    baseline: str | None = None,
+    candidate: str | None = None,
+    *,
+    alpha: float = ALPHA,
+    smallest: float = 0.01,
+    seed: int = 0,
+) -> VersionComparison:
+    """Compare two versions of a breakdown.
+
+    :param baseline: the earlier version; by default the one before the candidate
+    :param candidate: the later one; by default the newest
+    :param alpha: chance of accusing a span although nothing has changed
+    :param smallest: changes of the median below this share of the baseline's are not worth a word, however certain
+    :param seed: of the bootstrap: the same spans give the same interval
+    :raises NoData: when there are no two versions with enough spans of one name to compare
+    """
+    before, after = _choose(breakdown, baseline, candidate)
+    pairs = _pairs(breakdown.samples, before, after)
+    if not pairs:
+        raise NoData(
+            f"versions {before} and {after} have no span of which each has {FEWEST}; ask for a longer interval", reason="too_few"
+        )
+    changes = _changes(pairs, alpha=alpha, smallest=smallest, seed=seed)
+    worse = [change for change in changes if change.changed.startswith("slower")]
+    better = [change for change in changes if change.changed.startswith("faster")]
+    guilty = max(worse, key=_weight) if worse else min(better, key=_weight, default=None)
+    slower = None if guilty is None else after if worse else before
+    ordered = sorted(changes, key=lambda change: (change is not guilty, -abs(change.mean_delta)))
+    return VersionComparison(
+        baseline=before,
+        candidate=after,
+        slower=slower,
+        span=None if guilty is None else guilty.span,
+        changes=tuple(ordered),
+        message=_sentence(before, after, guilty, bool(worse)),
+    )
+
+
+def _weight(change: SpanChange) -> tuple[bool, float]:
+    """Order changes: those of the whole distribution before those of the tail, then by what they add to a request."""
+    if "tail" in change.changed:
+        return (False, change.p99_delta) if change.p99_delta > 0 else (True, change.p99_delta)
+    return (True, change.mean_delta) if change.mean_delta > 0 else (False, change.mean_delta)
+
+
+def _choose(breakdown: LatencyBreakdown, baseline: str | None, candidate: str | None) -> tuple[str, str]:
+    versions = [version for version in breakdown.versions if version is not None]
+    for asked in (baseline, candidate):
+        if asked is not None and asked not in versions:
+            raise NoData(
+                f"there are no spans of version {asked}; there are of {', '.join(versions) or 'none'}", reason="no_version"
+            )
+    after = candidate if candidate is not None else next((one for one in reversed(versions) if one != baseline), None)
+    earlier = versions[: versions.index(after)] if after in versions else []
+    before = baseline if baseline is not None else next(iter(reversed(earlier)), None)
+    if before is None or after is None or before == after:
+        raise NoData(f"two versions are needed; there are spans of {', '.join(versions) or 'none'}", reason="no_version")
+    return before, after
+
+
+def _pairs(samples: Mapping[RowKey, Samples], before: str, after: str) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """Return the own times of both versions, by span and service."""
+    pairs = {}
+    for key, old in samples.items():
+        new = samples.get(RowKey(key.span, key.service, after))
+        if key.version != before or key.span == OTHERS or new is None:
+            continue
+        # Where own times are not known in one version, durations are compared in both.
+        times = (
+            (old.selves, new.selves)
+            if len(old.selves) >= FEWEST and len(new.selves) >= FEWEST
+            else (old.durations, new.durations)
+        )
+        if min(map(len, times)) >= FEWEST:
+            pairs[key.span, key.service] = times
+    return pairs
+
+
+def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]], *, alpha: float, smallest: float, seed: int) -> list[SpanChange]:
+    import numpy as np
+    from scipy.stats import mannwhitneyu
+
+    measured = []
+    for (span, service), (old_times, new_times) in pairs.items():
+        old, new = (np.sort(np.frombuffer(times, dtype=np.int64)) for times in (old_times, new_times))
+        result = mannwhitneyu(new, old, alternative="two-sided", method="asymptotic")
+        pvalue = 1.0 if math.isnan(result.pvalue) else float(result.pvalue)  # all times equal
+        measured.append((span, service, old, new, pvalue, float(result.statistic) / (len(old) * len(new))))
+    adjusted = holm([item[4] for item in measured])
+    generator = np.random.default_rng(seed)
+    changes = []
+    for (span, service, old, new, _, probability), pvalue in zip(measured, adjusted, strict=True):
+        draws = p99_draws(new, generator) - p99_draws(old, generator)
+        low, high = np.quantile(draws, [0.025, 0.975])
+        p50_old, p99_old = np.quantile(old, [0.5, 0.99])
+        p50, p99 = np.quantile(new, [0.5, 0.99]) - (p50_old, p99_old)
+        changed = ""
+        if pvalue < alpha and abs(p50) >= smallest * p50_old:
+            changed = "slower" if probability > 0.5 else "faster"
+        elif min(len(old), len(new)) >= FEWEST_TAIL and abs(p99) >= 5 * smallest * p99_old:
+            share = alpha / len(measured) / 2
+            lowest, highest = np.quantile(draws, [share, 1 - share])
+            changed = "slower tail" if lowest > 0 else "faster tail" if highest < 0 else ""
+        changes.append(
+            SpanChange(
+                span=span,
+                service=service,
+                baseline_count=len(old),
+                candidate_count=len(new),
+                p50_delta=seconds(float(p50)),
+                p99_delta=seconds(float(p99)),
+                p99_low=seconds(float(low)),
+                p99_high=seconds(float(high)),
+                mean_delta=seconds(float(new.mean() - old.mean())),
+                pvalue=pvalue,
+                probability=probability,
+                changed=changed,
+            )
+        )
+    return changes
+
+
+def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.float64]:
+    """Return 99th percentiles of bootstrap samples, without drawing the samples.
+
+    The k-th smallest of n values drawn with replacement is the value at the k-th smallest of n uniform numbers, which follows a
+    Beta(k, n - k + 1) law (David and Nagaraja, *Order Statistics*, 2003, section 2.2); the one after it lies beyond by the
+    smallest of the remaining n - k. This is the bootstrap itself, not an approximation of it.
+
+    :param ordered: ascending
+    """
+    import numpy as np
+
+    count = len(ordered)
+    place = (count - 1) * 0.99
+    rank = int(place) + 1  # of the lower neighbour, counted from 1
+    lower = generator.beta(rank, count - rank + 1, _DRAWS)
+    low = ordered[np.minimum((lower * count).astype(np.int64), count - 1)].astype(np.float64)
+    if rank == count:
+        return low
+    upper = lower + (1 - lower) * generator.beta(1, count - rank, _DRAWS)
+    high = ordered[np.minimum((upper * count).astype(np.int64), count - 1)]
+    drawn: NDArray[np.float64] = low + (high - low) * (place - int(place))
+    return drawn
+
+
+def holm(pvalues: Sequence[float]) -> list[float]:
+    """Adjust p-values for their number (Holm 1979): held against a level, they bound the chance of any false accusation by it."""
+    order = sorted(range(len(pvalues)), key=lambda index: pvalues[index])
+    adjusted = [0.0] * len(pvalues)
+    worst = 0.0
+    for place, index in enumerate(order):
+        worst = max(worst, min(1.0, pvalues[index] * (len(pvalues) - place)))
+        adjusted[index] = worst
+    return adjusted
+
+
+def _sentence(before: str, after: str, guilty: SpanChange | None, worse: bool) -> str:
+    if guilty is None:
+        return f"no span of {after} differs from {before} beyond chance"
+    tail = " in its tail" if "tail" in guilty.changed else ""
+    return (
+        f"{guilty.span} is {'slower' if worse else 'faster'}{tail} since {after}: p50 {_ms(guilty.p50_delta)}, "
+        f"p99 {_ms(guilty.p99_delta)} [{guilty.p99_low * 1000:.3g}, {guilty.p99_high * 1000:.3g}] "
+        f"({guilty.candidate_count} spans against {guilty.baseline_count} of {before})"
+    )
+
+
+def _ms(value: float) -> str:
+    return f"{value * 1000:+.3g} ms"

@@ -1,0 +1,37 @@
+"""Which model version came before which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+
+def version_order(seen: Mapping[str | None, tuple[int, int]]) -> list[str | None]:
+    """Put versions in order, the oldest first.
+
+    By time, where one was over before the next began; two that served side by side (a canary) by their names, the numbers in
+    them read as numbers: ``v9`` before ``v10``. What has no version comes first.
+
+    :param seen: when each version's first and last span started
+    """
+    ordered = sorted(seen, key=_by_name)
+    # Insertion by time: a version moves before those that began after it was over.
+    for index in range(1, len(ordered)):
+        place = index
+        while place and ordered[place - 1] is not None and _before(seen, ordered[place], ordered[place - 1]):
+            ordered[place - 1], ordered[place] = ordered[place], ordered[place - 1]
+            place -= 1
+    return ordered
+
+
+def _before(seen: Mapping[str | None, tuple[int, int]], one: str | None, other: str | None) -> bool:
+    """Whether ``one`` was over, but for a tenth of its time, when ``other`` began."""
+    first, last = seen[one]
+    return seen[other][0] > last - (last - first) // 10 and first < seen[other][0]
+
+
+def _by_name(version: str | None) -> tuple[int, list[tuple[int, int, str]]]:
+    if version is None:
+        return (0, [])
+    pieces = re.findall(r"\d+|\D+", version)
+    return (1, [(1, int(piece), "") if piece.isdigit() else (0, 0, piece) for piece in pieces])

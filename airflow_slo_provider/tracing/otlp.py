@@ -1,0 +1,100 @@
+"""OTLP in JSON: the proto3 mapping and OTLP/JSON proper, which differ in how they write ids and enums. Both are read.
+
+https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.tracing.spans import Span, parent_id_of, span_id_of, trace_id_of
+
+#: ``Span.flags``: whether "the parent is in another process" is known, and what it is (opentelemetry/proto/trace/v1).
+_REMOTE_KNOWN, _REMOTE = 0x100, 0x200
+
+
+def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
+    """Yield the spans of a document ``{"resourceSpans": [...]}``, of one of its resources, or of one span.
+
+    :raises InvalidMeasurement: when it is not of that form
+    """
+    if not isinstance(document, Mapping):
+        raise InvalidMeasurement(f"OTLP-JSON is an object with resourceSpans, not {type(document).__name__}", reason="bad_otlp")
+    # Tempo says "batches" where it answers a trace in its older form.
+    resources = next((document[key] for key in ("resourceSpans", "resource_spans", "batches") if key in document), None)
+    if resources is None:
+        if "traceId" in document or "trace_id" in document:
+            yield read_span(document, service="")
+            return
+        resources = [document] if "scopeSpans" in document else []
+        if document and not resources:
+            raise InvalidMeasurement(
+                f"OTLP-JSON without resourceSpans; it has {', '.join(sorted(document)[:5])}", reason="bad_otlp"
+            )
+    for resource in resources or ():
+        attributes = (resource.get("resource") or {}).get("attributes") or ()
+        service = next((str(plain(item.get("value"))) for item in attributes if item.get("key") == "service.name"), "")
+        scopes = resource.get("scopeSpans") or resource.get("scope_spans") or resource.get("instrumentationLibrarySpans") or ()
+        for scope in scopes:
+            for span in scope.get("spans") or ():
+                yield read_span(span, service=service)
+
+
+#: The names of the fields as the .proto file has them, which some servers answer with.
+_SNAKE = {
+    "trace_id": "traceId",
+    "span_id": "spanId",
+    "parent_span_id": "parentSpanId",
+    "start_time_unix_nano": "startTimeUnixNano",
+    "end_time_unix_nano": "endTimeUnixNano",
+}
+
+
+def read_span(span: Mapping[str, Any], *, service: str) -> Span:
+    """Read one span, its fields named in camel case or as in the .proto file.
+
+    :param service: ``service.name`` of its resource
+    :raises InvalidMeasurement: when a part is missing or not of its kind
+    """
+    try:
+        if "trace_id" in span:
+            span = {_SNAKE.get(key, key): value for key, value in span.items()}
+        start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+        flags = int(span.get("flags") or 0)
+        code = (span.get("status") or {}).get("code")
+        return Span(
+            trace_id_of(span["traceId"]),
+            span_id_of(span["spanId"]),
+            parent_id_of(span.get("parentSpanId")),
+            span.get("name") or "",
+            service,
+            start,
+            # A clock that was set back while the span ran: no time can be read off it.
+            max(0, end - start),
+            code in (2, "STATUS_CODE_ERROR"),
+            {item["key"]: plain(item.get("value")) for item in span.get("attributes") or ()},
+            bool(flags & _REMOTE) if flags & _REMOTE_KNOWN else None,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        what = span.get("spanId") if isinstance(span, Mapping) else type(span).__name__
+        raise InvalidMeasurement(f"{what!r} is no OTLP-JSON span: {type(error).__name__}: {error}", reason="bad_otlp") from None
+
+
+def plain(value: Mapping[str, Any] | None) -> Any:
+    """Return an ``AnyValue`` as Python has it; None for an empty one."""
+    for kind, inner in (value or {}).items():
+        if inner is None:
+            continue
+        if kind in ("stringValue", "boolValue", "bytesValue", "string_value", "bool_value", "bytes_value"):
+            return inner
+        if kind in ("intValue", "int_value"):
+            return int(inner)
+        if kind in ("doubleValue", "double_value"):
+            return float(inner)
+        if kind in ("arrayValue", "array_value"):
+            return [plain(item) for item in inner.get("values") or ()]
+        if kind in ("kvlistValue", "kvlist_value"):
+            return {item["key"]: plain(item.get("value")) for item in inner.get("values") or ()}
+    return None

@@ -1,0 +1,291 @@
+"""The prediction log: which request got which prediction from which model version, and where its trace is.
+
+::
+
+    log = PredictionLog("sqlite:////var/lib/model/predictions.db")
+    log.write(request_id="r1", trace_id=tracer.trace_id, model_version="v42", prediction="malignant", latency=0.045)
+
+Writing costs a request nothing but a place in a queue: a thread writes in batches. A queue that is full drops, and counts what it
+drops (:attr:`PredictionLog.dropped`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import queue
+import random
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_slo_provider.tracing.request import trouble
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One row.
+
+    :param request_id: the request
+    :param trace_id: 32 hex digits; empty where it was not traced
+    :param model_version: version of the model that answered
+    :param prediction: what it answered, as text (JSON for anything that is no text); None where there was none
+    :param latency: seconds
+    :param status: ``ok``, ``error``, or what the server calls it
+    :param timestamp: when it was answered
+    """
+
+    request_id: str
+    trace_id: str
+    model_version: str
+    prediction: str | None
+    latency: float
+    status: str
+    timestamp: datetime
+
+
+class Sink(Protocol):
+    """Where batches go."""
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        """Write a batch, all or nothing; the same batch again changes nothing."""
+        ...
+
+    def close(self) -> None:
+        """Let go."""
+        ...
+
+
+class PredictionLog:
+    """Writes predictions to a database or to Parquet files, without holding up the request.
+
+    :param target: a SQLAlchemy URL (SQLite, PostgreSQL), the path of a SQLite file (``.db``, ``.sqlite``), a directory for
+        Parquet files (``file:///...`` or a path), or a sink
+    :param table: name of the table
+    :param batch: rows written at once
+    :param every: seconds after which a smaller batch is written
+    :param capacity: rows that wait at most
+    :param attempts: times a batch is tried; then its rows are dropped and counted
+    :raises ValueError: when it is none of these
+    """
+
+    def __init__(
+        self,
+        target: str | Path | Sink,
+        *,
+        table: str = "predictions",
+        batch: int = 500,
+        every: float = 1.0,
+        capacity: int = 10_000,
+        attempts: int = 3,
+    ) -> None:
+        from airflow_slo_provider.tracing.prediction_sinks import open_sink
+
+        self._sink = open_sink(str(target), table=table) if isinstance(target, (str, Path)) else target
+        self._batch, self._every, self._attempts = batch, every, attempts
+        self._queue: queue.Queue[Prediction] = queue.Queue(maxsize=capacity)
+        self._lock = threading.Lock()
+        self._dropped = 0
+        self._written = 0
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+        atexit.register(self.close)
+
+    @property
+    def dropped(self) -> int:
+        """Rows that are lost: the queue was full, or the target did not take them."""
+        return self._dropped
+
+    @property
+    def written(self) -> int:
+        """Rows that are in the target."""
+        return self._written
+
+    def write(
+        self,
+        *,
+        request_id: str,
+        trace_id: str,
+        model_version: str,
+        prediction: Any,
+        latency: float,
+        status: str | int = "ok",
+        timestamp: datetime | None = None,
+    ) -> bool:
+        """Put a row into the queue; never waits, never raises.
+
+        :param trace_id: ``tracer.trace_id``, or the number OpenTelemetry has
+        :param prediction: text, or anything JSON knows
+        :param latency: seconds
+        :return: whether it was taken
+        """
+        try:
+            row = Prediction(
+                request_id=str(request_id),
+                trace_id=hex_trace_id(trace_id),
+                model_version=str(model_version),
+                prediction=_text(prediction),
+                latency=float(latency),
+                status=str(status),
+                timestamp=timestamp or datetime.now(UTC),
+            )
+            if self._closing.is_set():
+                raise queue.Full
+            self._queue.put_nowait(row)
+            if self._thread is None or not self._thread.is_alive():
+                self._start()
+        except queue.Full:
+            with self._lock:
+                self._dropped += 1
+            return False
+        except Exception as error:
+            trouble("prediction log", error)
+            with self._lock:
+                self._dropped += 1
+            return False
+        return True
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Wait until what is in the queue is written or dropped.
+
+        :return: whether that was done in time
+        """
+        deadline = time.monotonic() + timeout
+        while self._queue.unfinished_tasks and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return not self._queue.unfinished_tasks
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Write what waits and end."""
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        thread = self._thread
+        if thread is not None:
+            thread.join(timeout)
+        self._sink.close()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> PredictionLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _start(self) -> None:
+        # Also in a process forked from the one that made the log: its thread stayed behind.
+        with self._lock:
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            rows = self._next()
+            if rows:
+                self._deliver(rows)
+                for _ in rows:
+                    self._queue.task_done()
+            elif self._closing.is_set():
+                return
+
+    def _next(self) -> list[Prediction]:
+        """Return a batch: full, or what came in time."""
+        rows: list[Prediction] = []
+        deadline = time.monotonic() + self._every
+        while len(rows) < self._batch:
+            wait = 0.0 if self._closing.is_set() else min(deadline - time.monotonic(), 0.1)
+            try:
+                rows.append(self._queue.get(timeout=wait) if wait > 0 else self._queue.get_nowait())
+            except queue.Empty:
+                if self._closing.is_set() or time.monotonic() >= deadline:
+                    break
+        return rows
+
+    def _deliver(self, rows: list[Prediction]) -> None:
+        for attempt in range(self._attempts):
+            if attempt:
+                self._closing.wait(0.2 * 2**attempt)
+            try:
+                self._sink.write(rows)
+            except Exception as error:
+                trouble("prediction log", error)
+            else:
+                with self._lock:
+                    self._written += len(rows)
+                return
+        with self._lock:
+            self._dropped += len(rows)
+
+
+def hex_trace_id(trace_id: str | int | None) -> str:
+    """Return a trace id as 32 hex digits; empty for none, for zero, and for what is no trace id."""
+    if not trace_id:
+        return ""
+    text = f"{trace_id:032x}" if isinstance(trace_id, int) else str(trace_id).strip().lower().removeprefix("0x").rjust(32, "0")
+    valid = len(text) == 32 and set(text) <= set("0123456789abcdef") and set(text) != {"0"}
+    return text if valid else ""
+
+
+def sample(predictions: Iterable[Prediction], count: int, *, per_version: bool = True, seed: int = 0) -> list[Prediction]:
+    """Choose predictions whose traces are to be looked at: those with a trace, at random, the same ones for the same seed.
+
+    :param predictions: e.g. what :func:`failed` returns
+    :param count: how many
+    :param per_version: whether each model version gets its equal part, however many it failed
+    """
+    traced = sorted((one for one in predictions if one.trace_id), key=lambda one: (one.request_id, one.trace_id))
+    chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    chance.shuffle(traced)
+    if not per_version:
+        return traced[:count]
+    groups: dict[str, list[Prediction]] = {}
+    for one in traced:
+        groups.setdefault(one.model_version, []).append(one)
+    chosen: list[Prediction] = []
+    while len(chosen) < count and any(groups.values()):
+        for version in sorted(groups):
+            if groups[version] and len(chosen) < count:
+                chosen.append(groups[version].pop())
+    return chosen
+
+
+def failed(predictions: Iterable[Prediction], labels: Mapping[str, Any]) -> list[Prediction]:
+    """Return the predictions that were wrong, or that were none.
+
+    :param predictions: rows of the log, see :func:`read`
+    :param labels: the truth by request id: golden-set labels, or feedback
+    """
+    return [one for one in predictions if one.request_id in labels and one.prediction != _text(labels[one.request_id])]
+
+
+def read(target: str | Path, *, table: str = "predictions", request_ids: Iterable[str] | None = None) -> list[Prediction]:
+    """Read a log back, in order of time.
+
+    :param target: as for :class:`PredictionLog`
+    :param request_ids: only these; all by default
+    """
+    from airflow_slo_provider.tracing.prediction_sinks import open_sink
+
+    sink = open_sink(str(target), table=table)
+    try:
+        return sink.read(None if request_ids is None else list(request_ids))
+    finally:
+        sink.close()
+
+
+def to_row(prediction: Prediction) -> dict[str, Any]:
+    """Return the columns of a row."""
+    return asdict(prediction)
+
+
+def _text(prediction: Any) -> str | None:
+    if prediction is None or isinstance(prediction, str):
+        return prediction
+    # numpy scalars and arrays know how to become Python's own.
+    plain = prediction.tolist() if hasattr(prediction, "tolist") else prediction
+    return json.dumps(plain, default=str)

@@ -1,0 +1,165 @@
+"""What a span is here, whichever store it came from, and a stream of spans that says what it left out."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+#: On the request's span: which rule kept it although the head sampler had dropped it (``slow`` or ``error``).
+KEPT = "sampling.kept"
+
+
+class Span(NamedTuple):
+    """One finished span.
+
+    :param trace_id: 32 hex digits
+    :param span_id: 16 hex digits
+    :param parent_id: 16 hex digits; None for a root, or where the store does not say (see ``parent_known``)
+    :param name: e.g. ``model_inference``
+    :param service: ``service.name`` of the process that made it
+    :param start_ns: nanoseconds since 1970
+    :param duration_ns: nanoseconds
+    :param error: whether its status is ERROR
+    :param attributes: its own attributes, with plain values
+    :param remote_parent: whether the parent is in another process; None where the store does not say
+    :param parent_known: False where the store answers spans without their parents
+    :param whole: False where the store left out other spans of the same trace
+    :param resolution_ns: what the store rounds times to
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str | None
+    name: str
+    service: str
+    start_ns: int
+    duration_ns: int
+    error: bool = False
+    attributes: Mapping[str, Any] = NOTHING
+    remote_parent: bool | None = None
+    parent_known: bool = True
+    whole: bool = True
+    resolution_ns: int = 1
+
+    @property
+    def end_ns(self) -> int:
+        """When it ended."""
+        return self.start_ns + self.duration_ns
+
+
+class SpanStream:
+    """Spans as they arrive, and, once it is exhausted, what is missing from them.
+
+    :attr:`truncated` is about the numbers: true as soon as something that was asked for is not in the stream. :attr:`notes`
+    say what, in words.
+    """
+
+    def __init__(self, source: Callable[[SpanStream], Iterator[Span]]) -> None:
+        self.truncated = False
+        self.notes: list[str] = []
+        self._iterator = source(self)
+
+    def __iter__(self) -> Iterator[Span]:
+        return self
+
+    def __next__(self) -> Span:
+        return next(self._iterator)
+
+    def lack(self, note: str) -> None:
+        """Say that something is missing."""
+        self.truncated = True
+        self.note(note)
+
+    def note(self, note: str) -> None:
+        """Say something a reader of the numbers must know."""
+        if note not in self.notes:
+            self.notes.append(note)
+
+
+def trace_id_of(text: str) -> str:
+    """Return a trace id as 32 hex digits: written in hex (leading zeros may be gone) or in base64.
+
+    :raises InvalidMeasurement: when it is neither
+    """
+    return _identity(text, size=16, what="trace id")
+
+
+def span_id_of(text: str) -> str:
+    """Return a span id as 16 hex digits, as :func:`trace_id_of` does.
+
+    :raises InvalidMeasurement: when it is neither hex nor base64
+    """
+    return _identity(text, size=8, what="span id")
+
+
+def parent_id_of(text: str | None) -> str | None:
+    """Return a parent's id as 16 hex digits; None for none, which some write as zeros."""
+    if not text:
+        return None
+    found = span_id_of(text)
+    return None if found == "0" * 16 else found
+
+
+_HEX = frozenset("0123456789abcdefABCDEF")
+
+
+def _identity(text: str, *, size: int, what: str) -> str:
+    # Hex first: 32 hex digits are base64 too, but of 24 bytes. Base64 of an id ends in "=", which is not hex.
+    if text and len(text) <= 2 * size and _HEX.issuperset(text):
+        return text.lower().rjust(2 * size, "0")
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if set("-_") & set(text) else None, validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) != size:
+        raise InvalidMeasurement(
+            f"{text!r} is no {what}: neither {2 * size} hex digits nor base64 of {size} bytes", reason="bad_id"
+        )
+    return raw.hex()
+
+
+def spans_of(things: Iterable[Any]) -> Iterator[Span]:
+    """Yield spans from what can be read as spans: :class:`Span`, OTLP-JSON (a document, or its spans) or the OpenTelemetry SDK's.
+
+    :raises InvalidMeasurement: for anything else
+    """
+    from airflow_slo_provider.tracing import otlp
+
+    if isinstance(things, Mapping):
+        yield from otlp.read_document(things)
+        return
+    for thing in things:
+        if isinstance(thing, Span):
+            yield thing
+        elif isinstance(thing, Mapping):
+            yield from otlp.read_document(thing)
+        elif hasattr(thing, "get_span_context") and hasattr(thing, "start_time"):
+            yield _finished(thing)
+        else:
+            raise InvalidMeasurement(f"{type(thing).__name__} is no span", reason="bad_span")
+
+
+def _finished(span: Any) -> Span:
+    """Read a ``ReadableSpan`` of the OpenTelemetry SDK."""
+    context, parent = span.get_span_context(), span.parent
+    if span.end_time is None:
+        raise InvalidMeasurement(f"span {span.name} has not ended", reason="bad_span")
+    return Span(
+        trace_id=f"{context.trace_id:032x}",
+        span_id=f"{context.span_id:016x}",
+        parent_id=None if parent is None else f"{parent.span_id:016x}",
+        name=span.name,
+        service=str(span.resource.attributes.get("service.name", "")),
+        start_ns=span.start_time,
+        duration_ns=max(0, span.end_time - span.start_time),
+        error=span.status.status_code.name == "ERROR",
+        attributes=dict(span.attributes or {}),
+        remote_parent=None if parent is None else parent.is_remote,
+    )

@@ -1,0 +1,47 @@
+"""Trace stores: where a team keeps its traces, behind one protocol."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_slo_provider.tracing.stores.files import FileStore
+from airflow_slo_provider.tracing.stores.http import HttpSettings
+from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
+from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
+from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, TraceStore
+from airflow_slo_provider.tracing.stores.tempo import TempoStore
+
+__all__ = [
+    "KINDS", "LIMIT", "FileStore", "HttpSettings", "JaegerStore", "MlflowStore", "PhoenixStore", "TempoStore", "TraceStore",
+    "open_store",
+]  # fmt: skip
+
+#: What a connection may name.
+KINDS = ("tempo", "jaeger", "mlflow", "phoenix", "otlp_json")
+
+
+def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None = None, **options: Any) -> TraceStore:
+    """Open a store by the name of its kind.
+
+    :param kind: one of :data:`KINDS`
+    :param path: for ``otlp_json``: file, directory or glob
+    :param http: for all others: how the server is reached
+    :param options: further arguments of the store's class
+    :raises ValueError: for an unknown kind, or when what it needs is missing
+    """
+    if kind not in KINDS:
+        raise ValueError(f"{kind!r} is no kind of trace store; write one of {', '.join(KINDS)}")
+    if kind == "otlp_json":
+        if not path:
+            raise ValueError("an otlp_json store needs a path")
+        return FileStore(path, **options)
+    if http is None:
+        raise ValueError(f"a {kind} store needs an address")
+    if kind == "tempo":
+        return TempoStore(http, **options)
+    if kind == "jaeger":
+        return JaegerStore(http, **options)
+    if kind == "mlflow":
+        return MlflowStore(http, **options)
+    return PhoenixStore(http, **options)

@@ -1,0 +1,117 @@
+"""OTLP-JSON files: what the OpenTelemetry collector's file exporter writes (one document a line), or one document a file.
+
+Nothing else need run: the embedded default, for tests and small installations.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.tracing import otlp
+from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
+from airflow_slo_provider.tracing.stores.json_stream import documents
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, as_text, interval
+
+
+class FileStore:
+    """OTLP-JSON files, plain or gzipped.
+
+    Spans are streamed as they stand in the files, those of one trace possibly far apart. A first pass over the files finds the
+    traces that belong to the answer, a second streams their spans; what is remembered are trace ids.
+
+    :param path: a file, a directory (its ``*.json``, ``*.jsonl``, ``*.gz``), or a glob
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = str(path)
+
+    def spans(
+        self,
+        service: str = "",
+        start: datetime | float = 0,
+        end: datetime | float = 2**62,
+        attributes: Mapping[str, Any] | None = None,
+        limit: int = LIMIT,
+    ) -> SpanStream:
+        """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
+
+        :param service: empty for all services
+        """
+        first, last = interval(start, end, limit)
+        wanted = {key: as_text(value) for key, value in (attributes or {}).items()}
+
+        def run(stream: SpanStream) -> Iterator[Span]:
+            chosen = self._choose(stream, service, first, last, wanted, limit)
+            for span in self._all(None):
+                if int(span.trace_id, 16) in chosen:
+                    yield span
+
+        return SpanStream(run)
+
+    def trace(self, trace_id: str) -> list[Span]:
+        """Return one whole trace; empty when the files hold none of that id."""
+        identity = trace_id_of(trace_id)
+        return [span for span in self._all(None) if span.trace_id == identity]
+
+    def check(self) -> str:
+        """Look for the files."""
+        return f"{len(self._files())} files"
+
+    def _choose(self, stream: SpanStream, service: str, first: int, last: int, wanted: dict[str, str], limit: int) -> set[int]:
+        """Return the ids of the traces to stream, the earliest first."""
+        starts: dict[int, int] = {}
+        matching: set[int] = set()
+        for span in self._all(stream):
+            identity = int(span.trace_id, 16)
+            starts[identity] = min(starts.get(identity, span.start_ns), span.start_ns)
+            mine = not service or span.service == service
+            if mine and all(key in span.attributes and as_text(span.attributes[key]) == text for key, text in wanted.items()):
+                matching.add(identity)
+        inside = [identity for identity in matching if first <= starts[identity] < last]
+        if len(inside) > limit:
+            inside = sorted(inside, key=lambda identity: starts[identity])[:limit]
+            stream.lack(f"the limit of {limit} traces is reached: there are more; raise the limit or narrow the interval")
+        return set(inside)
+
+    def _files(self) -> list[Path]:
+        path = Path(self._path)
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix in (".json", ".jsonl", ".gz") and file.is_file())
+        elif path.is_file():
+            files = [path]
+        else:
+            files = [Path(name) for name in sorted(glob.glob(self._path, recursive=True))]
+        if not files:
+            raise QueryError(f"{self._path}: no OTLP-JSON file is there", reason="not_found", source=self._path)
+        return files
+
+    def _all(self, stream: SpanStream | None) -> Iterator[Span]:
+        for file in self._files():
+            try:
+                with _open(file) as text:
+                    for number, document in enumerate(documents(text), 1):
+                        try:
+                            yield from otlp.read_document(document)
+                        except InvalidMeasurement as error:
+                            raise QueryError(f"{file}: document {number}: {error}", reason="bad_file", source=str(file)) from None
+            except json.JSONDecodeError as error:
+                # The collector may be writing the last line just now.
+                if stream is not None:
+                    stream.lack(f"{file}: the rest is no JSON ({error.msg}); it may still be being written")
+            except (OSError, UnicodeDecodeError, EOFError) as error:
+                raise QueryError(
+                    f"{file}: cannot be read: {error}", reason="bad_file", transient=True, source=str(file)
+                ) from None
+
+
+def _open(file: Path) -> IO[str]:
+    if file.suffix == ".gz":
+        return gzip.open(file, "rt", encoding="utf-8")
+    return file.open(encoding="utf-8")

@@ -1,0 +1,109 @@
+"""Arize Phoenix, which takes OTLP and keeps spans by project. It keeps times in microseconds, and no resources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.tracing import otlp
+from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
+from airflow_slo_provider.tracing.stores.http import HttpClient, HttpSettings
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, by_trace, carries, interval
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = 1000
+_PAGE = 1000  # the most it answers
+_AT_ONCE = 40
+#: A trace that began up to this long before the interval is recognised as one of the interval before.
+_BEFORE_NS = 300 * 10**9
+
+
+class PhoenixStore:
+    """A Phoenix server.
+
+    :param settings: how it is reached, or its address
+    :param project: name or id of the project that holds the traces
+    """
+
+    def __init__(self, settings: HttpSettings | str, *, project: str = "default") -> None:
+        self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="Phoenix")
+        self._project = project
+
+    def spans(
+        self,
+        service: str,
+        start: datetime | float,
+        end: datetime | float,
+        attributes: Mapping[str, Any] | None = None,
+        limit: int = LIMIT,
+    ) -> SpanStream:
+        """Stream the spans of the project's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
+
+        :param service: what to call the service: Phoenix does not keep its name, the project is the service
+        """
+        first, last = interval(start, end, limit)
+        wanted = dict(attributes or {})
+
+        def run(stream: SpanStream) -> Iterator[Span]:
+            begun: dict[str, int] = {}
+            for span in self._ask(service, {"start_time": _iso(first - _BEFORE_NS), "end_time": _iso(last)}):
+                begun[span.trace_id] = min(begun.get(span.trace_id, span.start_ns), span.start_ns)
+            # A start within a microsecond is a start at it, here as in the store.
+            low = first // _MICROSECOND * _MICROSECOND
+            inside = sorted((at, one) for one, at in begun.items() if low <= at < last)
+            given = 0
+            for place in range(0, len(inside), _AT_ONCE):
+                names = [one for _, one in inside[place : place + _AT_ONCE]]
+                for trace in by_trace(self._ask(service, {"trace_id": names})):
+                    if wanted and not carries(trace.spans, service, wanted):
+                        continue
+                    if given == limit:
+                        stream.lack(f"the limit of {limit} traces is reached: there are more; raise it or narrow the interval")
+                        return
+                    given += 1
+                    yield from trace.spans
+
+        return SpanStream(run)
+
+    def trace(self, trace_id: str) -> list[Span]:
+        """Return one whole trace; empty when Phoenix has none of that id."""
+        return list(self._ask("", {"trace_id": [trace_id_of(trace_id)]}))
+
+    def check(self) -> str:
+        """Ask for one span."""
+        body = self._http.get(self._path(), {"limit": 1}).body
+        if not isinstance(body, dict) or "data" not in body:
+            raise QueryError(f"what answers at {self._http.source} is no Phoenix", reason="not_phoenix", source=self._http.source)
+        return f"Phoenix answers; project {self._project} is there"
+
+    def _path(self) -> str:
+        return f"/v1/projects/{quote(self._project, safe='')}/spans/otlpv1"
+
+    def _ask(self, service: str, params: Mapping[str, Any]) -> Iterator[Span]:
+        cursor: str | None = None
+        while True:
+            asked = {**params, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
+            body = self._http.get(self._path(), asked).body
+            try:
+                for item in body["data"]:
+                    yield _rounded(otlp.read_span(item, service=service))
+                cursor = body.get("next_cursor")
+            except (KeyError, TypeError, AttributeError, InvalidMeasurement) as error:
+                raise QueryError(
+                    f"Phoenix: the answer cannot be read: {error}", reason="bad_answer", source=self._http.source
+                ) from None
+            if not cursor:
+                return
+
+
+def _rounded(span: Span) -> Span:
+    """Undo what a float made of microseconds since 1970."""
+    start, end = ((moment + 500) // _MICROSECOND * _MICROSECOND for moment in (span.start_ns, span.end_ns))
+    return span._replace(start_ns=start, duration_ns=max(0, end - start), resolution_ns=_MICROSECOND)
+
+
+def _iso(nanoseconds: int) -> str:
+    return (_EPOCH + timedelta(microseconds=nanoseconds // 1000)).isoformat()

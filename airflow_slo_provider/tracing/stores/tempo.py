@@ -1,0 +1,270 @@
+"""Grafana Tempo, asked in TraceQL.
+
+What a search of Tempo leaves out without a word, and what is done about it here:
+
+- It answers 20 traces and 3 spans of each unless told otherwise: both are asked for in numbers, an answer of that length is
+  taken for a cut one, and ``matched`` tells how many spans a trace really has.
+- It leaves out the last 30 seconds (``query_end_cutoff``): reported when the interval reaches into them.
+- It answers spans without their parents unless ``span:parentID`` is selected, which older releases do not know: then whole traces
+  are fetched by their id.
+- Trace ids lose their leading zeros.
+
+https://grafana.com/docs/tempo/latest/api_docs/
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.tracing import otlp
+from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, found, interval, page_through
+
+_SECOND = 10**9
+#: Traces that are asked for by id although the first ones were not there.
+_PATIENCE = 3
+_PARENT = frozenset({"span:parentid", "parentid"})
+
+
+class TempoStore:
+    """A Tempo server.
+
+    :param settings: how it is reached, or its address
+    :param selected: span attributes to bring along, beside the filtered ones
+    :param page: traces per search
+    :param spans_per_trace: spans per trace; servers refuse more than their ``max_spans_per_span_set``, 100 by default
+    :param whole_traces: fetch every trace by its id: spans of other services too, one request per trace
+    :param blind: how long a span takes to appear in searches (the server's ``query_end_cutoff``)
+    """
+
+    def __init__(
+        self,
+        settings: HttpSettings | str,
+        *,
+        selected: tuple[str, ...] = ("model_version", "cache.hit", KEPT),
+        page: int = 1000,
+        spans_per_trace: int = 100,
+        whole_traces: bool = False,
+        blind: timedelta = timedelta(seconds=30),
+    ) -> None:
+        self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="Tempo")
+        self._selected, self._page, self._per_trace = selected, page, spans_per_trace
+        self._whole, self._blind = whole_traces, blind
+
+    def spans(
+        self,
+        service: str,
+        start: datetime | float,
+        end: datetime | float,
+        attributes: Mapping[str, Any] | None = None,
+        limit: int = LIMIT,
+    ) -> SpanStream:
+        """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
+        first, last = interval(start, end, limit)
+        return SpanStream(lambda stream: _Search(self, stream, service, dict(attributes or {})).run(first, last, limit))
+
+    def trace(self, trace_id: str) -> list[Span]:
+        """Return one whole trace; empty when Tempo has none of that id (it may still be within its last seconds)."""
+        return self._fetch(trace_id_of(trace_id))
+
+    def check(self) -> str:
+        """Search for nothing in particular."""
+        now = int(datetime.now(UTC).timestamp())
+        answer = self._http.get("/api/search", {"q": "{}", "start": now - 60, "end": now, "limit": 1})
+        if not isinstance(answer.body, dict) or "traces" not in answer.body:
+            raise QueryError(f"what answers at {self._http.source} is no Tempo", reason="not_tempo", source=self._http.source)
+        return "Tempo answers searches"
+
+    def _fetch(self, trace_id: str) -> list[Span]:
+        answer = self._http.get(f"/api/v2/traces/{trace_id}", expect=(200, 404))
+        body = answer.body
+        if answer.status == 404 or not isinstance(body, dict):
+            # Before Tempo 2.7 there is no v2; both answer 404 for a trace that is not there.
+            answer = self._http.get(f"/api/traces/{trace_id}", expect=(200, 404))
+            body = {"trace": answer.body} if answer.status == 200 and isinstance(answer.body, dict) else {}
+        spans = [span for span in otlp.read_document(body.get("trace") or {}) if span.trace_id == trace_id]
+        partial = str(body.get("status") or "").upper().endswith("PARTIAL")
+        return [replace_whole(span) for span in spans] if partial else spans
+
+
+def replace_whole(span: Span) -> Span:
+    """Mark a span as one of a cut trace."""
+    return span._replace(whole=False)
+
+
+class _Search:
+    """One stream's questions and what they taught."""
+
+    def __init__(self, store: TempoStore, stream: SpanStream, service: str, attributes: dict[str, Any]) -> None:
+        self._store, self._stream, self._service, self._attributes = store, stream, service, attributes
+        self._http = store._http
+        self._ask_parents = True
+        self._misses = 0
+        self._cut_off: datetime | None = None
+
+    def run(self, start: int, end: int, limit: int) -> Iterator[Span]:
+        traces = page_through(
+            self._ask, self._stream, start=start, end=end, limit=limit, page=self._store._page,
+            smallest=_SECOND, largest=86_400 * _SECOND,
+        )  # fmt: skip
+        for trace in traces:
+            spans = self._complete(trace)
+            if not self._attributes or carries(spans, self._service, self._attributes):
+                yield from spans
+        self._look_at_the_end(end)
+
+    def _ask(self, low: int, high: int, limit: int) -> list[Found]:
+        query = self._query()
+        params = {
+            "q": query,
+            "start": low // _SECOND,
+            "end": -(-high // _SECOND),
+            "limit": limit,
+            "spss": self._store._per_trace,
+        }
+        answer = self._http.get("/api/search", params, expect=(200, 400) if self._ask_parents else (200,), query=query)
+        if answer.status == 400:
+            # A release that does not know span:parentID; if something else is wrong, the plainer question says so.
+            self._ask_parents = False
+            return self._ask(low, high, limit)
+        self._see_clock(answer)
+        return self._read(answer, query)
+
+    def _query(self) -> str:
+        mine = f"resource.service.name = {json.dumps(self._service)}"
+        spans = f"{{ {mine} }}"
+        if self._attributes:
+            # The traces in which one span has them all; of these traces, all spans of the service.
+            wanted = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._attributes.items())
+            spans = f"({spans} && {{ {mine} && {wanted} }})"
+        fields = dict.fromkeys([*self._store._selected, *self._attributes])
+        chosen = ["name", "status", *(_field(key) for key in fields)]
+        if self._ask_parents:
+            chosen.append("span:parentID")
+        return f"{spans} | select({', '.join(chosen)})"
+
+    def _read(self, answer: Answer, query: str) -> list[Found]:
+        body = answer.body
+        # Releases that leave empty fields out still say metrics.
+        known = isinstance(body, dict) and ("traces" in body or "metrics" in body)
+        if not known or not isinstance(body.get("traces") or [], list):
+            raise QueryError("Tempo: the answer is no search result", reason="bad_answer", query=query, source=self._http.source)
+        metrics = body.get("metrics") or {}
+        done, jobs = int(metrics.get("completedJobs") or 0), int(metrics.get("totalJobs") or 0)
+        if done < jobs:
+            self._stream.lack(f"Tempo finished only {done} of {jobs} parts of a search")
+        try:
+            return [read for trace in body.get("traces") or () if (read := _read_trace(trace))]
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidMeasurement) as error:
+            raise QueryError(
+                f"Tempo: a trace of the answer cannot be read: {error}",
+                reason="bad_answer",
+                query=query,
+                source=self._http.source,
+            ) from None
+
+    def _complete(self, trace: Found) -> list[Span]:
+        """Fetch by its id a trace that the search did not answer whole, or not with its parents."""
+        spans = trace.spans
+        wanted = self._store._whole or any(not span.whole or not span.parent_known for span in spans)
+        if not wanted or self._misses >= _PATIENCE:
+            return spans
+        try:
+            fetched = self._store._fetch(trace.trace_id)
+        except QueryError as error:
+            # What may pass is the task's to retry; a proxy that lets searches through and nothing else is not.
+            if error.transient:
+                raise
+            fetched = []
+        if not self._store._whole:
+            fetched = [span for span in fetched if span.service == self._service]
+        if len(fetched) >= len(spans):
+            self._misses = 0
+            return fetched
+        self._misses += 1
+        return spans
+
+    def _see_clock(self, answer: Answer) -> None:
+        now = min(answer.sent_at or datetime.max.replace(tzinfo=UTC), datetime.now(UTC))
+        self._cut_off = min(self._cut_off or now, now)
+
+    def _look_at_the_end(self, end: int) -> None:
+        if self._cut_off is None or not self._store._blind:
+            return
+        seen_until = self._cut_off - self._store._blind
+        if end > seen_until.timestamp() * _SECOND:
+            self._stream.lack(
+                f"Tempo leaves the last {self._store._blind.total_seconds():g} s out of a search without a word: nothing of this "
+                f"interval after {seen_until.isoformat(timespec='seconds')} can be in it; ask again later, or for an earlier end"
+            )
+
+
+def _read_trace(trace: Mapping[str, Any]) -> Found | None:
+    identity = trace_id_of(trace["traceID"])
+    sets = trace.get("spanSets") or ([trace["spanSet"]] if trace.get("spanSet") else [])
+    spans: dict[str, Span] = {}
+    listed = matched = 0
+    parents = False
+    for one in sets:
+        members = one.get("spans") or ()
+        listed += len(members)
+        matched += int(one.get("matched") or len(members))
+        for member in members:
+            span, told = _read_span(identity, member)
+            parents = parents or told
+            spans.setdefault(span.span_id, span)
+    if not spans:
+        return None
+    read = list(spans.values())
+    whole = listed >= matched
+    if parents:
+        # The search left out other services: a parent that is not among these spans is one of theirs.
+        read = [
+            span._replace(remote_parent=True) if whole and span.parent_id not in spans and span.parent_id else span
+            for span in read
+        ]
+    elif len(read) > 1 or not whole:
+        read = [span._replace(parent_known=False) for span in read]
+    if not whole:
+        read = [replace_whole(span) for span in read]
+    return found(read)
+
+
+def _read_span(trace_id: str, span: Mapping[str, Any]) -> tuple[Span, bool]:
+    attributes = {item["key"]: otlp.plain(item.get("value")) for item in span.get("attributes") or ()}
+    service = str(attributes.pop("service.name", ""))
+    status = attributes.pop("status", None)
+    parent = next((attributes.pop(key) for key in list(attributes) if key.lower() in _PARENT), None)
+    return (
+        Span(
+            trace_id=trace_id,
+            span_id=span_id_of(span["spanID"]),
+            parent_id=parent_id_of(parent),
+            name=str(span.get("name") or attributes.pop("name", "")),
+            service=service,
+            start_ns=int(span["startTimeUnixNano"]),
+            duration_ns=int(span.get("durationNanos") or 0),
+            error=status == "error",
+            attributes=attributes,
+        ),
+        parent is not None,
+    )
+
+
+def _field(name: str) -> str:
+    """Write a span attribute's name in TraceQL; quoted where it is not a plain one."""
+    plain_name = name.replace(".", "").replace("_", "").replace("-", "").isalnum()
+    return f"span.{name}" if plain_name else f"span.{json.dumps(name)}"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    return json.dumps(str(value))

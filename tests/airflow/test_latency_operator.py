@@ -1,0 +1,235 @@
+"""The latency breakdown as a task: what it records, how it ends, which way it takes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider.hooks.ledger import open_default_ledger
+from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperator, LatencyBreakdownOperator
+from tests.airflow.running import in_dag, resume, run_task
+from tests.services.trace_replay import TempoReplay, serving
+from tests.support import acceptance
+
+INTERVAL = (datetime(2026, 11, 23, 21, 52, tzinfo=UTC), datetime(2026, 11, 23, 21, 53, tzinfo=UTC))
+GENEROUS = {"ml_prediction_request": {"p50": 1, "p99": 1}, "model_inference": "1s"}
+
+
+@pytest.fixture(autouse=True)
+def ledger(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+
+
+def files(path: Path | str | None = None) -> dict[str, dict[str, object]]:
+    where = str(path or acceptance("traces", "otlp.json"))
+    return {"traces": {"conn_type": "trace_store", "extra": {"kind": "otlp_json", "path": where}}}
+
+
+def operator(kind: type = LatencyBreakdownOperator, **arguments: object):
+    given = {"task_id": "latency", "service": "model-server", "trace_store_conn_id": "traces", "min_spans": 30, **arguments}
+    return kind(**given)
+
+
+def branch(**arguments: object):
+    ways = {
+        "follow_task_ids_if_within": "go_on", "if_exceeded": "stop", "if_slower": "roll_back", "if_warning": "look",
+        "if_unknown": "ask", **arguments,
+    }  # fmt: skip
+    return in_dag(operator(LatencyBreakdownBranchOperator, **ways), ("go_on", "stop", "roll_back", "look", "ask"))
+
+
+def recorded() -> dict[str, object]:
+    with open_default_ledger() as ledger:
+        return {one.result.name: one.result for one in ledger.checks()}
+
+
+def test_a_slow_service_fails_without_a_retry_and_is_recorded():
+    ran = run_task(operator(retries=3), connections=files(), data_interval=INTERVAL)
+    assert ran.state == "failed"
+    assert "ml_prediction_request p50 is 64.29 ms, budget 50 ms" in str(ran.error)
+    checks = recorded()
+    assert len(checks) == 7
+    p99 = checks["model-server/ml_prediction_request/p99"]
+    assert (p99.kind, p99.verdict.value, p99.model_version) == ("latency", "fail", "v2")
+    assert (p99.interval_start, p99.interval_end) == INTERVAL
+    assert (p99.good, p99.total, p99.unit) == (78, 80, "seconds")
+    assert checks["model-server/version"].evidence["span"] == "model_inference"
+    found = ran.xcoms["return_value"]
+    assert (found["verdict"], found["slower"], found["span"], found["traces"]) == ("fail", "v2", "model_inference", 240)
+    assert "roll back v2" in ran.log
+
+
+def test_within_budget_it_succeeds_and_the_slower_version_is_a_warning(tmp_path):
+    ran = run_task(operator(budgets=GENEROUS, report_path=str(tmp_path / "r")), connections=files(), data_interval=INTERVAL)
+    assert ran.state == "success", ran.error
+    found = ran.xcoms["return_value"]
+    assert (found["verdict"], found["slower"]) == ("warn", "v2")
+    assert len(json.dumps(found)) < 4000
+    report = tmp_path / "r" / "a_dag" / "a_run" / "latency" / "latency.html"
+    assert str(report) in found["report"]
+    assert "model_inference is slower since v2" in report.read_text()
+    assert recorded()["model-server/version"].evidence["report"] == found["report"]
+    strict = run_task(operator(budgets=GENEROUS, slower="fail"), connections=files(), data_interval=INTERVAL)
+    assert strict.state == "failed"
+    calm = run_task(operator(budgets=GENEROUS, slower="ignore"), connections=files(), data_interval=INTERVAL)
+    assert calm.xcoms["return_value"]["verdict"] == "pass"
+
+
+def test_a_retry_replaces_its_own_records():
+    for number in (1, 2):
+        run_task(operator(retries=3), connections=files(), data_interval=INTERVAL, try_number=number)
+    with open_default_ledger() as ledger:
+        assert len(ledger.checks()) == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ({"service": "nobody"}, "no traces of this service"),
+        ({"limit": 20}, "limit of 20 traces"),
+        ({"min_spans": 1000}, "too few to judge"),
+        ({"budgets": {"gpu": "1ms"}}, "no such spans of version v2"),
+        ({"attributes": {"model_version": "v9"}}, "no traces of this service"),
+    ],
+)
+def test_what_is_not_known_fails_the_task_and_is_recorded_as_unknown(arguments, reason):
+    ran = run_task(operator(retries=3, **arguments), connections=files(), data_interval=INTERVAL)
+    assert ran.state == "failed"
+    assert "unknown" in str(ran.error)
+    assert reason in str(ran.error)
+    assert "pass" not in {check.verdict.value for check in recorded().values()}
+
+
+def test_a_truncated_answer_may_be_judged_when_told():
+    ran = run_task(
+        operator(budgets=GENEROUS, limit=100, allow_truncated=True, slower="ignore"), connections=files(), data_interval=INTERVAL
+    )
+    assert ran.state == "success"
+    assert ran.xcoms["return_value"]["truncated"] is True
+
+
+def test_a_store_that_does_not_answer_is_retried():
+    gone = {"traces": {"conn_type": "trace_store", "host": "http://127.0.0.1:1", "extra": {"kind": "tempo", "retries": 0}}}
+    ran = run_task(operator(retries=1), connections=gone, data_interval=INTERVAL)
+    assert ran.state == "up_for_retry"
+    assert recorded() == {}
+    with serving(TempoReplay()) as tempo:
+        tempo.fail = [(400, "bad")] * 5
+        bad = {"traces": {"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}}}
+        assert run_task(operator(retries=1), connections=bad, data_interval=INTERVAL).state == "failed"
+    missing = run_task(operator(retries=1), connections=files("/nowhere"), data_interval=INTERVAL)
+    assert missing.state == "failed"
+
+
+def test_through_tempo_the_same_comes_out():
+    with serving(TempoReplay()) as tempo:
+        connections = {"traces": {"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}}}
+        ran = run_task(operator(), connections=connections, data_interval=INTERVAL)
+    other = run_task(operator(), connections=files(), data_interval=INTERVAL)
+    assert ran.xcoms["return_value"] == other.xcoms["return_value"]
+
+
+# --- the interval
+
+
+def test_a_manual_run_reads_the_last_window(tmp_path):
+    ran = run_task(operator(window=timedelta(minutes=5)), connections=files())
+    assert "no traces" in str(ran.error)
+    check = recorded()["model-server/traces"]
+    assert check.interval_end - check.interval_start == timedelta(minutes=5)
+    assert timedelta(seconds=59) < datetime.now(UTC) - check.interval_end < timedelta(seconds=90)
+
+
+def test_start_and_end_are_templates():
+    task = operator(start="{{ params.from }}", end="2026-11-23T21:53:00+00:00", params={"from": "2026-11-23T21:52:00Z"})
+    ran = run_task(task, connections=files())
+    assert ran.xcoms["return_value"]["traces"] == 240
+    for wrong, message in (("yesterday", "ISO 8601"), ("2026-11-23T21:53:00", "no time zone")):
+        assert message in str(run_task(operator(end=wrong), connections=files()).error)
+    nothing = run_task(operator(start="2026-11-23T22:00:00Z", end="2026-11-23T21:53:00Z"), connections=files())
+    assert "nothing lies between" in str(nothing.error)
+
+
+@pytest.mark.parametrize("make", [operator, branch])
+def test_an_interval_that_just_ended_is_waited_for(make):
+    end = datetime.now(UTC) - timedelta(seconds=5)
+    task = make(lag=timedelta(seconds=60))
+    ran = run_task(task, connections=files(), data_interval=(end - timedelta(minutes=1), end))
+    assert ran.state == "deferred"
+    assert ran.deferral.trigger_kwargs["moment"]
+    task.lag = timedelta(0)
+    again = resume(task, ran.deferral, datetime.now(UTC), connections=files(), data_interval=INTERVAL)
+    assert again.state in ("failed", "success")
+    assert recorded()
+
+
+# --- branches
+
+
+@pytest.mark.parametrize(
+    ("arguments", "way"),
+    [
+        ({"budgets": GENEROUS, "slower": "ignore"}, "go_on"),
+        ({"budgets": GENEROUS}, "roll_back"),
+        ({"budgets": GENEROUS, "if_slower": None}, "look"),
+        ({"budgets": GENEROUS, "if_slower": None, "if_warning": None}, "go_on"),
+        ({"slower": "ignore"}, "stop"),
+        ({}, "roll_back"),
+        ({"slower": "ignore", "if_exceeded": None}, None),
+        ({"service": "nobody"}, "ask"),
+    ],
+)
+def test_ways(arguments, way):
+    ran = run_task(branch(**arguments), connections=files(), data_interval=INTERVAL)
+    assert ran.state in ("success", "skipped"), ran.error
+    everything = {"go_on", "stop", "roll_back", "look", "ask"}
+    assert ran.skipped == everything - {way}
+    assert ran.xcoms["latency"]["service"] == arguments.get("service", "model-server")
+    assert recorded()
+
+
+def test_without_a_way_for_the_unknown_the_task_fails():
+    ran = run_task(branch(service="nobody", if_unknown=None), connections=files(), data_interval=INTERVAL)
+    assert ran.state == "failed"
+    assert recorded()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"slower": "maybe"}, "slower"),
+        ({"limit": 0}, "limit"),
+        ({"warn_at": 2}, "warn_at"),
+        ({"window": timedelta(0)}, "window"),
+        ({"fail_on": ("pass",)}, "fail_on"),
+        ({"version_keys": "model_version"}, "version_keys"),
+    ],
+)
+def test_arguments_that_make_no_sense_show_when_the_dag_is_read(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        operator(**arguments)
+
+
+def test_every_id_path_and_query_is_a_template():
+    assert {"service", "trace_store_conn_id", "start", "end", "attributes", "budgets", "report_path"} <= set(
+        LatencyBreakdownOperator.template_fields
+    )
+    bad = run_task(operator(budgets={"a": "soon"}), connections=files(), data_interval=INTERVAL)
+    assert "budget of a" in str(bad.error)
+
+
+def test_the_example_in_the_docstring_is_read(tmp_path):
+    import re
+    import textwrap
+
+    from tests.airflow.test_documented_dags import read_dags
+
+    match = re.search(r"\.\. code-block:: python\n\n((?:        .*\n|\n)+)", LatencyBreakdownOperator.__doc__ or "")
+    assert match
+    head = "from airflow.sdk import DAG\nfrom airflow_slo_provider.operators.latency import *\nwith DAG('documented'):\n"
+    (tmp_path / "documented.py").write_text(head + textwrap.indent(textwrap.dedent(match[1]), "    "))
+    (dag,) = read_dags(tmp_path / "documented.py").values()
+    assert isinstance(dag.get_task("latency"), LatencyBreakdownOperator)

@@ -1,0 +1,253 @@
+"""Budgets, symptoms and the report: what is over is named, what is not known is never a pass."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from airflow_slo_provider import tracing
+from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.latency import DEFAULT_BUDGETS, Rules, assess, read_budgets, summary
+from airflow_slo_provider.tracing.report import to_html
+from airflow_slo_provider.tracing.spans import Span
+from airflow_slo_provider.tracing.symptoms import diagnose, spearman
+from tests.support import acceptance
+from tests.unit.tracing.builders import MS, T0, span
+from tests.unit.tracing.simulated import requests
+
+
+@pytest.fixture(scope="module")
+def recorded() -> LatencyBreakdown:
+    return tracing.breakdown(json.loads(acceptance("traces", "otlp.json").read_text()))
+
+
+def verdicts(found: LatencyBreakdown, **rules: object) -> dict[str, str]:
+    assessment = assess(found, Rules(**{"fewest": 30, **rules}), service="s")
+    return {check.name.removeprefix("s/"): check.verdict.value for check in assessment.checks}
+
+
+def test_the_usual_budget(recorded):
+    assert verdicts(recorded) == {
+        "ml_prediction_request/p50": "fail",
+        "ml_prediction_request/p99": "fail",
+        "feature_fetch/p99": "fail",
+        "cache_lookup/p99": "warn",
+        "model_inference/p99": "fail",
+        "post_process/p99": "warn",
+    }
+    assert set(DEFAULT_BUDGETS["ml_prediction_request"]) == {"p50", "p99"}
+
+
+def test_a_record_per_tier(recorded):
+    interval = (datetime(2026, 11, 23, 21, tzinfo=UTC), datetime(2026, 11, 23, 22, tzinfo=UTC))
+    compared = tracing.compare(recorded)
+    assessment = assess(recorded, Rules(fewest=30), service="s", comparison=compared, interval=interval)
+    assert (assessment.verdict, assessment.version) == (Verdict.FAIL, "v2")
+    p50, p99 = assessment.checks[:2]
+    assert (p50.kind, p50.name, p50.unit, p50.op, p50.target) == (
+        "latency",
+        "s/ml_prediction_request/p50",
+        "seconds",
+        "lte",
+        0.05,
+    )
+    assert p99.value == recorded.row("ml_prediction_request", "v2").p99
+    assert (p50.good, p50.total) == (7, 80), "a history of these is itself an indicator"
+    assert (p50.model_version, p50.interval_start, p50.interval_end) == ("v2", *interval)
+    version = assessment.checks[-1]
+    assert (version.name, version.verdict) == ("s/version", Verdict.WARN)
+    assert version.evidence["span"] == "model_inference"
+    assert len({check.name for check in assessment.checks}) == len(assessment.checks)
+    for check in assessment.checks:
+        assert CheckResult.from_dict(json.loads(json.dumps(check.to_dict()))) == check
+    small = summary(assessment, service="s", report="/r.html")
+    assert len(json.dumps(small)) < 3000
+    assert (small["verdict"], small["slower"], small["span"], small["traces"]) == ("fail", "v2", "model_inference", 240)
+
+
+def test_within_near_and_over(recorded):
+    p99 = recorded.row("model_inference", "v2").p99
+    budgets = {"model_inference": {"p99": p99}}
+    assert verdicts(recorded, budgets=budgets, warn_at=1.0) == {"model_inference/p99": "warn"}
+    assert verdicts(recorded, budgets={"model_inference": {"p99": p99 / 0.89}}) == {"model_inference/p99": "pass"}
+    assert verdicts(recorded, budgets={"model_inference": {"p99": p99 * 0.9999}}) == {"model_inference/p99": "fail"}
+
+
+def test_what_is_not_known_is_no_pass(recorded):
+    generous = {"model_inference": {"p99": 10.0}}
+    assert verdicts(recorded, budgets=generous) == {"model_inference/p99": "pass"}
+    assert verdicts(recorded, budgets=generous, fewest=81) == {"model_inference/p99": "unknown"}
+    assert verdicts(replace(recorded, truncated=True), budgets=generous) == {"model_inference/p99": "unknown"}
+    assert verdicts(replace(recorded, truncated=True), budgets=generous, allow_truncated=True) == {"model_inference/p99": "pass"}
+    assert verdicts(recorded, budgets={**generous, "gone": {"p99": 1.0}})["gone/p99"] == "unknown"
+    assert verdicts(tracing.breakdown([])) == {"traces": "unknown"}
+    assert verdicts(tracing.breakdown([span("other", 0, 1)])) == {"budgets": "unknown"}
+    nothing = assess(tracing.breakdown([]), Rules(), service="s")
+    assert nothing.verdict is Verdict.UNKNOWN
+    assert "no traces" in nothing.why
+
+
+@pytest.mark.parametrize(("slower", "verdict"), [("warn", "warn"), ("fail", "fail")])
+def test_a_slower_version_counts_as_told(recorded, slower, verdict):
+    compared = tracing.compare(recorded)
+    rules = Rules(fewest=30, slower=slower, budgets={"model_inference": {"p99": 10.0}})
+    assert assess(recorded, rules, service="s", comparison=compared).verdict.value == verdict
+    doubtful = assess(replace(recorded, truncated=True), rules, service="s", comparison=compared)
+    assert {check.verdict for check in doubtful.checks} == {Verdict.UNKNOWN}
+    ignored = assess(recorded, replace(rules, slower="ignore"), service="s", comparison=compared)
+    assert ignored.verdict is Verdict.PASS
+    assert len(ignored.checks) == 1
+
+
+def test_budgets_as_people_write_them():
+    given = {"a": 0.02, "b": "20ms", "c": {"p50": "1.5 s", "p95": timedelta(milliseconds=3)}, "d": "250us"}
+    assert read_budgets(given) == {"a": {"p99": 0.02}, "b": {"p99": 0.02}, "c": {"p50": 1.5, "p95": 0.003}, "d": {"p99": 0.00025}}
+    for wrong in ({"a": "20"}, {"a": -1}, {"a": True}, {"a": None}, {"a": {"p90": 1}}, {"a": {}}, {"a": float("nan")}):
+        with pytest.raises(ValueError, match="budget of a"):
+            read_budgets(wrong)
+
+
+# --- symptoms
+
+
+def served(latencies: np.ndarray, gaps: np.ndarray | float = 100.0, *, name: str = "ml_prediction_request") -> LatencyBreakdown:
+    """Requests of these latencies (ms), one after another."""
+    starts = np.cumsum(np.broadcast_to(gaps, latencies.shape))
+    return tracing.breakdown(
+        Span(f"{n + 1:032x}", f"{n + 1:016x}", None, name, "s", T0 + int(at * MS), int(took * MS), False, {"model_version": "v1"})
+        for n, (at, took) in enumerate(zip(starts, latencies, strict=True))
+    )
+
+
+def names(found: LatencyBreakdown) -> list[str]:
+    return [one.name for one in diagnose(found)]
+
+
+def noise(count: int = 4000, seed: int = 1, spread: float = 0.25) -> np.ndarray:
+    return np.random.default_rng(seed).lognormal(np.log(50), spread, count)
+
+
+def test_usual_requests_have_no_symptom():
+    for seed in range(20):
+        assert names(served(noise(seed=seed))) == []
+    assert names(tracing.breakdown(requests(1, count=500, version="v1"))) == []
+
+
+def test_cold_keys_show_as_high_p99_with_low_p50():
+    chance = np.random.default_rng(2)
+    cold = chance.random(2000) < 0.03
+    spans = []
+    for number, miss in enumerate(cold):
+        at, took, trace = number * 100.0, (120 if miss else 8) * chance.lognormal(0, 0.1), f"t{number}"
+        spans += [
+            span("ml_prediction_request", at, at + took + 30, trace=trace, version="v1"),
+            span("feature_fetch", at, at + took, "ml_prediction_request", trace=trace, attributes={"cache.hit": str(not miss)}),
+            span("model_inference", at + took, at + took + 28, "ml_prediction_request", trace=trace),
+        ]
+    found = tracing.breakdown(spans)
+    (symptom,) = diagnose(found)
+    assert (symptom.name, symptom.span) == ("high p99, low p50", "feature_fetch")
+    assert "97." in symptom.cause
+    assert "cache misses" in symptom.cause
+    assert "percentiles" in symptom.check
+
+
+def test_a_deploy_that_made_it_slower(recorded):
+    (symptom,) = diagnose(recorded, tracing.compare(recorded))
+    assert (symptom.name, symptom.span) == ("latency spike after a deploy", "model_inference")
+    assert "roll back v2" in symptom.check
+    assert diagnose(recorded, tracing.compare(recorded, "v2", "v1")) == []
+
+
+def test_intermittent_spikes():
+    latencies = noise()
+    for at in (700, 2100, 3000):
+        latencies[at : at + 40] *= 8
+    assert "intermittent spikes" in names(served(latencies))
+
+
+def test_a_gradual_increase():
+    assert names(served(noise() * np.linspace(1, 1.6, 4000))) == ["gradual increase"]
+
+
+def test_a_spike_at_the_peak():
+    gaps = np.full(4000, 100.0)
+    load = 1 + 3 * np.exp(-(((np.arange(4000) - 2000) / 700) ** 2))
+    assert "spike during the peak" in names(served(noise() * load**0.8, gaps / load))
+
+
+def test_rank_correlation_is_scipys():
+    from scipy.stats import spearmanr
+
+    chance = np.random.default_rng(4)
+    for _ in range(20):
+        one, other = (list(map(float, chance.integers(0, 8, 25))) for _ in range(2))
+        assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
+    assert spearman([1, 1, 1], [1, 2, 3]) == 0
+
+
+# --- report
+
+
+class Checker(HTMLParser):
+    """Knows whether every tag is closed, and collects the text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.text = ""
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        if tag not in ("meta", "rect"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parsed(html: str) -> Checker:
+    checker = Checker()
+    checker.feed(html)
+    assert checker.open == []
+    return checker
+
+
+def test_the_report_says_it_all_in_one_file(recorded):
+    assessment = assess(recorded, Rules(fewest=30), service="s", comparison=tracing.compare(recorded))
+    html = to_html(assessment, "Latency of <b>model-server</b>")
+    found = parsed(html)
+    assert "<b>model-server" not in html
+    for text in (
+        "Latency of <b>model-server</b>",
+        "model_inference is slower since v2",
+        "roll back v2",
+        "1db5299604f69660231db7edce046ec4",
+    ):
+        assert text in found.text
+    assert found.tags.count("svg") == 3 + 4, "two bars in one picture, a waterfall for each version, a legend"
+    assert "http://" not in html
+    assert "https://" not in html
+    assert "<script" not in html
+
+
+def test_the_report_of_little():
+    for spans in ([], [span("r", 0, 0)], [span("r", 0, 5, whole=False)], [span("<i>", 0, 5, "gone", error=True, version="<v>")]):
+        found = tracing.breakdown(spans)
+        html = to_html(assess(found, Rules(), service="s"), "little")
+        parsed(html)
+        assert "<i>" not in html
+    assert "Something is missing" in to_html(assess(tracing.breakdown([span("r", 0, 5, whole=False)]), Rules(), service="s"), "t")

@@ -1,0 +1,555 @@
+"""The request tracer: the spans of a prediction, what is kept of a dropped one, and that it never breaks a prediction."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
+from opentelemetry.trace import StatusCode
+
+from airflow_slo_provider import tracing
+from airflow_slo_provider.tracing import request as request_module
+from tests.support import REPO
+
+
+class Kept(SpanExporter):
+    """Remembers what is exported."""
+
+    def __init__(self) -> None:
+        self.spans: list = []
+
+    def export(self, spans):
+        self.spans += spans
+        return SpanExportResult.SUCCESS
+
+    def shutdown(self) -> None:
+        pass
+
+
+@pytest.fixture
+def exported():
+    """Configure tracing; flushing returns what was exported since."""
+
+    class Exported:
+        def configure(self, **settings) -> None:
+            self._exporter = Kept()
+            tracing.configure("model-server", exporter=self._exporter, **settings)
+
+        def spans(self) -> dict[str, object]:
+            assert tracing.flush()
+            found, self._exporter.spans = self._exporter.spans, []
+            names = [span.name for span in found]
+            assert len(set(names)) == len(names)
+            return {span.name: span for span in found}
+
+    yield Exported()
+    tracing.shutdown()
+
+
+def predict(tracer: tracing.MLRequestTracer, headers=None, fail: bool = False) -> float:
+    """The usage example of the design."""
+    with tracer.trace_request(headers):
+        with tracer.span_feature_fetch(entity_ids=["u1", "u2"], feature_count=24):
+            pass
+        with tracer.span_cache_lookup() as span:
+            span.set_attribute("cache.hit", True)
+        with tracer.span_model_inference(batch_size=2):
+            if fail:
+                raise MemoryError("out of memory")
+        with tracer.span_post_process():
+            pass
+    return 0.85
+
+
+NAMES = {"ml_prediction_request", "feature_fetch", "cache_lookup", "model_inference", "post_process"}
+
+
+def test_the_spans_of_a_prediction(exported):
+    exported.configure()
+    tracer = tracing.MLRequestTracer("r1", "v42")
+    assert (tracer.trace_id, tracer.exported) == ("", False)
+    assert predict(tracer) == 0.85
+    assert len(tracer.trace_id) == 32
+    assert int(tracer.trace_id, 16) != 0
+    spans = exported.spans()
+    assert set(spans) == NAMES
+    root = spans["ml_prediction_request"]
+    assert f"{root.context.trace_id:032x}" == tracer.trace_id
+    assert f"{root.context.span_id:016x}" == tracer.span_id
+    assert tracer.exported
+    assert dict(root.attributes) == {"request_id": "r1", "model_version": "v42"}
+    assert root.status.status_code is StatusCode.OK
+    assert root.resource.attributes["service.name"] == "model-server"
+    expected = {
+        "feature_fetch": {"entity_count": 2, "feature_count": 24},
+        "cache_lookup": {"cache.hit": True},
+        "model_inference": {"batch_size": 2},
+        "post_process": {},
+    }
+    for name, attributes in expected.items():
+        found = dict(spans[name].attributes)
+        assert found.pop("duration_ms") >= 0
+        assert found == {**attributes, "model_version": "v42"}
+        assert spans[name].parent.span_id == root.context.span_id
+        assert root.start_time <= spans[name].start_time <= spans[name].end_time <= root.end_time
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.0])
+def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
+    exported.configure(sample_ratio=ratio, keep_errors=True)
+    tracer = tracing.MLRequestTracer("r1", "v42")
+    with pytest.raises(MemoryError, match="out of memory"):
+        predict(tracer, fail=True)
+    spans = exported.spans()
+    assert set(spans) == NAMES - {"post_process"}
+    for name in ("ml_prediction_request", "model_inference"):
+        assert spans[name].status.status_code is StatusCode.ERROR
+        assert spans[name].status.description == "MemoryError: out of memory"
+        (event,) = spans[name].events
+        assert event.attributes["exception.type"] == "MemoryError"
+        assert "raise MemoryError" in event.attributes["exception.stacktrace"]
+    assert spans["feature_fetch"].status.status_code is StatusCode.UNSET
+    assert spans["ml_prediction_request"].attributes.get("sampling.kept") == (None if ratio else "error")
+    assert {f"{span.context.trace_id:032x}" for span in spans.values()} == {tracer.trace_id}
+    assert all(span.context.trace_flags.sampled for span in spans.values())
+    assert tracer.exported
+    breakdown = tracing.breakdown(list(spans.values()))
+    assert (breakdown.kept, breakdown.missing_parents) == (int(not ratio), 0)
+    assert breakdown.row("model_inference").error_rate == 1
+
+
+def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(exported):
+    exported.configure(sample_ratio=0.0, keep_slow_ms=30, keep_errors=False)
+    fast, slow, failed = (tracing.MLRequestTracer(name, "v1") for name in ("fast", "slow", "failed"))
+    predict(fast)
+    with pytest.raises(MemoryError):
+        predict(failed, fail=True)
+    assert exported.spans() == {}
+    with slow.trace_request(), slow.span_model_inference(1), slow.span("gpu", device="0"):
+        import time
+
+        time.sleep(0.04)
+    spans = exported.spans()
+    assert spans["ml_prediction_request"].attributes["sampling.kept"] == "slow"
+    assert spans["gpu"].parent.span_id == spans["model_inference"].context.span_id
+    assert spans["gpu"].attributes["device"] == "0"
+    assert spans["gpu"].end_time - spans["gpu"].start_time >= 40_000_000
+    assert [one.exported for one in (fast, slow, failed)] == [False, True, False]
+    assert all(int(one.trace_id, 16) for one in (fast, slow, failed))
+
+
+def test_the_head_sampler_takes_its_share_and_says_so_downstream(exported):
+    exported.configure(sample_ratio=0.25, keep_errors=False)
+    taken = 0
+    for number in range(400):
+        tracer = tracing.MLRequestTracer(str(number), "v1")
+        with tracer.trace_request(), tracer.span_feature_fetch(3, 4):
+            context = tracer.headers()["traceparent"].split("-")
+        assert context[1] == tracer.trace_id
+        assert bool(int(context[3], 16) & 1) is tracer.exported
+        taken += tracer.exported
+    assert 60 < taken < 140
+
+
+@pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("03", True), ("00", False), ("02", False)])
+def test_an_incoming_traceparent_is_joined_and_obeyed(exported, flags, sampled):
+    exported.configure(sample_ratio=0.0 if sampled else 1.0, keep_errors=False)
+    trace_id, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    predict(tracer, {"Traceparent": f"00-{trace_id}-{caller}-{flags}", "TraceState": "vendor=1"})
+    assert tracer.trace_id == trace_id
+    spans = exported.spans()
+    assert set(spans) == (NAMES if sampled else set())
+    if sampled:
+        root = spans["ml_prediction_request"]
+        assert (f"{root.parent.span_id:016x}", root.parent.is_remote) == (caller, True)
+        assert tracing.breakdown(list(spans.values())).missing_parents == 0
+
+
+def test_a_kept_request_hangs_from_its_caller(exported):
+    exported.configure(sample_ratio=0.0, keep_slow_ms=0)
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    predict(tracer, {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"})
+    root = exported.spans()["ml_prediction_request"]
+    assert f"{root.parent.span_id:016x}" == "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize("headers", [{"traceparent": "nonsense"}, {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"}, {}])
+def test_a_traceparent_that_is_none_starts_a_trace(exported, headers):
+    exported.configure()
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    predict(tracer, headers)
+    assert int(tracer.trace_id, 16)
+    assert exported.spans()["ml_prediction_request"].parent is None
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.0])
+def test_threads_and_tasks_hang_from_the_request(exported, ratio):
+    exported.configure(sample_ratio=ratio, keep_slow_ms=0)
+    tracer = tracing.MLRequestTracer("r1", "v1")
+
+    def fetch(name: str) -> None:
+        with tracer.span(name), tracer.span(f"{name} inside"):
+            pass
+
+    async def fetch_async(name: str) -> None:
+        async with tracer.span(name):
+            await asyncio.sleep(0)
+
+    async def serve() -> None:
+        async with tracer.trace_request():
+            await asyncio.gather(fetch_async("a"), fetch_async("b"))
+            with ThreadPoolExecutor(2) as pool:
+                list(pool.map(fetch, ["c", "d"]))
+
+    asyncio.run(serve())
+    spans = exported.spans()
+    root = spans["ml_prediction_request"].context.span_id
+    assert {name: spans[name].parent.span_id for name in "abcd"} == dict.fromkeys("abcd", root)
+    assert spans["c inside"].parent.span_id == spans["c"].context.span_id
+    assert {span.context.trace_id for span in spans.values()} == {int(tracer.trace_id, 16)}
+
+
+def test_as_decorators_plain_and_async(exported):
+    exported.configure()
+    tracer = tracing.MLRequestTracer("r1", "v1")
+
+    @tracer.span_feature_fetch(entity_ids=[1], feature_count=2)
+    async def fetch(number: int) -> int:
+        """Fetch."""
+        return number + 1
+
+    @tracer.span_model_inference(batch_size=1)
+    def infer(number: int) -> int:
+        return number * 2
+
+    @tracer.trace_request
+    async def serve(number: int) -> int:
+        return infer(await fetch(number))
+
+    assert asyncio.run(serve(4)) == 10
+    assert fetch.__doc__ == "Fetch."
+    spans = exported.spans()
+    assert set(spans) == {"ml_prediction_request", "feature_fetch", "model_inference"}
+    assert spans["feature_fetch"].parent.span_id == spans["ml_prediction_request"].context.span_id
+
+    @tracer.trace_request()
+    def again() -> str:
+        return tracer.trace_id
+
+    assert again() != again()
+
+
+def test_a_client_that_goes_away_is_no_failure_of_the_model(exported):
+    exported.configure()
+    tracer = tracing.MLRequestTracer("r1", "v1")
+
+    async def serve() -> None:
+        async with tracer.trace_request(), tracer.span_model_inference(1):
+            await asyncio.sleep(60)
+
+    async def leave() -> None:
+        task = asyncio.create_task(serve())
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(leave())
+    spans = exported.spans()
+    assert {span.attributes["cancelled"] for span in spans.values()} == {"CancelledError"}
+    assert StatusCode.ERROR not in {span.status.status_code for span in spans.values()}
+
+
+@pytest.mark.parametrize("ratio", [1.0, 0.0])
+def test_a_failure_without_an_exception(exported, ratio):
+    exported.configure(sample_ratio=ratio)
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    with tracer.trace_request():
+        tracer.fail("fallback model answered")
+    other = tracing.MLRequestTracer("r2", "v1")
+    root = exported.spans()["ml_prediction_request"]
+    assert (root.status.status_code, root.status.description) == (StatusCode.ERROR, "fallback model answered")
+    with other.trace_request() as span:
+        span.set_status(trace.Status(StatusCode.ERROR, "mine"))
+    assert exported.spans()["ml_prediction_request"].status.status_code is StatusCode.ERROR
+
+
+def test_spans_of_other_instrumentation_follow_the_requests_sampling(exported):
+    exported.configure(sample_ratio=0.0, keep_slow_ms=0)
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    with tracer.trace_request(), tracer.span_feature_fetch([1], 1):
+        current = trace.get_current_span()
+        assert current.get_span_context().is_valid
+        assert not current.get_span_context().trace_flags.sampled
+        current.set_attribute("from.outside", 7)
+        current.add_event("retry", {"attempt": 2})
+    span = exported.spans()["feature_fetch"]
+    assert span.attributes["from.outside"] == 7
+    assert [(event.name, dict(event.attributes)) for event in span.events] == [("retry", {"attempt": 2})]
+
+
+def test_a_span_outside_of_a_request(exported):
+    exported.configure()
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    with tracer.span("warm_up"):
+        pass
+    with pytest.raises(KeyError), tracer.span("warm_up"):
+        raise KeyError("x")
+    assert tracing.flush()
+
+
+def test_an_endless_request_does_not_fill_the_memory(exported):
+    exported.configure(sample_ratio=0.0, keep_slow_ms=0, queue=10_000)
+    tracer = tracing.MLRequestTracer("r1", "v1")
+    with tracer.trace_request():
+        for _ in range(5000):
+            with tracer.span("part"):
+                pass
+        assert len(tracer._request._light) == 500
+    assert tracing.flush()
+
+
+# --- never breaks a prediction
+
+
+class Broken:
+    """Fails whatever it is asked."""
+
+    def __getattr__(self, name):
+        raise RuntimeError("broken")
+
+    def __len__(self):
+        raise RuntimeError("no length")
+
+    def __bool__(self):
+        raise RuntimeError("neither")
+
+
+@pytest.mark.parametrize("where", ["start_span", "attach", "detach", "active", "record"])
+def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, caplog, where):
+    from airflow_slo_provider.tracing import pipeline, recording
+
+    exported.configure(sample_ratio=0.0 if where == "record" else 1.0, keep_slow_ms=0)
+    request_module._said.clear()
+
+    def explode(*_args, **_kwargs):
+        raise RuntimeError("broken")
+
+    target = {
+        "start_span": (pipeline.active().tracer, "start_span"),
+        "attach": (recording.context_api, "attach"),
+        "detach": (recording.context_api, "detach"),
+        "active": (recording, "active"),
+        "record": (pipeline.Pipeline, "keep"),
+    }[where]
+    monkeypatch.setattr(*target, explode)
+
+    def serve() -> None:
+        tracer = tracing.MLRequestTracer("r1", "v1")
+        assert predict(tracer) == 0.85
+        with pytest.raises(MemoryError):
+            predict(tracer, fail=True)
+        tracer.fail("x")
+        tracer.headers()
+
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            # A context that could not be detached would otherwise stay this thread's.
+            contextvars.copy_context().run(serve)
+    assert [record for record in caplog.records if "goes on without it" in record.message]
+    assert len(caplog.records) < 12, "said once, not each time"
+
+
+def test_strange_arguments_never_reach_the_prediction(exported):
+    exported.configure(sample_ratio=0.0, keep_slow_ms=0)
+    tracer = tracing.MLRequestTracer(Broken(), Broken())
+    with tracer.trace_request({"traceparent": "x"}, extra=Broken()):
+        with tracer.span_feature_fetch(Broken(), Broken()), tracer.span("x", attributes=Broken()):
+            pass
+        with tracer.span_cache_lookup(hit=Broken()) as span, tracer.span("y", {"a.b": 1}):
+            span.set_attribute("cache.hit", Broken())
+        with tracer.span_feature_fetch(None, None), tracer.span_feature_fetch((n for n in range(3)), 1):
+            pass
+    with tracer.trace_request([("traceparent", "x")], Broken()):
+        pass
+    with tracer.trace_request(17):
+        pass
+    assert int(tracer.trace_id, 16)
+    assert tracing.flush()
+
+
+def test_a_dead_collector_costs_nothing_but_spans():
+    tracing.configure("s", endpoint="http://127.0.0.1:1", queue=50, delay_ms=10)
+    try:
+        logging.disable(logging.CRITICAL)
+        for number in range(300):
+            assert predict(tracing.MLRequestTracer(str(number), "v1")) == 0.85
+    finally:
+        tracing.shutdown(timeout=0.5)
+        logging.disable(logging.NOTSET)
+
+
+# --- without configuration, without OpenTelemetry, without Airflow
+
+
+def run(code: str, **env: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False, env={**os.environ, **env}
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_without_configuration_the_ids_are_real_all_the_same():
+    code = """
+from airflow_slo_provider import tracing
+tracer = tracing.MLRequestTracer("r1", "v1")
+with tracer.trace_request():
+    inside = tracer.headers()
+    with tracer.span_model_inference(1): pass
+assert len(tracer.trace_id) == 32 and int(tracer.trace_id, 16), tracer.trace_id
+assert inside["traceparent"].split("-")[1] == tracer.trace_id
+assert not tracer.exported and tracing.flush()
+"""
+    run(code)
+
+
+def test_a_global_provider_is_used_and_none_is_installed():
+    code = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from airflow_slo_provider import tracing
+before = trace.get_tracer_provider()
+exporter = InMemorySpanExporter()
+tracing.configure("s", exporter=InMemorySpanExporter())
+assert trace.get_tracer_provider() is before
+tracing.shutdown()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+tracer = tracing.MLRequestTracer("r1", "v1")
+with tracer.trace_request():
+    pass
+(span,) = exporter.get_finished_spans()
+assert f"{span.context.trace_id:032x}" == tracer.trace_id
+"""
+    run(code)
+
+
+def test_install_globally_but_not_in_an_airflow_worker(monkeypatch):
+    code = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from airflow_slo_provider import tracing
+tracing.configure("s", exporter=InMemorySpanExporter(), install_globally=True)
+assert trace.get_tracer_provider().resource.attributes["service.name"] == "s"
+"""
+    run(code)
+    monkeypatch.setitem(sys.modules, "airflow.sdk.execution_time.task_runner", object())
+    with pytest.raises(RuntimeError, match="Airflow worker"):
+        tracing.configure("s", exporter=Kept(), install_globally=True)
+
+
+BLOCK = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Block())
+"""
+
+
+def test_without_opentelemetry_a_tracer_says_what_to_install():
+    code = (
+        BLOCK.replace("BLOCKED", "('opentelemetry', 'airflow')")
+        + """
+from airflow_slo_provider import tracing
+from airflow_slo_provider.tracing import stores
+assert tracing.breakdown([]).rows == ()
+for make in (lambda: tracing.MLRequestTracer("r", "v"), lambda: tracing.configure("s")):
+    try:
+        make()
+    except tracing.TracingUnavailable as error:
+        assert isinstance(error, ImportError)
+        print(error)
+    else:
+        raise SystemExit("no error")
+"""
+    )
+    said = run(code)
+    assert "airflow-slo-provider[tracing]" in said.splitlines()[0]
+    assert "opentelemetry-exporter-otlp-proto-http" in said.splitlines()[1]
+
+
+def test_a_server_without_airflow_traces_and_logs(tmp_path):
+    code = (
+        BLOCK.replace("BLOCKED", "('airflow', 'pandas', 'scipy', 'numpy')")
+        + f"""
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from airflow_slo_provider import tracing
+tracing.configure("s", exporter=InMemorySpanExporter())
+tracer = tracing.MLRequestTracer("r1", "v1")
+with tracer.trace_request(): pass
+with tracing.prediction_log.PredictionLog("sqlite:///{tmp_path}/log.db") as log:
+    log.write(request_id="r1", trace_id=tracer.trace_id, model_version="v1", prediction=1, latency=0.1)
+(row,) = tracing.prediction_log.read("sqlite:///{tmp_path}/log.db")
+assert row.trace_id == tracer.trace_id
+"""
+    )
+    run(code)
+
+
+def test_importing_it_loads_nothing_heavy():
+    heavy = "{'airflow', 'opentelemetry', 'requests', 'httpx', 'numpy', 'scipy', 'pandas', 'sqlalchemy', 'pyarrow'}"
+    ours = "from airflow_slo_provider import tracing; from airflow_slo_provider.tracing import stores, latency, report"
+    code = f"import sys; {ours}; print({heavy} & set(sys.modules))"
+    assert run(code) == "set()"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"service_name": ""}, "service_name"),
+        ({"protocol": "udp"}, "http or grpc"),
+        ({"sample_ratio": 1.5}, "from 0 to 1"),
+        ({"keep_slow_ms": -1}, "keep_slow_ms"),
+        ({"queue": 0}, "queue"),
+    ],
+)
+def test_arguments_that_make_no_sense(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        tracing.configure(**{"service_name": "s", **arguments})
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "url"),
+    [
+        ("http://collector:4318", "http://collector:4318/v1/traces"),
+        ("http://collector:4318/", "http://collector:4318/v1/traces"),
+        ("collector:4318", "http://collector:4318/v1/traces"),
+        ("https://tempo.example/otlp/v1/traces", "https://tempo.example/otlp/v1/traces"),
+    ],
+)
+def test_the_endpoint_of_otlp_over_http(endpoint, url):
+    from airflow_slo_provider.tracing.configuration import _exporter
+
+    exporter = _exporter(endpoint, "http", {"x-scope": "a"})
+    assert exporter._endpoint == url
+    exporter.shutdown()
+
+
+def test_otlp_over_grpc_is_made():
+    tracing.configure("s", endpoint="127.0.0.1:1", protocol="grpc", headers={"X-Scope": "a"})
+    tracing.shutdown(timeout=0.5)

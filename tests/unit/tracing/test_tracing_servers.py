@@ -1,0 +1,126 @@
+"""Tracing inside servers: the ASGI middleware under a real FastAPI, and spans into files without a collector."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider import tracing
+from airflow_slo_provider.tracing.asgi import TracingMiddleware
+from airflow_slo_provider.tracing.stores import FileStore
+
+TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def traced(tmp_path) -> Path:
+    path = tmp_path / "a b" / "traces.jsonl"
+    tracing.configure("asgi", endpoint=f"file://{path}", delay_ms=20, sample_ratio=1.0)
+    yield path
+    tracing.shutdown()
+
+
+@pytest.fixture
+def client():
+    fastapi = pytest.importorskip("fastapi")
+    import httpx
+
+    app = fastapi.FastAPI()
+
+    # FastAPI reads annotations; this module's are text.
+    async def predict(request):
+        with request.state.ml_tracer.span_model_inference(batch_size=1):
+            await asyncio.sleep(0.001)
+        return {"trace_id": request.state.ml_tracer.trace_id}
+
+    async def broken(request):
+        raise ValueError("no such feature")
+
+    async def busy(request):
+        return fastapi.Response(status_code=503)
+
+    for name, function in (("predict", predict), ("broken", broken), ("busy", busy), ("health", busy)):
+        function.__annotations__["request"] = fastapi.Request
+        app.get(f"/{name}" if name != "predict" else "/predict/now")(function)
+    app.add_middleware(TracingMiddleware, model_version=lambda: "v42", paths=("/predict", "/broken", "/busy"))
+
+    def get(path: str, **headers: str):
+        async def ask():
+            transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as session:
+                return await session.get(path, headers=headers)
+
+        return asyncio.run(ask())
+
+    return get
+
+
+def test_a_request_is_traced_and_its_answer_names_its_trace(client, traced):
+    answer = client("/predict/now", traceparent=f"00-{TRACE}-{CALLER}-01", **{"x-request-id": "r1"})
+    assert answer.status_code == 200
+    assert answer.json()["trace_id"] == answer.headers["x-trace-id"] == TRACE
+    assert answer.headers["x-request-id"] == "r1"
+    assert tracing.flush()
+    spans = {span.name: span for span in FileStore(traced).spans("asgi")}
+    assert set(spans) == {"ml_prediction_request", "model_inference"}
+    root = spans["ml_prediction_request"]
+    assert (root.parent_id, root.remote_parent, root.error) == (CALLER, True, False)
+    assert root.attributes == {
+        "request_id": "r1", "model_version": "v42", "http.request.method": "GET", "url.path": "/predict/now",
+    }  # fmt: skip
+    assert spans["model_inference"].parent_id == root.span_id
+    assert tracing.breakdown(spans.values()).missing_parents == 0
+
+
+@pytest.mark.parametrize(("path", "error"), [("/broken", "ValueError: no such feature"), ("/busy", "HTTP 503")])
+def test_errors_and_server_errors_are_failures(client, traced, path, error):
+    answer = client(path)
+    assert answer.status_code in (500, 503)
+    assert tracing.flush()
+    (document,) = [json.loads(line) for line in traced.read_text().splitlines()]
+    (span,) = document["resourceSpans"][0]["scopeSpans"][0]["spans"]
+    assert span["status"] == {"code": "STATUS_CODE_ERROR", "message": error}
+    assert len(span["traceId"]) == 32
+
+
+def test_other_paths_pass_untouched(client, traced):
+    answer = client("/health")
+    assert "x-trace-id" not in answer.headers
+    assert tracing.flush()
+    assert not traced.exists()
+
+
+def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
+    from airflow_slo_provider.tracing.file_exporter import FileExporter
+
+    path = tmp_path / "traces.jsonl"
+    tracing.configure("filed", exporter=FileExporter(path, most_bytes=20_000))
+    try:
+        for _ in range(3):
+            for number in range(30):
+                tracer = tracing.MLRequestTracer(f"r{number}", "v1")
+                with tracer.trace_request(), tracer.span_post_process():
+                    pass
+            assert tracing.flush()
+    finally:
+        tracing.shutdown()
+    assert path.with_name("traces.jsonl.1").exists()
+    found = tracing.breakdown(FileStore(path).spans("filed"))
+    assert (found.traces, found.spans, found.missing_parents) == (30, 60, 0)
+    assert found.row("post_process").count == 30
+
+
+def test_a_disk_that_is_full_or_not_there_breaks_nothing(tmp_path):
+    (tmp_path / "file").write_text("")
+    tracing.configure("s", endpoint=f"file://{tmp_path}/traces.jsonl")
+    try:
+        (tmp_path / "traces.jsonl").mkdir()
+        tracer = tracing.MLRequestTracer("r", "v")
+        with tracer.trace_request():
+            pass
+        tracing.flush()
+    finally:
+        tracing.shutdown()
