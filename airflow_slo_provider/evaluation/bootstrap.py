@@ -124,7 +124,7 @@ def acceleration_of(influence: NDArray[Any]) -> float:
     square = float((influence**2).sum())
     if not (math.isfinite(cube) and square > 0):
         return 0.0
-    return max(-0.5, min(0.5, cube / (6 * square**1.5)))
+    return max(-0.5, min(0.5, cube / (6 * math.sqrt(square) ** 3)))
 
 
 def share_beyond(replicates: NDArray[Any], bound: float) -> float:

@@ -6,7 +6,6 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
-from airflow_slo_provider.evaluation.curves import Curve
 from airflow_slo_provider.evaluation.estimates import Comparison, Outcome
 from airflow_slo_provider.evaluation.evaluating import check_options
 from airflow_slo_provider.evaluation.intervals import (

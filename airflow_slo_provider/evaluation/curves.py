@@ -115,7 +115,7 @@ def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
     """Return the weight of positives and of negatives up to and with each distinct score."""
     import numpy as np
 
-    kind = np.int64 if weights.dtype.kind in "iu" else np.float64
+    kind: type[np.generic] = np.int64 if weights.dtype.kind in "iu" else np.float64
     if weights.dtype.kind in "iu" and len(weights) < 1 << 23:
         kind = np.int32  # a count of at most 255 a row fits, and halves the memory that is moved
     above, whole = np.cumsum(weights * positive, dtype=kind), np.cumsum(weights, dtype=kind)

@@ -114,7 +114,9 @@ def estimates(
     for together in waiting.values():
         values = replicate([item for _, item, _ in together], replicates, seed)
         for (metric, item, value), draws in zip(together, values, strict=True):
-            found[metric.name] = make(metric, item, value, spread(metric, item, value, draws, confidence), confidence, "bootstrap")
+            found[metric.name] = make(
+                metric, item, value, spread(metric, item, value, draws, confidence), confidence, "bootstrap"
+            )
     return {metric.name: found[metric.name] for metric in wanted}
 
 

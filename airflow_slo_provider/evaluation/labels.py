@@ -53,14 +53,14 @@ def predicted_labels(sample: Sample) -> NDArray[Any]:
         chosen = finite(sample.prediction, "predictions")
         if chosen.shape[1] != len(classes):
             raise Undefined(f"{chosen.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
-        return classes[chosen.argmax(axis=1)]
+        return np.asarray(classes[chosen.argmax(axis=1)])
     predicted = tidy(present(sample.prediction, "predictions"))
     if predicted.dtype.kind != "f" or np.isin(predicted, classes).all():
         return predicted
     values = finite(predicted, "predictions")
     if len(classes) == 2 and values.min() >= 0 and values.max() <= 1:
         negative, positive = split(classes, sample.positive)
-        return np.where(values >= sample.cut, positive, negative)
+        return np.asarray(np.where(values >= sample.cut, positive, negative))
     raise Undefined("the predictions are neither labels that occur nor probabilities of one of two classes", "invalid")
 
 

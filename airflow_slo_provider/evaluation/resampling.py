@@ -113,11 +113,11 @@ def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, s
         sums = None if joint is None else block.astype(np.float64) @ joint
         column = 0
         for place, item in enumerate(statistics):
-            if isinstance(item, Moments):
+            if isinstance(item, Moments) and sums is not None:
                 width = item.columns.shape[1] - 1
                 own = np.column_stack([sums[:, column : column + width], sums[:, -1]])
                 found[place].append(np.asarray(item.finish(own)))
                 column += width
-            else:
+            elif not isinstance(item, Moments):
                 found[place].append(item.values(block))
     return [np.concatenate(parts) for parts in found]

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class Undefined(Exception):  # noqa: N818 - it says what the number is, not that something broke
-    """This metric has no value on these rows.
+class Undefined(Exception):
+    """The metric has no value on these rows.
 
     :param status: ``insufficient_data`` or ``invalid``
     """
@@ -153,7 +153,7 @@ def present(values: NDArray[Any], what: str) -> NDArray[Any]:
     if values.dtype.kind == "f":
         bad = int(np.count_nonzero(np.isnan(values)))
     elif values.dtype.kind == "O":
-        bad = sum(value is None or value != value or str(value) in ("<NA>", "NaT") for value in values)  # noqa: PLR0124
+        bad = sum(value is None or value != value or str(value) in ("<NA>", "NaT") for value in values)
     else:
         bad = 0
     if bad:
