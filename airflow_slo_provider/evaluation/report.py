@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1000px;padding:0 1rem;color:#1f2328;background:#fff}
 h1{font-size:1.4rem} h2{font-size:1.1rem;margin-top:2rem} table{border-collapse:collapse;width:100%}
-td,th{border-bottom:1px solid #d8dee4;padding:.3rem .5rem;text-align:left;vertical-align:top} td.n{text-align:right;white-space:nowrap}
+td,th{border-bottom:1px solid #d8dee4;padding:.3rem .5rem;text-align:left;vertical-align:top}
 .verdict{padding:.1rem .5rem;border-radius:.3rem;font-weight:600;color:#fff}
 .pass{background:#1a7f37}.warn{background:#9a6700}.fail{background:#cf222e}.inconclusive{background:#6639ba}.unknown{background:#57606a}
 figure{display:inline-block;margin:.5rem 1rem .5rem 0} figcaption{font-weight:600} svg{max-width:100%;height:auto}

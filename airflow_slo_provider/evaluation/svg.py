@@ -67,8 +67,7 @@ class Plot:
             f'<text x="{middle_x}" y="{HEIGHT - 6}" text-anchor="middle">{escape(self.x_label)}</text>'
             f'<text transform="translate(12,{middle_y}) rotate(-90)" text-anchor="middle">{escape(self.y_label)}</text>'
         )
-        body = "".join(ticks + self._parts)
-        return f"<figure><figcaption>{escape(self.title)}</figcaption>{_open(WIDTH, HEIGHT, self.title)}{labels}{body}</svg></figure>"
+        return _figure(WIDTH, HEIGHT, self.title, labels + "".join(ticks + self._parts))
 
 
 def intervals(title: str, rows: Sequence[tuple[str, float, float, float, str]], *, marks: Sequence[float] = ()) -> str:
@@ -94,13 +93,16 @@ def intervals(title: str, rows: Sequence[tuple[str, float, float, float, str]], 
             f'<line x1="{across(low):.1f}" x2="{across(high):.1f}" y1="{y}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
         )
         parts.append(f'<circle cx="{across(value):.1f}" cy="{y}" r="4" fill="{colour}"/>')
-    for value in _ticks(least, most):
-        parts.append(f'<text x="{across(value):.1f}" y="{height - 6}" text-anchor="middle">{value:g}</text>')
-    return f"<figure><figcaption>{escape(title)}</figcaption>{_open(640, height, title)}{''.join(parts)}</svg></figure>"
+    parts += [
+        f'<text x="{across(value):.1f}" y="{height - 6}" text-anchor="middle">{value:g}</text>' for value in _ticks(least, most)
+    ]
+    return _figure(640, height, title, "".join(parts))
 
 
-def _open(width: float, height: float, title: str) -> str:
-    return f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" aria-label="{escape(title, quote=True)}">'
+def _figure(width: float, height: float, title: str, body: str) -> str:
+    size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+    label = escape(title, quote=True)
+    return f'<figure><figcaption>{label}</figcaption><svg {size} role="img" aria-label="{label}">{body}</svg></figure>'
 
 
 def _ticks(least: float, most: float) -> list[float]:

@@ -31,7 +31,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
     """Measures a candidate on a golden set, with intervals, against thresholds and against the champion on the same rows.
 
     The task fails without a retry when the verdict is ``fail``, ``inconclusive`` or ``unknown`` (see ``fail_on``); it always
-    records what it found first. The XCom holds ``verdict``, ``why``, ``metrics`` (value and interval), ``comparisons``, ``report``.
+    records what it found first. The XCom holds ``verdict``, ``why``, ``metrics`` with intervals, ``comparisons``, ``report``.
 
     :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given
     :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
