@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -97,8 +98,11 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
             if kind == "parquet":
                 return pd.read_parquet(file)
             if kind == "csv":
-                return pd.read_csv(file, float_precision="round_trip")
-            return pd.read_json(file, lines=True, dtype=False, convert_dates=False, precise_float=True)
+                # Before pandas 3 the default rounds the last digit, and the content would have another name.
+                exact = {"float_precision": "round_trip"} if int(pd.__version__.partition(".")[0]) < 3 else {}
+                return pd.read_csv(file, **exact)
+            # pandas' own reader guesses dates by a column's name, and rounds numbers.
+            return pd.DataFrame([json.loads(line) for line in file if line.strip()])
     except FileNotFoundError:
         raise NoData(f"{path}: there is no such file", source=str(path)) from None
     except ImportError as error:

@@ -53,7 +53,10 @@ def test_ndcg_holds() -> None:
         relevance = (rng.random(count * 12) < 0.25).astype(int)
         return relevance, rng.normal(relevance), np.repeat(np.arange(count), 12)
 
-    truth, held = evaluate(*queries(200_000)[:2], "ndcg@10", np.repeat(np.arange(200_000), 12), replicates=100)["ndcg@10"].value, 0
+    truth, held = (
+        evaluate(*queries(200_000)[:2], "ndcg@10", np.repeat(np.arange(200_000), 12), replicates=100)["ndcg@10"].value,
+        0,
+    )
     for _ in range(SETS):
         relevance, score, groups = queries(200)
         found = evaluate(relevance, score, "ndcg@10", groups, replicates=500)["ndcg@10"]
