@@ -45,10 +45,10 @@ def latency_estimate(metric: Metric, predictions: Predictions, confidence: float
     below = bdtr(np.arange(n), n, share)  # chance that at most i requests lie below the quantile
     lower, upper = np.flatnonzero(below <= tail), np.flatnonzero(below >= 1 - tail)
     low = float(ordered[lower[-1]]) if len(lower) else float(ordered[0])
-    high = float(ordered[min(upper[0] + 1, n - 1)]) if len(upper) else None
-    settled = high is not None and (not len(upper) or upper[0] + 1 < n)
+    high = float(ordered[upper[0]]) if len(upper) else None
+    settled = high is not None
     return Estimate(
-        metric=metric.name, value=value, low=low, high=high if settled else None, n=n, confidence=confidence,
+        metric=metric.name, value=value, low=low, high=high, n=n, confidence=confidence,
         method="exact" if settled else "none", higher_is_better=False,
         reason="" if settled else f"{n} requests do not bound this quantile from above",
     )  # fmt: skip

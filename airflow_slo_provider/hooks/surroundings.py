@@ -28,12 +28,32 @@ def read_sql(query: str, conn_id: str) -> pd.DataFrame:
     :param conn_id: an Airflow SQL connection
     :raises QueryError: when the connection is no SQL database, or the database refuses the query
     """
+    from contextlib import closing
+
     import pandas as pd
+    from airflow.sdk import BaseHook
 
-    from airflow_slo_provider.hooks.sql_runner import HookRunner
+    from airflow_slo_provider.database_faults import classify
+    from airflow_slo_provider.exceptions import QueryError
 
-    names, rows = HookRunner(conn_id, timeout=600)(query, {})
-    return pd.DataFrame(list(map(list, rows)), columns=list(names))
+    connection = BaseHook.get_connection(conn_id)
+    hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
+        kind = connection.conn_type
+        raise QueryError(f"connection {conn_id} is of type {kind}, which is no SQL database", reason="bad_connection")
+    try:
+        with closing(hook.get_conn()) as opened, closing(opened.cursor()) as cursor:
+            cursor.execute(query)
+            names = [column[0] for column in cursor.description or ()]
+            rows = [list(row) for row in cursor.fetchall()]
+    except Exception as error:
+        fault = classify(error)
+        # Not chained: a driver may quote the connection string, and a traceback would print it.
+        raise QueryError(
+            f"connection {conn_id}: the database refused the query ({type(error).__name__})",
+            reason=fault.reason, transient=fault.transient, query=query,
+        ) from None  # fmt: skip
+    return pd.DataFrame(rows, columns=names)
 
 
 def model_server(conn_id: str) -> Server:

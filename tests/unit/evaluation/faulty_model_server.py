@@ -24,6 +24,7 @@ class ModelServer(ThreadingHTTPServer):
         self.score = score
         self.faults: tuple[str, ...] = ()
         self.every = 0  # each n-th request fails; 0: none, 1: all
+        self.delay = 0.0  # seconds an answer takes
         self.requests = 0
         self.seen: list[Any] = []
         self.headers: list[dict[str, str]] = []
@@ -80,6 +81,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault == "no_outputs":
             self.send(200, b'{"result": "ok"}')
             return
+        time.sleep(self.server.delay)
         answer = self.predict(body)
         if fault == "short":
             answer = self.predict(body, drop=1)

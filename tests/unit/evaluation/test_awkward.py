@@ -86,7 +86,7 @@ def test_text_against_numbers() -> None:
 def test_options_that_mean_nothing() -> None:
     with pytest.raises(ValueError, match="did you mean 'accuracy'"):
         evaluate([1], [1], "acuracy")
-    with pytest.raises(ValueError, match="did you mean .recall"):
+    with pytest.raises(ValueError, match="did you mean 'recall'"):
         find("recall@x")
     for wrong in ({"confidence": 95}, {"replicates": 3}, {"method": "guess"}):
         with pytest.raises(ValueError, match=next(iter(wrong))):

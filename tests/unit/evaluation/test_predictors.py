@@ -61,6 +61,7 @@ def http_model(protocol: str, **more: Any) -> HttpModel:
 @pytest.mark.parametrize("protocol", MODELS)
 def test_a_model_server(server: ModelServer, protocol: str) -> None:
     told: list[tuple[int, int]] = []
+    server.delay = 0.01
     here = Surroundings(server=lambda _: Server(url=server.url + "/", basic=("u", "p")), progress=lambda *at: told.append(at))
     found = http_model(protocol).predict(golden(), here)
     scores = found.prediction if found.score is None else found.score[:, 1]
