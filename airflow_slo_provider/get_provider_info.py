@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_slo_provider.hooks.model_registry_form import connection_type as model_registry_type
 from airflow_slo_provider.hooks.prometheus_form import connection_type
 
 _NAME = "Service level objectives"
@@ -21,13 +22,21 @@ def get_provider_info() -> dict[str, Any]:
         "integrations": [
             {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
             {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
+            {"integration-name": "Model registry", "external-doc-url": "https://mlflow.org/docs/latest/ml/", "tags": ["service"]},
         ],
-        "operators": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]}],
+        "operators": [
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.error_budget"]},
+            {"integration-name": _NAME, "python-modules": ["airflow_slo_provider.operators.golden_set"]},
+            {"integration-name": "Model registry", "python-modules": ["airflow_slo_provider.operators.model_registry"]},
+        ],
         "sensors": [{"integration-name": _NAME, "python-modules": ["airflow_slo_provider.sensors.error_budget"]}],
-        "hooks": [{"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]}],
+        "hooks": [
+            {"integration-name": "Prometheus", "python-modules": ["airflow_slo_provider.hooks.prometheus"]},
+            {"integration-name": "Model registry", "python-modules": ["airflow_slo_provider.hooks.model_registry"]},
+        ],
         # The sensor waits in the standard provider's DateTimeTrigger.
         "triggers": [],
-        "connection-types": [connection_type()],
+        "connection-types": [connection_type(), model_registry_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {
             "slo": {
