@@ -1,6 +1,6 @@
 """Resampling: weights of rows a block at a time, and the interval that comes of the replicates.
 
-A bootstrap sample is a weight for each unit. Up to 20,000 units the weights are multinomial, the bootstrap as it was written
+A bootstrap sample is a weight for each unit. Up to 10,000 units the weights are multinomial, the bootstrap as it was written
 [Efron 1979]; above that they are independent Poisson(1) counts, which differ from it by O(1/n) and need no shuffling
 [Hanley and MacGibbon 2006; Chamandy et al. 2012]. Blocks keep the memory bounded, whatever the number of replicates.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Above this many units the weights are Poisson.
-POISSON_ABOVE = 20_000
+POISSON_ABOVE = 10_000
 #: Weights held at once, and how many are drawn at a time: pieces that stay in the processor's cache.
 _BLOCK = 1 << 22
 _PIECE = 1 << 16
