@@ -99,6 +99,8 @@ class MlflowRegistry:
         state = self._settled(model, wanted)
         found = decide(model, state, wanted)
         if isinstance(found, Moved):
+            if state.pending is not None and state.pending.key == wanted.key:
+                self._clear(model)  # an earlier try did everything but this
             return found
         self.get(model, found.after)
         if state.pending is None or state.pending.key != found.key:
@@ -126,6 +128,9 @@ class MlflowRegistry:
         begun = state.pending
         if begun is None or begun.key == wanted.key:
             return state
+        if any(move.key == begun.key for move in state.moves):
+            self._clear(model)
+            return self._state(model, wanted.alias)
         if state.current == begun.after:
             # Moved and not recorded: its task was killed, and without the record a rollback would not know where to go.
             self._record(model, begun, state)
@@ -147,6 +152,9 @@ class MlflowRegistry:
         # Moving an alias changes no timestamp of a version: this says since when it serves.
         since = "airflow-slo.promoted_at" if move.kind == PROMOTE else "airflow-slo.restored_at"
         self._call("POST", f"{_VERSION}/set-tag", {"name": model, "version": move.after, "key": since, "value": move.at})
+        self._clear(model)
+
+    def _clear(self, model: str) -> None:
         self._call("DELETE", f"{_MODEL}/delete-tag", {"name": model, "key": _PENDING})
 
     def _state(self, model: str, alias: str) -> State:

@@ -320,6 +320,14 @@ def call_in_batches(
     )  # fmt: skip
 
 
+def place_of(predictor: Predictor) -> str | None:
+    """Return where a predictor's predictions or model are, as text; None for a function."""
+    place = next((getattr(predictor, name) for name in ("path", "uri", "column") if hasattr(predictor, name)), None)
+    if isinstance(predictor, HttpModel):
+        place = predictor.http_conn_id
+    return None if place is None else str(place).strip()
+
+
 def predictor_of(value: Any) -> Predictor:
     """Make a predictor of what a DAG's author wrote.
 

@@ -12,8 +12,16 @@ from airflow_slo_provider.evaluation.checks import KIND
 from airflow_slo_provider.evaluation.estimates import Outcome
 from airflow_slo_provider.evaluation.judging import INTERVAL, VALUE, threshold_of
 from airflow_slo_provider.evaluation.metrics import find_all
-from airflow_slo_provider.evaluation.predictors import Column, HttpModel, MlflowModel, ModelFile, PredictionFile, predictor_of
-from airflow_slo_provider.exceptions import MeasurementError
+from airflow_slo_provider.evaluation.predictors import (
+    Column,
+    HttpModel,
+    MlflowModel,
+    ModelFile,
+    PredictionFile,
+    place_of,
+    predictor_of,
+)
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -39,6 +47,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
     :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...), or a mapping name -> function
     :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``
     :param champion: where the champion's predictions come from, like ``predictor``
+    :param champion_may_be_missing: a path, column or URI of the champion that renders to an empty text means that there is no
+        champion yet, and the thresholds alone decide; without this it is an error
     :param slices: columns whose values are looked at one by one
     :param compare_on: metrics the candidate must win; by default those with thresholds, else the first
     :param margin: what it may lose to the champion in the metric's own unit (a number, or one for each metric); 0 asks that it is
@@ -89,6 +99,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
         metrics: Any,
         thresholds: Mapping[str, Any] | None = None,
         champion: Any = None,
+        champion_may_be_missing: bool = False,
         slices: Sequence[str] = (),
         compare_on: Sequence[str] | None = None,
         margin: Any = 0.0,
@@ -134,6 +145,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
         self.metrics = metrics
         self.thresholds = dict(thresholds or {})
         self.champion = None if champion is None else predictor_of(champion)
+        self.champion_may_be_missing = champion_may_be_missing
         self.slices = tuple(slices)
         self.compare_on = tuple(compare_on) if compare_on else tuple(self.thresholds or names[:1])
         self.margin = margin
@@ -156,7 +168,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
             around = self._around()
             self.log.info("golden set %s: %d rows, content %s", golden.source, golden.rows, golden.content_hash[:12])
             candidate = self.predictor.predict(golden, around)
-            champion = None if self.champion is None else self.champion.predict(golden, around)
+            champion = self.champion.predict(golden, around) if self._has_champion() else None
             assessment = self._assess(plan, golden, candidate, champion)
             for part in assessment.parts:
                 self.log.info("%s: %s: %s", part.name, part.verdict.value, part.why)
@@ -212,6 +224,22 @@ class GoldenSetEvaluationOperator(BaseOperator):
         if self.sql_conn_id:
             return make_golden_set(read_sql(self.golden_set, self.sql_conn_id), schema, f"query on {self.sql_conn_id}")
         return make_golden_set(read_table(object_path(self.golden_set)), schema, self.golden_set)
+
+    def _has_champion(self) -> bool:
+        """Tell whether there is a champion to compare with.
+
+        :raises InvalidMeasurement: when its place is empty, and it must not be
+        """
+        if self.champion is None:
+            return False
+        if place_of(self.champion) != "":
+            return True
+        if not self.champion_may_be_missing:
+            raise InvalidMeasurement(
+                "the champion's place is an empty text; a first model needs champion_may_be_missing=True", reason="no_champion"
+            )
+        self.log.warning("there is no champion yet: the thresholds alone decide")
+        return False
 
     def _around(self) -> Surroundings:
         from airflow_slo_provider.evaluation.predictors import Surroundings

@@ -138,8 +138,9 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("kind", ["PromoteModelOperator", "RollbackModelOperator"])
+@pytest.mark.parametrize(
+    ("kind", "cut"), [*(("PromoteModelOperator", cut) for cut in CUTS), ("RollbackModelOperator", "before the record")]
+)
 def test_a_task_killed_on_its_way(mlflow: str, files: GoldenFiles, cut: str, kind: str) -> None:
     """Killed for good (SIGKILL) at each step; its retry ends with the right champion and one row in the ledger."""
     name = f"killed {kind} {cut}".replace(" ", "-")
