@@ -14,6 +14,7 @@ from pathlib import Path
 
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import Param, dag, task
+
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator, ModelFile
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
@@ -46,13 +47,14 @@ def example_retrain_on_schedule():
 
         import joblib
         import pandas as pd
-        from airflow_slo_provider.deployment.registry import RegistryError
-        from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
         from sklearn.datasets import load_breast_cancer
         from sklearn.linear_model import LogisticRegression
         from sklearn.model_selection import train_test_split
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
+
+        from airflow_slo_provider.deployment.registry import RegistryError
+        from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 
         data = load_breast_cancer(as_frame=True)
         seen, unseen = train_test_split(data.frame, stratify=data.target, test_size=0.3, random_state=7)

@@ -337,6 +337,10 @@ def predictor_of(value: Any) -> Predictor:
     """
     if hasattr(value, "predict") and not isinstance(value, type) and hasattr(value, "template_fields"):
         return value  # type: ignore[no-any-return]
+    if isinstance(value, str) and value.startswith(("models:/", "runs:/")):
+        raise ValueError(
+            f"predictor is {value!r}; write MlflowModel({value!r}, trusted=True), for loading a model runs code from it"
+        )
     if isinstance(value, str) and value:
         is_file = "/" in value or value.lower().endswith((".parquet", ".pq", ".csv", ".jsonl", ".ndjson", ".json"))
         return PredictionFile(value) if is_file else Column(value)

@@ -148,6 +148,8 @@ def test_bad_words_in_a_dag() -> None:
             model("model.joblib")
     with pytest.raises(ValueError, match="predictor is 7"):
         predictor_of(7)
+    with pytest.raises(ValueError, match=r"write MlflowModel\('models:/fraud@champion', trusted=True\)"):
+        predictor_of("models:/fraud@champion")
 
 
 def test_paths_into_an_answer() -> None:
