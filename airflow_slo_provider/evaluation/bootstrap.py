@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 #: Above this many units the weights are Poisson.
 POISSON_ABOVE = 10_000
-#: Weights held at once, and how many are drawn at a time: pieces that stay in the processor's cache.
+#: Weights held at once.
 _BLOCK = 1 << 22
-_PIECE = 1 << 16
+#: Rows looked at together: so many that a call costs nothing, so few that they stay in the processor's cache.
+PIECE = 1 << 15
 REPLICATES = 2_000
 
 
@@ -76,8 +77,8 @@ def _poisson(rng: np.random.Generator, out: NDArray[np.uint8]) -> NDArray[np.uin
     import numpy as np
 
     table = _poisson_table()
-    for start in range(0, len(out), _PIECE):
-        piece = out[start : start + _PIECE]
+    for start in range(0, len(out), PIECE):
+        piece = out[start : start + PIECE]
         np.take(table, np.frombuffer(rng.bytes(2 * len(piece)), dtype=np.uint16), out=piece, mode="clip")
     return out
 

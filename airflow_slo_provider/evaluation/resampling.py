@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from airflow_slo_provider.evaluation.bootstrap import weights
+from airflow_slo_provider.evaluation.bootstrap import PIECE, weights
 from airflow_slo_provider.evaluation.curves import Curve, curve
 from airflow_slo_provider.evaluation.metrics import Metric
 from airflow_slo_provider.evaluation.moments import Moments, moments
@@ -108,9 +108,11 @@ def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, s
     found: list[list[NDArray[np.float64]]] = [[] for _ in statistics]
     # One product serves all metrics that are made of averages; the weight, their last column, is the same for all.
     averaged = [item for item in statistics if isinstance(item, Moments)]
-    joint = np.hstack([item.columns[:, :-1] for item in averaged] + [averaged[0].columns[:, -1:]]) if averaged else None
+    joint = None
+    if averaged:
+        joint = np.asfortranarray(np.hstack([item.columns[:, :-1] for item in averaged] + [averaged[0].columns[:, -1:]]))
     for block in weights(n, replicates, seed, strata):
-        sums = None if joint is None else block.astype(np.float64) @ joint
+        sums = None if joint is None else _weighted_sums(block, joint)
         column = 0
         for place, item in enumerate(statistics):
             if isinstance(item, Moments) and sums is not None:
@@ -121,3 +123,25 @@ def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, s
             elif not isinstance(item, Moments):
                 found[place].append(item.values(block))
     return [np.concatenate(parts) for parts in found]
+
+
+def _weighted_sums(block: NDArray[Any], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply weights (replicates, units) and columns (units, k) where the units are many.
+
+    Piece by piece, and without the threads of a matrix product: it is bound by memory, and the other core has its own work.
+    """
+    import numpy as np
+
+    n = columns.shape[0]
+    if n <= PIECE:
+        return np.asarray(block.astype(np.float64) @ columns)
+    sums = np.zeros((len(block), columns.shape[1]))
+    plain = np.empty(PIECE)
+    for start in range(0, n, PIECE):
+        piece = columns[start : start + PIECE]
+        row = plain[: len(piece)]
+        for place, counts in enumerate(block[:, start : start + PIECE]):
+            np.copyto(row, counts)
+            for column in range(columns.shape[1]):
+                sums[place, column] += np.einsum("i,i->", row, piece[:, column])
+    return sums

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset
+from airflow.sdk import DAG, Asset
 from airflow.sdk.execution_time import comms
+from tests.airflow.running import run_task
 
 from airflow_slo_provider.operators.golden_set import Column, GoldenSetEvaluationOperator, HttpModel, ModelFile, PredictionFile
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files
-from tests.airflow.running import run_task
+from tests.support import REPO
 from tests.unit.evaluation.faulty_model_server import FAULTS, serving
 
 __all__ = ["files"]
@@ -239,3 +242,28 @@ def test_the_asset_event_carries_the_verdict(files: GoldenFiles) -> None:
 def test_a_dag_with_bad_arguments_does_not_parse(files: GoldenFiles, arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         evaluation(files, **{"predictor": "p", **arguments})
+
+
+def test_what_the_documentation_shows() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", (REPO / "docs" / "golden-sets.md").read_text(), re.DOTALL)
+    names: dict[str, Any] = {
+        "GoldenSetEvaluationOperator": GoldenSetEvaluationOperator,
+        "HttpModel": HttpModel,
+        "PromoteModelOperator": PromoteModelOperator,
+    }
+    with DAG("shown", schedule=None, params={"version": "2", "champion": "1"}) as dag:
+        exec(code, names)
+    assert dag.get_task("evaluate").downstream_task_ids == {"promote"}
+    assert dag.get_task("promote").evaluation.operator is dag.get_task("evaluate")
+
+
+def test_a_first_model_has_no_champion(files: GoldenFiles) -> None:
+    def first(**more: Any) -> GoldenSetEvaluationOperator:
+        champion = PredictionFile("{{ params.champion }}")
+        return evaluation(files, predictor=files.predictions(0.02, "p.csv"), champion=champion, params={"champion": ""}, **more)
+
+    ran = run_task(first(champion_may_be_missing=True))
+    assert (ran.state, ran.xcoms["return_value"]["comparisons"]) == ("success", {})
+    assert "there is no champion yet" in ran.log
+    strict = run_task(first())
+    assert (strict.state, "champion_may_be_missing" in str(strict.error)) == ("failed", True)
