@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pendulum
 import pytest
 from airflow.sdk import DAG, Asset
 from airflow.sdk.execution_time import comms
@@ -146,6 +147,15 @@ def test_the_report(files: GoldenFiles) -> None:
     assert "ROC curve" in place.read_text()
     assert json.loads((place.parent / "report.json").read_text())["verdict"] == "pass"
     assert files.checks()["fraud"].result.evidence["report"] == ran.xcoms["return_value"]["report"]
+
+
+def test_the_interval_of_the_run_is_recorded(files: GoldenFiles) -> None:
+    """As Airflow hands it over: pendulum's datetimes."""
+    start, end = pendulum.datetime(2026, 11, 1, tz="Europe/Berlin"), pendulum.datetime(2026, 11, 2, tz="Europe/Berlin")
+    ran = run_task(evaluation(files, predictor=files.predictions(0.05, "p.csv")), data_interval=(start, end))
+    assert ran.state == "success", ran.error
+    found = files.checks()["fraud"].result
+    assert (found.interval_start, found.interval_end) == (start, end)
 
 
 def test_a_retry_says_the_same_and_replaces_its_rows(files: GoldenFiles) -> None:
