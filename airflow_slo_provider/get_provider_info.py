@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_slo_provider.hooks.model_registry_form import connection_type as model_registry_type
 from airflow_slo_provider.hooks.prometheus_form import connection_type
 from airflow_slo_provider.hooks.trace_store_form import trace_store_connection_type
 
@@ -23,18 +24,24 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": _NAME, "external-doc-url": "https://openslo.com/", "tags": ["software"]},
             {"integration-name": "Prometheus", "external-doc-url": "https://prometheus.io/docs/", "tags": ["service"]},
             {"integration-name": "Kubernetes", "external-doc-url": "https://kubernetes.io/docs/", "tags": ["service"]},
+            {"integration-name": "Model registry", "external-doc-url": "https://mlflow.org/docs/latest/ml/", "tags": ["service"]},
             {"integration-name": "Trace store", "external-doc-url": "https://opentelemetry.io/docs/", "tags": ["service"]},
         ],
         "operators": [
-            _modules(_NAME, "operators", "error_budget", "freshness"),
+            _modules(_NAME, "operators", "error_budget", "freshness", "golden_set"),
             _modules("Kubernetes", "operators", "kubernetes", "pod"),
+            _modules("Model registry", "operators", "model_registry"),
             _modules("Trace store", "operators", "latency"),
         ],
         "sensors": [_modules(_NAME, "sensors", "error_budget", "freshness")],
-        "hooks": [_modules("Prometheus", "hooks", "prometheus"), _modules("Trace store", "hooks", "trace_store")],
+        "hooks": [
+            _modules("Prometheus", "hooks", "prometheus"),
+            _modules("Model registry", "hooks", "model_registry"),
+            _modules("Trace store", "hooks", "trace_store"),
+        ],
         # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
         "triggers": [_modules(_NAME, "triggers", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
-        "connection-types": [connection_type(), trace_store_connection_type()],
+        "connection-types": [connection_type(), model_registry_type(), trace_store_connection_type()],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {
             "slo": {

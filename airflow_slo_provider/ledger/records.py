@@ -68,7 +68,9 @@ def microseconds(moment: datetime, *, what: str = "time") -> int:
     """
     if moment.tzinfo is None:
         raise LedgerError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
-    return (moment - _EPOCH) // _MICROSECOND
+    # Airflow hands over pendulum's datetimes, whose differences are no timedeltas.
+    plain = datetime.combine(moment.date(), moment.timetz())
+    return (plain - _EPOCH) // _MICROSECOND
 
 
 def moment(value: int) -> datetime:

@@ -1,0 +1,255 @@
+"""Model registries: which version an alias names, and who moved it, when and why.
+
+A move is decided on the registry's state by :func:`decide`, the same for every kind of registry: it is compare-and-set on the
+version that is believed to be champion, it is done once for each key however often it is asked for, and a rollback goes to the
+recorded predecessor of what serves now.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from airflow_slo_provider.exceptions import SLOProviderError
+
+CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
+PROMOTE, ROLLBACK = "promote", "rollback"
+#: What ``expected`` says when any version may serve now.
+ANY = "*"
+#: What ``expected`` says when no version may serve yet.
+NONE = ""
+
+
+class RegistryError(SLOProviderError):
+    """The registry was not reached, refused, or does not hold what was asked for.
+
+    :param reason: a stable slug: ``not_found``, ``conflict``, ``no_predecessor``, ``connection``, ``timeout``, ...
+    :param transient: whether the same call may succeed later
+    """
+
+    def __init__(self, message: str, *, reason: str = "registry_error", transient: bool = False) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.transient = transient
+
+
+class Conflict(RegistryError):
+    """Somebody else moved the alias. Asking again would undo their work, so it is not done."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="conflict")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVersion:
+    """One version of a model.
+
+    :param created_at: when it was registered
+    :param uri: where its files are
+    """
+
+    model: str
+    version: str
+    created_at: datetime | None = None
+    uri: str | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """One move of an alias, as it is recorded.
+
+    :param key: who asked, e.g. dag/run/task: the same key never moves twice
+    :param kind: ``promote`` or ``rollback``
+    :param before: version the alias named, None when it named none
+    :param after: version it names since
+    :param at: when, ISO 8601 in UTC
+    :param evidence: small: verdict, report, golden set's hash
+    """
+
+    key: str
+    kind: str
+    alias: str
+    before: str | None
+    after: str
+    at: str
+    by: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the move as text."""
+        return json.dumps(asdict(self), sort_keys=True, default=str)
+
+    @classmethod
+    def from_json(cls, text: str) -> Move:
+        """Read what :meth:`to_json` wrote.
+
+        :raises RegistryError: when it is something else
+        """
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise RegistryError(f"a recorded move is not readable: {text[:200]!r}", reason="corrupt") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a registry says about one alias of one model.
+
+    :param current: version the alias names now
+    :param moves: recorded moves of the alias, oldest first
+    :param pending: a move that was begun, where a registry cannot move and record in one step
+    :param previous: version of the alias ``previous_champion``
+    """
+
+    current: str | None
+    moves: Sequence[Move] = ()
+    pending: Move | None = None
+    previous: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """How a promotion or rollback ended.
+
+    :param changed: False when this key had moved the alias before
+    :param before: version the alias named before the move
+    :param after: version it was moved to
+    :param current: version it names now; another than ``after`` when somebody moved on since
+    """
+
+    changed: bool
+    model: str
+    alias: str
+    before: str | None
+    after: str
+    current: str | None
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What is asked of a registry.
+
+    :param to: the version to promote, or to roll back to; None: the recorded predecessor
+    :param expected: the version that is believed to be named by the alias; ``*``: any, empty: none
+    """
+
+    kind: str
+    alias: str
+    key: str
+    to: str | None = None
+    expected: str = ANY
+    by: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+
+
+class ModelRegistry(Protocol):
+    """What every registry can do."""
+
+    def get(self, model: str, version: str) -> ModelVersion:
+        """Return a version.
+
+        :raises RegistryError: reason ``not_found``
+        """
+        ...
+
+    def alias(self, model: str, alias: str) -> str | None:
+        """Return the version an alias names, None when it names none."""
+        ...
+
+    def moves(self, model: str, alias: str = CHAMPION) -> list[Move]:
+        """Return the recorded moves of an alias, oldest first."""
+        ...
+
+    def move(self, model: str, wanted: Wanted) -> Moved:
+        """Move an alias, once for each key.
+
+        :raises Conflict: when the alias names another version than is believed
+        :raises RegistryError: when the registry was not reached, or there is no such version or predecessor
+        """
+        ...
+
+
+def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = None) -> Move | Moved:
+    """Return the move to make, or what there is to say when it was made before.
+
+    :raises Conflict: when the alias names another version than is believed
+    :raises RegistryError: reason ``no_predecessor``
+    """
+    name = f"{model}@{wanted.alias}"
+    done = next((move for move in state.moves if move.key == wanted.key), None)
+    if done is not None:
+        since = "" if state.current == done.after else f"; it names {state.current or 'nothing'} since"
+        return Moved(
+            changed=False, model=model, alias=wanted.alias, before=done.before, after=done.after, current=state.current,
+            message=f"{name} was moved from {done.before or 'nothing'} to {done.after} by an earlier try{since}",
+        )  # fmt: skip
+    begun = state.pending
+    if begun is not None and begun.key == wanted.key:
+        # An earlier try was killed on its way. What it saw and meant counts, not what this one would make of it.
+        if state.current not in (begun.before, begun.after):
+            raise Conflict(
+                f"{name} names {state.current or 'nothing'}: somebody moved it while {begun.before or 'nothing'} was being "
+                f"replaced by {begun.after}; nothing was changed"
+            )
+        return begun
+    if wanted.expected != ANY and (state.current or NONE) != wanted.expected:
+        raise Conflict(
+            f"{name} names {state.current or 'no version'}, not {wanted.expected or 'none'} as expected: somebody moved it; "
+            "evaluate against what serves now"
+        )
+    to = wanted.to or predecessor(model, state, wanted.alias)
+    if to == state.current:
+        return Moved(
+            changed=False, model=model, alias=wanted.alias, before=state.current, after=to, current=to,
+            message=f"{name} names {to} already",
+        )  # fmt: skip
+    return Move(
+        key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to,
+        at=(now or datetime.now(UTC)).astimezone(UTC).isoformat(), by=wanted.by, evidence=dict(wanted.evidence),
+    )  # fmt: skip
+
+
+def predecessor(model: str, state: State, alias: str) -> str:
+    """Return the version that served before the one that serves now was promoted.
+
+    A second rollback goes one further back: not to what the first one took away.
+
+    :raises RegistryError: reason ``no_predecessor``
+    """
+    if state.current is None:
+        raise RegistryError(f"{model}@{alias} names no version: there is nothing to roll back", reason="no_predecessor")
+    promoted = [move for move in state.moves if move.kind == PROMOTE and move.after == state.current]
+    found = promoted[-1].before if promoted else None
+    if found is None and not promoted and state.previous != state.current:
+        found = state.previous  # whoever promoted it otherwise may have kept this alias
+    if found is None:
+        raise RegistryError(
+            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to go back to",
+            reason="no_predecessor",
+        )
+    return found
+
+
+def finished(model: str, move: Move) -> Moved:
+    """Say that a move was made."""
+    word = "promoted" if move.kind == PROMOTE else "rolled back"
+    return Moved(
+        changed=True, model=model, alias=move.alias, before=move.before, after=move.after, current=move.after,
+        message=f"{model}@{move.alias}: {word} from {move.before or 'nothing'} to {move.after}",
+    )  # fmt: skip
+
+
+def previous_after(move: Move, state: State) -> str | None:
+    """Return what ``previous_champion`` must name after a move: what a rollback would go to."""
+    if move.kind == PROMOTE:
+        return move.before
+    try:
+        return predecessor("", State(current=move.after, moves=state.moves), move.alias)
+    except RegistryError:
+        return None

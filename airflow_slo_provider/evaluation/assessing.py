@@ -1,0 +1,241 @@
+"""The whole evaluation of a candidate: coverage, metrics, thresholds, the champion, the segments, and one verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.bootstrap import REPLICATES
+from airflow_slo_provider.evaluation.comparing import MIN_ROWS, compare_samples
+from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome, worst
+from airflow_slo_provider.evaluation.evaluating import estimates
+from airflow_slo_provider.evaluation.intervals import holm
+from airflow_slo_provider.evaluation.judging import INTERVAL, Threshold, judge
+from airflow_slo_provider.evaluation.latency import latency_estimate
+from airflow_slo_provider.evaluation.metrics import LATENCY, Metric
+from airflow_slo_provider.evaluation.predictions import Joined, join
+from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked of a candidate.
+
+    :param metrics: what is measured
+    :param thresholds: what a metric must reach
+    :param compare_on: metrics the candidate must win, or not lose by more than the margin
+    :param margin: what it may lose, in the metric's own unit: one number, or one for each metric; 0 asks that it is better
+    :param confidence: of every interval
+    :param decide_on: ``interval`` or ``value``, see :func:`~airflow_slo_provider.evaluation.judging.judge`
+    :param min_coverage: share of the golden set's rows that must have a label and a prediction
+    :param min_rows: below this many rows or groups an interval by bootstrap or DeLong decides nothing
+    :param slices: how segments are looked at
+    :param labels: classes known in training; a label outside of them is reported, and fails the coverage of labels
+    """
+
+    metrics: Sequence[Metric]
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    compare_on: Sequence[str] = ()
+    margin: float | Mapping[str, float] = 0.0
+    confidence: float = 0.95
+    decide_on: str = INTERVAL
+    min_coverage: float = 1.0
+    min_rows: int = MIN_ROWS
+    slices: SliceRule | None = None
+    labels: tuple[Any, ...] | None = None
+    pos_label: Any = None
+    decision_threshold: float = 0.5
+    replicates: int = REPLICATES
+    method: str = "auto"
+
+    def margin_of(self, metric: str) -> float:
+        """What the candidate may lose of a metric."""
+        return float(self.margin.get(metric, 0.0) if isinstance(self.margin, Mapping) else self.margin)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One thing that was judged.
+
+    :param name: ``coverage``, ``accuracy``, ``accuracy vs champion``, ``segment region=north`` ...
+    :param why: the numbers behind the verdict, in a sentence
+    """
+
+    name: str
+    verdict: Outcome
+    why: str
+    metric: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Assessment:
+    """What was found about a candidate.
+
+    :param verdict: the worst of its parts
+    :param pvalues: of the comparisons, adjusted for being several [Holm 1979]
+    :param joined: the candidate's rows beside the truth
+    :param champion: the champion's rows beside the truth, the same rows
+    """
+
+    verdict: Outcome
+    parts: tuple[Part, ...]
+    estimates: Mapping[str, Estimate]
+    champion_estimates: Mapping[str, Estimate]
+    comparisons: Mapping[str, Comparison]
+    pvalues: Mapping[str, float]
+    slices: Slices | None
+    joined: Joined
+    champion: Joined | None
+    unseen_labels: Mapping[str, int]
+    plan: Plan
+    content_hash: str
+
+    @property
+    def why(self) -> str:
+        """The worst parts, in a sentence."""
+        telling = [part for part in self.parts if part.verdict is self.verdict]
+        return "; ".join(f"{part.name}: {part.why}" for part in telling[:5])
+
+
+def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Predictions | None = None) -> Assessment:
+    """Judge a candidate's predictions, and beside the champion's where there are some.
+
+    :raises InvalidMeasurement: when predictions contradict the golden set: two for one id, a negative relevance
+    """
+    options: dict[str, Any] = {"positive": plan.pos_label, "cut": plan.decision_threshold, "labels": plan.labels}
+    ours = join(golden, candidate, **options)
+    theirs = None if champion is None else join(golden, champion, **options)
+    paired = ours
+    if theirs is not None and not golden.schema.group:
+        # The same rows for both: what one of them did not answer counts for neither, and coverage says so.
+        paired = join(golden, candidate, drop=~theirs.covered, **options)
+        theirs = join(golden, champion, drop=~ours.covered, **options)  # type: ignore[arg-type]
+    timed = [metric for metric in plan.metrics if metric.reads == LATENCY]
+    measured = [metric for metric in plan.metrics if metric.reads != LATENCY]
+    how: dict[str, Any] = {
+        "confidence": plan.confidence, "replicates": plan.replicates, "seed": golden.seed, "method": plan.method,
+    }  # fmt: skip
+    found = estimates(measured, ours.sample, **how) if measured else {}
+    found |= {metric.name: latency_estimate(metric, candidate, plan.confidence) for metric in timed}
+    before: dict[str, Estimate] = {}
+    comparisons: dict[str, Comparison] = {}
+    if theirs is not None:
+        before = estimates(measured, theirs.sample, **how) if measured else {}
+        by_name = {metric.name: metric for metric in measured}
+        for name in plan.compare_on:
+            comparisons[name] = compare_samples(
+                theirs.sample, paired.sample, by_name[name], margin=plan.margin_of(name), min_rows=plan.min_rows, **how
+            )
+    asked = [name for name in comparisons if comparisons[name].pvalue is not None]
+    adjusted = holm([comparisons[name].pvalue or 0.0 for name in asked])
+    pvalues = dict(zip(asked, adjusted, strict=True))
+    slices = None
+    if plan.slices is not None and golden.schema.segments:
+        wanted = [metric for metric in measured if metric.name in (plan.compare_on or [one.name for one in measured])]
+        slices = look_at_slices(plan.slices, golden, wanted, paired, theirs, min_rows=plan.min_rows, **how)
+    unseen = _unseen(golden, plan)
+    parts = [_coverage(plan, ours, "coverage")]
+    if theirs is not None and champion is not None:
+        parts.append(_coverage(plan, join(golden, champion, **options), "champion's coverage"))
+    if unseen:
+        listed = ", ".join(f"{label} ({count} rows)" for label, count in list(unseen.items())[:5])
+        parts.append(Part(name="labels", verdict=Outcome.WARN, why=f"labels unseen in training, counted as wrong: {listed}"))
+    parts += _judged(plan, found)
+    parts += [_compared(one, pvalues.get(name), plan) for name, one in comparisons.items()]
+    if slices is not None:
+        parts += [
+            Part(name=f"segment {one.name}", verdict=one.verdict, why=one.why, metric=one.metric)
+            for one in slices.judged
+            if one.verdict is not Outcome.PASS
+        ]
+        if slices.judged and all(one.verdict is Outcome.PASS for one in slices.judged):
+            parts.append(Part(name="segments", verdict=Outcome.PASS, why=f"none of {len(slices.judged)} is worse by the margin"))
+    return Assessment(
+        verdict=worst([part.verdict for part in parts]), parts=tuple(parts), estimates=found, champion_estimates=before,
+        comparisons=comparisons, pvalues=pvalues, slices=slices, joined=ours, champion=theirs, unseen_labels=unseen, plan=plan,
+        content_hash=golden.content_hash,
+    )  # fmt: skip
+
+
+def _coverage(plan: Plan, joined: Joined, name: str) -> Part:
+    covered = int(joined.covered.sum())
+    why = f"{covered} of {joined.expected} rows have a label and a prediction"
+    if joined.coverage >= plan.min_coverage and covered:
+        return Part(name=name, verdict=Outcome.PASS, why=why)
+    some = f"; no prediction for {joined.unpredicted} ids, e.g. {', '.join(joined.missing)}" if joined.missing else ""
+    return Part(name=name, verdict=Outcome.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{some}")
+
+
+def _judged(plan: Plan, found: Mapping[str, Estimate]) -> list[Part]:
+    parts = []
+    for name, estimate in found.items():
+        if name in plan.thresholds:
+            verdict, why = judge(estimate, plan.thresholds[name], decide_on=plan.decide_on, min_rows=plan.min_rows)
+            parts.append(Part(name=name, verdict=verdict, why=why, metric=name))
+        elif estimate.value is None:  # asked for and not to be had: whoever reads the report must not take it for a pass
+            parts.append(Part(name=name, verdict=Outcome.UNKNOWN, why=estimate.reason, metric=name))
+    return parts
+
+
+def _compared(one: Comparison, adjusted: float | None, plan: Plan) -> Part:
+    verdict, name = one.verdict, f"{one.metric} vs champion"
+    if one.delta is None:
+        return Part(name=name, verdict=Outcome.UNKNOWN, why=one.reason, metric=one.metric)
+    span = f"[{one.low:.6g}, {one.high:.6g}]" if one.low is not None and one.high is not None else "without an interval"
+    why = f"{one.candidate:.6g} against {one.champion:.6g}: {one.delta:+.6g} {span}, margin {one.margin:g}, p {one.pvalue:.3g}"
+    if verdict is Outcome.PASS and not one.margin and adjusted is not None and not adjusted < 1 - plan.confidence:
+        verdict, why = Outcome.INCONCLUSIVE, f"{why} ({adjusted:.3g} among {len(plan.compare_on)} comparisons)"
+    return Part(name=name, verdict=verdict, why=f"{why}; {one.reason}" if one.reason else why, metric=one.metric)
+
+
+def _unseen(golden: GoldenSet, plan: Plan) -> dict[str, int]:
+    if plan.labels is None:
+        return {}
+    labels = golden.frame[golden.schema.label].dropna()
+    known = set(plan.labels)
+    counts = labels[~labels.isin(known)].value_counts()
+    return {str(label): int(count) for label, count in counts.items()}
+
+
+def to_dict(assessment: Assessment) -> dict[str, Any]:
+    """Return everything as plain JSON: the report a program reads."""
+    from dataclasses import asdict
+
+    plan = assessment.plan
+    return {
+        "schema_version": 1,
+        "verdict": assessment.verdict.value,
+        "why": assessment.why,
+        "golden_set": {"content_hash": assessment.content_hash, "rows": assessment.joined.expected},
+        "coverage": {
+            "share": assessment.joined.coverage,
+            "covered": int(assessment.joined.covered.sum()),
+            "unpredicted": assessment.joined.unpredicted,
+            "missing_ids": list(assessment.joined.missing),
+            "unknown_ids": assessment.joined.extra,
+        },
+        "parts": [{**asdict(part), "verdict": part.verdict.value} for part in assessment.parts],
+        "metrics": {name: asdict(one) for name, one in assessment.estimates.items()},
+        "champion_metrics": {name: asdict(one) for name, one in assessment.champion_estimates.items()},
+        "comparisons": {
+            name: {**asdict(one), "verdict": one.verdict.value, "pvalue_holm": assessment.pvalues.get(name)}
+            for name, one in assessment.comparisons.items()
+        },
+        "segments": [] if assessment.slices is None else assessment.slices.to_list(),
+        "segments_too_small": 0 if assessment.slices is None else assessment.slices.too_small,
+        "unseen_labels": dict(assessment.unseen_labels),
+        "thresholds": {name: asdict(one) for name, one in plan.thresholds.items()},
+        "confidence": plan.confidence,
+        "decide_on": plan.decide_on,
+    }
+
+
+def to_json(assessment: Assessment) -> str:
+    """Return :func:`to_dict` as text."""
+    return json.dumps(to_dict(assessment), indent=2, allow_nan=False, default=str)

@@ -1,0 +1,171 @@
+"""A candidate beside the champion, on the same rows."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
+from airflow_slo_provider.evaluation.estimates import Comparison, Outcome
+from airflow_slo_provider.evaluation.evaluating import check_options
+from airflow_slo_provider.evaluation.intervals import (
+    delong_variance,
+    mcnemar,
+    paired_difference,
+    placements,
+    two_sided,
+    z_of,
+)
+from airflow_slo_provider.evaluation.labels import binary_scores, encoded
+from airflow_slo_provider.evaluation.metrics import Metric, find
+from airflow_slo_provider.evaluation.moments import Moments
+from airflow_slo_provider.evaluation.resampling import replicate, statistic
+from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sample
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+#: Rows below which an interval by normal theory or by bootstrap is not trusted.
+MIN_ROWS = 30
+
+
+def compare(
+    y_true: Any,
+    champion: Any,
+    candidate: Any,
+    metric: str | Callable[[Any, Any], float] | Metric,
+    margin: float = 0,
+    *,
+    groups: Any = None,
+    champion_score: Any = None,
+    candidate_score: Any = None,
+    sample_weight: Any = None,
+    labels: Any = None,
+    pos_label: Any = None,
+    decision_threshold: float = 0.5,
+    confidence: float = 0.95,
+    replicates: int = REPLICATES,
+    seed: int | None = None,
+    min_rows: int = MIN_ROWS,
+    method: str = "auto",
+) -> Comparison:
+    """Compare two models on the same rows: McNemar for ``accuracy``, DeLong for ``roc_auc``, else the paired bootstrap.
+
+    :param y_true: labels, numbers or relevances, one a row
+    :param champion: the champion's predictions, as ``y_pred`` of :func:`evaluate`
+    :param candidate: the candidate's
+    :param metric: a name or a function
+    :param margin: what the candidate may lose in the metric's own unit: 0 asks that it is better (superiority), more that it is
+        not worse by that much (non-inferiority)
+    :param min_rows: below this many rows (or groups) a bootstrap or DeLong interval decides nothing
+    :raises ValueError: for a negative margin, an unknown metric or option
+    :raises InvalidMeasurement: when columns do not fit together
+    """
+    check_options(confidence, replicates, method)
+    if not (margin >= 0 and math.isfinite(margin)):
+        raise ValueError(f"margin is {margin}; it is what the candidate may lose: 0 or more")
+    wanted = find(metric)
+
+    def sample_of(prediction: Any, score: Any) -> Sample:
+        return make_sample(
+            y_true, prediction, score=score, groups=groups, weight=sample_weight, labels=labels, positive=pos_label,
+            cut=decision_threshold,
+        )  # fmt: skip
+
+    return compare_samples(
+        sample_of(champion, champion_score), sample_of(candidate, candidate_score), wanted,
+        margin=float(margin), confidence=confidence, replicates=replicates, seed=seed, min_rows=min_rows, method=method,
+    )  # fmt: skip
+
+
+def compare_samples(
+    champion: Sample,
+    candidate: Sample,
+    metric: Metric,
+    *,
+    margin: float,
+    confidence: float,
+    replicates: int,
+    seed: int | None,
+    min_rows: int,
+    method: str,
+) -> Comparison:
+    """Compare two checked samples of the same rows; see :func:`compare`."""
+    shared: dict[str, Any] = {
+        "metric": metric.name, "margin": margin, "n": candidate.n, "confidence": confidence,
+        "higher_is_better": metric.higher_is_better,
+    }  # fmt: skip
+    try:
+        first, second = statistic(metric, champion), statistic(metric, candidate)
+        before, after = first.value(), second.value()
+    except Undefined as why:
+        return Comparison(
+            champion=None, candidate=None, delta=None, low=None, high=None, pvalue=None, verdict=Outcome.UNKNOWN,
+            reason=why.reason, **shared,
+        )  # fmt: skip
+    shared["n"] = second.n
+    sign = 1.0 if metric.higher_is_better else -1.0
+    if method != "bootstrap" and metric.base == "accuracy" and candidate.weight is None:
+        low, high, pvalue, how = _mcnemar(champion, candidate, margin, confidence)
+    elif method != "bootstrap" and metric.base == "roc_auc" and candidate.weight is None:
+        low, high, pvalue, how = _delong(champion, candidate, margin, confidence)
+    else:
+        if seed is None:
+            seed = seed_of(candidate.truth, candidate.groups)
+        draws = replicate([first, second], replicates, seed)
+        change = sign * (draws[1] - draws[0])
+        push = 0.0
+        if isinstance(first, Moments) and isinstance(second, Moments):
+            push = acceleration_of(sign * (second.influence() - first.influence()))
+        bounds = bca(sign * (after - before), change, push, confidence)
+        low, high = bounds or (-math.inf, math.inf)
+        worse = share_beyond(change, -margin)
+        pvalue = worse if margin else min(1.0, 2 * min(worse, share_beyond(-change, 0.0)))
+        how = "bootstrap"
+    # From here on a gain is positive, whichever way the metric counts.
+    verdict, reason = _judge(low, high, pvalue, margin, confidence)
+    if verdict is not Outcome.UNKNOWN and how != "mcnemar" and second.n < min_rows:
+        verdict, reason = Outcome.INCONCLUSIVE, f"{second.n} rows or groups are too few for an interval: {min_rows} are needed"
+    ends = sorted((sign * low, sign * high))
+    return Comparison(
+        champion=before, candidate=after, delta=after - before,
+        low=ends[0] if math.isfinite(ends[0]) else None, high=ends[1] if math.isfinite(ends[1]) else None,
+        pvalue=pvalue, verdict=verdict, method=how, reason=reason, **shared,
+    )  # fmt: skip
+
+
+def _judge(low: float, high: float, pvalue: float, margin: float, confidence: float) -> tuple[Outcome, str]:
+    """Judge the interval of the gain. Written so that NaN passes nothing."""
+    better = low > -margin and (margin > 0 or pvalue < 1 - confidence)
+    if better:
+        return Outcome.PASS, ""
+    if high < -margin:
+        return Outcome.FAIL, "the whole interval is worse than the margin allows"
+    return Outcome.INCONCLUSIVE, "the interval holds gains that would do and gains that would not: more rows are needed to tell"
+
+
+def _mcnemar(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:
+    first, second = encoded(champion), encoded(candidate)
+    was_right, is_right = first[0] == first[1], second[0] == second[1]
+    lost, won = int((was_right & ~is_right).sum()), int((~was_right & is_right).sum())
+    low, high = paired_difference(lost, won, candidate.n, confidence)
+    if not margin:
+        return low, high, mcnemar(lost, won)[1], "mcnemar"
+    half = (high - low) / 2
+    z = ((low + high) / 2 + margin) / (half / z_of(confidence)) if half else math.inf
+    return low, high, two_sided(z) / 2 if z > 0 else 1 - two_sided(z) / 2, "mcnemar"
+
+
+def _delong(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:
+    first = placements(*binary_scores(champion, probabilities=False))
+    second = placements(*binary_scores(candidate, probabilities=False))
+    gain, variance = second.area - first.area, delong_variance(first, second)
+    if math.isnan(variance):
+        return -math.inf, math.inf, 1.0, "delong"
+    error = math.sqrt(variance)
+    low, high = gain - z_of(confidence) * error, gain + z_of(confidence) * error
+    moved = gain + margin
+    z = moved / error if error else (math.inf if moved > 0 else 0.0 if moved == 0 else -math.inf)
+    if not margin:
+        return low, high, two_sided(z), "delong"
+    return low, high, two_sided(z) / 2 if z > 0 else 1 - two_sided(z) / 2, "delong"

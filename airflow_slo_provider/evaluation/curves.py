@@ -1,0 +1,164 @@
+"""Area under the ROC curve and average precision, also for many weightings of the rows at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.bootstrap import PIECE
+from airflow_slo_provider.evaluation.labels import binary_scores
+from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.sample import Sample, Undefined
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """Rows sorted by rising score.
+
+    :param base: ``roc_auc`` or ``average_precision``
+    :param order: the rows in the order of their scores; None where they already are
+    :param positive: which of the sorted rows are positive, as 0 and 1
+    :param ends: last place of each distinct score; None where all scores differ
+    :param weight: weights of the sorted rows
+    """
+
+    base: str
+    order: NDArray[np.intp] | None
+    positive: NDArray[np.uint8]
+    ends: NDArray[np.intp] | None
+    weight: NDArray[np.float64] | None
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return len(self.positive)
+
+    def value(self) -> float:
+        """The metric on the sample itself."""
+        import numpy as np
+
+        return float(self.values(np.ones((1, self.n), dtype=np.uint8))[0])
+
+    def values(self, weights: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the metric under each weighting of the rows; NaN where a class has no weight.
+
+        :param weights: shape (replicates, rows), in the rows' own order
+        """
+        import numpy as np
+
+        out = np.empty(len(weights))
+        scratch = _Scratch(self.n)
+        for place, row in enumerate(weights):  # a row at a time stays in the processor's cache
+            ordered = row if self.order is None else row[self.order]
+            if self.weight is not None:
+                ordered = ordered * self.weight
+            if self.base == "average_precision":
+                out[place] = _precision(ordered, self.positive, self.ends)
+            elif self.ends is None and ordered.dtype == np.uint8:
+                out[place] = scratch.area(ordered, self.positive)
+            else:
+                out[place] = _area(ordered, self.positive, self.ends)
+        return out
+
+
+class _Scratch:
+    """The area without ties and with counts as weights, piece by piece in memory that stays in the processor's cache."""
+
+    def __init__(self, n: int) -> None:
+        import numpy as np
+
+        size = min(n, PIECE)
+        self._hits = np.empty(size, dtype=np.uint8)
+        self._below = np.empty(size, dtype=np.int32)
+        self._left, self._right = np.empty(size), np.empty(size)
+
+    def area(self, weights: NDArray[np.uint8], positive: NDArray[np.uint8]) -> float:
+        """Each negative weighs the positives below it."""
+        import numpy as np
+
+        total = others = wrong = 0.0
+        for start in range(0, len(weights), PIECE):
+            row, mark = weights[start : start + PIECE], positive[start : start + PIECE]
+            size = len(row)
+            hits, below, left, right = (part[:size] for part in (self._hits, self._below, self._left, self._right))
+            np.multiply(row, mark, out=hits)
+            np.cumsum(hits, out=below, dtype=np.int32)
+            np.copyto(left, below)
+            np.subtract(row, hits, out=hits)
+            np.copyto(right, hits)
+            missed = float(right.sum())
+            # einsum, not dot: a threaded product of two vectors waits for the other core longer than it works.
+            wrong += float(np.einsum("i,i->", left, right)) + total * missed
+            total += float(left[-1])
+            others += missed
+        return 1 - wrong / (total * others) if total > 0 and others > 0 else float("nan")
+
+
+def curve(metric: Metric, sample: Sample) -> Curve:
+    """Sort a sample for a curve.
+
+    :raises Undefined: when only one class occurs: there is no area, neither 0 nor 1
+    """
+    import numpy as np
+
+    if sample.n == 0:
+        raise Undefined("there are no rows")
+    positive, scores = binary_scores(sample, probabilities=False)
+    if positive.all() or not positive.any():
+        raise Undefined(f"all {sample.n} rows are of one class: {metric.name} is undefined")
+    sorted_already = bool((scores[1:] >= scores[:-1]).all())
+    order = None if sorted_already else np.argsort(scores, kind="stable")
+    if order is not None:
+        positive, scores = positive[order], scores[order]
+    last = np.append(scores[1:] != scores[:-1], True)
+    weight = None if sample.weight is None else (sample.weight if order is None else sample.weight[order])
+    return Curve(metric.base, order, positive.astype(np.uint8), None if last.all() else np.flatnonzero(last), weight)
+
+
+def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
+    """Return the weight of positives and of negatives up to and with each distinct score."""
+    import numpy as np
+
+    kind: type[np.generic] = np.int64 if weights.dtype.kind in "iu" else np.float64
+    if weights.dtype.kind in "iu" and len(weights) < 1 << 23:
+        kind = np.int32  # a count of at most 255 a row fits, and halves the memory that is moved
+    above, whole = np.cumsum(weights * positive, dtype=kind), np.cumsum(weights, dtype=kind)
+    if ends is not None:
+        above, whole = above[ends], whole[ends]
+    return above, whole - above
+
+
+def _area(weights: Any, positive: Any, ends: Any) -> float:
+    """Probability that a positive outranks a negative, ties counting half [Mann and Whitney 1947; Bamber 1975]."""
+    import numpy as np
+
+    above, below = _cumulated(weights, positive, ends)
+    total, others = float(above[-1]), float(below[-1])
+    if not (total > 0 and others > 0):
+        return float("nan")
+    steps = np.diff(below, prepend=0).astype(np.float64)
+    middle = above.astype(np.float64)
+    middle[1:] += above[:-1]
+    wrong = 0.5 * float(np.dot(middle, steps))
+    return 1 - wrong / (total * others)
+
+
+def _precision(weights: Any, positive: Any, ends: Any) -> float:
+    """Sum over falling thresholds of (recall gained) x (precision there), as scikit-learn's ``average_precision_score``."""
+    import numpy as np
+
+    above, below = _cumulated(weights, positive, ends)
+    total, everything = float(above[-1]), float(above[-1]) + float(below[-1])
+    if not (total > 0 and everything > total):
+        return float("nan")
+    # Counted from the greatest score: what lies at or above each threshold.
+    before = np.concatenate([[0], above[:-1]]).astype(np.float64)
+    hits = total - before
+    said = everything - before - np.concatenate([[0], below[:-1]])
+    gained = np.diff(above, prepend=0).astype(np.float64)
+    shares = np.divide(hits, said, out=np.zeros(len(hits)), where=said > 0)
+    return float(np.dot(gained, shares)) / total

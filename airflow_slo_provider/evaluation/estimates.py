@@ -1,0 +1,91 @@
+"""What an evaluation says: a number with its interval, a comparison with its interval, and a verdict on either."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How an evaluation ended. Only ``pass`` is a pass.
+
+    ``inconclusive``: there are numbers, and too few rows to decide at the asked confidence. ``unknown``: nothing to judge.
+    """
+
+    PASS = "pass"
+    WARN = "warn"
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    UNKNOWN = "unknown"
+
+
+#: From the harmless to the worst: the whole is judged as its worst part.
+SEVERITY = (Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.UNKNOWN, Outcome.FAIL)
+
+
+def worst(outcomes: list[Outcome]) -> Outcome:
+    """Return the worst outcome; ``unknown`` when there is none, because nothing was judged."""
+    return max(outcomes, key=SEVERITY.index) if outcomes else Outcome.UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """A metric on a golden set, and how sure it is.
+
+    :param metric: its name
+    :param value: the metric, None where it is undefined (``status`` is not ``ok`` then)
+    :param low: lower end of the interval
+    :param high: upper end of the interval
+    :param n: independent units behind it: rows, or groups for ranking metrics
+    :param confidence: of the interval
+    :param method: how the interval was made: ``wilson``, ``delong``, ``bootstrap``, ``exact``
+    :param status: ``ok``, ``insufficient_data`` (one class, no rows, ...) or ``invalid`` (NaN among the predictions, ...)
+    :param reason: why there is no number, or what the number leaves out
+    :param excluded: units that cannot count, e.g. queries without a relevant item
+    """
+
+    metric: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    confidence: float = 0.95
+    method: str = "none"
+    status: str = "ok"
+    reason: str = ""
+    excluded: int = 0
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A candidate beside the champion on the same rows.
+
+    :param metric: what was compared
+    :param champion: the champion's value
+    :param candidate: the candidate's value
+    :param delta: candidate - champion, in the metric's own unit: for an error metric a negative delta is good
+    :param low: lower end of the interval of ``delta``
+    :param high: upper end of the interval of ``delta``
+    :param pvalue: without a margin, two-sided, of "there is no difference"; with one, one-sided, of "worse by the margin or more"
+    :param verdict: ``pass`` when the whole interval is better than ``-margin``, ``fail`` when all of it is worse, else
+        ``inconclusive``; ``unknown`` where a value is undefined
+    :param margin: what the candidate may lose; 0 asks for superiority
+    :param n: rows, or groups for ranking metrics
+    :param method: ``mcnemar``, ``delong`` or ``bootstrap``
+    """
+
+    metric: str
+    champion: float | None
+    candidate: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    pvalue: float | None
+    verdict: Outcome
+    margin: float = 0.0
+    n: int = 0
+    confidence: float = 0.95
+    method: str = "none"
+    higher_is_better: bool = True
+    reason: str = ""

@@ -1,0 +1,33 @@
+"""An assessment as gauges in Prometheus' text format, for a Pushgateway."""
+
+from __future__ import annotations
+
+from airflow_slo_provider.evaluation.assessing import Assessment
+from airflow_slo_provider.evaluation.estimates import Outcome
+
+
+def gauges(assessment: Assessment, *, at: float) -> str:
+    """Return metrics with their interval's ends, coverage and verdict.
+
+    :param at: seconds since 1970: a pushed gauge outlives its run, and only this says how old it is
+    """
+    lines = [
+        "# TYPE golden_set_metric gauge",
+        *(
+            f'golden_set_metric{{metric="{_escaped(name)}",bound="{bound}"}} {number!r}'
+            for name, one in assessment.estimates.items()
+            for bound, number in (("value", one.value), ("low", one.low), ("high", one.high))
+            if number is not None
+        ),
+        "# TYPE golden_set_coverage_ratio gauge",
+        f"golden_set_coverage_ratio {assessment.joined.coverage!r}",
+        "# TYPE golden_set_verdict gauge",
+        *(f'golden_set_verdict{{verdict="{one.value}"}} {int(one is assessment.verdict)}' for one in Outcome),
+        "# TYPE golden_set_evaluated_timestamp_seconds gauge",
+        f"golden_set_evaluated_timestamp_seconds {at!r}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,183 @@
+"""Golden sets: rows whose truth is known. Read, checked and named by their content before any model sees them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schema:
+    """Which column is what.
+
+    :param id: names a row; predictions are joined by it
+    :param label: the truth: a class, a number, or a relevance (ranking)
+    :param features: what the model is given; by default every column that has no other part
+    :param group: the query a row belongs to (ranking)
+    :param segments: columns whose values are looked at one by one
+    :param weight: weight of a row
+    :param ignored: columns that are no features either, e.g. stored predictions
+    """
+
+    id: str = "id"
+    label: str = "label"
+    features: tuple[str, ...] | None = None
+    group: str | None = None
+    segments: tuple[str, ...] = ()
+    weight: str | None = None
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class GoldenSet:
+    """A golden set that was read and found usable.
+
+    :param frame: its rows, sorted by id
+    :param content_hash: SHA-256 of ids, labels, features, groups, segments and weights, whatever the file's format or row order
+    :param unlabelled: rows without a label; they count as not covered
+    :param source: where it was read from
+    """
+
+    frame: pd.DataFrame
+    schema: Schema
+    content_hash: str
+    unlabelled: int = 0
+    source: str = ""
+
+    @property
+    def rows(self) -> int:
+        """How many rows, those without a label included."""
+        return len(self.frame)
+
+    @property
+    def features(self) -> pd.DataFrame:
+        """What the model is given, one row per row."""
+        return self.frame[list(feature_columns(self.frame, self.schema))]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the bootstrap: the same rows give the same interval."""
+        return int(self.content_hash[:15], 16)
+
+
+def feature_columns(frame: pd.DataFrame, schema: Schema) -> Sequence[str]:
+    """Return the names of the features."""
+    if schema.features is not None:
+        return schema.features
+    other = {schema.id, schema.label, schema.group, schema.weight, *schema.segments, *schema.ignored}
+    return [str(column) for column in frame.columns if column not in other]
+
+
+def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
+    """Read a table of a file.
+
+    :param path: a path with ``open`` and ``name``: :class:`pathlib.Path`, Airflow's ``ObjectStoragePath``
+    :param form: ``parquet``, ``csv`` or ``jsonl``; by default from the file's name
+    :raises NoData: when there is no such file, or it is empty
+    :raises InvalidMeasurement: when it cannot be read as what it says it is
+    """
+    import pandas as pd
+
+    suffix = "." + str(path.name).rpartition(".")[2].lower()
+    kind = form or FORMATS.get(suffix)
+    if kind not in set(FORMATS.values()):
+        raise InvalidMeasurement(f"{path}: {kind or suffix!r} is no format of a table; write parquet, csv or jsonl")
+    try:
+        with path.open("rb") as file:
+            if kind == "parquet":
+                return pd.read_parquet(file)
+            if kind == "csv":
+                # Before pandas 3 the default rounds the last digit, and the content would have another name.
+                exact = {"float_precision": "round_trip"} if int(pd.__version__.partition(".")[0]) < 3 else {}
+                return pd.read_csv(file, **exact)
+            # pandas' own reader guesses dates by a column's name, and rounds numbers.
+            return pd.DataFrame([json.loads(line) for line in file if line.strip()])
+    except FileNotFoundError:
+        raise NoData(f"{path}: there is no such file", source=str(path)) from None
+    except ImportError as error:
+        raise InvalidMeasurement(f"{path}: {error}; install airflow-slo-provider[drift] for parquet") from error
+    except pd.errors.EmptyDataError:
+        raise NoData(f"{path}: the file is empty", source=str(path)) from None
+    except (ValueError, UnicodeError) as error:
+        raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", source=str(path)) from error
+    except Exception as error:  # pyarrow's own, which is no ValueError in every release
+        if type(error).__module__.partition(".")[0] != "pyarrow":
+            raise
+        raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", source=str(path)) from error
+
+
+def make_golden_set(frame: pd.DataFrame, schema: Schema, source: str = "") -> GoldenSet:
+    """Check the rows of a golden set.
+
+    :raises NoData: when it has no row, or no row with a label
+    :raises InvalidMeasurement: for a column that is not there, and for an id that is missing or occurs twice
+    """
+    where = source or "the golden set"
+    if frame.empty:
+        raise NoData(f"{where} has no rows", source=source or None)
+    for column in _named(schema):
+        require(frame, column, where)
+    check_ids(frame, schema.id, where)
+    frame = frame.sort_values(schema.id, key=lambda ids: ids.map(str), kind="stable").reset_index(drop=True)
+    unlabelled = int(frame[schema.label].isna().sum())
+    if unlabelled == len(frame):
+        raise NoData(f"{where}: none of {len(frame)} rows has a label in column {schema.label!r}", source=source or None)
+    return GoldenSet(frame=frame, schema=schema, content_hash=_hash(frame, schema), unlabelled=unlabelled, source=source)
+
+
+def require(frame: pd.DataFrame, column: str, where: str) -> None:
+    """Refuse a column that is not there.
+
+    :raises InvalidMeasurement: with the nearest name
+    """
+    if column not in frame.columns:
+        near = get_close_matches(column, [str(name) for name in frame.columns], 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, list(frame.columns)[:12]))}"
+        raise InvalidMeasurement(f"{where} has no column {column!r}; {hint}")
+
+
+def check_ids(frame: pd.DataFrame, column: str, where: str) -> None:
+    """Refuse ids that name no row or two.
+
+    :raises InvalidMeasurement: with some of them
+    """
+    ids = frame[column]
+    missing = int(ids.isna().sum())
+    if missing:
+        raise InvalidMeasurement(f"{where}: {missing} of {len(frame)} rows have no id in column {column!r}")
+    twice = ids[ids.duplicated()].unique()
+    if len(twice):
+        some = ", ".join(map(str, twice[:5]))
+        raise InvalidMeasurement(f"{where}: {len(twice)} ids occur more than once, e.g. {some}; each row needs its own")
+
+
+def _named(schema: Schema) -> list[str]:
+    named = [schema.id, schema.label, *(schema.features or ()), *schema.segments]
+    return named + [column for column in (schema.group, schema.weight) if column]
+
+
+def _hash(frame: pd.DataFrame, schema: Schema) -> str:
+    """Hash what the evaluation rests on: by column name, row order and file format do not matter."""
+    import pandas as pd
+
+    digest = hashlib.sha256()
+    for column in sorted({*_named(schema), *feature_columns(frame, schema)}):
+        digest.update(column.encode() + b"\0")
+        values = frame[column]
+        if values.dtype.kind == "b" or (values.dtype.kind in "iu" and values.abs().max() < 1 << 53):
+            values = values.astype("float64")  # whether 1 is written as 1 or 1.0 depends on the format
+        elif values.dtype.kind not in "iuf":
+            values = values.map(lambda value: None if value is None or value != value else str(value)).astype(object)
+        digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,150 @@
+"""Intervals and tests that need no resampling: proportions, their paired difference, the area under the ROC curve."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def z_of(confidence: float) -> float:
+    """Return the normal quantile of a two-sided interval."""
+    from scipy.special import ndtri
+
+    return float(ndtri(0.5 + confidence / 2))
+
+
+def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Score interval of a proportion, without continuity correction [Wilson 1927].
+
+    :raises ValueError: when ``total`` is not positive
+    """
+    if not total > 0 or not 0 <= good <= total:
+        raise ValueError(f"{good} of {total} is no proportion")
+    z, share = z_of(confidence), good / total
+    middle = share + z * z / (2 * total)
+    half = z * math.sqrt(share * (1 - share) / total + z * z / (4 * total * total))
+    below = 1 + z * z / total
+    low = 0.0 if good == 0 else (middle - half) / below
+    high = 1.0 if good == total else (middle + half) / below
+    return low, high
+
+
+def exact(good: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Exact interval of a proportion [Clopper and Pearson 1934].
+
+    :raises ValueError: when ``total`` is not positive
+    """
+    from scipy.special import betaincinv
+
+    if not total > 0 or not 0 <= good <= total:
+        raise ValueError(f"{good} of {total} is no proportion")
+    tail = (1 - confidence) / 2
+    low = 0.0 if good == 0 else float(betaincinv(good, total - good + 1, tail))
+    high = 1.0 if good == total else float(betaincinv(good + 1, total - good, 1 - tail))
+    return low, high
+
+
+def paired_difference(worse: float, better: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Interval of a difference of two proportions measured on the same rows [Bonett and Price 2012, adjusted Wald].
+
+    :param worse: rows that only the first got right
+    :param better: rows that only the second got right
+    :return: the interval of (second - first)
+    """
+    first, second = (worse + 1) / (total + 2), (better + 1) / (total + 2)
+    half = z_of(confidence) * math.sqrt((first + second - (second - first) ** 2) / (total + 2))
+    return max(second - first - half, -1.0), min(second - first + half, 1.0)
+
+
+#: Below this many discordant pairs McNemar's test is exact.
+EXACT_BELOW = 25
+
+
+def mcnemar(b: int, c: int, *, exactly: bool | None = None) -> tuple[float, float]:
+    """Test whether two classifiers err equally often on the same rows [McNemar 1947].
+
+    :param b: rows only the first got right
+    :param c: rows only the second got right
+    :param exactly: the exact binomial test; by default below 25 discordant pairs, the chi-square without correction above
+        [Fagerland, Lydersen and Laake 2013: the corrected one is needlessly conservative]
+    :return: the statistic (chi-square, 0 for the exact test of equal counts) and the two-sided p
+    """
+    from scipy.special import bdtr, chdtrc
+
+    if b + c == 0:
+        return 0.0, 1.0
+    statistic = (b - c) ** 2 / (b + c)
+    if exactly if exactly is not None else b + c < EXACT_BELOW:
+        return statistic, min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5)))
+    return statistic, float(chdtrc(1, statistic))
+
+
+@dataclass(frozen=True, eq=False)
+class Placements:
+    """What DeLong's method needs of one score: the area, and each row's share in it.
+
+    :param area: probability that a positive outranks a negative, ties half
+    :param of_positives: for each positive the share of negatives below it, shape (positives,)
+    :param of_negatives: for each negative the share of positives above it, shape (negatives,)
+    """
+
+    area: float
+    of_positives: NDArray[np.float64]
+    of_negatives: NDArray[np.float64]
+
+
+def placements(positive: NDArray[Any], scores: NDArray[Any]) -> Placements:
+    """Compute placements by mid-ranks in O(n log n) [DeLong, DeLong and Clarke-Pearson 1988; Sun and Xu 2014].
+
+    :param positive: mask of the positive rows; both classes must occur
+    """
+    above, below = scores[positive], scores[~positive]
+    everything = _midranks(scores)
+    of_positives = (everything[positive] - _midranks(above)) / len(below)
+    of_negatives = 1 - (everything[~positive] - _midranks(below)) / len(above)
+    return Placements(float(of_positives.mean()), of_positives, of_negatives)
+
+
+def _midranks(values: NDArray[Any]) -> NDArray[np.float64]:
+    import numpy as np
+
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    ends = np.append(starts[1:], len(values))
+    middle = (starts + ends + 1) / 2
+    ranks = np.empty(len(values))
+    ranks[order] = np.repeat(middle, ends - starts)
+    return ranks
+
+
+def delong_variance(first: Placements, second: Placements | None = None) -> float:
+    """Variance of an area, or of (second - first) when both are measured on the same rows; NaN with one row of a class."""
+    positives, negatives = first.of_positives, first.of_negatives
+    if second is not None:
+        positives, negatives = second.of_positives - positives, second.of_negatives - negatives
+    if len(positives) < 2 or len(negatives) < 2:
+        return float("nan")
+    return float(positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives))
+
+
+def two_sided(z: float) -> float:
+    """Return the two-sided p of a normal statistic."""
+    from scipy.special import ndtr
+
+    return float(2 * ndtr(-abs(z)))
+
+
+def holm(pvalues: list[float]) -> list[float]:
+    """Adjust p-values for being several [Holm 1979]: compare each with the level of the whole."""
+    count, running = len(pvalues), 0.0
+    adjusted = [1.0] * count
+    for place, index in enumerate(sorted(range(count), key=lambda i: pvalues[i])):
+        running = max(running, min(1.0, (count - place) * pvalues[index]))
+        adjusted[index] = running
+    return adjusted

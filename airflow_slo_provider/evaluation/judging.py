@@ -1,0 +1,100 @@
+"""Verdicts: an estimate against a threshold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_slo_provider.evaluation.comparing import MIN_ROWS
+from airflow_slo_provider.evaluation.estimates import Estimate, Outcome
+from airflow_slo_provider.evaluation.metrics import Metric
+
+INTERVAL, VALUE = "interval", "value"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What a metric must reach: at least, or for a metric that counts errors at most.
+
+    :param fail: beyond it is a ``fail``
+    :param warn: between it and ``fail`` is a ``warn``
+    """
+
+    fail: float
+    warn: float | None = None
+
+
+def threshold_of(value: Any, metric: Metric) -> Threshold:
+    """Read a threshold: a number, a mapping with ``fail`` and ``warn``, or a :class:`Threshold`.
+
+    :raises ValueError: when it is none, or ``warn`` is easier to reach than ``fail``
+    """
+    if isinstance(value, Threshold):
+        made = value
+    elif isinstance(value, Mapping):
+        unknown = set(value) - {"fail", "warn"}
+        if unknown or "fail" not in value:
+            raise ValueError(f"threshold of {metric.name}: {dict(value)}; write a number, or {{'fail': ..., 'warn': ...}}")
+        made = Threshold(_number(value["fail"], metric), None if value.get("warn") is None else _number(value["warn"], metric))
+    else:
+        made = Threshold(_number(value, metric))
+    if made.warn is not None and (made.warn < made.fail if metric.higher_is_better else made.warn > made.fail):
+        better = "above" if metric.higher_is_better else "below"
+        raise ValueError(f"threshold of {metric.name}: warn {made.warn:g} must lie {better} fail {made.fail:g}")
+    return made
+
+
+def _number(value: Any, metric: Metric) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError(f"threshold of {metric.name} is {value!r}, not a number")
+    return number
+
+
+def judge(
+    estimate: Estimate, threshold: Threshold, *, decide_on: str = INTERVAL, min_rows: int = MIN_ROWS
+) -> tuple[Outcome, str]:
+    """Hold an estimate against a threshold.
+
+    With ``decide_on="interval"`` the whole interval must reach the threshold to pass, and miss it to fail; an interval that holds
+    the threshold is ``inconclusive``. With ``"value"`` the estimate alone decides. ``warn`` is always read off the value.
+
+    :param min_rows: below this many units an interval by bootstrap or DeLong decides nothing
+    :return: the verdict and why
+    """
+    value = estimate.value
+    if value is None or not math.isfinite(value):
+        return Outcome.UNKNOWN, estimate.reason or "there is no value"
+    sign = 1 if estimate.higher_is_better else -1
+    word = "reaches" if sign > 0 else "stays within"
+    missed = "is below" if sign > 0 else "is above"
+    gain = sign * (value - threshold.fail)
+    if decide_on == VALUE:
+        outcome, why = (Outcome.PASS, f"{value:.6g} {word} {threshold.fail:g}") if gain >= 0 else (
+            Outcome.FAIL, f"{value:.6g} {missed} {threshold.fail:g}")  # fmt: skip
+    elif estimate.low is None or estimate.high is None:
+        return Outcome.INCONCLUSIVE, f"{value:.6g} has no interval: {estimate.reason or 'too few rows'}"
+    else:
+        span = f"[{estimate.low:.6g}, {estimate.high:.6g}]"
+        least = estimate.low if sign > 0 else estimate.high
+        most = estimate.high if sign > 0 else estimate.low
+        if estimate.method not in ("wilson", "exact") and estimate.n < min_rows:
+            return Outcome.INCONCLUSIVE, f"{estimate.n} rows or groups are too few for an interval: {min_rows} are needed"
+        if sign * (least - threshold.fail) >= 0:
+            outcome, why = Outcome.PASS, f"{value:.6g} {word} {threshold.fail:g} with its whole interval {span}"
+        elif sign * (most - threshold.fail) < 0:
+            outcome, why = Outcome.FAIL, f"{value:.6g} {missed} {threshold.fail:g} with its whole interval {span}"
+        else:
+            share = f"{estimate.confidence:.4g}"
+            return (
+                Outcome.INCONCLUSIVE,
+                f"{value:.6g}, but the {share} interval {span} holds {threshold.fail:g}: more rows are needed",
+            )
+    if outcome is Outcome.PASS and threshold.warn is not None and sign * (value - threshold.warn) < 0:
+        return Outcome.WARN, f"{why}, and misses the warning level {threshold.warn:g}"
+    return outcome, why

@@ -1,0 +1,54 @@
+"""How long the predictor took: quantiles with intervals, and throughput."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.evaluation.estimates import Estimate
+from airflow_slo_provider.evaluation.metrics import Metric
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.predictions import Predictions
+
+QUANTILES = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
+
+
+def latency_estimate(metric: Metric, predictions: Predictions, confidence: float = 0.95) -> Estimate:
+    """Estimate a latency quantile (seconds a request) or the throughput (rows a second).
+
+    A quantile's interval is read off two order statistics, whatever the distribution [Conover 1999, 3.2].
+    """
+    import numpy as np
+    from scipy.special import bdtr
+
+    def undefined(reason: str) -> Estimate:
+        return Estimate(
+            metric=metric.name, value=None, low=None, high=None, n=0, confidence=confidence, status="insufficient_data",
+            reason=reason, higher_is_better=metric.higher_is_better,
+        )  # fmt: skip
+
+    if metric.base == "throughput":
+        if not predictions.seconds:
+            return undefined("the predictor measures no time: its predictions were there already")
+        rate = len(predictions.ids) / predictions.seconds
+        return Estimate(
+            metric=metric.name, value=rate, low=rate, high=rate, n=len(predictions.ids), confidence=confidence, method="exact",
+            reason="one measurement of the whole run: no interval", higher_is_better=True,
+        )  # fmt: skip
+    if predictions.latencies is None or not len(predictions.latencies):
+        return undefined("the predictor measures no time: its predictions were there already")
+    share = QUANTILES[metric.base]
+    ordered = np.sort(predictions.latencies)
+    n = len(ordered)
+    value = float(ordered[min(n - 1, int(np.ceil(share * n)) - 1)])
+    tail = (1 - confidence) / 2
+    below = bdtr(np.arange(n), n, share)  # chance that at most i requests lie below the quantile
+    lower, upper = np.flatnonzero(below <= tail), np.flatnonzero(below >= 1 - tail)
+    low = float(ordered[lower[-1]]) if len(lower) else float(ordered[0])
+    high = float(ordered[upper[0]]) if len(upper) else None
+    settled = high is not None
+    return Estimate(
+        metric=metric.name, value=value, low=low, high=high, n=n, confidence=confidence,
+        method="exact" if settled else "none", higher_is_better=False,
+        reason="" if settled else f"{n} requests do not bound this quantile from above",
+    )  # fmt: skip

@@ -1,0 +1,290 @@
+"""Metrics that are a function of averages over units: most of them.
+
+A metric of this family is written as columns with one row for each unit (a row of the golden set, or a group for ranking)
+and a function of the columns' weighted sums. A bootstrap replicate is then one product of weights and columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.labels import binary_scores, class_probabilities, encoded, split
+from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.ranking import ranking_units
+from airflow_slo_provider.evaluation.sample import Sample, Undefined, finite
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+#: Equally wide bins of the calibration error [Naeini, Cooper and Hauskrecht 2015].
+CALIBRATION_BINS = 10
+
+#: From sums, shape (..., k), to the metric, shape (...). The last column is the weight.
+Finish = Callable[[Any], Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """A metric ready to be resampled.
+
+    :param columns: shape (units, k); the last column is the weight of the unit
+    :param finish: the metric as a function of the columns' sums
+    :param counts: good and total events where the metric is a plain proportion, None elsewhere
+    :param units: what a unit is
+    :param excluded: units left out because they cannot count
+    """
+
+    columns: NDArray[np.float64]
+    finish: Finish
+    counts: tuple[int, int] | None = None
+    excluded: int = 0
+    reason: str = ""
+
+    @property
+    def n(self) -> int:
+        """How many independent units."""
+        return len(self.columns)
+
+    def value(self) -> float:
+        """The metric on the sample itself."""
+        return float(self.finish(self.columns.sum(axis=0)))
+
+    def influence(self) -> NDArray[np.float64]:
+        """Return the empirical influence of each unit on the metric, by the delta method, shape (units,)."""
+        import numpy as np
+
+        mean = self.columns.mean(axis=0)
+        spread = self.columns.std(axis=0)
+        slope = np.zeros_like(mean)
+        for column in np.flatnonzero(spread > 0):
+            step = np.zeros_like(mean)
+            step[column] = 1e-4 * spread[column]
+            slope[column] = (self.finish(mean + step) - self.finish(mean - step)) / (2 * step[column])
+        return np.asarray((self.columns - mean) @ slope)
+
+
+def moments(metric: Metric, sample: Sample) -> Moments:
+    """Write a metric as columns.
+
+    :raises Undefined: when the metric has no value on these rows
+    """
+    if sample.n == 0:
+        raise Undefined("there are no rows")
+    if metric.reads == "ranking":
+        values, weight, excluded, reason = ranking_units(metric, sample)
+        return Moments(_stack(values, weight=weight), _mean, excluded=excluded, reason=reason)
+    return _FAMILIES[metric.base](sample)
+
+
+def _stack(*columns: Any, weight: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
+    import numpy as np
+
+    made = np.empty((len(columns[0]), len(columns) + 1))
+    for place, column in enumerate(columns):
+        made[:, place] = column
+    made[:, -1] = 1.0
+    if weight is not None:
+        made *= weight[:, None]
+    return made
+
+
+def _mean(sums: Any) -> Any:
+    return sums[..., 0] / sums[..., -1]
+
+
+def _proportion(sample: Sample, hits: NDArray[Any], among: NDArray[Any]) -> Moments:
+    """A share of rows: exact counts make its interval, not a bootstrap."""
+    total = int(among.sum())
+    counts = (int((hits & among).sum()), total) if sample.weight is None else None
+    if total == sample.n:
+        return Moments(_stack(hits, weight=sample.weight), _mean, counts)
+    return Moments(_stack(hits & among, among, weight=sample.weight), lambda sums: _ratio(sums[..., 0], sums[..., 1]), counts)
+
+
+def _ratio(above: Any, below: Any) -> Any:
+    """Divide; 0 / 0 is NaN without a warning: a replicate without a positive row has no recall."""
+    import numpy as np
+
+    return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
+
+
+def _accuracy(sample: Sample) -> Moments:
+    import numpy as np
+
+    truth, predicted, _ = encoded(sample)
+    return _proportion(sample, truth == predicted, np.ones(len(truth), dtype=bool))
+
+
+def _precision(sample: Sample) -> Moments:
+    return _per_class(sample, "precision")
+
+
+def _recall(sample: Sample) -> Moments:
+    return _per_class(sample, "recall")
+
+
+def _f1(sample: Sample) -> Moments:
+    return _per_class(sample, "f1")
+
+
+def _per_class(sample: Sample, which: str) -> Moments:
+    """Precision, recall and F1: of the positive class of two, the mean over classes of more (``average="macro"``)."""
+    import numpy as np
+
+    truth, predicted, classes = encoded(sample)
+    if len(classes) == 1:
+        raise Undefined(f"there is one class only, {classes[0]}")
+    if len(classes) == 2:
+        _, positive = split(classes, sample.positive)
+        is_true, is_predicted = classes[truth] == positive, classes[predicted] == positive
+        if which == "precision":
+            if not is_predicted.any():
+                raise Undefined("no row is predicted to be positive: there is no precision")
+            return _proportion(sample, is_true, is_predicted)
+        if not is_true.any():
+            raise Undefined(f"no row is positive: there is no {which}")
+        if which == "recall":
+            return _proportion(sample, is_predicted, is_true)
+        columns = _stack(is_true & is_predicted, is_true, is_predicted, weight=sample.weight)
+        return Moments(columns, lambda sums: _ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]))
+    kinds = np.arange(len(classes))
+    is_true, is_predicted = truth[:, None] == kinds, predicted[:, None] == kinds
+    columns = np.hstack([is_true & is_predicted, is_true, is_predicted, np.ones((len(truth), 1))]).astype(np.float64)
+    if sample.weight is not None:
+        columns *= sample.weight[:, None]
+    count = len(classes)
+
+    def finish(sums: Any) -> Any:
+        hit, true, said = sums[..., :count], sums[..., count : 2 * count], sums[..., 2 * count : 3 * count]
+        below = {"precision": said, "recall": true, "f1": (true + said) / 2}[which]
+        return np.nan_to_num(_ratio(hit, below)).mean(axis=-1)  # a class nobody predicted counts 0, as in scikit-learn
+
+    return Moments(columns, finish)
+
+
+def _balanced_accuracy(sample: Sample) -> Moments:
+    """Mean recall over the classes of the truth."""
+    import numpy as np
+
+    truth, predicted, classes = encoded(sample)
+    kinds = np.unique(truth)
+    if len(kinds) < 2:
+        raise Undefined(f"there is one class only, {classes[kinds[0]]}")
+    is_true = truth[:, None] == kinds
+    columns = np.hstack([is_true & (truth == predicted)[:, None], is_true, np.ones((len(truth), 1))]).astype(np.float64)
+    if sample.weight is not None:
+        columns *= sample.weight[:, None]
+    count = len(kinds)
+    return Moments(columns, lambda sums: _ratio(sums[..., :count], sums[..., count : 2 * count]).mean(axis=-1))
+
+
+def _log_loss(sample: Sample) -> Moments:
+    import numpy as np
+
+    index, shares = class_probabilities(sample)
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    tiny = np.finfo(np.float64).eps  # as scikit-learn: a certain and wrong prediction costs 36, not infinity
+    return Moments(_stack(-np.log(shares[np.arange(len(index)), index].clip(tiny, 1 - tiny)), weight=sample.weight), _mean)
+
+
+def _brier(sample: Sample) -> Moments:
+    """Squared distance of probability and truth [Brier 1950]; of the positive class of two, over all classes of more."""
+    import numpy as np
+
+    index, shares = class_probabilities(sample)
+    if shares.shape[1] == 2:
+        loss = (shares[:, 1] - index) ** 2
+    else:
+        loss = ((shares - np.eye(shares.shape[1])[index]) ** 2).sum(axis=1)
+    return Moments(_stack(loss, weight=sample.weight), _mean)
+
+
+def _calibration_error(sample: Sample) -> Moments:
+    """Expected calibration error: |mean probability - observed share| over equally wide bins, weighted by the bins' rows.
+
+    Two classes: probability of the positive one [Naeini, Cooper and Hauskrecht 2015]; more: of the predicted one
+    [Guo, Pleiss, Sun and Weinberger 2017].
+    """
+    import numpy as np
+
+    values = sample.prediction if sample.score is None else sample.score
+    if values.ndim == 2 and values.shape[1] > 2:
+        index, shares = class_probabilities(sample)
+        hit, sure = shares.argmax(axis=1) == index, shares.max(axis=1)
+    else:
+        hit, sure = binary_scores(sample, probabilities=True)
+    bins = np.minimum((sure * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
+    columns = np.zeros((len(sure), CALIBRATION_BINS + 1))
+    columns[np.arange(len(sure)), bins] = sure - hit
+    columns[:, -1] = 1
+    if sample.weight is not None:
+        columns *= sample.weight[:, None]
+    return Moments(columns, lambda sums: np.abs(sums[..., :-1]).sum(axis=-1) / sums[..., -1])
+
+
+def _errors(sample: Sample) -> tuple[Any, Any]:
+    truth = finite(sample.truth, "targets")
+    predicted = finite(sample.prediction, "predictions")
+    if predicted.ndim == 2 and predicted.shape[1] == 1:
+        predicted = predicted[:, 0]
+    if predicted.ndim != 1:
+        raise Undefined("regression needs one number a row", "invalid")
+    return truth, truth - predicted
+
+
+def _mse(sample: Sample) -> Moments:
+    return Moments(_stack(_errors(sample)[1] ** 2, weight=sample.weight), _mean)
+
+
+def _rmse(sample: Sample) -> Moments:
+    import numpy as np
+
+    return Moments(_stack(_errors(sample)[1] ** 2, weight=sample.weight), lambda sums: np.sqrt(_mean(sums)))
+
+
+def _mae(sample: Sample) -> Moments:
+    return Moments(_stack(abs(_errors(sample)[1]), weight=sample.weight), _mean)
+
+
+def _mape(sample: Sample) -> Moments:
+    """Mean absolute percentage error, as a ratio. A target of zero has none."""
+    truth, error = _errors(sample)
+    zeros = int((truth == 0).sum())
+    if zeros:
+        raise Undefined(f"{zeros} of {len(truth)} targets are 0, where a percentage error has no meaning; use mae")
+    return Moments(_stack(abs(error / truth), weight=sample.weight), _mean)
+
+
+def _r2(sample: Sample) -> Moments:
+    import numpy as np
+
+    truth, error = _errors(sample)
+    if len(truth) < 2 or truth.min() == truth.max():
+        raise Undefined("the targets are all the same: there is no variance to explain")
+    centred = truth - np.average(truth, weights=sample.weight)  # else a mean of 1e6 would swallow the variance
+
+    def finish(sums: Any) -> Any:
+        total = sums[..., 2] - sums[..., 1] ** 2 / sums[..., -1]
+        return 1 - _ratio(sums[..., 0], total)
+
+    return Moments(_stack(error**2, centred, centred**2, weight=sample.weight), finish)
+
+
+_FAMILIES: dict[str, Callable[[Sample], Moments]] = {
+    "accuracy": _accuracy,
+    "balanced_accuracy": _balanced_accuracy,
+    "precision": _precision,
+    "recall": _recall,
+    "f1": _f1,
+    "log_loss": _log_loss,
+    "brier": _brier,
+    "calibration_error": _calibration_error,
+    "rmse": _rmse,
+    "mse": _mse,
+    "mae": _mae,
+    "mape": _mape,
+    "r2": _r2,
+}

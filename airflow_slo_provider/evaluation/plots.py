@@ -1,0 +1,152 @@
+"""Which plots an assessment has, and the numbers in them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.labels import binary_scores
+from airflow_slo_provider.evaluation.sample import Sample, Undefined, finite
+from airflow_slo_provider.evaluation.svg import CANDIDATE, CHAMPION, QUIET, Plot, intervals
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.assessing import Assessment
+
+#: Points a curve or a cloud is drawn with at most.
+MOST_POINTS = 400
+
+
+def plots(assessment: Assessment) -> list[str]:
+    """Return the plots that make sense for an assessment, as SVG."""
+    found = [
+        _champion(assessment),
+        _segments(assessment),
+        *_curves(assessment),
+        _calibration(assessment),
+        _residuals(assessment),
+    ]
+    return [one for one in found if one]
+
+
+def _samples(assessment: Assessment) -> list[tuple[str, str, Sample]]:
+    made = [("candidate", CANDIDATE, assessment.joined.sample)]
+    if assessment.champion is not None:
+        made.append(("champion", CHAMPION, assessment.champion.sample))
+    return made
+
+
+def _champion(assessment: Assessment) -> str:
+    """Every comparison as a gain: to the right is better, whichever way the metric counts."""
+    rows, marks = [], {0.0}
+    for name, one in assessment.comparisons.items():
+        if one.delta is None or one.low is None or one.high is None:
+            continue
+        sign = 1 if one.higher_is_better else -1
+        low, high = sorted((sign * one.low, sign * one.high))
+        rows.append((f"{name} (n={one.n})", sign * one.delta, low, high, CANDIDATE))
+        marks.add(-one.margin)
+    return intervals("Gain over the champion, with interval", rows, marks=sorted(marks)) if rows else ""
+
+
+def _segments(assessment: Assessment) -> str:
+    slices = assessment.slices
+    if slices is None or not slices.shown:
+        return ""
+    rows = []
+    for one in slices.judged or slices.shown:
+        number: Any = one.comparison or one.estimate
+        value = number.delta if one.comparison is not None else number.value
+        if value is None or number.low is None or number.high is None:
+            continue
+        sign = -1 if one.comparison is not None and not number.higher_is_better else 1
+        low, high = sorted((sign * number.low, sign * number.high))
+        colour = "#cf222e" if one.verdict.value == "fail" else CANDIDATE
+        rows.append((f"{one.name} {one.metric}", sign * value, low, high, colour))
+    title = "Segments: gain over the champion" if slices.judged else "Segments"
+    return intervals(title, rows[:60], marks=[0.0] if slices.judged else []) if rows else ""
+
+
+def _binary(assessment: Assessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
+    if not any(name.split("@")[0] in _CLASSIFIER for name in assessment.estimates):
+        return []
+    found = []
+    for name, colour, sample in _samples(assessment):
+        try:
+            positive, scores = binary_scores(sample, probabilities=probabilities)
+        except Undefined:
+            continue
+        if positive.any() and not positive.all():
+            found.append((name, colour, positive, scores))
+    return found
+
+
+_CLASSIFIER = {"roc_auc", "auc", "average_precision", "log_loss", "brier", "calibration_error"}
+
+
+def _curves(assessment: Assessment) -> list[str]:
+    import numpy as np
+
+    models = _binary(assessment, probabilities=False)
+    if not models:
+        return []
+    roc = Plot("ROC curve", (0, 1), (0, 1), "false positive rate", "true positive rate")
+    recall = Plot("Precision and recall", (0, 1), (0, 1), "recall", "precision")
+    roc.line([(0, 0), (1, 1)], QUIET, dashed=True)
+    for _, colour, positive, scores in models:
+        order = np.argsort(-scores, kind="stable")
+        ends = np.append(scores[order][1:] != scores[order][:-1], True)
+        hits, said = np.cumsum(positive[order])[ends], (np.arange(len(order)) + 1)[ends]
+        total = int(positive.sum())
+        keep = np.unique(np.linspace(0, len(hits) - 1, min(len(hits), MOST_POINTS)).astype(int))
+        hits, said = hits[keep], said[keep]
+        away = (said - hits) / (len(scores) - total)
+        roc.line([(0.0, 0.0), *zip(away.tolist(), (hits / total).tolist(), strict=True)], colour)
+        recall.line(list(zip((hits / total).tolist(), (hits / said).tolist(), strict=True)), colour)
+    for plot in (roc, recall):
+        plot.legend([(name, colour) for name, colour, _, _ in models])
+    return [roc.svg(), recall.svg()]
+
+
+def _calibration(assessment: Assessment) -> str:
+    import numpy as np
+
+    models = _binary(assessment, probabilities=True)
+    if not models:
+        return ""
+    plot = Plot("Calibration", (0, 1), (0, 1), "predicted probability", "observed share")
+    plot.line([(0, 0), (1, 1)], QUIET, dashed=True)
+    for _, colour, positive, scores in models:
+        bins = np.minimum((scores * 10).astype(int), 9)
+        count = np.bincount(bins, minlength=10)
+        filled = count > 0
+        said = np.bincount(bins, weights=scores, minlength=10)[filled] / count[filled]
+        seen = np.bincount(bins, weights=positive, minlength=10)[filled] / count[filled]
+        points = list(zip(said.tolist(), seen.tolist(), strict=True))
+        plot.line(points, colour)
+        plot.dots(points, colour, 3)
+    plot.legend([(name, colour) for name, colour, _, _ in models])
+    return plot.svg()
+
+
+def _residuals(assessment: Assessment) -> str:
+    import numpy as np
+
+    if not any(name in ("rmse", "mse", "mae", "mape", "r2") for name in assessment.estimates):
+        return ""
+    try:
+        sample = assessment.joined.sample
+        predicted = finite(sample.prediction, "predictions")
+        residual = finite(sample.truth, "targets") - predicted
+    except Undefined:
+        return ""
+    if predicted.ndim != 1 or not len(predicted):
+        return ""
+    keep = np.unique(np.linspace(0, len(predicted) - 1, min(len(predicted), 2 * MOST_POINTS)).astype(int))
+    across = (float(predicted.min()), float(predicted.max()))
+    most = float(np.abs(residual).max()) or 1.0
+    if not math.isfinite(most):
+        return ""
+    plot = Plot("Residuals of the candidate", across, (-most, most), "predicted", "truth - predicted")
+    plot.line([(across[0], 0.0), (across[1], 0.0)], QUIET, dashed=True)
+    plot.dots(list(zip(predicted[keep].tolist(), residual[keep].tolist(), strict=True)), CANDIDATE, 1.6)
+    return plot.svg()

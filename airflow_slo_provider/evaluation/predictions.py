@@ -1,0 +1,165 @@
+"""Predictions of a model, and how they meet the golden set: by id, and counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.golden_set import GoldenSet
+from airflow_slo_provider.evaluation.sample import Sample, array, make_sample
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """What a model said.
+
+    :param ids: the rows it said it about, shape (n,)
+    :param prediction: labels, numbers or scores, shape (n,), or class probabilities, shape (n, classes)
+    :param score: probabilities or scores beside labels
+    :param labels: the classes in the order of the columns of probabilities
+    :param latencies: seconds of each request, in no particular order
+    :param seconds: from the first request to the last answer
+    :param retried: requests that had to be sent again
+    :param model_version: as the model itself says it, where it does
+    """
+
+    ids: NDArray[Any]
+    prediction: NDArray[Any]
+    score: NDArray[Any] | None = None
+    labels: tuple[Any, ...] | None = None
+    latencies: NDArray[np.float64] | None = None
+    seconds: float | None = None
+    retried: int = 0
+    model_version: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("prediction", "score"):
+            column = getattr(self, name)
+            if column is not None and len(column) != len(self.ids):
+                raise InvalidMeasurement(f"the model gave {len(column)} values ({name}) for {len(self.ids)} rows")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Joined:
+    """Predictions beside the truth, row by row in the order of the golden set.
+
+    :param sample: the rows that have a label and a prediction; for ranking all labelled ones, missing scores as NaN
+    :param covered: mask over the golden set's rows: which have both
+    :param expected: rows of the golden set
+    :param missing: some ids without a prediction
+    :param extra: predictions for ids the golden set does not have
+    """
+
+    sample: Sample
+    covered: NDArray[np.bool_]
+    expected: int
+    missing: tuple[str, ...] = ()
+    unpredicted: int = 0
+    extra: int = 0
+
+    @property
+    def coverage(self) -> float:
+        """Share of the golden set's rows that have a label and a prediction."""
+        return float(self.covered.sum()) / self.expected
+
+
+def join(
+    golden: GoldenSet,
+    predictions: Predictions,
+    *,
+    positive: Any = None,
+    cut: float = 0.5,
+    labels: tuple[Any, ...] | None = None,
+    drop: NDArray[np.bool_] | None = None,
+) -> Joined:
+    """Put predictions beside the truth, by id.
+
+    :param drop: rows to leave out of the sample besides those without a prediction (what another model did not answer)
+    :raises InvalidMeasurement: when an id is predicted twice
+    """
+    import numpy as np
+    import pandas as pd
+
+    schema, frame = golden.schema, golden.frame
+    said = pd.Index(_comparable(predictions.ids))
+    if said.has_duplicates:
+        twice = said[said.duplicated()].unique()
+        some = ", ".join(map(str, twice[:5]))
+        raise InvalidMeasurement(f"{len(twice)} ids have more than one prediction, e.g. {some}")
+    wanted = pd.Index(_comparable(frame[schema.id].to_numpy()))
+    place = said.get_indexer(wanted)
+    labelled = frame[schema.label].notna().to_numpy()
+    prediction = _spread(predictions.prediction, place)
+    score = None if predictions.score is None else _spread(predictions.score, place)
+    predicted = (place >= 0) & _given(prediction)
+    if score is not None:
+        predicted &= _given(score)
+    covered = labelled & predicted
+    kept = labelled if schema.group else covered
+    if schema.group:
+        prediction, score = _ranked_last(frame[schema.group], prediction, covered), None
+    if drop is not None:
+        kept = kept & ~drop
+    rows = np.flatnonzero(kept)
+    chosen = frame.iloc[rows]
+    sample = make_sample(
+        array(chosen[schema.label]),
+        prediction[rows],
+        score=None if score is None else score[rows],
+        groups=None if schema.group is None else array(chosen[schema.group]),
+        weight=None if schema.weight is None else array(chosen[schema.weight]),
+        labels=predictions.labels if predictions.labels is not None else labels,
+        positive=positive,
+        cut=cut,
+    )
+    lacking = frame[schema.id].to_numpy()[~predicted]
+    return Joined(
+        sample=sample, covered=covered, expected=len(frame), missing=tuple(map(str, lacking[:5])), unpredicted=len(lacking),
+        extra=int((~said.isin(wanted)).sum()),
+    )  # fmt: skip
+
+
+def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
+    """Write ids as text: a file knows no types, and 7, 7.0 and "7" name the same row."""
+    import numpy as np
+
+    if ids.dtype.kind == "f" and np.isfinite(ids).all() and (ids == np.floor(ids)).all() and (np.abs(ids) < 1 << 53).all():
+        ids = ids.astype(np.int64)
+    return np.asarray([str(one) for one in ids.tolist()], dtype=object)
+
+
+def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
+    """Put predictions where their ids stand in the golden set; NaN or None where there is none."""
+    import numpy as np
+
+    if not len(values):
+        return np.full(len(place), np.nan)
+    found = values[place]
+    absent = place < 0
+    if absent.any():
+        found = found.astype(np.float64 if found.dtype.kind in "biuf" else object)
+        found[absent] = np.nan if found.dtype.kind == "f" else None
+    return found
+
+
+def _given(values: NDArray[Any]) -> NDArray[np.bool_]:
+    import numpy as np
+    import pandas as pd
+
+    found: NDArray[np.bool_] = ~np.asarray(pd.isna(values))
+    return found if found.ndim == 1 else np.all(found, axis=1)
+
+
+def _ranked_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
+    """Rank rows without a score last in a group that has some: what was not retrieved was not shown. A silent group stays so."""
+    import numpy as np
+    import pandas as pd
+
+    known = pd.Series(np.asarray(scores, dtype=np.float64)).where(covered)
+    lowest = known.groupby(groups.to_numpy(), dropna=False).transform("min")
+    return np.asarray(known.where(covered, lowest - 1))

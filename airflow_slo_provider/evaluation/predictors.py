@@ -1,0 +1,352 @@
+"""Where predictions come from. Each of these is a few words in a DAG; nothing is read or asked before ``predict``.
+
+The fields that are texts may hold Jinja: each class names them in ``template_fields``, which Airflow renders.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from airflow_slo_provider.evaluation.golden_set import GoldenSet, check_ids, read_table, require
+from airflow_slo_provider.evaluation.predictions import Predictions
+from airflow_slo_provider.evaluation.sample import array
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from airflow_slo_provider.evaluation.model_server import Server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a predictor needs of the outside.
+
+    :param path: makes a path object of text; Airflow's ``ObjectStoragePath`` on a worker
+    :param server: makes the address of a model server of a connection id
+    :param progress: is told (rows done, rows in all)
+    """
+
+    path: Callable[[str], Any] = Path
+    server: Callable[[str], Server] | None = None
+    progress: Callable[[int, int], None] = field(default=lambda done, total: None)
+
+
+class Predictor(Protocol):
+    """Says something about every row of a golden set."""
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Predict, all rows or none.
+
+        :raises MeasurementError: when the model did not answer for all of them
+        """
+        ...
+
+
+@dataclass
+class Column:
+    """Predictions that stand in the golden set itself.
+
+    :param column: labels, probabilities, numbers or scores
+    :param score_column: probabilities or scores beside labels
+    """
+
+    column: str
+    score_column: str | None = None
+    template_fields: ClassVar[Sequence[str]] = ("column", "score_column")
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Read the column."""
+        return _from_frame(golden.frame, golden.schema.id, self.column, self.score_column, golden.source or "the golden set")
+
+
+@dataclass
+class PredictionFile:
+    """Predictions in a file of their own: parquet, CSV or JSON lines.
+
+    :param path: any path or URI that Airflow's ObjectStoragePath opens
+    :param column: labels, probabilities, numbers or scores
+    :param id_column: names the row; by default the golden set's
+    :param score_column: probabilities or scores beside labels
+    """
+
+    path: str
+    column: str = "prediction"
+    id_column: str | None = None
+    score_column: str | None = None
+    template_fields: ClassVar[Sequence[str]] = ("path", "column", "id_column", "score_column")
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Read the file."""
+        frame = read_table(around.path(self.path))
+        return _from_frame(frame, self.id_column or golden.schema.id, self.column, self.score_column, self.path)
+
+
+def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: str | None, where: str) -> Predictions:
+    for name in (id_column, column, *([score_column] if score_column else [])):
+        require(frame, name, where)
+    check_ids(frame, id_column, where)
+    score = None if score_column is None else array(frame[score_column])
+    return Predictions(ids=frame[id_column].to_numpy(), prediction=array(frame[column]), score=score)
+
+
+@dataclass
+class Function:
+    """A Python function of the features.
+
+    :param function: takes a DataFrame of features and returns one value a row, or class probabilities (rows, classes)
+    :param batch_size: rows a call
+    """
+
+    function: Callable[[Any], Any]
+    batch_size: int = 10_000
+    template_fields: ClassVar[Sequence[str]] = ()
+
+    def __repr__(self) -> str:
+        """Name the function, without an address that changes with every parsing of the DAG."""
+        return f"Function({getattr(self.function, '__module__', '?')}.{getattr(self.function, '__qualname__', '?')})"
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Call the function batch by batch."""
+        return call_in_batches(golden, around, {"prediction": self.function}, self.batch_size)
+
+
+@dataclass
+class ModelFile:
+    """A model in a file: joblib or pickle (scikit-learn and the like), or ONNX.
+
+    Opening such a file runs code from it: that is why the DAG's author says ``trusted=True``.
+
+    :param path: any path or URI that Airflow's ObjectStoragePath opens
+    :param trusted: the author's word that the file is what it should be
+    :param features: columns in the order the model was trained with; by default the golden set's features
+    :param as_array: give the model an array instead of a DataFrame
+    :param batch_size: rows a call
+    """
+
+    path: str
+    trusted: bool = False
+    features: Sequence[str] | None = None
+    as_array: bool = False
+    batch_size: int = 10_000
+    template_fields: ClassVar[Sequence[str]] = ("path",)
+
+    def __post_init__(self) -> None:
+        if self.trusted is not True:
+            raise ValueError(
+                f"{self.path}: opening a model file runs code from it; say trusted=True if you know where it comes from"
+            )
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Load the model and call it batch by batch."""
+        if self.path.lower().endswith(".onnx"):
+            return call_in_batches(golden, around, {"prediction": self._onnx(around)}, self.batch_size, self.features)
+        model = self._load(around)
+
+        def shaped(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
+            return (lambda rows: method(rows.to_numpy())) if self.as_array else method
+
+        methods = {"prediction": shaped(model.predict)}
+        classes = getattr(model, "classes_", None)
+        probabilities = getattr(model, "predict_proba", None)
+        if probabilities is not None:
+            methods["score"] = shaped(probabilities)
+        labels = None if classes is None or probabilities is None else tuple(array(classes).tolist())
+        return call_in_batches(golden, around, methods, self.batch_size, self.features, labels)
+
+    def _load(self, around: Surroundings) -> Any:
+        import io
+
+        try:
+            import joblib
+        except ImportError as error:
+            raise InvalidMeasurement("a model file needs joblib: install airflow-slo-provider[evaluation]") from error
+        path = around.path(self.path)
+        try:
+            with path.open("rb") as file:
+                return joblib.load(io.BytesIO(file.read()))
+        except FileNotFoundError:
+            raise QueryError(f"{self.path}: there is no such model file", reason="not_found") from None
+        except OSError:
+            raise
+        except Exception as error:
+            message = f"{self.path}: not a model that can be loaded here: {type(error).__name__}: {error}"
+            raise InvalidMeasurement(message) from error
+
+    def _onnx(self, around: Surroundings) -> Callable[[Any], Any]:
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise InvalidMeasurement(f"{self.path}: an ONNX model needs the package onnxruntime") from error
+        with around.path(self.path).open("rb") as file:
+            session = onnxruntime.InferenceSession(file.read())
+        name = session.get_inputs()[0].name
+        return lambda rows: session.run(None, {name: rows.to_numpy(dtype="float32")})[0]
+
+
+@dataclass
+class MlflowModel:
+    """A model of an MLflow registry or run, loaded into the worker (needs the extra ``mlflow``, and the model's own libraries).
+
+    :param uri: ``models:/name@alias``, ``models:/name/3``, ``runs:/...``
+    :param trusted: the author's word: a model is code
+    :param batch_size: rows a call
+    """
+
+    uri: str
+    trusted: bool = False
+    batch_size: int = 10_000
+    template_fields: ClassVar[Sequence[str]] = ("uri",)
+
+    def __post_init__(self) -> None:
+        if self.trusted is not True:
+            raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Load the model and call it batch by batch."""
+        try:
+            import mlflow.pyfunc
+        except ImportError as error:
+            raise InvalidMeasurement(f"{self.uri}: install airflow-slo-provider[mlflow] to load it into the worker") from error
+        model = mlflow.pyfunc.load_model(self.uri)
+        return call_in_batches(golden, around, {"prediction": model.predict}, self.batch_size)
+
+
+@dataclass
+class HttpModel:
+    """A model server.
+
+    :param http_conn_id: Airflow connection (type ``http``) of the server
+    :param path: of the endpoint, e.g. ``/v2/models/fraud/infer`` or ``/invocations``
+    :param protocol: ``oip_v2`` (Open Inference Protocol v2), ``mlflow`` (``/invocations``) or ``json`` with ``request`` and
+        ``response``
+    :param request: body of a ``json`` request; the texts ``$records`` (list of feature -> value), ``$rows`` (list of lists) and
+        ``$record`` (with ``batch_size=1``) stand for the features
+    :param response: where the predictions stand in a ``json`` answer, e.g. ``$.predictions[*].label``
+    :param score: where the scores stand, e.g. ``$.predictions[*].score``, or for ``oip_v2`` the name of the output
+    :param output: name of the ``oip_v2`` output; by default the first
+    :param features: columns in the order the model was trained with; by default the golden set's features
+    :param batch_size: rows a request
+    :param concurrency: requests under way at a time
+    :param retries: attempts after the first, for each request
+    :param timeout: seconds an answer may take, from the first byte sent to the last received
+    """
+
+    http_conn_id: str
+    path: str = ""
+    protocol: str = "oip_v2"
+    request: Any = None
+    response: str | None = None
+    score: str | None = None
+    output: str | None = None
+    features: Sequence[str] | None = None
+    batch_size: int = 100
+    concurrency: int = 4
+    retries: int = 3
+    timeout: float = 30.0
+    template_fields: ClassVar[Sequence[str]] = ("http_conn_id", "path", "request", "response", "score", "output")
+
+    def __post_init__(self) -> None:
+        from airflow_slo_provider.evaluation.protocols import PROTOCOLS
+
+        if self.protocol not in PROTOCOLS:
+            raise ValueError(f"protocol is {self.protocol!r}; write one of {', '.join(PROTOCOLS)}")
+        if self.protocol == "json" and (self.request is None or not self.response):
+            raise ValueError("protocol json needs a request (what to send) and a response (where the predictions stand)")
+        for name in ("batch_size", "concurrency"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
+
+    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+        """Ask the server, all rows or none."""
+        from airflow_slo_provider.evaluation.model_server import ask_all
+        from airflow_slo_provider.evaluation.protocols import make_protocol
+
+        if around.server is None:
+            raise QueryError("there is nothing here that resolves connections", reason="bad_connection")
+        rows = golden.features if self.features is None else golden.frame[list(self.features)]
+        return ask_all(
+            around.server(self.http_conn_id),
+            self.path,
+            make_protocol(self),
+            rows,
+            ids=golden.frame[golden.schema.id].to_numpy(),
+            batch_size=self.batch_size,
+            concurrency=self.concurrency,
+            retries=self.retries,
+            timeout=self.timeout,
+            progress=around.progress,
+        )
+
+
+def call_in_batches(
+    golden: GoldenSet,
+    around: Surroundings,
+    methods: dict[str, Callable[[Any], Any]],
+    batch_size: int,
+    features: Sequence[str] | None = None,
+    labels: tuple[Any, ...] | None = None,
+) -> Predictions:
+    """Call functions of the features batch by batch, and time each batch.
+
+    :raises InvalidMeasurement: when a call does not answer for every row
+    """
+    import numpy as np
+
+    rows = golden.features if features is None else golden.frame[list(features)]
+    found: dict[str, list[Any]] = {name: [] for name in methods}
+    latencies = []
+    started = time.perf_counter()
+    for start in range(0, len(rows), batch_size):
+        batch = rows.iloc[start : start + batch_size]
+        before = time.perf_counter()
+        for name, method in methods.items():
+            answer = array(method(batch))
+            if answer.ndim == 2 and answer.shape[1] == 1:
+                answer = answer[:, 0]
+            if answer.ndim not in (1, 2) or len(answer) != len(batch):
+                raise InvalidMeasurement(f"the model gave an answer of shape {answer.shape} ({name}) for {len(batch)} rows")
+            found[name].append(answer)
+        latencies.append(time.perf_counter() - before)
+        around.progress(min(start + batch_size, len(rows)), len(rows))
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    return Predictions(
+        ids=golden.frame[golden.schema.id].to_numpy(), labels=labels, latencies=np.asarray(latencies),
+        seconds=time.perf_counter() - started, prediction=whole["prediction"], score=whole.get("score"),
+    )  # fmt: skip
+
+
+def place_of(predictor: Predictor) -> str | None:
+    """Return where a predictor's predictions or model are, as text; None for a function."""
+    place = next((getattr(predictor, name) for name in ("path", "uri", "column") if hasattr(predictor, name)), None)
+    if isinstance(predictor, HttpModel):
+        place = predictor.http_conn_id
+    return None if place is None else str(place).strip()
+
+
+def predictor_of(value: Any) -> Predictor:
+    """Make a predictor of what a DAG's author wrote.
+
+    A function is called; text is a file of predictions when it ends like one or holds a slash, else a column of the golden set.
+
+    :raises ValueError: when it is none of these
+    """
+    if hasattr(value, "predict") and not isinstance(value, type) and hasattr(value, "template_fields"):
+        return value  # type: ignore[no-any-return]
+    if isinstance(value, str) and value.startswith(("models:/", "runs:/")):
+        raise ValueError(
+            f"predictor is {value!r}; write MlflowModel({value!r}, trusted=True), for loading a model runs code from it"
+        )
+    if isinstance(value, str) and value:
+        is_file = "/" in value or value.lower().endswith((".parquet", ".pq", ".csv", ".jsonl", ".ndjson", ".json"))
+        return PredictionFile(value) if is_file else Column(value)
+    if callable(value):
+        return Function(value)
+    raise ValueError(
+        f"predictor is {value!r}; give the name of a column, a file of predictions, a function, or one of "
+        "Column, PredictionFile, HttpModel, ModelFile, MlflowModel"
+    )

@@ -1,0 +1,206 @@
+"""Ranking metrics, one value for each group (query), over all groups at once.
+
+Rows with the same score have no order among themselves: a cut-off metric takes its mean over all orders of the tied rows
+[McSherry and Najork 2008], so that a model that says the same of everything cannot win by the order of the file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.sample import Sample, Undefined, finite
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int, str]:
+    """Return one value a group, the groups' weights, how many groups were left out, and why.
+
+    A group none of whose rows is relevant cannot be ranked well or badly: it is left out and counted. A group without a single
+    prediction (all scores NaN) counts 0: the model answered nothing.
+
+    :raises InvalidMeasurement: for a negative relevance, or a group of which only a part has scores
+    :raises Undefined: when no group has a relevant row
+    """
+    import numpy as np
+
+    relevance = finite(sample.truth, "relevances")
+    if (relevance < 0).any():
+        raise InvalidMeasurement(f"{metric.name}: {int((relevance < 0).sum())} relevances are negative; they must be 0 or more")
+    score = np.asarray(sample.prediction if sample.score is None else sample.score, dtype=np.float64)
+    if score.ndim != 1:
+        raise Undefined("ranking needs one score a row", "invalid")
+    group = np.zeros(sample.n, dtype=np.intp) if sample.groups is None else _index(sample.groups)
+    count = int(group.max()) + 1
+    silent = _silent(group, score, count)
+    score = np.where(silent[group], 0.0, score)
+    lists = _Lists(relevance, score, group, count)
+    relevant = np.bincount(group, weights=relevance > 0, minlength=count)
+    values = _METRICS[metric.base](lists, metric.k)
+    values[silent] = 0.0
+    kept = relevant > 0
+    if not kept.any():
+        raise Undefined(f"none of {count} groups has a relevant row")
+    excluded = int(count - kept.sum())
+    reasons = [f"{excluded} of {count} groups have no relevant row and are left out"] if excluded else []
+    if silent[kept].any():
+        reasons.append(f"{int(silent[kept].sum())} groups have no prediction and count 0")
+    weight = None
+    if sample.weight is not None:
+        weight = np.bincount(group, weights=sample.weight, minlength=count) / np.bincount(group, minlength=count)
+        weight = weight[kept]
+    return values[kept], weight, excluded, "; ".join(reasons)
+
+
+def _index(groups: NDArray[Any]) -> NDArray[np.intp]:
+    import numpy as np
+
+    if groups.dtype.kind == "O":
+        groups = np.asarray([str(group) for group in groups])
+    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
+
+
+def _silent(group: NDArray[np.intp], score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    """Which groups have no score at all."""
+    import numpy as np
+
+    if np.isinf(score).any():
+        raise Undefined("a score is infinite", "invalid")
+    missing = np.bincount(group, weights=np.isnan(score), minlength=count)
+    size = np.bincount(group, minlength=count)
+    partial = int(((missing > 0) & (missing < size)).sum())
+    if partial:
+        raise Undefined(f"{partial} groups have scores for some of their rows only", "invalid")
+    return missing > 0
+
+
+class _Lists:
+    """All groups as one long list, sorted by group and falling score, with ranks that start at 1 in each group."""
+
+    def __init__(self, relevance: Any, score: Any, group: Any, count: int) -> None:
+        import numpy as np
+
+        order = np.lexsort((-score, group))
+        self.group, self.count = group[order], count
+        self.relevance, score = relevance[order], score[order]
+        self.sizes = np.bincount(group, minlength=count)
+        self.starts = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
+        self.rank = np.arange(len(order)) - self.starts[self.group] + 1
+        fresh = np.ones(len(order), dtype=bool)
+        fresh[1:] = (self.group[1:] != self.group[:-1]) | (score[1:] != score[:-1])
+        self.tie = np.cumsum(fresh) - 1
+        self.tie_starts = np.flatnonzero(fresh)
+        self.tie_sizes = np.diff(np.append(self.tie_starts, len(order)))
+
+    def of_ties(self, values: Any) -> Any:
+        """Replace each value by its mean over the rows tied with it."""
+        import numpy as np
+
+        return (np.add.reduceat(values, self.tie_starts) / self.tie_sizes)[self.tie]
+
+    def total(self, values: Any) -> Any:
+        """Sum by group."""
+        import numpy as np
+
+        return np.bincount(self.group, weights=values, minlength=self.count)
+
+    def ideal(self, gain: Any) -> Any:
+        """Gains sorted from the greatest in each group."""
+        import numpy as np
+
+        return gain[np.lexsort((-gain, self.group))]
+
+
+def _discount(lists: _Lists, k: int | None) -> Any:
+    import numpy as np
+
+    found = 1 / np.log2(lists.rank + 1.0)
+    return found if k is None else np.where(lists.rank <= k, found, 0.0)
+
+
+def _ndcg(lists: _Lists, k: int | None, *, exponential: bool = False) -> Any:
+    """NDCG with linear gain rel / log2(rank + 1) [Järvelin and Kekäläinen 2002], or 2^rel - 1 [Burges et al. 2005]."""
+    import numpy as np
+
+    gain = np.exp2(lists.relevance) - 1 if exponential else lists.relevance
+    discount = _discount(lists, k)
+    # The mean over all orders of tied rows: each of them meets the mean discount of their places.
+    reached = lists.total(gain * lists.of_ties(discount))
+    best = lists.total(lists.ideal(gain) * discount)
+    return np.divide(reached, best, out=np.zeros(lists.count), where=best > 0)
+
+
+def _ndcg_exp(lists: _Lists, k: int | None) -> Any:
+    return _ndcg(lists, k, exponential=True)
+
+
+def _recall(lists: _Lists, k: int | None) -> Any:
+    """Share of the relevant rows among the first k; a row tied across the cut counts with its chance to be above it."""
+    import numpy as np
+
+    relevant = lists.relevance > 0
+    inside = lists.of_ties((lists.rank <= (k or lists.rank.max())).astype(float))
+    total = lists.total(relevant)
+    return np.divide(lists.total(relevant * inside), total, out=np.zeros(lists.count), where=total > 0)
+
+
+def _mrr(lists: _Lists, k: int | None) -> Any:
+    """Reciprocal rank of the first relevant row, its mean over the orders of the rows tied with it.
+
+    With r relevant among t tied rows after s others, the first relevant one is at place s + j with the chance
+    C(t - j, r - 1) / C(t, r).
+    """
+    import numpy as np
+
+    relevant = np.add.reduceat((lists.relevance > 0).astype(float), lists.tie_starts)
+    values = np.zeros(lists.count)
+    holds = np.flatnonzero(relevant > 0)
+    group = lists.group[lists.tie_starts[holds]]
+    first = np.ones(len(holds), dtype=bool)
+    first[1:] = group[1:] != group[:-1]
+    alone = holds[first & (lists.tie_sizes[holds] == 1)]
+    place = lists.rank[lists.tie_starts[alone]]
+    values[lists.group[lists.tie_starts[alone]]] = 1 / place if k is None else np.where(place <= k, 1 / place, 0.0)
+    for tie in holds[first & (lists.tie_sizes[holds] > 1)]:
+        before = lists.rank[lists.tie_starts[tie]] - 1
+        size, good = int(lists.tie_sizes[tie]), int(relevant[tie])
+        chance, total = good / size, 0.0  # of the first place
+        for place in range(1, size - good + 2):
+            if k is None or before + place <= k:
+                total += chance / (before + place)
+            if place < size:
+                chance *= max(size - place - good + 1, 0) / (size - place)
+        values[lists.group[lists.tie_starts[tie]]] = total
+    return values
+
+
+def _map(lists: _Lists, k: int | None) -> Any:
+    """Mean average precision: precision at each relevant row of the first k, over min(relevant rows, k).
+
+    Ties: the expected value over all orders. For a relevant row at place j of a tie with t rows, r of them relevant, after s
+    rows, S of them relevant, the expected precision there is (S + 1 + (j - 1)(r - 1)/(t - 1)) / (s + j).
+    """
+    import numpy as np
+
+    relevant = (lists.relevance > 0).astype(float)
+    in_tie = np.add.reduceat(relevant, lists.tie_starts)
+    running = np.cumsum(relevant) - relevant
+    before_group = running[lists.starts[lists.group]] if len(running) else running
+    before = (running[lists.tie_starts])[lists.tie] - before_group
+    place = np.arange(len(relevant)) - lists.tie_starts[lists.tie]  # 0-based within the tie
+    size, good = lists.tie_sizes[lists.tie], in_tie[lists.tie]
+    others = np.divide(place * (good - 1), size - 1, out=np.zeros(len(relevant)), where=size > 1)
+    # Each of the tie's places holds a relevant row with the chance good / size.
+    value = good / size * (before + 1 + others) / lists.rank
+    if k is not None:
+        value = np.where(lists.rank <= k, value, 0.0)
+    total = lists.total(relevant)
+    most = total if k is None else np.minimum(total, k)
+    return np.divide(lists.total(np.where(good > 0, value, 0.0)), most, out=np.zeros(lists.count), where=most > 0)
+
+
+_METRICS: dict[str, Any] = {"ndcg": _ndcg, "ndcg_exp": _ndcg_exp, "map": _map, "mrr": _mrr, "recall": _recall}

@@ -1,0 +1,147 @@
+"""From a metric and rows to something that can be resampled, and to its replicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from airflow_slo_provider.evaluation.bootstrap import PIECE, weights
+from airflow_slo_provider.evaluation.curves import Curve, curve
+from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.moments import Moments, moments
+from airflow_slo_provider.evaluation.sample import Sample, Undefined
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Statistic(Protocol):
+    """A metric on a sample, ready to be resampled."""
+
+    @property
+    def n(self) -> int:
+        """How many units are resampled."""
+        ...
+
+    def value(self) -> float:
+        """The metric on the sample itself."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Custom:
+    """A metric that is any function of truth and prediction."""
+
+    metric: Metric
+    sample: Sample
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return self.sample.n
+
+    def value(self) -> float:
+        """The function's value on the sample itself."""
+        import math
+
+        if self.metric.function is None:
+            raise RuntimeError("a custom metric without a function")
+        if self.sample.n == 0:
+            raise Undefined("there are no rows")
+        found = float(self.metric.function(self.sample.truth, self.sample.prediction))
+        if not math.isfinite(found):
+            raise Undefined(f"{self.metric.name} returned {found}", "invalid")
+        return found
+
+    def values(self, block: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the function's value on each resample; NaN where it raised."""
+        import numpy as np
+
+        out = np.empty(len(block))
+        for place, row in enumerate(block):
+            chosen = self.sample.take(np.repeat(np.arange(self.n), row))
+            try:
+                out[place] = self.metric.function(chosen.truth, chosen.prediction) if self.metric.function else np.nan
+            except (ValueError, ZeroDivisionError, FloatingPointError):
+                out[place] = np.nan
+        return out
+
+
+def statistic(metric: Metric, sample: Sample) -> Moments | Curve | Custom:
+    """Make a metric ready.
+
+    :raises Undefined: when it has no value on these rows
+    """
+    if metric.reads == "latency":
+        raise Undefined(f"{metric.name} is measured by the predictor, not from predictions", "invalid")
+    if metric.reads == "custom":
+        return Custom(metric, sample)
+    if metric.base in ("roc_auc", "average_precision"):
+        return curve(metric, sample)
+    return moments(metric, sample)
+
+
+def sorted_by_score(sample: Sample) -> Sample:
+    """Sort the rows once by score, so that no replicate has to."""
+    import numpy as np
+
+    values = sample.prediction if sample.score is None else sample.score
+    if values.ndim != 1 or values.dtype.kind not in "iuf" or sample.groups is not None:
+        return sample
+    return sample.take(np.argsort(values, kind="stable"))
+
+
+def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, seed: int) -> list[NDArray[np.float64]]:
+    """Return the replicates of statistics that have the same units: all see the same resamples.
+
+    A curve alone is resampled within its classes, so that no replicate loses one.
+    """
+    import numpy as np
+
+    n = statistics[0].n
+    strata = None
+    if all(isinstance(item, Curve) and item.base == "roc_auc" for item in statistics) and isinstance(statistics[0], Curve):
+        strata = np.empty(n, dtype=np.uint8)
+        strata[slice(None) if statistics[0].order is None else statistics[0].order] = statistics[0].positive
+    found: list[list[NDArray[np.float64]]] = [[] for _ in statistics]
+    # One product serves all metrics that are made of averages; the weight, their last column, is the same for all.
+    averaged = [item for item in statistics if isinstance(item, Moments)]
+    joint = None
+    if averaged:
+        joint = np.asfortranarray(np.hstack([item.columns[:, :-1] for item in averaged] + [averaged[0].columns[:, -1:]]))
+    for block in weights(n, replicates, seed, strata):
+        sums = None if joint is None else _weighted_sums(block, joint)
+        column = 0
+        for place, item in enumerate(statistics):
+            if isinstance(item, Moments) and sums is not None:
+                width = item.columns.shape[1] - 1
+                own = np.column_stack([sums[:, column : column + width], sums[:, -1]])
+                found[place].append(np.asarray(item.finish(own)))
+                column += width
+            elif not isinstance(item, Moments):
+                found[place].append(item.values(block))
+    return [np.concatenate(parts) for parts in found]
+
+
+def _weighted_sums(block: NDArray[Any], columns: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Multiply weights (replicates, units) and columns (units, k) where the units are many.
+
+    Piece by piece, and without the threads of a matrix product: it is bound by memory, and the other core has its own work.
+    """
+    import numpy as np
+
+    n = columns.shape[0]
+    if n <= PIECE:
+        return np.asarray(block.astype(np.float64) @ columns)
+    sums = np.zeros((len(block), columns.shape[1]))
+    plain = np.empty(PIECE)
+    for start in range(0, n, PIECE):
+        piece = columns[start : start + PIECE]
+        row = plain[: len(piece)]
+        for place, counts in enumerate(block[:, start : start + PIECE]):
+            np.copyto(row, counts)
+            for column in range(columns.shape[1]):
+                sums[place, column] += np.einsum("i,i->", row, piece[:, column])
+    return sums

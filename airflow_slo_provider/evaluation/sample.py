@@ -1,0 +1,161 @@
+"""The rows of an evaluation, checked once: what is wrong with them is said before a number is made of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class Undefined(Exception):
+    """The metric has no value on these rows.
+
+    :param status: ``insufficient_data`` or ``invalid``
+    """
+
+    def __init__(self, reason: str, status: str = "insufficient_data") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """Truth and predictions, row by row.
+
+    :param truth: labels, numbers or relevances, shape (n,)
+    :param prediction: predicted labels, probabilities, numbers or scores, shape (n,), or class probabilities, shape (n, classes)
+    :param score: probabilities or scores where ``prediction`` holds labels
+    :param groups: group of each row (ranking), shape (n,)
+    :param weight: weight of each row, shape (n,)
+    :param labels: the classes in the order of a two-dimensional ``prediction``; by default the sorted classes of ``truth``
+    :param positive: the positive class; by default the greater of two
+    :param cut: probability from which a row counts as positive
+    """
+
+    truth: NDArray[Any]
+    prediction: NDArray[Any]
+    score: NDArray[Any] | None = None
+    groups: NDArray[Any] | None = None
+    weight: NDArray[np.float64] | None = None
+    labels: tuple[Any, ...] | None = None
+    positive: Any = None
+    cut: float = 0.5
+
+    @property
+    def n(self) -> int:
+        """How many rows."""
+        return len(self.truth)
+
+    def take(self, rows: NDArray[Any]) -> Sample:
+        """Return the sample of some rows: an index or a mask."""
+
+        def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
+            return None if values is None else values[rows]
+
+        return replace(
+            self, truth=self.truth[rows], prediction=self.prediction[rows], score=of(self.score),
+            groups=of(self.groups), weight=of(self.weight),
+        )  # fmt: skip
+
+
+def make_sample(
+    truth: Any,
+    prediction: Any,
+    *,
+    score: Any = None,
+    groups: Any = None,
+    weight: Any = None,
+    labels: Any = None,
+    positive: Any = None,
+    cut: float = 0.5,
+) -> Sample:
+    """Make a sample of anything array-like.
+
+    :raises InvalidMeasurement: when the columns differ in length or have the wrong shape, or a weight is negative or not finite
+    """
+    made = Sample(
+        truth=array(truth), prediction=array(prediction), score=None if score is None else array(score),
+        groups=None if groups is None else array(groups), weight=None if weight is None else numbers(weight, "weights"),
+        labels=None if labels is None else tuple(labels), positive=positive, cut=cut,
+    )  # fmt: skip
+    if made.truth.ndim != 1:
+        raise InvalidMeasurement(f"y_true has shape {made.truth.shape}; one value a row is needed")
+    for name in ("prediction", "score", "groups", "weight"):
+        column = getattr(made, name)
+        if column is not None and len(column) != made.n:
+            raise InvalidMeasurement(f"y_true has {made.n} rows, {name} has {len(column)}; they must be the same rows")
+        if column is not None and column.ndim not in ((1, 2) if name in ("prediction", "score") else (1,)):
+            raise InvalidMeasurement(f"{name} has shape {column.shape}")
+    if made.weight is not None and made.n:
+        import numpy as np
+
+        if not np.isfinite(made.weight).all() or (made.weight < 0).any() or not made.weight.sum() > 0:
+            raise InvalidMeasurement("weights must be finite, not negative, and not all zero")
+    return made
+
+
+def array(values: Any) -> NDArray[Any]:
+    """Make an array of anything array-like; pandas' own types become numpy's, their missing values NaN or None."""
+    import numpy as np
+
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if hasattr(values, "to_numpy") and kind in "biuf":
+        missing = bool(values.isna().any()) if hasattr(values, "isna") else False
+        return np.asarray(values.to_numpy(dtype=float, na_value=float("nan")) if missing else values.to_numpy())
+    if hasattr(values, "to_numpy"):
+        return np.asarray(values.to_numpy(dtype=object) if getattr(values, "ndim", 1) == 1 else values.to_numpy())
+    made = np.asarray(values)
+    if made.dtype.kind in "US" and any(not isinstance(value, (str, bytes)) for value in values):
+        return np.asarray(values, dtype=object)  # numpy would have written None and 1 as the texts "None" and "1"
+    return made
+
+
+def numbers(values: Any, what: str) -> NDArray[np.float64]:
+    """Return values as float64.
+
+    :raises Undefined: status ``invalid``, when they are no numbers
+    """
+    import numpy as np
+
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise Undefined(f"{what} are not numbers", "invalid") from None
+
+
+def finite(values: Any, what: str) -> NDArray[np.float64]:
+    """Return values as float64, all finite.
+
+    :raises Undefined: status ``invalid``: a NaN is a missing prediction, and an average over the others would hide it
+    """
+    import numpy as np
+
+    made = numbers(values, what)
+    bad = int(np.count_nonzero(~np.isfinite(made)))
+    if bad:
+        raise Undefined(f"{bad} of {made.size} {what} are NaN or infinite", "invalid")
+    return made
+
+
+def present(values: NDArray[Any], what: str) -> NDArray[Any]:
+    """Return labels, none of them missing.
+
+    :raises Undefined: status ``invalid``, when one is missing
+    """
+    import numpy as np
+
+    if values.dtype.kind == "f":
+        bad = int(np.count_nonzero(np.isnan(values)))
+    elif values.dtype.kind == "O":
+        bad = sum(value is None or value != value or str(value) in ("<NA>", "NaT") for value in values)
+    else:
+        bad = 0
+    if bad:
+        raise Undefined(f"{bad} of {len(values)} {what} are missing", "invalid")
+    return values

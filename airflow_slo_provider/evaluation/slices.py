@@ -1,0 +1,168 @@
+"""Segments: a candidate that is better on the whole may still fail those who are few."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.evaluation.comparing import compare_samples
+from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome
+from airflow_slo_provider.evaluation.evaluating import estimates
+from airflow_slo_provider.evaluation.intervals import holm
+from airflow_slo_provider.evaluation.metrics import Metric
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from airflow_slo_provider.evaluation.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.predictions import Joined
+
+#: What stands for a missing value: a null segment is a segment.
+NULL = "(null)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SliceRule:
+    """How segments are judged against the champion.
+
+    :param margin: what a segment may lose in the metric's own unit
+    :param min_rows: smaller segments are reported and not judged
+    :param most: more segments than this of one column is no column of segments
+    """
+
+    margin: float = 0.02
+    min_rows: int = 200
+    most: int = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segment:
+    """One segment and one metric.
+
+    :param name: ``region=north``
+    :param verdict: ``fail`` when it is shown to be worse than the margin allows (p after Holm), ``warn`` when only its value is,
+        else ``pass``; ``unknown`` where a metric has no value
+    """
+
+    name: str
+    metric: str
+    rows: int
+    estimate: Estimate
+    comparison: Comparison | None = None
+    pvalue: float | None = None
+    verdict: Outcome = Outcome.PASS
+    why: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slices:
+    """All segments.
+
+    :param judged: those that were compared with the champion
+    :param shown: all that were large enough to be measured
+    :param too_small: how many were not
+    """
+
+    shown: tuple[Segment, ...]
+    judged: tuple[Segment, ...]
+    too_small: int
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """Return them as plain JSON."""
+        made = []
+        for one in self.judged or self.shown:
+            data = asdict(one)
+            data["verdict"] = one.verdict.value
+            if one.comparison is not None:
+                data["comparison"]["verdict"] = one.comparison.verdict.value
+            made.append(data)
+        return made
+
+
+def look_at_slices(
+    rule: SliceRule,
+    golden: GoldenSet,
+    metrics: Sequence[Metric],
+    candidate: Joined,
+    champion: Joined | None,
+    *,
+    min_rows: int,
+    **how: Any,
+) -> Slices:
+    """Measure each segment, and compare it with the champion on the same rows.
+
+    A segment fails when the test of "no worse than the margin" is refused at the asked confidence after Holm's adjustment over
+    all segments and metrics: with many segments one of them always looks bad.
+    """
+    shown: list[Segment] = []
+    too_small = 0
+    kept = _kept(golden, candidate, champion)
+    for name, mask in _segments(golden, rule):
+        rows = mask[kept]
+        count = int(rows.sum())
+        if count < rule.min_rows:
+            too_small += 1
+            continue
+        ours = candidate.sample.take(rows)
+        measured = estimates(list(metrics), ours, **how)
+        for metric in metrics:
+            compared = None
+            if champion is not None:
+                compared = compare_samples(champion.sample.take(rows), ours, metric, margin=rule.margin, min_rows=min_rows, **how)
+            shown.append(Segment(name=name, metric=metric.name, rows=count, estimate=measured[metric.name], comparison=compared))
+    return Slices(shown=tuple(shown), judged=_judge(shown, rule, how["confidence"]), too_small=too_small)
+
+
+def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None) -> NDArray[np.bool_]:
+    """Which rows of the golden set the samples hold."""
+    if golden.schema.group:
+        labelled: NDArray[np.bool_] = golden.frame[golden.schema.label].notna().to_numpy()
+        return labelled
+    return candidate.covered if champion is None else candidate.covered & champion.covered
+
+
+def _segments(golden: GoldenSet, rule: SliceRule) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    from airflow_slo_provider.exceptions import InvalidMeasurement
+
+    for column in golden.schema.segments:
+        values = golden.frame[column].astype(object).where(golden.frame[column].notna(), NULL).map(str)
+        kinds = sorted(values.unique())
+        if len(kinds) > rule.most:
+            raise InvalidMeasurement(f"column {column!r} has {len(kinds)} values; a column of segments has {rule.most} at most")
+        for kind in kinds:
+            yield f"{column}={kind}", (values == kind).to_numpy()
+
+
+def _judge(shown: Sequence[Segment], rule: SliceRule, confidence: float) -> tuple[Segment, ...]:
+    compared = [one for one in shown if one.comparison is not None]
+    tested = [one for one in compared if one.comparison and one.comparison.pvalue is not None]
+    # The comparison asks "is it shown to be good enough?"; here the question is "is it shown to be too bad?".
+    chances = [_chance_of_worse(one.comparison, rule.margin) for one in tested if one.comparison]
+    adjusted: Mapping[int, float] = dict(zip(map(id, tested), holm(chances), strict=True))
+    judged = []
+    for one in compared:
+        found, pvalue = one.comparison, adjusted.get(id(one))
+        if found is None or found.delta is None or pvalue is None:
+            verdict, why = Outcome.UNKNOWN, found.reason if found else ""
+        else:
+            gain = found.delta if found.higher_is_better else -found.delta
+            verdict = Outcome.PASS
+            if not gain >= -rule.margin:
+                verdict = Outcome.FAIL if pvalue < 1 - confidence else Outcome.WARN
+            why = f"{found.metric} {found.delta:+.4g} on {one.rows} rows, margin {rule.margin:g}, p {pvalue:.3g} after Holm"
+        judged.append(replace(one, pvalue=pvalue, verdict=verdict, why=why))
+    return tuple(judged)
+
+
+def _chance_of_worse(comparison: Comparison, margin: float) -> float:
+    """One-sided p of "no worse than the margin"."""
+    pvalue = comparison.pvalue if comparison.pvalue is not None else 1.0
+    if margin:
+        return 1 - pvalue if math.isfinite(pvalue) else 1.0
+    # Without a margin the p is two-sided.
+    gain = comparison.delta or 0.0
+    worse = (gain < 0) if comparison.higher_is_better else (gain > 0)
+    return pvalue / 2 if worse else 1 - pvalue / 2

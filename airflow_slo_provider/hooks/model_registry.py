@@ -1,0 +1,90 @@
+"""An Airflow connection to a model registry: an MLflow server, or a directory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_slo_provider.hooks.model_registry_form import connection_type, registry_settings
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.deployment.registry import ModelRegistry
+    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+__all__ = ["ModelRegistryHook", "connection_type", "directory_registry"]
+
+
+class ModelRegistryHook(BaseHook):
+    """Opens a model registry.
+
+    Host is the URL of an MLflow server, or a path (local, or e.g. ``s3://bucket/models``). Login and password are sent as basic
+    authentication. All else stands in the extra: ``kind`` (mlflow, directory), ``token``, ``verify``, ``ca_file``,
+    ``connect_timeout``, ``read_timeout``, ``headers``, ``storage_conn_id``.
+
+    :param model_registry_conn_id: the connection
+    """
+
+    conn_name_attr = "model_registry_conn_id"
+    default_conn_name = "model_registry_default"
+    conn_type = "model_registry"
+    hook_name = "Model registry"
+
+    def __init__(self, model_registry_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.model_registry_conn_id = model_registry_conn_id
+        self._registry: ModelRegistry | None = None
+
+    def get_conn(self) -> ModelRegistry:
+        """Return the registry; the connection is read once.
+
+        :raises RegistryError: reason ``bad_connection``
+        """
+        if self._registry is None:
+            from airflow.sdk.log import mask_secret
+
+            from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
+
+            settings = registry_settings(self.get_connection(self.model_registry_conn_id))
+            if settings.pop("kind") == "directory":
+                self._registry = directory_registry(settings["path"], settings["storage_conn_id"])
+            else:
+                for secret in [*settings["headers"].values(), *(settings["basic"] or ())[1:]]:
+                    if secret:
+                        mask_secret(secret)
+                self._registry = MlflowRegistry(**settings)
+        return self._registry
+
+    def alias(self, model: str, alias: str = "champion") -> str | None:
+        """Return the version an alias names, None when it names none."""
+        return self.get_conn().alias(model, alias)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for a model that is not there: a registry says so."""
+        from airflow_slo_provider.deployment.registry import RegistryError
+
+        try:
+            self.get_conn().get("airflow-slo-connection-test", "1")
+        except RegistryError as error:
+            if error.reason == "not_found":
+                return True, "The registry answers"
+            return False, str(error)
+        except Exception as error:  # shown in the UI, whatever it is
+            return False, str(error)
+        return True, "The registry answers"
+
+
+def directory_registry(path: str, storage_conn_id: str | None = None) -> DirectoryRegistry:
+    """Open a registry that is a directory.
+
+    :param path: a local path (its lock makes compare-and-set exact), or a URI of object storage
+    """
+    from pathlib import Path
+
+    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+    if "://" not in path or path.startswith("file://"):
+        return DirectoryRegistry(Path(path.removeprefix("file://")))
+    from airflow_slo_provider.hooks.surroundings import object_path
+
+    return DirectoryRegistry(object_path(path, storage_conn_id))

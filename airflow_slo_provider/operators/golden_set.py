@@ -1,0 +1,350 @@
+"""Evaluates a model on a golden set, beside the champion, and says how sure the answer is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.evaluation.checks import KIND
+from airflow_slo_provider.evaluation.estimates import Outcome
+from airflow_slo_provider.evaluation.judging import INTERVAL, VALUE, threshold_of
+from airflow_slo_provider.evaluation.metrics import find_all
+from airflow_slo_provider.evaluation.predictors import (
+    Column,
+    HttpModel,
+    MlflowModel,
+    ModelFile,
+    PredictionFile,
+    place_of,
+    predictor_of,
+)
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.results import CheckResult, Verdict
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.evaluation.assessing import Assessment, Plan
+    from airflow_slo_provider.evaluation.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.predictors import Surroundings
+
+__all__ = ["Column", "GoldenSetEvaluationOperator", "HttpModel", "MlflowModel", "ModelFile", "PredictionFile"]
+
+
+class GoldenSetEvaluationOperator(BaseOperator):
+    """Measures a candidate on a golden set, with intervals, against thresholds and against the champion on the same rows.
+
+    The task fails without a retry when the verdict is ``fail``, ``inconclusive`` or ``unknown`` (see ``fail_on``); it always
+    records what it found first. The XCom holds ``verdict``, ``why``, ``metrics`` with intervals, ``comparisons``, ``report``.
+
+    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given
+    :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
+        of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``
+    :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...), or a mapping name -> function
+    :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``
+    :param champion: where the champion's predictions come from, like ``predictor``
+    :param champion_may_be_missing: a path, column or URI of the champion that renders to an empty text means that there is no
+        champion yet, and the thresholds alone decide; without this it is an error
+    :param slices: columns whose values are looked at one by one
+    :param compare_on: metrics the candidate must win; by default those with thresholds, else the first
+    :param margin: what it may lose to the champion in the metric's own unit (a number, or one for each metric); 0 asks that it is
+        better
+    :param slice_margin: what a segment may lose
+    :param slice_min_rows: smaller segments are not judged
+    :param confidence: of the intervals
+    :param decide_on: ``interval``: the whole interval must reach the threshold, and one that holds it is ``inconclusive``;
+        ``value``: the value alone decides
+    :param min_coverage: share of the golden set's rows that must have a label and a prediction
+    :param min_rows: below this many rows an interval by bootstrap or DeLong decides nothing
+    :param fail_on: verdicts that fail the task
+    :param name: of the check in the ledger; by default the golden set's file name
+    :param model_version: version of the candidate, for the record
+    :param report_path: directory (path or URI) for the JSON and HTML report
+    :param id_column: names a row
+    :param label_column: the truth
+    :param features: what the model is given; by default every column without another part
+    :param group_column: the query a row belongs to, for ranking metrics
+    :param weight_column: weight of a row
+    :param labels: the classes known in training; others are reported
+    :param pos_label: the positive class of two; by default the greater
+    :param decision_threshold: probability from which a row counts as positive
+    :param replicates: bootstrap replicates
+    :param sql_conn_id: SQL connection of a golden set that is a query
+    :param pushgateway_conn_id: connection of a Pushgateway that gets the metrics as gauges
+    """
+
+    template_fields: Sequence[str] = (
+        "golden_set",
+        "predictor",
+        "champion",
+        "thresholds",
+        "margin",
+        "name",
+        "model_version",
+        "report_path",
+        "sql_conn_id",
+        "pushgateway_conn_id",
+    )
+    ui_color = "#dce8f7"
+
+    def __init__(
+        self,
+        *,
+        golden_set: str,
+        predictor: Any,
+        metrics: Any,
+        thresholds: Mapping[str, Any] | None = None,
+        champion: Any = None,
+        champion_may_be_missing: bool = False,
+        slices: Sequence[str] = (),
+        compare_on: Sequence[str] | None = None,
+        margin: Any = 0.0,
+        slice_margin: float = 0.02,
+        slice_min_rows: int = 200,
+        confidence: float = 0.95,
+        decide_on: str = INTERVAL,
+        min_coverage: float = 1.0,
+        min_rows: int = 30,
+        fail_on: Sequence[str] = ("fail", "inconclusive", "unknown"),
+        name: str | None = None,
+        model_version: str | None = None,
+        report_path: str | None = None,
+        id_column: str = "id",
+        label_column: str = "label",
+        features: Sequence[str] | None = None,
+        group_column: str | None = None,
+        weight_column: str | None = None,
+        labels: Sequence[Any] | None = None,
+        pos_label: Any = None,
+        decision_threshold: float = 0.5,
+        replicates: int = 2000,
+        sql_conn_id: str | None = None,
+        pushgateway_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        names = [metric.name for metric in find_all(metrics)]
+        for what, given in (("thresholds", thresholds or ()), ("compare_on", compare_on or ())):
+            strange = [name for name in given if name not in names]
+            if strange:
+                raise ValueError(f"{what} names {', '.join(map(repr, strange))}, which metrics does not: {', '.join(names)}")
+        if compare_on and champion is None:
+            raise ValueError("compare_on is given without a champion to compare with")
+        if decide_on not in (INTERVAL, VALUE):
+            raise ValueError(f"decide_on is {decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
+        if not 0 < confidence < 1:
+            raise ValueError(f"confidence is {confidence}; write a number between 0 and 1, e.g. 0.95")
+        if not 0 < min_coverage <= 1:
+            raise ValueError(f"min_coverage is {min_coverage}; write a share above 0, 1 at most")
+        self.golden_set = golden_set
+        self.predictor = predictor_of(predictor)
+        self.metrics = metrics
+        self.thresholds = dict(thresholds or {})
+        self.champion = None if champion is None else predictor_of(champion)
+        self.champion_may_be_missing = champion_may_be_missing
+        self.slices = tuple(slices)
+        self.compare_on = tuple(compare_on) if compare_on else tuple(self.thresholds or names[:1])
+        self.margin = margin
+        self.slice_margin, self.slice_min_rows = slice_margin, slice_min_rows
+        self.confidence, self.decide_on = confidence, decide_on
+        self.min_coverage, self.min_rows = min_coverage, min_rows
+        self.fail_on = frozenset(Outcome(one) for one in fail_on)
+        self.name, self.model_version, self.report_path = name, model_version, report_path
+        self.id_column, self.label_column, self.features = id_column, label_column, features
+        self.group_column, self.weight_column = group_column, weight_column
+        self.labels, self.pos_label, self.decision_threshold = labels, pos_label, decision_threshold
+        self.replicates = replicates
+        self.sql_conn_id, self.pushgateway_conn_id = sql_conn_id, pushgateway_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Read the golden set, ask the models, judge, record, and fail on a verdict that is no pass."""
+        with failing_rightly(), self._recording_faults(context):
+            plan = self._plan()
+            golden = self._read()
+            around = self._around()
+            self.log.info("golden set %s: %d rows, content %s", golden.source, golden.rows, golden.content_hash[:12])
+            candidate = self.predictor.predict(golden, around)
+            champion = self.champion.predict(golden, around) if self._has_champion() else None
+            assessment = self._assess(plan, golden, candidate, champion)
+            for part in assessment.parts:
+                self.log.info("%s: %s: %s", part.name, part.verdict.value, part.why)
+            reports = self._report(assessment, context)
+            version = self.model_version or candidate.model_version
+            self._record(assessment, context, version, reports)
+            found = self._summary(assessment, version, reports)
+            self._tell(assessment, found, context)
+        context["ti"].xcom_push(key="return_value", value=found)
+        if assessment.verdict in self.fail_on:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            raise AirflowFailException(f"{self._check_name()}: {assessment.verdict.value}: {assessment.why}")
+        return found
+
+    def _plan(self) -> Plan:
+        from airflow_slo_provider.evaluation.assessing import Plan
+        from airflow_slo_provider.evaluation.slices import SliceRule
+
+        metrics = find_all(self.metrics)
+        by_name = {metric.name: metric for metric in metrics}
+        margin = self.margin
+        return Plan(
+            metrics=metrics,
+            thresholds={name: threshold_of(value, by_name[name]) for name, value in self.thresholds.items()},
+            compare_on=[name for name in self.compare_on if by_name[name].reads != "latency"],
+            margin={name: float(one) for name, one in margin.items()} if isinstance(margin, Mapping) else float(margin),
+            confidence=self.confidence,
+            decide_on=self.decide_on,
+            min_coverage=self.min_coverage,
+            min_rows=self.min_rows,
+            slices=SliceRule(margin=self.slice_margin, min_rows=self.slice_min_rows) if self.slices else None,
+            labels=None if self.labels is None else tuple(self.labels),
+            pos_label=self.pos_label,
+            decision_threshold=self.decision_threshold,
+            replicates=self.replicates,
+        )
+
+    def _read(self) -> GoldenSet:
+        from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
+        from airflow_slo_provider.hooks.surroundings import object_path, read_sql
+
+        stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
+        schema = Schema(
+            id=self.id_column,
+            label=self.label_column,
+            features=None if self.features is None else tuple(self.features),
+            group=self.group_column,
+            segments=self.slices,
+            weight=self.weight_column,
+            ignored=tuple(name for one in stored for name in (one.column, one.score_column) if name),
+        )
+        if self.sql_conn_id:
+            return make_golden_set(read_sql(self.golden_set, self.sql_conn_id), schema, f"query on {self.sql_conn_id}")
+        return make_golden_set(read_table(object_path(self.golden_set)), schema, self.golden_set)
+
+    def _has_champion(self) -> bool:
+        """Tell whether there is a champion to compare with.
+
+        :raises InvalidMeasurement: when its place is empty, and it must not be
+        """
+        if self.champion is None:
+            return False
+        if place_of(self.champion) != "":
+            return True
+        if not self.champion_may_be_missing:
+            raise InvalidMeasurement(
+                "the champion's place is an empty text; a first model needs champion_may_be_missing=True", reason="no_champion"
+            )
+        self.log.warning("there is no champion yet: the thresholds alone decide")
+        return False
+
+    def _around(self) -> Surroundings:
+        from airflow_slo_provider.evaluation.predictors import Surroundings
+        from airflow_slo_provider.hooks.surroundings import model_server, object_path
+
+        told = 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal told
+            if done * 10 // total > told or done == total:
+                told = done * 10 // total
+                self.log.info("predicted %d of %d rows", done, total)
+
+        return Surroundings(path=object_path, server=model_server, progress=progress)
+
+    def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
+        from airflow_slo_provider.evaluation.assessing import assess
+
+        return assess(plan, golden, candidate, champion)
+
+    def _check_name(self) -> str:
+        return self.name or (self.task_id if self.sql_conn_id else self.golden_set.rstrip("/").rpartition("/")[2])
+
+    def _report(self, assessment: Assessment, context: Context) -> dict[str, str]:
+        """Write both forms of the report; a retry writes over its own."""
+        if not self.report_path:
+            return {}
+        from airflow_slo_provider.evaluation.assessing import to_json
+        from airflow_slo_provider.evaluation.report import to_html
+        from airflow_slo_provider.hooks.surroundings import object_path
+
+        instance = context["ti"]
+        where = object_path(self.report_path) / instance.dag_id / _safe(instance.run_id) / _safe(instance.task_id)
+        if (instance.map_index or 0) > 0:
+            where = where / str(instance.map_index)
+        where.mkdir(parents=True, exist_ok=True)
+        title = f"{self._check_name()}: {self.model_version or 'candidate'}"
+        for name, text in (("report.json", to_json(assessment)), ("report.html", to_html(assessment, title))):
+            with (where / name).open("wb") as file:
+                file.write(text.encode())
+        return {"json": str(where / "report.json"), "html": str(where / "report.html")}
+
+    def _record(self, assessment: Assessment, context: Context, version: str | None, reports: dict[str, str]) -> None:
+        from airflow_slo_provider.evaluation.checks import checks_of
+
+        interval = (context.get("data_interval_start"), context.get("data_interval_end"))
+        evidence = {"report": reports.get("html"), "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id}
+        record(
+            checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval),
+            context,  # type: ignore[arg-type]
+        )
+
+    def _summary(self, assessment: Assessment, version: str | None, reports: dict[str, str]) -> dict[str, Any]:
+        return {
+            "schema_version": 1,
+            "verdict": assessment.verdict.value,
+            "why": assessment.why,
+            "model_version": version,
+            "golden_set_hash": assessment.content_hash,
+            "rows": assessment.joined.expected,
+            "coverage": assessment.joined.coverage,
+            "metrics": {
+                name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
+                for name, one in assessment.estimates.items()
+            },
+            "comparisons": {
+                name: {"delta": one.delta, "low": one.low, "high": one.high, "verdict": one.verdict.value}
+                for name, one in assessment.comparisons.items()
+            },
+            "report": reports.get("html"),
+        }
+
+    def _tell(self, assessment: Assessment, found: dict[str, Any], context: Context) -> None:
+        """Put the verdict on the outlets' events and the gauges on the Pushgateway."""
+        events = context.get("outlet_events")
+        for outlet in self.outlets if events is not None else ():
+            events[outlet].extra = {key: found[key] for key in ("verdict", "model_version", "golden_set_hash", "report")}
+        if self.pushgateway_conn_id:
+            import time
+
+            from airflow_slo_provider.evaluation.exposition import gauges
+            from airflow_slo_provider.hooks.surroundings import push_gauges
+
+            push_gauges(
+                gauges(assessment, at=time.time()),
+                self.pushgateway_conn_id,
+                job="golden_set",
+                grouping={"check": self._check_name()},
+            )
+
+    @contextmanager
+    def _recording_faults(self, context: Context) -> Iterator[None]:
+        """Leave a record when there was nothing to judge: an evaluation that could not be made is no gap in the history."""
+        try:
+            yield
+        except MeasurementError as error:
+            if not error.transient:
+                evidence = {"outcome": Outcome.UNKNOWN.value, "reason": error.reason}
+                check = CheckResult(
+                    kind=KIND, name=self._check_name(), verdict=Verdict.UNKNOWN, message=str(error),
+                    model_version=self.model_version, evidence=evidence,
+                )  # fmt: skip
+                record([check], context)  # type: ignore[arg-type]
+            raise
+
+
+def _safe(text: str) -> str:
+    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)

@@ -1,0 +1,187 @@
+"""Moves the champion's alias in a model registry: forward when a candidate has passed, back when it was a mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.deployment.registry import ANY, CHAMPION, PROMOTE, ROLLBACK, Moved, RegistryError, Wanted
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.results import CheckResult, Verdict
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.deployment.registry import ModelRegistry
+
+
+class _MoveOperator(BaseOperator):
+    """What both have in common: one move for each task instance, recorded in the registry and in the ledger."""
+
+    template_fields: Sequence[str] = ("model", "version", "alias", "expected_champion", "registry_path", "model_registry_conn_id")
+    ui_color = "#e3f2e1"
+    move_kind = ""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        version: str | None,
+        alias: str = CHAMPION,
+        expected_champion: str | None = None,
+        model_registry_conn_id: str = "model_registry_default",
+        registry_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.model = model
+        self.version = version
+        self.alias = alias
+        self.expected_champion = expected_champion
+        self.model_registry_conn_id = model_registry_conn_id
+        self.registry_path = registry_path
+
+    def _registry(self) -> ModelRegistry:
+        from airflow_slo_provider.hooks.model_registry import ModelRegistryHook, directory_registry
+
+        if self.registry_path:
+            return directory_registry(self.registry_path)
+        return ModelRegistryHook(self.model_registry_conn_id).get_conn()
+
+    def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
+        """Move, record, and say what became of it."""
+        from airflow_slo_provider.hooks.ledger import run_key
+
+        key = run_key(context)  # type: ignore[arg-type]
+        wanted = Wanted(
+            kind=self.move_kind,
+            alias=self.alias,
+            # Not of the try: a retry finds what an earlier one did.
+            key="/".join((key.dag_id, key.run_id, key.task_id, str(key.map_index))),
+            to=str(self.version) if self.version else None,
+            expected=ANY if self.expected_champion is None else str(self.expected_champion),
+            by=f"{key.dag_id}.{key.task_id}",
+            evidence=evidence,
+        )
+        with failing_rightly():
+            try:
+                moved = self._registry().move(self.model, wanted)
+            except RegistryError as error:
+                if not error.transient:
+                    self._record(context, Verdict.FAIL, str(error), None, {"reason": error.reason, **evidence})
+                raise
+            self.log.info("%s", moved.message)
+            self._record(context, Verdict.PASS, moved.message, moved, evidence)
+        return self._told(moved, context)
+
+    def _record(self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]) -> None:
+        found = {} if moved is None else {"from": moved.before, "to": moved.after, "now": moved.current}
+        check = CheckResult(
+            kind=self.move_kind,
+            name=f"{self.model}@{self.alias}",
+            verdict=verdict,
+            message=message,
+            model_version=None if moved is None else moved.after,
+            interval_start=context.get("data_interval_start"),
+            interval_end=context.get("data_interval_end"),
+            evidence={**found, **evidence},
+        )
+        record([check], context)  # type: ignore[arg-type]
+
+    def _told(self, moved: Moved, context: Context) -> dict[str, Any]:
+        told = {
+            "model": moved.model,
+            "alias": moved.alias,
+            "from": moved.before,
+            "to": moved.after,
+            "now": moved.current,
+            "changed": moved.changed,
+            "message": moved.message,
+        }
+        events = context.get("outlet_events")
+        for outlet in self.outlets if events is not None else ():
+            events[outlet].extra = {name: told[name] for name in ("model", "alias", "from", "to")}
+        return told
+
+
+class PromoteModelOperator(_MoveOperator):
+    """Makes a version the champion, and remembers which one it was before.
+
+    A version that failed its evaluation is not promoted, and neither is one whose rival was changed in the meantime: with
+    ``expected_champion`` the alias is moved only while it names that version. A retried task does not promote twice. The
+    XCom holds ``from``, ``to``, ``changed``, ``now``.
+
+    :param model: the registered model
+    :param version: the version to promote
+    :param alias: the alias to move
+    :param expected_champion: the version the candidate was compared with; an empty text: none yet; None: whatever serves
+    :param evaluation: XCom of a ``GoldenSetEvaluationOperator``; anything but ``pass`` (or ``warn``) in it refuses the promotion
+    :param accept: verdicts that may be promoted
+    :param model_registry_conn_id: connection of the registry
+    :param registry_path: a directory in its place (path or URI)
+    """
+
+    template_fields: Sequence[str] = (*_MoveOperator.template_fields, "evaluation")
+    move_kind = PROMOTE
+
+    def __init__(
+        self, *, model: str, version: str, evaluation: Any = None, accept: Sequence[str] = ("pass", "warn"), **kwargs: Any
+    ) -> None:
+        super().__init__(model=model, version=version, **kwargs)
+        self.evaluation = evaluation
+        self.accept = tuple(accept)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Look at the evaluation, move the alias, record it."""
+        if not self.version or str(self.version).lower() == "none":
+            raise ValueError(f"version of {self.model} is {self.version!r}; name the version to promote")
+        evidence: dict[str, Any] = {}
+        if self.evaluation is not None:
+            if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:
+                return self._refuse(context, f"the evaluation is no evaluation: {str(self.evaluation)[:200]!r}", {})
+            keep = ("verdict", "report", "golden_set_hash", "model_version")
+            evidence = {name: self.evaluation[name] for name in keep if self.evaluation.get(name) is not None}
+            if self.evaluation["verdict"] not in self.accept:
+                why = f"its evaluation ended with {self.evaluation['verdict']}"
+                return self._refuse(context, why, evidence)
+            judged = self.evaluation.get("model_version")
+            if judged is not None and str(judged) != str(self.version):
+                return self._refuse(context, f"the evaluation is of version {judged}", evidence)
+        return self._move(context, evidence)
+
+    def _refuse(self, context: Context, why: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        message = f"{self.model} {self.version} is not promoted: {why}"
+        with failing_rightly():
+            self._record(context, Verdict.FAIL, message, None, {"reason": "evaluation", **evidence})
+        raise AirflowFailException(message)
+
+
+class RollbackModelOperator(_MoveOperator):
+    """Gives the alias back to the version that served before, as it was recorded when the present one was promoted.
+
+    A second rollback in another run goes one further back; a retried task does not go back twice. The XCom holds ``from``,
+    ``to``, ``changed``, ``now``.
+
+    :param model: the registered model
+    :param version: the version to go back to; by default the recorded predecessor
+    :param alias: the alias to move
+    :param expected_champion: the version that is believed to be bad: nothing happens to a later one
+    :param reason: why, for the record
+    :param model_registry_conn_id: connection of the registry
+    :param registry_path: a directory in its place (path or URI)
+    """
+
+    template_fields: Sequence[str] = (*_MoveOperator.template_fields, "reason")
+    move_kind = ROLLBACK
+
+    def __init__(self, *, model: str, version: str | None = None, reason: str | None = None, **kwargs: Any) -> None:
+        super().__init__(model=model, version=version, **kwargs)
+        self.reason = reason
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Move the alias back, record it."""
+        return self._move(context, {"why": self.reason} if self.reason else {})

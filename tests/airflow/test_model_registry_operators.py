@@ -1,0 +1,203 @@
+"""Promotion and rollback in Airflow's task runner, and in a process that is killed at the worst moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk import Asset, ObjectStoragePath
+from airflow.sdk.execution_time import comms
+
+from airflow_slo_provider.deployment.registry import RegistryError, Wanted
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
+from airflow_slo_provider.results import Verdict
+from tests.airflow.golden_files import GoldenFiles, files
+from tests.airflow.promoting import start, wait_for
+from tests.airflow.running import Ran, run_task
+
+__all__ = ["files"]
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> DirectoryRegistry:
+    """Versions 1, 2 and 3; 1 serves."""
+    made = DirectoryRegistry(tmp_path / "registry")
+    for version in "123":
+        (tmp_path / "model.bin").write_text(version)
+        made.register("fraud", version, tmp_path / "model.bin")
+    made.move("fraud", Wanted(kind="promote", alias="champion", key="by hand", to="1"))
+    return made
+
+
+def connection(tmp_path: Path) -> dict[str, Any]:
+    return {"model_registry_default": {"conn_type": "model_registry", "host": str(tmp_path / "registry")}}
+
+
+def promotion(**more: Any) -> PromoteModelOperator:
+    return PromoteModelOperator(task_id="move", **{"model": "fraud", "version": "2", "retries": 3, **more})
+
+
+def test_promote_and_roll_back(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    operator = promotion(
+        version="{{ params.version }}", expected_champion="{{ params.was }}", params={"version": "2", "was": "1"},
+        outlets=[Asset("champion")],
+    )  # fmt: skip
+    ran = run_task(operator, connections=connection(tmp_path))
+    assert ran.state == "success", ran.error
+    told = ran.xcoms["return_value"]
+    assert (told["from"], told["to"], told["now"], told["changed"]) == ("1", "2", "2", True)
+    assert registry.alias("fraud", "champion") == "2"
+    done = next(msg for msg in ran.messages if isinstance(msg, comms.SucceedTask))
+    assert done.outlet_events[0]["extra"] == {"model": "fraud", "alias": "champion", "from": "1", "to": "2"}
+    again = run_task(RollbackModelOperator(task_id="back", model="fraud", reason="burns"), connections=connection(tmp_path))
+    assert (again.xcoms["return_value"]["from"], again.xcoms["return_value"]["to"]) == ("2", "1")
+    (promoted,), (rolled,) = files.all_checks("promote"), files.all_checks("rollback")
+    assert (promoted.result.name, promoted.result.model_version, promoted.result.evidence["from"]) == ("fraud@champion", "2", "1")
+    assert (rolled.result.model_version, rolled.result.evidence["why"]) == ("1", "burns")
+
+
+def test_a_retry_changes_nothing_and_keeps_one_row(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    for number in (1, 2):
+        ran = run_task(promotion(expected_champion="1"), try_number=number, connections=connection(tmp_path))
+        assert (ran.state, ran.xcoms["return_value"]["changed"]) == ("success", number == 1)
+        assert ran.xcoms["return_value"]["from"] == "1"
+    assert len(registry.moves("fraud")) == 2
+    assert len(files.all_checks("promote")) == 1
+    other_run = run_task(RollbackModelOperator(task_id="back", model="fraud"), run_id="r2", connections=connection(tmp_path))
+    assert other_run.xcoms["return_value"]["to"] == "1"
+
+
+def refused(ran: Ran, files: GoldenFiles, text: str) -> dict[str, Any]:
+    assert ran.state == "failed"
+    assert type(ran.error).__name__ == "AirflowFailException"
+    assert text in str(ran.error)
+    (row,) = files.all_checks("promote")
+    assert row.result.verdict is Verdict.FAIL
+    return dict(row.result.evidence)
+
+
+def test_somebody_moved_the_champion(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    ran = run_task(promotion(expected_champion="3"), connections=connection(tmp_path))
+    assert refused(ran, files, "names 1, not 3 as expected")["reason"] == "conflict"
+    assert registry.alias("fraud", "champion") == "1"
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "text"),
+    [
+        ({"verdict": "fail"}, "ended with fail"),
+        ({"verdict": "inconclusive"}, "ended with inconclusive"),
+        ({"verdict": "pass", "model_version": "3"}, "the evaluation is of version 3"),
+        ("None", "is no evaluation"),
+    ],
+)
+def test_what_did_not_pass_is_not_promoted(
+    registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path, evaluation: Any, text: str
+) -> None:
+    ran = run_task(promotion(evaluation=evaluation), connections=connection(tmp_path))
+    assert refused(ran, files, text)["reason"] == "evaluation"
+    assert registry.alias("fraud", "champion") == "1"
+
+
+def test_the_evaluation_stands_in_the_record(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    evaluation = {"verdict": "pass", "model_version": "2", "report": "file:///r.html", "metrics": {"many": "numbers"}}
+    ran = run_task(promotion(evaluation=evaluation), connections=connection(tmp_path))
+    assert ran.state == "success", ran.error
+    assert registry.moves("fraud")[-1].evidence == {"verdict": "pass", "report": "file:///r.html", "model_version": "2"}
+    assert files.all_checks("promote")[0].result.evidence["report"] == "file:///r.html"
+
+
+def test_a_directory_instead_of_a_connection(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    ran = run_task(promotion(registry_path="file://{{ params.home }}/registry", params={"home": str(tmp_path)}))
+    assert (ran.state, registry.alias("fraud", "champion")) == ("success", "2")
+
+
+def test_no_connection_is_no_registry(files: GoldenFiles) -> None:
+    assert run_task(promotion(retries=0)).state == "failed"
+
+
+def test_a_task_killed_between_moved_and_recorded(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    """The ledger is locked, so the task has moved the alias and waits to record it; there it is killed."""
+    files.all_checks("promote")  # makes the ledger
+    held = sqlite3.connect(files.home / "ledger.db", isolation_level=None)
+    held.execute("BEGIN EXCLUSIVE")
+    what: dict[str, Any] = {
+        "arguments": {"model": "fraud", "version": "2", "expected_champion": "1"},
+        "connections": connection(tmp_path),
+    }
+    first = start("PromoteModelOperator", **what)
+    try:
+        wait_for(lambda: registry.alias("fraud", "champion") == "2")
+        os.kill(first.pid, signal.SIGKILL)
+        assert first.wait(30) == -signal.SIGKILL
+    finally:
+        first.kill()
+        held.execute("ROLLBACK")
+        held.close()
+    assert files.all_checks("promote") == []
+    assert start("PromoteModelOperator", try_number=2, **what).wait(120) == 0
+    assert registry.alias("fraud", "champion") == "2"
+    assert [(move.before, move.after) for move in registry.moves("fraud")] == [(None, "1"), ("1", "2")]
+    (row,) = files.all_checks("promote")
+    assert (row.result.verdict, row.result.evidence["from"], row.key.try_number) == (Verdict.PASS, "1", 2)
+
+
+def test_on_object_storage(tmp_path: Path) -> None:
+    """Any path object does; here Airflow's, on fsspec's store in memory."""
+    store = DirectoryRegistry(ObjectStoragePath("memory://models/here"))
+    (tmp_path / "model.bin").write_bytes(b"1")
+    for version in "12":
+        store.register("fraud", version, tmp_path / "model.bin")
+        store.move("fraud", Wanted(kind="promote", alias="champion", key=version, to=version))
+    assert store.move("fraud", Wanted(kind="rollback", alias="champion", key="a")).after == "1"
+    assert store.alias("fraud", "champion") == "1"
+    with pytest.raises(RegistryError, match="no version 7"):
+        store.move("fraud", Wanted(kind="promote", alias="champion", key="b", to="7"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "url"),
+    [
+        ({"host": "https://mlflow.example/prefix"}, "MlflowRegistry", "https://mlflow.example/prefix"),
+        ({"host": "mlflow.example", "port": 5000}, "MlflowRegistry", "http://mlflow.example:5000"),
+        ({"host": "mlflow", "schema": "https"}, "MlflowRegistry", "https://mlflow"),
+        ({"host": "/srv/models"}, "DirectoryRegistry", "/srv/models"),
+        ({"host": "models/here", "extra": {"kind": "directory"}}, "DirectoryRegistry", "models/here"),
+    ],
+)
+def test_the_connection(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], kind: str, url: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REG", json.dumps({"conn_type": "model_registry", **fields}))
+    found = ModelRegistryHook("reg").get_conn()
+    assert repr(found) == f"<{kind} {url}>"
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({}, "there is no host"),
+        ({"host": "x", "extra": {"kind": "wandb"}}, "kind is 'wandb'"),
+        ({"host": "x", "extra": {"headers": "[1]"}}, "headers is not a JSON object"),
+        ({"host": "x", "extra": {"verify": "maybe"}}, "neither true nor false"),
+        ({"host": "x", "extra": {"verify": False, "ca_file": "/ca.pem"}}, "would not be checked at all"),
+        ({"host": "x", "extra": {"read_timeout": "soon"}}, "read_timeout is 'soon'"),
+    ],
+)
+def test_a_connection_that_is_none(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], text: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REG", json.dumps({"conn_type": "model_registry", **fields}))
+    with pytest.raises(RegistryError, match="connection reg: ") as error:
+        ModelRegistryHook("reg").get_conn()
+    assert text in str(error.value)
+    assert ModelRegistryHook("reg").test_connection()[0] is False
+
+
+def test_the_ui_can_test_a_directory(monkeypatch: pytest.MonkeyPatch, registry: DirectoryRegistry, tmp_path: Path) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_REG", f'{{"conn_type": "model_registry", "host": "{tmp_path / "registry"}"}}')
+    assert ModelRegistryHook("reg").test_connection() == (True, "The registry answers")
+    assert ModelRegistryHook("reg").alias("fraud") == "1"

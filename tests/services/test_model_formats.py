@@ -1,0 +1,61 @@
+"""Models loaded into the worker: MLflow's and ONNX, each in an environment that has the library; ours comes in by path."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+from tests.peers import peer
+from tests.services.mlflow_server import MLFLOW
+from tests.support import REPO
+
+ONNX = ("onnxruntime==1.32.0", "skl2onnx==1.20.0", "scikit-learn==1.9.1", "pandas==3.1.1", "requests==2.34.2")
+
+ROWS = """
+import sys
+import numpy as np, pandas as pd
+from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set
+from airflow_slo_provider.evaluation.predictions import join
+from airflow_slo_provider.evaluation.predictors import MlflowModel, ModelFile, Surroundings
+from sklearn.linear_model import LogisticRegression
+home = sys.argv[1]
+rng = np.random.default_rng(0)
+label = rng.integers(0, 2, 500)
+rows = pd.DataFrame({"id": range(500), "label": label, "a": rng.normal(label), "b": rng.normal(label)})
+golden = make_golden_set(rows, Schema())
+model = LogisticRegression().fit(rows[["a", "b"]], label)
+"""
+
+ANSWER = """
+found = join(golden, predictor.predict(golden, Surroundings()))
+assert found.coverage == 1
+said = model.predict(golden.features)
+assert (found.sample.prediction == said).all(), (found.sample.prediction, said)
+"""
+
+
+def run(program: Path, code: str, home: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(REPO), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
+    done = subprocess.run([str(program), "-c", code, str(home)], capture_output=True, text=True, env=env, cwd=home, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_an_mlflow_model(tmp_path: Path) -> None:
+    save = """
+import mlflow.sklearn
+mlflow.sklearn.save_model(model, home + "/model", pip_requirements=[], serialization_format="pickle")
+predictor = MlflowModel(home + "/model", trusted=True, batch_size=64)
+"""
+    run(peer("mlflow", MLFLOW) / "python", ROWS + save + ANSWER, tmp_path)
+
+
+def test_an_onnx_model(tmp_path: Path) -> None:
+    save = """
+from pathlib import Path
+from skl2onnx import to_onnx
+made = to_onnx(model, rows[["a", "b"]].to_numpy(dtype=np.float32), options={"zipmap": False})
+Path(home, "model.onnx").write_bytes(made.SerializeToString())
+predictor = ModelFile(home + "/model.onnx", trusted=True)
+"""
+    run(peer("onnx", *ONNX) / "python", ROWS + save + ANSWER, tmp_path)

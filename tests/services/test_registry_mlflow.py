@@ -1,0 +1,185 @@
+"""Promotion and rollback in a real MLflow registry, over its REST API."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import pytest
+
+from airflow_slo_provider.deployment.registry import NONE, PREVIOUS, Conflict, Move, RegistryError, Wanted
+from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
+from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+from airflow_slo_provider.results import Verdict
+from tests.airflow.golden_files import GoldenFiles, files
+from tests.airflow.promoting import start, wait_for
+from tests.services.mlflow_server import call, make_model, mlflow, proxy
+
+__all__ = ["files", "mlflow"]
+
+
+def promote(to: str, key: str, **more: Any) -> Wanted:
+    return Wanted(kind="promote", alias="champion", key=key, to=to, **more)
+
+
+def back(key: str, **more: Any) -> Wanted:
+    return Wanted(kind="rollback", alias="champion", key=key, **more)
+
+
+def alias(url: str, name: str, which: str = "champion") -> str | None:
+    """What MLflow itself says; a missing alias is HTTP 400 there."""
+    try:
+        return str(call(url, f"registered-models/alias?name={name}&alias={which}", {}, "GET")["model_version"]["version"])
+    except HTTPError as error:
+        if error.code != 400:
+            raise
+        return None
+
+
+def tags(url: str, name: str) -> dict[str, str]:
+    found = call(url, f"registered-models/get?name={name}", {}, "GET")["registered_model"]
+    return {one["key"]: one["value"] for one in found.get("tags", ())}
+
+
+def test_promote_and_roll_back(mlflow: str) -> None:
+    make_model(mlflow, "fraud", champion=None)
+    registry = MlflowRegistry(mlflow)
+    assert registry.alias("fraud", "champion") is None
+    first = registry.move("fraud", promote("1", "a", expected=NONE))
+    assert (first.changed, first.before) == (True, None)
+    evidence = {"verdict": "pass", "report": "file:///r.html"}
+    second = registry.move("fraud", promote("2", "b", expected="1", by="dag.promote", evidence=evidence))
+    assert second.changed
+    assert (alias(mlflow, "fraud"), alias(mlflow, "fraud", PREVIOUS)) == ("2", "1")
+    assert [(one.before, one.after, one.by, one.evidence) for one in registry.moves("fraud")][1] == (
+        "1",
+        "2",
+        "dag.promote",
+        evidence,
+    )
+    # Moving an alias changes no timestamp in MLflow: the promotion leaves its own.
+    promoted_at = datetime.fromisoformat(registry.get("fraud", "2").tags["airflow-slo.promoted_at"])
+    assert datetime.now(UTC) - promoted_at < timedelta(minutes=1)
+    third = registry.move("fraud", promote("3", "c"))
+    assert not registry.move("fraud", promote("3", "c", expected="2")).changed
+    assert (third.before, registry.move("fraud", back("d")).after) == ("2", "2")
+    assert not registry.move("fraud", back("d")).changed
+    assert alias(mlflow, "fraud", PREVIOUS) == "1"
+    assert registry.move("fraud", back("e")).after == "1"
+    assert alias(mlflow, "fraud", PREVIOUS) is None
+    with pytest.raises(RegistryError, match="no predecessor of version 1"):
+        registry.move("fraud", back("f"))
+    assert alias(mlflow, "fraud") == "1"
+    assert "airflow-slo.pending" not in tags(mlflow, "fraud")
+    assert len(registry.moves("fraud")) == 5
+
+
+def test_somebody_moved_it(mlflow: str) -> None:
+    make_model(mlflow, "moved")
+    registry = MlflowRegistry(mlflow)
+    call(mlflow, "registered-models/alias", {"name": "moved", "alias": "champion", "version": "3"})
+    with pytest.raises(Conflict, match="names 3, not 1 as expected"):
+        registry.move("moved", promote("2", "a", expected="1"))
+    assert alias(mlflow, "moved") == "3"
+    assert tags(mlflow, "moved") == {}
+
+
+def test_what_is_not_there(mlflow: str) -> None:
+    make_model(mlflow, "some")
+    registry = MlflowRegistry(mlflow)
+    for wanted, model in ((promote("9", "a"), "some"), (promote("1", "a"), "none")):
+        with pytest.raises(RegistryError) as error:
+            registry.move(model, wanted)
+        assert (error.value.reason, error.value.transient) == ("not_found", False)
+    assert alias(mlflow, "some") == "1"
+    with pytest.raises(RegistryError, match="the connection failed") as gone:
+        MlflowRegistry("http://127.0.0.1:1", retries=0).alias("some", "champion")
+    assert gone.value.transient
+
+
+def test_a_move_that_is_under_way_keeps_others_out(mlflow: str) -> None:
+    make_model(mlflow, "busy")
+    registry = MlflowRegistry(mlflow)
+
+    def begin(seconds_ago: float) -> None:
+        at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+        move = Move(key="other", kind="promote", alias="champion", before="1", after="3", at=at, by="other.promote")
+        call(mlflow, "registered-models/set-tag", {"name": "busy", "key": "airflow-slo.pending", "value": move.to_json()})
+
+    begin(5)
+    with pytest.raises(RegistryError, match=r"under way: other\.promote moves it from 1 to 3") as error:
+        registry.move("busy", promote("2", "mine"))
+    assert (error.value.reason, error.value.transient) == ("locked", True)
+    begin(600)  # given up for dead
+    assert registry.move("busy", promote("2", "mine")).changed
+    assert alias(mlflow, "busy") == "2"
+
+
+def test_a_move_that_was_never_recorded_is_recorded_by_the_next(mlflow: str) -> None:
+    """Its task was killed and never retried: without a record a rollback would not know where to go."""
+    make_model(mlflow, "orphan")
+    move = Move(key="dead", kind="promote", alias="champion", before="1", after="2", at=datetime.now(UTC).isoformat())
+    call(mlflow, "registered-models/set-tag", {"name": "orphan", "key": "airflow-slo.pending", "value": move.to_json()})
+    call(mlflow, "registered-models/alias", {"name": "orphan", "alias": "champion", "version": "2"})
+    assert MlflowRegistry(mlflow).move("orphan", back("mine")).after == "1"
+    assert [one.key for one in MlflowRegistry(mlflow).moves("orphan")] == ["dead", "mine"]
+
+
+CUTS = {
+    "before the alias": lambda method, path, body: path.endswith("/alias") and b'"champion"' in body,
+    "after the alias": lambda method, path, body: path.endswith("/alias") and b"previous_champion" in body,
+    "before the record": lambda method, path, body: path.endswith("/set-tag") and b"airflow-slo.move." in body,
+    "after the record": lambda method, path, body: path.endswith("/delete-tag"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "cut"), [*(("PromoteModelOperator", cut) for cut in CUTS), ("RollbackModelOperator", "before the record")]
+)
+def test_a_task_killed_on_its_way(mlflow: str, files: GoldenFiles, cut: str, kind: str) -> None:
+    """Killed for good (SIGKILL) at each step; its retry ends with the right champion and one row in the ledger."""
+    name = f"killed {kind} {cut}".replace(" ", "-")
+    make_model(mlflow, name)
+    registry = MlflowRegistry(mlflow)
+    registry.move(name, promote("2", "before"))
+    registry.move(name, promote("3", "then"))
+    arguments = {"model": name, "expected_champion": "3"}
+    if kind == "PromoteModelOperator":
+        call(mlflow, "model-versions/create", {"name": name, "source": "s3://bucket/model"})
+        arguments["version"] = "4"
+    with proxy(mlflow, CUTS[cut]) as between:
+        conn = {"model_registry_default": {"conn_type": "model_registry", "host": between.url}}
+        first = start(kind, arguments=arguments, connections=conn)
+        try:
+            wait_for(between.held.is_set)
+            os.kill(first.pid, signal.SIGKILL)
+            assert first.wait(30) == -signal.SIGKILL
+        finally:
+            first.kill()
+    row = kind.removesuffix("ModelOperator").lower()
+    assert files.all_checks(row) == []
+    conn = {"model_registry_default": {"conn_type": "model_registry", "host": mlflow}}
+    assert start(kind, arguments=arguments, connections=conn, try_number=2).wait(120) == 0
+    expected = {"promote": ("4", "3"), "rollback": ("2", "1")}[row]
+    assert (alias(mlflow, name), alias(mlflow, name, PREVIOUS)) == expected
+    assert "airflow-slo.pending" not in tags(mlflow, name)
+    assert [(one.before, one.after) for one in registry.moves(name)] == [("1", "2"), ("2", "3"), ("3", expected[0])]
+    (recorded,) = files.all_checks(row)
+    assert (recorded.result.verdict, recorded.result.model_version) == (Verdict.PASS, expected[0])
+
+
+def test_evidence_that_does_not_fit_into_a_tag(mlflow: str) -> None:
+    make_model(mlflow, "long")
+    MlflowRegistry(mlflow).move("long", promote("2", "a", evidence={"text": "x" * 9000}))
+    assert "left_out" in MlflowRegistry(mlflow).moves("long")[0].evidence
+
+
+def test_the_ui_can_test_the_connection(mlflow: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for host, expected in ((mlflow, True), ("http://127.0.0.1:1", False)):
+        monkeypatch.setenv("AIRFLOW_CONN_REG", json.dumps({"conn_type": "model_registry", "host": host}))
+        assert ModelRegistryHook("reg").test_connection()[0] is expected

@@ -1,0 +1,211 @@
+"""Moves of an alias: decided on what is recorded, made once for each key, exact in a directory."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.deployment.registry import (
+    ANY,
+    NONE,
+    PREVIOUS,
+    Conflict,
+    Move,
+    Moved,
+    RegistryError,
+    State,
+    Wanted,
+    decide,
+)
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+
+def promote(to: str, key: str | None = None, expected: str = ANY, **more: Any) -> Wanted:
+    return Wanted(kind="promote", alias="champion", key=key or f"run-{to}", to=to, expected=expected, **more)
+
+
+def back(key: str, **more: Any) -> Wanted:
+    return Wanted(kind="rollback", alias="champion", key=key, **more)
+
+
+def moved(key: str, before: str | None, after: str, kind: str = "promote") -> Move:
+    return Move(key=key, kind=kind, alias="champion", before=before, after=after, at="2026-11-24T05:00:00+00:00")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> DirectoryRegistry:
+    """Versions 1, 2 and 3 of a model."""
+    made = DirectoryRegistry(tmp_path / "registry")
+    for version in "123":
+        source = tmp_path / f"model-{version}"
+        source.mkdir()
+        (source / "model.bin").write_bytes(version.encode())
+        made.register("fraud", version, source)
+    return made
+
+
+def test_a_first_promotion_and_a_second(registry: DirectoryRegistry) -> None:
+    assert registry.alias("fraud", "champion") is None
+    first = registry.move("fraud", promote("1", expected=NONE, by="a.b", evidence={"verdict": "pass"}))
+    assert (first.changed, first.before, first.after) == (True, None, "1")
+    second = registry.move("fraud", promote("2", expected="1"))
+    assert (second.before, second.message) == ("1", "fraud@champion: promoted from 1 to 2")
+    assert (registry.alias("fraud", "champion"), registry.alias("fraud", PREVIOUS)) == ("2", "1")
+    assert [(move.before, move.after) for move in registry.moves("fraud")] == [(None, "1"), ("1", "2")]
+    assert registry.moves("fraud")[0].evidence == {"verdict": "pass"}
+
+
+def test_a_retry_does_not_promote_twice(registry: DirectoryRegistry) -> None:
+    registry.move("fraud", promote("1"))
+    registry.move("fraud", promote("2", key="a"))
+    again = registry.move("fraud", promote("2", key="a", expected="1"))
+    assert (again.changed, again.before, again.after, again.current) == (False, "1", "2", "2")
+    # Somebody moved on: the retry leaves that alone.
+    registry.move("fraud", promote("3"))
+    late = registry.move("fraud", promote("2", key="a"))
+    assert (late.changed, late.after, late.current) == (False, "2", "3")
+    assert "it names 3 since" in late.message
+    assert registry.alias("fraud", "champion") == "3"
+    assert len(registry.moves("fraud")) == 3
+
+
+def test_somebody_moved_it(registry: DirectoryRegistry) -> None:
+    registry.move("fraud", promote("1"))
+    with pytest.raises(Conflict, match="names 1, not 3 as expected: somebody moved it"):
+        registry.move("fraud", promote("2", expected="3"))
+    with pytest.raises(Conflict, match="names 1, not none as expected"):
+        registry.move("fraud", promote("2", expected=NONE))
+    assert registry.alias("fraud", "champion") == "1"
+
+
+def test_back_to_the_predecessor_and_one_further(registry: DirectoryRegistry) -> None:
+    for version in "123":
+        registry.move("fraud", promote(version))
+    first = registry.move("fraud", back("a"))
+    assert (first.before, first.after) == ("3", "2")
+    assert registry.alias("fraud", PREVIOUS) == "1"
+    assert not registry.move("fraud", back("a")).changed
+    assert registry.alias("fraud", "champion") == "2"
+    # Not to 3, which is what the alias named before: that one was bad.
+    assert registry.move("fraud", back("b")).after == "1"
+    with pytest.raises(RegistryError, match="no predecessor of version 1 is recorded") as error:
+        registry.move("fraud", back("c"))
+    assert error.value.reason == "no_predecessor"
+
+
+def test_a_rollback_leaves_a_later_promotion_alone(registry: DirectoryRegistry) -> None:
+    for version in "12":
+        registry.move("fraud", promote(version))
+    registry.move("fraud", promote("3"))
+    with pytest.raises(Conflict, match="names 3, not 2"):
+        registry.move("fraud", back("a", expected="2"))
+    assert registry.move("fraud", back("a", to="1")).after == "1"
+
+
+def test_nothing_to_roll_back(registry: DirectoryRegistry) -> None:
+    with pytest.raises(RegistryError, match="names no version"):
+        registry.move("fraud", back("a"))
+
+
+def test_a_version_that_is_not_there(registry: DirectoryRegistry) -> None:
+    with pytest.raises(RegistryError, match="no version 9") as error:
+        registry.move("fraud", promote("9"))
+    assert (error.value.reason, error.value.transient) == ("not_found", False)
+    assert registry.alias("fraud", "champion") is None
+
+
+def test_promoting_what_serves_already(registry: DirectoryRegistry) -> None:
+    registry.move("fraud", promote("1"))
+    again = registry.move("fraud", promote("1", key="other"))
+    assert (again.changed, len(registry.moves("fraud"))) == (False, 1)
+
+
+def test_a_version_never_changes(registry: DirectoryRegistry, tmp_path: Path) -> None:
+    assert registry.register("fraud", "1", tmp_path / "model-1").version == "1"
+    with pytest.raises(Conflict, match="registered with other files"):
+        registry.register("fraud", "1", tmp_path / "model-2")
+    (tmp_path / "one.bin").write_bytes(b"x")
+    found = registry.register("fraud", "4", tmp_path / "one.bin")
+    assert found.created_at is not None
+    assert Path(found.uri, "one.bin").read_bytes() == b"x"
+    with pytest.raises(RegistryError, match="no files"):
+        (tmp_path / "empty").mkdir()
+        registry.register("fraud", "5", tmp_path / "empty")
+
+
+@pytest.mark.parametrize("name", ["", "..", "../other", "a/b", ".hidden"])
+def test_names_do_not_lead_out_of_the_directory(registry: DirectoryRegistry, name: str) -> None:
+    with pytest.raises(RegistryError, match="no name of a"):
+        registry.alias(name, "champion")
+    with pytest.raises(RegistryError, match="no name of a"):
+        registry.get("fraud", name)
+
+
+def test_a_broken_document_is_told(registry: DirectoryRegistry, tmp_path: Path) -> None:
+    for text in ("{", "[]", json.dumps({"aliases": {}})):
+        (tmp_path / "registry" / "fraud" / "registry.json").write_text(text)
+        with pytest.raises(RegistryError) as error:
+            registry.move("fraud", promote("1"))
+        assert error.value.reason == "corrupt"
+
+
+def _promote_in_a_process(root: str, to: str, expected: str) -> bool:
+    try:
+        return DirectoryRegistry(Path(root)).move("fraud", promote(to, key=f"p{to}{expected}", expected=expected)).changed
+    except Conflict:
+        return False
+
+
+def test_of_many_at_once_one_wins(registry: DirectoryRegistry, tmp_path: Path) -> None:
+    registry.move("fraud", promote("1"))
+    asked = [(str(tmp_path / "registry"), to, "1") for to in "23" * 4]
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        won = pool.starmap(_promote_in_a_process, asked)
+    moves = registry.moves("fraud")
+    assert len(moves) == 2
+    assert won.count(True) == 1
+    assert registry.alias("fraud", "champion") == moves[-1].after
+
+
+class TestAMoveThatWasCutOff:
+    """Where a registry moves and records in two steps, as MLflow does."""
+
+    def test_begun_and_not_moved(self) -> None:
+        begun = moved("a", "1", "2")
+        assert decide("m", State(current="1", pending=begun), promote("2", key="a")) == begun
+
+    def test_moved_and_not_recorded(self) -> None:
+        begun = moved("a", "1", "2")
+        found = decide("m", State(current="2", pending=begun), promote("2", key="a", expected="1"))
+        assert found == begun  # though the alias no longer names what was expected: that was us
+
+    def test_moved_by_somebody_else_since(self) -> None:
+        with pytest.raises(Conflict, match="names 3: somebody moved it while 1 was being replaced by 2"):
+            decide("m", State(current="3", pending=moved("a", "1", "2")), promote("2", key="a"))
+
+    def test_a_rollback_does_not_go_back_twice(self) -> None:
+        history = [moved("x", None, "1"), moved("y", "1", "2"), moved("z", "2", "3")]
+        begun = moved("a", "3", "2", kind="rollback")
+        assert decide("m", State(current="2", moves=history, pending=begun), back("a")) == begun
+
+    def test_recorded(self) -> None:
+        found = decide("m", State(current="2", moves=[moved("a", "1", "2")]), promote("2", key="a"))
+        assert isinstance(found, Moved)
+        assert not found.changed
+
+
+def test_an_alias_that_others_keep_is_used_when_nothing_is_recorded() -> None:
+    found = decide("m", State(current="5", previous="4"), back("a"))
+    assert isinstance(found, Move)
+    assert found.after == "4"
+
+
+def test_a_recorded_move_is_read_back() -> None:
+    move = moved("a", None, "1")
+    assert Move.from_json(move.to_json()) == move
+    with pytest.raises(RegistryError, match="not readable"):
+        Move.from_json("{}")

@@ -1,0 +1,270 @@
+"""The whole verdict: thresholds, coverage, the champion, segments."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from xml.dom import minidom
+
+import numpy as np
+import pytest
+
+from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_dict, to_json
+from airflow_slo_provider.evaluation.checks import checks_of, verdict_of
+from airflow_slo_provider.evaluation.estimates import Estimate, Outcome, worst
+from airflow_slo_provider.evaluation.exposition import gauges
+from airflow_slo_provider.evaluation.judging import Threshold, judge, threshold_of
+from airflow_slo_provider.evaluation.metrics import find, find_all
+from airflow_slo_provider.evaluation.report import to_html
+from airflow_slo_provider.evaluation.slices import SliceRule
+from airflow_slo_provider.results import Verdict
+from tests.unit.evaluation.builders import frame, golden, said, wrong
+
+
+def plan(metrics: Any = ("accuracy",), thresholds: dict[str, float] | None = None, **more: Any) -> Plan:
+    limits = {name: Threshold(value) for name, value in (thresholds or {}).items()}
+    return Plan(metrics=find_all(list(metrics)), thresholds=limits, replicates=300, **more)
+
+
+def of(value: float | None, low: float | None, high: float | None, metric: str = "accuracy", **more: Any) -> Estimate:
+    better = find(metric).higher_is_better
+    return Estimate(metric=metric, value=value, low=low, high=high, n=1000, method="wilson", higher_is_better=better, **more)
+
+
+def parts(found: Assessment) -> dict[str, str]:
+    return {part.name: part.verdict.value for part in found.parts}
+
+
+@pytest.mark.parametrize(
+    ("estimate", "threshold", "interval", "value"),
+    [
+        (of(0.93, 0.91, 0.95), Threshold(0.90), "pass", "pass"),
+        (of(0.92, 0.89, 0.94), Threshold(0.90), "inconclusive", "pass"),
+        (of(0.88, 0.86, 0.91), Threshold(0.90), "inconclusive", "fail"),
+        (of(0.80, 0.78, 0.82), Threshold(0.90), "fail", "fail"),
+        (of(0.93, 0.91, 0.95), Threshold(0.90, warn=0.94), "warn", "warn"),
+        (of(0.93, 0.91, 0.95), Threshold(0.91), "pass", "pass"),
+        (of(1.0, 0.8, 1.2, "rmse"), Threshold(1.5), "pass", "pass"),
+        (of(1.0, 0.8, 1.2, "rmse"), Threshold(1.1), "inconclusive", "pass"),
+        (of(1.0, 0.8, 1.2, "rmse"), Threshold(0.7), "fail", "fail"),
+        (of(1.0, 0.8, 1.2, "rmse"), Threshold(1.5, warn=0.9), "warn", "warn"),
+        (of(None, None, None), Threshold(0.0), "unknown", "unknown"),
+        (of(float("nan"), 0.0, 1.0), Threshold(0.0), "unknown", "unknown"),
+        (of(0.5, None, None), Threshold(0.1), "inconclusive", "pass"),
+    ],
+)
+def test_thresholds(estimate: Estimate, threshold: Threshold, interval: str, value: str) -> None:
+    assert judge(estimate, threshold)[0] == interval
+    assert judge(estimate, threshold, decide_on="value")[0] == value
+
+
+def test_a_bootstrap_of_few_rows_decides_nothing() -> None:
+    few = Estimate(metric="f1", value=1.0, low=0.99, high=1.0, n=12, method="bootstrap")
+    assert judge(few, Threshold(0.5)) == (Outcome.INCONCLUSIVE, "12 rows or groups are too few for an interval: 30 are needed")
+    assert judge(few, Threshold(0.5), min_rows=10)[0] == "pass"
+
+
+def test_thresholds_as_written_in_a_dag() -> None:
+    assert threshold_of({"fail": 0.9, "warn": "0.92"}, find("accuracy")) == Threshold(0.9, 0.92)
+    assert threshold_of("0.9", find("accuracy")) == Threshold(0.9)
+    for value in ("much", True, float("nan"), {"warn": 1}, {"fail": 1, "wran": 2}, {"fail": 0.9, "warn": 0.8}):
+        with pytest.raises(ValueError, match="accuracy"):
+            threshold_of(value, find("accuracy"))
+    with pytest.raises(ValueError, match="must lie below"):
+        threshold_of({"fail": 1.0, "warn": 2.0}, find("rmse"))
+
+
+def test_nothing_judged_is_unknown() -> None:
+    assert worst([]) is Outcome.UNKNOWN
+    assert worst([Outcome.PASS, Outcome.INCONCLUSIVE, Outcome.WARN]) is Outcome.INCONCLUSIVE
+    assert [verdict_of(one) for one in Outcome] == [
+        Verdict.PASS, Verdict.WARN, Verdict.FAIL, Verdict.UNKNOWN, Verdict.UNKNOWN,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("share", "verdict"), [(0.02, "pass"), (0.095, "inconclusive"), (0.11, "inconclusive"), (0.25, "fail")])
+def test_a_candidate_against_a_threshold(share: float, verdict: str) -> None:
+    rows = frame(2000)
+    flip = np.arange(2000) < share * 2000
+    found = assess(plan(thresholds={"accuracy": 0.9}), golden(rows), said(rows, np.where(flip, 1 - rows["label"], rows["label"])))
+    assert found.verdict == verdict
+    assert parts(found) == {"coverage": "pass", "accuracy": verdict}
+
+
+def test_coverage_is_a_gate() -> None:
+    rows = frame(100)
+    half = rows.iloc[:50]
+    found = assess(plan(thresholds={"accuracy": 0.5}), golden(rows), said(half, half["label"]))
+    assert (found.verdict, parts(found)["coverage"]) == ("unknown", "unknown")
+    assert "50 of 100 rows have a label and a prediction" in found.why
+    assert "no prediction for 50 ids, e.g. r00050" in found.why
+    allowed = assess(plan(thresholds={"accuracy": 0.5}, min_coverage=0.5), golden(rows), said(half, half["label"]))
+    assert allowed.verdict == "pass"
+    none = assess(plan(thresholds={"accuracy": 0.5}, min_coverage=0.001), golden(rows), said(rows.iloc[:0], []))
+    assert none.verdict == "unknown"
+
+
+def test_one_nan_is_one_row_without_an_answer() -> None:
+    rows = frame(100)
+    score = rows["label"].astype(float).to_numpy(copy=True)
+    score[3] = np.nan
+    found = assess(plan(["roc_auc"], {"roc_auc": 0.5}), golden(rows), said(rows, score))
+    assert (found.verdict, parts(found)["coverage"]) == ("unknown", "unknown")
+
+
+def test_a_metric_that_is_asked_for_and_undefined_is_unknown() -> None:
+    rows = frame(100).assign(label=1)
+    found = assess(plan(["accuracy", "roc_auc"], {"accuracy": 0.5}), golden(rows), said(rows, np.ones(100)))
+    assert (found.verdict, parts(found)["roc_auc"]) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("candidate", "champion", "margin", "verdict"),
+    [(0.02, 0.10, 0.0, "pass"), (0.10, 0.10, 0.0, "inconclusive"), (0.20, 0.05, 0.0, "fail"), (0.05, 0.05, 0.05, "pass")],
+)
+def test_a_candidate_against_the_champion(candidate: float, champion: float, margin: float, verdict: str) -> None:
+    rows = frame(2000)
+    found = assess(
+        plan(compare_on=["accuracy"], margin=margin), golden(rows),
+        said(rows, wrong(rows["label"], candidate)), said(rows, wrong(rows["label"], champion, seed=2)),
+    )  # fmt: skip
+    assert found.comparisons["accuracy"].verdict == found.verdict == verdict
+    assert found.comparisons["accuracy"].method == "mcnemar"
+
+
+def test_the_champion_is_compared_on_the_same_rows() -> None:
+    rows = frame(400)
+    champion = said(rows.iloc[:390], rows["label"][:390])
+    found = assess(plan(compare_on=["accuracy"], min_coverage=0.9), golden(rows), said(rows, wrong(rows["label"], 0.1)), champion)
+    assert found.comparisons["accuracy"].n == 390
+    assert found.estimates["accuracy"].n == 400
+    strict = assess(plan(compare_on=["accuracy"]), golden(rows), said(rows, rows["label"]), champion)
+    assert parts(strict)["champion's coverage"] == "unknown"
+
+
+def test_several_comparisons_are_adjusted_for_being_several() -> None:
+    rows = frame(600)
+    names = ["accuracy", "f1", "balanced_accuracy", "precision", "recall"]
+    found = assess(
+        plan(names, compare_on=names), golden(rows),
+        said(rows, wrong(rows["label"], 0.10)), said(rows, wrong(rows["label"], 0.13, seed=2)),
+    )  # fmt: skip
+    assert all(found.pvalues[name] >= (found.comparisons[name].pvalue or 0) for name in names)
+    assert found.verdict != "pass"
+
+
+def bad_in_the_south(rows: Any) -> np.ndarray:
+    """Better on the whole, worse for a segment."""
+    south = (rows["region"] == "south").to_numpy()
+    return np.where(south, wrong(rows["label"], 0.25), rows["label"].to_numpy())
+
+
+def test_a_segment_that_loses_fails_the_whole() -> None:
+    rows = frame(3000)
+    rule = SliceRule(margin=0.02, min_rows=200)
+    champion = said(rows, wrong(rows["label"], 0.12, seed=3))
+    found = assess(plan(compare_on=["accuracy"], slices=rule), golden(rows), said(rows, bad_in_the_south(rows)), champion)
+    assert found.comparisons["accuracy"].delta < 0.05
+    assert (found.verdict, parts(found)["segment region=south"]) == ("fail", "fail")
+    assert {one.name: one.verdict.value for one in found.slices.judged} == {"region=north": "pass", "region=south": "fail"}
+
+
+def test_small_segments_are_counted_not_judged_and_null_is_a_segment() -> None:
+    rows = frame(1000)
+    rows.loc[:20, "region"] = "island"
+    rows.loc[21:500, "region"] = None
+    rule = SliceRule(margin=0.02, min_rows=200)
+    found = assess(plan(compare_on=["accuracy"], slices=rule), golden(rows), said(rows, rows["label"]), said(rows, rows["label"]))
+    assert [one.name for one in found.slices.judged] == ["region=(null)", "region=north"]
+    assert found.slices.too_small == 2
+    assert parts(found)["segments"] == "pass"
+
+
+def test_many_equal_segments_rarely_raise_a_false_alarm() -> None:
+    failed = 0
+    for seed in range(40):
+        rows = frame(4000, seed=seed)
+        rows["region"] = np.random.default_rng(seed).integers(0, 15, 4000).astype(str)
+        one, two = (said(rows, wrong(rows["label"], 0.1, seed=1000 * part + seed)) for part in (1, 2))
+        found = assess(plan(compare_on=["accuracy"], margin=0.05, slices=SliceRule(margin=0.0)), golden(rows), one, two)
+        failed += found.verdict == "fail"
+    assert failed <= 5  # 5 % of 40, and a binomial's luck
+
+
+def test_a_label_unseen_in_training_is_said() -> None:
+    rows = frame(500).astype({"label": object})
+    rows["label"] = np.where(rows["label"] == 1, "cat", "dog")
+    rows.loc[:9, "label"] = "axolotl"
+    found = assess(
+        plan(thresholds={"accuracy": 0.9}, labels=("cat", "dog")),
+        golden(rows),
+        said(rows, rows["label"].replace("axolotl", "cat")),
+    )
+    assert found.unseen_labels == {"axolotl": 10}
+    assert (found.verdict, parts(found)["labels"]) == ("warn", "warn")
+    assert found.estimates["accuracy"].value == pytest.approx(0.98)
+
+
+def full() -> Assessment:
+    rows = frame(1000)
+    score = np.clip(rows["label"] * 0.4 + np.random.default_rng(2).random(1000) * 0.6, 0, 1)
+    other = np.clip(rows["label"] * 0.3 + np.random.default_rng(3).random(1000) * 0.7, 0, 1)
+    asked = plan(
+        ["accuracy", "roc_auc", "log_loss"], {"accuracy": 0.7}, compare_on=["roc_auc", "log_loss"], slices=SliceRule(margin=0.05)
+    )
+    return assess(asked, golden(rows), said(rows, score), said(rows, other))
+
+
+def test_records() -> None:
+    found = full()
+    checks = checks_of(found, "fraud", model_version="7", evidence={"report": "file:///r.html"})
+    assert [one.name for one in checks][:4] == ["fraud", "fraud/coverage", "fraud/champion's coverage", "fraud/accuracy"]
+    whole, coverage, accuracy = checks[0], checks[1], checks[3]
+    assert (whole.verdict, whole.evidence["outcome"]) == (verdict_of(found.verdict), found.verdict.value)
+    assert whole.evidence["report"] == "file:///r.html"
+    assert (coverage.good, coverage.total, coverage.target) == (1000, 1000, 1.0)
+    assert (accuracy.value, accuracy.target, accuracy.op) == (found.estimates["accuracy"].value, 0.7, "gte")
+    loss = next(one for one in checks if one.name == "fraud/log_loss vs champion")
+    assert (loss.value, loss.op) == (found.comparisons["log_loss"].delta, "lte")
+    assert len({one.name for one in checks}) == len(checks)
+    assert all(json.dumps(one.to_dict(), allow_nan=False) for one in checks)
+
+
+def test_inconclusive_is_recorded_as_unknown() -> None:
+    rows = frame(100)
+    found = assess(plan(thresholds={"accuracy": 0.9}), golden(rows), said(rows, wrong(rows["label"], 0.08)))
+    check = checks_of(found, "x")[0]
+    assert (found.verdict, check.verdict, check.evidence["outcome"]) == ("inconclusive", Verdict.UNKNOWN, "inconclusive")
+
+
+def test_the_reports() -> None:
+    found = full()
+    data = json.loads(to_json(found))
+    assert data["metrics"]["roc_auc"]["value"] == found.estimates["roc_auc"].value
+    assert data["comparisons"]["log_loss"]["verdict"] == found.comparisons["log_loss"].verdict
+    assert {one["name"] for one in data["segments"]} == {"region=north", "region=south"}
+    page = to_html(found, "fraud <script>alert(1)</script>")
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")  # nothing is loaded from elsewhere
+    for title in ("ROC curve", "Precision and recall", "Calibration", "Gain over the champion", "Segments"):
+        assert title in page
+    for drawing in page.split("<svg")[1:]:
+        minidom.parseString("<svg" + drawing.split("</svg>")[0] + "</svg>")
+
+
+def test_the_report_of_a_regression_and_of_nothing() -> None:
+    rows = frame(300).assign(label=np.random.default_rng(0).normal(size=300))
+    asked = plan(["rmse"], {"rmse": 2.0})
+    assert "Residuals of the candidate" in to_html(assess(asked, golden(rows), said(rows, rows["label"] + 0.5)), "x")
+    empty = assess(asked, golden(rows), said(rows.iloc[:0], []))
+    assert "unknown" in to_html(empty, "x")
+    assert to_dict(empty)["verdict"] == "unknown"
+    json.loads(to_json(empty))
+
+
+def test_gauges() -> None:
+    text = gauges(full(), at=1.5)
+    assert 'golden_set_metric{metric="accuracy",bound="low"}' in text
+    assert text.count(" 1\n") >= 1
+    assert "golden_set_coverage_ratio 1.0\n" in text
+    assert "golden_set_evaluated_timestamp_seconds 1.5\n" in text

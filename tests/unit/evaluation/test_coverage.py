@@ -1,0 +1,89 @@
+"""Simulated golden sets: how often the interval holds the truth, and how often a gate opens wrongly.
+
+A small form of ``benchmarks/evaluation_coverage.py``; the bounds are wide enough for a thousand or two of simulations
+(two standard errors of a 95 % coverage are 1.4 points at 1,000, plus the method's own error).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, ndtr
+
+from airflow_slo_provider.evaluation import compare, evaluate
+
+SETS = 600
+
+
+def within(simulated: int, covered: int) -> None:
+    share = covered / simulated
+    assert 0.925 <= share <= 0.975, f"the interval held the truth in {share:.1%} of {simulated} sets"
+
+
+def test_accuracy_holds() -> None:
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(SETS):
+        right = rng.random(200) < 0.9
+        found = evaluate(np.ones(200, dtype=int), right.astype(int), "accuracy")["accuracy"]
+        held += found.low <= 0.9 <= found.high
+    within(SETS, held)
+
+
+def test_area_holds() -> None:
+    rng, held, truth = np.random.default_rng(2), 0, float(ndtr(1.2 / np.sqrt(2)))
+    for _ in range(SETS):
+        y = rng.integers(0, 2, 200)
+        found = evaluate(y, rng.normal(1.2 * y), "roc_auc")["roc_auc"]
+        held += found.low <= truth <= found.high
+    within(SETS, held)
+
+
+def test_rmse_holds() -> None:
+    rng, held = np.random.default_rng(3), 0
+    for _ in range(SETS):
+        found = evaluate(rng.normal(size=200), np.zeros(200), "rmse", replicates=500)["rmse"]
+        held += found.low <= 1.0 <= found.high
+    within(SETS, held)
+
+
+def test_ndcg_holds() -> None:
+    rng = np.random.default_rng(4)
+
+    def queries(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        relevance = (rng.random(count * 12) < 0.25).astype(int)
+        return relevance, rng.normal(relevance), np.repeat(np.arange(count), 12)
+
+    truth, held = (
+        evaluate(*queries(200_000)[:2], "ndcg@10", np.repeat(np.arange(200_000), 12), replicates=100)["ndcg@10"].value,
+        0,
+    )
+    for _ in range(SETS):
+        relevance, score, groups = queries(200)
+        found = evaluate(relevance, score, "ndcg@10", groups, replicates=500)["ndcg@10"]
+        held += found.low <= truth <= found.high
+    within(SETS, held)
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "brier"])
+def test_an_equally_good_candidate_is_rarely_promoted(metric: str) -> None:
+    rng, promoted, sets = np.random.default_rng(5), 0, 400
+    for _ in range(sets):
+        shared = rng.normal(size=300)
+        y = (rng.random(300) < expit(1.5 * shared)).astype(int)
+        models = [expit(1.5 * shared + rng.normal(scale=0.7, size=300)) for _ in range(2)]
+        promoted += compare(y, *models, metric, replicates=400).verdict == "pass"
+    assert promoted / sets <= 0.06
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "roc_auc"])
+def test_a_champion_that_is_better_by_twice_the_margin_stays(metric: str) -> None:
+    rng, replaced, sets, margin = np.random.default_rng(6), 0, 400, 0.02
+    for _ in range(sets):
+        y = rng.integers(0, 2, 2000)
+        if metric == "accuracy":
+            champion, candidate = (np.where(rng.random(2000) < share, y, 1 - y) for share in (0.90, 0.86))
+        else:
+            # Areas 0.80 and 0.76: d' = sqrt(2) times the normal quantile.
+            champion, candidate = rng.normal(1.1902 * y), rng.normal(0.9989 * y)
+        replaced += compare(y, champion, candidate, metric, margin).verdict == "pass"
+    assert replaced / sets < 0.01

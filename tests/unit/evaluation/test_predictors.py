@@ -1,0 +1,222 @@
+"""Predictions from everywhere; from a model server under faults: all of them, or an error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from airflow_slo_provider.evaluation.latency import latency_estimate
+from airflow_slo_provider.evaluation.metrics import find
+from airflow_slo_provider.evaluation.model_server import Server
+from airflow_slo_provider.evaluation.predictions import Predictions, join
+from airflow_slo_provider.evaluation.predictors import (
+    Column,
+    Function,
+    HttpModel,
+    MlflowModel,
+    ModelFile,
+    PredictionFile,
+    Surroundings,
+    predictor_of,
+)
+from airflow_slo_provider.evaluation.protocols import steps_of
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
+from tests.unit.evaluation.builders import frame, golden
+from tests.unit.evaluation.faulty_model_server import FAULTS, ModelServer, serving
+
+
+def score(row: list[float]) -> float:
+    return float(1 / (1 + np.exp(-(row[0] - 0.5))))
+
+
+@pytest.fixture
+def server() -> Iterator[ModelServer]:
+    with serving(score) as running:
+        yield running
+
+
+def around(server: ModelServer, **headers: str) -> Surroundings:
+    return Surroundings(server=lambda conn_id: Server(url=server.url, headers=headers))
+
+
+def expected() -> np.ndarray:
+    return np.array([score([amount]) for amount in golden().frame["amount"]])
+
+
+MODELS = {
+    "oip_v2": {"path": "/v2/models/fraud/infer", "score": "predict_proba"},
+    "mlflow": {"path": "/invocations"},
+    "json": {"request": {"instances": "$records"}, "response": "$.predictions[*].score"},
+}
+
+
+def http_model(protocol: str, **more: Any) -> HttpModel:
+    return HttpModel("fraud", **{"protocol": protocol, "batch_size": 7, "timeout": 1.0, **MODELS[protocol], **more})
+
+
+@pytest.mark.parametrize("protocol", MODELS)
+def test_a_model_server(server: ModelServer, protocol: str) -> None:
+    told: list[tuple[int, int]] = []
+    server.delay = 0.01
+    here = Surroundings(server=lambda _: Server(url=server.url + "/", basic=("u", "p")), progress=lambda *at: told.append(at))
+    found = http_model(protocol).predict(golden(), here)
+    scores = found.prediction if found.score is None else found.score[:, 1]
+    assert scores == pytest.approx(expected())
+    assert join(golden(), found).coverage == 1
+    assert (server.requests, len(found.latencies), found.retried) == (58, 58, 0)
+    assert 1 < server.most_busy <= 4
+    assert server.headers[0]["Authorization"].startswith("Basic ")
+    assert max(told) == (400, 400)
+    assert found.seconds > 0
+
+
+def test_what_is_sent(server: ModelServer) -> None:
+    rows = frame(3)
+    http_model("oip_v2").predict(golden(rows), around(server))
+    http_model("json").predict(golden(rows), around(server))
+    path, body = server.seen[0]
+    assert (path, body["inputs"][0]["shape"], body["inputs"][0]["datatype"]) == ("/v2/models/fraud/infer", [3, 2], "FP64")
+    assert server.seen[1][1]["instances"][2] == {"amount": rows["amount"][2], "age": rows["age"][2]}
+
+
+@pytest.mark.parametrize("protocol", ["oip_v2", "mlflow"])
+def test_one_request_in_twenty_fails_in_every_way(server: ModelServer, protocol: str) -> None:
+    server.faults, server.every = FAULTS, 20
+    found = http_model(protocol, batch_size=2, concurrency=8).predict(golden(), around(server))
+    scores = found.prediction if found.score is None else found.score[:, 1]
+    assert scores == pytest.approx(expected())
+    assert found.retried >= 9
+    assert server.requests == 200 + found.retried
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "text"),
+    [
+        ("status", "http_status", "HTTP 503"),
+        ("hang", "timeout", "within 1 s"),
+        ("short", "wrong_answer", "for 7 rows"),
+        ("not_json", "wrong_answer", "not JSON"),
+        ("no_outputs", "wrong_answer", "no outputs"),
+        ("nan", "wrong_answer", "null or NaN"),
+        ("drip", "timeout", "1 s"),
+        ("reset", "connection", "connection failed"),
+        ("cut", "connection", "broke off|connection failed"),
+    ],
+)
+def test_a_server_that_never_recovers_fails_the_whole(server: ModelServer, fault: str, reason: str, text: str) -> None:
+    server.faults, server.every = (fault,), 1
+    with pytest.raises(QueryError, match=text) as error:
+        http_model("oip_v2", retries=1, concurrency=2).predict(golden(frame(14)), around(server))
+    assert (error.value.reason, error.value.transient) == (reason, True)
+    assert "(2 attempts)" in str(error.value)
+
+
+def test_one_bad_batch_fails_the_whole(server: ModelServer) -> None:
+    poison = golden().frame["amount"].iloc[123]
+    server.score = lambda row: float("nan") if row[0] == poison else score(row)
+    with pytest.raises(QueryError, match="1 of 7 predictions are null or NaN"):
+        http_model("mlflow", retries=1).predict(golden(), around(server))
+
+
+def test_a_refused_request_is_not_repeated(server: ModelServer) -> None:
+    with pytest.raises(QueryError, match="HTTP 404: no such model") as error:
+        HttpModel("x", "/nowhere", "mlflow", retries=3, concurrency=1).predict(golden(frame(7)), around(server))
+    assert (error.value.reason, error.value.transient, server.requests) == ("http_status", False, 1)
+
+
+def test_no_server() -> None:
+    with pytest.raises(QueryError, match="the connection failed") as error:
+        http_model("mlflow", retries=0).predict(golden(), Surroundings(server=lambda _: Server(url="http://127.0.0.1:1")))
+    assert error.value.transient
+
+
+def test_bad_words_in_a_dag() -> None:
+    for arguments, text in (
+        ({"protocol": "grpc"}, "oip_v2, mlflow, json"),
+        ({"protocol": "json"}, "needs a request"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"concurrency": 0}, "concurrency"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            HttpModel("x", **arguments)
+    for model in (ModelFile, MlflowModel):
+        with pytest.raises(ValueError, match="trusted=True"):
+            model("model.joblib")
+    with pytest.raises(ValueError, match="predictor is 7"):
+        predictor_of(7)
+    with pytest.raises(ValueError, match=r"write MlflowModel\('models:/fraud@champion', trusted=True\)"):
+        predictor_of("models:/fraud@champion")
+
+
+def test_paths_into_an_answer() -> None:
+    assert steps_of("$.a['b c'][*][0].d") == ["a", "b c", "*", 0, "d"]
+    for wrong in ("a.b", "$..a", "$.a[?(@.b)]"):
+        with pytest.raises(ValueError):
+            steps_of(wrong)
+
+
+def test_a_column_and_a_file(tmp_path: Path) -> None:
+    rows = frame(50)
+    rows["pred"], rows["p"] = rows["label"], 0.5
+    whole = golden(rows, ignored=("pred", "p"))
+    found = Column("pred", "p").predict(whole, Surroundings())
+    assert join(whole, found).sample.score.tolist() == [0.5] * 50
+    path = tmp_path / "predictions.csv"
+    rows[["id", "pred"]].rename(columns={"id": "key"}).to_csv(path, index=False)
+    found = PredictionFile(str(path), column="pred", id_column="key").predict(whole, Surroundings())
+    assert join(whole, found).coverage == 1
+    with pytest.raises(InvalidMeasurement, match="no column 'prediction'"):
+        PredictionFile(str(path), id_column="key").predict(whole, Surroundings())
+    with pytest.raises(NoData, match="no such file"):
+        PredictionFile(str(tmp_path / "none.csv")).predict(whole, Surroundings())
+    assert isinstance(predictor_of("pred"), Column)
+    assert isinstance(predictor_of(str(path)), PredictionFile)
+
+
+def test_a_function() -> None:
+    found = Function(lambda rows: (rows["amount"] > 0.5).astype(int), batch_size=64).predict(golden(), Surroundings())
+    assert (found.prediction == (golden().frame["amount"] > 0.5)).all()
+    assert len(found.latencies) == 7
+    assert "0x" not in repr(predictor_of(test_a_function))
+    with pytest.raises(InvalidMeasurement, match="for 400 rows"):
+        Function(lambda rows: [1, 2, 3]).predict(golden(), Surroundings())
+
+
+def test_a_model_in_a_file(tmp_path: Path) -> None:
+    joblib, linear = pytest.importorskip("joblib"), pytest.importorskip("sklearn.linear_model")
+    rows = golden().features
+    model = linear.LogisticRegression().fit(rows, golden().frame["label"])
+    path = tmp_path / "model.joblib"
+    joblib.dump(model, path)
+    found = ModelFile(str(path), trusted=True, batch_size=100).predict(golden(), Surroundings())
+    assert (found.prediction == model.predict(rows)).all()
+    assert found.score == pytest.approx(model.predict_proba(rows))
+    assert found.labels == (0, 1)
+    path.write_bytes(b"no model")
+    with pytest.raises(InvalidMeasurement, match="not a model that can be loaded"):
+        ModelFile(str(path), trusted=True).predict(golden(), Surroundings())
+    with pytest.raises(QueryError, match="no such model file"):
+        ModelFile(str(tmp_path / "none.joblib"), trusted=True).predict(golden(), Surroundings())
+
+
+def timed(latencies: Any, seconds: float = 2.0) -> Predictions:
+    many = np.asarray(latencies, dtype=float)
+    return Predictions(ids=np.arange(len(many)), prediction=many, latencies=many, seconds=seconds)
+
+
+def test_latency_is_a_metric() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        found = latency_estimate(find("latency_p95"), timed(rng.exponential(size=200)))
+        held += found.low <= -np.log(0.05) <= found.high
+    assert 0.93 <= held / 400 <= 0.99
+    assert latency_estimate(find("latency_p50"), timed([1, 2, 3, 4, 5])).value == 3
+    few = latency_estimate(find("latency_p99"), timed([1, 2, 3]))
+    assert (few.value, few.high) == (3, None)
+    assert latency_estimate(find("throughput"), timed(range(10))).value == 5
+    assert latency_estimate(find("latency_p99"), Predictions(ids=np.arange(1), prediction=np.ones(1))).value is None
