@@ -1,6 +1,6 @@
 """Indicators from the provider's own ledger: a history of checks as an SLI.
 
-The query is the name of a check. ``metricSource.spec`` may hold
+``metricSource.spec`` names a ``check``, and may hold
 
 - ``kind``: which kind of check, where several have that name (``slo`` and ``decision`` are taken only when named: they are
   what an SLO says about itself);

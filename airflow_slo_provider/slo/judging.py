@@ -185,6 +185,8 @@ def _fires(part: Part, report: SLOReport, rule: BurnRateRule) -> bool:
     short, long = report.burn_rate(rule.short), report.burn_rate(rule.long)
     if short is None or long is None or not rule.fires(short.value, long.value):
         return False
+    if short.value is None or short.value <= 1 or long.value is None or long.value <= 1:
+        return False  # a budget that lasts; for short windows a rule's factor may be below 1
     failures = _failures(long.good, long.total)
     return part.slice_width is not None or failures is None or failures >= part.slo.options.min_failures
 

@@ -193,6 +193,8 @@ def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
     if kind == "Ledger":
         query = spec.text("check", required=True)
         spec.text("kind")
+        spec.choice("unknown", ("bad", "ignore"))
+        spec.boolean("events")
     else:
         query = spec.text("query", required=True)
     spec.close()

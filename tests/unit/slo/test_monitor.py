@@ -70,6 +70,14 @@ def test_a_rule_needs_both_windows() -> None:
     assert (short.value, short.problem) == (None, "no events in the window")
 
 
+def test_a_budget_that_lasts_is_not_burning() -> None:
+    """On a window of a day the first rule's factor is 0.48: spending half of what is allowed is no alarm."""
+    assert report(slo(target="0.9", window="1d"), steady(9)).status is Status.WARNING
+    assert report(slo(target="0.9", window="1d"), steady(5)).status is Status.HEALTHY
+    burning = [(ago, good, bad) if ago > HOUR else (ago, 50, 50) for ago, good, bad in [*steady(1), (MINUTE, 50, 50)]]
+    assert report(slo(target="0.9", window="1d"), burning).status is Status.BURNING
+
+
 def test_time_to_exhaustion_is_at_the_rate_of_the_last_hour() -> None:
     found = report(slo(target="0.99"), [(10 * DAY, 9_960, 40), (MINUTE, 98, 2)])
     assert found.remaining is not None

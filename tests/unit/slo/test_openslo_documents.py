@@ -417,3 +417,42 @@ def test_a_value_as_long_as_the_file_does_not_fill_the_log(old: str, new: str) -
     found = faults(joined(changed(SLO_TEXT, old, new.format("x" * 100_000)), SERVICE_TEXT))
     assert found
     assert all(len(fault) < 1500 for fault in found)
+
+
+LEDGER_TEXT = """\
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: model-fresh
+spec:
+  service: shop
+  indicator:
+    metadata:
+      name: fresh
+    spec:
+      ratioMetric:
+        metricSource:
+          type: Ledger
+          spec:
+            check: model
+            kind: freshness
+            unknown: ignore
+            events: false
+  timeWindow:
+    - duration: 7d
+      isRolling: true
+  budgetingMethod: Occurrences
+  objectives:
+    - target: 0.9
+"""
+
+
+def test_a_ledger_source_takes_every_option_that_it_knows() -> None:
+    indicator = catalog_of(joined(LEDGER_TEXT, SERVICE_TEXT))["model-fresh"].indicator
+    assert indicator is not None
+    (source, _) = indicator.metric.sources
+    assert (source.query, source.spec["unknown"], source.spec["events"]) == ("model", "ignore", False)
+    assert faults(changed(joined(LEDGER_TEXT, SERVICE_TEXT), "unknown: ignore", "unknown: ignored")) == [
+        "<text>:17: SLO/model-fresh spec.indicator.spec.ratioMetric.metricSource.spec.unknown: 'ignored' is none of bad, ignore; "
+        "did you mean 'ignore'?"
+    ]
