@@ -150,9 +150,7 @@ def _sql(question: Question) -> Observation:
     with _database_faults(where):
         zone = read_zone(more.get("timezone"))
         if question.kind == "table":
-            table = TableQuestion(
-                table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone
-            )  # fmt: skip
+            table = TableQuestion(table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone)
             return table.observe(runner, dialect=runner.dialect, where=where)
         query = QueryQuestion(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
         return query.observe(runner, now=datetime.now(UTC), where=where)
@@ -178,7 +176,5 @@ def _files(question: Question) -> Observation:
     from airflow_slo_provider.hooks.object_storage import ObjectStorage
 
     more = question.arguments
-    asked = FilesQuestion(
-        path=more["path"], which=more.get("which", "newest"), by_directory=more.get("group_by") == "directory"
-    )  # fmt: skip
+    asked = FilesQuestion(path=more["path"], which=more.get("which", "newest"), by_directory=more.get("group_by") == "directory")
     return asked.observe(ObjectStorage(conn_id=question.conn_id))

@@ -71,12 +71,8 @@ def question(given: Mapping[str, Any]) -> Question:
         raise BadQuestion(f"name exactly one source of {known}; {' and '.join(kinds) or 'none'} is given")
     (kind,) = kinds
     _check(kind, given)
-    rest = {
-        name: value
-        for name, value in given.items()
-        if value is not None and name in (kind, "conn_id", *BELONGS.get(kind, {})) and name != "conn_id"
-    }
-    return Question(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=rest)
+    arguments = {name: given[name] for name in (kind, *BELONGS[kind]) if given.get(name) is not None}
+    return Question(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=arguments)
 
 
 #: What else each source takes, and whether it must be there.

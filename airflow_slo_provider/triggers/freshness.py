@@ -87,9 +87,7 @@ class FreshnessTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
         question = Question(kind=self.kind, conn_id=self.conn_id, arguments=self.arguments)
-        limits = Limits(
-            timedelta(seconds=self.max_age), quantile=self.quantile, tolerance=timedelta(seconds=self.tolerance)
-        )  # fmt: skip
+        limits = Limits(timedelta(seconds=self.max_age), quantile=self.quantile, tolerance=timedelta(seconds=self.tolerance))
         faults = 0
         async with aclosing(polls().answers(question, self.interval)) as answers:
             while True:

@@ -80,7 +80,7 @@ def cluster():
 def run(cluster, name="model-server", **arguments):
     sensor = ModelFreshnessSensor(
         task_id="t", deployment=f"{cluster.namespace}/{name}", max_age=HOUR, deferrable=True, retries=2, **arguments
-    )  # fmt: skip
+    )
     return run_task(sensor, connections=cluster.connection)
 
 

@@ -106,14 +106,12 @@ def test_a_missing_alias_is_unknown_and_a_missing_model_is_an_error(registry):
 
 
 def test_the_sensor(registry, ledger):
-    sensor = ModelFreshnessSensor(
-        task_id="t", model="churn rate", alias="champion", max_age=timedelta(hours=24), deferrable=True
-    )  # fmt: skip
+    sensor = ModelFreshnessSensor(task_id="t", model="churn rate", alias="champion", max_age=timedelta(hours=24), deferrable=True)
     assert run_task(sensor, connections={"mlflow_default": {"conn_type": "http", "host": registry}}).state == "success"
     (found,) = ledger.checks()
     assert (found.result.name, found.result.model_version) == ("model:churn rate@champion", "1")
     unknown = ModelFreshnessSensor(
         task_id="t", model="churn rate", alias="challenger", max_age=timedelta(hours=24), deferrable=True
-    )  # fmt: skip
+    )
     ran = run_task(unknown, connections={"mlflow_default": {"conn_type": "http", "host": registry}})
     assert (ran.state, ran.deferral.classpath) == ("deferred", "airflow_slo_provider.triggers.freshness.FreshnessTrigger")

@@ -117,16 +117,22 @@ class TestSensor:
 
     def test_groups_and_quantile_reach_the_trigger(self, prometheus):
         sensor = FeatureFreshnessSensor(
-            task_id="t", query=two(60, 7200), query_gives="timestamp", group_by=["g"], quantile=0.6, conn_id="prom", max_age=HOUR,
+            task_id="t",
+            query=two(60, 7200),
+            query_gives="timestamp",
+            group_by=["g"],
+            quantile=0.6,
+            conn_id="prom",
+            max_age=HOUR,
             deferrable=True,
-        )  # fmt: skip
+        )
         ran = run_task(sensor, connections=self.connections(prometheus))
         assert "b (2 h old)" in ran.log
         kwargs = trigger_kwargs(ran.deferral)
         assert (kwargs["quantile"], kwargs["max_age"], list(kwargs["arguments"]["group_by"])) == ("0.6", 3600.0, ["g"])
         half = FeatureFreshnessSensor(
             task_id="t", query=two(60, 7200), query_gives="timestamp", group_by="g", quantile=0.5, conn_id="prom", max_age=HOUR
-        )  # fmt: skip
+        )
         assert run_task(half, connections=self.connections(prometheus)).state == "success"
 
     @pytest.mark.parametrize(("query", "state"), [("sum(", "failed"), ("vector(-7200)", "failed")])
@@ -181,7 +187,7 @@ class TestTrigger:
     def test_it_fires_when_the_sensors_timeout_is_over(self, prometheus):
         trigger = trigger_for(
             ask("vector(7200)", query_gives="age"), Limits(HOUR), timedelta(seconds=0.2), timedelta(seconds=1.5)
-        )  # fmt: skip
+        )
         began = time.monotonic()
         again = FreshnessTrigger(**trigger.serialize()[1])  # as after a restart of the triggerer
         assert asyncio.run(first_event(again)) == {"status": "timeout"}
