@@ -7,6 +7,7 @@ Every way asks the same real Prometheus server (Debian's ``prometheus``), which 
 
 - ``shared``: this provider's trigger, all asking one question
 - ``distinct``: the same, each asking a question of its own
+- ``idle``: no trigger at all; the lag is that of the machine
 - ``alone``: a trigger as they are usually written: each has its own client and its own loop
 """
 
@@ -26,7 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WAYS = ("shared", "distinct", "alone")
+WAYS = ("idle", "shared", "distinct", "alone")
 
 
 def queries_so_far(url: str) -> int:
@@ -97,7 +98,8 @@ async def measure(way: str, count: int, interval: float, seconds: float, url: st
     await asyncio.gather(warm, return_exceptions=True)
     before = memory(os.getpid())
     started = time.process_time()
-    tasks = [asyncio.create_task(drain(trigger(way, number, interval))) for number in range(count)]
+    many = 0 if way == "idle" else count
+    tasks = [asyncio.create_task(drain(trigger(way, number, interval))) for number in range(many)]
     await asyncio.sleep(interval + 1)  # all have asked once: it runs evenly now
     begin, cpu, lags = queries_so_far(url), time.process_time(), []
     opening = cpu - started
@@ -129,7 +131,7 @@ def in_a_loop(options: argparse.Namespace) -> None:
         env = {**os.environ, "AIRFLOW_CONN_PROM": json.dumps({"conn_type": "prometheus", "host": url}), "SLO_BENCH_URL": url}
         env |= {"AIRFLOW_HOME": tempfile.mkdtemp(), "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING", "PYTHONPATH": str(ROOT)}
         found = {}
-        for way in WAYS:
+        for way in options.ways.split(","):
             command = [sys.executable, "-m", "benchmarks.freshness_sensors", "--one", way, "--count", str(options.count)]
             command += ["--interval", str(options.interval), "--seconds", str(options.seconds)]
             done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
@@ -144,8 +146,10 @@ def in_a_loop(options: argparse.Namespace) -> None:
             f"| {way} | {one['memory_mb']:.1f} | {one['lag_p50_ms']:.2f} / {one['lag_p99_ms']:.2f} / {one['lag_max_ms']:.1f} "
             f"| {one['queries_per_s']:.2f} | {one['cpu_share'] * 100:.1f} % | {one['opening_cpu_s']:.1f} | {one['ended']} |"
         )
-    base = found["alone"]
-    for way in ("shared", "distinct"):
+    base = found.get("alone")
+    for way in found if base else ():
+        if way in ("alone", "idle"):
+            continue
         print(
             f"\nalone / {way}: memory x{base['memory_mb'] / max(found[way]['memory_mb'], 0.1):.1f}, "
             f"queries x{base['queries_per_s'] / max(found[way]['queries_per_s'], 1e-9):.1f}, "
@@ -300,6 +304,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--interval", type=float, default=30)
     parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--ways", default=",".join(WAYS))
     parser.add_argument("--real", action="store_true", help="measure a real triggerer")
     parser.add_argument("--way", choices=("shared", "distinct"), default="shared", help="with --real")
     parser.add_argument("--one", choices=WAYS, help=argparse.SUPPRESS)
