@@ -5,7 +5,6 @@ The time is the end of the run. A run's logical date says nothing here: runs mad
 
 from __future__ import annotations
 
-from datetime import UTC
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
@@ -42,7 +41,7 @@ def last_success(dag_id: str, task_id: str | None = None) -> Steps:
     return Observation(
         what=what,
         source=_source(reply),
-        observed_at=read_moment(end, zone=UTC, what="end_date"),
+        observed_at=read_moment(end, zone=None, what="end_date"),
         note=f"end of run {run_id}",
         evidence={"dag_id": dag_id, "run_id": run_id, "run_type": found.get("run_type"), "task_id": task_id},
     )

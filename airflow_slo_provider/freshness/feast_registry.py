@@ -7,7 +7,7 @@ materialisations of a view that changed: then the age is unknown, which is not t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.moments import read_moment
@@ -45,7 +45,7 @@ def _last_end(answer: Mapping[str, object], name: str, call: Call, reply: Reply)
     meta = answer.get("meta")
     intervals = meta.get("materializationIntervals") if isinstance(meta, Mapping) else None
     ends = [
-        read_moment(interval.get("endTime"), zone=UTC, what=f"feature view {name}: endTime")
+        read_moment(interval.get("endTime"), zone=None, what=f"feature view {name}: endTime")
         for interval in intervals or ()
         if isinstance(interval, Mapping)
     ]

@@ -10,7 +10,6 @@ earlier after a rollback. Resuming a paused Deployment writes the condition anew
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any
 
 from airflow_slo_provider.freshness.moments import read_moment
@@ -45,7 +44,7 @@ def current_rollout(namespace: str, name: str) -> Steps:
     if progressing is not None and progressing.get("reason") != "DeploymentPaused":
         if progressing.get("status") != "True" or progressing.get("reason") != "NewReplicaSetAvailable":
             return Observation(**about, note=f"the rollout is not complete: {progressing.get('reason')}")
-        moment = read_moment(progressing.get("lastUpdateTime"), zone=UTC, what="condition Progressing: lastUpdateTime")
+        moment = read_moment(progressing.get("lastUpdateTime"), zone=None, what="condition Progressing: lastUpdateTime")
         return Observation(**about, observed_at=moment, note=f"rollout of revision {revision} complete")
     wanted = spec.get("replicas", 1)
     if status.get("updatedReplicas", 0) < wanted or status.get("replicas", 0) > status.get("updatedReplicas", 0):
@@ -61,7 +60,7 @@ def current_rollout(namespace: str, name: str) -> Steps:
     current = next((one for one in owned if _part(one, "annotations").get(_REVISION) == revision), None)
     if current is None:
         return Observation(**about, note=f"no ReplicaSet of it has the revision {revision}")
-    moment = read_moment(current.get("creationTimestamp"), zone=UTC, what="ReplicaSet: creationTimestamp")
+    moment = read_moment(current.get("creationTimestamp"), zone=None, what="ReplicaSet: creationTimestamp")
     return Observation(**about, observed_at=moment, note=f"ReplicaSet of revision {revision} made then")
 
 

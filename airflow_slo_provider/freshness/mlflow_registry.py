@@ -7,7 +7,6 @@ that tag is then asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
@@ -42,7 +41,7 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
     else:
         text = _tag(version, promotion_tag)
         note = f"version {number} was promoted then" if text else f"version {number} has no tag {promotion_tag}"
-        moment = read_moment(text, zone=UTC, what=f"tag {promotion_tag}")
+        moment = read_moment(text, zone=None, what=f"tag {promotion_tag}")
     return Observation(
         what=what, source=source, observed_at=moment, note=note, model_version=number, evidence={"model": model, "alias": alias}
     )

@@ -23,7 +23,7 @@ CONNECTIONS: Mapping[str, str | None] = {
     "query": "prometheus_default",
     "path": None,
     "feature_view": "feast_default",
-    "model": "mlflow_default",
+    "model": "model_registry_default",
     "deployment": "kubernetes_default",
 }
 

@@ -163,12 +163,13 @@ class ModelFreshnessSensor(FreshnessSensor):
     :param model: a registered model of an MLflow server; needs ``alias``. Its age is that of the version behind the alias: MLflow
         keeps no time of an alias' move. (templated)
     :param alias: the alias of the serving version. (templated)
-    :param promotion_tag: a tag of the version that holds when it was promoted; counts instead of when it was made. (templated)
+    :param promotion_tag: a tag of the version that holds when it was promoted; counts instead of when it was made.
+        ``PromoteModelOperator`` writes ``airflow-slo.promoted_at``. (templated)
     :param deployment: ``namespace/name`` of a Kubernetes Deployment: the age of its current, complete rollout. (templated)
     :param query: PromQL or SQL, as the connection says. (templated)
     :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds
     :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)
-    :param conn_id: the connection; ``mlflow_default``, ``kubernetes_default`` or ``prometheus_default``. (templated)
+    :param conn_id: the connection; ``model_registry_default``, ``kubernetes_default`` or ``prometheus_default``. (templated)
 
     See :class:`.FreshnessSensor` for ``max_age`` and all else.
     """
