@@ -70,6 +70,12 @@ def look(question: Question, context: Mapping[str, Any] | None = None) -> Observ
         from airflow_slo_provider.hooks.freshness_kubernetes import rollout
 
         return rollout(question.conn_id, *namespaced(question.arguments["deployment"]))
+    if is_directory(question):
+        from airflow_slo_provider.hooks.freshness_registry import version_of_alias
+
+        more = question.arguments
+        promoted = more.get("promotion_tag") is not None
+        return version_of_alias(str(question.conn_id), more["model"], more["alias"], promoted=promoted)
     if question.kind in ("table", "query"):
         return _prometheus(question) if is_prometheus(question) else _sql(question)
     return _http(question)
@@ -82,8 +88,17 @@ def is_prometheus(question: Question) -> bool:
     return question.kind == "query" and BaseHook.get_connection(str(question.conn_id)).conn_type == "prometheus"
 
 
+def is_directory(question: Question) -> bool:
+    """Whether a model is looked up in a directory: its connection says so."""
+    from airflow_slo_provider.hooks import freshness_registry
+
+    return question.kind == "model" and freshness_registry.is_directory(str(question.conn_id))
+
+
 def in_a_trigger(question: Question) -> bool:
     """Whether a trigger can ask this source itself: it takes async I/O."""
+    if is_directory(question):
+        return False
     return question.kind in ("external_dag_id", "model", "feature_view") or is_prometheus(question)
 
 

@@ -160,11 +160,11 @@ class ModelFreshnessSensor(FreshnessSensor):
 
         ModelFreshnessSensor(task_id="model_fresh", model="churn", alias="champion", max_age=timedelta(hours=24))
 
-    :param model: a registered model of an MLflow server; needs ``alias``. Its age is that of the version behind the alias: MLflow
-        keeps no time of an alias' move. (templated)
+    :param model: a model of a model registry (an MLflow server, or a directory); needs ``alias``. Its age is that of the version
+        behind the alias: MLflow keeps no time of an alias' move. (templated)
     :param alias: the alias of the serving version. (templated)
     :param promotion_tag: a tag of the version that holds when it was promoted; counts instead of when it was made.
-        ``PromoteModelOperator`` writes ``airflow-slo.promoted_at``. (templated)
+        ``PromoteModelOperator`` writes ``airflow-slo.promoted_at``. A directory records moves itself. (templated)
     :param deployment: ``namespace/name`` of a Kubernetes Deployment: the age of its current, complete rollout. (templated)
     :param query: PromQL or SQL, as the connection says. (templated)
     :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds

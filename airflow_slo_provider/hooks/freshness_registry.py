@@ -1,0 +1,59 @@
+"""The age of a model in a registry that is a directory; an MLflow server is asked over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.freshness import Observation
+
+
+def is_directory(conn_id: str) -> bool:
+    """Whether a connection names a directory of models, and no MLflow server.
+
+    :raises QueryError: reason ``bad_connection``
+    """
+    from airflow.sdk import BaseHook
+
+    from airflow_slo_provider.hooks.model_registry_form import registry_settings
+
+    connection = BaseHook.get_connection(conn_id)
+    with _registry_faults(conn_id):
+        return connection.conn_type == "model_registry" and registry_settings(connection)["kind"] == "directory"
+
+
+def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = False) -> Observation:
+    """Look when the version behind an alias was registered.
+
+    :param conn_id: a model registry connection
+    :param promoted: take the time the alias was moved to that version instead, as the registry recorded it
+    :raises QueryError: for a registry that cannot be read. A missing alias is no fault: nothing was promoted yet
+    """
+    from airflow_slo_provider.freshness.moments import read_moment
+    from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+
+    what, source = f"model {model}@{alias}", f"model registry, connection {conn_id}"
+    with _registry_faults(conn_id):
+        registry = ModelRegistryHook(conn_id).get_conn()
+        version = registry.alias(model, alias)
+        if version is None:
+            return Observation(what=what, source=source, note=f"there is no alias {alias} of model {model}")
+        moment, note = registry.get(model, version).created_at, f"version {version} was registered then"
+        if promoted:
+            moves = [move.at for move in registry.moves(model, alias) if move.after == version]
+            moment = read_moment(moves[-1] if moves else None, zone=None, what="recorded move")
+            note = f"version {version} was promoted then" if moves else f"no promotion of version {version} is recorded"
+    evidence = {"model": model, "alias": alias}
+    return Observation(what=what, source=source, observed_at=moment, note=note, model_version=version, evidence=evidence)
+
+
+@contextmanager
+def _registry_faults(conn_id: str) -> Iterator[None]:
+    from airflow_slo_provider.deployment.registry import RegistryError
+
+    try:
+        yield
+    except RegistryError as error:
+        message = f"connection {conn_id}: {error}"
+        raise QueryError(message, reason=error.reason, transient=error.transient) from error
