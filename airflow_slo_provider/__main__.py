@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="python -m airflow_slo_provider", description="Run a check outside of Airflow.")
     check = parser.add_subparsers(dest="command", required=True).add_parser("check", help="run a check")
-    check.add_argument("kind", help="e.g. slo, or module:function for a check of your own")
+    check.add_argument("kind", help="slo, golden_set, or module:function for a check of your own")
     check.add_argument("--spec", required=True, help="what to check: a JSON object, @FILE, or - for standard input")
     check.add_argument("--xcom", nargs="?", const=XCOM_FILE, help=f"write the result to this file (default {XCOM_FILE})")
     chosen = parser.parse_args(arguments)

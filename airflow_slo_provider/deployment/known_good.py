@@ -15,7 +15,7 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
     """Return the model versions whose newest checks all passed, in the order of those checks, the newest last.
 
     Of each check (kind and name) the newest result about a version counts. A warning does not make a version bad; ``fail`` and
-    ``unknown`` do.
+    ``unknown`` do. Of a check that has parts (``name/part``) the whole counts.
 
     :param results: checks, in any order; those without a model version are passed over
     :param checks: names of the checks that count, as ``name`` or ``kind/name``; None for all
@@ -32,6 +32,7 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
         if before is None or before.checked_at <= result.checked_at:
             of_version[result.kind, result.name] = result
     if checks is None:
+        newest = {version: _wholes(of_version) for version, of_version in newest.items()}
         _refuse_ambiguity(newest)
     good = {
         version: max(result.checked_at for result in of_version.values())
@@ -40,6 +41,15 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
         and any(result.verdict is Verdict.PASS for result in of_version.values())
     }
     return sorted(good, key=lambda version: good[version])
+
+
+def _wholes(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
+    """Leave the parts of a check out (``name/part``): the whole (``name``) has judged them."""
+    return {
+        (kind, name): result
+        for (kind, name), result in of_version.items()
+        if not any((kind, name[:place]) in of_version for place in range(1, len(name)) if name[place] == "/")
+    }
 
 
 def _refuse_ambiguity(newest: dict[str, dict[tuple[str, str], CheckResult]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
 from airflow_slo_provider.deployment.kubernetes_api import Cluster
-from airflow_slo_provider.deployment.kubernetes_changes import Change
+from airflow_slo_provider.deployment.kubernetes_changes import ROLLBACK, Change
 from airflow_slo_provider.deployment.kubernetes_revisions import KnownGood, Revision, choose, restored_annotations
 from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
@@ -80,7 +80,7 @@ def rollback(
     :param known_good: revision numbers, images or model versions, or a function; needed for ``last_known_good``
     :param bad_revision: refuse unless this is the number of the current revision
     :param bad_version: refuse unless this is the model version, or an image, of the current revision
-    :param since: when the decision to roll back was made (aware). A change made here by somebody else since then means that
+    :param since: when the decision to roll back was made (aware). A rollback made here by somebody else since then means that
         there is nothing left to do. Default: the moment of this call
     :param plan: beginning of keys that belong to the same plan: their changes count from this call on only, not from ``since``
     :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
@@ -106,7 +106,9 @@ def rollback(
             )
         for rival in reversed(state.changes):
             meanwhile = first is not None and first.made_by(rival.key) is None
-            decided = called if since is None or (plan is not None and rival.key.startswith(plan)) else since
+            ours = plan is not None and rival.key.startswith(plan)
+            # A release is no answer to the decision: the decision may be about it.
+            decided = called if since is None or ours or rival.action != ROLLBACK else since
             if meanwhile or rival.is_since(decided):
                 return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
         if first is not None and first.digest != state.digest:
@@ -135,7 +137,7 @@ def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[Ro
     left = state.current
     made = Change(
         key=key,
-        action="rollback",
+        action=ROLLBACK,
         at=now_text(),
         from_revision=left.number,
         to_revision=target.number,
@@ -228,7 +230,7 @@ def _left_before(state: State) -> Mapping[str, Change]:
     """Templates that a rollback left because they were bad, unless somebody has released them again since."""
     numbers = {one.digest: one.number or 0 for one in state.revisions}
     return {
-        one.was: one for one in state.changes if one.action == "rollback" and numbers.get(one.was, 0) <= (one.from_revision or 0)
+        one.was: one for one in state.changes if one.action == ROLLBACK and numbers.get(one.was, 0) <= (one.from_revision or 0)
     }
 
 

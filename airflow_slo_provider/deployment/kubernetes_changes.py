@@ -13,6 +13,8 @@ from datetime import datetime
 from typing import Any
 
 ANNOTATION = "airflow-slo/changes"
+#: Actions of a change.
+ROLLBACK, SET_IMAGE = "rollback", "set_image"
 #: A Deployment remembers this many changes.
 REMEMBERED = 10
 #: Bytes that all annotations of an object may have together (apimachinery's ``TotalAnnotationSizeLimitB``).
@@ -24,7 +26,7 @@ class Change:
     """One change of a Deployment that was made here.
 
     :param key: whose change it was: the task instance without its try number
-    :param action: ``rollback`` or ``set_image``
+    :param action: :data:`ROLLBACK` or :data:`SET_IMAGE`
     :param at: when (ISO 8601, UTC)
     :param from_revision: the revision it left
     :param to_revision: the revision it went back to, by its number at that time; None for a new one
@@ -41,7 +43,7 @@ class Change:
     became: str
 
     def __str__(self) -> str:
-        if self.action == "rollback":
+        if self.action == ROLLBACK:
             return f"rolled it back from revision {self.from_revision} to {self.to_revision}"
         return f"set its image, leaving revision {self.from_revision}"
 

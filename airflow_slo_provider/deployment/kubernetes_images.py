@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
 from airflow_slo_provider.deployment.kubernetes_api import Cluster
-from airflow_slo_provider.deployment.kubernetes_changes import Change
+from airflow_slo_provider.deployment.kubernetes_changes import SET_IMAGE, Change
 from airflow_slo_provider.deployment.kubernetes_revisions import digest, model_version_of
 from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
@@ -117,7 +117,7 @@ def set_image(
             return replace(result, message="the containers have these images already")
         made = Change(
             key=key,
-            action="set_image",
+            action=SET_IMAGE,
             at=now_text(),
             from_revision=state.current.number,
             to_revision=None,

@@ -45,7 +45,7 @@ class SLOCheckPodOperator(BaseOperator):
             deferrable=True,
         )
 
-    :param kind: which check, e.g. ``slo``; or ``module:function`` for one of your own. (templated)
+    :param kind: which check: ``slo``, ``golden_set``, or ``module:function`` for one of your own. (templated)
     :param spec: what to check, see the kind's module: a mapping or its JSON. It stands in the pod's arguments: secrets come from
         the pod's environment, as ``${NAME}``. A text with ``{{.window}}`` in it is left as it is. (templated)
     :param image: the image to run it in. (templated)

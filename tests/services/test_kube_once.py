@@ -15,6 +15,7 @@ import pytest
 
 from airflow_slo_provider.deployment.kubernetes import RollbackResult, rollback
 from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION
+from airflow_slo_provider.deployment.kubernetes_images import set_image
 from airflow_slo_provider.exceptions import DeploymentError
 from tests.services.kube_server import Fault
 from tests.services.kube_states import released
@@ -196,6 +197,15 @@ def test_a_decision_that_others_have_acted_on_since(world: World) -> None:
     assert world.images() == [V1]
     # And what was decided afterwards counts.
     assert rollback(world.api, world.namespace, NAME, 3, "dag/run-3/t/-1", since=datetime.now(UTC) + timedelta(seconds=1)).changed
+
+
+def test_a_release_is_no_answer_to_a_decision_to_roll_back(world: World) -> None:
+    released(world, 1)
+    run_began = datetime.now(UTC)
+    assert set_image(world.api, world.namespace, NAME, {"server": V2}, "dag/release/t/-1").changed
+    world.settle()
+    result = rollback(world.api, world.namespace, NAME, "previous", "dag/run-1/t/-1", since=run_began)
+    assert (result.changed, world.images()) == (True, [V1])
 
 
 def test_last_known_good_never_returns_to_what_a_rollback_left(world: World) -> None:

@@ -127,6 +127,11 @@ def check(version: str | None, verdict: str, minutes: int = 0, *, kind: str = "g
         ([check("1", "warn")], []),
         ([check("1", "pass"), check("1", "fail", kind="drift")], []),
         ([check("2", "pass", 5), check("1", "pass", 9), check("3", "pass")], ["3", "2", "1"]),
+        (
+            [check("1", "pass"), check("1", "unknown", name="m/segment region=north"), check("1", "pass", name="m/accuracy")],
+            ["1"],
+        ),
+        ([check("1", "fail"), check("1", "pass", name="m/accuracy")], []),
         ([check("1", "pass", kind="deployment"), check("2", "pass", kind="decision")], []),
     ],
 )

@@ -1,0 +1,148 @@
+"""The check ``golden_set``: a model on a golden set, beside the champion, where the model is.
+
+The spec, with the parameters of ``GoldenSetEvaluationOperator`` under the same names::
+
+    {"golden_set": "/data/golden.parquet",                    # a path in the pod
+     "predictor": {"function": "my_model.serving:predict"},   # or a column, a file, {"model_file": {...}}, {"mlflow": {...}}
+     "metrics": ["accuracy", "log_loss"],
+     "thresholds": {"accuracy": {"fail": 0.90, "warn": 0.92}},
+     "champion": "champion_prediction",                       # optional, like predictor
+     "name": "checkout", "model_version": "7"}
+
+A function takes a DataFrame of features and returns one value a row, or class probabilities. ``trusted`` is asked for where a
+file is code, as in a DAG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import CheckError
+from airflow_slo_provider.results import CheckResult
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.assessing import Plan
+    from airflow_slo_provider.evaluation.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.predictors import Predictor
+
+_NEEDED = ("golden_set", "predictor", "metrics")
+_SCHEMA = ("id_column", "label_column", "features", "group_column", "weight_column", "slices")
+_SLICING = ("slice_margin", "slice_min_rows")
+#: Passed on to the plan as they are.
+_PLAN = ("margin", "confidence", "decide_on", "min_coverage", "min_rows", "pos_label", "decision_threshold", "replicates")
+_OTHERS = ("champion", "thresholds", "compare_on", "labels", "name", "model_version")
+
+
+def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
+    """Evaluate a model on a golden set.
+
+    :raises CheckError: for a spec that cannot be used
+    :raises MeasurementError: when the golden set or the predictions cannot be read
+    :raises ValueError: for metrics, thresholds or predictors that are none
+    """
+    from airflow_slo_provider.evaluation.assessing import assess
+    from airflow_slo_provider.evaluation.checks import checks_of
+    from airflow_slo_provider.evaluation.predictors import Surroundings
+
+    known = (*_NEEDED, *_SCHEMA, *_SLICING, *_PLAN, *_OTHERS)
+    wrong = [f"unknown key {key!r}" for key in spec if key not in known]
+    wrong += [f"no {key}" for key in _NEEDED if not spec.get(key)]
+    if wrong:
+        raise CheckError(f"check golden_set: {wrong[0]}; a spec has {', '.join(sorted(known))}", reason="bad_spec")
+    plan = _plan(spec)
+    predictor = _predictor(spec["predictor"])
+    champion = _predictor(spec["champion"]) if spec.get("champion") else None
+    golden = _read(spec, [predictor, champion])
+    around = Surroundings()
+    candidate = predictor.predict(golden, around)
+    assessment = assess(plan, golden, candidate, champion.predict(golden, around) if champion else None)
+    return checks_of(
+        assessment,
+        spec.get("name") or Path(spec["golden_set"]).name,
+        model_version=spec.get("model_version") or candidate.model_version,
+        evidence={"golden_set": spec["golden_set"]},
+    )
+
+
+def _plan(spec: Mapping[str, Any]) -> Plan:
+    from airflow_slo_provider.evaluation.assessing import Plan
+    from airflow_slo_provider.evaluation.judging import threshold_of
+    from airflow_slo_provider.evaluation.metrics import find_all
+    from airflow_slo_provider.evaluation.slices import SliceRule
+
+    metrics = find_all(spec["metrics"])
+    by_name = {metric.name: metric for metric in metrics}
+    thresholds = spec.get("thresholds") or {}
+    compare_on = spec.get("compare_on") or list(thresholds or by_name)[: len(thresholds) or 1]
+    strange = [name for name in (*thresholds, *compare_on) if name not in by_name]
+    if strange:
+        raise CheckError(f"check golden_set: {strange[0]!r} is none of its metrics: {', '.join(by_name)}", reason="bad_spec")
+    sizes = {key.removeprefix("slice_"): spec[key] for key in _SLICING if key in spec}
+    return Plan(
+        metrics=metrics,
+        thresholds={name: threshold_of(value, by_name[name]) for name, value in thresholds.items()},
+        compare_on=[name for name in compare_on if by_name[name].reads != "latency"],
+        slices=SliceRule(**sizes) if spec.get("slices") else None,
+        labels=tuple(spec["labels"]) if spec.get("labels") is not None else None,
+        **{key: spec[key] for key in _PLAN if key in spec},
+    )
+
+
+def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> GoldenSet:
+    from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
+    from airflow_slo_provider.evaluation.predictors import Column
+
+    stored = [one for one in predictors if isinstance(one, Column)]
+    features = spec.get("features")
+    schema = Schema(
+        id=spec.get("id_column", "id"),
+        label=spec.get("label_column", "label"),
+        features=None if features is None else tuple(features),
+        group=spec.get("group_column"),
+        segments=tuple(spec.get("slices") or ()),
+        weight=spec.get("weight_column"),
+        ignored=tuple(name for one in stored for name in (one.column, one.score_column) if name),
+    )
+    return make_golden_set(read_table(Path(spec["golden_set"])), schema, spec["golden_set"])
+
+
+def _predictor(said: Any) -> Predictor:
+    """Make a predictor of what a spec says.
+
+    :raises CheckError: when it is none
+    """
+    from airflow_slo_provider.evaluation.predictors import Column, Function, MlflowModel, ModelFile, PredictionFile, predictor_of
+
+    if isinstance(said, str):
+        return predictor_of(said)
+    kinds = {"column": Column, "file": PredictionFile, "model_file": ModelFile, "mlflow": MlflowModel}
+    if isinstance(said, Mapping) and "function" in said:
+        options = {key: value for key, value in said.items() if key != "function"}
+        return _made(Function, {"function": _function(said["function"]), **options}, said)
+    if isinstance(said, Mapping) and len(said) == 1:
+        ((kind, options),) = said.items()
+        if kind in kinds and isinstance(options, Mapping):
+            return _made(kinds[kind], options, said)
+    raise CheckError(
+        f"predictor {said!r} is none: write a column, a file, or one of function, {', '.join(kinds)} with its parameters",
+        reason="bad_spec",
+    )
+
+
+def _made(kind: Any, options: Mapping[str, Any], said: Any) -> Predictor:
+    try:
+        made: Predictor = kind(**options)
+    except TypeError as error:
+        raise CheckError(f"predictor {said!r}: {error}", reason="bad_spec") from error
+    return made
+
+
+def _function(place: str) -> Any:
+    module, _, name = str(place).partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (AttributeError, ValueError) as error:
+        raise CheckError(f"there is no function {place!r}; write module:function", reason="bad_spec") from error
