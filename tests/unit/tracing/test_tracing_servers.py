@@ -124,3 +124,42 @@ def test_a_disk_that_is_full_or_not_there_breaks_nothing(tmp_path):
         tracing.flush()
     finally:
         tracing.shutdown()
+
+
+def test_otlp_over_grpc_arrives():
+    """A collector that speaks gRPC, of the protocol's own generated code."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    grpc = pytest.importorskip("grpc")
+    from google.protobuf.json_format import MessageToDict
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+    class Collector(trace_service_pb2_grpc.TraceServiceServicer):
+        def __init__(self) -> None:
+            self.documents: list[dict] = []
+            self.metadata: dict[str, str] = {}
+
+        def Export(self, request, context):
+            self.documents.append(MessageToDict(request))
+            self.metadata = dict(context.invocation_metadata())
+            return trace_service_pb2.ExportTraceServiceResponse()
+
+    collector = Collector()
+    server = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        tracing.configure("over-grpc", endpoint=f"http://127.0.0.1:{port}", protocol="grpc", headers={"X-Scope-OrgID": "a"})
+        tracer = tracing.MLRequestTracer("r1", "v1")
+        with tracer.trace_request(), tracer.span_model_inference(3):
+            pass
+        assert tracing.flush()
+    finally:
+        tracing.shutdown()
+        server.stop(0).wait()
+    found = tracing.breakdown(collector.documents)
+    assert {row.span: row.service for row in found.rows} == dict.fromkeys(
+        ("ml_prediction_request", "model_inference"), "over-grpc"
+    )
+    assert collector.metadata["x-scope-orgid"] == "a"
