@@ -1,8 +1,8 @@
 """Promote a candidate model only while the service's error budget allows it.
 
-The candidate is evaluated on held-out rows, then ``ErrorBudgetBranchOperator`` reads the SLO documents, measures them and
-takes one of three ways: promote, ask a person, or hold. `make demo` runs this DAG as it stands; to run it elsewhere, set the
-Airflow connection ``prediction_log`` and the params.
+The candidate is evaluated on a golden set beside the champion, then ``ErrorBudgetBranchOperator`` reads the SLO documents,
+measures them and takes one of three ways: promote, ask a person, or hold. `make demo` runs this DAG as it stands; to run it
+elsewhere, set the Airflow connection ``prediction_log`` and the params.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Param, dag, task
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
+from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator, ModelFile
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 
 HERE = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
+MODEL = "tumour-classifier"
 
 
 @dag(
@@ -26,7 +29,7 @@ HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
     default_args={"retries": 1, "retry_delay": timedelta(seconds=30)},
     params={
         "candidate": Param(str(HOME / "candidate"), type="string", description="directory of the candidate model"),
-        "champion": Param(str(HOME / "champion"), type="string", description="directory the serving model is promoted to"),
+        "champion": Param(str(HOME / "champion"), type="string", description="directory of the model registry"),
         "slos": Param(str(HERE / "demo" / "slos"), type="string", description="SLO documents: a file or a directory"),
         "min_accuracy": Param(0.9, type="number", minimum=0, maximum=1, description="below this a candidate is refused"),
     },
@@ -35,24 +38,53 @@ HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
 )
 def gated_model_promotion():
     @task
-    def evaluate(params: dict | None = None) -> dict:
-        """Measure the candidate on rows it has never seen."""
+    def register(params: dict | None = None) -> dict:
+        """Put the candidate into the registry, and the rows it has never seen into a golden set."""
         import json
 
-        import joblib
-        from airflow.sdk.exceptions import AirflowFailException
         from sklearn.datasets import load_breast_cancer
         from sklearn.model_selection import train_test_split
 
-        candidate = Path(params["candidate"])
-        card = json.loads((candidate / "model.json").read_text())
-        model = joblib.load(candidate / "model.joblib")
-        data = load_breast_cancer()
-        _, unseen, _, truth = train_test_split(data.data, data.target, stratify=data.target, test_size=0.3, random_state=7)
-        accuracy = float(model.score(unseen, truth))
-        if accuracy < params["min_accuracy"]:  # a verdict, not a fault: the same tomorrow, so no retry
-            raise AirflowFailException(f"accuracy {accuracy:.4f} is below {params['min_accuracy']}")
-        return {"version": card["version"], "accuracy": round(accuracy, 4), "rows": len(truth)}
+        from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+        home = Path(params["champion"])
+        registry = DirectoryRegistry(home)
+        version = json.loads((Path(params["candidate"]) / "model.json").read_text())["version"]
+        candidate = registry.register(MODEL, version, Path(params["candidate"]))
+        data = load_breast_cancer(as_frame=True).frame
+        _, unseen = train_test_split(data, stratify=data["target"], test_size=0.3, random_state=7)
+        golden = home / "golden_set.csv"
+        unseen.rename(columns={"target": "label"}).rename_axis("id").to_csv(golden.with_suffix(".new"))
+        golden.with_suffix(".new").replace(golden)
+        champion = registry.alias(MODEL, "champion")
+        return {
+            "version": version,
+            "path": f"{candidate.uri}/model.joblib",
+            "champion": champion or "",
+            "champion_path": f"{registry.get(MODEL, champion).uri}/model.joblib" if champion else "",
+            "golden_set": str(golden),
+        }
+
+    registered = register()
+
+    def of_candidate(name: str) -> str:
+        return f"{{{{ ti.xcom_pull(task_ids='register')['{name}'] }}}}"
+
+    # Below the least accuracy, or worse than the champion on the same rows, a candidate goes no further.
+    evaluate = GoldenSetEvaluationOperator(
+        task_id="evaluate",
+        golden_set=of_candidate("golden_set"),
+        predictor=ModelFile(of_candidate("path"), trusted=True, as_array=True),
+        champion=ModelFile(of_candidate("champion_path"), trusted=True, as_array=True),
+        champion_may_be_missing=True,
+        metrics=["accuracy", "roc_auc"],
+        thresholds={"accuracy": "{{ params.min_accuracy }}"},
+        compare_on=["roc_auc"],
+        margin=0.02,
+        name=MODEL,
+        model_version=of_candidate("version"),
+        report_path="{{ params.champion }}/reports",
+    )
 
     gate = ErrorBudgetBranchOperator(
         task_id="gate",
@@ -71,21 +103,15 @@ def gated_model_promotion():
     )
 
     # Reached from the gate or from the person: whichever of the two did not take part is skipped.
-    @task(trigger_rule="none_failed_min_one_success")
-    def promote(candidate: dict, params: dict | None = None, run_id: str | None = None) -> dict:
-        """Copy the candidate beside the earlier champions, then point at it in one step."""
-        import json
-        import shutil
-        from datetime import UTC, datetime
-
-        champion = Path(params["champion"])
-        target = champion / f"version-{candidate['version']}"
-        shutil.copytree(params["candidate"], target, dirs_exist_ok=True)
-        record = {**candidate, "directory": target.name, "run_id": run_id, "promoted_at": datetime.now(UTC).isoformat()}
-        draft = champion / "champion.json.new"
-        draft.write_text(json.dumps(record, indent=2) + "\n")
-        draft.replace(champion / "champion.json")  # a reader sees the old champion or the new one, never half of either
-        return record
+    promote = PromoteModelOperator(
+        task_id="promote",
+        model=MODEL,
+        version=of_candidate("version"),
+        expected_champion=of_candidate("champion"),
+        evaluation=evaluate.output,
+        registry_path="{{ params.champion }}",
+        trigger_rule="none_failed_min_one_success",
+    )
 
     @task
     def hold(candidate: dict) -> None:
@@ -96,17 +122,27 @@ def gated_model_promotion():
 
     @task(trigger_rule="none_failed_min_one_success")
     def report(params: dict | None = None) -> dict | None:
-        """Say which model is the champion now; this is where a notification would go."""
+        """Write down which model serves now, for whoever does not ask the registry; a notification would go here."""
         import json
 
-        record = Path(params["champion"]) / "champion.json"
-        return json.loads(record.read_text()) if record.exists() else None
+        from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 
-    candidate = evaluate()
-    promoted, held = promote(candidate), hold(candidate)
-    candidate >> gate >> [promoted, ask_a_person, held]
-    ask_a_person >> promoted
-    [promoted, held] >> report()
+        home = Path(params["champion"])
+        moves = DirectoryRegistry(home).moves(MODEL)
+        if not moves:
+            return None
+        last = moves[-1]
+        run_id = last.key.split("/")[1]
+        record = {"version": last.after, "directory": f"{MODEL}/versions/{last.after}", "run_id": run_id, "promoted_at": last.at}
+        draft = home / "champion.json.new"
+        draft.write_text(json.dumps(record, indent=2) + "\n")
+        draft.replace(home / "champion.json")  # a reader sees the old champion or the new one, never half of either
+        return record
+
+    held = hold(registered)
+    registered >> evaluate >> gate >> [promote, ask_a_person, held]
+    ask_a_person >> promote
+    [promote, held] >> report()
 
 
 gated_model_promotion()

@@ -126,7 +126,7 @@ def compare_samples(
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
     if verdict is not Outcome.UNKNOWN and how != "mcnemar" and second.n < min_rows:
         verdict, reason = Outcome.INCONCLUSIVE, f"{second.n} rows or groups are too few for an interval: {min_rows} are needed"
-    ends = sorted((sign * low, sign * high))
+    ends = sorted((sign * low + 0.0, sign * high + 0.0))  # + 0.0: no negative zero in a report
     return Comparison(
         champion=before, candidate=after, delta=after - before,
         low=ends[0] if math.isfinite(ends[0]) else None, high=ends[1] if math.isfinite(ends[1]) else None,

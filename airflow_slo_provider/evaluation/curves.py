@@ -64,6 +64,31 @@ class Curve:
                 out[place] = _area(ordered, self.positive, self.ends)
         return out
 
+    def influence(self) -> NDArray[np.float64]:
+        """Return how much each sorted row moves the metric, up to a factor: its derivative by the row's weight."""
+        import numpy as np
+
+        weight = np.ones(self.n) if self.weight is None else self.weight
+        ends = np.arange(self.n) if self.ends is None else self.ends
+        group = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
+        above, below = _cumulated(weight, self.positive, self.ends)
+        gained, missed = np.diff(above, prepend=0.0), np.diff(below, prepend=0.0)
+        total, others = above[-1], below[-1]
+        if self.base == "roc_auc":
+            # A positive counts the negatives below it, a negative the positives above it; ties half.
+            of_positive = (below - missed / 2) / others
+            of_negative = 1 - (above - gained / 2) / total
+            area = float((gained * of_positive).sum() / total)
+            return np.asarray(
+                weight * np.where(self.positive, (of_positive[group] - area) / total, (of_negative[group] - area) / others)
+            )
+        hits = total - above + gained
+        said = hits + others - below + missed
+        precision = hits / said
+        value = float((gained * precision).sum() / total)
+        reached, lost = np.cumsum(gained / said), np.cumsum(gained * hits / said**2)
+        return np.asarray(weight * (self.positive * (precision[group] + reached[group] - value) - lost[group]))
+
 
 class _Scratch:
     """The area without ties and with counts as weights, piece by piece in memory that stays in the processor's cache."""

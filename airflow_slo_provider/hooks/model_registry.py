@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.deployment.registry import ModelRegistry
     from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 
-__all__ = ["ModelRegistryHook", "connection_type", "directory_registry"]
+__all__ = ["ModelRegistryHook", "connection_type", "default_directory", "directory_registry"]
 
 
 class ModelRegistryHook(BaseHook):
@@ -20,7 +20,8 @@ class ModelRegistryHook(BaseHook):
 
     Host is the URL of an MLflow server, or a path (local, or e.g. ``s3://bucket/models``). Login and password are sent as basic
     authentication. All else stands in the extra: ``kind`` (mlflow, directory), ``token``, ``verify``, ``ca_file``,
-    ``connect_timeout``, ``read_timeout``, ``headers``, ``storage_conn_id``.
+    ``connect_timeout``, ``read_timeout``, ``headers``, ``storage_conn_id``. While there is no connection
+    ``model_registry_default``, it is the directory ``slo_models`` in ``AIRFLOW_HOME``.
 
     :param model_registry_conn_id: the connection
     """
@@ -45,7 +46,11 @@ class ModelRegistryHook(BaseHook):
 
             from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
 
-            settings = registry_settings(self.get_connection(self.model_registry_conn_id))
+            connection = self._connection()
+            if connection is None:
+                self._registry = directory_registry(default_directory())
+                return self._registry
+            settings = registry_settings(connection)
             if settings.pop("kind") == "directory":
                 self._registry = directory_registry(settings["path"], settings["storage_conn_id"])
             else:
@@ -54,6 +59,18 @@ class ModelRegistryHook(BaseHook):
                         mask_secret(secret)
                 self._registry = MlflowRegistry(**settings)
         return self._registry
+
+    def _connection(self) -> Any:
+        """Return the connection; None when there is none and it is the default one, which needs none."""
+        from airflow.sdk.exceptions import AirflowNotFoundException
+
+        try:
+            return self.get_connection(self.model_registry_conn_id)
+        except AirflowNotFoundException:
+            if self.model_registry_conn_id != self.default_conn_name:
+                raise
+            self.log.info("there is no connection %s: the registry is %s", self.default_conn_name, default_directory())
+            return None
 
     def alias(self, model: str, alias: str = "champion") -> str | None:
         """Return the version an alias names, None when it names none."""
@@ -72,6 +89,13 @@ class ModelRegistryHook(BaseHook):
         except Exception as error:  # shown in the UI, whatever it is
             return False, str(error)
         return True, "The registry answers"
+
+
+def default_directory() -> str:
+    """Return the directory of the registry that needs no connection."""
+    import os
+
+    return os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"), "slo_models")
 
 
 def directory_registry(path: str, storage_conn_id: str | None = None) -> DirectoryRegistry:

@@ -32,12 +32,16 @@ def read_sql(query: str, conn_id: str) -> pd.DataFrame:
 
     import pandas as pd
     from airflow.sdk import BaseHook
+    from airflow.sdk.exceptions import AirflowException
 
     from airflow_slo_provider.database_faults import classify
     from airflow_slo_provider.exceptions import QueryError
 
     connection = BaseHook.get_connection(conn_id)
-    hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    try:
+        hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    except AirflowException:  # no provider that is installed knows the type
+        hook = None
     if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
         kind = connection.conn_type
         raise QueryError(f"connection {conn_id} is of type {kind}, which is no SQL database", reason="bad_connection")

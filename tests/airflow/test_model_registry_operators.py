@@ -119,8 +119,18 @@ def test_a_directory_instead_of_a_connection(registry: DirectoryRegistry, files:
     assert (ran.state, registry.alias("fraud", "champion")) == ("success", "2")
 
 
-def test_no_connection_is_no_registry(files: GoldenFiles) -> None:
-    assert run_task(promotion(retries=0)).state == "failed"
+def test_without_a_connection_the_registry_is_a_directory_in_airflow_home(
+    files: GoldenFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    ran = run_task(promotion(retries=0))
+    assert refused(ran, files, "model fraud has no version 2")["reason"] == "not_found"
+    (tmp_path / "model.bin").write_text("2")
+    DirectoryRegistry(tmp_path / "home" / "slo_models").register("fraud", "2", tmp_path / "model.bin")
+    ran = run_task(promotion(), run_id="r2")
+    assert (ran.state, "the registry is" in ran.log) == ("success", True)
+    other = run_task(promotion(model_registry_conn_id="mlflow", retries=0))
+    assert "mlflow" in str(other.error)
 
 
 def test_a_task_killed_between_moved_and_recorded(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def log_requests(path: Path, good: int, bad: int) -> None:
         connection.executescript(SCHEMA)
         start = connection.execute("SELECT COUNT(*) FROM predictions").fetchone()[0]
         rows = [(f"q{start + one}", at, "1", "benign", 5.0, 500 if one < bad else 200) for one in range(good + bad)]
-        connection.executemany("INSERT INTO predictions VALUES (?, ?, ?, ?, ?, ?)", rows)
+        columns = "request_id, ts, model_version, prediction, latency_ms, status"
+        connection.executemany(f"INSERT INTO predictions ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
     connection.close()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.special import expit, ndtr
+from scipy.special import expit, ndtr, ndtri
 
 from airflow_slo_provider.evaluation import compare, evaluate
 
@@ -36,6 +36,33 @@ def test_area_holds() -> None:
         found = evaluate(y, rng.normal(1.2 * y), "roc_auc")["roc_auc"]
         held += found.low <= truth <= found.high
     within(SETS, held)
+
+
+def test_area_near_one_claims_no_more_than_it_knows() -> None:
+    """Where the symmetric interval's lower end lies above the truth in 9 sets of 100."""
+    rng, held, above, truth, sets = np.random.default_rng(7), 0, 0, 0.97, 1000
+    shift = np.sqrt(2) * ndtri(truth)
+    for _ in range(sets):
+        y = rng.integers(0, 2, 200)
+        found = evaluate(y, rng.normal(shift * y), "roc_auc")["roc_auc"]
+        held += found.low <= truth <= found.high
+        above += found.low > truth
+    within(sets, held)
+    assert above / sets <= 0.045
+
+
+def test_average_precision_holds() -> None:
+    rng, held, sets = np.random.default_rng(8), 0, 200
+
+    def rows(n: int) -> tuple[np.ndarray, np.ndarray]:
+        y = rng.integers(0, 2, n)
+        return y, rng.normal(1.5 * y)
+
+    truth = evaluate(*rows(400_000), "average_precision", replicates=100)["average_precision"].value
+    for _ in range(sets):
+        found = evaluate(*rows(200), "average_precision", replicates=500)["average_precision"]
+        held += found.low <= truth <= found.high
+    within(sets, held)
 
 
 def test_rmse_holds() -> None:

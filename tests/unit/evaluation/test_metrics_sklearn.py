@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
+from airflow_slo_provider.evaluation.curves import curve
+from airflow_slo_provider.evaluation.metrics import find
+from airflow_slo_provider.evaluation.sample import make_sample
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 datasets = pytest.importorskip("sklearn.datasets")
@@ -128,3 +131,22 @@ def test_text_labels_and_a_positive_class() -> None:
         for name in found:
             expected = getattr(sklearn_metrics, f"{name}_score")(y, label, pos_label=positive)
             assert found[name].value == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", ["roc_auc", "average_precision"])
+@pytest.mark.parametrize("ties", [5, 1_000_000])
+def test_the_influence_of_a_row_is_the_derivative(metric: str, ties: int) -> None:
+    rng = np.random.default_rng(4)
+    y, score, step = rng.integers(0, 2, 60), rng.integers(0, ties, 60), 1e-5
+    made = curve(find(metric), make_sample(y, score))
+    order = np.arange(60) if made.order is None else made.order
+    slopes = []
+    for row in order:
+        weights = np.ones((2, 60))
+        weights[0, row] += step
+        weights[1, row] -= step
+        up, down = made.values(weights)
+        slopes.append((up - down) / (2 * step))
+    factor = np.dot(made.influence(), slopes) / np.dot(made.influence(), made.influence())
+    assert made.influence() * factor == pytest.approx(np.array(slopes), abs=1e-8)
+    assert made.influence().sum() == pytest.approx(0, abs=1e-9)

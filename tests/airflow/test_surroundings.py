@@ -1,0 +1,54 @@
+"""Airflow connections as model servers and as tables."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.hooks.surroundings import model_server, read_sql
+
+
+@pytest.mark.parametrize(
+    ("fields", "url"),
+    [
+        ({"host": "models.example"}, "http://models.example"),
+        ({"host": "models.example", "schema": "https", "port": 8443}, "https://models.example:8443"),
+        ({"host": "https://models.example/prefix/", "port": 8443}, "https://models.example:8443/prefix"),
+        ({"host": "http://models.example:9000", "port": 8443}, "http://models.example:9000"),
+    ],
+)
+def test_where_a_model_server_is(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: str) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", **fields}))
+    found = model_server("model")
+    assert (found.url, found.basic, found.verify, dict(found.headers)) == (url, None, True, {})
+
+
+def test_what_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    extra = {"headers": {"X-Team": "a"}, "verify": "/ca.pem"}
+    fields = {"conn_type": "http", "host": "m", "login": "u", "password": "hunter2", "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps(fields))
+    found = model_server("model")
+    assert (found.basic, found.verify, found.headers) == (("u", "hunter2"), "/ca.pem", {"X-Team": "a"})
+    assert "hunter2" not in repr(found)
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({**fields, "login": None, "extra": {"X-Team": "b"}}))
+    assert model_server("model").headers == {"Authorization": "Bearer hunter2", "X-Team": "b"}
+
+
+def test_connections_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", "password": "hunter2"}))
+    with pytest.raises(QueryError, match="there is no host"):
+        model_server("model")
+    with pytest.raises(QueryError, match="which is no SQL database"):
+        read_sql("SELECT 1", "model")
+
+
+def test_a_database_that_is_not_there_is_a_fault_without_the_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_PG", "postgresql://u:hunter2@127.0.0.1:1/slo")
+    with pytest.raises(QueryError, match="connection pg: the database refused the query") as error:
+        read_sql("SELECT 1", "pg")
+    assert error.value.transient
+    assert "hunter2" not in "".join(traceback.format_exception(error.value))
