@@ -67,7 +67,7 @@ class AirflowClient:
             return {}
         return {name: str((part or {}).get("status")) for name, part in answer.items()}
 
-    def wait_for_dag(self, dag_id: str, *, timeout: float = 90) -> None:
+    def wait_for_dag(self, dag_id: str, *, timeout: float = 180) -> None:
         """Wait until the DAG processor has read a DAG.
 
         :raises AirflowAPIError: with the import errors, when it does not appear
@@ -111,7 +111,7 @@ class AirflowClient:
         """State of a run, e.g. ``running``."""
         return str(self.call("GET", _run(dag_id, run_id))["state"])
 
-    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 180, states: tuple[str, ...] = FINISHED) -> str:
+    def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 300, states: tuple[str, ...] = FINISHED) -> str:
         """Wait until a run has one of ``states`` and return it.
 
         :raises TimeoutError: with the states of its tasks
@@ -131,7 +131,7 @@ class AirflowClient:
             for one in self.task_instances(dag_id, run_id)
         }
 
-    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, *, states: tuple[str, ...], timeout: float = 120) -> str:
+    def wait_for_task(self, dag_id: str, run_id: str, task_id: str, *, states: tuple[str, ...], timeout: float = 300) -> str:
         """Wait until a task has one of ``states``, e.g. ``("deferred",)``, and return it.
 
         :raises TimeoutError: with the states of all tasks

@@ -16,7 +16,8 @@ from airflow_slo_provider.hooks.outcomes import failing_rightly
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
-    from airflow_slo_provider.slo.reports import Decision, PolicyState, SLOReport
+    from airflow_slo_provider.slo.model import SLO
+    from airflow_slo_provider.slo.reports import Decision, PolicyState
 
 #: Where SLO documents are: a file, a directory, the text itself, or several of these.
 Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -105,12 +106,15 @@ def evaluate(
     from airflow_slo_provider.slo.decisions import decide
     from airflow_slo_provider.slo.monitor import SLOMonitor
 
+    at = at or datetime.now(UTC)
+    previous = _previous(catalog.select(select), at, ledger, exclude_key)
+    held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
-        reports = SLOMonitor(catalog, source).evaluate(at or datetime.now(UTC), select)
-    return decide(reports, catalog, previous=_previous(reports, ledger, exclude_key))
+        reports = SLOMonitor(catalog, source).evaluate(at, select, covering=held)
+    return decide(reports, catalog, previous=previous)
 
 
-def _previous(reports: Sequence[SLOReport], ledger: Ledger, exclude_key: RunKey | None) -> dict[str, PolicyState]:
+def _previous(slos: Sequence[SLO], at: datetime, ledger: Ledger, exclude_key: RunKey | None) -> dict[str, PolicyState]:
     """What the last decision about each objective left behind.
 
     Strictly before the instant: the same question asked twice, in whatever order, gets the same answer.
@@ -118,11 +122,11 @@ def _previous(reports: Sequence[SLOReport], ledger: Ledger, exclude_key: RunKey 
     from airflow_slo_provider.slo.checks import policy_state
 
     found: dict[str, PolicyState] = {}
-    for report in reports:
-        recorded = ledger.latest("slo", report.name, before=report.at, exclude_key=exclude_key)
+    for name in (name for slo in slos for name, _ in slo.parts()):
+        recorded = ledger.latest("slo", name, before=at, exclude_key=exclude_key)
         state = policy_state(recorded.result.evidence) if recorded else None
         if state is not None:
-            found[report.name] = state
+            found[name] = state
     return found
 
 

@@ -71,7 +71,7 @@ def client_settings(connection: ConnectionFields) -> dict[str, Any]:
     extra = _mapping(connection, connection.extra, "extra")
     auth = extra.get("auth") or ("bearer" if extra.get("token") else "basic" if connection.login else "none")
     if auth not in AUTHS:
-        raise _bad(connection, f"auth is {auth!r}; write one of {', '.join(AUTHS)}")
+        raise _bad(connection, f"auth is none of its kinds; write one of {', '.join(AUTHS)}")
     needed = {
         "basic": ("login", connection.login),
         "bearer": ("token", extra.get("token")),

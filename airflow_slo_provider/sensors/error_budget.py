@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 #: How much later than the sensor's own timeout Airflow gives up on a trigger that never came back.
 _GRACE = timedelta(minutes=1)
+#: No deferral is shorter. Airflow sees a worker's exit some seconds after its deferral (``[workers] min_heartbeat_interval``,
+#: 5 s); a task that is queued again before that is taken for one that was killed, and fails ("state mismatch").
+_SHORTEST = timedelta(seconds=10)
 
 
 class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
@@ -30,7 +33,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
     document, a query that is refused and wrong credentials fail at once: no waiting mends them.
 
     With ``deferrable=True`` no worker is used between two looks, and neither a restart of the triggerer nor one of the scheduler
-    loses the sensor or its timeout, which counts from the try's first look.
+    loses the sensor or its timeout, which counts from the try's first look. No deferral is shorter than ten seconds, the last one
+    before the timeout included: sooner, Airflow may not know yet that the worker has left.
 
     In a run of a backfill the end of the data interval is looked at, once: a past budget does not recover, so one that does not
     allow it fails at once (or skips, with ``soft_fail``).
@@ -109,7 +113,7 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         if left <= 0:
             message = f"the error budget has not recovered within {self.timeout:g} s"
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        pause = min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left)
+        pause = max(min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left), _SHORTEST.total_seconds())
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
         self.defer(

@@ -23,6 +23,9 @@ SourceFactory = Callable[[str, DataSource | None], IndicatorSource]
 SourceKey = tuple[str, str | None]
 K = TypeVar("K")
 
+#: The window of "the current rate", always measured: long enough to mean something, short enough to be current.
+CURRENT = timedelta(hours=1)
+
 
 @dataclass(frozen=True)
 class Part:
@@ -88,9 +91,11 @@ def part_of(name: str, slo: SLO, objective: Objective, policy: ErrorBudgetPolicy
         span = span_at(slo.window, at - slo.options.maturity_lag)
     except ValueError as error:
         raise NoData(str(error), reason="before_first_window") from None
-    burn = tuple(burn_rate_rules(nominal_length(slo.window), target=objective.target))
+    length = nominal_length(slo.window)
+    burn = tuple(burn_rate_rules(length, target=objective.target))
+    current = [CURRENT] if length > CURRENT else []  # also where no alert rule looks at it, as with a target of 90 %
     policy_windows = (rule.window.timedelta for rule in policy.rules if rule.window is not None)
-    windows = sorted({*chain.from_iterable((rule.short, rule.long) for rule in burn), *policy_windows})
+    windows = sorted({*current, *chain.from_iterable((rule.short, rule.long) for rule in burn), *policy_windows})
     return Part(name, slo, objective, policy, at, span, burn, tuple(windows), source)
 
 

@@ -66,7 +66,7 @@ def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyStat
     if report.status.is_unknown:
         return replace(_decide_unknown(report, policy, before), gates=gates)
     held = [rule for rule in policy.rules if _holds(rule, report, rule.name in before.holding)]
-    too_early = [rule for rule in held if _is_too_early(rule, report)]
+    too_early = [rule for rule in held if rule.name not in before.holding and _lacks_coverage(rule, report)]
     findings = [_Finding(rule.action, f"rule {rule.name}: {_said(rule, report)}") for rule in held if rule not in too_early]
     if report.status in _AT_LEAST:
         findings.append(_Finding(_AT_LEAST[report.status], report.message))
@@ -127,6 +127,8 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
     value = _value(rule, report)
     if value is None:  # no events in the window: nothing to enter on, nothing to leave on
         return held_before
+    if held_before and _lacks_coverage(rule, report):
+        return True  # a history that was lost looks like a budget that has recovered
     level = rule.exit if held_before and rule.exit is not None else rule.enter
     return level is not None and _compare(value, rule.op, level)
 
@@ -158,8 +160,8 @@ def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
     return {"lt": value < level, "lte": value <= level, "gt": value > level, "gte": value >= level}[op or "lte"]
 
 
-def _is_too_early(rule: PolicyRule, report: SLOReport) -> bool:
-    """Whether a blocking rule is about the whole window, of which too little holds data."""
+def _lacks_coverage(rule: PolicyRule, report: SLOReport) -> bool:
+    """Whether a blocking rule is about the whole window, of which too little holds data: neither to freeze on nor to clear."""
     covered = report.coverage is None or report.coverage >= report.slo.options.min_coverage
     return rule.action.blocks and rule.signal in _WHOLE_WINDOW and not covered
 
@@ -170,6 +172,8 @@ def _said(rule: PolicyRule, report: SLOReport) -> str:
     value = _value(rule, report)
     if report.status is Status.LOW_TRAFFIC or value is None:
         return f"held before, and there are too few events to clear it ({report.message})"
+    if _lacks_coverage(rule, report):
+        return f"held before, and too little of the window holds data to clear it ({report.message})"
     if rule.signal is Signal.REMAINING_BUDGET:
         return f"{percent(value)} of the error budget is left"
     if rule.signal is Signal.TIME_TO_EXHAUSTION:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.arithmetic import BurnRate, BurnRateRule, budget_of_sli, budget_share, time_to_exhaustion
-from airflow_slo_provider.slo.asking import Answers, Part
+from airflow_slo_provider.slo.asking import CURRENT, Answers, Part
 from airflow_slo_provider.slo.budgeting import SliceSummary, summarise
 from airflow_slo_provider.slo.durations import format_seconds
 from airflow_slo_provider.slo.measuring import Measurement, Slices
@@ -17,10 +17,8 @@ from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
 from airflow_slo_provider.slo.reports import SLOReport, Status
 from airflow_slo_provider.slo.windows import nominal_length
 
-#: The window of "the current rate": long enough to mean something, short enough to be current.
-CURRENT = timedelta(hours=1)
 #: A server that has had no series for so long has lost sight of the service, whatever its longer windows still hold.
-_BLIND = timedelta(hours=1)
+_BLIND = CURRENT
 
 
 def judge(part: Part, answers: Answers) -> SLOReport:

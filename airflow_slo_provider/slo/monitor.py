@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -45,11 +45,15 @@ class SLOMonitor:
         self.catalog = catalog
         self._asker = Asker(_factory(sources), catalog.data_sources)
 
-    def evaluate(self, at: datetime | None = None, select: Selection | None = None) -> list[SLOReport]:
+    def evaluate(
+        self, at: datetime | None = None, select: Selection | None = None, *, covering: Collection[str] = ()
+    ) -> list[SLOReport]:
         """Evaluate SLOs. What cannot be measured is reported as such; no measurement's failure is raised.
 
         :param at: the instant (aware); now when None. A past instant is answered from the history.
         :param select: names of the SLOs, or a function that chooses them; all when None
+        :param covering: names of reports that shall say how much of their window holds data, however much is left: those that
+            were frozen, so that a lost history does not thaw them
         :return: one report for each objective, in the catalog's order
         :raises ValueError: for a naive instant, an unknown name, or when nothing is selected
         """
@@ -67,7 +71,7 @@ class SLOMonitor:
         answers = self._asker.ask(parts)
         for part in parts:
             reports[part.name] = judge(part, answers[part.name])
-        self._add_coverage(parts, reports)
+        self._add_coverage(parts, reports, covering)
         return [reports[name] for _, name, _ in places]
 
     def check_sli(self, sli: SLIDefinition | str, at: datetime | None = None) -> Fraction:
@@ -114,16 +118,18 @@ class SLOMonitor:
     def _empty_part(self, slo: SLO, name: str, objective: Objective, at: datetime) -> Part:
         return Part(name, slo, objective, self.catalog.policy_of(slo), at, Span(at, at, at), (), (), ("", None))
 
-    def _add_coverage(self, parts: list[Part], reports: dict[str, SLOReport]) -> None:
-        """Ask how much of a window holds data where the answer decides: where a low budget might freeze something."""
-        wanted = [part for part in parts if _needs_coverage(reports[part.name], part)]
+    def _add_coverage(self, parts: list[Part], reports: dict[str, SLOReport], covering: Collection[str]) -> None:
+        """Ask how much of a window holds data where the answer decides: where a low budget might freeze something, or did."""
+        wanted = [part for part in parts if _needs_coverage(reports[part.name], part, always=part.name in covering)]
         for name, answer in self._asker.coverage(wanted).items():
             reports[name] = with_coverage(reports[name], answer)
 
 
-def _needs_coverage(report: SLOReport, part: Part) -> bool:
+def _needs_coverage(report: SLOReport, part: Part, *, always: bool) -> bool:
     if part.slice_width is not None or report.budget is None or not part.slo.options.min_coverage:
         return False
+    if always:
+        return True
     levels = [rule.enter for rule in part.policy.rules if rule.signal is Signal.REMAINING_BUDGET]
     levels += [rule.exit for rule in part.policy.rules if rule.signal is Signal.REMAINING_BUDGET]
     levels += [Fraction(1) for rule in part.policy.rules if rule.signal is Signal.TIME_TO_EXHAUSTION]

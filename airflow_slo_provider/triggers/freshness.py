@@ -18,6 +18,10 @@ from airflow_slo_provider.triggers.shared_polls import polls
 #: A server may restart while thousands of sensors wait for it: so many looks in a row may fail before a worker hears of it.
 MOST_FAULTS = 3
 
+#: No deferral to a moment is shorter. Airflow sees a worker's exit some seconds after its deferral (``[workers]
+#: min_heartbeat_interval``, 5 s); a task that is queued again before that is taken for one that was killed, and fails.
+SHORTEST = timedelta(seconds=10)
+
 
 def trigger_for(question: Question, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
     """Make the trigger a sensor defers to: one that asks itself, or one that wakes a worker for the next look.
@@ -40,7 +44,7 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
             tolerance=limits.tolerance.total_seconds(),
             until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
         )
-    return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), timedelta(0)))
+    return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), SHORTEST))
 
 
 class FreshnessTrigger(BaseTrigger):

@@ -12,9 +12,11 @@ from airflow.sdk import DAG, TaskGroup
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
 
+from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
+from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.slo import table
-from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, slo, sql_documents
+from tests.airflow.gates import DAY, MINUTE, POLICY, SERVICE, LedgerFile, RequestLog, data_source, policy, slo, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 
 WAYS = ("promote", "ask", "hold", "call", "look")
@@ -243,6 +245,25 @@ class TestMemory:
         ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id="next")
         assert followed(ran) == {"hold"}
         assert "missing data is no reason to go on" in ran.log
+
+    def test_a_history_that_was_lost_does_not_thaw(self, ledger_file: LedgerFile) -> None:
+        documents = SERVICE + policy() + data_source("Ledger", None) + slo(query="etl").replace("query:", "check:")
+        documents = documents.replace('min-coverage: "0"', 'min-coverage: "0.1"')
+        now = datetime.now(UTC)
+        with ledger_file.open() as ledger:
+            for number in range(1, 100):
+                result = CheckResult(
+                    kind="etl", name="etl", verdict=Verdict.FAIL if number % 20 == 0 else Verdict.PASS,
+                    checked_at=now - number * 14 * MINUTE,
+                )  # fmt: skip
+                ledger.record([result], RunKey(dag_id="etl", run_id=str(number), task_id="check"))
+        assert followed(run_task(gate(documents))) == {"hold"}
+        with sqlite3.connect(ledger_file.path) as connection:
+            connection.execute("DELETE FROM checks WHERE kind = 'etl' AND run_id <> '1'")
+        ran = run_task(gate(documents), run_id="next")
+        assert ran.xcoms["decision"]["slos"][0]["remaining"] == 1
+        assert followed(ran) == {"hold"}
+        assert "too little of the window holds data to clear it" in ran.log
 
     def test_the_past_of_a_past_instant_is_what_was_before_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         """A freeze of today means nothing for a backfill of last week."""

@@ -148,6 +148,16 @@ class TestDeferral:
         assert (ran.state, type(ran.error)) == ("failed", AirflowSensorTimeout)
         assert "has not recovered within 1000 s" in str(ran.error)
 
+    @pytest.mark.parametrize("arguments", [{"poke_interval": 0.5, "timeout": 600}, {"poke_interval": 600, "timeout": 1}])
+    def test_no_deferral_is_shorter_than_airflow_needs_to_see_the_workers_exit(
+        self, request_log: RequestLog, ledger_file: LedgerFile, arguments: dict[str, Any]
+    ) -> None:
+        now = datetime.now(UTC)
+        ran = run_task(sensor(deferrable=True, **arguments), connections=request_log.connection, start_date=now)
+        assert ran.deferral is not None
+        assert _moment(ran.deferral) - now >= timedelta(seconds=10)
+        assert ran.deferral.trigger_timeout > timedelta(seconds=60), "and Airflow's own timeout comes after it"
+
     def test_the_last_look_counts(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         operator = sensor(deferrable=True, timeout=1000)
         ran = run_task(operator, connections=request_log.connection)

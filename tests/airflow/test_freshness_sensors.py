@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import Asset
 from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms
+from airflow.sdk.serde import deserialize
 
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 from tests.airflow.freshness_runs import HOUR, only
@@ -95,6 +96,12 @@ class TestWaiting:
 
 
 class TestTimeout:
+    def test_no_deferral_to_a_moment_is_shorter_than_airflow_needs_to_see_the_workers_exit(self, features, ledger):
+        features.write(2 * HOUR)
+        now = datetime.now(UTC)
+        ran = run_task(table(poke_interval=0.1, timeout=600), connections=features.connections)
+        assert deserialize(ran.deferral.trigger_kwargs)["moment"] - now >= timedelta(seconds=10)
+
     def test_it_is_the_same_after_three_deferrals(self, features, ledger):
         features.write(2 * HOUR)
         sensor = table(poke_interval=0.1, timeout=1.5)

@@ -109,6 +109,7 @@ def test_urls(prometheus_connection: Any, fields: dict[str, Any], url: str) -> N
         ("http://x:notaport", {}, "no URL"),
         ("x", {"schema": "grpc"}, "http://name:port"),
         ("x", {"extra": {"auth": "kerberos"}}, "one of none, basic, bearer, mtls"),
+        ("x", {"extra": {"auth": "a token that was put into the wrong field"}}, "auth is none of its kinds"),
         ("x", {"extra": {"auth": "basic"}}, "no login"),
         ("x", {"extra": {"auth": "bearer"}}, "no token"),
         ("x", {"extra": {"auth": "mtls"}}, "no client_cert"),

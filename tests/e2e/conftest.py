@@ -13,8 +13,10 @@ from demo.airflow_stack import AirflowStack
 
 HERE = Path(__file__).resolve().parent
 DAG_FOLDERS = (HERE / "dags", HERE.parents[1] / "dags")
-# A dead triggerer is noticed within seconds, so that a test of its restart need not wait half a minute.
+# A dead triggerer is noticed within seconds, so that a test of its restart need not wait half a minute. And so is the exit of a
+# task: by default its worker notices up to five seconds late, and a task that resumes in the meantime is taken for a killed one.
 SETTINGS = {
+    "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "5",
@@ -46,7 +48,7 @@ def airflow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowS
 def run_dag(airflow_stack: AirflowStack):
     """Run a DAG to its end: ``run_dag(dag_id, conf=..., timeout=...)`` returns ``(run_id, state)``."""
 
-    def run(dag_id: str, *, timeout: float = 120, **arguments) -> tuple[str, str]:
+    def run(dag_id: str, *, timeout: float = 300, **arguments) -> tuple[str, str]:
         client = airflow_stack.client
         client.wait_for_dag(dag_id)
         client.unpause(dag_id)

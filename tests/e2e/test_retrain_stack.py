@@ -38,7 +38,7 @@ def test_train_evaluate_gate_promote(airflow_stack, run_dag, tmp_path: Path) -> 
     conf = {"registry": str(tmp_path / "registry"), "reports": str(tmp_path / "reports")}
     registry = DirectoryRegistry(tmp_path / "registry")
 
-    first, state = run_dag(DAG, run_id="first", conf=conf, timeout=200)
+    first, state = run_dag(DAG, run_id="first", conf=conf, timeout=400)
     assert state == "success", client.task_states(DAG, first)
     assert client.task_states(DAG, first)["promote"] == "success"
     assert registry.alias(MODEL, "champion") == "first"
@@ -46,7 +46,7 @@ def test_train_evaluate_gate_promote(airflow_stack, run_dag, tmp_path: Path) -> 
     assert (found["verdict"], found["model_version"]) == ("pass", "first")
     assert Path(found["report"].removeprefix("file://")).read_text().startswith("<!doctype html>")
 
-    second, state = run_dag(DAG, run_id="second", conf=conf, timeout=200)
+    second, state = run_dag(DAG, run_id="second", conf=conf, timeout=400)
     assert state == "success", client.task_states(DAG, second)
     assert [(move.before, move.after) for move in registry.moves(MODEL)] == [(None, "first"), ("first", "second")]
     assert client.xcom(DAG, second, "evaluate")["comparisons"]["roc_auc"]["verdict"] == "pass"
@@ -54,7 +54,7 @@ def test_train_evaluate_gate_promote(airflow_stack, run_dag, tmp_path: Path) -> 
         assert [one.result.model_version for one in ledger.checks(kind="promote", newest_first=False)] == ["first", "second"]
 
     log_requests(log, 0, 500)
-    third, _ = run_dag(DAG, run_id="third", conf=conf, timeout=200)
+    third, _ = run_dag(DAG, run_id="third", conf=conf, timeout=400)
     states = client.task_states(DAG, third)
     assert (states["promote"], states["hold"]) == ("skipped", "success")
     assert registry.alias(MODEL, "champion") == "second"

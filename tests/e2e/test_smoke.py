@@ -35,4 +35,4 @@ def test_the_triggerer_can_be_killed_and_comes_back(airflow_stack):
     before = airflow_stack.running["triggerer"].pid
     airflow_stack.restart_component("triggerer")
     assert airflow_stack.running["triggerer"].pid != before
-    airflow_stack.wait_until_healthy(timeout=90)
+    airflow_stack.wait_until_healthy(timeout=240)

@@ -55,7 +55,7 @@ class SlowGate(ErrorBudgetBranchOperator):
         mark = Path(context["params"]["mark"]) if context["params"]["mark"] else None
         if mark is not None and context["ti"].try_number == 1:
             mark.write_text(str(os.getpid()))
-            time.sleep(120)
+            time.sleep(600)
         return super().do_branch(context, branches_to_execute)
 
 
@@ -93,10 +93,10 @@ def e2e_wait():
         task_id="wait",
         slos=DOCUMENTS % "wait",
         deferrable=True,
-        poke_interval=10,
+        poke_interval=15,
         retries=2,
         retry_delay=timedelta(seconds=1),
-        timeout=timedelta(minutes=5),
+        timeout=timedelta(hours=1),
         min_remaining="0.5",
     )
 

@@ -103,10 +103,10 @@ def e2e_never_ran():
 def e2e_freshness_timeouts():
     waiting = {**WAITING, "timeout": 15}
     PipelineFreshnessSensor(task_id="in_the_triggerer", external_dag_id="e2e_idle", conn_id="e2e_airflow", **waiting)
-    FeatureFreshnessSensor(task_id="on_workers", path="/nowhere/at/all", **{**waiting, "poke_interval": 4})
+    FeatureFreshnessSensor(task_id="on_workers", path="/nowhere/at/all", **{**waiting, "timeout": 25})
     FeatureFreshnessSensor(task_id="skips", path="/nowhere/at/all", soft_fail=True, **{**waiting, "timeout": 2})
     FeatureFreshnessSensor(
-        task_id="rescheduled", path="/nowhere/at/all", max_age=LONG, mode="reschedule", poke_interval=3, timeout=9
+        task_id="rescheduled", path="/nowhere/at/all", max_age=LONG, mode="reschedule", poke_interval=10, timeout=15
     )
 
 

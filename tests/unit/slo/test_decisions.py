@@ -44,7 +44,7 @@ def decided(
     source = MemorySource(api=events)
     if coverage is not None:
         source.coverages = {"api": coverage}
-    reports = SLOMonitor(documents, source).evaluate(AT)
+    reports = SLOMonitor(documents, source).evaluate(AT, covering=["api"] if before and before.holding else [])
     (found,) = decide(reports, documents, previous={"api": before} if before else None).slos
     return found
 
@@ -147,6 +147,17 @@ def test_too_little_coverage_neither_freezes_nor_opens() -> None:
     assert decided([(MINUTE, 0, 100)], FREEZE, fast, coverage=Fraction(1, 1000)).outcome is Outcome.FROZEN
 
 
+@pytest.mark.parametrize("left", ["-1", "0.1", "1"])
+def test_what_was_frozen_is_not_thawed_by_a_history_that_was_lost(left: str) -> None:
+    before = PolicyState(("spent",), Action.FREEZE, AT - DAY)
+    kept = decided(events_with_left(Fraction(left)), FREEZE, coverage=Fraction(1, 1000), before=before)
+    assert (kept.outcome, kept.action, kept.state) == (Outcome.FROZEN, Action.FREEZE, before)
+    assert "too little of the window holds data to clear it" in kept.reasons[0]
+    later = decided(events_with_left(Fraction("0.1")), FREEZE, coverage=Fraction(1), before=kept.state)
+    assert later.outcome is Outcome.FROZEN, "its exit level is a fifth"
+    assert decided(events_with_left(Fraction("0.3")), FREEZE, coverage=Fraction(1), before=kept.state).outcome is Outcome.ALLOWED
+
+
 @pytest.mark.parametrize("error", [LOST, EMPTY])
 def test_the_unknown_blocks_unless_the_policy_says_otherwise_in_writing(error: Any) -> None:
     assert decided(error, FREEZE).outcome is Outcome.UNKNOWN
@@ -221,7 +232,7 @@ rules = st.builds(
 )
 states = st.builds(
     PolicyState,
-    holding=st.lists(st.sampled_from(["a", "b", "c"]), unique=True).map(tuple),
+    holding=st.lists(st.sampled_from([f"{letter}{number}" for letter in "abc" for number in range(4)]), unique=True).map(tuple),
     action=st.sampled_from(list(Action)),
     blocked_since=st.sampled_from([None, AT - HOUR]),
 )

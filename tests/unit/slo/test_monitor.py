@@ -116,14 +116,15 @@ def test_an_error_in_a_burn_window_makes_the_whole_unknown() -> None:
     assert found.status is Status.QUERY_ERROR
 
 
-def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing() -> None:
+@pytest.mark.parametrize("target", ["0.99", "0.9", "0.5"])
+def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target: str) -> None:
     class Blind(MemorySource):
         def measure(self, requests):  # type: ignore[no-untyped-def]
             found = super().measure(requests)
             return [NoData("no such series", reason="empty") if isinstance(one, NoData) else one for one in found]
 
     events = steady(0, until=61 * MINUTE)
-    (found,) = SLOMonitor(catalog(slo(kind="Prometheus")), Blind(api=events)).evaluate(AT)
+    (found,) = SLOMonitor(catalog(slo(target=target, kind="Prometheus")), Blind(api=events)).evaluate(AT)
     assert (found.status, found.message) == (Status.NO_DATA, "nothing was measured in the last 1h: no such series")
     (found,) = SLOMonitor(catalog(slo(kind="SQL")), Blind(api=events)).evaluate(AT)  # rows may be rare
     assert found.status is Status.HEALTHY
