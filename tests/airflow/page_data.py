@@ -48,9 +48,17 @@ def slo_check(
         **more,
     }
     return CheckResult(
-        kind="slo", name=name, verdict=verdict, value=sli, unit="ratio", target=0.999, op="gte", checked_at=at,
-        message=f"{name} is {status}", evidence=evidence,
-    )  # fmt: skip
+        kind="slo",
+        name=name,
+        verdict=verdict,
+        value=sli,
+        unit="ratio",
+        target=0.999,
+        op="gte",
+        checked_at=at,
+        message=f"{name} is {status}",
+        evidence=evidence,
+    )
 
 
 def fill(ledger: Ledger, *, now: datetime | None = None, hostile: bool = True, report: str = "") -> None:
@@ -94,14 +102,42 @@ def _others(ledger: Ledger, now: datetime, report: str) -> None:
 
     ledger.record(
         [
-            check("freshness", "orders table", "pass", value=3600.0, target=14400.0, op="lte", unit="seconds", message="orders is 1h old"),
-            check("freshness", "features", "fail", value=90000.0, target=86400.0, op="lte", unit="seconds", message="features are 1d 1h old"),
+            check(
+                "freshness",
+                "orders table",
+                "pass",
+                value=3600.0,
+                target=14400.0,
+                op="lte",
+                unit="seconds",
+                message="orders is 1h old",
+            ),
+            check(
+                "freshness",
+                "features",
+                "fail",
+                value=90000.0,
+                target=86400.0,
+                op="lte",
+                unit="seconds",
+                message="features are 1d 1h old",
+            ),
             check("latency", "predict", "pass", value=0.043, unit="seconds", evidence={"slowest_trace_id": "ab" * 16}),
             check("something_new", "unheard of", "warn", value=3.0, unit="events", message="a kind that came later"),
-            check("decision", "gate", "fail", message="page-checkout has spent its budget", evidence={"outcome": "frozen", "action": "freeze", "slos": {"page-checkout": "EXHAUSTED", "page-search": "BURNING"}}),
+            check(
+                "decision",
+                "gate",
+                "fail",
+                message="page-checkout has spent its budget",
+                evidence={
+                    "outcome": "frozen",
+                    "action": "freeze",
+                    "slos": {"page-checkout": "EXHAUSTED", "page-search": "BURNING"},
+                },
+            ),
         ],
         key("scheduled__30", "checks"),
-    )  # fmt: skip
+    )
     for day in range(10):
         at = now - timedelta(days=day)
         features = {
@@ -152,19 +188,37 @@ def _others(ledger: Ledger, now: datetime, report: str) -> None:
             key(f"golden {version}", "golden"),
         )
         ledger.record(
-            [check("promotion" if version != 4 else "rollback", "churn", "pass", model_version=str(version), checked_at=at, message=f"champion is {version}", evidence={"previous": str(version - 1), "user": "mia"})],
+            [
+                check(
+                    "promotion" if version != 4 else "rollback",
+                    "churn",
+                    "pass",
+                    model_version=str(version),
+                    checked_at=at,
+                    message=f"champion is {version}",
+                    evidence={"previous": str(version - 1), "user": "mia"},
+                )
+            ],
             key(f"golden {version}", "promote"),
-        )  # fmt: skip
+        )
     ledger.record(
         [
             check(
-                "incident", "checkout burns", "fail", message="sev 1: checkout burns", checked_at=now - timedelta(days=2),
-                evidence={"severity": "SEV1", "steps": [{"action": "freeze deployments", "state": "done"}, {"action": "roll back", "state": "running"}],
-                          "timeline": [{"at": "2026-11-22 10:00", "what": "alert"}], "owner": "on call"},
+                "incident",
+                "checkout burns",
+                "fail",
+                message="sev 1: checkout burns",
+                checked_at=now - timedelta(days=2),
+                evidence={
+                    "severity": "SEV1",
+                    "steps": [{"action": "freeze deployments", "state": "done"}, {"action": "roll back", "state": "running"}],
+                    "timeline": [{"at": "2026-11-22 10:00", "what": "alert"}],
+                    "owner": "on call",
+                },
             )
         ],
         key("incident 1", "notify"),
-    )  # fmt: skip
+    )
 
 
 def _hostile(ledger: Ledger, now: datetime) -> None:
@@ -187,15 +241,32 @@ def _hostile(ledger: Ledger, now: datetime) -> None:
     for kind in ("drift", "golden_set", "freshness", "promotion", "rollback", "decision", "incident", HOSTILE[:100]):
         rows.append(
             CheckResult(
-                kind=kind, name=HOSTILE, verdict="fail", value=1.0, unit=HOSTILE, target=1.0, op="lte", message=HOSTILE, model_version=HOSTILE,
+                kind=kind,
+                name=HOSTILE,
+                verdict="fail",
+                value=1.0,
+                unit=HOSTILE,
+                target=1.0,
+                op="lte",
+                message=HOSTILE,
+                model_version=HOSTILE,
                 checked_at=now - timedelta(minutes=1),
                 evidence={
-                    "report_uri": HOSTILE, "trace_id": HOSTILE, "severity": HOSTILE, "outcome": HOSTILE, HOSTILE: HOSTILE, "user": HOSTILE, "previous": HOSTILE,
-                    "columns": {HOSTILE: {"verdict": HOSTILE, "effect": 1.0}}, "metrics": {HOSTILE: {"value": 1.0, "low": 0.5, "high": 1.5, "verdict": HOSTILE}},
-                    "steps": [{"action": HOSTILE, "state": HOSTILE}], "timeline": [{"at": HOSTILE, "what": HOSTILE}], "slos": {HOSTILE: HOSTILE},
+                    "report_uri": HOSTILE,
+                    "trace_id": HOSTILE,
+                    "severity": HOSTILE,
+                    "outcome": HOSTILE,
+                    HOSTILE: HOSTILE,
+                    "user": HOSTILE,
+                    "previous": HOSTILE,
+                    "columns": {HOSTILE: {"verdict": HOSTILE, "effect": 1.0}},
+                    "metrics": {HOSTILE: {"value": 1.0, "low": 0.5, "high": 1.5, "verdict": HOSTILE}},
+                    "steps": [{"action": HOSTILE, "state": HOSTILE}],
+                    "timeline": [{"at": HOSTILE, "what": HOSTILE}],
+                    "slos": {HOSTILE: HOSTILE},
                 },
             )
-        )  # fmt: skip
+        )
     ledger.record(rows, key)
     odd = {
         "status": ["x"],

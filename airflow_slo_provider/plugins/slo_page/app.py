@@ -20,7 +20,7 @@ from airflow_slo_provider.report_style import CSS
 # No postponed annotations here: FastAPI reads those of the functions within make_app, which know local names.
 User = Annotated[Any, Depends(get_user)]
 Words = Annotated[str, Query(max_length=500)]
-_STATIC = {"slo.css": "text/css", "slo.js": "text/javascript"}
+_STATIC = {"slo.css": "text/css", "slo.js": "text/javascript", "icon.svg": "image/svg+xml", "icon_dark.svg": "image/svg+xml"}
 
 
 @cache

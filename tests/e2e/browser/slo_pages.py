@@ -1,4 +1,4 @@
-"""What a person does with the SLO pages, in a real Chromium. Run by tests/e2e/test_slo_pages_browser.py in an environment of its own.
+"""What a person does with the SLO pages, in a real Chromium. Run by tests/e2e/test_slo_pages_browser.py.
 
     python slo_pages.py SETTINGS.json
 
@@ -90,8 +90,8 @@ def opens_an_slo_follows_a_link_to_its_task_instance_and_comes_back(page: Page) 
     page.goto(URL)
     page.get_by_role("link", name="SLOs").first.click()
     frame = frame_of(page)
-    frame.get_by_role("link", name=task["slo"]).click()
-    expect(frame.get_by_role("heading", name=task["slo"])).to_be_visible()
+    frame.get_by_role("link", name=task["slo"], exact=True).click()
+    expect(frame.get_by_role("heading", name=task["slo"], exact=True)).to_be_visible()
     expect(frame.locator("svg.chart").first).to_be_visible()
     inside = page.url
     frame.get_by_role("link", name=task["task_id"]).first.click()
@@ -103,7 +103,7 @@ def opens_an_slo_follows_a_link_to_its_task_instance_and_comes_back(page: Page) 
     page.go_back()
     page.wait_for_url(lambda url: "/plugin/" in url)
     assert page.url == inside
-    expect(frame_of(page).get_by_role("heading", name=task["slo"])).to_be_visible()
+    expect(frame_of(page).get_by_role("heading", name=task["slo"], exact=True)).to_be_visible()
 
 
 @scenario
@@ -116,7 +116,7 @@ def a_dag_a_run_and_a_task_instance_have_a_tab(page: Page) -> None:
     ):
         page.goto(URL + path)
         page.get_by_role("link", name="SLOs").last.click()
-        expect(frame_of(page).get_by_role("link", name=task["slo"])).to_be_visible()
+        expect(frame_of(page).get_by_role("link", name=task["slo"], exact=True)).to_be_visible()
 
 
 @scenario
