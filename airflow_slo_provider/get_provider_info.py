@@ -68,6 +68,23 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "",
                         "sensitive": True,
                     },
+                    "report_roots": {
+                        "description": (
+                            "Where report files may lie that the SLO pages open: directories or object-storage URIs, divided by "
+                            "commas. With none set it is the directory ``slo_reports`` in ``AIRFLOW_HOME``."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/srv/airflow/reports,s3://ml-reports/drift",
+                        "default": "",
+                    },
+                    "trace_url": {
+                        "description": "Address of a trace in the trace store's own UI; ``{trace_id}`` stands for its id.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://jaeger.example.com/trace/{trace_id}",
+                        "default": "",
+                    },
                 },
             }
         },

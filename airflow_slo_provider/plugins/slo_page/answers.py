@@ -78,6 +78,8 @@ def templates() -> Environment:
         "moment": words.moment,
         "badge": words.badge,
         "tone": words.tone,
+        "state": words.state,
+        "outcome": words.outcome,
         "part": words.part,
         "task_url": words.task_url,
         "pretty": evidence.pretty,

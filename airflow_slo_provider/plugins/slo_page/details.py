@@ -178,6 +178,8 @@ def _document(objective: Objective) -> dict[str, str]:
     state = evidence.mapping(source, "policy_state")
     words |= {"outcome": evidence.text(source, "outcome"), "policy asks for": evidence.text(source, "action")}
     words["rules that hold"] = ", ".join(str(rule) for rule in evidence.sequence(state, "holding"))
+    error = evidence.mapping(source, "error")
+    words |= {"not answered because": evidence.text(error, "reason"), "asked": evidence.text(error, "asked")}
     words["blocked since"] = evidence.text(state, "blocked_since")
     return {name: value for name, value in words.items() if value}
 

@@ -9,10 +9,13 @@ from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.report_style import SIGNS, TONES
 from airflow_slo_provider.slo.table import length
 
 DASH = "–"
+#: A space that keeps a number and its unit on one line.
+NARROW = "\u00a0"
 
 
 def percent(share: float | None, digits: int = 3) -> str:
@@ -24,7 +27,7 @@ def percent(share: float | None, digits: int = 3) -> str:
     shown = f"{math.floor(share * 100 * scale + 1e-6) / scale:.{digits}f}"
     if "." in shown:
         shown = shown.rstrip("0").rstrip(".")
-    return f"{shown} %"
+    return f"{shown}{NARROW}%"
 
 
 def budget(share: float | None) -> str:
@@ -37,11 +40,11 @@ def seconds(value: float | None) -> str:
     if value is None:
         return DASH
     if 0 < abs(value) < 1:
-        return f"{value * 1000:.3g} ms"
+        return f"{value * 1000:.3g}{NARROW}ms"
     if abs(value) < 60 and value != int(value):
         return f"{value:.3g}s"
     try:
-        return length(timedelta(seconds=value))
+        return length(timedelta(seconds=value)).replace(" ", NARROW)
     except OverflowError:
         return "for ever"
 
@@ -110,6 +113,16 @@ def tone(word: Any) -> str:
     return TONES.get(SIGNS.get(str(word), ""), "")
 
 
+def state(row: Any) -> str:
+    """How a recorded check ended: the status that its evidence names, else its verdict."""
+    return evidence.text(row.result.evidence, "status") or str(row.result.verdict.value)
+
+
+def outcome(row: Any) -> str:
+    """What a recorded decision was, else its verdict."""
+    return evidence.text(row.result.evidence, "outcome") or str(row.result.verdict.value)
+
+
 def part(value: Any) -> str:
     """A value as one part of a URL: a segment of a path, or a value of a query."""
     # A browser takes a segment of dots, quoted or not, for a step upwards.
@@ -121,8 +134,3 @@ def task_url(key: Any) -> str:
     """Airflow's own page of a task instance, seen from one of ours."""
     mapped = f"/mapped/{key.map_index}" if key.map_index >= 0 else ""
     return f"../dags/{part(key.dag_id)}/runs/{part(key.run_id)}/tasks/{part(key.task_id)}{mapped}"
-
-
-def escaped(value: Any) -> Markup:
-    """Text for HTML."""
-    return escape(str(value))
