@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Trace store", "external-doc-url": "https://opentelemetry.io/docs/", "tags": ["service"]},
         ],
         "operators": [
-            _modules(_NAME, "operators", "error_budget", "freshness", "golden_set"),
+            _modules(_NAME, "operators", "error_budget", "freshness", "golden_set", "metrics"),
             _modules("Kubernetes", "operators", "kubernetes", "pod"),
             _modules("Model registry", "operators", "model_registry"),
             _modules("Trace store", "operators", "latency"),
@@ -42,6 +42,7 @@ def get_provider_info() -> dict[str, Any]:
         # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
         "triggers": [_modules(_NAME, "triggers", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
         "connection-types": [connection_type(), model_registry_type(), trace_store_connection_type()],
+        "extra-links": [f"airflow_slo_provider.links.slo.{name}" for name in ("SLOLink", "ReportLink", "TraceLink")],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {
             "slo": {

@@ -11,6 +11,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger.exposition import exposition, newest_checks
 from airflow_slo_provider.plugins.slo_page import answers, data, details, events, kinds, report_files
 from airflow_slo_provider.plugins.slo_page.access import Scope, may_read, scope_of
 from airflow_slo_provider.plugins.slo_page.desk import Desk
@@ -119,6 +120,21 @@ def make_app(desk: Desk) -> FastAPI:
             raise HTTPException(403, "you may not read this DAG")
         view = details.run_view(desk.ledger(), dag_id, run_id, task_id or None, _index(map_index))
         return answers.html("run.html", view=view)
+
+    @app.get("/run/{what}")
+    def from_run(user: User, what: str, dag_id: Words, run_id: Words, task_id: Words, map_index: Words = "") -> Response:
+        """Where the buttons "Report" and "Trace" of a task instance lead."""
+        if what not in ("report", "trace"):
+            raise HTTPException(404, "there is no such page")
+        if not may_read(user, dag_id):
+            raise HTTPException(403, "you may not read this DAG")
+        view = details.run_view(desk.ledger(), dag_id, run_id, task_id, _index(map_index))
+        return RedirectResponse(details.target(view, what), status_code=303)
+
+    @app.get("/metrics")
+    def metrics(seen: Seen) -> Response:
+        rows = [row for row in newest_checks(desk.ledger(), dags=seen.limit) if seen.allows(row.key.dag_id)]
+        return Response(exposition(rows), media_type="text/plain; version=0.0.4")
 
     @app.get("/report")
     def report(seen: Seen, id: Words, key: Words = "") -> Response:  # noqa: A002 - the name in the URL

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from airflow_slo_provider.ledger import browse
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
-from airflow_slo_provider.plugins.slo_page.objectives import Objective
+from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
+from airflow_slo_provider.plugins.slo_page.words import part
 from airflow_slo_provider.slo.arithmetic import burn_rate_rules
 from airflow_slo_provider.slo.durations import format_seconds
 
@@ -132,7 +133,7 @@ def slo_view(ledger: Ledger, scope: Scope, name: str, *, now: datetime | None = 
 def _rates(rows: Sequence[Recorded]) -> list[Line]:
     """A line for each window whose burn rate was measured, shortest first, at most six."""
     windows = dict.fromkeys(window for row in rows for window, _ in Objective(row).burn_rates)
-    ordered = sorted(windows, key=lambda window: Objective(rows[-1]).length if not window else _window(window))
+    ordered = sorted(windows, key=window_length)
     return [
         Line(
             window,
@@ -143,12 +144,6 @@ def _rates(rows: Sequence[Recorded]) -> list[Line]:
         )
         for window in ordered[-6:]
     ]
-
-
-def _window(text: str) -> timedelta:
-    from airflow_slo_provider.plugins.slo_page.objectives import window_length
-
-    return window_length(text)
 
 
 def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
@@ -310,6 +305,26 @@ def run_view(ledger: Ledger, dag_id: str, run_id: str, task_id: str | None, map_
     """Read what a run found. The caller has asked whether it may be seen."""
     rows = browse.of_run(ledger, dag_id, run_id, task_id=task_id, map_index=map_index)
     return RunView(dag_id, run_id, task_id, map_index, datetime.now(UTC), rows)
+
+
+def target(view: RunView, what: str) -> str:
+    """Where the button "Report" or "Trace" of a task instance leads, seen from below ``run/``.
+
+    :param what: ``report`` or ``trace``
+    :return: the one report or trace there is; the check that lists them where one check names several; else the page of the run
+    """
+    found = []
+    for row in view.rows:
+        if what == "report":
+            found += [(row, f"../report?id={identity(row)}&key={part(key)}") for key in evidence.reports(row.result.evidence)]
+        else:
+            found += [(row, url) for _, url in traces(row.result.evidence)]
+    if len(found) == 1 and found[0][1]:
+        return found[0][1]
+    if found and len({identity(row) for row, _ in found}) == 1:
+        return f"../check?id={identity(found[0][0])}"
+    query = {"dag_id": view.dag_id, "run_id": view.run_id, "task_id": view.task_id, "map_index": view.map_index}
+    return "../run?" + "&".join(f"{key}={part(value)}" for key, value in query.items() if value is not None)
 
 
 def _allowed(rows: Sequence[Recorded], scope: Scope) -> list[Recorded]:
