@@ -140,32 +140,29 @@ def _others(ledger: Ledger, now: datetime, report: str) -> None:
     )
     for day in range(10):
         at = now - timedelta(days=day)
-        features = {
-            f"feature_{n}": {
-                "verdict": "fail" if n == 2 and day < 3 else "pass",
-                "effect": 0.01 * n + (0.3 if n == 2 and day < 3 else 0),
-            }
-            for n in range(6)
-        }
-        more = {"report_uri": report} if report else {}
+        drifted = [{"column": "feature_2", "state": "drift", "psi": 0.41, "ks": 0.33}] if day < 3 else []
+        worst = [*drifted, {"column": "feature_5", "state": "warn", "psi": 0.12}]
+        more = {"report": report} if report else {}
+        verdict = "fail" if drifted else "warn"
+        found = {"columns": {"ok": 5, "warn": 1}, "worst": worst, "drifted": ["feature_2"], **more}
+        shared: dict[str, Any] = {"checked_at": at, "unit": "ratio"}
         ledger.record(
             [
                 check(
                     "drift",
                     "training vs today",
-                    "fail" if day < 3 else "pass",
-                    value=0.3,
-                    unit="psi",
-                    target=0.2,
-                    op="lte",
-                    checked_at=at,
-                    evidence={"columns": features, **more},
-                )
+                    verdict,
+                    value=len(drifted) / 7,
+                    message="1 of 7 drifted",
+                    evidence=found,
+                    **shared,
+                ),
+                check("drift", "training vs today.feature_5", "warn", value=0.12, evidence={"state": "warn"}, **shared),
             ],
             key(f"drift {day}", "drift"),
         )
     for version in range(1, 6):
-        at = now - timedelta(days=25 - 4 * version)
+        made: dict[str, Any] = {"model_version": str(version), "checked_at": now - timedelta(days=25 - 4 * version)}
         value = 0.9 + 0.005 * version
         metrics = {
             name: {"value": value - shift, "low": value - shift - 0.02, "high": value - shift + 0.015}
@@ -173,52 +170,36 @@ def _others(ledger: Ledger, now: datetime, report: str) -> None:
         }
         ledger.record(
             [
-                check(
-                    "golden_set",
-                    "churn",
-                    "pass",
-                    value=value,
-                    target=0.88,
-                    op="gte",
-                    model_version=str(version),
-                    checked_at=at,
-                    evidence={"metric": "auc", "metrics": metrics},
-                )
+                check("golden_set", "churn", "pass", evidence={"outcome": "pass", "metrics": metrics}, **made),
+                check("golden_set", "churn/auc", "pass", value=value, target=0.88, op="gte", evidence=metrics["auc"], **made),
             ],
             key(f"golden {version}", "golden"),
         )
+        moved = {"from": str(version - 1), "to": str(version), "by": "mia"}
+        kind = "rollback" if version == 4 else "promote"
         ledger.record(
-            [
-                check(
-                    "promotion" if version != 4 else "rollback",
-                    "churn",
-                    "pass",
-                    model_version=str(version),
-                    checked_at=at,
-                    message=f"champion is {version}",
-                    evidence={"previous": str(version - 1), "user": "mia"},
-                )
-            ],
+            [check(kind, "churn@champion", "pass", message=f"champion is {version}", evidence=moved, **made)],
             key(f"golden {version}", "promote"),
         )
+    began = now - timedelta(days=2)
+    incident = {"slo": "page-checkout", "kind": "burn", "severity": "SEV1", "state": "open", "owner": "on call"}
     ledger.record(
-        [
-            check(
-                "incident",
-                "checkout burns",
-                "fail",
-                message="sev 1: checkout burns",
-                checked_at=now - timedelta(days=2),
-                evidence={
-                    "severity": "SEV1",
-                    "steps": [{"action": "freeze deployments", "state": "done"}, {"action": "roll back", "state": "running"}],
-                    "timeline": [{"at": "2026-11-22 10:00", "what": "alert"}],
-                    "owner": "on call",
-                },
-            )
-        ],
-        key("incident 1", "notify"),
+        [check("incident", "checkout-1a2b", "unknown", message="page-checkout burns", checked_at=began, evidence=incident)],
+        key("incident 1", "open"),
     )
+    for number, (action, state) in enumerate((("freeze deployments", "done"), ("roll back", "running"))):
+        step = {"incident": "checkout-1a2b", "step": str(number), "phase": "mitigation", "action": action, "state": state}
+        at = began + timedelta(minutes=number + 1)
+        row = check(
+            "incident_step",
+            f"checkout-1a2b/{number}",
+            "pass",
+            message=f"{action}: {state}",
+            checked_at=at,
+            interval_start=at,
+            evidence=step,
+        )
+        ledger.record([row], key("incident 1", f"step_{number}"))
 
 
 def _hostile(ledger: Ledger, now: datetime) -> None:
@@ -238,7 +219,17 @@ def _hostile(ledger: Ledger, now: datetime) -> None:
             burn_rates={HOSTILE: 1.0},
         )
     ]
-    for kind in ("drift", "golden_set", "freshness", "promotion", "rollback", "decision", "incident", HOSTILE[:100]):
+    for kind in (
+        "drift",
+        "golden_set",
+        "freshness",
+        "promote",
+        "rollback",
+        "decision",
+        "incident",
+        "incident_step",
+        HOSTILE[:100],
+    ):
         rows.append(
             CheckResult(
                 kind=kind,
@@ -259,7 +250,10 @@ def _hostile(ledger: Ledger, now: datetime) -> None:
                     HOSTILE: HOSTILE,
                     "user": HOSTILE,
                     "previous": HOSTILE,
-                    "columns": {HOSTILE: {"verdict": HOSTILE, "effect": 1.0}},
+                    "worst": [{"column": HOSTILE, "state": HOSTILE, "psi": 1.0}],
+                    "incident": HOSTILE,
+                    "action": HOSTILE,
+                    "state": HOSTILE,
                     "metrics": {HOSTILE: {"value": 1.0, "low": 0.5, "high": 1.5, "verdict": HOSTILE}},
                     "steps": [{"action": HOSTILE, "state": HOSTILE}],
                     "timeline": [{"at": HOSTILE, "what": HOSTILE}],
@@ -272,7 +266,7 @@ def _hostile(ledger: Ledger, now: datetime) -> None:
         "status": ["x"],
         "remaining": "much",
         "burn_rates": [1],
-        "columns": 7,
+        "worst": 7,
         "metrics": "none",
         "steps": {"a": 1},
         "timeline": 3,
@@ -280,7 +274,7 @@ def _hostile(ledger: Ledger, now: datetime) -> None:
         "policy_state": "?",
         "window": 5,
     }
-    for kind in ("slo", "drift", "golden_set", "decision", "incident", "promotion"):
+    for kind in ("slo", "drift", "golden_set", "decision", "incident", "promote"):
         ledger.record(
             [CheckResult(kind=kind, name="odd evidence", verdict="unknown", evidence=odd, checked_at=now)],
             RunKey("promote_model", "odd", kind),

@@ -203,7 +203,7 @@ def test_what_happened_is_marked_on_the_budget(client: TestClient) -> None:
     found = client.get("/slo/data/slo?name=page-checkout", headers=as_user("guest")).json()
     what = [event["what"] for event in found["events"]]
     assert what.count("freeze") == 1
-    assert {"promotion", "rollback", "incident"} <= set(what)
+    assert {"promote", "rollback", "incident"} <= set(what)
     assert [event["checked_at"] for event in found["events"]] == sorted(event["checked_at"] for event in found["events"])
     assert len(found["history"]) == 30  # the first lies before the window
     assert found["history"][-1]["remaining"] == -0.12
@@ -251,3 +251,43 @@ def test_an_error_about_a_parameter_holds_no_markup(client: TestClient) -> None:
     answer = client.get("/slo/data/checks?kind=slo&limit=<img src=x>", headers=as_user("admin"))
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/json"
+
+
+def test_drift_is_shown_feature_by_feature_and_day_by_day(client: TestClient) -> None:
+    page = client.get("/slo/checks", headers=as_user("guest")).text
+    heat = page[page.index("training vs today: feature by feature") :]
+    rows = re.findall(r'<tr><th scope="row">([^<]*)</th>(.*?)</tr>', heat[: heat.index("</table>")])
+    cells = {
+        name: [re.sub(r"<[^>]*>", " ", cell).split() for cell in re.findall(r"<td[^>]*>(.*?)</td>", row)] for name, row in rows
+    }
+    assert list(cells) == ["feature_2", "feature_5"]  # the worst first; a column's own check is not a map of its own
+    assert [cell[:2] for cell in cells["feature_2"]] == [[]] * 4 + [["✓", "pass"]] * 7 + [["✕", "fail"]] * 3
+    assert cells["feature_2"][-1] == ["✕", "fail", "0.33"]
+    assert cells["feature_5"][4:] == [["▲", "warn", "0.12"]] * 10
+    assert "training vs today.feature_5: feature by feature" not in page
+
+
+def test_metrics_of_a_golden_set_are_shown_over_versions(client: TestClient) -> None:
+    page = client.get("/slo/checks", headers=as_user("guest")).text
+    auc = page[page.index("churn: auc over versions") : page.index("churn: recall over versions")]
+    assert re.findall(r'<tr><th scope="row">([^<]*)</th>', auc) == ["5", "4", "3", "2", "1"]
+    assert ">target</text>" in auc
+    assert "0.925</td>" in auc
+    assert "0.905 to 0.94" in auc
+    assert "churn/auc: " not in page
+
+
+def test_an_incident_shows_its_playbook_and_what_happened(client: TestClient) -> None:
+    page = client.get("/slo/incidents", headers=as_user("guest")).text
+    one = page[page.index("<h2>checkout-1a2b</h2>") :]
+    assert "Playbook: 1 of 2 steps done" in one
+    assert (
+        one.index("page-checkout burns</td>") < one.index("freeze deployments: done</td>") < one.index("roll back: running</td>")
+    )
+
+
+def test_a_deployment_shows_from_what_to_what_and_by_whom(client: TestClient) -> None:
+    page = client.get("/slo/deployments", headers=as_user("guest")).text
+    row = page[page.index("champion is 5") - 400 : page.index("champion is 5")]
+    assert "4 → 5" in row
+    assert "<td>mia</td>" in row

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 POINTS = 160
 LAST_CHECKS = 50
 #: Kinds that change what serves: they are marked on the budget's chart.
-CHANGES = ("deployment", "promotion", "rollback")
+CHANGES = ("deployment", "promote", "promotion", "rollback")
 _ODD = (("warn", "warn"), ("fail", "bad"), ("unknown", "unknown"))
 
 

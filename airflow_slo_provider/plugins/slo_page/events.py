@@ -72,6 +72,7 @@ class Incident:
     row: Recorded
     identity: str
     severity: str
+    state: str
     steps: Sequence[tuple[str, str]]
     timeline: Sequence[tuple[str, str]]
     facts: Sequence[tuple[str, str]]
@@ -80,7 +81,7 @@ class Incident:
     @property
     def done(self) -> int:
         """How many steps are done."""
-        return sum(state in ("done", "success", "completed", "pass", "True") for _, state in self.steps)
+        return sum(state in ("done", "approved", "success") for _, state in self.steps)
 
 
 @dataclass(frozen=True)
@@ -97,26 +98,53 @@ def incidents_view(ledger: Ledger, scope: Scope) -> IncidentsView:
     newest: dict[tuple[str, str, str], Recorded] = {}
     for row in rows:
         newest.setdefault((row.key.dag_id, row.key.run_id, row.result.name), row)
-    return IncidentsView(datetime.now(UTC), [_incident(row) for row in newest.values()])
+    incidents = []
+    for row in newest.values():
+        found = browse.of_run(ledger, row.key.dag_id, row.key.run_id)
+        steps = [
+            one for one in found if one.result.kind == "incident_step" and one.result.evidence.get("incident") == row.result.name
+        ]
+        incidents.append(_incident(row, sorted(steps, key=lambda one: one.result.interval_start or one.result.checked_at)))
+    return IncidentsView(datetime.now(UTC), incidents)
 
 
-def _incident(row: Recorded) -> Incident:
+def _incident(row: Recorded, steps: Sequence[Recorded]) -> Incident:
     source = row.result.evidence
     return Incident(
         row,
         identity(row),
         severity=evidence.text(source, "severity"),
-        steps=[
-            (_words(step, "action", "title", "name", "step", "task_id"), evidence.text(step, "state", "status"))
-            for step in evidence.sequence(source, "steps", "playbook_steps", "playbook")
-        ][:100],
-        timeline=[
-            (evidence.text(entry, "at", "time", "when", "timestamp"), _words(entry, "what", "message", "event", "text"))
-            for entry in evidence.sequence(source, "timeline", "events")
-        ][:200],
-        facts=[item for item in evidence.scalars(source) if item[0] not in ("severity",)][:20],
+        state=evidence.text(source, "state"),
+        steps=[_step(one) for one in steps]
+        or [
+            (_words(step, "action", "title", "name", "step"), evidence.text(step, "state", "status"))
+            for step in evidence.sequence(source, "steps", "playbook")
+        ][:MOST],
+        timeline=[(f"{when:%Y-%m-%d %H:%M:%S} UTC", what) for when, what in _happened(row, steps)]
+        or [
+            (evidence.text(entry, "at", "time", "when"), _words(entry, "what", "text", "message", "event"))
+            for entry in evidence.sequence(source, "timeline")
+        ][: 2 * MOST],
+        facts=[item for item in evidence.scalars(source) if item[0] not in ("severity", "state")][:20],
         reports=evidence.reports(source),
     )
+
+
+def _is_step(one: Recorded, incident: Recorded) -> bool:
+    return one.result.kind == "incident_step" and one.result.evidence.get("incident") == incident.result.name
+
+
+def _step(one: Recorded) -> tuple[str, str]:
+    return evidence.text(one.result.evidence, "action") or one.result.name, evidence.text(one.result.evidence, "state")
+
+
+def _happened(row: Recorded, steps: Sequence[Recorded]) -> list[tuple[datetime, str]]:
+    """The beginning of an incident and the end of each of its steps, in order; nothing where no step is recorded."""
+    if not steps:
+        return []
+    entries = [(row.result.interval_start or row.result.checked_at, row.result.message or "the incident began")]
+    entries += [(one.result.interval_end or one.result.checked_at, one.result.message) for one in steps]
+    return sorted((when.astimezone(UTC), what) for when, what in entries)
 
 
 def _words(entry: Any, *keys: str) -> str:

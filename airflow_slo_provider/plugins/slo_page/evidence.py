@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 #: Where checks keep the address of their report.
-REPORT_KEYS = ("report_uri", "report", "report_url", "html_report", "postmortem", "postmortem_uri")
+REPORT_KEYS = ("report_uri", "report", "report_url", "html_report", "postmortem", "markdown")
 TRACE_KEYS = ("trace_id", "trace_ids", "worst_trace_id", "slowest_trace_id")
 _LONGEST = 20_000
 

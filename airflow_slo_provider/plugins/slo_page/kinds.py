@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from airflow_slo_provider.plugins.slo_page.access import Scope
 
 #: Kinds that have a page of their own.
-ELSEWHERE = ("slo", "decision", "incident", *CHANGES)
+ELSEWHERE = ("slo", "decision", "incident", "incident_step", "incident_watch", *CHANGES)
 _FIRST = ("freshness", "drift", "golden_set", "latency")
 HEAT_DAYS = 14
-_MOST_FEATURES = 60
+_MOST_FEATURES, _MOST_METRICS, _MOST_VERSIONS = 60, 40, 12
 _WORST = {"unknown": 1, "pass": 0, "warn": 2, "fail": 3}
 
 
@@ -86,91 +86,81 @@ def checks_view(ledger: Ledger, scope: Scope, *, now: datetime | None = None) ->
 
 
 def _heat_maps(ledger: Ledger, scope: Scope, now: datetime) -> list[HeatMap]:
-    """Each drift check of the last days, feature by feature and day by day."""
+    """Each drift check of the last days, feature by feature and day by day.
+
+    A check of a dataset lists the features that stand out; one that it does not list was judged and did not.
+    """
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=HEAT_DAYS - 1)
     days = [first + timedelta(days=number) for number in range(HEAT_DAYS)]
+    rows = browse.recent(ledger, ["drift"], since=first, dags=scope.limit, limit=1000)
+    rows = [row for row in rows if scope.allows(row.key.dag_id) and row.result.checked_at < first + timedelta(days=HEAT_DAYS)]
     found: dict[str, dict[str, dict[int, Cell]]] = {}
-    for row in browse.recent(ledger, ["drift"], since=first, dags=scope.limit, limit=1000):
-        if not scope.allows(row.key.dag_id):
+    checked: dict[str, set[int]] = {}
+    for row in rows:
+        features = _features(row)
+        if features is None:
             continue
         day = (row.result.checked_at - first) // timedelta(days=1)
-        for feature, cell in _features(row):
+        checked.setdefault(row.result.name, set()).add(day)
+        for feature, cell in features:
             cells = found.setdefault(row.result.name, {}).setdefault(feature, {})
             if day not in cells or _WORST.get(cell.verdict, 0) > _WORST.get(cells[day].verdict, 0):
                 cells[day] = cell
     maps = []
-    for name, features in sorted(found.items()):
-        order = sorted(
-            features, key=lambda feature: (-max(_WORST.get(c.verdict, 0) for c in features[feature].values()), feature)
-        )
-        rows = [(feature, [features[feature].get(day, Cell()) for day in range(HEAT_DAYS)]) for feature in order[:_MOST_FEATURES]]
-        maps.append(HeatMap(name, days, rows))
+    for name, features_of in sorted(found.items()):
+        worst = {feature: max(_WORST.get(cell.verdict, 0) for cell in cells.values()) for feature, cells in features_of.items()}
+        made = []
+        for feature in sorted(worst, key=lambda one: (-worst[one], one))[:_MOST_FEATURES]:
+            cells = features_of[feature]
+            made.append((feature, [cells.get(day, Cell("pass") if day in checked[name] else Cell()) for day in range(HEAT_DAYS)]))
+        maps.append(HeatMap(name, days, made))
     return maps
 
 
-def _features(row: Recorded) -> list[tuple[str, Cell]]:
-    """The features of a drift check; the check itself where its evidence names none."""
-    columns: Any = evidence.mapping(row.result.evidence, "columns", "features") or evidence.sequence(
-        row.result.evidence, "columns", "features"
-    )
-    items = (
-        columns.items()
-        if isinstance(columns, Mapping)
-        else [(evidence.text(one, "column", "name", "feature"), one) for one in columns]
-    )
-    found = [
-        (
-            str(name),
-            Cell(
-                evidence.text(one, "verdict") or row.result.verdict.value,
-                evidence.number(one, "effect", "value", "psi", "ks", "statistic"),
-            ),
-        )
-        for name, one in items
-        if name and isinstance(one, Mapping)
-    ]
-    return found or [(row.result.name, Cell(row.result.verdict.value, row.result.value))]
+#: States of the drift of one feature, as verdicts.
+_STATES = {"ok": "pass", "drift": "fail"}
+
+
+def _features(row: Recorded) -> list[tuple[str, Cell]] | None:
+    """The features that a check of a dataset lists; None for the check of a single one."""
+    source = row.result.evidence
+    listed: Any = evidence.mapping(source, "features") or evidence.sequence(source, "worst", "features")
+    if not listed and "worst" not in source:
+        return None
+    pairs = listed.items() if isinstance(listed, Mapping) else [(evidence.text(one, "column", "feature"), one) for one in listed]
+    found = []
+    for name, one in pairs:
+        if name and isinstance(one, Mapping):
+            state = evidence.text(one, "verdict", "state")
+            size = evidence.number(one, "effect", "ks", "psi", "value")
+            found.append((str(name), Cell(_STATES.get(state, state) or "unknown", size)))
+    return found
 
 
 def _metrics(ledger: Ledger, scope: Scope) -> list[MetricChart]:
     """Each metric of each golden set: its estimate and interval for each version, newest first."""
+    rows = [row for row in browse.recent(ledger, ["golden_set"], dags=scope.limit, limit=500) if scope.allows(row.key.dag_id)]
     found: dict[tuple[str, str], dict[str, tuple[float, float | None, float | None, str]]] = {}
-    targets: dict[tuple[str, str], float | None] = {}
-    for row in browse.recent(ledger, ["golden_set"], dags=scope.limit, limit=300):
-        if not scope.allows(row.key.dag_id):
-            continue
-        version = row.result.model_version or row.result.checked_at.strftime("%Y-%m-%d %H:%M")
-        for metric, value, low, high, verdict in _estimates(row):
-            found.setdefault((row.result.name, metric), {}).setdefault(version, (value, low, high, verdict))
-            targets.setdefault((row.result.name, metric), row.result.target if metric == _own_metric(row) else None)
+    for row in rows:
+        version = row.result.model_version or f"{row.result.checked_at:%Y-%m-%d %H:%M}"
+        for metric, one in evidence.mapping(row.result.evidence, "metrics").items():
+            value = evidence.number(one, "value")
+            if value is not None:
+                verdict = evidence.text(one, "verdict") or row.result.verdict.value
+                estimate = (value, evidence.number(one, "low"), evidence.number(one, "high"), verdict)
+                found.setdefault((row.result.name, str(metric)), {}).setdefault(version, estimate)
+    # The check of one metric, ``name/metric``, knows the limit.
+    limits: dict[str, float] = {}
+    for row in rows:
+        if row.result.target is not None:
+            limits.setdefault(row.result.name, row.result.target)
     made = []
-    for (name, metric), versions in sorted(found.items())[:40]:
-        rows = [(version, *estimate) for version, estimate in list(versions.items())[:12]]
+    for (name, metric), versions in sorted(found.items())[:_MOST_METRICS]:
+        shown = [(version, *estimate) for version, estimate in list(versions.items())[:_MOST_VERSIONS]]
         chart = charts.intervals(
             f"{metric} of {name} over versions",
-            [Interval(version, value, low, high, tone(verdict)) for version, value, low, high, verdict in rows],
-            target=targets[name, metric],
+            [Interval(version, value, low, high, tone(verdict)) for version, value, low, high, verdict in shown],
+            target=limits.get(f"{name}/{metric}"),
         )
-        made.append(MetricChart(name, metric, chart, rows))
+        made.append(MetricChart(name, metric, chart, shown))
     return made
-
-
-def _own_metric(row: Recorded) -> str:
-    return evidence.text(row.result.evidence, "metric") or "value"
-
-
-def _estimates(row: Recorded) -> list[tuple[str, float, float | None, float | None, str]]:
-    """What a golden-set check measured: its metrics where the evidence lists them, else its own value."""
-    found = []
-    for metric, one in evidence.mapping(row.result.evidence, "metrics", "estimates").items():
-        value = (
-            evidence.number(one, "value", "estimate") if isinstance(one, Mapping) else evidence.number({"value": one}, "value")
-        )
-        if value is not None:
-            low, high = evidence.number(one, "low", "lower"), evidence.number(one, "high", "upper")
-            found.append((str(metric), value, low, high, evidence.text(one, "verdict") or row.result.verdict.value))
-    if not found and row.result.value is not None:
-        source = row.result.evidence
-        low, high = evidence.number(source, "low", "lower"), evidence.number(source, "high", "upper")
-        found.append((_own_metric(row), row.result.value, low, high, row.result.verdict.value))
-    return found
