@@ -291,3 +291,16 @@ def test_a_deployment_shows_from_what_to_what_and_by_whom(client: TestClient) ->
     row = page[page.index("champion is 5") - 400 : page.index("champion is 5")]
     assert "4 → 5" in row
     assert "<td>mia</td>" in row
+
+
+def test_teams_are_airflows_own(monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
+    """With several teams only Airflow knows whose a DAG is: one that it does not list is not shown."""
+    from airflow.api_fastapi.app import get_auth_manager
+
+    monkeypatch.setenv("AIRFLOW__CORE__MULTI_TEAM", "True")
+    monkeypatch.setattr(get_auth_manager(), "get_authorized_dag_ids", lambda **_: {"promote_model", "another"}, raising=False)
+    assert client.get("/slo/dag?dag_id=promote_model", headers=as_user("admin")).status_code == 200
+    assert client.get("/slo/dag?dag_id=secret_dag", headers=as_user("admin")).status_code == 403
+    found = [one["name"] for one in client.get("/slo/data/slos", headers=as_user("admin")).json()["slos"]]
+    assert "page-checkout" in found
+    assert "page-payroll" not in found
