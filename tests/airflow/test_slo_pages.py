@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -226,20 +229,58 @@ def test_the_overview_travels_compressed(client: TestClient) -> None:
     assert int(answer.headers["content-length"]) == len(gzip.compress(plain.content, 5, mtime=0))
 
 
-def test_a_ledger_that_does_not_answer_is_said_and_comes_back() -> None:
-    state = {"down": True}
-
+def _down(calls: list[float]) -> Callable[[], Ledger]:
     def opener() -> Ledger:
-        if state["down"]:
-            raise LedgerError("ledger postgresql://db/slo: the server could not be reached", reason="connection", transient=True)
-        raise ZeroDivisionError
+        calls.append(time.monotonic())
+        time.sleep(0.3)
+        raise LedgerError("ledger postgresql://db/slo: the server could not be reached", reason="connection", transient=True)
 
-    with pages(None, opener=opener) as client:
-        for page in ("overview", "checks", "slo?name=x", "data/slos"):
+    return opener
+
+
+def test_a_ledger_that_does_not_answer_is_said_and_asked_once_in_a_while(ledger: Ledger) -> None:
+    calls: list[float] = []
+    with pages(None, opener=_down(calls)) as client:
+        for page in ("overview", "checks", "slo?name=x", "data/slos", "metrics"):
             answer = client.get(f"/slo/{page}", headers=as_user("admin"))
             assert answer.status_code == 503
             assert "could not be reached" in answer.text
+        assert len(calls) == 1
         assert client.get("/slo/overview").status_code == 401
+
+
+def test_a_ledger_that_answers_again_is_used_again(ledger: Ledger) -> None:
+    state: dict[str, Any] = {"now": 0.0, "calls": []}
+    down = _down(state["calls"])
+    desk = Desk(lambda: ledger if state["now"] > 1 else down(), clock=lambda: state["now"])
+    for _ in range(3):
+        with pytest.raises(LedgerError, match="could not be reached"):
+            desk.dag_ids()
+    assert len(state["calls"]) == 1
+    state["now"] += 6
+    assert "promote_model" in desk.dag_ids()
+
+
+def test_a_slow_ledger_does_not_take_the_servers_threads() -> None:
+    calls: list[float] = []
+    desk = Desk(_down(calls))
+    errors: list[str] = []
+
+    def ask() -> None:
+        try:
+            desk.ledger()
+        except LedgerError as error:
+            errors.append(error.reason)
+
+    threads = [threading.Thread(target=ask) for _ in range(20)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(errors) == 20
+    assert time.monotonic() - began < 5
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", f"name={'x' * 501}"])

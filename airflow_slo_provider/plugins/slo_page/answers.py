@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox"
 )
+AT_ONCE = 8
 _HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -39,10 +41,15 @@ _HEADERS = {
 
 
 class SecureHeaders:
-    """Puts the headers on every answer that does not carry its own."""
+    """Puts the headers on every answer that does not carry its own.
+
+    Only so many requests are answered at once; the others wait without a thread. The API server has 40 threads for everything,
+    and a slow ledger must not take them from Airflow.
+    """
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
         self.app = app
+        self.turns = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -54,7 +61,8 @@ class SecureHeaders:
                 message["headers"] = [*message.get("headers", ()), *(item for item in more if item[0] not in there)]
             await send(message)
 
-        await self.app(scope, receive, send_with_headers)
+        async with self.turns:
+            await self.app(scope, receive, send_with_headers)
 
 
 @cache
