@@ -76,7 +76,7 @@ def fill(url: str, slos: int, rows: int) -> None:
     start, step = time.time_ns() // 1000 - YEAR, YEAR // (rows // slos)
     with open_ledger(url) as ledger, ledger._engine.begin() as connection:
         postgres = connection.dialect.name == "postgresql"
-        numbers = "generate_series(0, :rows - 1) AS n" if postgres else "numbers"
+        numbers = "generate_series(0, CAST(:rows AS bigint) - 1) AS n" if postgres else "numbers"
         head = (
             "" if postgres else "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows - 1) "
         )
