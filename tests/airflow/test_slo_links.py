@@ -69,6 +69,7 @@ def test_the_buttons_lead_to_the_task_instances_own_page(
             [_drift("a", report="/x/r.html"), _drift("b", report="/x/q.html")],
             "../run?dag_id=d&run_id=r&task_id=t&map_index=-1",
         ),
+        ("report", [_drift("a", report="/x/r.html"), _drift("b", report="/x/r.html")], "../report?id={b}&key=report"),
         ("report", [_drift("a")], "../run?dag_id=d&run_id=r&task_id=t&map_index=-1"),
         ("trace", [_drift("a", trace_id="ab/../c?")], "https://traces.example/t/ab%2F..%2Fc%3F"),
         ("trace", [_drift("a", trace_ids=["1", "2"])], "../check?id={a}"),
@@ -87,7 +88,7 @@ def test_where_the_buttons_lead_on(ledger_url: str, what: str, results: list[Che
             )
             assert client.get(f"/slo/run/{what}?dag_id=d&run_id=r&task_id=t").status_code == 401
     assert answer.status_code == 303
-    assert answer.headers["location"] == expected.format(a=key.identity("drift", "a"))
+    assert answer.headers["location"] == expected.format(**{name: key.identity("drift", name) for name in "ab"})
 
 
 @pytest.mark.parametrize("form", ["", "https://traces.example/", "javascript:alert('{trace_id}')", "//evil/{trace_id}"])

@@ -313,16 +313,19 @@ def target(view: RunView, what: str) -> str:
     :param what: ``report`` or ``trace``
     :return: the one report or trace there is; the check that lists them where one check names several; else the page of the run
     """
-    found = []
+    found: dict[str, tuple[Recorded, str]] = {}  # by what is named: checks of one task may share a report
     for row in view.rows:
         if what == "report":
-            found += [(row, f"../report?id={identity(row)}&key={part(key)}") for key in evidence.reports(row.result.evidence)]
+            for key in evidence.reports(row.result.evidence):
+                found.setdefault(row.result.evidence[key], (row, f"../report?id={identity(row)}&key={part(key)}"))
         else:
-            found += [(row, url) for _, url in traces(row.result.evidence)]
-    if len(found) == 1 and found[0][1]:
-        return found[0][1]
-    if found and len({identity(row) for row, _ in found}) == 1:
-        return f"../check?id={identity(found[0][0])}"
+            for trace, url in traces(row.result.evidence):
+                found.setdefault(trace, (row, url))
+    places = list(found.values())
+    if len(places) == 1 and places[0][1]:
+        return places[0][1]
+    if places and len({identity(row) for row, _ in places}) == 1:
+        return f"../check?id={identity(places[0][0])}"
     query = {"dag_id": view.dag_id, "run_id": view.run_id, "task_id": view.task_id, "map_index": view.map_index}
     return "../run?" + "&".join(f"{key}={part(value)}" for key, value in query.items() if value is not None)
 
