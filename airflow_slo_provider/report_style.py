@@ -71,7 +71,7 @@ caption { text-align: left; color: var(--quiet); padding: 0.25rem 0; }
 th, td { text-align: left; padding: 0.35rem 0.6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { overflow-wrap: anywhere; min-width: 5rem; }
 thead th { background: var(--raised); font-weight: 600; white-space: nowrap; }
-.number { text-align: right; font-variant-numeric: tabular-nums; min-width: 4rem; }
+.number { text-align: right; font-variant-numeric: tabular-nums; overflow-wrap: break-word; min-width: 4rem; }
 .badge { display: inline-block; padding: 0 0.5rem; border-radius: 0.75rem; border: 1px solid currentColor; font-weight: 600;
   white-space: nowrap; max-width: 14rem; overflow: hidden; text-overflow: ellipsis; vertical-align: bottom; }
 .good { color: var(--good); background: var(--good-ground); }

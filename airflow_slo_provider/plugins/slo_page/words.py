@@ -95,8 +95,8 @@ def ago(when: datetime | None, now: datetime) -> Markup:
 def _rough(gone: float) -> str:
     for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if gone >= size:
-            return f"{int(gone // size)} {name}"
-    return f"{int(gone)} s"
+            return f"{int(gone // size)}{NARROW}{name}"
+    return f"{int(gone)}{NARROW}s"
 
 
 def badge(word: Any) -> Markup:
