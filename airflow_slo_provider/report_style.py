@@ -26,6 +26,7 @@ SIGNS: Mapping[str, str] = {
     "allowed": "✓",
     "warning": "▲",
     "frozen": "✕",
+    "inconclusive": "?",
 }
 TONES: Mapping[str, str] = {"✓": "good", "▲": "warn", "▽": "warn", "✕": "bad", "?": "unknown"}
 
@@ -145,7 +146,9 @@ def section(title: str, *parts: str) -> str:
     return f"<section><h2>{text(title)}</h2>{''.join(parts)}</section>"
 
 
-def page(title: str, *parts: str, verdict: str | None = None, subtitle: str = "", made_at: datetime | None = None) -> str:
+def page(
+    title: str, *parts: str, verdict: str | None = None, subtitle: str = "", made_at: datetime | None = None, style: str = ""
+) -> str:
     """Return a whole report: one HTML file that needs nothing beside it.
 
     :param title: what it is about
@@ -153,6 +156,7 @@ def page(title: str, *parts: str, verdict: str | None = None, subtitle: str = ""
     :param verdict: how it ended: ``pass``, ``warn``, ``fail`` or ``unknown``
     :param subtitle: one sentence below the title
     :param made_at: when (aware); shown in UTC
+    :param style: more CSS, for what only this report has
     :raises ValueError: for a naive ``made_at``
     """
     if made_at is not None and made_at.tzinfo is None:
@@ -163,6 +167,6 @@ def page(title: str, *parts: str, verdict: str | None = None, subtitle: str = ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title><style>{CSS}</style></head>"
+        f"<title>{text(title)}</title><style>{CSS}{style}</style></head>"
         f"<body><main><h1>{text(title)}</h1>{shown}{said}{when}{''.join(parts)}</main></body></html>\n"
     )
