@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Trace store", "external-doc-url": "https://opentelemetry.io/docs/", "tags": ["service"]},
         ],
         "operators": [
-            _modules(_NAME, "operators", "error_budget", "freshness", "golden_set"),
+            _modules(_NAME, "operators", "error_budget", "freshness", "golden_set", "metrics"),
             _modules("Kubernetes", "operators", "kubernetes", "pod"),
             _modules("Model registry", "operators", "model_registry"),
             _modules("Trace store", "operators", "latency"),
@@ -42,6 +42,7 @@ def get_provider_info() -> dict[str, Any]:
         # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
         "triggers": [_modules(_NAME, "triggers", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
         "connection-types": [connection_type(), model_registry_type(), trace_store_connection_type()],
+        "extra-links": [f"airflow_slo_provider.links.slo.{name}" for name in ("SLOLink", "ReportLink", "TraceLink")],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],
         "config": {
             "slo": {
@@ -67,6 +68,23 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "sqlite:////srv/airflow/slo_ledger.db",
                         "default": "",
                         "sensitive": True,
+                    },
+                    "report_roots": {
+                        "description": (
+                            "Where report files may lie that the SLO pages open: directories or object-storage URIs, divided by "
+                            "commas. With none set it is the directory ``slo_reports`` in ``AIRFLOW_HOME``."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/srv/airflow/reports,s3://ml-reports/drift",
+                        "default": "",
+                    },
+                    "trace_url": {
+                        "description": "Address of a trace in the trace store's own UI; ``{trace_id}`` stands for its id.",
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "https://jaeger.example.com/trace/{trace_id}",
+                        "default": "",
                     },
                 },
             }

@@ -7,19 +7,17 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.evaluation.plots import plots
+from airflow_slo_provider.report_style import badge, page
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.assessing import Assessment
 
+#: What only this report has: its plots.
 _STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:1000px;padding:0 1rem;color:#1f2328;background:#fff}
-h1{font-size:1.4rem} h2{font-size:1.1rem;margin-top:2rem} table{border-collapse:collapse;width:100%}
-td,th{border-bottom:1px solid #d8dee4;padding:.3rem .5rem;text-align:left;vertical-align:top}
-.verdict{padding:.1rem .5rem;border-radius:.3rem;font-weight:600;color:#fff}
-.pass{background:#1a7f37}.warn{background:#9a6700}.fail{background:#cf222e}.inconclusive{background:#6639ba}.unknown{background:#57606a}
-figure{display:inline-block;margin:.5rem 1rem .5rem 0} figcaption{font-weight:600} svg{max-width:100%;height:auto}
-svg text{font:11px system-ui,sans-serif;fill:#57606a} .grid{stroke:#eaeef2} .mark{stroke:#cf222e;stroke-dasharray:3 3}
-code{overflow-wrap:anywhere}
+figure { display: inline-block; margin: 0.5rem 1rem 0.5rem 0; } figcaption { font-weight: 600; }
+svg { max-width: 100%; height: auto; }
+svg text { font: 11px system-ui, sans-serif; fill: var(--quiet); } .grid { stroke: var(--line); }
+.mark { stroke: var(--bad); stroke-dasharray: 3 3; } code { overflow-wrap: anywhere; }
 """
 
 
@@ -37,12 +35,11 @@ def to_html(assessment: Assessment, title: str) -> str:
     if joined.extra:
         facts.append(f"{joined.extra} predictions for ids the golden set does not have")
     sections = [
-        f"<h1>{escape(title)} {_badge(assessment.verdict.value)}</h1>",
         f"<p>{' · '.join(facts)}</p>",
         "<h2>What was judged</h2>",
         _table(
             ("", "verdict", "why"),
-            [(escape(part.name), _badge(part.verdict.value), escape(part.why)) for part in assessment.parts],
+            [(escape(part.name), badge(part.verdict.value), escape(part.why)) for part in assessment.parts],
         ),
         "<h2>Metrics</h2>",
         _metrics(assessment),
@@ -50,12 +47,7 @@ def to_html(assessment: Assessment, title: str) -> str:
         "<h2>Plots</h2>",
         "".join(plots(assessment)) or "<p>None for these metrics.</p>",
     ]
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
-    return f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head><body>{"".join(sections)}</body></html>\n'
-
-
-def _badge(verdict: str) -> str:
-    return f'<span class="verdict {escape(verdict)}">{escape(verdict)}</span>'
+    return page(title, *sections, verdict=assessment.verdict.value, style=_STYLE)
 
 
 def _number(value: float | None) -> str:
@@ -99,7 +91,7 @@ def _segments(assessment: Assessment) -> str:
             str(one.rows),
             _number(one.estimate.value),
             "" if one.comparison is None or one.comparison.delta is None else f"{one.comparison.delta:+.4g}",
-            _badge(one.verdict.value) if one.comparison is not None else "",
+            badge(one.verdict.value) if one.comparison is not None else "",
             escape(one.why),
         )
         for one in slices.judged or slices.shown

@@ -36,6 +36,9 @@ def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
     :raises LedgerError: when they cannot be written; a check that is not recorded must not count
     """
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.hooks.metrics import emit
 
+    results = list(results)
     with open_default_ledger() as ledger:
         ledger.record(results, run_key(context))
+    emit(results)

@@ -60,7 +60,23 @@ def _create_checks(connection: Connection) -> None:
     table.create(connection, checkfirst=False)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create_checks,)
+def _index_dags_and_runs(connection: Connection) -> None:
+    """Schema 2: what one DAG found, and what one run found, without a look at other rows.
+
+    A person who may read few DAGs sees the newest check of each; the page of a task instance shows the checks of that one.
+    """
+    from sqlalchemy import Column, Index, MetaData, Table
+
+    columns = ("dag_id", "kind", "name", "checked_at", "id", "run_id", "task_id", "map_index")
+    table = Table("checks", MetaData(), *(Column(name) for name in columns))
+    for index in (
+        Index("checks_by_dag_and_check", *(table.c[name] for name in columns[:5])),
+        Index("checks_by_run", *(table.c[name] for name in ("dag_id", "run_id", "task_id", "map_index"))),
+    ):
+        index.create(connection, checkfirst=False)
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create_checks, _index_dags_and_runs)
 
 
 def version_of(connection: Connection) -> int | None:

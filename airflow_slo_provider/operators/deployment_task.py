@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, conf
 
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,6 +40,7 @@ class DeploymentTask(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence")
+    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.links.slo import SLOLink
+
 if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
     from airflow_slo_provider.slo.catalog import Selection
@@ -42,6 +44,7 @@ class DocumentFields(BaseOperator):
 
     template_fields: Sequence[str] = ("slos", "select")
     ui_color = "#d7eadb"
+    operator_extra_links = (SLOLink(),)
 
     def __init__(self, *, slos: Documents, select: Selection | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -12,6 +12,7 @@ from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits
 from airflow_slo_provider.hooks.freshness_assets import inlets_of
 from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, Context
@@ -52,6 +53,7 @@ class FreshnessCheckOperator(BaseOperator):
     template_fields: Sequence[str] = (*_TEXTS, "name")
     template_ext: Sequence[str] = (".sql", ".promql")
     template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,

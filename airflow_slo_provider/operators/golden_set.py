@@ -23,6 +23,7 @@ from airflow_slo_provider.evaluation.predictors import (
 )
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
         "pushgateway_conn_id",
     )
     ui_color = "#dce8f7"
+    operator_extra_links = (SLOLink(), ReportLink())
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from airflow.sdk import BaseBranchOperator, BaseOperator
 
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 from airflow_slo_provider.hooks.trace_store import TraceStoreHook
+from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -77,6 +78,7 @@ class LatencyBreakdownOperator(BaseOperator):
         "report_path",
     )
     ui_color = "#e5ddf7"
+    operator_extra_links = (SLOLink(), ReportLink(), TraceLink())
 
     def __init__(
         self,

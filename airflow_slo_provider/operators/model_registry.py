@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.deployment.registry import ANY, CHAMPION, PROMOTE, ROLLBACK, Moved, RegistryError, Wanted
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ class _MoveOperator(BaseOperator):
     template_fields: Sequence[str] = ("model", "version", "alias", "expected_champion", "registry_path", "model_registry_conn_id")
     ui_color = "#e3f2e1"
     move_kind = ""
+    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, conf
 
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -59,6 +60,7 @@ class SLOCheckPodOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("kind", "spec", "image", "namespace", "kubernetes_conn_id", "pod")
+    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,

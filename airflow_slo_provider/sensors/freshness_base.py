@@ -12,6 +12,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits, Reason
 from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -47,6 +48,8 @@ class FreshnessSensor(BaseSensorOperator):
     ``exponential_backoff`` counts for sensors that do not defer.
     ``timeout`` counts from the first look of the first try: a deferral or a retry does not start it anew, clearing the task does.
     """
+
+    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,

@@ -5,23 +5,17 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from airflow_slo_provider.report_style import badge, page
 from airflow_slo_provider.tracing.latency import Assessment
 from airflow_slo_provider.tracing.report_charts import stacked, waterfall
 
+#: What only this report has: columns of numbers, its pictures.
 _STYLE = """
-body{font:14px/1.45 system-ui,sans-serif;margin:2em auto;max-width:72em;padding:0 1em;color:#1d2733;background:#fff}
-h1{font-size:1.5em;margin:0}h2{font-size:1.15em;margin:2em 0 .5em}
-.why{font-size:1.05em;margin:.4em 0 1em}.badge{display:inline-block;border-radius:4px;padding:.1em .6em;font-weight:600}
-.pass{background:#d8f0dd;color:#12512a}.warn{background:#fdeecb;color:#6b4a00}
-.fail{background:#f9d6d5;color:#7d1512}.unknown{background:#e1e4e8;color:#3c4653}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
-th,td{padding:.3em .6em;border-bottom:1px solid #e1e4e8;text-align:right}
-th:first-child,td:first-child,.text{text-align:left}th{font-weight:600;color:#4b5766}
-.notes{background:#fff7e0;border-left:4px solid #e0a800;padding:.5em 1em}
-figure{margin:0;overflow-x:auto}figcaption{color:#4b5766;margin:.2em 0 .6em}
-svg text{font:12px system-ui,sans-serif}
-@media (prefers-color-scheme:dark){body{background:#14191f;color:#dde3ea}th,figcaption{color:#a7b2bf}
-th,td{border-color:#2d3742}.notes{background:#3a2f0b}svg text{fill:#dde3ea}svg text.in{fill:#111}}
+th, td { text-align: right; font-variant-numeric: tabular-nums; min-width: 0; }
+th:first-child, td:first-child, .text { text-align: left; }
+.notes { background: var(--warn-ground); border-left: 4px solid var(--warn); padding: 0.5em 1em; }
+figure { margin: 0; overflow-x: auto; } figcaption { color: var(--quiet); margin: 0.2em 0 0.6em; }
+svg text { font: 12px system-ui, sans-serif; fill: var(--text); } svg text.in { fill: #111; }
 """
 
 
@@ -32,8 +26,6 @@ def to_html(assessment: Assessment, title: str) -> str:
     """
     found = assessment.breakdown
     parts = [
-        f"<h1>{escape(title)}</h1>",
-        f'<p class="why">{_badge(assessment.verdict.value)} {escape(assessment.why)}</p>',
         f"<p>{found.spans} spans of {found.traces} requests{_between(assessment)}. Resolution: {found.resolution:g} s.</p>",
         _notes(assessment),
         "<h2>Where the time goes</h2>",
@@ -48,15 +40,8 @@ def to_html(assessment: Assessment, title: str) -> str:
     if versions:
         parts.append("<h2>The slowest request</h2>")
         parts += [waterfall(found.slowest[version], version) for version in reversed(versions[-3:])]
-    body = "\n".join(part for part in parts if part)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{_STYLE}</style></head>\n<body>\n{body}\n</body></html>\n'
-    )
-
-
-def _badge(verdict: str) -> str:
-    return f'<span class="badge {escape(verdict)}">{escape(verdict)}</span>'
+    verdict = assessment.verdict.value
+    return page(title, *(part for part in parts if part), verdict=verdict, subtitle=assessment.why, style=_STYLE)
 
 
 def _between(assessment: Assessment) -> str:
@@ -112,7 +97,7 @@ def _budgets(assessment: Assessment) -> str:
         "<tr>" + "".join(f"<td>{cell}</td>" for cell in (
             escape(check.name), _ms(check.value), _ms(check.target),
             f"{check.good:.0f} of {check.total:.0f}" if check.good is not None and check.total is not None else "-",
-            _badge(check.verdict.value),
+            badge(check.verdict.value),
         )) + "</tr>"
         for check in tiers
     )  # fmt: skip

@@ -67,6 +67,13 @@ def _free_port() -> int:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """Run a server for the whole session."""
+    with running_postgres() as server:
+        yield server
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[PostgresServer]:
+    """Run a server: its own cluster in a new directory, which goes with it."""
     initdb, program, ready = need("initdb"), need("postgres"), need("pg_isready")
     user = _as_user()
     directory = Path(tempfile.mkdtemp(prefix="slo-pg-"))

@@ -14,6 +14,8 @@ from airflow_slo_provider.ledger import migrations, open_ledger
 from airflow_slo_provider.ledger.schema import COLUMNS
 from tests.unit.ledger.builders import check, key
 
+BEFORE = list(range(1, len(migrations.MIGRATIONS) + 1))
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
@@ -37,7 +39,7 @@ def test_the_migrated_table_is_what_queries_expect(path: Path) -> None:
     open_ledger(f"sqlite:///{path}").close()
     with sqlite3.connect(path) as connection:
         assert tuple(row[1] for row in connection.execute("PRAGMA table_info(checks)")) == COLUMNS
-    assert _versions(path) == [1]
+    assert _versions(path) == BEFORE
 
 
 def test_an_older_ledger_is_upgraded_and_keeps_its_rows(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,9 +49,9 @@ def test_an_older_ledger_is_upgraded_and_keeps_its_rows(path: Path, monkeypatch:
     with open_ledger(f"sqlite:///{path}") as ledger:
         assert [(row.result.name, row.result.value) for row in ledger.checks()] == [("kept", 1.5)]
         ledger.record([check("new")], key())
-    assert _versions(path) == [1, 2]
+    assert _versions(path) == [*BEFORE, BEFORE[-1] + 1]
     open_ledger(f"sqlite:///{path}").close()
-    assert _versions(path) == [1, 2]
+    assert _versions(path) == [*BEFORE, BEFORE[-1] + 1]
 
 
 def test_a_step_that_fails_leaves_the_ledger_as_it_was(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +66,7 @@ def test_a_step_that_fails_leaves_the_ledger_as_it_was(path: Path, monkeypatch: 
         _steps(patched, broken)
         with pytest.raises(LedgerError, match="no such table: absent"):
             open_ledger(f"sqlite:///{path}")
-    assert _versions(path) == [1]
+    assert _versions(path) == BEFORE
     with sqlite3.connect(path) as connection:
         assert tuple(row[1] for row in connection.execute("PRAGMA table_info(checks)")) == COLUMNS
     with open_ledger(f"sqlite:///{path}") as ledger:
@@ -79,11 +81,11 @@ def test_a_ledger_of_a_newer_release_is_refused_and_left_alone(path: Path, monke
     with pytest.raises(LedgerError) as caught:
         open_ledger(f"sqlite:///{path}")
     assert str(caught.value) == (
-        f"ledger {path} has schema 2, this release of airflow-slo-provider knows up to 1; "
+        f"ledger {path} has schema {BEFORE[-1] + 1}, this release of airflow-slo-provider knows up to {BEFORE[-1]}; "
         "upgrade airflow-slo-provider here, or use another ledger"
     )
     assert (caught.value.reason, caught.value.transient) == ("newer_schema", False)
-    assert _versions(path) == [1, 2]
+    assert _versions(path) == [*BEFORE, BEFORE[-1] + 1]
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT name FROM checks").fetchall() == [("kept",)]
 
@@ -98,3 +100,15 @@ def test_somebody_elses_table_is_not_touched(path: Path) -> None:
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT bank FROM checks").fetchall() == [("mine",)]
         assert connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'slo_ledger_schema'").fetchone() == (0,)
+
+
+def test_a_ledger_of_the_first_release_gets_the_new_indexes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
+        with open_ledger(f"sqlite:///{path}") as ledger:
+            ledger.record([check("kept", value=1.5)], key())
+    with open_ledger(f"sqlite:///{path}") as ledger:
+        assert [row.result.name for row in ledger.checks()] == ["kept"]
+    with sqlite3.connect(path) as connection:
+        names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+    assert {"checks_by_dag_and_check", "checks_by_run", "checks_by_check"} <= names

@@ -1,0 +1,32 @@
+"""What was recorded, also as gauges of Airflow's own metrics: StatsD or OpenTelemetry, as ``[metrics]`` configures."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.results import CheckResult
+
+log = logging.getLogger(__name__)
+_VERDICTS = {"pass": 0, "warn": 1, "fail": 2, "unknown": 3}
+
+
+def emit(results: Iterable[CheckResult]) -> None:
+    """Send a gauge for each check: ``slo.check.verdict`` (0 pass, 1 warn, 2 fail, 3 unknown), ``slo.check.value`` where there is
+    one, and for an SLO ``slo.budget.remaining``. Metrics never fail a task: what goes wrong is logged.
+    """
+    try:
+        from airflow.sdk.observability.stats import gauge
+
+        for result in results:
+            tags = {"kind": result.kind, "name": result.name}
+            gauge("slo.check.verdict", _VERDICTS[result.verdict.value], tags=tags)
+            if result.value is not None:
+                gauge("slo.check.value", result.value, tags=tags)
+            remaining = result.evidence.get("remaining")
+            if result.kind == "slo" and isinstance(remaining, (int, float)):
+                gauge("slo.budget.remaining", float(remaining), tags=tags)
+    except Exception:
+        log.warning("the checks are recorded, their metrics could not be sent", exc_info=True)

@@ -1,0 +1,56 @@
+"""Hands what the ledger knows to Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.hooks.outcomes import failing_rightly
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class PushLedgerMetricsOperator(BaseOperator):
+    """Pushes the newest of every check to a Pushgateway: SLIs, budgets, burn rates, verdicts and ages.
+
+    For SLOs whose numbers Prometheus does not have itself: of SQL, of the ledger, of freshness, drift and golden sets. The
+    metrics are listed in :mod:`airflow_slo_provider.ledger.exposition`.
+
+    .. code-block:: python
+
+        PushLedgerMetricsOperator(task_id="push", conn_id="pushgateway_default")
+
+    :param conn_id: connection of type ``http`` to the Pushgateway (templated)
+    :param kinds: only checks of these kinds, e.g. ``["slo", "freshness"]``; all but decisions when not given (templated)
+    :param job: value of the label ``job``; the metrics replace what was pushed under it before (templated)
+    """
+
+    template_fields: Sequence[str] = ("conn_id", "kinds", "job")
+    ui_color = "#d7eadb"
+
+    def __init__(
+        self, *, conn_id: str = "pushgateway_default", kinds: Sequence[str] | None = None, job: str = "airflow_slo", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.conn_id = conn_id
+        self.kinds = kinds
+        self.job = job
+
+    def execute(self, context: Context) -> int:
+        """Push, and return how many checks there were.
+
+        :raises AirflowFailException: when the server refuses; what may pass is retried
+        """
+        from airflow_slo_provider.hooks.ledger import open_default_ledger
+        from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
+        from airflow_slo_provider.ledger.exposition import exposition, newest_checks
+
+        with failing_rightly():
+            with open_default_ledger() as ledger:
+                rows = newest_checks(ledger, self.kinds)
+            PushgatewayHook(self.conn_id).replace_group(exposition(rows), job=self.job)
+        self.log.info("pushed the newest of %d checks", len(rows))
+        return len(rows)

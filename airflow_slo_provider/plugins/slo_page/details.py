@@ -1,0 +1,334 @@
+"""What the page of one SLO, one check, one DAG or one run shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
+
+from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.plugins.slo_page import charts, evidence
+from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
+from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
+from airflow_slo_provider.plugins.slo_page.words import part
+from airflow_slo_provider.slo.arithmetic import burn_rate_rules
+from airflow_slo_provider.slo.durations import format_seconds
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, Recorded
+    from airflow_slo_provider.plugins.slo_page.access import Scope
+
+POINTS = 160
+LAST_CHECKS = 50
+#: Kinds that change what serves: they are marked on the budget's chart.
+CHANGES = ("deployment", "promote", "promotion", "rollback")
+_ODD = (("warn", "warn"), ("fail", "bad"), ("unknown", "unknown"))
+
+
+def tone(verdict: str) -> str:
+    """The colour class of a verdict."""
+    return dict(_ODD).get(verdict, "mark")
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, with its number on the chart and what the budget was when it did."""
+
+    number: int
+    row: Recorded
+    what: str
+    spent: float | None = None
+
+
+@dataclass(frozen=True)
+class SLOView:
+    """The page of one SLO."""
+
+    objective: Objective
+    now: datetime
+    start: datetime
+    history: Sequence[Recorded]
+    last: Sequence[Recorded]
+    events: Sequence[Event]
+    budget_chart: Markup
+    rates_chart: Markup
+    rates_legend: Markup
+    rules: Sequence[tuple[str, str, str, float]]
+    document: Mapping[str, str]
+    query: str
+
+    @property
+    def points(self) -> list[tuple[datetime, float | None, float | None, str]]:
+        """The numbers of the charts: when, budget left, SLI, status."""
+        return [
+            (
+                row.result.checked_at,
+                evidence.number(row.result.evidence, "remaining"),
+                row.result.value,
+                evidence.text(row.result.evidence, "status") or row.result.verdict.value,
+            )
+            for row in self.history
+        ]
+
+
+def slo_view(ledger: Ledger, scope: Scope, name: str, *, now: datetime | None = None) -> SLOView | None:
+    """Read everything about one SLO; None where there is nothing that may be seen."""
+    now = now or datetime.now(UTC)
+    last = _allowed(browse.recent(ledger, ["slo"], name=name, dags=scope.limit, limit=LAST_CHECKS), scope)
+    if not last:
+        return None
+    known = None
+    if last[0].result.value is None:
+        known = next(iter(_allowed(browse.newest_with_value(ledger, "slo", [name], dags=scope.limit), scope)), None)
+    objective = Objective(last[0], known=known)
+    # A history that ended is shown up to its end, not as an empty chart.
+    end = now if now - last[0].result.checked_at < objective.length else last[0].result.checked_at
+    start = end - objective.length
+    rows = _allowed(browse.history(ledger, "slo", name, charts.slices(start, end, POINTS), dags=scope.limit), scope)
+    events = _events(ledger, scope, name, start, rows)
+    rules = _rules(objective)
+    rates = _rates(rows)
+    marks = [Mark(event.row.result.checked_at, event.number, tone(event.row.result.verdict.value)) for event in events]
+    budget = Line("budget left", [(row.result.checked_at, evidence.number(row.result.evidence, "remaining")) for row in rows])
+    title = f"Error budget left of {name} over {objective.window or '30d'}"
+    return SLOView(
+        objective=objective,
+        now=now,
+        start=start,
+        history=rows,
+        last=last,
+        events=events,
+        budget_chart=charts.chart(
+            title,
+            [budget],
+            start=start,
+            end=end,
+            unit="percent",
+            levels=[Level("spent", 0.0)],
+            marks=marks,
+            floor=0.0,
+            ceiling=1.0,
+        ),
+        rates_chart=charts.chart(
+            f"Burn rates of {name}",
+            rates,
+            start=start,
+            end=end,
+            levels=[
+                Level(f"{severity}: {long} above {factor:g}", factor, "bad" if severity == "page" else "warn")
+                for severity, _, long, factor in rules
+            ],
+            floor=0.0,
+        ),
+        rates_legend=charts.legend(rates),
+        rules=rules,
+        document=_document(objective),
+        query=evidence.text(objective.row.result.evidence, "query"),
+    )
+
+
+def _rates(rows: Sequence[Recorded]) -> list[Line]:
+    """A line for each window whose burn rate was measured, shortest first, at most six."""
+    windows = dict.fromkeys(window for row in rows for window, _ in Objective(row).burn_rates)
+    ordered = sorted(windows, key=window_length)
+    return [
+        Line(
+            window,
+            [
+                (row.result.checked_at, evidence.number(evidence.mapping(row.result.evidence, "burn_rates"), window))
+                for row in rows
+            ],
+        )
+        for window in ordered[-6:]
+    ]
+
+
+def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
+    """The default alert rules of its window: severity, short and long window, factor."""
+    try:
+        rules = burn_rate_rules(objective.length, target=objective.target)
+    except (ValueError, ArithmeticError):  # a window that is no whole number of seconds, an objective of 1
+        return []
+    return [
+        (
+            rule.severity,
+            format_seconds(int(rule.short.total_seconds())),
+            format_seconds(int(rule.long.total_seconds())),
+            round(float(rule.factor), 3),
+        )
+        for rule in rules
+    ]
+
+
+def _document(objective: Objective) -> dict[str, str]:
+    """The objective as it was evaluated."""
+    source = objective.row.result.evidence
+    words = {
+        key.replace("_", " "): evidence.text(source, key)
+        for key in ("service", "tier", "window", "method", "missing_slices", "coverage")
+    }
+    state = evidence.mapping(source, "policy_state")
+    words |= {"outcome": evidence.text(source, "outcome"), "policy asks for": evidence.text(source, "action")}
+    words["rules that hold"] = ", ".join(str(rule) for rule in evidence.sequence(state, "holding"))
+    error = evidence.mapping(source, "error")
+    words |= {"not answered because": evidence.text(error, "reason"), "asked": evidence.text(error, "asked")}
+    words["blocked since"] = evidence.text(state, "blocked_since")
+    return {name: value for name, value in words.items() if value}
+
+
+def _events(ledger: Ledger, scope: Scope, name: str, start: datetime, history: Sequence[Recorded]) -> list[Event]:
+    """Deployments, incidents, and the moments when a gate began to freeze because of this SLO; oldest first."""
+    rows = browse.recent(ledger, [*CHANGES, "incident"], since=start, dags=scope.limit, limit=60)
+    found = [(row, row.result.kind) for row in _allowed(rows, scope)]
+    frozen = False
+    for row in history:
+        now_frozen = evidence.text(row.result.evidence, "outcome") == "frozen"
+        if now_frozen and not frozen:
+            found.append((row, "freeze"))
+        frozen = now_frozen
+    found.sort(key=lambda item: item[0].result.checked_at)
+    found = found[-60:]
+    changes = [row.result.checked_at for row, what in found if what in CHANGES]
+    events = []
+    for number, (row, what) in enumerate(found, start=1):
+        spent = None
+        if what in CHANGES:
+            after = next((at for at in changes if at > row.result.checked_at), None)
+            spent = _spent(history, row.result.checked_at, after)
+        events.append(Event(number, row, what, spent))
+    return events
+
+
+def _spent(history: Sequence[Recorded], start: datetime, end: datetime | None) -> float | None:
+    """How much of the budget went between two instants: the difference of what was left."""
+    left = [
+        value
+        for row in history
+        if row.result.checked_at >= start and (end is None or row.result.checked_at < end)
+        if (value := evidence.number(row.result.evidence, "remaining")) is not None
+    ]
+    return left[0] - left[-1] if len(left) > 1 else None
+
+
+@dataclass(frozen=True)
+class HistoryView:
+    """The page of one check of any kind."""
+
+    kind: str
+    name: str
+    now: datetime
+    last: Sequence[Recorded]
+    chart: Markup
+
+
+def history_view(ledger: Ledger, scope: Scope, kind: str, name: str, *, now: datetime | None = None) -> HistoryView | None:
+    """Read how a check of any kind went; None where there is nothing that may be seen."""
+    now = now or datetime.now(UTC)
+    last = _allowed(browse.recent(ledger, [kind], name=name, dags=scope.limit, limit=LAST_CHECKS), scope)
+    if not last:
+        return None
+    newest = last[0].result
+    end = max(now, newest.checked_at) if now - newest.checked_at < timedelta(days=30) else newest.checked_at
+    rows = _allowed(
+        browse.history(ledger, kind, name, charts.slices(end - timedelta(days=30), end, POINTS), dags=scope.limit), scope
+    )
+    chart = charts.chart(
+        f"{kind} {name} over 30 days",
+        [Line(name, [(row.result.checked_at, row.result.value) for row in rows])],
+        start=end - timedelta(days=30),
+        end=end,
+        unit="percent" if newest.unit == "ratio" else "",
+        levels=[] if newest.target is None else [Level("target", newest.target)],
+    )
+    return HistoryView(kind, name, now, last, chart)
+
+
+@dataclass(frozen=True)
+class CheckView:
+    """The page of one check as it was recorded."""
+
+    row: Recorded
+    now: datetime
+    identity: str
+    reports: Sequence[str]
+    traces: Sequence[tuple[str, str]]
+
+
+def check_view(row: Recorded) -> CheckView:
+    """Say everything about one check."""
+    return CheckView(row, datetime.now(UTC), identity(row), evidence.reports(row.result.evidence), traces(row.result.evidence))
+
+
+def identity(row: Recorded) -> str:
+    """The name of a row in a URL."""
+    return row.key.identity(row.result.kind, row.result.name)
+
+
+def traces(source: Any) -> list[tuple[str, str]]:
+    """Trace ids of evidence, each with its address in the trace UI; without ``[slo] trace_url`` the address is empty."""
+    from airflow_slo_provider.links.urls import trace_url
+
+    return [(one, trace_url(one)) for one in evidence.trace_ids(source)]
+
+
+@dataclass(frozen=True)
+class DagView:
+    """The tab of a DAG: the newest of each of its checks."""
+
+    dag_id: str
+    now: datetime
+    groups: Sequence[tuple[str, Sequence[Recorded]]]
+
+
+def dag_view(ledger: Ledger, dag_id: str) -> DagView:
+    """Read the newest of each check that a DAG made. The caller has asked whether it may be seen."""
+    groups = [(kind, browse.newest(ledger, kind, dags=[dag_id], limit=200)) for kind in browse.all_kinds(ledger)]
+    return DagView(dag_id, datetime.now(UTC), [(kind, rows) for kind, rows in groups if rows])
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What one run, or one task instance of it, found."""
+
+    dag_id: str
+    run_id: str
+    task_id: str | None
+    map_index: int | None
+    now: datetime
+    rows: Sequence[Recorded]
+
+
+def run_view(ledger: Ledger, dag_id: str, run_id: str, task_id: str | None, map_index: int | None) -> RunView:
+    """Read what a run found. The caller has asked whether it may be seen."""
+    rows = browse.of_run(ledger, dag_id, run_id, task_id=task_id, map_index=map_index)
+    return RunView(dag_id, run_id, task_id, map_index, datetime.now(UTC), rows)
+
+
+def target(view: RunView, what: str) -> str:
+    """Where the button "Report" or "Trace" of a task instance leads, seen from below ``run/``.
+
+    :param what: ``report`` or ``trace``
+    :return: the one report or trace there is; the check that lists them where one check names several; else the page of the run
+    """
+    found: dict[str, tuple[Recorded, str]] = {}  # by what is named: checks of one task may share a report
+    for row in view.rows:
+        if what == "report":
+            for key in evidence.reports(row.result.evidence):
+                found.setdefault(row.result.evidence[key], (row, f"../report?id={identity(row)}&key={part(key)}"))
+        else:
+            for trace, url in traces(row.result.evidence):
+                found.setdefault(trace, (row, url))
+    places = list(found.values())
+    if len(places) == 1 and places[0][1]:
+        return places[0][1]
+    if places and len({identity(row) for row, _ in places}) == 1:
+        return f"../check?id={identity(places[0][0])}"
+    query = {"dag_id": view.dag_id, "run_id": view.run_id, "task_id": view.task_id, "map_index": view.map_index}
+    return "../run?" + "&".join(f"{key}={part(value)}" for key, value in query.items() if value is not None)
+
+
+def _allowed(rows: Sequence[Recorded], scope: Scope) -> list[Recorded]:
+    return [row for row in rows if scope.allows(row.key.dag_id)]

@@ -1,0 +1,151 @@
+"""The pages of deployments and incidents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.plugins.slo_page.details import CHANGES, identity
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, Recorded
+    from airflow_slo_provider.plugins.slo_page.access import Scope
+
+MOST = 100
+
+
+@dataclass(frozen=True)
+class Change:
+    """One deployment, promotion or rollback, and the decision that its run was allowed by."""
+
+    row: Recorded
+    who: str
+    version: str
+    before: str
+    decision: Recorded | None
+
+
+@dataclass(frozen=True)
+class DeploymentsView:
+    """The page of deployments."""
+
+    now: datetime
+    changes: Sequence[Change]
+    decisions: Sequence[Recorded]
+
+
+def deployments_view(ledger: Ledger, scope: Scope) -> DeploymentsView:
+    """Read what was deployed, promoted and rolled back, and what the gates decided; newest first."""
+    rows = [row for row in browse.recent(ledger, CHANGES, dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)][:MOST]
+    decisions = [row for row in browse.recent(ledger, ["decision"], dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)]
+    by_run: dict[tuple[str, str], Recorded] = {}
+    for row in decisions:
+        by_run.setdefault((row.key.dag_id, row.key.run_id), row)
+    changes = []
+    for row in rows:
+        source = row.result.evidence
+        changes.append(
+            Change(
+                row,
+                who=evidence.text(source, "user", "by", "approved_by", "owner"),
+                version=row.result.model_version or evidence.text(source, "to_version", "version", "to_revision", "image", "to"),
+                before=evidence.text(source, "from_version", "previous", "previous_version", "from_revision", "from"),
+                decision=by_run.get((row.key.dag_id, row.key.run_id)),
+            )
+        )
+    return DeploymentsView(datetime.now(UTC), changes, decisions)
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One incident, as its newest check left it.
+
+    :param steps: what the playbook asks for, and how far it is: text, state
+    :param timeline: when and what
+    :param facts: single values of the evidence
+    """
+
+    row: Recorded
+    identity: str
+    severity: str
+    state: str
+    steps: Sequence[tuple[str, str]]
+    timeline: Sequence[tuple[str, str]]
+    facts: Sequence[tuple[str, str]]
+    reports: Sequence[str]
+
+    @property
+    def done(self) -> int:
+        """How many steps are done."""
+        return sum(state in ("done", "approved", "success") for _, state in self.steps)
+
+
+@dataclass(frozen=True)
+class IncidentsView:
+    """The page of incidents."""
+
+    now: datetime
+    incidents: Sequence[Incident]
+
+
+def incidents_view(ledger: Ledger, scope: Scope) -> IncidentsView:
+    """Read the incidents, newest first; of one that was recorded several times the newest record."""
+    rows = [row for row in browse.recent(ledger, ["incident"], dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)]
+    newest: dict[tuple[str, str, str], Recorded] = {}
+    for row in rows:
+        newest.setdefault((row.key.dag_id, row.key.run_id, row.result.name), row)
+    incidents = []
+    for row in newest.values():
+        found = browse.of_run(ledger, row.key.dag_id, row.key.run_id)
+        steps = [
+            one for one in found if one.result.kind == "incident_step" and one.result.evidence.get("incident") == row.result.name
+        ]
+        incidents.append(_incident(row, sorted(steps, key=lambda one: one.result.interval_start or one.result.checked_at)))
+    return IncidentsView(datetime.now(UTC), incidents)
+
+
+def _incident(row: Recorded, steps: Sequence[Recorded]) -> Incident:
+    source = row.result.evidence
+    return Incident(
+        row,
+        identity(row),
+        severity=evidence.text(source, "severity"),
+        state=evidence.text(source, "state"),
+        steps=[_step(one) for one in steps]
+        or [
+            (_words(step, "action", "title", "name", "step"), evidence.text(step, "state", "status"))
+            for step in evidence.sequence(source, "steps", "playbook")
+        ][:MOST],
+        timeline=[(f"{when:%Y-%m-%d %H:%M:%S} UTC", what) for when, what in _happened(row, steps)]
+        or [
+            (evidence.text(entry, "at", "time", "when"), _words(entry, "what", "text", "message", "event"))
+            for entry in evidence.sequence(source, "timeline")
+        ][: 2 * MOST],
+        facts=[item for item in evidence.scalars(source) if item[0] not in ("severity", "state")][:20],
+        reports=evidence.reports(source),
+    )
+
+
+def _is_step(one: Recorded, incident: Recorded) -> bool:
+    return one.result.kind == "incident_step" and one.result.evidence.get("incident") == incident.result.name
+
+
+def _step(one: Recorded) -> tuple[str, str]:
+    return evidence.text(one.result.evidence, "action") or one.result.name, evidence.text(one.result.evidence, "state")
+
+
+def _happened(row: Recorded, steps: Sequence[Recorded]) -> list[tuple[datetime, str]]:
+    """The beginning of an incident and the end of each of its steps, in order; nothing where no step is recorded."""
+    if not steps:
+        return []
+    entries = [(row.result.interval_start or row.result.checked_at, row.result.message or "the incident began")]
+    entries += [(one.result.interval_end or one.result.checked_at, one.result.message) for one in steps]
+    return sorted((when.astimezone(UTC), what) for when, what in entries)
+
+
+def _words(entry: Any, *keys: str) -> str:
+    return entry if isinstance(entry, str) else evidence.text(entry, *keys)

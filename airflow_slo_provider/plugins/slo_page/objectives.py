@@ -1,0 +1,217 @@
+"""What the pages know of each SLO: its newest check, what was known before, and how its budget went."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.plugins.slo_page.charts import slices
+from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.slo.reports import Status
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, Recorded
+    from airflow_slo_provider.plugins.slo_page.access import Scope
+
+#: Worst first. A question that was not answered is worse than a warning: nobody knows.
+ORDER = [
+    Status.EXHAUSTED,
+    Status.BURNING,
+    Status.QUERY_ERROR,
+    Status.NO_DATA,
+    Status.WARNING,
+    Status.LOW_TRAFFIC,
+    Status.HEALTHY,
+]
+_RANK = {status.value: number for number, status in enumerate(ORDER)}
+_UNKNOWN = (Status.QUERY_ERROR.value, Status.NO_DATA.value)
+SPARK_POINTS = 24
+_LONGEST_WINDOW = timedelta(days=400)
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One SLO as its newest check left it."""
+
+    row: Recorded
+    spark: tuple[tuple[float, float], ...] = ()
+    known: Recorded | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.row.result.name
+
+    @property
+    def status(self) -> str:
+        """Its state; the verdict where a check of another origin has none."""
+        return evidence.text(self.row.result.evidence, "status") or self.row.result.verdict.value
+
+    @property
+    def unknown(self) -> bool:
+        """Whether the last question was not answered."""
+        return self.status in (*_UNKNOWN, "unknown")
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Where it stands in a list, worst first."""
+        left = self.remaining
+        return _RANK.get(self.status, len(_RANK)), 2.0 if left is None else left
+
+    @property
+    def service(self) -> str:
+        """What it is about."""
+        return evidence.text(self.row.result.evidence, "service")
+
+    @property
+    def tier(self) -> str:
+        """How important it is."""
+        return evidence.text(self.row.result.evidence, "tier")
+
+    @property
+    def window(self) -> str:
+        """Its window as written."""
+        return evidence.text(self.row.result.evidence, "window")
+
+    @property
+    def length(self) -> timedelta:
+        """The length of that window; 30 days where it is not known."""
+        return window_length(self.window)
+
+    @property
+    def target(self) -> float | None:
+        """The objective, a share."""
+        return (
+            self.row.result.target
+            if self.row.result.target is not None
+            else evidence.number(self.row.result.evidence, "objective")
+        )
+
+    @property
+    def sli(self) -> float | None:
+        """The share of good."""
+        return self.row.result.value
+
+    @property
+    def remaining(self) -> float | None:
+        """What is left of the budget, a share."""
+        return evidence.number(self.row.result.evidence, "remaining")
+
+    @property
+    def remaining_seconds(self) -> float | None:
+        """The same as time."""
+        return evidence.number(self.row.result.evidence, "remaining_seconds")
+
+    @property
+    def burn_rate(self) -> float | None:
+        """How fast the budget burns now."""
+        return evidence.number(self.row.result.evidence, "burn_rate")
+
+    @property
+    def burn_rates(self) -> list[tuple[str, float | None]]:
+        """The burn rate of each window, shortest first."""
+        rates = evidence.mapping(self.row.result.evidence, "burn_rates")
+        return sorted(((str(key), evidence.number(rates, key)) for key in rates), key=lambda item: _seconds(item[0]))
+
+    @property
+    def exhausted_in(self) -> float | None:
+        """Seconds until the budget is spent."""
+        return evidence.number(self.row.result.evidence, "time_to_exhaustion_seconds")
+
+    @property
+    def exhaustion(self) -> str:
+        """The same in a word, where it is no length of time."""
+        if self.remaining is None:
+            return ""
+        if self.remaining <= 0:
+            return "spent"
+        return "never" if self.exhausted_in is None else ""
+
+    @property
+    def spark_label(self) -> str:
+        """What the small chart says."""
+        if len(self.spark) < 2:
+            return "no history of the budget yet"
+        values = [value for _, value in self.spark]
+        words = f"from {values[0] * 100:.0f} % to {values[-1] * 100:.0f} %, lowest {min(values) * 100:.0f} %"
+        return f"budget left over {self.window or '30d'}: {words}"
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Every SLO a person may see.
+
+    :param at: when the ledger was asked
+    """
+
+    objectives: Sequence[Objective]
+    at: datetime
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+Sparks = dict[str, tuple[tuple[float, float], ...]]
+
+
+def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | None = None) -> Overview:
+    """Read every SLO, worst first.
+
+    :param sparks: what :func:`sparklines` returned
+    """
+    now = now or datetime.now(UTC)
+    rows = [row for row in browse.newest(ledger, "slo", dags=scope.limit) if scope.allows(row.key.dag_id)]
+    silent = [row.result.name for row in rows if row.result.value is None]
+    known = {
+        row.result.name: row
+        for row in browse.newest_with_value(ledger, "slo", silent, dags=scope.limit)
+        if scope.allows(row.key.dag_id)
+    }
+    objectives = [Objective(row, sparks.get(row.result.name, ()), known.get(row.result.name)) for row in rows]
+    objectives.sort(key=lambda one: (one.rank, one.name))
+    counts: dict[str, int] = {}
+    for one in objectives:
+        counts[one.status] = counts.get(one.status, 0) + 1
+    return Overview(objectives, now, counts)
+
+
+def sparklines(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> Sparks:
+    """Read how each budget went over its own window, in few points."""
+    now = now or datetime.now(UTC)
+    by_window: dict[timedelta, list[str]] = defaultdict(list)
+    for row in browse.newest(ledger, "slo", dags=scope.limit):
+        by_window[window_length(evidence.text(row.result.evidence, "window"))].append(row.result.name)
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for window, names in by_window.items():
+        start = now - window
+        for one in browse.samples(ledger, "slo", names, slices(start, now, SPARK_POINTS), field="remaining", dags=scope.limit):
+            if one.field is not None and scope.allows(one.dag_id):
+                found[one.name].append(((one.checked_at - start) / window, one.field))
+    return {name: tuple(points) for name, points in found.items()}
+
+
+def choices(objectives: Sequence[Objective]) -> dict[str, list[str]]:
+    """What the filters of the overview offer."""
+    order = {status.value: number for number, status in enumerate(ORDER)}
+    return {
+        "statuses": sorted({one.status for one in objectives}, key=lambda status: (order.get(status, len(order)), status)),
+        "services": sorted({one.service for one in objectives if one.service}),
+        "tiers": sorted({one.tier for one in objectives if one.tier}),
+    }
+
+
+def window_length(window: str) -> timedelta:
+    """The length of a window as written; 30 days for one that is absent or cannot be read."""
+    try:
+        duration = parse_duration(window)
+        length = timedelta(days=duration.months * 30.4375) if duration.is_calendar else duration.timedelta
+    except (ValueError, OverflowError):
+        return timedelta(days=30)
+    return min(length, _LONGEST_WINDOW)
+
+
+def _seconds(window: str) -> float:
+    return window_length(window).total_seconds()

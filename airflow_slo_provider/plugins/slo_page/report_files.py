@@ -1,0 +1,131 @@
+"""Report files: only those that a check names, and only below the directories that the configuration names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
+
+from fastapi import HTTPException
+
+from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.plugins.slo_page.answers import REPORT_POLICY
+
+if TYPE_CHECKING:
+    from starlette.responses import Response
+
+MOST_BYTES = 20_000_000
+
+
+def answer(source: Mapping[str, Any], key: str = "") -> Response:
+    """Send the report that the evidence of a check names.
+
+    :param key: which of its entries; the first that names a report where it is empty
+    :raises HTTPException: 404 where there is none, 403 for one outside of the report roots
+    """
+    from starlette.responses import Response
+
+    keys = evidence.reports(source)
+    if (key and key not in keys) or not keys:
+        raise HTTPException(404, "this check has no such report")
+    text, media = read(source[key or keys[0]], roots())
+    headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "private, max-age=60"}
+    return Response(text, media_type=media, headers=headers)
+
+
+def roots() -> list[str]:
+    """The configured report roots: ``[slo] report_roots``, or ``slo_reports`` in ``AIRFLOW_HOME``."""
+    from airflow.sdk import conf
+
+    configured = [part.strip() for part in (conf.get("slo", "report_roots", fallback="") or "").split(",")]
+    home = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+    return [part for part in configured if part] or [str(home / "slo_reports")]
+
+
+def read(uri: str, allowed: list[str]) -> tuple[bytes, str]:
+    """Read a report.
+
+    :param uri: a path, ``file://`` or any URI that ObjectStoragePath knows
+    :param allowed: the roots
+    :return: its bytes and media type
+    :raises HTTPException: 403 when it lies below no root or names a step upwards, 404 when it is not there
+    """
+    kind = media_type(uri)
+    if not permitted(uri, allowed):
+        raise HTTPException(403, "the report lies outside of the report roots ([slo] report_roots)")
+    try:
+        if _is_local(uri):
+            return _read_local(_local(uri), [_local(root) for root in allowed if _is_local(root)]), kind
+        return _read_remote(uri), kind
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise HTTPException(404, "the report is not there any more") from None
+
+
+def media_type(uri: str) -> str:
+    """What a report is, by its name. Anything but HTML is shown as plain text."""
+    name = urlsplit(uri).path.lower()
+    return "text/html; charset=utf-8" if name.endswith((".html", ".htm")) else "text/plain; charset=utf-8"
+
+
+def permitted(uri: str, allowed: list[str]) -> bool:
+    """Whether a URI lies below one of the roots, part by part; one with a step upwards, a query or odd characters never does."""
+    if not uri or any(ord(character) < 32 for character in uri) or "\\" in uri:
+        return False
+    return any(_below(_parts(uri), _parts(root)) for root in allowed)
+
+
+def _below(wanted: tuple[str, ...] | None, root: tuple[str, ...] | None) -> bool:
+    return wanted is not None and root is not None and len(wanted) > len(root) and wanted[: len(root)] == root
+
+
+def _parts(uri: str) -> tuple[str, ...] | None:
+    """Scheme, host and the parts of the path; None where it names a step upwards, even when that is quoted."""
+    if _is_local(uri):
+        path = _local(uri)
+        parts = [part for part in str(path).split("/") if part not in ("", ".")]
+        head = ["file", ""]
+        if not path.is_absolute():
+            return None
+    else:
+        split = urlsplit(uri)
+        if split.query or split.fragment:
+            return None
+        parts = [part for part in split.path.split("/") if part]
+        head = [split.scheme.lower(), split.netloc]
+    if any(_upwards(part) for part in parts):
+        return None
+    return (*head, *parts)
+
+
+def _upwards(part: str) -> bool:
+    return any(word.strip() in ("..", ".") or "/" in word.strip("/") for word in (unquote(part), unquote(unquote(part))))
+
+
+def _is_local(uri: str) -> bool:
+    return "://" not in uri or uri.lower().startswith("file://")
+
+
+def _local(uri: str) -> Path:
+    return Path(unquote(urlsplit(uri).path) if "://" in uri else uri)
+
+
+def _read_local(path: Path, allowed: list[Path]) -> bytes:
+    real = path.resolve(strict=True)
+    # A link may lead outside of the root that its own name lies in.
+    if not any(real.is_relative_to(root.resolve()) for root in allowed):
+        raise HTTPException(403, "the report lies outside of the report roots ([slo] report_roots)")
+    if real.stat().st_size > MOST_BYTES:
+        raise HTTPException(413, f"the report is larger than {MOST_BYTES // 1_000_000} MB")
+    return real.read_bytes()
+
+
+def _read_remote(uri: str) -> bytes:
+    from airflow.sdk import ObjectStoragePath
+
+    with ObjectStoragePath(uri).open("rb") as file:
+        text: bytes = file.read(MOST_BYTES + 1)
+    if len(text) > MOST_BYTES:
+        raise HTTPException(413, f"the report is larger than {MOST_BYTES // 1_000_000} MB")
+    return text

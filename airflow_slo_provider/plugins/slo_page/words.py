@@ -1,0 +1,136 @@
+"""Numbers and times in words, for the templates."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup, escape
+
+from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.report_style import SIGNS, TONES
+from airflow_slo_provider.slo.table import length
+
+DASH = "–"
+#: A space that keeps a number and its unit on one line.
+NARROW = "\u00a0"
+
+
+def percent(share: float | None, digits: int = 3) -> str:
+    """A share as per cent, rounded down: 99.9996 % is not 100 %. Trailing zeros are dropped."""
+    if share is None:
+        return DASH
+    scale = 10**digits
+    # The small addition undoes the binary error of numbers that were exact, such as 0.999.
+    shown = f"{math.floor(share * 100 * scale + 1e-6) / scale:.{digits}f}"
+    if "." in shown:
+        shown = shown.rstrip("0").rstrip(".")
+    return f"{shown}{NARROW}%"
+
+
+def budget(share: float | None) -> str:
+    """What is left of a budget, with one digit."""
+    return percent(share, 1)
+
+
+def seconds(value: float | None) -> str:
+    """A length of time."""
+    if value is None:
+        return DASH
+    if 0 < abs(value) < 1:
+        return f"{value * 1000:.3g}{NARROW}ms"
+    if abs(value) < 60 and value != int(value):
+        return f"{value:.3g}s"
+    try:
+        return length(timedelta(seconds=value)).replace(" ", NARROW)
+    except OverflowError:
+        return "for ever"
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A number with so many significant digits."""
+    if value is None:
+        return DASH
+    return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.{digits}g}"
+
+
+def measured(value: float | None, unit: str | None) -> str:
+    """A measured value with its unit."""
+    if value is None:
+        return DASH
+    if unit == "ratio":
+        return percent(value, 4)
+    if unit in ("seconds", "s"):
+        return seconds(value)
+    return f"{number(value)} {unit}" if unit else number(value)
+
+
+def rate(value: float | None) -> str:
+    """A burn rate."""
+    return DASH if value is None else f"{value:.2f}"
+
+
+def moment(when: datetime | None) -> Markup:
+    """An instant, in UTC."""
+    if when is None:
+        return escape(DASH)
+    utc = when.astimezone(UTC)
+    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC")
+
+
+def ago(when: datetime | None, now: datetime) -> Markup:
+    """How long ago something was, with the instant itself as a title."""
+    if when is None:
+        return escape(DASH)
+    utc = when.astimezone(UTC)
+    gone = (now - utc).total_seconds()
+    said = "just now" if 0 <= gone < 60 else f"{_rough(gone)} ago" if gone >= 0 else f"in {_rough(-gone)}"
+    return Markup('<time datetime="{0}" title="{1}">{2}</time>').format(
+        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC", said
+    )
+
+
+def _rough(gone: float) -> str:
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if gone >= size:
+            return f"{int(gone // size)}{NARROW}{name}"
+    return f"{int(gone)}{NARROW}s"
+
+
+def badge(word: Any) -> Markup:
+    """A verdict, status or outcome: its sign, its word, its colour."""
+    word = str(word)
+    sign = SIGNS.get(word, "•")
+    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(
+        TONES.get(sign, ""), sign, word.replace("_", " ")
+    )
+
+
+def tone(word: Any) -> str:
+    """The class of a verdict's or status's colour."""
+    return TONES.get(SIGNS.get(str(word), ""), "")
+
+
+def state(row: Any) -> str:
+    """How a recorded check ended: the status that its evidence names, else its verdict."""
+    return evidence.text(row.result.evidence, "status") or str(row.result.verdict.value)
+
+
+def outcome(row: Any) -> str:
+    """What a recorded decision was, else its verdict."""
+    return evidence.text(row.result.evidence, "outcome") or str(row.result.verdict.value)
+
+
+def part(value: Any) -> str:
+    """A value as one part of a URL: a segment of a path, or a value of a query."""
+    # A browser takes a segment of dots, quoted or not, for a step upwards.
+    text = quote(str(value), safe="")
+    return text.replace(".", "%2E") if set(text) <= {"."} else text
+
+
+def task_url(key: Any) -> str:
+    """Airflow's own page of a task instance, seen from one of ours."""
+    mapped = f"/mapped/{key.map_index}" if key.map_index >= 0 else ""
+    return f"../dags/{part(key.dag_id)}/runs/{part(key.run_id)}/tasks/{part(key.task_id)}{mapped}"
