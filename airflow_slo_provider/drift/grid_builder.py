@@ -15,9 +15,7 @@ Array = npt.NDArray[Any]
 #: Values looked at together: a block and its scratch space fit a core's cache.
 _BLOCK = 131_072
 #: Longest table that counts are kept in directly, per sign.
-_TABLE = 1 << 18
-#: Exponents such a table should span where digits are few.
-_EXPONENTS = 48
+_TABLE = 1 << 16
 _INTEGER_TABLE = 1 << 21
 _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
 
@@ -51,7 +49,13 @@ class GridBuilder:
             held = np.flatnonzero(counts)
             self.add_cells(held + int(low), counts[held], EXACT)
         elif self.kind == "int" and max(abs(int(low)), abs(int(high))) > 2**53:
-            self._add_sorted(values, EXACT)
+            if self.bits > 40:
+                self._add_sorted(values[: 2 * _BLOCK], EXACT)
+                values = values[2 * _BLOCK :]
+            if len(values) and self.bits <= 40 and int(low) > -(2**63):
+                self._add_dense(_without_low_digits(values), self.bits)
+            elif len(values):
+                self._add_sorted(values, EXACT)
         else:
             self._add_floats(values)
 
@@ -98,46 +102,101 @@ class GridBuilder:
         done = 0
         while self.bits > 51 and done < len(values):
             # Every digit is still kept: find out how many can be, block by block.
-            self._add_sorted(values[done : done + _BLOCK], EXACT)
+            block = values[done : done + _BLOCK]
             done += _BLOCK
+            if not self._add_decimals(block):
+                self._add_sorted(block, EXACT)
             if self._waiting > 2 * self._most:
                 with self._lock:
                     self._settle()
         if done < len(values):
             self._add_dense(values[done:], self.bits)
 
+    def _add_decimals(self, values: Array) -> bool:
+        """Count values of few decimals by their digits: the same codes as sorting finds, without sorting."""
+        if self.kind != "float":
+            return False
+        for places in range(4):
+            scale = 10.0**places
+            if all(np.array_equal(np.rint(part * scale) / scale, part) for part in (values[:200], values)):
+                digits = np.rint(values * scale)
+                low, high = digits.min(), digits.max()
+                if not (high - low < _INTEGER_TABLE and max(abs(low), abs(high)) < 2**53):
+                    return False
+                counts = np.bincount((digits - low).astype(np.intp))
+                held = np.flatnonzero(counts)
+                # A quotient of two exact numbers is the float nearest to the decimal, as the test above found it.
+                self.add_cells(float_codes((held + low) / scale), counts[held], EXACT)
+                return True
+        return False
+
     def _add_dense(self, values: Array, bits: int) -> None:
-        """Count at ``bits`` digits in one table per sign, over the largest magnitudes; what is too small for it is sorted."""
+        """Count at ``bits`` digits in one table per sign, over the magnitudes where most values are; the others are sorted."""
         shift = 52 - bits
-        largest = np.array([max(abs(float(values.min())), abs(float(values.max())))])
-        top = int(largest.view(np.int64)[0]) >> shift
-        width = min(top, max(min(_EXPONENTS << bits, _TABLE), 1024))
-        base = top - width  # slot 0 of each sign holds what is below slot 1: base + 1
-        span = width + 1
-        table = np.zeros(2 * span, dtype=np.int64)
-        slots = np.empty(_BLOCK, dtype=np.int64)
-        signs = np.empty(_BLOCK, dtype=np.int64)
-        floor = np.array([(base + 1) << shift], dtype=np.int64).view(np.float64)[0]
+        signed = bool(values.min() < 0)
+        base, width = _window(values, shift)
+        span = width + 2  # the first slot and the last of each sign hold what lies outside the window
+        table = np.zeros((1 + signed) * span, dtype=np.int64)
+        slots, signs = (np.empty(_BLOCK, dtype=np.int64) for _ in range(2))
+        outside = []
         for start in range(0, len(values), _BLOCK):
             block = values[start : start + _BLOCK].astype(np.float64, copy=False)
             raw = block.view(np.int64)
             slot, sign = slots[: len(raw)], signs[: len(raw)]
             np.bitwise_and(raw, _MAGNITUDE, out=slot)
             np.right_shift(slot, shift, out=slot)
-            np.subtract(slot, base, out=slot)
-            np.maximum(slot, 0, out=slot)
-            np.right_shift(raw, 63, out=sign)
-            np.bitwise_and(sign, span, out=sign)
-            np.add(slot, sign, out=slot)
-            counts = np.bincount(slot, minlength=2 * span)
-            if counts[0] or counts[span]:
-                counts[0] = counts[span] = 0
-                small = block[np.abs(block) < floor]
-                self._add_sorted(small if self.kind == "float" else small.astype(np.int64), bits)
+            np.subtract(slot, base - 1, out=slot)
+            np.clip(slot, 0, width + 1, out=slot)
+            if signed:
+                np.right_shift(raw, 63, out=sign)
+                np.bitwise_and(sign, span, out=sign)
+                np.add(slot, sign, out=slot)
+            counts = np.bincount(slot, minlength=len(table))
+            ends = [place for place in (0, width + 1, span, span + width + 1) if place < len(table) and counts[place]]
+            if ends:
+                counts[ends] = 0
+                away = slot == ends[0]
+                for place in ends[1:]:
+                    away |= slot == place
+                outside.append(block[away])
             table += counts
         held = np.flatnonzero(table)
         negative = held >= span
-        codes = (held - negative * span + base) << shift
+        codes = (held - negative * span + base - 1) << shift
         if self.kind == "int":
             codes = codes.view(np.float64).astype(np.int64)
         self.add_cells(np.where(negative, -codes, codes), table[held], bits)
+        if outside:
+            self._add_outside(np.concatenate(outside), bits)
+
+    def _add_outside(self, values: Array, bits: int) -> None:
+        zeros = len(values) - int(np.count_nonzero(values))
+        if zeros:
+            self.add_cells(np.zeros(1, dtype=np.int64), np.array([zeros]), bits)
+            values = values[values != 0]
+        self._add_sorted(values if self.kind == "float" else values.astype(np.int64), bits)
+
+
+def _without_low_digits(values: Array) -> Array:
+    """Cut the last ten binary digits off integers beyond 2^53, towards zero, so that float64 holds them: 44 digits or more are left."""
+    cut = ((values + ((values >> 63) & 1023)) >> 10) << 10
+    out: Array = np.where((values > 2**53) | (values < -(2**53)), cut, values)
+    return out
+
+
+def _window(values: Array, shift: int) -> tuple[int, int]:
+    """Return the first prefix and the number of prefixes of the window that holds most values of a sample.
+
+    Prefix 0 (zero and subnormals) is never in it.
+    """
+    sample = values[:: max(1, len(values) // 4096)].astype(np.float64)
+    sample = np.sort(np.abs(sample[sample != 0])).view(np.int64) >> shift
+    if not len(sample):
+        return 1, 1
+    exponent = 1 << (52 - shift)
+    low, high = max(1, int(sample[len(sample) // 1000]) - 2 * exponent), int(sample[-1]) + exponent
+    if high - low >= _TABLE:
+        inside = np.searchsorted(sample, sample + _TABLE, side="right") - np.arange(len(sample))
+        low = max(1, int(sample[int(np.argmax(inside))]))
+        high = low + _TABLE - 1
+    return low, high - low + 1
