@@ -114,14 +114,14 @@ class GridBuilder:
 
     def _add_decimals(self, values: Array) -> bool:
         """Count values of few decimals by their digits: the same codes as sorting finds, without sorting."""
-        if self.kind != "float":
+        if self.kind != "float" or max(-values.min(), values.max()) >= 2**43:
             return False
         for places in range(4):
             scale = 10.0**places
             if all(np.array_equal(np.rint(part * scale) / scale, part) for part in (values[:200], values)):
                 digits = np.rint(values * scale)
                 low, high = digits.min(), digits.max()
-                if not (high - low < _INTEGER_TABLE and max(abs(low), abs(high)) < 2**53):
+                if not high - low < _INTEGER_TABLE:
                     return False
                 counts = np.bincount((digits - low).astype(np.intp))
                 held = np.flatnonzero(counts)
