@@ -13,7 +13,7 @@ from airflow_slo_provider.drift.gates import Gates, State, fits, gates_for, read
 from airflow_slo_provider.drift.judging import TESTS, effect, findings, pvalues
 from airflow_slo_provider.drift.measures import Measures
 from airflow_slo_provider.drift.pairs import Pair, measure_pair
-from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
 from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
 from airflow_slo_provider.drift.verdicts import dataset_verdict
@@ -138,6 +138,7 @@ def _side(
 ) -> tuple[DatasetProfile, Source | None]:
     """Profile one side; columns it lacks are judged later, not refused here."""
     check_filter(where)
+    data = stored_profile(data) or data
     if isinstance(data, DatasetProfile) or type(data).__name__ == "SQLData":
         if where:
             raise ValueError("a filter needs rows; a profile holds counts")

@@ -90,3 +90,26 @@ def load_profile(uri: Any) -> DatasetProfile:
     from airflow_slo_provider.drift.profile_json import profile_from_json
 
     return profile_from_json(read_bytes(uri), where=str(uri))
+
+
+def stored_profile(data: Any) -> DatasetProfile | None:
+    """Return the profile a path names, None where it names something else.
+
+    :param data: anything; only a path that ends in ``.json`` is looked into
+    :raises InvalidMeasurement: when it is a damaged profile
+    """
+    if not isinstance(data, str) and not hasattr(data, "__fspath__") and not hasattr(data, "fs"):
+        return None
+    if not str(data).endswith(".json"):
+        return None
+    from airflow_slo_provider.drift.files import read_bytes
+    from airflow_slo_provider.drift.profile_json import FORMAT, profile_from_json
+    from airflow_slo_provider.exceptions import QueryError
+
+    try:
+        text = read_bytes(data)
+    except QueryError as error:
+        if error.reason == "not_found" and any(sign in str(data) for sign in "*?["):
+            return None  # a glob of data
+        raise
+    return profile_from_json(text, where=str(data)) if FORMAT.encode() in text[:200] else None

@@ -15,7 +15,7 @@ from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, cho
 from airflow_slo_provider.drift.grid import EXACT, Grid, code_value, float_codes, squeeze
 from airflow_slo_provider.drift.grid_builder import GridBuilder
 from airflow_slo_provider.drift.kernel import ColumnBuilder, Values
-from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
 
 #: Called with pieces done and pieces in all.
 Progress = Callable[[int, int], None]
@@ -44,6 +44,7 @@ def profile(
     :raises QueryError: when the data cannot be read
     :raises InvalidMeasurement: when a column asked for is not there
     """
+    data = stored_profile(data) or data
     if isinstance(data, DatasetProfile):
         if columns is None:
             return data

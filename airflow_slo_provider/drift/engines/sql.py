@@ -7,7 +7,7 @@ counts below the reference's edges.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -21,6 +21,7 @@ from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUM
 from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.distances import ranks
 from airflow_slo_provider.drift.engines.sources import chosen
+from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
 from airflow_slo_provider.drift.engines.sql_text import (
     MOST_SUMS,
@@ -80,7 +81,7 @@ class SQLData:
         spoken = dialect or known.get(module)
         if spoken is None:
             raise QueryError(f"which SQL dialect does a connection of {module} speak? Give `dialect`", reason="bad_dialect")
-        return cls(_ConnectionRunner(connection, spoken), source, dialect=spoken, **options)
+        return cls(ConnectionRunner(connection, spoken), source, dialect=spoken, **options)
 
     def session(self) -> AbstractContextManager[Any]:
         """Hold one snapshot, where the database can: all counts must be of the same rows."""
@@ -298,46 +299,3 @@ def _batches(columns: Sequence[Column], weights: Sequence[int]) -> list[list[Col
         batches[-1].append(column)
         held += weight
     return batches
-
-
-class _ConnectionRunner:
-    """Runs statements on a DB-API connection, in one read-only transaction."""
-
-    def __init__(self, connection: Any, dialect: str) -> None:
-        self._connection = connection
-        self._dialect = dialect
-        self._inside = False
-
-    @contextmanager
-    def session(self) -> Iterator[None]:
-        if self._inside:
-            yield
-            return
-        self._inside = True
-        try:
-            if self._dialect == "postgresql":
-                self._connection.rollback()
-                self._execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-                self._execute("SET LOCAL TIME ZONE 'UTC'")
-            elif self._dialect in ("sqlite", "duckdb"):
-                self._execute("BEGIN")
-            yield
-        finally:
-            self._inside = False
-            if self._dialect in ("postgresql", "sqlite", "duckdb"):
-                self._connection.rollback()
-
-    def __call__(self, statement: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        with self.session():
-            cursor = self._execute(statement)
-            names = [column[0] for column in cursor.description]
-            return names, cursor.fetchall()
-
-    def _execute(self, statement: str) -> Any:
-        # A cursor of DuckDB is a connection of its own, outside of the transaction.
-        cursor = self._connection if self._dialect == "duckdb" else self._connection.cursor()
-        try:
-            cursor.execute(statement)
-        except Exception as error:
-            raise QueryError(f"{type(error).__name__}: {' '.join(str(error).split())}", reason="bad_query", query=statement[:2000]) from error
-        return cursor
