@@ -196,7 +196,10 @@ def measure(python, name, reference, current, seconds):
         return {"seconds": time.monotonic() - started, "failed": f"not done after {seconds} s"}
     elapsed = time.monotonic() - started
     if process.returncode:
-        return {"seconds": elapsed, "failed": f"ended with {process.returncode}: {err.strip().splitlines()[-1] if err.strip() else 'killed'}"}
+        return {
+            "seconds": elapsed,
+            "failed": f"ended with {process.returncode}: {err.strip().splitlines()[-1] if err.strip() else 'killed'}",
+        }
     return {"seconds": elapsed, **json.loads(out.strip().splitlines()[-1])}
 
 
@@ -214,12 +217,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--only", default="decode,ours,ours_profile,ours_exact,scipy")
-    parser.add_argument("--peer", action="append", default=[], metavar="NAME=PYTHON", help="evidently, nannyml, alibi in their environments")
+    parser.add_argument(
+        "--peer", action="append", default=[], metavar="NAME=PYTHON", help="evidently, nannyml, alibi in their environments"
+    )
     parser.add_argument("--repeat", type=int, default=1, help="the fastest of so many runs counts")
     parser.add_argument("--timeout", type=int, default=1800)
     parser.add_argument("--keep", help="directory for the data, kept for the next run")
     args = parser.parse_args()
-    pythons = {name: sys.executable for name in args.only.split(",")} | dict(item.split("=", 1) for item in args.peer)
+    pythons = dict.fromkeys(args.only.split(","), sys.executable) | dict(item.split("=", 1) for item in args.peer)
     with tempfile.TemporaryDirectory() as scratch:
         home = Path(args.keep or scratch)
         home.mkdir(parents=True, exist_ok=True)

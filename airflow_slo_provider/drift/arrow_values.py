@@ -116,7 +116,7 @@ def _plain(data: Any) -> Array:
     """Look at a primitive array without nulls as numpy does."""
     import pyarrow as pa
 
-    width = pa.types.is_floating(data.type) and "f" or ("u" if pa.types.is_unsigned_integer(data.type) else "i")
+    width = (pa.types.is_floating(data.type) and "f") or ("u" if pa.types.is_unsigned_integer(data.type) else "i")
     dtype = np.dtype(f"{width}{data.type.bit_width // 8}")
     if not len(data):
         return np.empty(0, dtype=dtype)

@@ -106,7 +106,9 @@ def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts
     theirs = list(zip(second.codes.tolist(), second.closed.tolist(), strict=True))
     common = set(mine) & set(theirs)
     if not common:
-        raise InvalidMeasurement("two profiles counted at different edges have nothing in common; make the current one against the reference")
+        raise InvalidMeasurement(
+            "two profiles counted at different edges have nothing in common; make the current one against the reference"
+        )
     return first.take(np.array([place in common for place in mine])), second.take(np.array([place in common for place in theirs]))
 
 

@@ -130,7 +130,10 @@ class ColumnProfile:
         kind = other.kind if self.kind == "empty" else self.kind
         problem = self.problem or other.problem
         if other.kind not in (kind, "empty"):
-            problem = problem or f"column {self.name} is {self.kind} ({self.dtype}) in one part and {other.kind} ({other.dtype}) in another"
+            problem = (
+                problem
+                or f"column {self.name} is {self.kind} ({self.dtype}) in one part and {other.kind} ({other.dtype}) in another"
+            )
         sums = {
             name: getattr(self, name) + getattr(other, name)
             for name in ("rows", "nulls", "nan", "positive_infinite", "negative_infinite", "unlisted")

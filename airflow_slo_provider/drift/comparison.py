@@ -77,7 +77,9 @@ def compare(
     if not made or set(made) - {"psi", "ks"}:
         raise ValueError(f"tests {made!r}: give psi, ks or both")
     if not 0 < alpha < 1 or not 0 <= (max_share or 0) <= 1 or bins < 2 or min_rows < 1:
-        raise ValueError(f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2, min_rows {min_rows} at least 1")
+        raise ValueError(
+            f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2, min_rows {min_rows} at least 1"
+        )
     if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
         raise ValueError("weights must be finite and not negative")
     wanted, codes = _tuple(columns), frozenset(_tuple(categorical) or ())
@@ -93,7 +95,8 @@ def compare(
     settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
     sources = (old_source, new_source) if old_source is not None and new_source is not None else None
     measured = {
-        name: measure_pair(old.columns.get(name), new.columns.get(name), gates_for(name, base, own), settings, sources) for name in names
+        name: measure_pair(old.columns.get(name), new.columns.get(name), gates_for(name, base, own), settings, sources)
+        for name in names
     }
     raw = {name: pvalues(measures, tests=made) for name, (_, _, measures) in measured.items()}
     adjusted = _adjust(raw)
@@ -134,7 +137,12 @@ def _half(progress: Progress | None, index: int) -> Progress | None:
 
 
 def _side(
-    data: Any, columns: Sequence[str] | None, where: Filter | None, categorical: frozenset[str], threads: int | None, progress: Progress | None
+    data: Any,
+    columns: Sequence[str] | None,
+    where: Filter | None,
+    categorical: frozenset[str],
+    threads: int | None,
+    progress: Progress | None,
 ) -> tuple[DatasetProfile, Source | None]:
     """Profile one side; columns it lacks are judged later, not refused here."""
     check_filter(where)
@@ -201,5 +209,3 @@ def _judge(
         hints=hints_for(*sides, measures) if state not in (State.OK, State.SKIPPED) else (),
         **parts,
     )
-
-

@@ -48,7 +48,9 @@ def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
             raise InvalidMeasurement(f"{side} counts hold a negative number")
         pair.append(counts)
     if pair[0].shape != pair[1].shape:
-        raise InvalidMeasurement(f"reference has {len(pair[0])} bins and current {len(pair[1])}; both must be counted over the same bins")
+        raise InvalidMeasurement(
+            f"reference has {len(pair[0])} bins and current {len(pair[1])}; both must be counted over the same bins"
+        )
     return pair[0], pair[1]
 
 
@@ -130,7 +132,10 @@ def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[An
         raise NoData("quantiles of no values")
     if sample.dtype.kind == "f" and math.isnan(sample[-1]):
         raise InvalidMeasurement("quantiles of NaN are undefined; count and drop NaN first")
-    return [sample[rank - 1].item() if hasattr(sample[rank - 1], "item") else sample[rank - 1] for rank in ranks(len(sample), probabilities)]
+    return [
+        sample[rank - 1].item() if hasattr(sample[rank - 1], "item") else sample[rank - 1]
+        for rank in ranks(len(sample), probabilities)
+    ]
 
 
 def quantile_edges(values: Any, bins: int = 10) -> list[Any]:

@@ -83,7 +83,11 @@ def _kind(present: Any, dtype: Any) -> str:
 
 def _categories(present: Any, head: dict[str, Any], categorical: bool) -> Values:
     """Count a categorical; categories that are numbers are numbers, as without the encoding, unless asked otherwise."""
-    counts = np.bincount(present.cat.codes.to_numpy(), minlength=len(present.cat.categories)) if len(present) else np.zeros(0, dtype=np.int64)
+    counts = (
+        np.bincount(present.cat.codes.to_numpy(), minlength=len(present.cat.categories))
+        if len(present)
+        else np.zeros(0, dtype=np.int64)
+    )
     names = list(present.cat.categories) if len(present) else []
     if not categorical and names and not all(isinstance(name, str) for name in names):
         return series_values(present.astype(present.cat.categories.dtype)).__class__(
@@ -117,7 +121,9 @@ def _microseconds(present: Any, kind: str) -> Array:
     if present.dtype == object and len(present) and isinstance(present.iloc[0], dt.time):
         return np.array([((t.hour * 60 + t.minute) * 60 + t.second) * 1_000_000 + t.microsecond for t in present], dtype=np.int64)
     converted = pd.to_datetime(present, utc=True) if kind == "time" else pd.to_timedelta(present)
-    unit = np.datetime_data(converted.to_numpy().dtype if kind == "duration" else converted.dt.tz_localize(None).to_numpy().dtype)[0]
+    unit = np.datetime_data(
+        converted.to_numpy().dtype if kind == "duration" else converted.dt.tz_localize(None).to_numpy().dtype
+    )[0]
     plain = converted.to_numpy() if kind == "duration" else converted.dt.tz_localize(None).to_numpy()
     ticks = plain.view(np.int64)
     factors = {"s": 1_000_000, "ms": 1_000, "us": 1}

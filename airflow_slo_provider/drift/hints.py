@@ -8,7 +8,15 @@ from airflow_slo_provider.drift.columns import ColumnProfile
 from airflow_slo_provider.drift.grid import Grid, cell_ends, code_floats
 from airflow_slo_provider.drift.measures import Measures
 
-_FACTORS = {1000.0: "thousand", 60.0: "sixty", 3600.0: "3600", 100.0: "hundred", 86400.0: "86400", 2.54: "2.54", 1.609344: "1.609"}
+_FACTORS = {
+    1000.0: "thousand",
+    60.0: "sixty",
+    3600.0: "3600",
+    100.0: "hundred",
+    86400.0: "86400",
+    2.54: "2.54",
+    1.609344: "1.609",
+}
 
 
 def hints_for(reference: ColumnProfile | None, current: ColumnProfile | None, measures: Measures) -> tuple[str, ...]:
@@ -17,7 +25,13 @@ def hints_for(reference: ColumnProfile | None, current: ColumnProfile | None, me
         return ("the column is new: the reference was made before it existed",)
     if current is None:
         return ("the column is gone: renamed or dropped upstream",)
-    found = [_nulls(measures), *_units(reference, current), _renamed(reference, current), _constant(reference, current), _hour(current)]
+    found = [
+        _nulls(measures),
+        *_units(reference, current),
+        _renamed(reference, current),
+        _constant(reference, current),
+        _hour(current),
+    ]
     if measures.nonfinite is not None and measures.nonfinite.change > 0:
         found.append("NaN or infinite values appeared: a division by zero or a failed conversion upstream")
     return tuple(hint for hint in found if hint)
@@ -53,7 +67,15 @@ def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
     ratio = after[used] / before[used]
     middle = float(np.median(ratio))
     if middle > 0 and np.ptp(ratio) <= 0.05 * middle and not 0.8 < middle < 1.25:
-        named = next((f": a factor of {name}" for factor, name in _FACTORS.items() for r in (middle, 1 / middle) if abs(r / factor - 1) < 0.02), "")
+        named = next(
+            (
+                f": a factor of {name}"
+                for factor, name in _FACTORS.items()
+                for r in (middle, 1 / middle)
+                if abs(r / factor - 1) < 0.02
+            ),
+            "",
+        )
         return [f"all deciles are {middle:.4g} times the reference's{named}: a change of unit"]
     if middle < 0 and np.ptp(ratio) <= -0.05 * middle:
         return ["all deciles changed sign"]

@@ -32,7 +32,9 @@ def draw_cells(cells: JointCells, column: ColumnProfile) -> Histogram:
     return _pairs(labels, first.tolist(), second.tolist())
 
 
-def draw_categories(table: Mapping[str, tuple[int, int]], rest: tuple[int, int], new: tuple[int, int], n: int, m: int) -> Histogram:
+def draw_categories(
+    table: Mapping[str, tuple[int, int]], rest: tuple[int, int], new: tuple[int, int], n: int, m: int
+) -> Histogram:
     """Draw the commonest texts, then the rest and the new ones."""
     shown = dict(list(table.items())[:NAMES])
     beyond = list(table.items())[NAMES:]

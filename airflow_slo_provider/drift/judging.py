@@ -57,12 +57,21 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
         text = f"{where} (p {p:.2g})"
         drifts = gate("ks", ks.lower, gates.ks, State.DRIFT, text) or gate("ks", ks.lower, gates.ks_warn, State.WARN, text)
         # The p-value is that of the lower end; an open question must be asked of the upper one, or it would pass unasked.
-        if not drifts and gates.ks is not None and ks.lower < gates.ks <= ks.upper and asymptotic_pvalue(ks.upper, ks.n, ks.m) < alpha:
-            found.append(Finding(State.WARN, f"{where}: the threshold {gates.ks:g} lies inside, and the data cannot be read again"))
+        if (
+            not drifts
+            and gates.ks is not None
+            and ks.lower < gates.ks <= ks.upper
+            and asymptotic_pvalue(ks.upper, ks.n, ks.m) < alpha
+        ):
+            found.append(
+                Finding(State.WARN, f"{where}: the threshold {gates.ks:g} lies inside, and the data cannot be read again")
+            )
     if measures.nulls is not None:
         rate = measures.nulls
         text = f"null rate {rate.reference:.2%} -> {rate.current:.2%}"
-        gate("nulls", abs(rate.change), gates.nulls, State.DRIFT, text) or gate("nulls", abs(rate.change), gates.nulls_warn, State.WARN, text)
+        gate("nulls", abs(rate.change), gates.nulls, State.DRIFT, text) or gate(
+            "nulls", abs(rate.change), gates.nulls_warn, State.WARN, text
+        )
     if measures.nonfinite is not None and gates.nonfinite is not None:
         rate = measures.nonfinite
         text = f"NaN or infinite {rate.reference:.3%} -> {rate.current:.3%}"
@@ -73,10 +82,18 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
         rate = measures.new_categories
         text = f"{rate.current:.2%} of rows hold texts the reference does not have"
         new = gates.new_categories, gates.new_categories_warn
-        gate("new_categories", rate.change, new[0], State.DRIFT, text) or gate("new_categories", rate.change, new[1], State.WARN, text)
+        gate("new_categories", rate.change, new[0], State.DRIFT, text) or gate(
+            "new_categories", rate.change, new[1], State.WARN, text
+        )
     if measures.out_of_range is not None and enough:
         rate = measures.out_of_range
-        gate("out_of_range", rate.change, gates.out_of_range, State.WARN, f"{rate.current:.2%} of values lie outside the reference's range")
+        gate(
+            "out_of_range",
+            rate.change,
+            gates.out_of_range,
+            State.WARN,
+            f"{rate.current:.2%} of values lie outside the reference's range",
+        )
     return found
 
 

@@ -190,5 +190,7 @@ def _values(data: Any, side: str) -> Array:
     else:
         missing = 0
     if missing:
-        raise InvalidMeasurement(f"{side} holds {missing} NaN or missing of {len(values)} values, which have no order; count and drop them first")
+        raise InvalidMeasurement(
+            f"{side} holds {missing} NaN or missing of {len(values)} values, which have no order; count and drop them first"
+        )
     return values

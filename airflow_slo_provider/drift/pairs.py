@@ -30,7 +30,11 @@ Measured = tuple[State | None, str, Measures]
 
 
 def measure_pair(
-    reference: ColumnProfile | None, current: ColumnProfile | None, gates: Gates, settings: Pair, sources: tuple[Source, Source] | None
+    reference: ColumnProfile | None,
+    current: ColumnProfile | None,
+    gates: Gates,
+    settings: Pair,
+    sources: tuple[Source, Source] | None,
 ) -> Measured:
     """Measure a column.
 
@@ -73,18 +77,28 @@ def _measure(
         return State.INSUFFICIENT_DATA, f"the {'reference' if not reference.values else 'current data'} has no {what}", measures
     if kind in CATEGORICAL:
         if reference.overflow and current.overflow:
-            return State.SKIPPED, f"both sides have more than {MOST_CATEGORIES:,} distinct texts: an identifier, not a category", measures
+            return (
+                State.SKIPPED,
+                f"both sides have more than {MOST_CATEGORIES:,} distinct texts: an identifier, not a category",
+                measures,
+            )
         if reference.overflow or current.overflow:
             side, other = ("reference", current) if reference.overflow else ("current data", reference)
-            return State.SCHEMA_CHANGE, (
-                f"the {side} has more than {MOST_CATEGORIES:,} distinct texts, the other side {len(other.categories or {}):,}"
-            ), measures
+            return (
+                State.SCHEMA_CHANGE,
+                (f"the {side} has more than {MOST_CATEGORIES:,} distinct texts, the other side {len(other.categories or {}):,}"),
+                measures,
+            )
         measure_categories(measures, reference, current, floor=settings.floor)
     else:
         _measure_numbers(measures, reference, current, gates, settings, sources)
     fewest = min(reference.values, current.values)
     if fewest < settings.min_rows:
-        return State.INSUFFICIENT_DATA, f"{reference.values} and {current.values} values, {settings.min_rows} are needed on both sides", measures
+        return (
+            State.INSUFFICIENT_DATA,
+            f"{reference.values} and {current.values} values, {settings.min_rows} are needed on both sides",
+            measures,
+        )
     return None, "", measures
 
 

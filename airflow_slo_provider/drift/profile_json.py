@@ -20,7 +20,19 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 
 FORMAT = "airflow-slo/drift-profile"
 VERSION = 1
-_PLAIN = ("kind", "rows", "nulls", "nan", "positive_infinite", "negative_infinite", "minimum", "maximum", "unlisted", "overflow", "problem")
+_PLAIN = (
+    "kind",
+    "rows",
+    "nulls",
+    "nan",
+    "positive_infinite",
+    "negative_infinite",
+    "minimum",
+    "maximum",
+    "unlisted",
+    "overflow",
+    "problem",
+)
 
 
 def compact(body: Any) -> bytes:
@@ -65,7 +77,9 @@ def profile_from_json(data: bytes, *, where: str) -> DatasetProfile:
             created_at=datetime.fromisoformat(body["created_at"]),
         )
     except (KeyError, TypeError, ValueError, zlib.error) as error:
-        raise InvalidMeasurement(f"{where} is a damaged drift profile: {type(error).__name__} {error}", reason="bad_profile") from None
+        raise InvalidMeasurement(
+            f"{where} is a damaged drift profile: {type(error).__name__} {error}", reason="bad_profile"
+        ) from None
     if profile.hash != body.get("hash"):
         raise InvalidMeasurement(f"{where}: the counts do not match their hash; the file was altered", reason="bad_profile")
     return profile

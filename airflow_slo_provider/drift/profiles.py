@@ -63,9 +63,13 @@ class DatasetProfile:
                 held = sides[0] or sides[1]
                 if held is not None:
                     lacking = (other if sides[1] is None else self).source or "one part"
-                    columns[name] = replace(held, problem=f"column {name} is missing in {lacking}", distribution=None, categories=None)
+                    columns[name] = replace(
+                        held, problem=f"column {name} is missing in {lacking}", distribution=None, categories=None
+                    )
         sources = dict.fromkeys(part.source for part in (self, other) if part.source)
-        return replace(self, columns=columns, rows=self.rows + other.rows, source=", ".join(sources), created_at=datetime.now(UTC))
+        return replace(
+            self, columns=columns, rows=self.rows + other.rows, source=", ".join(sources), created_at=datetime.now(UTC)
+        )
 
     def save(self, uri: Any) -> str:
         """Write the profile as JSON, in one step, so that a reader never sees half of it.

@@ -31,7 +31,9 @@ def compare_segments(
     wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]
     names = list(segments) if segments is not None else _values(reference, current, by, wheres, most)
     if len(names) > most:
-        raise InvalidMeasurement(f"{len(names)} segments of {by}; compare at most {most}, or raise `most`", reason="too_many_segments")
+        raise InvalidMeasurement(
+            f"{len(names)} segments of {by}; compare at most {most}, or raise `most`", reason="too_many_segments"
+        )
     alpha = options.pop("alpha", 0.01) / max(1, len(names))
     ignore = (*options.pop("ignore", ()), by)
     return {
@@ -53,7 +55,9 @@ def _values(reference: Any, current: Any, by: str, wheres: list[Filter], most: i
     for data, where in ((reference, wheres[0]), (current, wheres[1])):
         column = profile(data, [by], where=where, categorical=[by]).columns[by]
         if column.categories is None or column.overflow or column.problem:
-            raise InvalidMeasurement(f"column {by} ({column.dtype}) does not name segments: {column.problem or 'too many values'}")
+            raise InvalidMeasurement(
+                f"column {by} ({column.dtype}) does not name segments: {column.problem or 'too many values'}"
+            )
         whole = column.dtype.lower().lstrip("u").startswith("int")
         for text, count in column.categories.items():
             value: Any = text == "true" if column.kind == "bool" else int(text) if whole else text

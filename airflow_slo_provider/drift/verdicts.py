@@ -27,7 +27,9 @@ def dataset_verdict(
     # Without a list of critical columns every one is, unless a share was stated: then the share decides.
     every = critical is None and max_share is None
     binding = [
-        column for column in columns.values() if every or column.role != "feature" or (critical is not None and fits(column.name, critical))
+        column
+        for column in columns.values()
+        if every or column.role != "feature" or (critical is not None and fits(column.name, critical))
     ]
     states = {column.verdict for column in binding if column.weight or column.role != "feature"}
     # What could not be read or changed its type is no matter of share.

@@ -41,7 +41,9 @@ def within(column: str, window: Window, where: Filter | None = None) -> Filter:
     return [*(where or ()), (column, ">=", window[0]), (column, "<", window[1])]
 
 
-def profile_windows(data: Any, column: str, windows: Sequence[Window], *, where: Filter | None = None, **options: Any) -> DatasetProfile:
+def profile_windows(
+    data: Any, column: str, windows: Sequence[Window], *, where: Filter | None = None, **options: Any
+) -> DatasetProfile:
     """Profile several windows of a dataset, and merge them."""
     profiles = [profile(data, where=within(column, window, where), **options) for window in windows]
     return reduce(DatasetProfile.merge, profiles)

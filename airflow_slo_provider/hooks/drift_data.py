@@ -57,7 +57,9 @@ class _HookStatements:
             return self._open(statement, parameters)
 
 
-def sql_data(source: str, conn_id: str, *, where: str = "", kinds: dict[str, str] | None = None, timeout: float = 3600) -> SQLData:
+def sql_data(
+    source: str, conn_id: str, *, where: str = "", kinds: dict[str, str] | None = None, timeout: float = 3600
+) -> SQLData:
     """Return the rows of a table or SELECT behind an Airflow SQL connection.
 
     :param source: a table's name, or a SELECT

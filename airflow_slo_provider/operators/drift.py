@@ -112,13 +112,23 @@ class DriftOperator(DriftDataFields):
             outlets.append(AssetAlias(name=f"drift: {drift_asset.name}"))
         super().__init__(outlets=outlets, **kwargs)
         if current is None and self.time_column is None:
-            raise ValueError(f"{self.task_id}: current is missing; name the data to compare, or a time_column that chooses it from reference")
+            raise ValueError(
+                f"{self.task_id}: current is missing; name the data to compare, or a time_column that chooses it from reference"
+            )
         if reference_window is not None and self.time_column is None:
             raise ValueError(f"{self.task_id}: reference_window needs time_column")
         if not (isinstance(thresholds, Mapping) and any("{" in str(value) for value in thresholds.values())):
             read_gates(thresholds)
-        if not 0 < alpha < 1 or bins < 2 or (max_share is not None and not 0 <= max_share <= 1) or set(tests) - {"psi", "ks"} or not tests:
-            raise ValueError(f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense")
+        if (
+            not 0 < alpha < 1
+            or bins < 2
+            or (max_share is not None and not 0 <= max_share <= 1)
+            or set(tests) - {"psi", "ks"}
+            or not tests
+        ):
+            raise ValueError(
+                f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense"
+            )
         chosen = {str(state): "fail" for state in _TROUBLE} if fail_on_drift else {}
         self.on_states = {**chosen, **(on_states or {})}
         actions(self.on_states)
@@ -197,7 +207,9 @@ class DriftOperator(DriftDataFields):
         from airflow_slo_provider.drift.windows import profile_windows, trailing, within
 
         window = self._required_interval(context) if self.time_column else None
-        back = trailing(*window, self.reference_window, same_weekday=self.same_weekday) if window and self.reference_window else None
+        back = (
+            trailing(*window, self.reference_window, same_weekday=self.same_weekday) if window and self.reference_window else None
+        )
         current = self.reference if self.current is None else self.current
         if self.engine == "sql":
             if back is None:
@@ -309,7 +321,9 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
         if self.if_unknown is None:
             from airflow.sdk.exceptions import AirflowFailException
 
-            raise AirflowFailException(f"{self.check_name}: {report.verdict.value}: {report.message}; give if_unknown a way to handle it")
+            raise AirflowFailException(
+                f"{self.check_name}: {report.verdict.value}: {report.message}; give if_unknown a way to handle it"
+            )
         return self.if_unknown
 
 
@@ -325,7 +339,9 @@ class DriftProfileOperator(DriftDataFields):
 
     template_fields: Sequence[str] = (*DriftDataFields.template_fields, "data", "profile_path", "where")
 
-    def __init__(self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, asset: Asset | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, asset: Asset | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(outlets=[*kwargs.pop("outlets", []), *([asset] if asset is not None else [])], **kwargs)
         if "{{" not in profile_path and not profile_path.endswith(".json"):
             raise ValueError(f"{self.task_id}: profile_path {profile_path!r} does not end in .json, by which a profile is known")
@@ -343,14 +359,23 @@ class DriftProfileOperator(DriftDataFields):
                 made = self._table(self.data, self.where or "", window).profile(self.columns)
             else:
                 where = within(str(self.time_column), window, self.where) if window else self.where
-                made = profile(self._path(self.data), self.columns, where=where, categorical=self.categorical, progress=self._progress())
+                made = profile(
+                    self._path(self.data), self.columns, where=where, categorical=self.categorical, progress=self._progress()
+                )
             if made.rows < self.min_rows:
                 raise NoData(f"{made.source}: {made.rows} rows; a reference needs {self.min_rows}")
             for column in made.columns.values():
                 if column.problem:
                     self.log.warning("%s: %s", column.name, column.problem)
             uri = made.save(self._path(self.profile_path))
-        found = {"schema_version": 1, "profile": uri, "hash": made.hash, "rows": made.rows, "columns": len(made.columns), "source": made.source}
+        found = {
+            "schema_version": 1,
+            "profile": uri,
+            "hash": made.hash,
+            "rows": made.rows,
+            "columns": len(made.columns),
+            "source": made.source,
+        }
         self.log.info("%d rows, %d columns of %s profiled into %s", made.rows, len(made.columns), made.source, uri)
         if self.asset is not None:
             context["outlet_events"][self.asset].extra = dict(found)

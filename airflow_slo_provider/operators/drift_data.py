@@ -50,9 +50,13 @@ class DriftDataFields(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if engine not in ENGINES:
-            raise ValueError(f"{self.task_id}: engine is {engine!r}; there are {', '.join(ENGINES)} (Spark: see drift.engines.spark)")
+            raise ValueError(
+                f"{self.task_id}: engine is {engine!r}; there are {', '.join(ENGINES)} (Spark: see drift.engines.spark)"
+            )
         if (engine == "sql") != (sql_conn_id is not None):
-            raise ValueError(f"{self.task_id}: engine='sql' and sql_conn_id go together; engine is {engine!r}, sql_conn_id {sql_conn_id!r}")
+            raise ValueError(
+                f"{self.task_id}: engine='sql' and sql_conn_id go together; engine is {engine!r}, sql_conn_id {sql_conn_id!r}"
+            )
         self.columns = columns
         self.categorical = tuple(categorical)
         self.engine = engine
@@ -101,7 +105,9 @@ class DriftDataFields(BaseOperator):
 
         parts = [f"({where})"] if where else []
         if window and self.time_column:
-            quoted = DIALECTS["postgresql"].identifier(self.time_column) if not self.time_column.isidentifier() else self.time_column
+            quoted = (
+                DIALECTS["postgresql"].identifier(self.time_column) if not self.time_column.isidentifier() else self.time_column
+            )
             parts += [f"{quoted} >= '{window[0].isoformat(sep=' ')}'", f"{quoted} < '{window[1].isoformat(sep=' ')}'"]
         return sql_data(str(source), str(self.sql_conn_id), where=" AND ".join(parts), kinds=self.sql_kinds)
 

@@ -38,7 +38,13 @@ def data(tmp_path: Path) -> dict[str, str]:
         amount[rng.random(2000) < nulls] = np.nan
         return pd.DataFrame({"amount": amount, "country": rng.choice(["de", "fr"], 2000), "customer_id": np.arange(2000)})
 
-    frames = {"reference": frame(0), "same": frame(0), "shifted": frame(1), "text": frame(0).astype({"amount": str}), "few": frame(0).head(20)}
+    frames = {
+        "reference": frame(0),
+        "same": frame(0),
+        "shifted": frame(1),
+        "text": frame(0).astype({"amount": str}),
+        "few": frame(0).head(20),
+    }
     paths = {name: str(tmp_path / f"{name}.parquet") for name in frames}
     for name, held in frames.items():
         held.to_parquet(paths[name])
@@ -94,11 +100,18 @@ def test_drift_is_recorded_and_reported(data, ledger, tmp_path) -> None:
         ({"on_states": {"drift": "skip"}}, "shifted", "skipped", "unknown"),
         ({"on_states": {"drift": "pass"}}, "shifted", "success", "pass"),
         ({"on_states": {"drift": "warn"}}, "shifted", "success", "warn"),
-        ({"thresholds": {"amount": {"psi": 5.0, "ks": 0.9, "psi_warn": None, "out_of_range": None}}}, "shifted", "success", "pass"),
+        (
+            {"thresholds": {"amount": {"psi": 5.0, "ks": 0.9, "psi_warn": None, "out_of_range": None}}},
+            "shifted",
+            "success",
+            "pass",
+        ),
     ],
 )
 def test_what_a_state_does(data, ledger, options, current, state, verdict) -> None:
-    ran = run_task(DriftOperator(task_id="t", reference=data["reference"], current=data[current], ignore=["customer_id"], **options))
+    ran = run_task(
+        DriftOperator(task_id="t", reference=data["reference"], current=data[current], ignore=["customer_id"], **options)
+    )
     assert ran.state == state, ran.log
     assert recorded(ledger)["t"].verdict == verdict
     assert ran.xcoms["drift"]["verdict"]
@@ -158,12 +171,21 @@ def test_a_profile_is_made_once_and_compared_with(data, tmp_path) -> None:
 def test_an_event_only_when_it_drifted(data, current, events) -> None:
     retraining = Asset("churn_drifted")
     operator = DriftOperator(
-        task_id="t", reference=data["reference"], current=data[current], ignore=["customer_id"], drift_asset=retraining, asset=Asset("checked")
+        task_id="t",
+        reference=data["reference"],
+        current=data[current],
+        ignore=["customer_id"],
+        drift_asset=retraining,
+        asset=Asset("checked"),
     )
     ran = run_task(operator)
     assert ran.state == "success", (ran.error, ran.log)
     done = next(msg for msg in ran.messages if isinstance(msg, comms.SucceedTask))
-    told = [event for event in done.outlet_events if event["dest_asset_key"]["name"] == "churn_drifted"] if done.outlet_events else []
+    told = (
+        [event for event in done.outlet_events if event["dest_asset_key"]["name"] == "churn_drifted"]
+        if done.outlet_events
+        else []
+    )
     by_alias = [event for event in done.outlet_events if (event.get("source_alias_name") or "").startswith("drift:")]
     assert len(by_alias) == len([event for event in told if event.get("source_alias_name")]) == events
     always = [event for event in done.outlet_events if event["dest_asset_key"]["name"] == "checked"]
@@ -183,7 +205,9 @@ def test_the_data_interval_chooses_the_rows(tmp_path, ledger) -> None:
     found = ran.xcoms["return_value"]
     assert (found["verdict"], found["current_rows"]) == ("drift", 2000)
     assert 27_000 < found["reference_rows"] < 29_000
-    weekly = run_task(DriftOperator(task_id="t", reference_window=timedelta(days=14), same_weekday=True, **options), data_interval=interval)
+    weekly = run_task(
+        DriftOperator(task_id="t", reference_window=timedelta(days=14), same_weekday=True, **options), data_interval=interval
+    )
     assert 3600 < weekly.xcoms["return_value"]["reference_rows"] < 4400
     before = run_task(
         DriftOperator(task_id="t", reference_window=timedelta(days=7), **options), data_interval=(DAY - timedelta(days=1), DAY)
@@ -198,18 +222,27 @@ def test_rows_in_a_database(tmp_path, ledger) -> None:
     rng = np.random.default_rng(3)
     path = tmp_path / "facts.db"
     with sqlite3.connect(path) as connection:
-        pd.DataFrame({"x": rng.normal(size=3000), "word": rng.choice(["a", "b"], 3000), "day": 1}).to_sql("before", connection, index=False)
-        pd.DataFrame({"x": rng.normal(1, 1, 3000), "word": rng.choice(["a", "b"], 3000), "day": 2}).to_sql("after", connection, index=False)
+        pd.DataFrame({"x": rng.normal(size=3000), "word": rng.choice(["a", "b"], 3000), "day": 1}).to_sql(
+            "before", connection, index=False
+        )
+        pd.DataFrame({"x": rng.normal(1, 1, 3000), "word": rng.choice(["a", "b"], 3000), "day": 2}).to_sql(
+            "after", connection, index=False
+        )
     connections = {"facts": {"conn_type": "sqlite", "host": str(path)}}
     options = {"engine": "sql", "sql_conn_id": "facts", "ignore": ["day"]}
-    ran = run_task(DriftOperator(task_id="t", reference="before", current="SELECT * FROM after", **options), connections=connections)
+    ran = run_task(
+        DriftOperator(task_id="t", reference="before", current="SELECT * FROM after", **options), connections=connections
+    )
     assert ran.state == "success", (ran.error, ran.log)
     assert ran.xcoms["return_value"]["drifted"] == ["x"]
-    none = run_task(DriftOperator(task_id="t", reference="before", current="after", where="day = 3", **options), connections=connections)
+    none = run_task(
+        DriftOperator(task_id="t", reference="before", current="after", where="day = 3", **options), connections=connections
+    )
     assert none.xcoms["return_value"]["verdict"] == "insufficient_data"
     profile = tmp_path / "p.json"
     made = run_task(
-        DriftProfileOperator(task_id="p", data="before", profile_path=str(profile), engine="sql", sql_conn_id="facts"), connections=connections
+        DriftProfileOperator(task_id="p", data="before", profile_path=str(profile), engine="sql", sql_conn_id="facts"),
+        connections=connections,
     )
     assert made.state == "success", made.log
     again = run_task(DriftOperator(task_id="t", reference=str(profile), current="before", **options), connections=connections)

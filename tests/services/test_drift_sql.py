@@ -52,7 +52,16 @@ def rows_of(n: int, seed: int = 0, shift: float = 0.0) -> list[tuple]:
 def frame(rows: list[tuple]) -> pd.DataFrame:
     import pyarrow as pa
 
-    types = [pa.float64(), pa.int64(), pa.decimal128(20, 3), pa.bool_(), pa.string(), pa.date32(), pa.timestamp("us", "Asia/Kolkata"), pa.null()]
+    types = [
+        pa.float64(),
+        pa.int64(),
+        pa.decimal128(20, 3),
+        pa.bool_(),
+        pa.string(),
+        pa.date32(),
+        pa.timestamp("us", "Asia/Kolkata"),
+        pa.null(),
+    ]
     return pa.table({name: pa.array([row[i] for row in rows], type=types[i]) for i, name in enumerate(TYPES)})
 
 

@@ -119,7 +119,9 @@ def _format(files: Sequence[str], name: str) -> str:
             ending = os.path.splitext(stem)[1]
         form = _FORMATS.get(ending.lower())
         if form is None:
-            raise QueryError(f"{file}: what form is a file ending in {ending!r}? Known: {', '.join(sorted(_FORMATS))}", reason="bad_format")
+            raise QueryError(
+                f"{file}: what form is a file ending in {ending!r}? Known: {', '.join(sorted(_FORMATS))}", reason="bad_format"
+            )
         forms.setdefault(form, file)
     if len(forms) > 1:
         raise QueryError(f"{name} mixes formats: {', '.join(sorted(forms.values()))}; name one of them", reason="bad_format")
@@ -148,7 +150,9 @@ class ParquetSource:
             raise QueryError(f"{file} does not exist", reason="not_found") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             remote = self._filesystem is not None and not isinstance(error, pa.ArrowInvalid)
-            raise QueryError(f"{file} is no readable parquet file, perhaps cut off: {error}", reason="unreadable", transient=remote) from error
+            raise QueryError(
+                f"{file} is no readable parquet file, perhaps cut off: {error}", reason="unreadable", transient=remote
+            ) from error
 
     def _parquet(self, file: str, metadata: Any) -> Any:
         import pyarrow.parquet as pq

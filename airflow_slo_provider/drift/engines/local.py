@@ -50,7 +50,9 @@ def profile(
             return data
         from dataclasses import replace
 
-        return replace(data, columns={column: data.columns[column] for column in chosen(data.columns, columns, data.source or "the profile")})
+        return replace(
+            data, columns={column: data.columns[column] for column in chosen(data.columns, columns, data.source or "the profile")}
+        )
     if type(data).__name__ == "SQLData":
         return data.profile(columns)  # type: ignore[no-any-return]
     return profile_source(
@@ -175,6 +177,12 @@ class _Gathered:
             for part in self._values:
                 self._builder.add(part)
             return self._builder.grid()
-        values = np.concatenate([np.empty(0), *self._values]) if self._kind == "float" else np.concatenate(self._values or [np.empty(0, np.int64)])
+        values = (
+            np.concatenate([np.empty(0), *self._values])
+            if self._kind == "float"
+            else np.concatenate(self._values or [np.empty(0, np.int64)])
+        )
         codes = np.sort(float_codes(values) if self._kind == "float" else values.astype(np.int64))
-        return Grid(self._kind, EXACT, *squeeze(codes, np.ones(len(codes), dtype=np.int64))) if len(codes) else self._builder.grid()
+        return (
+            Grid(self._kind, EXACT, *squeeze(codes, np.ones(len(codes), dtype=np.int64))) if len(codes) else self._builder.grid()
+        )

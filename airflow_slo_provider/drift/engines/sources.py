@@ -63,7 +63,9 @@ def chosen(available: Iterable[str], columns: Sequence[str] | None, source: str)
         return held
     missing = [name for name in columns if name not in held]
     if missing:
-        raise InvalidMeasurement(f"{source} has no column {', '.join(missing)}; it has {', '.join(held[:50]) or 'none'}", reason="no_column")
+        raise InvalidMeasurement(
+            f"{source} has no column {', '.join(missing)}; it has {', '.join(held[:50]) or 'none'}", reason="no_column"
+        )
     return list(dict.fromkeys(columns))
 
 

@@ -57,7 +57,14 @@ class SQLData:
     """
 
     def __init__(
-        self, run: Runner, source: str, *, dialect: str, where: str = "", kinds: Mapping[str, str] | None = None, name: str | None = None
+        self,
+        run: Runner,
+        source: str,
+        *,
+        dialect: str,
+        where: str = "",
+        kinds: Mapping[str, str] | None = None,
+        name: str | None = None,
     ) -> None:
         if dialect not in DIALECTS:
             raise QueryError(f"no SQL dialect {dialect!r}; there are {', '.join(sorted(DIALECTS))}", reason="bad_dialect")
@@ -150,7 +157,9 @@ class SQLData:
                     continue
                 made[column.name] = _summed(column, rows, answers)
         if len(totals) > 1:
-            raise InvalidMeasurement(f"{self.name}: the number of rows changed between two statements: {sorted(totals)}", reason="no_snapshot")
+            raise InvalidMeasurement(
+                f"{self.name}: the number of rows changed between two statements: {sorted(totals)}", reason="no_snapshot"
+            )
         return totals.pop(), made
 
     def _distinct(self, column: Column, held: ColumnProfile) -> ColumnProfile:
@@ -212,7 +221,9 @@ class SQLData:
             sums = [
                 part
                 for column in batch
-                for part in cut_sums(column, self.dialect, places[column.name][0], places[column.name][1].tolist(), places[column.name][2].tolist())
+                for part in cut_sums(
+                    column, self.dialect, places[column.name][0], places[column.name][1].tolist(), places[column.name][2].tolist()
+                )
             ]
             (row,) = self._ask(f"SELECT COUNT(*), {', '.join(sums)} {self._table.text}")[1]
             answers = iter(row)
@@ -220,11 +231,15 @@ class SQLData:
             for column in batch:
                 held = made[column.name]
                 if total != held.rows:
-                    raise InvalidMeasurement(f"{self.name}: {held.rows} rows became {total} between two statements", reason="no_snapshot")
+                    raise InvalidMeasurement(
+                        f"{self.name}: {held.rows} rows became {total} between two statements", reason="no_snapshot"
+                    )
                 kind, codes, closed = places[column.name]
                 counts = np.array([int(next(answers) or 0) for _ in codes], dtype=np.int64)
                 # -infinity is below every edge and belongs to none of the bins.
-                out[column.name] = replace(held, distribution=Cuts(kind, codes, closed, counts - held.negative_infinite, held.values))
+                out[column.name] = replace(
+                    held, distribution=Cuts(kind, codes, closed, counts - held.negative_infinite, held.values)
+                )
         return out
 
 

@@ -96,7 +96,9 @@ def distinct_values(table: Table, column: Column, dialect: Dialect) -> str:
 def quantile_query(table: Table, columns: Sequence[Column], dialect: Dialect, bins: int) -> str:
     """Ask for the inner edges of equi-depth bins of some columns."""
     shares = [f"{i / bins:g}" for i in range(1, bins)]
-    parts = [part for column in columns for part in dialect.quantile_list(column.expression(dialect), column.counted(dialect), shares)]
+    parts = [
+        part for column in columns for part in dialect.quantile_list(column.expression(dialect), column.counted(dialect), shares)
+    ]
     return f"SELECT {', '.join(parts)} {table.text}"
 
 
@@ -112,5 +114,6 @@ def cut_sums(column: Column, dialect: Dialect, kind: str, codes: Sequence[int], 
     x = column.expression(dialect)
     signs = ["<=" if one else "<" for one in closed]
     return [
-        f"SUM(CASE WHEN {x} {sign} {dialect.number(code_value(code, kind))} THEN 1 ELSE 0 END)" for code, sign in zip(codes, signs, strict=True)
+        f"SUM(CASE WHEN {x} {sign} {dialect.number(code_value(code, kind))} THEN 1 ELSE 0 END)"
+        for code, sign in zip(codes, signs, strict=True)
     ]

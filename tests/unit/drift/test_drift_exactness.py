@@ -117,7 +117,9 @@ def test_threads_do_not_change_the_profile(tmp_path) -> None:
     import pyarrow.parquet as pq
 
     rng = np.random.default_rng(1)
-    table = pa.table({"a": rng.normal(size=300_000), "b": rng.integers(0, 2**40, 300_000), "c": rng.choice(list("abcdef"), 300_000)})
+    table = pa.table(
+        {"a": rng.normal(size=300_000), "b": rng.integers(0, 2**40, 300_000), "c": rng.choice(list("abcdef"), 300_000)}
+    )
     pq.write_table(table, tmp_path / "x.parquet", row_group_size=40_000)
     once = drift.profile(str(tmp_path / "x.parquet"), threads=1)
     assert drift.profile(str(tmp_path / "x.parquet"), threads=4) == once == drift.profile(table)
