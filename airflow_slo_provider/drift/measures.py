@@ -22,7 +22,8 @@ Array = npt.NDArray[Any]
 
 MOST_COMPARED = 1_000
 MOST_NAMED = 20
-OTHER, NEW = "__other__", "__new__"
+#: Below this p-value texts that the reference does not have are more than its long tail explains.
+_SURPRISE = 0.01
 
 
 @dataclass(kw_only=True)
@@ -125,16 +126,19 @@ def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnP
     new = {text: rows for text, rows in second.items() if text not in first}
     unseen = sum(new.values()) + (current.unlisted if not reference.unlisted else 0)
     table = {text: (first[text], second.get(text, 0)) for text in kept}
-    rest = (n - sum(first[text] for text in kept), m - sum(second.get(text, 0) for text in kept) - unseen)
-    columns = [*table.values(), rest, (0, unseen)]
+    out.new_categories = _new_share(first, n, unseen, m)
+    # A long tail always brings texts not seen before: as many as its singletons let expect belong to the rest.
+    surprising = out.new_categories.pvalue < _SURPRISE
+    strange = max(0, unseen - round(out.new_categories.reference * m)) if surprising else 0
+    rest = (n - sum(first[text] for text in kept), m - sum(second.get(text, 0) for text in kept) - strange)
+    columns = [*table.values(), rest, (0, strange)]
     # The two sums are last: a thin one joins its neighbour.
     counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
     out.psi = psi(*counts, floor=floor)
     out.chi_square = chi_square(*counts)
     out.js, out.total_variation = js_distance(*counts), total_variation(*counts)
-    out.new_categories = _new_share(first, n, unseen, m)
     out.new_names = {text: new[text] / m for text in sorted(new, key=lambda text: (-new[text], text))[:MOST_NAMED]}
-    out.histogram = draw_categories(table, rest, (0, unseen), n, m)
+    out.histogram = draw_categories(table, (rest[0], rest[1] + strange - unseen), (0, unseen), n, m)
 
 
 def _new_share(first: Mapping[str, int], n: int, unseen: int, m: int) -> Rate:
