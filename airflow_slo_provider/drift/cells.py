@@ -34,6 +34,7 @@ class JointCells:
     :param high: codes of the largest
     :param reference: int64 rows of the reference
     :param current: int64 rows of the current data
+    :param bits: digits of the grid all cells are of, None for cells of several sizes
     """
 
     kind: str
@@ -41,6 +42,7 @@ class JointCells:
     high: Array
     reference: Array
     current: Array
+    bits: int | None = None
 
     @property
     def atom(self) -> Array:
@@ -88,7 +90,7 @@ def _of_grids(first: Grid, second: Grid) -> JointCells:
         held[np.searchsorted(codes, side.codes)] = side.counts
         counts.append(held)
     low, high = cell_ends(codes, kind, bits)
-    return JointCells(kind, low, high, counts[0], counts[1])
+    return JointCells(kind, low, high, counts[0], counts[1], bits)
 
 
 def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts]:
@@ -102,14 +104,13 @@ def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts
         return first.take(certain), counted.take(certain)
     if first.same_places(second):
         return first, second
-    mine = list(zip(first.codes.tolist(), first.closed.tolist(), strict=True))
-    theirs = list(zip(second.codes.tolist(), second.closed.tolist(), strict=True))
-    common = set(mine) & set(theirs)
+    places = [list(zip(side.codes.tolist(), side.closed.tolist(), strict=True)) for side in (first, second)]
+    common = set(places[0]) & set(places[1])
     if not common:
         raise InvalidMeasurement(
             "two profiles counted at different edges have nothing in common; make the current one against the reference"
         )
-    return first.take(np.array([place in common for place in mine])), second.take(np.array([place in common for place in theirs]))
+    return tuple(side.take(np.array([place in common for place in own])) for side, own in zip((first, second), places, strict=True))  # type: ignore[return-value]
 
 
 def _of_cuts(first: Cuts, second: Cuts) -> JointCells:

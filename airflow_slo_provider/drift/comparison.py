@@ -54,7 +54,7 @@ def compare(
     :param columns: which columns; all of both sides without it
     :param ignore: names and patterns (``id``, ``*_at``) to leave out
     :param categorical: columns of numbers that are codes
-    :param tests: ``psi``, ``ks`` or both
+    :param tests: ``psi``, ``ks`` (total variation for texts and booleans) or both
     :param thresholds: gates by name, and mappings of gates by column name or pattern
     :param alpha: false discovery rate
     :param bins: bins of the population stability index, of equal weight in the reference

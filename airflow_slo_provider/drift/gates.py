@@ -64,6 +64,7 @@ class Gates:
     :param psi_warn: and that is a warning
     :param ks: Kolmogorov-Smirnov D that is drift
     :param ks_warn: and that is a warning
+    :param total_variation: for texts and booleans, share of rows that changed their category: what D is for an order
     :param nulls: change of the null rate that is drift
     :param nulls_warn: and that is a warning
     :param nonfinite: rise of the rate of NaN and infinite values that is drift; any where there was none is a warning
@@ -76,6 +77,7 @@ class Gates:
     psi_warn: float | None = 0.1
     ks: float | None = 0.1
     ks_warn: float | None = None
+    total_variation: float | None = 0.1
     nulls: float | None = 0.05
     nulls_warn: float | None = 0.02
     nonfinite: float | None = 0.01

@@ -77,7 +77,7 @@ def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
             "",
         )
         return [f"all deciles are {middle:.4g} times the reference's{named}: a change of unit"]
-    if middle < 0 and np.ptp(ratio) <= -0.05 * middle:
+    if np.allclose(after, -before[::-1], rtol=0.05, atol=0.01 * float(np.abs(before).max())) and not np.allclose(after, before, rtol=0.05):
         return ["all deciles changed sign"]
     return []
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.drift.kolmogorov import asymptotic_pvalue
 from airflow_slo_provider.drift.measures import Measures
 
 #: Tests whose p-values are adjusted over the columns of a run, each family by itself.
-TESTS = ("psi", "ks", "nulls", "nonfinite", "new_categories", "out_of_range")
+TESTS = ("psi", "ks", "chi_square", "nulls", "nonfinite", "new_categories", "out_of_range")
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,14 @@ def pvalues(measures: Measures, *, tests: tuple[str, ...]) -> dict[str, float]:
     out = {}
     for test in TESTS:
         held = getattr(measures, test)
-        if held is not None and (test in tests or test not in ("psi", "ks")):
+        if held is not None and (test in tests or test not in ("psi", "ks", "chi_square")):
             out[test] = held.pvalue
+    chi_square = measures.chi_square
+    if chi_square is not None and "psi" in out:
+        # A cell that happens to be empty on one side blows the index up far beyond what its own approximation allows for.
+        out["psi"] = max(out["psi"], chi_square.pvalue)
+    if chi_square is not None and measures.ks is None and "ks" in tests:
+        out["chi_square"] = chi_square.pvalue
     return out
 
 
@@ -66,6 +72,9 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
             found.append(
                 Finding(State.WARN, f"{where}: the threshold {gates.ks:g} lies inside, and the data cannot be read again")
             )
+    if measures.total_variation is not None and enough and "chi_square" in adjusted:
+        moved, p = measures.total_variation, adjusted["chi_square"]
+        gate("chi_square", moved, gates.total_variation, State.DRIFT, f"{moved:.2%} of rows changed their category (p {p:.2g})")
     if measures.nulls is not None:
         rate = measures.nulls
         text = f"null rate {rate.reference:.2%} -> {rate.current:.2%}"
@@ -101,9 +110,11 @@ def effect(measures: Measures, gates: Gates) -> float:
     """Return the largest effect in units of its gate, for ranking."""
     parts = []
     for test in TESTS:
-        held, limit = getattr(measures, test), getattr(gates, test)
+        held, limit = getattr(measures, test), getattr(gates, test, None)
         if held is None or not limit:
             continue
         size = held.value if test == "psi" else held.statistic if test == "ks" else abs(held.change)
         parts.append(size / limit)
+    if measures.ks is None and measures.total_variation is not None and gates.total_variation:
+        parts.append(measures.total_variation / gates.total_variation)
     return max(parts, default=0.0)

@@ -22,8 +22,9 @@ Array = npt.NDArray[Any]
 
 MOST_COMPARED = 1_000
 MOST_NAMED = 20
-#: Below this p-value texts that the reference does not have are more than its long tail explains.
-_SURPRISE = 0.01
+#: Below this p-value texts the reference does not have get a cell of their own. The cell is chosen for being full on one side, so its
+#: test is not honest; only what leaves no doubt may enter it. Their share has a test of its own that is.
+_SURPRISE = 1e-6
 
 
 @dataclass(kw_only=True)
@@ -75,6 +76,7 @@ def measure_cells(out: Measures, cells: JointCells, reference: ColumnProfile, *,
     first, second = pool(*binned(cells, ends))
     out.psi = psi(first, second, floor=floor)
     out.ks = ks
+    out.chi_square = chi_square(first, second)
     out.js, out.total_variation = js_distance(first, second), total_variation(first, second)
     out.wasserstein = wasserstein_of_cells(cells)
     out.out_of_range = _outside(cells)
@@ -122,7 +124,8 @@ def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnP
     first, second = reference.categories or {}, current.categories or {}
     n, m = sum(first.values()) + reference.unlisted, sum(second.values()) + current.unlisted
     common = sorted(first, key=lambda text: (-first[text], text))[:MOST_COMPARED]
-    kept = [text for text in common if first[text] / n * min(n, m) >= FEWEST_EXPECTED]
+    # By both sides' rows: to keep those that are common in the reference alone would keep those that are so by chance there.
+    kept = [text for text in common if (first[text] + second.get(text, 0)) / (n + m) * min(n, m) >= FEWEST_EXPECTED]
     new = {text: rows for text, rows in second.items() if text not in first}
     unseen = sum(new.values()) + (current.unlisted if not reference.unlisted else 0)
     table = {text: (first[text], second.get(text, 0)) for text in kept}

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from airflow_slo_provider.drift.cells import JointCells, gaps
 from airflow_slo_provider.drift.columns import ColumnProfile
-from airflow_slo_provider.drift.engines.local import zoom
 from airflow_slo_provider.drift.engines.sources import Source
+from airflow_slo_provider.drift.engines.zooming import zoom
 from airflow_slo_provider.drift.grid import cell_ends, common_form
 
 Array = npt.NDArray[Any]
@@ -44,7 +44,7 @@ def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Sourc
     joined = np.concatenate([[True], low[1:] > high[:-1] + 1])
     starts = np.flatnonzero(joined)
     ranges = list(zip(low[starts].tolist(), high[np.append(starts[1:], len(low)) - 1].tolist(), strict=True))
-    first, second = (zoom(source, column, cells.kind, ranges, threads=threads) for source in sources)
+    first, second = (zoom(source, column, cells.kind, ranges, bits=cells.bits, threads=threads) for source in sources)
     kind, bits = common_form(first, second)
     first, second = first.at(kind, bits), second.at(kind, bits)
     codes = np.union1d(first.codes, second.codes)

@@ -38,13 +38,14 @@ def open_files(data: Any, *, where: Filter | None = None) -> Source:
     """
     need_pyarrow("reading files")
     import pyarrow as pa
-    import pyarrow.dataset as ds
 
     name = str(data) if not isinstance(data, (list, tuple)) else f"{len(data)} files"
     filesystem, files = _list(data)
     form = _format(files, name)
     if form == "parquet" and not where:
         return ParquetSource(files, filesystem, name=name)
+    import pyarrow.dataset as ds
+
     shape: Any = form
     if form == "tsv":
         import pyarrow.csv as pc

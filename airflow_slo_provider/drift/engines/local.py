@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
-import numpy as np
-
-from airflow_slo_provider.drift.columns import NUMERIC
 from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen, open_source
-from airflow_slo_provider.drift.grid import EXACT, Grid, code_value, float_codes, squeeze
-from airflow_slo_provider.drift.grid_builder import GridBuilder
 from airflow_slo_provider.drift.kernel import ColumnBuilder, Values
 from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
 
@@ -120,69 +114,3 @@ def run_tasks(
             future.cancel()
         for future in settled:
             future.result()
-
-
-#: Values of one column and side that are kept as they are while a column is read again; beyond, a finer grid holds them.
-_MOST_GATHERED = 4_000_000
-_FINE_CELLS = 524_288
-
-
-def zoom(source: Source, column: str, kind: str, ranges: Sequence[tuple[int, int]], *, threads: int | None = None) -> Grid:
-    """Read one column again, and count on a finer grid what lies in some ranges.
-
-    :param kind: ``float`` or ``int``: what a code is
-    :param ranges: codes of the smallest and largest number of each range, disjoint and ascending
-    """
-    dtype = np.float64 if kind == "float" else np.int64
-    starts = np.array([code_value(low, kind) for low, _ in ranges], dtype=dtype)
-    ends = np.array([code_value(high, kind) for _, high in ranges], dtype=dtype)
-    kept = _Gathered(kind)
-
-    def consume(_: str, values: Values) -> None:
-        if values.numbers is None or values.kind not in NUMERIC:
-            return
-        numbers = values.numbers.astype(dtype, copy=False)
-        numbers = numbers[(numbers >= starts[0]) & (numbers <= ends[-1])]
-        if len(starts) > 1:
-            place = np.searchsorted(starts, numbers, side="right") - 1
-            numbers = numbers[numbers <= ends[place]]
-        kept.add(numbers)
-
-    run_tasks(source.tasks([column], frozenset()), consume, threads=threads)
-    return kept.grid()
-
-
-class _Gathered:
-    """Keeps values while they are few, and counts them on a grid once they are not."""
-
-    def __init__(self, kind: str) -> None:
-        self._kind = kind
-        self._builder = GridBuilder(kind, most=_FINE_CELLS)
-        self._values: list[np.ndarray[Any, Any]] = []
-        self._held = 0
-        self._lock = threading.Lock()
-
-    def add(self, values: np.ndarray[Any, Any]) -> None:
-        with self._lock:
-            self._held += len(values)
-            self._values.append(values)
-            waiting: list[np.ndarray[Any, Any]] = []
-            if self._held > _MOST_GATHERED:
-                waiting, self._values = self._values, []
-        for part in waiting:
-            self._builder.add(part)
-
-    def grid(self) -> Grid:
-        if self._held > _MOST_GATHERED:
-            for part in self._values:
-                self._builder.add(part)
-            return self._builder.grid()
-        values = (
-            np.concatenate([np.empty(0), *self._values])
-            if self._kind == "float"
-            else np.concatenate(self._values or [np.empty(0, np.int64)])
-        )
-        codes = np.sort(float_codes(values) if self._kind == "float" else values.astype(np.int64))
-        return (
-            Grid(self._kind, EXACT, *squeeze(codes, np.ones(len(codes), dtype=np.int64))) if len(codes) else self._builder.grid()
-        )
