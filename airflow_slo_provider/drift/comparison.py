@@ -147,10 +147,10 @@ def _side(
     """Profile one side; columns it lacks are judged later, not refused here."""
     check_filter(where)
     data = stored_profile(data) or data
-    if isinstance(data, DatasetProfile) or type(data).__name__ == "SQLData":
+    if isinstance(data, DatasetProfile) or type(data).__name__ == "SQLData" or type(data).__module__.startswith("pyspark."):
         if where:
-            raise ValueError("a filter needs rows; a profile holds counts")
-        held = profile(data)
+            raise ValueError("a filter needs rows that this process reads; filter in the database or in Spark, or before profiling")
+        held = profile(data, categorical=categorical)
         kept = held.columns if columns is None else {name: column for name, column in held.columns.items() if name in columns}
         return DatasetProfile(
             columns=kept, rows=held.rows, engine=held.engine, source=held.source or "profile", created_at=held.created_at

@@ -49,6 +49,12 @@ def profile(
         )
     if type(data).__name__ == "SQLData":
         return data.profile(columns)  # type: ignore[no-any-return]
+    if type(data).__module__.startswith("pyspark."):
+        from airflow_slo_provider.drift.engines.spark import profile_spark
+
+        if where:
+            raise ValueError("filter a Spark DataFrame with Spark: data.filter(...)")
+        return profile_spark(data, columns, categorical=categorical, name=name)
     return profile_source(
         open_source(data, where=where), columns, categorical=frozenset(categorical), threads=threads, progress=progress, name=name
     )
