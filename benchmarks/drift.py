@@ -3,8 +3,9 @@
     python benchmarks/drift.py --rows 1000000
     python benchmarks/drift.py --rows 10000000 --peer evidently=/tmp/evidently/bin/python --peer nannyml=/tmp/nannyml/bin/python
 
-Each contender is a process of its own: the times hold its imports. ``decode`` reads both files and does nothing with them: the floor.
-Twenty numeric columns (continuous, ties, nulls, constant, non-finite, far from zero, zero-inflated, integers) and five of text.
+Each contender is a process of its own: the times hold its imports. ``decode`` reads both files and does nothing with them: the
+floor. Twenty numeric columns (continuous, ties, nulls, constant, non-finite, far from zero, zero-inflated, integers) and five
+of text.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
 """How often drift is cried without any, and how often it is found: simulated days of 25 columns.
 
     python benchmarks/drift_quality.py --rows 500,2000,20000 --days 2000
-    python benchmarks/drift_quality.py --rows 2000 --days 50 --peer evidently=/tmp/evidently/bin/python --peer nannyml=/tmp/nannyml/bin/python
+    python benchmarks/drift_quality.py --rows 2000 --days 50 --peer evidently=/tmp/evidently/bin/python --peer
+    nannyml=/tmp/nannyml/bin/python
 
-Every day has a fresh reference and fresh current rows. Twenty columns are numbers (normal, log-normal, heavy tails, zero-inflated, counts, ties),
-five are texts. ``none``: no column drifts. ``mean``: one normal column's mean moves by 0.3 standard deviations. ``psi``: one normal column
-moves so far that its population index is 0.2. ``texts``: the shares of one text column change so that its index is 0.2.
-A dataset alarm is the tool's own verdict with its defaults; intervals are Wilson's at 95 %.
+Every day has a fresh reference and fresh current rows. Twenty columns are numbers (normal, log-normal, heavy tails,
+zero-inflated, counts, ties), five are texts. ``none``: no column drifts. ``mean``: one normal column's mean moves by 0.3
+standard deviations. ``psi``: one normal column moves so far that its population index is 0.2. ``texts``: the shares of one
+text column change so that its index is 0.2. A dataset alarm is the tool's own verdict with its defaults; intervals are
+Wilson's at 95 %.
 """
 
 from __future__ import annotations
@@ -115,7 +117,11 @@ def run(tool, rows, scenario, count, seed):
         columns += len(drifted)
         found += target in drifted
         warned += target in drifted or target in warns
-    print(json.dumps({"alarms": alarms, "found": found, "warned": warned, "columns": columns, "seconds": time.monotonic() - started}))
+    print(
+        json.dumps(
+            {"alarms": alarms, "found": found, "warned": warned, "columns": columns, "seconds": time.monotonic() - started}
+        )
+    )
 
 
 def wilson(hits, count):

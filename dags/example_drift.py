@@ -1,7 +1,8 @@
 """Compare each day with the training data: retrain on drift, keep the model without, ask a person when it cannot be said.
 
 The DAG makes its own data, so that it runs as it stands: a training set, and one day of requests whose amounts are shifted by the
-parameter ``shift``. In a project of yours the first two tasks are your own, and ``profile`` stands at the end of the training DAG.
+parameter ``shift``. In a project of yours the first two tasks are your own, and ``profile`` stands at the end of the training
+DAG.
 """
 
 from __future__ import annotations

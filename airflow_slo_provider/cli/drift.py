@@ -30,9 +30,9 @@ DRIFT_COMMAND = ActionCommand(
     name="drift",
     help="Compare two datasets, column by column",
     description=(
-        "Compares CUR with REF by population stability index and Kolmogorov-Smirnov statistic, and prints a verdict for each column, "
-        "worst first. Nothing is recorded. Exits with 0 when no drift was found, with 1 on drift, and with 2 when it could not be judged "
-        "(too few rows, changed types, unreadable data)."
+        "Compares CUR with REF by population stability index and Kolmogorov-Smirnov statistic, and prints a verdict for each "
+        "column, worst first. Nothing is recorded. Exits with 0 when no drift was found, with 1 on drift, and with 2 when it "
+        "could not be judged (too few rows, changed types, unreadable data)."
     ),
     func=lazy_load_command("airflow_slo_provider.cli.drift.drift"),
     args=(

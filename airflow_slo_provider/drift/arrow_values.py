@@ -129,7 +129,7 @@ def _decimals(data: Any) -> Array:
 
     scale = data.type.scale
     if not pa.types.is_decimal128(data.type):
-        return decimals([value for value in data.to_pylist()])
+        return decimals(list(data.to_pylist()))
     words = np.frombuffer(data.buffers()[1], dtype="<i8", count=2 * len(data), offset=16 * data.offset).reshape(-1, 2)
     digits, fits = words[:, 0], (words[:, 1] == words[:, 0] >> 63).all()
     if fits and scale == 0:

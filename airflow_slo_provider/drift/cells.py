@@ -1,7 +1,7 @@
 """Two distributions laid side by side: the same disjoint cells, and both sides' rows in each.
 
-From here on it does not matter who counted. A cell that holds one value is an atom; within any other cell the order of rows is not
-known, and what depends on it comes out as an interval that is certain to hold the truth.
+From here on it does not matter who counted. A cell that holds one value is an atom; within any other cell the order of rows is
+not known, and what depends on it comes out as an interval that is certain to hold the truth.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts
         raise InvalidMeasurement(
             "two profiles counted at different edges have nothing in common; make the current one against the reference"
         )
-    return tuple(side.take(np.array([place in common for place in own])) for side, own in zip((first, second), places, strict=True))  # type: ignore[return-value]
+    return tuple(
+        side.take(np.array([place in common for place in own])) for side, own in zip((first, second), places, strict=True)
+    )  # type: ignore[return-value]
 
 
 def _of_cuts(first: Cuts, second: Cuts) -> JointCells:

@@ -28,8 +28,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class ColumnProfile:
     """Counts of one column. Two profiles of parts merge into the profile of the whole.
 
-    :param kind: ``number``, ``time``, ``duration``, ``text``, ``bool``; ``empty`` where nothing but nulls was seen; ``other`` where values
-        have no distribution to compare (lists, structs)
+    :param kind: ``number``, ``time``, ``duration``, ``text``, ``bool``; ``empty`` where nothing but nulls was seen; ``other``
+        where values have no distribution to compare (lists, structs)
     :param dtype: type as the source calls it; not part of equality
     :param rows: all rows
     :param nulls: rows without a value
@@ -77,8 +77,8 @@ class ColumnProfile:
         return self.edges_of(10)
 
     def edges_of(self, bins: int) -> tuple[float | int, ...]:
-        """Return inner edges of equi-depth bins: type-1 quantiles, duplicates removed; where a cell holds more than one value, its
-        largest.
+        """Return inner edges of equi-depth bins: type-1 quantiles, duplicates removed; where a cell holds more than one value,
+        its largest.
         """
         held = self.distribution
         if held is None or not held.total:

@@ -45,9 +45,9 @@ def compare(
 ) -> DriftReport:
     """Compare two datasets column by column.
 
-    A column drifts when effect and significance agree: a gate of ``thresholds`` is reached, and the p-value is below ``alpha`` after
-    Benjamini-Hochberg over the columns of the run. The dataset drifts when a critical column does, or more than ``max_share`` of the columns'
-    weight. Where neither ``critical`` nor ``max_share`` is given, every column is critical.
+    A column drifts when effect and significance agree: a gate of ``thresholds`` is reached, and the p-value is below ``alpha``
+    after Benjamini-Hochberg over the columns of the run. The dataset drifts when a critical column does, or more than
+    ``max_share`` of the columns' weight. Where neither ``critical`` nor ``max_share`` is given, every column is critical.
 
     :param reference: what to compare with: files, a frame, a table, or a profile that was made of them
     :param current: what to compare: the same
@@ -78,7 +78,8 @@ def compare(
         raise ValueError(f"tests {made!r}: give psi, ks or both")
     if not 0 < alpha < 1 or not 0 <= (max_share or 0) <= 1 or bins < 2 or min_rows < 1:
         raise ValueError(
-            f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2, min_rows {min_rows} at least 1"
+            f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2, "
+            f"min_rows {min_rows} at least 1"
         )
     if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
         raise ValueError("weights must be finite and not negative")
@@ -106,9 +107,18 @@ def compare(
         role = "prediction" if name in (_tuple(prediction) or ()) else "label" if name in (_tuple(label) or ()) else "feature"
         weight = float((weights or {}).get(name, 1.0))
         judged[name] = _judge(
-            name, state, message, measures, gates_for(name, base, own), adjusted[name], alpha, (old.columns.get(name), new.columns.get(name)),
-            kind=side.kind, role=role, weight=weight,
-        )  # fmt: skip
+            name,
+            state,
+            message,
+            measures,
+            gates_for(name, base, own),
+            adjusted[name],
+            alpha,
+            (old.columns.get(name), new.columns.get(name)),
+            kind=side.kind,
+            role=role,
+            weight=weight,
+        )
     verdict, message, share = dataset_verdict(judged, critical=_tuple(critical), max_share=max_share, rows=(old.rows, new.rows))
     return DriftReport(
         verdict=verdict,
@@ -149,7 +159,9 @@ def _side(
     data = stored_profile(data) or data
     if isinstance(data, DatasetProfile) or type(data).__name__ == "SQLData" or type(data).__module__.startswith("pyspark."):
         if where:
-            raise ValueError("a filter needs rows that this process reads; filter in the database or in Spark, or before profiling")
+            raise ValueError(
+                "a filter needs rows that this process reads; filter in the database or in Spark, or before profiling"
+            )
         held = profile(data, categorical=categorical)
         kept = held.columns if columns is None else {name: column for name, column in held.columns.items() if name in columns}
         return DatasetProfile(

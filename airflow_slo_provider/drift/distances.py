@@ -87,7 +87,10 @@ def total_variation(reference_counts: Sequence[int] | Any, current_counts: Seque
 
 
 def js_distance(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> float:
-    """Square root of the Jensen-Shannon divergence in bits: a metric in [0, 1] that needs no floor. [Lin 1991; Endres, Schindelin 2003]"""
+    """Square root of the Jensen-Shannon divergence in bits: a metric in [0, 1] that needs no floor.
+
+    [Lin 1991; Endres and Schindelin 2003]
+    """
     p, q = _shares(reference_counts, current_counts)
     middle = (p + q) / 2
     parts = [side[side > 0] * np.log2(side[side > 0] / middle[side > 0]) for side in (p, q)]
@@ -149,7 +152,9 @@ def quantile_edges(values: Any, bins: int = 10) -> list[Any]:
 
 
 def benjamini_hochberg(pvalues: Sequence[float] | Any) -> tuple[float, ...]:
-    """Adjust p-values so that rejecting those below alpha keeps the false discovery rate at alpha. [Benjamini and Hochberg 1995]
+    """Adjust p-values so that rejecting those below alpha keeps the false discovery rate at alpha.
+
+    [Benjamini and Hochberg 1995]
 
     :param pvalues: one per test of the run
     :returns: adjusted p-values in the order given

@@ -1,10 +1,12 @@
 """pandas columns and plain arrays as values of a column, without pyarrow.
 
-NaN in a column of floats is how pandas writes a missing value: it counts as null. Where a type has both (``Float64``), both are kept.
+NaN in a column of floats is how pandas writes a missing value: it counts as null. Where a type has both (``Float64``), both
+are kept.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -72,7 +74,7 @@ def _kind(present: Any, dtype: Any) -> str:
         return "time"
     if types.is_timedelta64_dtype(dtype):
         return "duration"
-    if dtype == object:
+    if types.is_object_dtype(dtype):
         if not len(present):
             return "empty"
         return _INFERRED.get(types.infer_dtype(present, skipna=True), "other")
@@ -90,9 +92,8 @@ def _categories(present: Any, head: dict[str, Any], categorical: bool) -> Values
     )
     names = list(present.cat.categories) if len(present) else []
     if not categorical and names and not all(isinstance(name, str) for name in names):
-        return series_values(present.astype(present.cat.categories.dtype)).__class__(
-            **{**vars(series_values(present.astype(present.cat.categories.dtype))), "rows": head["rows"], "nulls": head["nulls"]}
-        )
+        decoded = series_values(present.astype(present.cat.categories.dtype))
+        return replace(decoded, rows=head["rows"], nulls=head["nulls"])
     return Values(kind="text", texts=[str(name) for name in names], counts=counts, **head)
 
 
@@ -120,11 +121,9 @@ def _microseconds(present: Any, kind: str) -> Array:
 
     if present.dtype == object and len(present) and isinstance(present.iloc[0], dt.time):
         return np.array([((t.hour * 60 + t.minute) * 60 + t.second) * 1_000_000 + t.microsecond for t in present], dtype=np.int64)
-    converted = pd.to_datetime(present, utc=True) if kind == "time" else pd.to_timedelta(present)
-    unit = np.datetime_data(
-        converted.to_numpy().dtype if kind == "duration" else converted.dt.tz_localize(None).to_numpy().dtype
-    )[0]
-    plain = converted.to_numpy() if kind == "duration" else converted.dt.tz_localize(None).to_numpy()
-    ticks = plain.view(np.int64)
-    factors = {"s": 1_000_000, "ms": 1_000, "us": 1}
-    return ticks // 1_000 if unit == "ns" else ticks * factors[unit]
+    if kind == "time":
+        plain = pd.to_datetime(present, utc=True).dt.tz_localize(None).to_numpy()
+    else:
+        plain = pd.to_timedelta(present).to_numpy()
+    unit, ticks = np.datetime_data(plain.dtype)[0], np.asarray(plain.view(np.int64))
+    return ticks // 1_000 if unit == "ns" else ticks * {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]

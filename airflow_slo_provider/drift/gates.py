@@ -57,8 +57,8 @@ def actions(given: Mapping[str, str] | None) -> dict[State, str]:
 class Gates:
     """Effects that count. Each also needs significance: its p-value, adjusted over the columns of the run, below alpha.
 
-    A shift of a normal by 0.1 / 0.2 / 0.3 / 0.5 / 1 standard deviations has D = 0.04 / 0.08 / 0.12 / 0.20 / 0.38 and a decile PSI of
-    0.0096 / 0.038 / 0.086 / 0.238 / 0.926. None switches a gate off.
+    A shift of a normal by 0.1 / 0.2 / 0.3 / 0.5 / 1 standard deviations has D = 0.04 / 0.08 / 0.12 / 0.20 / 0.38 and a decile
+    PSI of 0.0096 / 0.038 / 0.086 / 0.238 / 0.926. None switches a gate off.
 
     :param psi: population stability index that is drift [Lewis 1994]
     :param psi_warn: and that is a warning

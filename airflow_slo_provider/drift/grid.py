@@ -1,9 +1,9 @@
 """Counts of numbers on a grid that depends on the values alone, so that profiles of parts add up to the profile of the whole.
 
 A cell holds the numbers that share sign, binary exponent and the leading ``bits`` binary digits after the first: cells are narrow
-where numbers are small and wide where they are large, and their borders are the same in every dataset. ``bits`` is the largest that
-leaves at most :data:`MOST_CELLS` occupied cells. Occupied cells only grow in number as rows are added, so whatever order or parts
-the rows come in, the same rows end in the same grid; up to :data:`MOST_CELLS` distinct values it is exact.
+where numbers are small and wide where they are large, and their borders are the same in every dataset. ``bits`` is the largest
+that leaves at most :data:`MOST_CELLS` occupied cells. Occupied cells only grow in number as rows are added, so whatever order
+or parts the rows come in, the same rows end in the same grid; up to :data:`MOST_CELLS` distinct values it is exact.
 
 Within a cell a number is written as the *code* of its smallest magnitude: an integer as itself, a float64 as its bit pattern in
 sign and magnitude, which orders as the numbers do. -0.0 is 0.0.
@@ -192,8 +192,8 @@ class Grid:
 def common_form(first: Grid, second: Grid) -> tuple[str, int]:
     """Return the kind and digits in which two grids can be laid side by side without dividing a cell.
 
-    Integers and floats share their cells up to 52 digits, so an exact integer within 2^53 stays exact as a float; beyond, the cells
-    of 51 digits are compared.
+    Integers and floats share their cells up to 52 digits, so an exact integer within 2^53 stays exact as a float; beyond, the
+    cells of 51 digits are compared.
     """
     bits = min(first.bits, second.bits)
     if first.kind == second.kind:

@@ -178,7 +178,9 @@ class GridBuilder:
 
 
 def _without_low_digits(values: Array) -> Array:
-    """Cut the last ten binary digits off integers beyond 2^53, towards zero, so that float64 holds them: 44 digits or more are left."""
+    """Cut the last ten binary digits off integers beyond 2^53, towards zero, so that float64 holds them: 44 digits or more are
+    left.
+    """
     cut = ((values + ((values >> 63) & 1023)) >> 10) << 10
     out: Array = np.where((values > 2**53) | (values < -(2**53)), cut, values)
     return out
@@ -190,13 +192,13 @@ def _window(values: Array, shift: int) -> tuple[int, int]:
     Prefix 0 (zero and subnormals) is never in it.
     """
     sample = values[:: max(1, len(values) // 4096)].astype(np.float64)
-    sample = np.sort(np.abs(sample[sample != 0])).view(np.int64) >> shift
-    if not len(sample):
+    prefixes: Array = np.sort(np.abs(sample[sample != 0])).view(np.int64) >> shift
+    if not len(prefixes):
         return 1, 1
     exponent = 1 << (52 - shift)
-    low, high = max(1, int(sample[len(sample) // 1000]) - 2 * exponent), int(sample[-1]) + exponent
+    low, high = max(1, int(prefixes[len(prefixes) // 1000]) - 2 * exponent), int(prefixes[-1]) + exponent
     if high - low >= _TABLE:
-        inside = np.searchsorted(sample, sample + _TABLE, side="right") - np.arange(len(sample))
-        low = max(1, int(sample[int(np.argmax(inside))]))
+        inside = np.searchsorted(prefixes, prefixes + _TABLE, side="right") - np.arange(len(prefixes))
+        low = max(1, int(prefixes[int(np.argmax(inside))]))
         high = low + _TABLE - 1
     return low, high - low + 1

@@ -46,7 +46,7 @@ def _nulls(measures: Measures) -> str:
     return f"nulls jumped by {measures.nulls.change:.1%}: a source is late or a join lost rows"
 
 
-def _quantiles(column: ColumnProfile) -> np.ndarray | None:  # type: ignore[type-arg]
+def _quantiles(column: ColumnProfile) -> np.ndarray | None:
     held = column.distribution
     if not isinstance(held, Grid) or held.total < 20:
         return None
@@ -77,7 +77,9 @@ def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
             "",
         )
         return [f"all deciles are {middle:.4g} times the reference's{named}: a change of unit"]
-    if np.allclose(after, -before[::-1], rtol=0.05, atol=0.01 * float(np.abs(before).max())) and not np.allclose(after, before, rtol=0.05):
+    if np.allclose(after, -before[::-1], rtol=0.05, atol=0.01 * float(np.abs(before).max())) and not np.allclose(
+        after, before, rtol=0.05
+    ):
         return ["all deciles changed sign"]
     return []
 

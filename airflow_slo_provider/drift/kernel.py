@@ -84,7 +84,8 @@ class ColumnBuilder:
             self._kind, self._dtype = values.kind, values.dtype
         elif values.kind != self._kind:
             self._problem = self._problem or (
-                f"column {self.name} is {self._kind} ({self._dtype}) in one part of the data and {values.kind} ({values.dtype}) in another"
+                f"column {self.name} is {self._kind} ({self._dtype}) in one part of the data "
+                f"and {values.kind} ({values.dtype}) in another"
             )
 
     def _add_numbers(self, numbers: Array) -> None:

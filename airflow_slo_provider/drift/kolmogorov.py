@@ -94,7 +94,7 @@ def from_gaps(low: int, high: int, n: int, m: int) -> KS:
 
 
 def asymptotic_pvalue(statistic: float, n: int, m: int) -> float:
-    """Approximate p for large samples. [Stephens 1970]"""
+    """Approximate p for large samples, as Stephens (1970) has it."""
     from scipy.special import kolmogorov
 
     root = math.sqrt(n * m / (n + m))
@@ -114,7 +114,10 @@ def exact_pvalue(gap: int, n: int, m: int) -> float:
 
 
 def _equal_sizes(h: int, n: int) -> float:
-    """Sum 2 (C(2n, n-h) - C(2n, n-2h) + ...) / C(2n, n), nested from the far end so that nothing overflows. [Gnedenko, Korolyuk 1951]"""
+    """Sum 2 (C(2n, n-h) - C(2n, n-2h) + ...) / C(2n, n), nested from the far end so that nothing overflows.
+
+    [Gnedenko and Korolyuk 1951]
+    """
     nested = 0.0
     for k in range(n // h, 0, -1):
         j = np.arange(h, dtype=np.float64)

@@ -22,8 +22,8 @@ Array = npt.NDArray[Any]
 
 MOST_COMPARED = 1_000
 MOST_NAMED = 20
-#: Below this p-value texts the reference does not have get a cell of their own. The cell is chosen for being full on one side, so its
-#: test is not honest; only what leaves no doubt may enter it. Their share has a test of its own that is.
+#: Below this p-value texts the reference does not have get a cell of their own. The cell is chosen for being full on one side,
+#: so its test is not honest; only what leaves no doubt may enter it. Their share has a test of its own that is.
 _SURPRISE = 1e-6
 
 
@@ -118,8 +118,8 @@ def _outside(cells: JointCells) -> Rate | None:
 def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnProfile, *, floor: float) -> None:
     """Measure a column of texts.
 
-    The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected, together; texts it
-    does not have, together as well.
+    The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected,
+    together; texts it does not have, together as well.
     """
     first, second = reference.categories or {}, current.categories or {}
     n, m = sum(first.values()) + reference.unlisted, sum(second.values()) + current.unlisted
@@ -145,7 +145,7 @@ def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnP
 
 
 def _new_share(first: Mapping[str, int], n: int, unseen: int, m: int) -> Rate:
-    """Compare the share of texts not in the reference with what its own singletons let expect. [Good 1953]"""
+    """Compare the share of texts not in the reference with what its own singletons let expect, as Good (1953) has it."""
     expected = sum(1 for rows in first.values() if rows == 1) / n
     share = unseen / m
     variance = share * (1 - share) / m + max(expected, 1 / n) / n

@@ -65,7 +65,8 @@ def profile_from_json(data: bytes, *, where: str) -> DatasetProfile:
         raise InvalidMeasurement(f"{where} is no drift profile: format is not {FORMAT}", reason="bad_profile")
     if body.get("version") != VERSION:
         raise InvalidMeasurement(
-            f"{where} is a drift profile of version {body.get('version')}, this release reads {VERSION}; upgrade airflow-slo-provider",
+            f"{where} is a drift profile of version {body.get('version')}, this release reads {VERSION}; "
+            "upgrade airflow-slo-provider",
             reason="bad_profile",
         )
     try:

@@ -53,7 +53,8 @@ def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Sourc
     for index, added in enumerate((*ends, *(_spread(codes, side.codes, side.counts) for side in (first, second)))):
         parts[index] = np.concatenate([parts[index], added])
     order = np.argsort(parts[0], kind="stable")
-    return JointCells(cells.kind, *(part[order] for part in parts))
+    low, high, reference, current = (part[order] for part in parts)
+    return JointCells(cells.kind, low, high, reference, current)
 
 
 def _spread(codes: Array, held: Array, counts: Array) -> Array:

@@ -19,10 +19,12 @@ _COLOURS = {
 _STYLE = """
 :root{color-scheme:light dark;--line:#8884;--soft:#8881}
 body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:72rem;padding:0 1rem}
-table{border-collapse:collapse;width:100%}th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
+table{border-collapse:collapse;width:100%}
+th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .state{color:#fff;border-radius:.25rem;padding:.1rem .45rem;font-size:12px;white-space:nowrap}
-.name{font-weight:600;overflow-wrap:anywhere}.soft{opacity:.75;font-size:12px}svg{display:block}ul{margin:.2rem 0;padding-left:1.1rem}
+.name{font-weight:600;overflow-wrap:anywhere}.soft{opacity:.75;font-size:12px}svg{display:block}
+ul{margin:.2rem 0;padding-left:1.1rem}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}
 """
 
@@ -43,8 +45,8 @@ def html_page(report: DriftReport) -> str:
 <title>Drift: {escape(report.verdict.value)}</title><style>{_STYLE}</style></head><body>
 <h1>{_badge(report.verdict)} Drift report</h1>
 <p>{escape(report.message)}</p><dl>{listed}</dl>
-<p class="soft">Worst first. Outline: reference; filled: current. PSI in equi-depth bins of the reference; D is the Kolmogorov-Smirnov
-statistic, as an interval where it was not computed exactly.</p>
+<p class="soft">Worst first. Outline: reference; filled: current. PSI in equi-depth bins of the reference; D is the
+Kolmogorov-Smirnov statistic, as an interval where it was not computed exactly.</p>
 <table><thead><tr><th>column</th><th>verdict</th><th>PSI</th><th>D</th><th>nulls</th><th>distribution</th><th>why</th></tr></thead>
 <tbody>
 {rows}
@@ -70,8 +72,10 @@ def _psi(column: ColumnDrift) -> str:
         return '<td class="n">–</td>'
     held = column.psi
     floored = f", {held.floored} cells floored at {held.floor:g}" if held.floored else ""
-    note = f"without drift about {held.bias:.2g}, below {held.critical:.2g} in {1 - held.alpha:.0%} of cases; {held.bins} bins{floored}"
-    return f'<td class="n" title="{escape(note)}">{held.value:.4f}<br><span class="soft">p {_adjusted(column, "psi", held.pvalue)}</span></td>'
+    usual = f"without drift about {held.bias:.2g}, below {held.critical:.2g} in {1 - held.alpha:.0%} of cases"
+    note = escape(f"{usual}; {held.bins} bins{floored}")
+    p = _adjusted(column, "psi", held.pvalue)
+    return f'<td class="n" title="{note}">{held.value:.4f}<br><span class="soft">p {p}</span></td>'
 
 
 def _ks(column: ColumnDrift) -> str:
@@ -99,13 +103,15 @@ def _drawing(histogram: Histogram | None, width: int = 240, height: int = 56) ->
     for i, label in enumerate(histogram.labels):
         before, after = (side[i] / top * (height - 2) for side in (histogram.reference, histogram.current))
         said = escape(f"{label}: {histogram.reference[i]:.2%} → {histogram.current[i]:.2%}")
+        outline = 'fill="none" stroke="currentColor" stroke-opacity=".8"'
+        place = f'x="{i * step + 0.5:.1f}" width="{max(step - 1, 1):.1f}"'
         bars.append(
             f"<g><title>{said}</title>"
-            f'<rect x="{i * step + 0.5:.1f}" y="{height - after:.1f}" width="{max(step - 1, 1):.1f}" height="{after:.1f}" fill="#1976d2aa"/>'
-            f'<rect x="{i * step + 0.5:.1f}" y="{height - before:.1f}" width="{max(step - 1, 1):.1f}" height="{before:.1f}" '
-            'fill="none" stroke="currentColor" stroke-opacity=".8"/></g>'
+            f'<rect {place} y="{height - after:.1f}" height="{after:.1f}" fill="#1976d2aa"/>'
+            f'<rect {place} y="{height - before:.1f}" height="{before:.1f}" {outline}/></g>'
         )
-    return f'<svg width="{width}" height="{height}" viewBox="0 0 {width} {height}" role="img" aria-label="histograms">{"".join(bars)}</svg>'
+    size = f'width="{width}" height="{height}" viewBox="0 0 {width} {height}"'
+    return f'<svg {size} role="img" aria-label="histograms">{"".join(bars)}</svg>'
 
 
 def _why(column: ColumnDrift) -> str:

@@ -19,8 +19,8 @@ def compare_segments(
 ) -> dict[str, DriftReport]:
     """Compare segment by segment.
 
-    Each segment is read with a filter, so both sides must hold rows, not counts. The false discovery rate is per segment, divided by their
-    number: many segments do not make an alarm likelier.
+    Each segment is read with a filter, so both sides must hold rows, not counts. The false discovery rate is per segment,
+    divided by their number: many segments do not make an alarm likelier.
 
     :param by: column of texts, booleans or whole numbers that names the segment
     :param segments: which values; the commonest of both sides without it

@@ -1,9 +1,9 @@
 """The population stability index, with everything that makes the number mean something.
 
-PSI = sum over bins of (q - p) ln(q / p), p the reference's share and q the current's: Jeffreys' divergence [Jeffreys 1948]. Under no
-drift it behaves like (1/n + 1/m) times chi-square with B - 1 degrees of freedom [Yurdakul 2018; Yurdakul and Naranjo 2020, J. Risk Model
-Validation 14(4), eq. 4.1], so a value without n, m and B says little: at n = m = 100 an undrifted column in ten bins exceeds 0.1 more
-often than not.
+PSI = sum over bins of (q - p) ln(q / p), p the reference's share and q the current's: Jeffreys' divergence [Jeffreys 1948].
+Under no drift it behaves like (1/n + 1/m) times chi-square with B - 1 degrees of freedom [Yurdakul 2018; Yurdakul and Naranjo
+2020, J. Risk Model Validation 14(4), eq. 4.1], so a value without n, m and B says little: at n = m = 100 an undrifted column
+in ten bins exceeds 0.1 more often than not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ class PSI:
     :param bins: bins that hold any row on either side
     :param critical: value that an undrifted column exceeds with probability ``alpha``
     :param alpha: see ``critical``
-    :param floor: lower bound put on a share; one emptied decile gives 0.47 with 1e-3 and 0.70 with 1e-4, so it is part of the number
+    :param floor: lower bound put on a share; one emptied decile gives 0.47 with 1e-3 and 0.70 with 1e-4, so it is part of the
+        number
     :param floored: cells (of both sides) the floor was applied to
     :param smoothing: pseudo-count added to each cell instead of a floor, 0 for none
     :param n: rows of the reference

@@ -24,10 +24,10 @@ TaskIds = str | Sequence[str]
 class DriftOperator(DriftDataFields):
     """Compares a dataset with its reference, column by column, and records what it found.
 
-    The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets a check
-    for the dataset and one for each column that is not ok; XCom a small dict (``verdict``, ``message``, ``drifted``, ``worst``,
-    ``report`` ...). The task fails on a verdict only if told to, by ``fail_on_drift`` or ``on_states``; data that cannot be read always
-    fails it.
+    The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets
+    a check for the dataset and one for each column that is not ok; XCom a small dict (``verdict``, ``message``, ``drifted``,
+    ``worst``, ``report`` ...). The task fails on a verdict only if told to, by ``fail_on_drift`` or ``on_states``; data that
+    cannot be read always fails it.
 
     .. code-block:: python
 
@@ -40,8 +40,8 @@ class DriftOperator(DriftDataFields):
             report_path="s3://reports/drift/{{ ds }}.html",
         )
 
-    :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` a table or SELECT.
-        (templated)
+    :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` a table
+        or SELECT. (templated)
     :param current: the same; with ``time_column`` it is the reference's data by default. (templated)
     :param tests: ``psi``, ``ks`` or both
     :param thresholds: gates by name, and mappings of gates by column or pattern. (templated)
@@ -328,7 +328,8 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
 
 
 class DriftProfileOperator(DriftDataFields):
-    """Profiles a dataset and stores the profile: at training time, beside the model. Its XCom is the profile's URI, hash and rows.
+    """Profiles a dataset and stores the profile: at training time, beside the model. Its XCom is the profile's URI, hash and
+    rows.
 
     :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` a table or SELECT. (templated)
     :param profile_path: where to write the profile, ending in ``.json``. (templated)

@@ -83,8 +83,8 @@ class DriftDataFields(BaseOperator):
             from airflow_slo_provider.exceptions import QueryError
 
             raise QueryError(
-                f"{self.task_id}: time_column {self.time_column!r} needs the run's data interval, and this run has {start} to {end}; "
-                "give it a schedule with one, or choose rows with where",
+                f"{self.task_id}: time_column {self.time_column!r} needs the run's data interval, "
+                f"and this run has {start} to {end}; give it a schedule with one, or choose rows with where",
                 reason="no_interval",
             )
         return start, end

@@ -37,7 +37,9 @@ def command(capsys: pytest.CaptureFixture[str]) -> Any:
 def files(tmp_path: Path) -> dict[str, Path]:
     rng = np.random.default_rng(1)
     for name, shift, rows in (("before", 0, 2000), ("same", 0, 2000), ("after", 1, 2000), ("few", 0, 9)):
-        pd.DataFrame({"amount": rng.normal(shift, 1, rows), "id": np.arange(rows) + 5000 * shift}).to_csv(tmp_path / f"{name}.csv", index=False)
+        pd.DataFrame({"amount": rng.normal(shift, 1, rows), "id": np.arange(rows) + 5000 * shift}).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
     return {path.stem: path for path in tmp_path.iterdir()}
 
 

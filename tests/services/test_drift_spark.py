@@ -1,11 +1,12 @@
-"""The same rows counted by this process and by Spark, cut into partitions; a real Spark in local mode, in an environment of its own."""
+"""The same rows counted by this process and by Spark, cut into partitions; a real Spark in local mode, in an environment of
+its own.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-
 
 from airflow_slo_provider import drift
 from tests.peers import peer

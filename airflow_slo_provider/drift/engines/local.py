@@ -27,8 +27,9 @@ def profile(
 ) -> DatasetProfile:
     """Profile a dataset in one pass.
 
-    :param data: a path, glob, directory, URI or list of them (parquet, CSV, Arrow, JSON, ORC), a DataFrame, an Arrow table, arrays; or a
-        profile, which is returned with the columns asked for; or :class:`~airflow_slo_provider.drift.engines.sql.SQLData`
+    :param data: a path, glob, directory, URI or list of them (parquet, CSV, Arrow, JSON, ORC), a DataFrame, an Arrow table,
+        arrays; or a profile, which is returned with the columns asked for; or
+        :class:`~airflow_slo_provider.drift.engines.sql.SQLData`
     :param columns: which columns; all without it
     :param where: (column, operator, value) that rows must satisfy, e.g. ``[("day", "=", "2026-11-24")]``
     :param categorical: columns of numbers that are codes, to be counted value by value

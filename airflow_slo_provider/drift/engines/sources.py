@@ -112,8 +112,8 @@ def _holds(series: Any, operator: str, value: Any) -> Any:
 def open_source(data: Any, *, where: Filter | None = None) -> Source:
     """Make a source of whatever holds rows.
 
-    :param data: a path, glob, directory or URI of files, a path object, a list of paths, a DataFrame, Series, Arrow table or record batches,
-        a mapping of arrays, or one array
+    :param data: a path, glob, directory or URI of files, a path object, a list of paths, a DataFrame, Series, Arrow table or
+        record batches, a mapping of arrays, or one array
     :param where: (column, operator, value) that rows must satisfy
     :raises QueryError: when files are not there or cannot be read
     :raises InvalidMeasurement: when ``data`` is nothing that holds rows
@@ -151,7 +151,7 @@ def need_pyarrow(what: str) -> None:
     :raises QueryError: when it is
     """
     try:
-        import pyarrow  # noqa: F401
+        import pyarrow as pa  # noqa: F401
     except ImportError:
         raise QueryError(
             f"{what} needs pyarrow: pip install 'airflow-slo-provider[drift]'. A pandas DataFrame is compared without it.",

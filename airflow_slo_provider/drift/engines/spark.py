@@ -1,7 +1,7 @@
 """Counting on Spark: the same kernel in each partition, the parts merged on the driver.
 
-Any cut of the rows merges to the same profile, so what Spark counts is what one process would have counted. Workers need this package
-and pyarrow. In a DAG:
+Any cut of the rows merges to the same profile, so what Spark counts is what one process would have counted. Workers need this
+package and pyarrow. In a DAG:
 
 .. code-block:: python
 
@@ -29,7 +29,9 @@ def is_spark(data: Any) -> bool:
     return type(data).__module__.partition(".")[0] == "pyspark" and hasattr(data, "mapInArrow")
 
 
-def profile_spark(data: Any, columns: Sequence[str] | None = None, *, categorical: Iterable[str] = (), name: str | None = None) -> DatasetProfile:
+def profile_spark(
+    data: Any, columns: Sequence[str] | None = None, *, categorical: Iterable[str] = (), name: str | None = None
+) -> DatasetProfile:
     """Profile a Spark DataFrame in one pass over its partitions.
 
     :param data: ``pyspark.sql.DataFrame``
@@ -73,7 +75,9 @@ def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Ite
             rows += batch.num_rows
             for index, column in enumerate(names):
                 builders[column].add(arrow_values(batch.column(index), categorical=column in categorical))
-        part = DatasetProfile(columns={column: builder.profile() for column, builder in builders.items()}, rows=rows, engine="spark")
+        part = DatasetProfile(
+            columns={column: builder.profile() for column, builder in builders.items()}, rows=rows, engine="spark"
+        )
         yield pa.RecordBatch.from_pydict({"part": pa.array([zlib.compress(profile_to_json(part), 1)], type=pa.binary())})
 
     return count

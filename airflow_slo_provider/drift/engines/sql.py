@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,8 @@ _SAMPLE = 200
 class SQLData:
     """Rows of a table or a SELECT in a database.
 
-    :param run: called as ``run(statement, {})``, returns (column names, rows); its ``session()``, where it has one, holds one snapshot
+    :param run: called as ``run(statement, {})``, returns (column names, rows); its ``session()``, where it has one, holds one
+        snapshot
     :param source: a table's name (quoted as the database needs it), or a SELECT
     :param dialect: ``postgresql``, ``duckdb``, ``sqlite``, ``snowflake``, ``bigquery``, ``redshift`` or ``mysql``
     :param where: SQL condition on the rows
@@ -244,7 +246,9 @@ class SQLData:
 
 
 def grid_places(grid: Grid, bins: int) -> tuple[Array, Array]:
-    """Return where a database should count to be compared with a grid: at ends of its cells, so that the grid's counts are exact."""
+    """Return where a database should count to be compared with a grid: at ends of its cells, so that the grid's counts are
+    exact.
+    """
     low, high = cell_ends(grid.codes, grid.kind, grid.bits)
     wanted = ranks(grid.total, [Fraction(i, bins) for i in range(1, bins)])
     ends = np.searchsorted(np.cumsum(grid.counts), wanted, side="left")
@@ -256,7 +260,7 @@ def grid_places(grid: Grid, bins: int) -> tuple[Array, Array]:
 
 def _edge_places(codes: Sequence[int]) -> tuple[Array, Array]:
     """Count up to each edge; and below one that several quantiles share, which is a value with a bin of its own."""
-    heavy = [code for code, following in zip(codes, codes[1:], strict=False) if code == following]
+    heavy = [code for code, following in pairwise(codes) if code == following]
     return _ordered(np.unique(np.array(codes, dtype=np.int64)), np.unique(np.array(heavy, dtype=np.int64)))
 
 

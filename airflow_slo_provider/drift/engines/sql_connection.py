@@ -11,7 +11,8 @@ from airflow_slo_provider.exceptions import QueryError
 
 
 class ConnectionRunner:
-    """Runs statements on a DB-API connection [PEP 249]; within :meth:`session` all of them see the same rows, where the database can.
+    """Runs statements on a DB-API connection [PEP 249]; within :meth:`session` all of them see the same rows, where the
+    database can.
 
     :param connection: for this use alone: its transaction is rolled back before and after
     :param dialect: see :class:`~airflow_slo_provider.drift.engines.sql.SQLData`

@@ -58,7 +58,8 @@ DIALECTS: dict[str, Dialect] = {
         Dialect(
             "postgresql",
             quantiles="array",
-            array="percentile_disc(CAST(ARRAY[{shares}] AS DOUBLE PRECISION[])) WITHIN GROUP (ORDER BY {x}) FILTER (WHERE {condition})",
+            array="percentile_disc(CAST(ARRAY[{shares}] AS DOUBLE PRECISION[]))"
+            " WITHIN GROUP (ORDER BY {x}) FILTER (WHERE {condition})",
         ),
         Dialect(
             "duckdb",

@@ -23,7 +23,13 @@ _BLOCK = 131_072
 
 
 def zoom(
-    source: Source, column: str, kind: str, ranges: Sequence[tuple[int, int]], *, bits: int | None = None, threads: int | None = None
+    source: Source,
+    column: str,
+    kind: str,
+    ranges: Sequence[tuple[int, int]],
+    *,
+    bits: int | None = None,
+    threads: int | None = None,
 ) -> Grid:
     """Read one column again, and count on a finer grid what lies in some ranges.
 
@@ -93,7 +99,9 @@ class _Gathered:
 
 
 class _LookUp:
-    """Tells which floats lie in some cells of a grid, by a table over the leading digits. Zero and subnormals are not looked up."""
+    """Tells which floats lie in some cells of a grid, by a table over the leading digits. Zero and subnormals are not looked
+    up.
+    """
 
     def __init__(self, base: int, shift: int, table: np.ndarray[Any, Any]) -> None:
         self._base, self._shift, self._table = base, shift, table

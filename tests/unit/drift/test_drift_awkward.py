@@ -53,7 +53,11 @@ CASES = {
     "outlier 1e12 in ref + 1sd shift": (frame(changed(X, 0, 1e12)), frame(Y + 1), "drift"),
     "bool": (frame(RNG.random(N) < 0.3), frame(RNG.random(N) < 0.72), "drift"),
     "datetime": (frame(START + seconds(N)), frame(START + pd.Timedelta(days=6) + seconds(N)), "drift"),
-    "Decimal objects": (frame([Decimal(str(v)) for v in X.tolist()]), frame([Decimal(str(v)) for v in (Y + 1).tolist()]), "drift"),
+    "Decimal objects": (
+        frame([Decimal(str(v)) for v in X.tolist()]),
+        frame([Decimal(str(v)) for v in (Y + 1).tolist()]),
+        "drift",
+    ),
     "nullable Int64 with NA": (
         frame(pd.array(np.round(X * 10).astype(int), dtype="Int64")),
         frame(pd.array([pd.NA if i % 5 == 0 else round(v * 10) for i, v in enumerate(Y)], dtype="Int64")),

@@ -43,7 +43,7 @@ def _truth(a, b):
     if a.dtype.kind == "i":
         pooled = np.unique(np.concatenate([a, b]))
         a, b = np.searchsorted(pooled, a).astype(float), np.searchsorted(pooled, b).astype(float)
-    return ks_2samp(a, b, method="exact" if max(len(a), len(b)) <= 2000 else "asymp")
+    return ks_2samp(a, b, method="exact" if max(len(a), len(b)) <= 600 else "asymp")
 
 
 def test_500_pairs_against_scipy() -> None:
@@ -51,12 +51,12 @@ def test_500_pairs_against_scipy() -> None:
     widest = 0.0
     for number in range(500):
         family = number % 10
-        n, m = (int(k) for k in rng.choice([1, 2, 3, 7, 40, 200, 1000, 3000], 2))
+        n, m = (int(k) for k in rng.choice([1, 2, 3, 7, 40, 200, 600, 3000], 2))
         shift = float(rng.choice([0.0, 0.1, 0.5, 1.0]))
         a, b = _sample(rng, family, n, 0.0), _sample(rng, family, m, shift)
         truth, found = _truth(a, b), drift.ks(a, b)
         assert found.statistic == pytest.approx(truth.statistic, abs=1e-12), (number, family)
-        if max(n, m) <= 2000:
+        if max(n, m) <= 600:
             assert found.method == "exact"
             assert found.pvalue == pytest.approx(truth.pvalue, abs=1e-12, rel=1e-9), (number, family, n, m)
         between = drift.ks(drift.profile({"x": a}), drift.profile({"x": b}))
@@ -79,7 +79,9 @@ def test_intervals_of_many_distinct_values(family: int) -> None:
 
 
 def test_a_gate_inside_the_interval_is_looked_into() -> None:
-    """Two clusters so far apart in scale that the grid cannot hold both: the data is read again, and the verdict is the true one."""
+    """Two clusters so far apart in scale that the grid cannot hold both: the data is read again, and the verdict is the true
+    one.
+    """
     rng = np.random.default_rng(3)
     noise = rng.standard_cauchy(200_000) * 10.0 ** rng.integers(-100, 100, 200_000)
     a = np.concatenate([1e6 + rng.random(100_000) * 1e-3, noise])

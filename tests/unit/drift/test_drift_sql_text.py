@@ -5,10 +5,23 @@ from __future__ import annotations
 import pytest
 
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
-from airflow_slo_provider.drift.engines.sql_text import Column, Table, cut_sums, distinct_values, quantile_query, rank_query, summary
+from airflow_slo_provider.drift.engines.sql_text import (
+    Column,
+    Table,
+    cut_sums,
+    distinct_values,
+    quantile_query,
+    rank_query,
+    summary,
+)
 from airflow_slo_provider.drift.grid import value_code
 
-AMOUNT, COUNT, AT, WORD = Column("amount", "number"), Column("n", "number", "int"), Column("at", "time", "int"), Column("word", "text")
+AMOUNT, COUNT, AT, WORD = (
+    Column("amount", "number"),
+    Column("n", "number", "int"),
+    Column("at", "time", "int"),
+    Column("word", "text"),
+)
 ROWS = Table("shop.orders", "day = '2026-11-24'")
 LARGEST = "1.7976931348623157e+308"
 
@@ -53,7 +66,8 @@ def test_mysql_has_no_infinity() -> None:
     dialect = DIALECTS["mysql"]
     assert summary(Table("orders"), [AMOUNT], dialect) == (
         "SELECT COUNT(*), COUNT(`amount`), SUM(CASE WHEN `amount` IS NOT NULL THEN 1 ELSE 0 END), 0, 0, "
-        "MIN(CASE WHEN `amount` IS NOT NULL THEN `amount` END), MAX(CASE WHEN `amount` IS NOT NULL THEN `amount` END) FROM orders drift_rows"
+        "MIN(CASE WHEN `amount` IS NOT NULL THEN `amount` END), "
+        "MAX(CASE WHEN `amount` IS NOT NULL THEN `amount` END) FROM orders drift_rows"
     )
 
 
@@ -72,8 +86,8 @@ def test_quantiles_where_a_database_has_them() -> None:
 
 def test_quantiles_where_it_has_none() -> None:
     assert rank_query(ROWS, COUNT, DIALECTS["mysql"], [25, 50]) == (
-        "SELECT r, v FROM (SELECT `n` AS v, ROW_NUMBER() OVER (ORDER BY `n`) AS r FROM shop.orders drift_rows WHERE day = '2026-11-24' "
-        "AND `n` IS NOT NULL) drift_ranks WHERE r IN (25, 50) ORDER BY r"
+        "SELECT r, v FROM (SELECT `n` AS v, ROW_NUMBER() OVER (ORDER BY `n`) AS r FROM shop.orders drift_rows "
+        "WHERE day = '2026-11-24' AND `n` IS NOT NULL) drift_ranks WHERE r IN (25, 50) ORDER BY r"
     )
 
 
@@ -94,4 +108,4 @@ def test_names_and_selects_cannot_break_out() -> None:
         'SELECT "a""; DROP TABLE x; --", COUNT(*) FROM (SELECT * FROM a) drift_rows WHERE "a""; DROP TABLE x; --" IS NOT NULL '
         'GROUP BY "a""; DROP TABLE x; --" LIMIT 200001'
     )
-    assert '`a``b`' in distinct_values(Table("t"), Column("a`b", "text"), DIALECTS["mysql"])
+    assert "`a``b`" in distinct_values(Table("t"), Column("a`b", "text"), DIALECTS["mysql"])
