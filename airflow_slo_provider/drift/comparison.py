@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.distances import benjamini_hochberg
 from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
 from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter, open_source
 from airflow_slo_provider.drift.gates import Gates, State, fits, gates_for, read_gates
 from airflow_slo_provider.drift.judging import TESTS, effect, findings, pvalues
 from airflow_slo_provider.drift.measures import Measures
-from airflow_slo_provider.drift.pairs import Pair, measure_pair
+from airflow_slo_provider.drift.pairs import Again, Pair, measure_pair
 from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.refine_sql import GridCounts
 from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
 from airflow_slo_provider.drift.verdicts import dataset_verdict
@@ -84,17 +86,15 @@ def compare(
     if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
         raise ValueError("weights must be finite and not negative")
     wanted, codes = _tuple(columns), frozenset(_tuple(categorical) or ())
-    sides = [
-        _side(data, wanted, condition, codes, threads, _half(progress, index))
-        for index, (data, condition) in enumerate(((reference, reference_where), (current, where)))
-    ]
-    (old, old_source), (new, new_source) = sides
+    old, old_source = _side(reference, wanted, reference_where, codes, threads, _half(progress, 0))
+    counted = current
     if type(current).__name__ == "SQLData":
-        new = current.profile([name for name in new.columns if name in old.columns] or None, like=old)
+        counted = current.profile(None if wanted is None else current.known(wanted), like=old)
+    new, new_source = _side(counted, wanted, where, codes, threads, _half(progress, 1))
     skip = _tuple(ignore) or ()
     names = [name for name in {**old.columns, **new.columns} if not fits(name, skip)]
     settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
-    sources = (old_source, new_source) if old_source is not None and new_source is not None else None
+    sources = _again((reference, current), (old_source, new_source), old)
     measured = {
         name: measure_pair(old.columns.get(name), new.columns.get(name), gates_for(name, base, own), settings, sources)
         for name in names
@@ -131,6 +131,18 @@ def compare(
         current_rows=new.rows,
         alpha=alpha,
     )
+
+
+def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None], old: DatasetProfile) -> Again:
+    """Say what can be read again: rows on both sides, or a database that can be asked, beside another or a stored profile."""
+    if sources[0] is not None and sources[1] is not None:
+        return sources[0], sources[1]
+    if type(sides[1]).__name__ != "SQLData":
+        return None
+    if type(sides[0]).__name__ == "SQLData":
+        return sides
+    on_grids = all(not isinstance(column.distribution, Cuts) for column in old.columns.values())
+    return (GridCounts(), sides[1]) if on_grids else None
 
 
 def _tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:

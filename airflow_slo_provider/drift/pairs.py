@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 from airflow_slo_provider.drift.cells import joint_cells, ks_of_cells
 from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
@@ -11,6 +12,7 @@ from airflow_slo_provider.drift.gates import Gates, State
 from airflow_slo_provider.drift.grid import Grid
 from airflow_slo_provider.drift.measures import Measures, measure_categories, measure_cells, measure_rates
 from airflow_slo_provider.drift.refine import can_refine, narrow, split_heavy
+from airflow_slo_provider.drift.refine_sql import Counts, narrow_by_counts
 from airflow_slo_provider.exceptions import SLOProviderError
 
 
@@ -26,6 +28,8 @@ class Pair:
     threads: int | None
 
 
+#: What can be read or asked again, of both sides.
+Again = tuple[Source, Source] | tuple[Counts, Counts] | None
 Measured = tuple[State | None, str, Measures]
 
 
@@ -34,7 +38,7 @@ def measure_pair(
     current: ColumnProfile | None,
     gates: Gates,
     settings: Pair,
-    sources: tuple[Source, Source] | None,
+    sources: Again,
 ) -> Measured:
     """Measure a column.
 
@@ -57,9 +61,7 @@ def measure_pair(
         return State.ERROR, f"{type(error).__name__}: {error}", Measures()
 
 
-def _measure(
-    reference: ColumnProfile, current: ColumnProfile, gates: Gates, settings: Pair, sources: tuple[Source, Source] | None
-) -> Measured:
+def _measure(reference: ColumnProfile, current: ColumnProfile, gates: Gates, settings: Pair, sources: Again) -> Measured:
     measures = measure_rates(reference, current)
     if not reference.rows or not current.rows:
         side = "reference" if not reference.rows else "current data"
@@ -108,14 +110,19 @@ def _measure_numbers(
     current: ColumnProfile,
     gates: Gates,
     settings: Pair,
-    sources: tuple[Source, Source] | None,
+    sources: Again,
 ) -> None:
     cells = joint_cells(reference, current)
     on_grids = isinstance(reference.distribution, Grid) and isinstance(current.distribution, Grid)
     ks = ks_of_cells(cells)
-    if sources is not None and on_grids and not ks.exact and can_refine(reference, current, cells.kind):
+    deciding = [limit for limit in (gates.ks, gates.ks_warn) if limit is not None] if "ks" in settings.tests else []
+    if sources is None or ks.exact:
+        pass
+    elif hasattr(sources[1], "upto"):
+        cells = narrow_by_counts(cells, (reference, current), cast("tuple[Counts, Counts]", sources), thresholds=deciding)
+        ks = ks_of_cells(cells)
+    elif on_grids and can_refine(reference, current, cells.kind):
         cells = split_heavy(cells, reference.name, sources, settings.threads)
-        deciding = [limit for limit in (gates.ks, gates.ks_warn) if limit is not None] if "ks" in settings.tests else []
         cells = narrow(cells, reference.name, sources, thresholds=deciding, exact=settings.exact, threads=settings.threads)
         ks = ks_of_cells(cells)
     measure_cells(measures, cells, reference, bins=settings.bins, floor=settings.floor, ks=ks)

@@ -22,13 +22,13 @@ from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUM
 from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.distances import ranks
 from airflow_slo_provider.drift.engines.sources import chosen
+from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
 from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
 from airflow_slo_provider.drift.engines.sql_text import (
-    MOST_SUMS,
     Column,
     Table,
-    cut_sums,
+    batches,
     distinct_values,
     quantile_query,
     rank_query,
@@ -117,6 +117,29 @@ class SQLData:
         order = [column.name for column in held]
         return DatasetProfile(columns={name: made[name] for name in order}, rows=rows, engine=self.dialect.name, source=self.name)
 
+    def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
+        """Count the finite rows of a column up to some values.
+
+        :param profile: what was counted of the column before
+        :raises InvalidMeasurement: when the rows are not those that were counted before
+        """
+        with self.session():
+            (column,) = self._columns([profile.name])
+            counter = BucketCounter(self._ask, self._table, self.dialect)
+            places = {column.name: (kind, codes, np.ones(len(codes), dtype=bool))}
+            ((_, total, counts),) = counter.count([column], places)
+        expected = profile.values if self.dialect.buckets == "width_bucket" else profile.rows
+        if total != expected:
+            raise InvalidMeasurement(
+                f"{self.name}: {expected} rows became {total} while it was asked again", reason="no_snapshot"
+            )
+        return counts - profile.negative_infinite if self.dialect.buckets == "sums" else counts
+
+    def known(self, columns: Sequence[str]) -> list[str]:
+        """Return those of some columns that are there."""
+        names, _ = self._ask(f"SELECT * {self._table.text} LIMIT 1")
+        return [name for name in columns if name in names]
+
     def _ask(self, statement: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         return self._run(statement, {})
 
@@ -146,7 +169,7 @@ class SQLData:
 
     def _summaries(self, columns: Sequence[Column]) -> tuple[int, dict[str, ColumnProfile]]:
         totals, made = set(), {}
-        for batch in _batches(columns, [6] * len(columns)) or [[]]:
+        for batch in batches(columns, [6] * len(columns)) or [[]]:
             asked = [column for column in batch if column.kind not in ("other", "empty")]
             (row,) = self._ask(summary(self._table, asked, self.dialect))[1]
             answers = iter(row)
@@ -206,7 +229,7 @@ class SQLData:
                 found[column] = [_number(by_rank[rank], column.form) for rank in wanted]
             return found
         single = self.dialect.quantiles == "array"
-        for batch in _batches(columns, [1 if single else SQL_BINS - 1] * len(columns)):
+        for batch in batches(columns, [1 if single else SQL_BINS - 1] * len(columns)):
             (row,) = self._ask(quantile_query(self._table, batch, self.dialect, SQL_BINS))[1]
             answers = list(row)
             for column in batch:
@@ -218,30 +241,19 @@ class SQLData:
         self, columns: Sequence[Column], made: Mapping[str, ColumnProfile], places: Mapping[str, tuple[str, Array, Array]]
     ) -> dict[str, ColumnProfile]:
         out: dict[str, ColumnProfile] = {}
+        counter = BucketCounter(self._ask, self._table, self.dialect)
         asked = [column for column in columns if column.name in places]
-        for batch in _batches(asked, [len(places[column.name][1]) for column in asked]):
-            sums = [
-                part
-                for column in batch
-                for part in cut_sums(
-                    column, self.dialect, places[column.name][0], places[column.name][1].tolist(), places[column.name][2].tolist()
+        for column, total, counts in counter.count(asked, places):
+            held = made[column.name]
+            if total != (held.rows if self.dialect.buckets != "width_bucket" else held.values):
+                raise InvalidMeasurement(
+                    f"{self.name}: {held.rows} rows became {total} between two statements", reason="no_snapshot"
                 )
-            ]
-            (row,) = self._ask(f"SELECT COUNT(*), {', '.join(sums)} {self._table.text}")[1]
-            answers = iter(row)
-            total = int(next(answers))
-            for column in batch:
-                held = made[column.name]
-                if total != held.rows:
-                    raise InvalidMeasurement(
-                        f"{self.name}: {held.rows} rows became {total} between two statements", reason="no_snapshot"
-                    )
-                kind, codes, closed = places[column.name]
-                counts = np.array([int(next(answers) or 0) for _ in codes], dtype=np.int64)
+            kind, codes, closed = places[column.name]
+            if self.dialect.buckets == "sums":
                 # -infinity is below every edge and belongs to none of the bins.
-                out[column.name] = replace(
-                    held, distribution=Cuts(kind, codes, closed, counts - held.negative_infinite, held.values)
-                )
+                counts = counts - held.negative_infinite
+            out[column.name] = replace(held, distribution=Cuts(kind, codes, closed, counts, held.values))
         return out
 
 
@@ -305,16 +317,3 @@ def _number(value: Any, form: str) -> Any:
         return None
     number = int(value) if form == "int" else float(value)
     return abs(number) if number == 0 else number
-
-
-def _batches(columns: Sequence[Column], weights: Sequence[int]) -> list[list[Column]]:
-    """Part columns so that no statement has too many sums."""
-    batches: list[list[Column]] = []
-    held = 0
-    for column, weight in zip(columns, weights, strict=True):
-        if not batches or held + weight > MOST_SUMS:
-            batches.append([])
-            held = 0
-        batches[-1].append(column)
-        held += weight
-    return batches

@@ -21,6 +21,8 @@ class Dialect:
     :param text: name of the text type in a CAST
     :param quantiles: ``array`` (one expression gives all), ``scalar`` (one each) or ``rank`` (rows by their number)
     :param array: the array expression, with ``{x}``, ``{condition}`` and ``{shares}``
+    :param buckets: how rows below edges are counted: ``sums`` over CASE, one ``histogram`` per column, or groups
+        of a ``width_bucket``
     """
 
     name: str
@@ -32,6 +34,7 @@ class Dialect:
     text: str = "VARCHAR"
     quantiles: str = "rank"
     array: str = ""
+    buckets: str = "sums"
 
     def identifier(self, name: str) -> str:
         """Quote a name."""
@@ -60,6 +63,7 @@ DIALECTS: dict[str, Dialect] = {
             quantiles="array",
             array="percentile_disc(CAST(ARRAY[{shares}] AS DOUBLE PRECISION[]))"
             " WITHIN GROUP (ORDER BY {x}) FILTER (WHERE {condition})",
+            buckets="width_bucket",
         ),
         Dialect(
             "duckdb",
@@ -69,6 +73,7 @@ DIALECTS: dict[str, Dialect] = {
             duration="epoch_us({x})",
             quantiles="array",
             array="quantile_disc({x}, [{shares}]) FILTER (WHERE {condition})",
+            buckets="histogram",
         ),
         Dialect(
             "sqlite",

@@ -117,3 +117,44 @@ def cut_sums(column: Column, dialect: Dialect, kind: str, codes: Sequence[int], 
         f"SUM(CASE WHEN {x} {sign} {dialect.number(code_value(code, kind))} THEN 1 ELSE 0 END)"
         for code, sign in zip(codes, signs, strict=True)
     ]
+
+
+def closed_codes(codes: Sequence[int], closed: Sequence[bool]) -> list[int]:
+    """Turn "below a value" into "up to the value before it": codes are whole numbers in the order of what they stand for."""
+    return [code if one else code - 1 for code, one in zip(codes, closed, strict=True)]
+
+
+def histogram(column: Column, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
+    """Write DuckDB's aggregate that counts rows in right-closed bins, all in one pass.
+
+    :param codes: of the bins' ends, ascending
+    """
+    ends = ", ".join(dialect.number(code_value(code, kind)) for code in codes)
+    return f"histogram({column.expression(dialect)}, [{ends}]) FILTER (WHERE {column.counted(dialect)})"
+
+
+def bucket_query(table: Table, column: Column, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
+    """Ask PostgreSQL for rows per bucket. Its buckets are left-closed: each begins at the number after a right-closed bin's end.
+
+    :param codes: of the bins' ends, ascending
+    """
+    form = dialect.double if kind == "float" else "BIGINT"
+    starts = ", ".join(dialect.number(code_value(code + 1, kind)) for code in codes)
+    x = column.expression(dialect)
+    if kind == "float" and column.form == "int":
+        x = f"CAST({x} AS {form})"
+    bucket = f"width_bucket({x}, CAST(ARRAY[{starts}] AS {form}[]))"
+    return f"SELECT {bucket}, COUNT(*) {table.also(column.counted(dialect))} GROUP BY 1"
+
+
+def batches(columns: Sequence[Column], weights: Sequence[int]) -> list[list[Column]]:
+    """Part columns so that no statement has too many sums."""
+    batches: list[list[Column]] = []
+    held = 0
+    for column, weight in zip(columns, weights, strict=True):
+        if not batches or held + weight > MOST_SUMS:
+            batches.append([])
+            held = 0
+        batches[-1].append(column)
+        held += weight
+    return batches
