@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from airflow_slo_provider.drift.cuts import Cuts, count_at
 from airflow_slo_provider.drift.distances import js_distance, total_variation
-from airflow_slo_provider.drift.grid import Grid, cell_ends, code_floats, common_form, float_codes
+from airflow_slo_provider.drift.grid import Grid, cell_ends, code_floats, common_form, float_codes, union
 from airflow_slo_provider.drift.kolmogorov import KS, from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 
@@ -83,7 +83,7 @@ def joint_cells(reference: ColumnProfile, current: ColumnProfile) -> JointCells:
 def _of_grids(first: Grid, second: Grid) -> JointCells:
     kind, bits = common_form(first, second)
     first, second = first.at(kind, bits), second.at(kind, bits)
-    codes = np.union1d(first.codes, second.codes)
+    codes = union(first.codes, second.codes)
     counts = []
     for side in (first, second):
         held = np.zeros(len(codes), dtype=np.int64)

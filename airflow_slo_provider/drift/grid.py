@@ -116,6 +116,13 @@ def squeeze(codes: Array, counts: Array) -> tuple[Array, Array]:
     return codes[starts], np.add.reduceat(counts, starts)
 
 
+def union(first: Array, second: Array) -> Array:
+    """Return the codes of both sides, sorted, each once. Both are sorted: merging them is quicker than what ``union1d`` does."""
+    codes = np.sort(np.concatenate([first, second]), kind="stable")
+    out: Array = codes[np.concatenate([np.ones(min(1, len(codes)), dtype=bool), codes[1:] != codes[:-1]])]
+    return out
+
+
 def fitting_bits(codes: Array, kind: str, bits: int, most: int) -> int:
     """Return the largest number of digits, at most ``bits``, that leaves at most ``most`` cells.
 

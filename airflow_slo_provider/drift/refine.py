@@ -14,7 +14,7 @@ from airflow_slo_provider.drift.cells import JointCells, gaps
 from airflow_slo_provider.drift.columns import ColumnProfile
 from airflow_slo_provider.drift.engines.sources import Source
 from airflow_slo_provider.drift.engines.zooming import zoom
-from airflow_slo_provider.drift.grid import cell_ends, common_form
+from airflow_slo_provider.drift.grid import cell_ends, common_form, union
 
 Array = npt.NDArray[Any]
 
@@ -47,7 +47,7 @@ def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Sourc
     first, second = (zoom(source, column, cells.kind, ranges, bits=cells.bits, threads=threads) for source in sources)
     kind, bits = common_form(first, second)
     first, second = first.at(kind, bits), second.at(kind, bits)
-    codes = np.union1d(first.codes, second.codes)
+    codes = union(first.codes, second.codes)
     ends = cell_ends(codes, kind, bits)
     parts = [cells.low[~which], cells.high[~which], cells.reference[~which], cells.current[~which]]
     for index, added in enumerate((*ends, *(_spread(codes, side.codes, side.counts) for side in (first, second)))):
