@@ -14,6 +14,7 @@ Check = Callable[[Mapping[str, Any]], Iterable[CheckResult]]
 
 #: Kind -> ``module:function``.
 KINDS: dict[str, str] = {
+    "drift": "airflow_slo_provider.checks.drift:run",
     "slo": "airflow_slo_provider.checks.slo:run",
 }
 
