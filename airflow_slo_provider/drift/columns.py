@@ -18,6 +18,8 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 
 #: More distinct texts than this are no categories; their names are not kept.
 MOST_CATEGORIES = 200_000
+#: Nor are texts that take more characters than this together.
+MOST_CHARACTERS = 50_000_000
 #: Kinds whose values are numbers on a grid. Times count microseconds since 1970 in UTC, durations microseconds.
 NUMERIC = frozenset({"number", "time", "duration"})
 CATEGORICAL = frozenset({"text", "bool"})
@@ -173,7 +175,7 @@ def _add_categories(first: ColumnProfile, second: ColumnProfile) -> tuple[Mappin
     counts = dict(first.categories)
     for text, rows in second.categories.items():
         counts[text] = counts.get(text, 0) + rows
-    return ({}, True) if len(counts) > MOST_CATEGORIES else (counts, False)
+    return ({}, True) if len(counts) > MOST_CATEGORIES or sum(map(len, counts)) > MOST_CHARACTERS else (counts, False)
 
 
 def one_column(profile: Any, column: str | None) -> ColumnProfile:

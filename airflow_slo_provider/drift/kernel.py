@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
+from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, MOST_CHARACTERS, NUMERIC, ColumnProfile
 from airflow_slo_provider.drift.grid import Grid
 from airflow_slo_provider.drift.grid_builder import GridBuilder
 
@@ -50,6 +50,7 @@ class ColumnBuilder:
         self._ends: list[tuple[Any, Any]] = []
         self._grids: dict[str, GridBuilder] = {}
         self._texts: dict[str, int] = {}
+        self._characters = 0
         self._overflow = False
         self._most = most_categories
         self._lock = threading.Lock()
@@ -116,8 +117,10 @@ class ColumnBuilder:
             held = self._texts
             for text, count in zip(texts, counts.tolist(), strict=True):
                 if count:
-                    held[text] = held.get(text, 0) + count
-            if len(held) > self._most:
+                    known = held.get(text, 0)
+                    held[text] = known + count
+                    self._characters += 0 if known else len(text)
+            if len(held) > self._most or self._characters > MOST_CHARACTERS:
                 self._overflow, self._texts = True, {}
 
     def profile(self) -> ColumnProfile:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.drift.arrow_values import arrow_values
+from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
 from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, need_pyarrow
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
@@ -77,11 +77,25 @@ class ScanSource:
         self._dataset = dataset
         chosen(dataset.schema.names, [item[0] for item in where or ()], name)
         self._where = tuple(where or ())
+        self._physical = set(next(iter(dataset.get_fragments())).physical_schema.names)
         self.name = name
 
     def columns(self) -> Mapping[str, str]:
-        """Types of the columns, by name."""
-        return {field.name: str(field.type) for field in self._dataset.schema}
+        """Types of the columns, by name. What is only in the names of directories can be filtered by, and is no column."""
+        return {field.name: str(field.type) for field in self._dataset.schema if field.name in self._physical}
+
+    def problems(self) -> dict[str, str]:
+        """Columns that not every file has, or not with the same kind. Arrow would fill in nulls."""
+        found: dict[str, str] = {}
+        for fragment in self._dataset.get_fragments():
+            kinds = {field.name: kind_of(field.type) for field in fragment.physical_schema}
+            for name, field in ((field.name, field) for field in self._dataset.schema if field.name in self._physical):
+                kind = kinds.get(name)
+                if kind is None:
+                    found.setdefault(name, f"column {name} is missing in {fragment.path}")
+                elif "empty" not in (kind, kind_of(field.type)) and kind != kind_of(field.type):
+                    found.setdefault(name, f"column {name} is {kind_of(field.type)} in one file and {kind} in {fragment.path}")
+        return found
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
         """Return one task: the scanner has threads of its own."""

@@ -27,6 +27,8 @@ _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv":
     ".ndjson": "json",
     ".orc": "orc",
 }
+#: Bytes of one column to decode at a time.
+_MOST_BYTES = 64 * 1024 * 1024
 _PACKED = (".gz", ".bz2", ".zst", ".lz4", ".xz")
 
 
@@ -195,28 +197,51 @@ class ParquetSource:
         for index, metadata in enumerate(self._metadata):
             held = set(metadata.schema.to_arrow_schema().names)
             for groups, rows in _runs(metadata):
+                sizes = _sizes(metadata, groups)
                 for column in columns:
                     if column in held:
-                        yield Task(rows, self._reader(index, groups, rows, column, column in categorical))
+                        batch = _batch_rows(rows, sizes.get(column, 0))
+                        yield Task(rows, self._reader(index, groups, batch, column, column in categorical))
 
     def _reader(
-        self, index: int, groups: list[int], rows: int, column: str, categorical: bool
+        self, index: int, groups: list[int], batch: int | None, column: str, categorical: bool
     ) -> Callable[[Callable[[str, Values], None]], None]:
+        """Return what reads a column of some row groups.
+
+        :param batch: rows to decode at a time, None for all
+        """
+
         def run(consume: Callable[[str, Values], None]) -> None:
             file = self._files[index]
-
-            def read() -> None:
-                parquet = self._opened(index)
-                if rows > 2 * PIECE:  # one huge row group: never decode it whole
-                    for batch in parquet.iter_batches(batch_size=PIECE, row_groups=groups, columns=[column], use_threads=False):
-                        consume(column, arrow_values(batch.column(0), categorical=categorical))
-                else:
-                    table = parquet.read_row_groups(groups, columns=[column], use_threads=False)
-                    consume(column, arrow_values(table.column(0), categorical=categorical))
-
-            self._guard(file, read)
+            parquet = self._opened(index)
+            if batch is None:
+                table = self._guard(file, lambda: parquet.read_row_groups(groups, columns=[column], use_threads=False))
+                consume(column, arrow_values(table.column(0), categorical=categorical))
+                return
+            parts = parquet.iter_batches(batch_size=batch, row_groups=groups, columns=[column], use_threads=False)
+            while (part := self._guard(file, lambda: next(parts, None))) is not None:
+                consume(column, arrow_values(part.column(0), categorical=categorical))
 
         return run
+
+
+def _sizes(metadata: Any, groups: Sequence[int]) -> dict[str, int]:
+    """Bytes that each column takes decoded."""
+    sizes: dict[str, int] = {}
+    for group in groups:
+        row_group = metadata.row_group(group)
+        for number in range(row_group.num_columns):
+            chunk = row_group.column(number)
+            name = chunk.path_in_schema.partition(".")[0]
+            sizes[name] = sizes.get(name, 0) + int(chunk.total_uncompressed_size)
+    return sizes
+
+
+def _batch_rows(rows: int, size: int) -> int | None:
+    """Rows to decode at a time: None for all, fewer for a huge row group or long texts."""
+    if rows <= 2 * PIECE and size <= _MOST_BYTES:
+        return None
+    return max(1024, min(PIECE, rows * _MOST_BYTES // max(1, size)))
 
 
 def _runs(metadata: Any) -> Iterator[tuple[list[int], int]]:

@@ -82,7 +82,8 @@ def profile_source(
     def consume(column: str, values: Values) -> None:
         builders[column].add(values)
 
-    run_tasks(source.tasks(names, categorical), consume, threads=threads, progress=progress)
+    readable = [column for column in names if column not in lacking]
+    run_tasks(source.tasks(readable, categorical), consume, threads=threads, progress=progress)
     made = {column: builder.profile() for column, builder in builders.items()}
     for column, held in made.items():
         if not held.dtype:

@@ -189,6 +189,48 @@ def test_files_of_one_dataset_that_disagree(tmp_path) -> None:
     assert report.verdict == "error"
 
 
+def test_csv_files_that_disagree(tmp_path) -> None:
+    """Arrow's scanner would fill in nulls for what a file lacks."""
+    pd.DataFrame({"a": X, "b": X, "c": X}).to_csv(tmp_path / "1.csv", index=False)
+    pd.DataFrame({"a": Y, "b": ["word"] * N}).to_csv(tmp_path / "2.csv", index=False)
+    profile = drift.profile(str(tmp_path / "*.csv"))
+    assert profile["a"] == drift.profile(pd.DataFrame({"a": np.concatenate([X, Y])}))["a"]
+    assert "column c is missing in" in profile["c"].problem
+    assert "b is number in one file and text in" in profile["b"].problem
+
+
+def test_directories_that_name_a_day_are_no_column(tmp_path) -> None:
+    for day, shift in (("2026-11-23", 0), ("2026-11-24", 1)):
+        (tmp_path / f"day={day}").mkdir()
+        pd.DataFrame({"x": X + shift}).to_parquet(tmp_path / f"day={day}" / "part.parquet")
+    data = str(tmp_path)
+    assert list(drift.profile(data).columns) == ["x"]
+    assert drift.profile(data).rows == 2 * N
+    only = [("day", "=", "2026-11-23")]
+    assert drift.profile(data, where=only) == drift.profile(frame(X))
+    report = drift.compare(data, data, reference_where=only, where=[("day", "=", "2026-11-24")])
+    assert (report.verdict, list(report.columns)) == ("drift", ["x"])
+
+
+def test_row_groups_and_texts_too_large_to_decode_whole(tmp_path, monkeypatch) -> None:
+    from airflow_slo_provider.drift.engines import file_source
+
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    table = pa.table({"x": X, "long": [f"{i % 7}" * 3000 for i in range(N)]})
+    pq.write_table(table, tmp_path / "t.parquet", use_dictionary=False)
+    whole = drift.profile(table)
+    assert drift.profile(tmp_path / "t.parquet") == whole
+    monkeypatch.setattr(file_source, "_MOST_BYTES", 10_000)
+    assert drift.profile(tmp_path / "t.parquet") == whole
+    monkeypatch.setattr(columns_module, "MOST_CHARACTERS", 9000)
+    monkeypatch.setattr("airflow_slo_provider.drift.kernel.MOST_CHARACTERS", 9000)
+    assert drift.profile(tmp_path / "t.parquet")["long"].overflow
+    parts = [drift.profile(table.slice(start, 1000)) for start in (0, 1000)]
+    assert parts[0].merge(parts[1])["long"].overflow
+
+
 def test_formats_agree(tmp_path) -> None:
     pa = pytest.importorskip("pyarrow")
     import pyarrow.feather as feather
