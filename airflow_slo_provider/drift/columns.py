@@ -161,6 +161,8 @@ def _add_distributions(first: ColumnProfile, second: ColumnProfile) -> Grid | Cu
     if one is None or two is None:
         return one if two is None else two
     if isinstance(one, Grid) and isinstance(two, Grid):
+        if not one.total or not two.total:  # an empty grid does not know whether it would have held integers
+            return two if two.total else one
         return one.merge(two, most=MOST_CELLS)
     if isinstance(one, Cuts) and isinstance(two, Cuts):
         return one.merge(two)

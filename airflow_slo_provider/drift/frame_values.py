@@ -85,12 +85,8 @@ def _kind(present: Any, dtype: Any) -> str:
 
 def _categories(present: Any, head: dict[str, Any], categorical: bool) -> Values:
     """Count a categorical; categories that are numbers are numbers, as without the encoding, unless asked otherwise."""
-    counts = (
-        np.bincount(present.cat.codes.to_numpy(), minlength=len(present.cat.categories))
-        if len(present)
-        else np.zeros(0, dtype=np.int64)
-    )
-    names = list(present.cat.categories) if len(present) else []
+    names = list(present.cat.categories)
+    counts = np.bincount(present.cat.codes.to_numpy(), minlength=len(names))
     if not categorical and names and not all(isinstance(name, str) for name in names):
         decoded = series_values(present.astype(present.cat.categories.dtype))
         return replace(decoded, rows=head["rows"], nulls=head["nulls"])

@@ -204,3 +204,46 @@ def test_integers_against_floats() -> None:
     far = pd.DataFrame({"x": BEYOND + np.arange(1000)})
     found = drift.ks(drift.profile(far), drift.profile(pd.DataFrame({"x": float(BEYOND) + np.arange(1000)})))
     assert found.lower <= drift.ks(BEYOND + np.arange(1000), float(BEYOND) + np.arange(1000)).statistic <= found.upper
+
+
+def test_what_runs_on_a_spark_worker() -> None:
+    """``mapInArrow`` hands a partition's record batches to a function; that the parts add up can be seen without Spark."""
+    import pyarrow as pa
+
+    from airflow_slo_provider.drift.engines.spark import _counter, _read
+
+    rng = np.random.default_rng(6)
+    table = pa.table({"x": rng.normal(size=9000), "s": rng.choice(list("abc"), 9000), "n": rng.integers(0, 9, 9000)})
+    count = _counter(table.column_names, frozenset({"n"}))
+    parts = []
+    for start in (0, 2000, 2001, 9000):
+        length = {0: 2000, 2000: 1, 2001: 6999, 9000: 0}[start]
+        (batch,) = count(iter(table.slice(start, length).to_batches(max_chunksize=700)))
+        assert batch.schema == pa.schema([("part", pa.binary())])
+        parts.append(_read(batch.column(0)[0].as_py()))
+    merged = parts[2].merge(parts[3]).merge(parts[0]).merge(parts[1])
+    assert merged == drift.profile(table, categorical=["n"])
+
+
+def test_empty_parts_change_nothing() -> None:
+    rng = np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {
+            "f": rng.normal(size=50),
+            "i": np.arange(50),
+            "s": ["a", None] * 25,
+            "b": rng.random(50) < 0.5,
+            "t": pd.Timestamp("2026-01-01") + pd.to_timedelta(np.arange(50), unit="D"),
+            "d": pd.to_timedelta(np.arange(50), unit="s"),
+            "c": pd.Categorical(["x", "y"] * 25),
+            "codes": pd.Categorical([1, 2] * 25),
+            "N": pd.array([1, None] * 25, dtype="Int64"),
+            7: 1.5,
+        }
+    )
+    whole = drift.profile(frame)
+    assert {column.problem for column in whole.columns.values()} == {None}
+    assert whole.schema["codes"] == "number"
+    assert "7" in whole.columns
+    assert drift.profile(frame[:0]).merge(whole) == whole == whole.merge(drift.profile(frame[:0]))
+    assert drift.profile(frame[:20]).merge(drift.profile(frame[20:])) == whole
