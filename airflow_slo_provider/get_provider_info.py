@@ -28,7 +28,7 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "Trace store", "external-doc-url": "https://opentelemetry.io/docs/", "tags": ["service"]},
         ],
         "operators": [
-            _modules(_NAME, "operators", "error_budget", "freshness", "golden_set", "metrics"),
+            _modules(_NAME, "operators", "drift", "error_budget", "freshness", "golden_set", "metrics"),
             _modules("Kubernetes", "operators", "kubernetes", "pod"),
             _modules("Model registry", "operators", "model_registry"),
             _modules("Trace store", "operators", "latency"),

@@ -14,6 +14,7 @@ Check = Callable[[Mapping[str, Any]], Iterable[CheckResult]]
 
 #: Kind -> ``module:function``.
 KINDS: dict[str, str] = {
+    "drift": "airflow_slo_provider.checks.drift:run",
     "golden_set": "airflow_slo_provider.checks.golden_set:run",
     "slo": "airflow_slo_provider.checks.slo:run",
 }

@@ -49,7 +49,7 @@ class HookRunner:
         if self._runner is not None:
             yield
             return
-        with closing(self._connect()) as connection:
+        with closing(self.connect()) as connection:
             self._runner = DbApiRunner(connection, dialect=self.dialect, timeout=self._timeout, windowed=self._windowed)
             try:
                 with self._runner.session():
@@ -64,7 +64,11 @@ class HookRunner:
                 raise RuntimeError("a session without a runner")
             return self._runner(query, parameters)
 
-    def _connect(self) -> Any:
+    def connect(self) -> Any:
+        """Open a DB-API connection of its own; whoever asked closes it.
+
+        :raises QueryError: when it cannot be opened. The message never holds the password.
+        """
         try:
             return self._hook.get_conn()
         except Exception as error:

@@ -1,0 +1,57 @@
+"""The check ``drift``: two datasets, or one and a stored profile, compared where the data is.
+
+The spec::
+
+    {"reference": "/data/training.profile.json",   # files, or a stored profile
+     "current": "/data/day=2026-11-24/*.parquet",
+     "name": "churn features",                     # optional; of the dataset's check
+     "report": "/reports/drift.html",              # optional
+     "ignore": ["customer_id"], "thresholds": {"psi": 0.2}}   # and all else that drift.compare takes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_slo_provider.exceptions import CheckError
+from airflow_slo_provider.results import CheckResult
+
+_OPTIONS = frozenset(
+    {"columns", "ignore", "categorical", "tests", "thresholds", "alpha", "bins", "floor", "exact", "min_rows", "critical"}
+    | {"max_share", "weights", "prediction", "label", "where", "reference_where", "threads"}
+)
+_OWN = frozenset({"reference", "current", "name", "report", "states", "model_version"})
+
+
+def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
+    """Compare, and return a check for the dataset and one for each column that is not ok.
+
+    :raises CheckError: for a spec that cannot be used
+    :raises QueryError: when data cannot be read
+    """
+    from airflow_slo_provider.drift import compare
+    from airflow_slo_provider.drift.checks import checks
+    from airflow_slo_provider.drift.gates import actions
+
+    unknown = sorted(spec.keys() - _OPTIONS - _OWN)
+    missing = [key for key in ("reference", "current") if not spec.get(key)]
+    if unknown or missing:
+        what = f"unknown key {unknown[0]!r}" if unknown else f"no {missing[0]}"
+        raise CheckError(f"check drift: {what}; a spec has {', '.join(sorted(_OWN | _OPTIONS))}", reason="bad_spec")
+    states = spec.get("states") or {}
+    meaning = actions(states)
+    options = {key: value for key, value in spec.items() if key in _OPTIONS}
+    for key in ("where", "reference_where"):
+        if options.get(key):
+            options[key] = [tuple(item) for item in options[key]]
+    report = compare(spec["reference"], spec["current"], **options)
+    uri = report.save(spec["report"]) if spec.get("report") else None
+    return checks(
+        report,
+        name=spec.get("name") or "drift",
+        actions=meaning,
+        chosen=frozenset(states),
+        model_version=spec.get("model_version"),
+        report_uri=uri,
+    )

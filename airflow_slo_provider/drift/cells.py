@@ -1,0 +1,197 @@
+"""Two distributions laid side by side: the same disjoint cells, and both sides' rows in each.
+
+From here on it does not matter who counted. A cell that holds one value is an atom; within any other cell the order of rows is
+not known, and what depends on it comes out as an interval that is certain to hold the truth.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.drift.cuts import Cuts, count_at
+from airflow_slo_provider.drift.distances import js_distance, total_variation
+from airflow_slo_provider.drift.grid import Grid, cell_ends, code_floats, common_form, float_codes, union
+from airflow_slo_provider.drift.kolmogorov import KS, from_gaps
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.drift.columns import ColumnProfile
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class JointCells:
+    """Cells in ascending order, with the rows of both sides.
+
+    :param kind: ``float`` or ``int``: what a code is
+    :param low: codes of the smallest number of each cell
+    :param high: codes of the largest
+    :param reference: int64 rows of the reference
+    :param current: int64 rows of the current data
+    :param bits: digits of the grid all cells are of, None for cells of several sizes
+    """
+
+    kind: str
+    low: Array
+    high: Array
+    reference: Array
+    current: Array
+    bits: int | None = None
+
+    @property
+    def atom(self) -> Array:
+        """Which cells hold one value."""
+        out: Array = self.low == self.high
+        return out
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Rows of both sides."""
+        return int(self.reference.sum()), int(self.current.sum())
+
+    def floats(self, codes: Array) -> Array:
+        """Turn codes of these cells into float64."""
+        return code_floats(codes) if self.kind == "float" else codes.astype(np.float64)
+
+    def sums(self) -> tuple[Array, Array]:
+        """Rows up to and including each cell, with a leading 0."""
+        return np.concatenate([[0], np.cumsum(self.reference)]), np.concatenate([[0], np.cumsum(self.current)])
+
+
+def joint_cells(reference: ColumnProfile, current: ColumnProfile) -> JointCells:
+    """Lay two profiles of a column side by side.
+
+    :raises NoData: when a side has no finite value
+    :raises InvalidMeasurement: when they hold no numbers, or counts at edges that have nothing in common
+    """
+    first, second = reference.distribution, current.distribution
+    if first is None or second is None:
+        raise InvalidMeasurement(f"column {reference.name} holds no numbers: {reference.kind} and {current.kind}")
+    if not first.total or not second.total:
+        raise NoData(f"column {reference.name}: reference has {first.total} finite values, current {second.total}")
+    if isinstance(first, Grid) and isinstance(second, Grid):
+        return _of_grids(first, second)
+    return _of_cuts(*_at_same_places(first, second))
+
+
+def _of_grids(first: Grid, second: Grid) -> JointCells:
+    kind, bits = common_form(first, second)
+    first, second = first.at(kind, bits), second.at(kind, bits)
+    codes = union(first.codes, second.codes)
+    counts = []
+    for side in (first, second):
+        held = np.zeros(len(codes), dtype=np.int64)
+        held[np.searchsorted(codes, side.codes)] = side.counts
+        counts.append(held)
+    low, high = cell_ends(codes, kind, bits)
+    return JointCells(kind, low, high, counts[0], counts[1], bits)
+
+
+def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts]:
+    if first.kind != second.kind:
+        first, second = (side.as_floats() if isinstance(side, Cuts) else side.at("float", side.bits) for side in (first, second))
+    if isinstance(first, Grid):
+        other, mine = _at_same_places(second, first)
+        return mine, other
+    if isinstance(second, Grid):
+        counted, certain = count_at(second, first.codes, first.closed)
+        return first.take(certain), counted.take(certain)
+    if first.same_places(second):
+        return first, second
+    places = [list(zip(side.codes.tolist(), side.closed.tolist(), strict=True)) for side in (first, second)]
+    common = set(places[0]) & set(places[1])
+    if not common:
+        raise InvalidMeasurement(
+            "two profiles counted at different edges have nothing in common; make the current one against the reference"
+        )
+    return tuple(
+        side.take(np.array([place in common for place in own])) for side, own in zip((first, second), places, strict=True)
+    )  # type: ignore[return-value]
+
+
+def _of_cuts(first: Cuts, second: Cuts) -> JointCells:
+    """Make cells of what lies between neighbouring cuts."""
+    least, most = (float_codes(np.array([math.inf])) if first.kind == "float" else np.array([2**63 - 1]) for _ in range(2))
+    # After a closed cut the next number begins a cell, after an open one the cut itself does.
+    low = np.concatenate([-least, first.codes + first.closed])
+    high = np.concatenate([first.codes - ~first.closed, most])
+    counts = [np.diff(np.concatenate([[0], side.counts, [side.total]])) for side in (first, second)]
+    held = (counts[0] + counts[1]) > 0
+    return JointCells(first.kind, low[held], high[held], counts[0][held], counts[1][held])
+
+
+def gaps(cells: JointCells) -> tuple[int, int, Array]:
+    """Bound the largest difference of the distribution functions, in units of 1 / (n m).
+
+    Between cells both functions are known, and their difference is attained. Inside a cell one may rise before the other does.
+
+    :returns: lower bound, upper bound, and each cell's own upper bound
+    """
+    n, m = cells.sizes
+    reference, current = cells.sums()
+    if n * m >= 2**62:
+        reference, current = reference.astype(object), current.astype(object)
+    before, after = reference[:-1] * m - current[:-1] * n, reference[1:] * m - current[1:] * n
+    attained = int(np.abs(after).max())
+    inside = np.maximum(reference[1:] * m - current[:-1] * n, current[1:] * n - reference[:-1] * m)
+    bounds = np.where(cells.atom, np.maximum(np.abs(before), np.abs(after)), inside)
+    return attained, max(attained, int(bounds.max())), bounds
+
+
+def ks_of_cells(cells: JointCells) -> KS:
+    """Bound the Kolmogorov-Smirnov statistic."""
+    low, high, _ = gaps(cells)
+    return from_gaps(low, high, *cells.sizes)
+
+
+def bin_cells(cells: JointCells, bins: int) -> Array:
+    """Return where bins of the reference's equi-depth partition end: indices of the last cell of each bin but the last.
+
+    Ends are type-1 quantiles of the reference. A cell with a share of at least 1 / bins is a bin of its own.
+    """
+    n, _ = cells.sizes
+    upto = np.cumsum(cells.reference)
+    wanted = np.array([-(-i * n // bins) for i in range(1, bins)])
+    ends = np.searchsorted(upto, wanted, side="left")
+    heavy = np.flatnonzero(cells.reference >= -(-n // bins))
+    ends = np.unique(np.concatenate([ends, heavy, heavy - 1]))
+    out: Array = ends[(ends >= 0) & (ends < len(upto) - 1)]
+    return out
+
+
+def binned(cells: JointCells, ends: Array) -> tuple[Array, Array]:
+    """Add up both sides' rows per bin."""
+    starts = np.concatenate([[0], ends + 1]).astype(np.intp)
+    return np.add.reduceat(cells.reference, starts), np.add.reduceat(cells.current, starts)
+
+
+def middles(cells: JointCells) -> Array:
+    """A number inside each cell; the finite end where a cell is open."""
+    low, high = cells.floats(cells.low), cells.floats(cells.high)
+    low, high = np.where(np.isinf(low), high, low), np.where(np.isinf(high), low, high)
+    out: Array = low / 2 + high / 2
+    return out
+
+
+def wasserstein_of_cells(cells: JointCells) -> float:
+    """Earth mover's distance with each cell's rows at its middle, in the column's unit."""
+    n, m = cells.sizes
+    reference, current = cells.sums()
+    places = middles(cells)
+    return math.fsum(np.abs(reference[1:-1] / n - current[1:-1] / m) * np.diff(places))
+
+
+def js_of_cells(cells: JointCells, ends: Array) -> float:
+    """Jensen-Shannon distance over the bins."""
+    return js_distance(*binned(cells, ends))
+
+
+def tv_of_cells(cells: JointCells, ends: Array) -> float:
+    """Total variation over the bins."""
+    return total_variation(*binned(cells, ends))

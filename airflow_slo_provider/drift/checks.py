@@ -1,0 +1,121 @@
+"""A drift report as checks for the ledger, and as the small dict that travels in XCom and asset events."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from airflow_slo_provider.drift.gates import State
+from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
+from airflow_slo_provider.results import CheckResult, Verdict
+
+KIND = "drift"
+#: Columns named in a summary.
+MOST_WORST = 5
+_UNKNOWN = frozenset({State.INSUFFICIENT_DATA, State.SKIPPED, State.ERROR})
+_VERDICTS = {"fail": Verdict.FAIL, "warn": Verdict.WARN, "pass": Verdict.PASS, "skip": Verdict.UNKNOWN}
+
+
+def verdict_of(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
+    """Turn a state into a check's verdict.
+
+    What could not be judged is ``unknown``, unless the user said in writing what it shall count as.
+
+    :param actions: what each state means
+    :param chosen: states the user named
+    """
+    if state in _UNKNOWN and state.value not in chosen:
+        return Verdict.UNKNOWN
+    return _VERDICTS[actions[state]]
+
+
+def checks(
+    report: DriftReport,
+    *,
+    name: str,
+    actions: Mapping[State, str],
+    chosen: frozenset[str] = frozenset(),
+    interval: tuple[datetime | None, datetime | None] = (None, None),
+    model_version: str | None = None,
+    report_uri: str | None = None,
+) -> list[CheckResult]:
+    """Return one check for the dataset, and one for each column that is neither ok nor skipped.
+
+    :param name: of the dataset's check; a column's is ``name.column``
+    """
+    shared: dict[str, Any] = {
+        "kind": KIND,
+        "interval_start": interval[0],
+        "interval_end": interval[1],
+        "model_version": model_version,
+        "checked_at": report.created_at,
+    }
+    judged = [column for column in report.columns.values() if column.verdict in (State.OK, State.WARN, State.DRIFT)]
+    out = [
+        CheckResult(
+            name=name,
+            verdict=verdict_of(report.verdict, actions, chosen),
+            value=report.drifted_share,
+            unit="ratio",
+            good=float(len([column for column in judged if column.verdict is not State.DRIFT])),
+            total=float(len(judged)),
+            message=report.message,
+            evidence={**summary(report, report_uri=report_uri), "alpha": report.alpha},
+            **shared,
+        )
+    ]
+    for column in report.ranked():
+        if column.verdict in (State.OK, State.SKIPPED):
+            continue
+        measured = _headline(column)
+        out.append(
+            CheckResult(
+                name=f"{name}.{column.name}"[:500],
+                verdict=verdict_of(column.verdict, actions, chosen),
+                value=measured[1] if measured else None,
+                unit=measured[0] if measured else None,
+                message=column.message,
+                evidence={"state": column.verdict.value, **_numbers(column), "hints": list(column.hints), "report": report_uri},
+                **shared,
+            )
+        )
+    return out
+
+
+def summary(report: DriftReport, *, report_uri: str | None = None) -> dict[str, Any]:
+    """Return what fits into XCom: the verdict, the worst columns, where the report is."""
+    counts = {state.value: len(report.in_state(state)) for state in State}
+    worst = [column for column in report.ranked() if column.verdict not in (State.OK, State.SKIPPED)][:MOST_WORST]
+    return {
+        "schema_version": 1,
+        "verdict": report.verdict.value,
+        "message": report.message[:500],
+        "drifted": report.drifted[:20],
+        "drifted_share": round(report.drifted_share, 6),
+        "columns": {state: count for state, count in counts.items() if count},
+        "worst": [{"column": column.name, "state": column.verdict.value, **_numbers(column)} for column in worst],
+        "reference": report.reference[:300],
+        "current": report.current[:300],
+        "reference_rows": report.reference_rows,
+        "current_rows": report.current_rows,
+        "report": report_uri,
+    }
+
+
+def _headline(column: ColumnDrift) -> tuple[str, float] | None:
+    if column.ks is not None and math.isfinite(column.ks.statistic):
+        return "ks", column.ks.statistic
+    return ("psi", column.psi.value) if column.psi is not None and math.isfinite(column.psi.value) else None
+
+
+def _numbers(column: ColumnDrift) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    if column.psi is not None:
+        out |= {"psi": round(column.psi.value, 6)}
+    if column.ks is not None:
+        out |= {"ks": round(column.ks.lower, 6), "ks_upper": round(column.ks.upper, 6)}
+    if column.nulls is not None:
+        out |= {"null_rate": round(column.nulls.current, 6)}
+    return out

@@ -1,0 +1,235 @@
+"""Comparing a dataset with its reference: the one function that operators, the command line and notebooks call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.cuts import Cuts
+from airflow_slo_provider.drift.distances import benjamini_hochberg
+from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
+from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter, open_source
+from airflow_slo_provider.drift.gates import Gates, State, fits, gates_for, read_gates
+from airflow_slo_provider.drift.judging import TESTS, effect, findings, pvalues
+from airflow_slo_provider.drift.measures import Measures
+from airflow_slo_provider.drift.pairs import Again, Pair, measure_pair
+from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.refine_sql import GridCounts
+from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
+from airflow_slo_provider.drift.verdicts import dataset_verdict
+
+
+def compare(
+    reference: Any,
+    current: Any,
+    *,
+    columns: Sequence[str] | None = None,
+    ignore: Iterable[str] = (),
+    categorical: Iterable[str] = (),
+    tests: Iterable[str] = ("psi", "ks"),
+    thresholds: Gates | Mapping[str, Any] | None = None,
+    alpha: float = 0.01,
+    bins: int = 10,
+    floor: float = FLOOR,
+    exact: bool = False,
+    min_rows: int = FEWEST_ROWS,
+    critical: Iterable[str] | None = None,
+    max_share: float | None = None,
+    weights: Mapping[str, float] | None = None,
+    prediction: Iterable[str] = (),
+    label: Iterable[str] = (),
+    where: Filter | None = None,
+    reference_where: Filter | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> DriftReport:
+    """Compare two datasets column by column.
+
+    A column drifts when effect and significance agree: a gate of ``thresholds`` is reached, and the p-value is below ``alpha``
+    after Benjamini-Hochberg over the columns of the run. The dataset drifts when a critical column does, or more than
+    ``max_share`` of the columns' weight. Where neither ``critical`` nor ``max_share`` is given, every column is critical.
+
+    :param reference: what to compare with: files, a frame, a table, or a profile that was made of them
+    :param current: what to compare: the same
+    :param columns: which columns; all of both sides without it
+    :param ignore: names and patterns (``id``, ``*_at``) to leave out
+    :param categorical: columns of numbers that are codes
+    :param tests: ``psi``, ``ks`` (total variation for texts and booleans) or both
+    :param thresholds: gates by name, and mappings of gates by column name or pattern
+    :param alpha: false discovery rate
+    :param bins: bins of the population stability index, of equal weight in the reference
+    :param floor: see :func:`~airflow_slo_provider.drift.statistics.psi`
+    :param exact: compute every Kolmogorov-Smirnov statistic exactly, not only where its interval leaves a verdict open
+    :param min_rows: fewer values than this on either side are ``insufficient_data``
+    :param critical: names and patterns; drift of any other column is a warning, or counts through ``max_share``
+    :param max_share: share of the columns' weight that may drift
+    :param weights: weight per column, e.g. feature importance; 1 for columns it does not name
+    :param prediction: columns that hold the model's output; always critical
+    :param label: columns that hold the truth; always critical
+    :param where: (column, operator, value) for rows of ``current``
+    :param reference_where: the same for ``reference``
+    :raises QueryError: when data cannot be read
+    :raises InvalidMeasurement: when a column asked for is on neither side
+    :raises ValueError: for thresholds or parameters that make no sense
+    """
+    base, own = read_gates(thresholds)
+    made = tuple(tests)
+    if not made or set(made) - {"psi", "ks"}:
+        raise ValueError(f"tests {made!r}: give psi, ks or both")
+    if not 0 < alpha < 1 or not 0 <= (max_share or 0) <= 1 or bins < 2 or min_rows < 1:
+        raise ValueError(
+            f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2, "
+            f"min_rows {min_rows} at least 1"
+        )
+    if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
+        raise ValueError("weights must be finite and not negative")
+    wanted, codes = _tuple(columns), frozenset(_tuple(categorical) or ())
+    old, old_source = _side(reference, wanted, reference_where, codes, threads, _half(progress, 0))
+    counted = current
+    if type(current).__name__ == "SQLData":
+        counted = current.profile(None if wanted is None else current.known(wanted), like=old)
+    new, new_source = _side(counted, wanted, where, codes, threads, _half(progress, 1))
+    skip = _tuple(ignore) or ()
+    names = [name for name in {**old.columns, **new.columns} if not fits(name, skip)]
+    settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
+    sources = _again((reference, current), (old_source, new_source), old)
+    measured = {
+        name: measure_pair(old.columns.get(name), new.columns.get(name), gates_for(name, base, own), settings, sources)
+        for name in names
+    }
+    raw = {name: pvalues(measures, tests=made) for name, (_, _, measures) in measured.items()}
+    adjusted = _adjust(raw)
+    judged = {}
+    for name, (state, message, measures) in measured.items():
+        side = old.columns.get(name) or new.columns[name]
+        role = "prediction" if name in (_tuple(prediction) or ()) else "label" if name in (_tuple(label) or ()) else "feature"
+        weight = float((weights or {}).get(name, 1.0))
+        judged[name] = _judge(
+            name,
+            state,
+            message,
+            measures,
+            gates_for(name, base, own),
+            adjusted[name],
+            alpha,
+            (old.columns.get(name), new.columns.get(name)),
+            kind=side.kind,
+            role=role,
+            weight=weight,
+        )
+    verdict, message, share = dataset_verdict(judged, critical=_tuple(critical), max_share=max_share, rows=(old.rows, new.rows))
+    return DriftReport(
+        verdict=verdict,
+        message=message,
+        columns=judged,
+        drifted_share=share,
+        reference=old.source,
+        current=new.source,
+        reference_rows=old.rows,
+        current_rows=new.rows,
+        alpha=alpha,
+    )
+
+
+def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None], old: DatasetProfile) -> Again:
+    """Say what can be read again: rows on both sides, or a database that can be asked, beside another or a stored profile."""
+    if sources[0] is not None and sources[1] is not None:
+        return sources[0], sources[1]
+    if type(sides[1]).__name__ != "SQLData":
+        return None
+    if type(sides[0]).__name__ == "SQLData":
+        return sides
+    on_grids = all(not isinstance(column.distribution, Cuts) for column in old.columns.values())
+    return (GridCounts(), sides[1]) if on_grids else None
+
+
+def _tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
+    if names is None:
+        return None
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _half(progress: Progress | None, index: int) -> Progress | None:
+    """Show two readings as one: the reference is the first half."""
+    if progress is None:
+        return None
+    return lambda done, total: progress(done + index * total, 2 * total)
+
+
+def _side(
+    data: Any,
+    columns: Sequence[str] | None,
+    where: Filter | None,
+    categorical: frozenset[str],
+    threads: int | None,
+    progress: Progress | None,
+) -> tuple[DatasetProfile, Source | None]:
+    """Profile one side; columns it lacks are judged later, not refused here."""
+    check_filter(where)
+    data = stored_profile(data) or data
+    if isinstance(data, DatasetProfile) or type(data).__name__ == "SQLData" or type(data).__module__.startswith("pyspark."):
+        if where:
+            raise ValueError(
+                "a filter needs rows that this process reads; filter in the database or in Spark, or before profiling"
+            )
+        held = profile(data, categorical=categorical)
+        kept = held.columns if columns is None else {name: column for name, column in held.columns.items() if name in columns}
+        return DatasetProfile(
+            columns=kept, rows=held.rows, engine=held.engine, source=held.source or "profile", created_at=held.created_at
+        ), None
+    source = open_source(data, where=where)
+    names = None if columns is None else [name for name in columns if name in source.columns()]
+    return profile_source(source, names, categorical=categorical, threads=threads, progress=progress), source
+
+
+def _adjust(raw: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Adjust p-values over the columns of the run, test by test."""
+    out: dict[str, dict[str, float]] = {name: {} for name in raw}
+    for test in TESTS:
+        names = [name for name, held in raw.items() if test in held]
+        for name, value in zip(names, benjamini_hochberg([raw[name][test] for name in names]), strict=True):
+            out[name][test] = value
+    return out
+
+
+def _judge(
+    name: str,
+    state: State | None,
+    message: str,
+    measures: Measures,
+    gates: Gates,
+    adjusted: Mapping[str, float],
+    alpha: float,
+    sides: tuple[ColumnProfile | None, ColumnProfile | None],
+    *,
+    kind: str,
+    role: str,
+    weight: float,
+) -> ColumnDrift:
+    from airflow_slo_provider.drift.hints import hints_for
+
+    found = findings(measures, gates, adjusted, alpha, enough=state is None)
+    if state in (None, State.INSUFFICIENT_DATA):
+        worst = next((level for level in (State.DRIFT, State.WARN) if any(item.state is level for item in found)), None)
+        # A null rate can be judged where the values cannot; what it shows is not hidden behind "too few".
+        if state is None:
+            state = worst or State.OK
+        elif worst is State.DRIFT:
+            state = worst
+    texts = tuple(item.text for item in found)
+    parts = {item: getattr(measures, item) for item in vars(measures)}
+    return ColumnDrift(
+        name=name,
+        verdict=state or State.OK,
+        message="; ".join(([message] if message else []) + list(texts)) or "no difference that counts",
+        reasons=texts,
+        kind=kind,
+        role=role,
+        weight=weight,
+        effect=effect(measures, gates),
+        adjusted=adjusted,
+        hints=hints_for(*sides, measures) if state not in (State.OK, State.SKIPPED) else (),
+        **parts,
+    )

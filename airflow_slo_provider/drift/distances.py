@@ -1,0 +1,173 @@
+"""Distances between two histograms, quantiles that are observed values, and p-values for many columns at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChiSquare:
+    """Pearson's test that two histograms come from one distribution, with ``freedom`` degrees of freedom."""
+
+    statistic: float
+    freedom: int
+    pvalue: float
+
+
+def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
+    """Check two histograms and return them as int64.
+
+    :raises InvalidMeasurement: when they are not counts over the same bins
+    """
+    pair = []
+    for side, given in (("reference", reference), ("current", current)):
+        counts = np.asarray(given)
+        if counts.ndim != 1:
+            raise InvalidMeasurement(f"{side} counts have shape {counts.shape}; give one count per bin")
+        if counts.dtype.kind not in "iu":
+            try:
+                as_float = counts.astype(np.float64)
+            except (TypeError, ValueError):
+                raise InvalidMeasurement(f"{side} counts are no numbers: {counts.dtype}") from None
+            if not np.isfinite(as_float).all() or (as_float != np.rint(as_float)).any():
+                raise InvalidMeasurement(f"{side} counts hold NaN, infinity or fractions; give rows per bin, not shares")
+            counts = as_float
+        counts = counts.astype(np.int64)
+        if (counts < 0).any():
+            raise InvalidMeasurement(f"{side} counts hold a negative number")
+        pair.append(counts)
+    if pair[0].shape != pair[1].shape:
+        raise InvalidMeasurement(
+            f"reference has {len(pair[0])} bins and current {len(pair[1])}; both must be counted over the same bins"
+        )
+    return pair[0], pair[1]
+
+
+def _shares(reference: Any, current: Any) -> tuple[Array, Array]:
+    first, second = counts_of(reference, current)
+    if not first.sum() or not second.sum():
+        raise NoData(f"a distance needs rows on both sides; reference has {first.sum()}, current {second.sum()}")
+    return first / first.sum(), second / second.sum()
+
+
+def expected_minimum(reference: Array, current: Array) -> float:
+    """Return the smallest count expected in any cell, were both sides from one distribution."""
+    pooled = (reference + current) / (reference.sum() + current.sum())
+    return float(pooled.min() * min(reference.sum(), current.sum()))
+
+
+def chi_square(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> ChiSquare:
+    """Pearson's chi-square test of homogeneity, without continuity correction. Bins empty on both sides do not count."""
+    from scipy.special import chdtrc
+
+    p, q = _shares(reference_counts, current_counts)
+    reference, current = counts_of(reference_counts, current_counts)
+    held = (reference + current) > 0
+    p, q, pooled = p[held], q[held], (reference + current)[held] / (reference.sum() + current.sum())
+    statistic = math.fsum(reference.sum() * (p - pooled) ** 2 / pooled) + math.fsum(current.sum() * (q - pooled) ** 2 / pooled)
+    freedom = int(held.sum()) - 1
+    return ChiSquare(statistic=statistic, freedom=freedom, pvalue=float(chdtrc(freedom, statistic)) if freedom else 1.0)
+
+
+def total_variation(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> float:
+    """Half the summed difference of shares: the share of rows that would have to move. In [0, 1]."""
+    p, q = _shares(reference_counts, current_counts)
+    return math.fsum(np.abs(p - q)) / 2
+
+
+def js_distance(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> float:
+    """Square root of the Jensen-Shannon divergence in bits: a metric in [0, 1] that needs no floor.
+
+    [Lin 1991; Endres and Schindelin 2003]
+    """
+    p, q = _shares(reference_counts, current_counts)
+    middle = (p + q) / 2
+    parts = [side[side > 0] * np.log2(side[side > 0] / middle[side > 0]) for side in (p, q)]
+    return math.sqrt(max(0.0, math.fsum(np.concatenate(parts)) / 2))
+
+
+def wasserstein1(reference: Any, current: Any) -> float:
+    """Earth mover's distance of two samples, in the samples' own unit: the area between their distribution functions.
+
+    :param reference: finite numbers, shape (n,)
+    :param current: finite numbers, shape (m,)
+    """
+    first, second = (np.sort(np.asarray(side, dtype=np.float64)) for side in (reference, current))
+    if not len(first) or not len(second):
+        raise NoData(f"Wasserstein needs values on both sides; reference has {len(first)}, current {len(second)}")
+    if not (np.isfinite(first).all() and np.isfinite(second).all()):
+        raise InvalidMeasurement("Wasserstein of NaN or infinite values is undefined; count and drop them first")
+    pooled = np.sort(np.concatenate([first, second]))
+    left = np.searchsorted(first, pooled[:-1], side="right") / len(first)
+    right = np.searchsorted(second, pooled[:-1], side="right") / len(second)
+    return math.fsum(np.abs(left - right) * np.diff(pooled))
+
+
+def ranks(total: int, probabilities: Iterable[float | Fraction]) -> list[int]:
+    """Return the 1-based ranks of type-1 quantiles among ``total`` values: the smallest k with k / total >= probability.
+
+    A float is taken as the decimal it prints as, so that 0.3 of 10 values is the third and not the fourth.
+    """
+    exact = [q if isinstance(q, Fraction) else Fraction(repr(float(q))) for q in probabilities]
+    return [max(1, math.ceil(q * total)) for q in exact]
+
+
+def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[Any]:
+    """Return type-1 quantiles (inverse of the empirical distribution function, ``percentile_disc``): always observed values.
+
+    :param values: shape (n,), any type that sorts; no NaN
+    :param probabilities: each in [0, 1]
+    :raises NoData: for an empty sample
+    """
+    sample = np.sort(np.asarray(values))
+    if not len(sample):
+        raise NoData("quantiles of no values")
+    if sample.dtype.kind == "f" and math.isnan(sample[-1]):
+        raise InvalidMeasurement("quantiles of NaN are undefined; count and drop NaN first")
+    return [
+        sample[rank - 1].item() if hasattr(sample[rank - 1], "item") else sample[rank - 1]
+        for rank in ranks(len(sample), probabilities)
+    ]
+
+
+def quantile_edges(values: Any, bins: int = 10) -> list[Any]:
+    """Return the inner edges of equi-depth bins: type-1 quantiles of the reference, duplicates removed.
+
+    Bins are right-closed, the outer two open to infinity.
+    """
+    if bins < 2:
+        raise ValueError(f"{bins} bins; at least 2 are needed")
+    return list(dict.fromkeys(quantiles(values, [Fraction(i, bins) for i in range(1, bins)])))
+
+
+def benjamini_hochberg(pvalues: Sequence[float] | Any) -> tuple[float, ...]:
+    """Adjust p-values so that rejecting those below alpha keeps the false discovery rate at alpha.
+
+    [Benjamini and Hochberg 1995]
+
+    :param pvalues: one per test of the run
+    :returns: adjusted p-values in the order given
+    :raises InvalidMeasurement: for a p-value that is NaN or outside [0, 1]
+    """
+    p = np.asarray(pvalues, dtype=np.float64)
+    if not ((p >= 0) & (p <= 1)).all():
+        raise InvalidMeasurement("a p-value is NaN or outside [0, 1]; leave out tests that could not be made")
+    if not len(p):
+        return ()
+    order = np.argsort(p, kind="stable")
+    scaled = p[order] * (len(p) / np.arange(1, len(p) + 1))
+    adjusted = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
+    out = np.empty_like(adjusted)
+    out[order] = adjusted
+    return tuple(float(value) for value in out)

@@ -1,0 +1,1 @@
+"""Who counts: this process, a database, Spark."""

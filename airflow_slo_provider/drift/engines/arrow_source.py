@@ -1,0 +1,120 @@
+"""Arrow tables, and datasets of files that are read through Arrow's scanner: CSV, Arrow and JSON files, and anything filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
+from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, need_pyarrow
+from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+
+
+def expression(where: Filter) -> Any:
+    """Turn a filter into an Arrow expression, None for an empty one."""
+    import pyarrow.compute as pc
+
+    made = None
+    for column, operator, value in where:
+        field = pc.field(column)
+        if operator in ("in", "not in"):
+            part = field.isin(list(value))
+            part = part if operator == "in" else ~part
+        else:
+            names = {"=": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
+            part = getattr(field, names[operator])(value)
+        made = part if made is None else made & part
+    return made
+
+
+class TableSource:
+    """An Arrow table, record batch, or anything that hands over an Arrow stream."""
+
+    name = "Arrow table"
+
+    def __init__(self, data: Any, *, where: Filter | None = None) -> None:
+        need_pyarrow("an Arrow table")
+        import pyarrow as pa
+
+        if isinstance(data, (pa.Array, pa.ChunkedArray)):
+            data = pa.table({"value": data})
+        elif isinstance(data, pa.RecordBatch):
+            data = pa.Table.from_batches([data])
+        elif not isinstance(data, pa.Table):
+            data = pa.table(data)
+        names = data.column_names
+        if len(set(names)) < len(names):
+            raise InvalidMeasurement(f"{self.name} has more than one column {max(names, key=names.count)}", reason="bad_columns")
+        chosen(names, [item[0] for item in where or ()], self.name)
+        self._table = data.filter(expression(where)) if where else data
+
+    def columns(self) -> Mapping[str, str]:
+        """Types of the columns, by name."""
+        return {field.name: str(field.type) for field in self._table.schema}
+
+    def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
+        """Return a task for each column and piece."""
+        for name in columns:
+            column = self._table.column(name)
+            for start in range(0, max(1, len(column)), PIECE):
+
+                def run(
+                    consume: Callable[[str, Values], None], name: str = name, column: Any = column, start: int = start
+                ) -> None:
+                    consume(name, arrow_values(column.slice(start, PIECE), categorical=name in categorical))
+
+                yield Task(min(PIECE, len(column) - start), run)
+
+
+class ScanSource:
+    """Files that Arrow's dataset scanner reads, batch by batch, with a filter pushed down where the format can.
+
+    :param dataset: ``pyarrow.dataset.Dataset``
+    """
+
+    def __init__(self, dataset: Any, *, where: Filter | None = None, name: str) -> None:
+        self._dataset = dataset
+        chosen(dataset.schema.names, [item[0] for item in where or ()], name)
+        self._where = tuple(where or ())
+        self._physical = set(next(iter(dataset.get_fragments())).physical_schema.names)
+        self.name = name
+
+    def columns(self) -> Mapping[str, str]:
+        """Types of the columns, by name. What is only in the names of directories can be filtered by, and is no column."""
+        return {field.name: str(field.type) for field in self._dataset.schema if field.name in self._physical}
+
+    def problems(self) -> dict[str, str]:
+        """Columns that not every file has, or not with the same kind. Arrow would fill in nulls."""
+        found: dict[str, str] = {}
+        for fragment in self._dataset.get_fragments():
+            kinds = {field.name: kind_of(field.type) for field in fragment.physical_schema}
+            for name, field in ((field.name, field) for field in self._dataset.schema if field.name in self._physical):
+                kind = kinds.get(name)
+                if kind is None:
+                    found.setdefault(name, f"column {name} is missing in {fragment.path}")
+                elif "empty" not in (kind, kind_of(field.type)) and kind != kind_of(field.type):
+                    found.setdefault(name, f"column {name} is {kind_of(field.type)} in one file and {kind} in {fragment.path}")
+        return found
+
+    def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
+        """Return one task: the scanner has threads of its own."""
+
+        def run(consume: Callable[[str, Values], None]) -> None:
+            import pyarrow as pa
+
+            try:
+                scanner = self._dataset.scanner(
+                    columns=list(columns),
+                    filter=expression(self._where),
+                    batch_size=PIECE // 8,
+                    batch_readahead=4,
+                    fragment_readahead=1,
+                )
+                for batch in scanner.to_batches():
+                    for index, name in enumerate(columns):
+                        consume(name, arrow_values(batch.column(index), categorical=name in categorical))
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise QueryError(f"{self.name} cannot be read: {error}", reason="unreadable") from error
+
+        yield Task(1, run)

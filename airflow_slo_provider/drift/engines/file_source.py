@@ -1,0 +1,259 @@
+"""Files: which ones a path, a glob, a directory or a URI names, and parquet read column by column.
+
+A parquet file is decoded one column of about a million rows at a time by each thread: memory does not grow with rows or columns.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
+from airflow_slo_provider.drift.engines.arrow_source import ScanSource
+from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Task, need_pyarrow
+from airflow_slo_provider.drift.files import is_uri
+from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.exceptions import NoData, QueryError
+
+_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "tsv", ".txt": "csv"} | {
+    ".arrow": "ipc",
+    ".feather": "ipc",
+    ".ipc": "ipc",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".orc": "orc",
+}
+#: Bytes of one column to decode at a time.
+_MOST_BYTES = 64 * 1024 * 1024
+_PACKED = (".gz", ".bz2", ".zst", ".lz4", ".xz")
+
+
+def open_files(data: Any, *, where: Filter | None = None) -> Source:
+    """Make a source of files.
+
+    :param data: path, glob, directory, URI, path object with a file system (``ObjectStoragePath``), or a list of paths
+    :raises QueryError: when nothing is there, formats are mixed, or a file is damaged
+    """
+    need_pyarrow("reading files")
+    import pyarrow as pa
+
+    name = str(data) if not isinstance(data, (list, tuple)) else f"{len(data)} files"
+    filesystem, files = _list(data)
+    form = _format(files, name)
+    if form == "parquet" and not where:
+        return ParquetSource(files, filesystem, name=name)
+    import pyarrow.dataset as ds
+
+    shape: Any = form
+    if form == "tsv":
+        import pyarrow.csv as pc
+
+        shape = ds.CsvFileFormat(parse_options=pc.ParseOptions(delimiter="\t"))
+    elif form == "csv":
+        shape = ds.CsvFileFormat()
+    try:
+        dataset = ds.dataset(files, format=shape, filesystem=filesystem, partitioning="hive")
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise QueryError(f"{name} cannot be read: {error}", reason="unreadable") from error
+    return ScanSource(dataset, where=where, name=name)
+
+
+def _list(data: Any) -> tuple[Any, list[str]]:
+    """Return the file system (None for the local one) and the files."""
+    if isinstance(data, (list, tuple)):
+        if not data:
+            raise NoData("an empty list of files")
+        parts = [_list(item) for item in data]
+        if any(part[0] is not parts[0][0] for part in parts) and not all(part[0] == parts[0][0] for part in parts):
+            raise QueryError("files on different file systems in one list; compare them one by one", reason="bad_path")
+        return parts[0][0], list(dict.fromkeys(file for part in parts for file in part[1]))
+    if hasattr(data, "fs") and hasattr(data, "path"):
+        return _list_remote(data.fs, str(data.path), str(data))
+    text = os.fspath(data)
+    if is_uri(text):
+        import fsspec
+
+        filesystem, path = fsspec.core.url_to_fs(text)
+        return _list_remote(filesystem, path, text)
+    text = os.path.expanduser(text.removeprefix("file://"))
+    if os.path.isdir(text):
+        found = sorted(
+            os.path.join(root, file)
+            for root, _, files in os.walk(text)
+            if not any(part.startswith(("_", ".")) for part in os.path.relpath(root, text).split(os.sep) if part != ".")
+            for file in files
+            if not file.startswith(("_", "."))
+        )
+    elif os.path.isfile(text):
+        found = [text]
+    else:
+        found = sorted(path for path in glob.glob(text, recursive=True) if os.path.isfile(path))
+    if not found:
+        raise QueryError(f"no file matches {text} (looked in {os.getcwd()})", reason="not_found")
+    return None, found
+
+
+def _list_remote(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]:
+    from pyarrow.fs import FSSpecHandler, PyFileSystem
+
+    try:
+        if any(sign in path for sign in "*?["):
+            found = [str(item) for item in filesystem.glob(path)]
+        elif filesystem.isdir(path):
+            found = [str(item) for item in filesystem.find(path) if not os.path.basename(str(item)).startswith(("_", "."))]
+        else:
+            found = [path] if filesystem.exists(path) else []
+    except OSError as error:
+        raise QueryError(f"{text} cannot be listed: {error}", reason="unreachable", transient=True) from error
+    if not found:
+        raise QueryError(f"no file matches {text}", reason="not_found")
+    return PyFileSystem(FSSpecHandler(filesystem)), sorted(found)
+
+
+def _format(files: Sequence[str], name: str) -> str:
+    forms: dict[str, str] = {}
+    for file in files:
+        stem, ending = os.path.splitext(file)
+        if ending in _PACKED:
+            ending = os.path.splitext(stem)[1]
+        form = _FORMATS.get(ending.lower())
+        if form is None:
+            raise QueryError(
+                f"{file}: what form is a file ending in {ending!r}? Known: {', '.join(sorted(_FORMATS))}", reason="bad_format"
+            )
+        forms.setdefault(form, file)
+    if len(forms) > 1:
+        raise QueryError(f"{name} mixes formats: {', '.join(sorted(forms.values()))}; name one of them", reason="bad_format")
+    return next(iter(forms))
+
+
+class ParquetSource:
+    """Parquet files with, by and large, the same columns."""
+
+    def __init__(self, files: Sequence[str], filesystem: Any, *, name: str) -> None:
+        self.name = name
+        self._files = list(files)
+        self._filesystem = filesystem
+        self._open = threading.local()
+        self._metadata = [self._footer(file) for file in self._files]
+
+    def _footer(self, file: str) -> Any:
+        return self._guard(file, lambda: self._parquet(file, None).metadata)
+
+    def _guard(self, file: str, action: Callable[[], Any]) -> Any:
+        import pyarrow as pa
+
+        try:
+            return action()
+        except FileNotFoundError:
+            raise QueryError(f"{file} does not exist", reason="not_found") from None
+        except (pa.ArrowException, OSError, ValueError) as error:
+            remote = self._filesystem is not None and not isinstance(error, pa.ArrowInvalid)
+            raise QueryError(
+                f"{file} is no readable parquet file, perhaps cut off: {error}", reason="unreadable", transient=remote
+            ) from error
+
+    def _parquet(self, file: str, metadata: Any) -> Any:
+        import pyarrow.parquet as pq
+
+        texts = []
+        if metadata is not None:
+            texts = [field.name for field in metadata.schema.to_arrow_schema() if kind_of(field.type) == "text"]
+        return pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, filesystem=self._filesystem, pre_buffer=False)
+
+    def _opened(self, index: int) -> Any:
+        """Return this thread's reader of a file; a reader is not for two threads at once."""
+        held = getattr(self._open, "held", None)
+        if held is None or held[0] != index:
+            file = self._files[index]
+            held = (index, self._guard(file, lambda: self._parquet(file, self._metadata[index])))
+            self._open.held = held
+        return held[1]
+
+    def columns(self) -> Mapping[str, str]:
+        """Types of the columns of all files, by name."""
+        found: dict[str, str] = {}
+        for metadata in self._metadata:
+            for field in metadata.schema.to_arrow_schema():
+                found.setdefault(field.name, str(field.type))
+        return found
+
+    def problems(self) -> dict[str, str]:
+        """Columns that not every file has."""
+        names = [set(metadata.schema.to_arrow_schema().names) for metadata in self._metadata]
+        return {
+            column: f"column {column} is missing in {file}"
+            for column in self.columns()
+            for file, held in zip(self._files, names, strict=True)
+            if column not in held
+        }
+
+    def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
+        """Return a task for each file, run of row groups and column."""
+        for index, metadata in enumerate(self._metadata):
+            held = set(metadata.schema.to_arrow_schema().names)
+            for groups, rows in _runs(metadata):
+                sizes = _sizes(metadata, groups)
+                for column in columns:
+                    if column in held:
+                        batch = _batch_rows(rows, sizes.get(column, 0))
+                        yield Task(rows, self._reader(index, groups, batch, column, column in categorical))
+
+    def _reader(
+        self, index: int, groups: list[int], batch: int | None, column: str, categorical: bool
+    ) -> Callable[[Callable[[str, Values], None]], None]:
+        """Return what reads a column of some row groups.
+
+        :param batch: rows to decode at a time, None for all
+        """
+
+        def run(consume: Callable[[str, Values], None]) -> None:
+            file = self._files[index]
+            parquet = self._opened(index)
+            if batch is None:
+                table = self._guard(file, lambda: parquet.read_row_groups(groups, columns=[column], use_threads=False))
+                consume(column, arrow_values(table.column(0), categorical=categorical))
+                return
+            parts = parquet.iter_batches(batch_size=batch, row_groups=groups, columns=[column], use_threads=False)
+            while (part := self._guard(file, lambda: next(parts, None))) is not None:
+                consume(column, arrow_values(part.column(0), categorical=categorical))
+
+        return run
+
+
+def _sizes(metadata: Any, groups: Sequence[int]) -> dict[str, int]:
+    """Bytes that each column takes decoded."""
+    sizes: dict[str, int] = {}
+    for group in groups:
+        row_group = metadata.row_group(group)
+        for number in range(row_group.num_columns):
+            chunk = row_group.column(number)
+            name = chunk.path_in_schema.partition(".")[0]
+            sizes[name] = sizes.get(name, 0) + int(chunk.total_uncompressed_size)
+    return sizes
+
+
+def _batch_rows(rows: int, size: int) -> int | None:
+    """Rows to decode at a time: None for all, fewer for a huge row group or long texts."""
+    if rows <= 2 * PIECE and size <= _MOST_BYTES:
+        return None
+    return max(1024, min(PIECE, rows * _MOST_BYTES // max(1, size)))
+
+
+def _runs(metadata: Any) -> Iterator[tuple[list[int], int]]:
+    """Gather neighbouring row groups up to a piece."""
+    groups: list[int] = []
+    rows = 0
+    for number in range(metadata.num_row_groups):
+        size = metadata.row_group(number).num_rows
+        if groups and rows + size > PIECE:
+            yield groups, rows
+            groups, rows = [], 0
+        groups.append(number)
+        rows += size
+    if groups:
+        yield groups, rows

@@ -1,0 +1,124 @@
+"""Counting in this process: threads over pieces of columns, in memory that does not grow with the data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from typing import Any
+
+from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen, open_source
+from airflow_slo_provider.drift.kernel import ColumnBuilder, Values
+from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
+
+#: Called with pieces done and pieces in all.
+Progress = Callable[[int, int], None]
+
+
+def profile(
+    data: Any,
+    columns: Sequence[str] | None = None,
+    *,
+    where: Filter | None = None,
+    categorical: Iterable[str] = (),
+    threads: int | None = None,
+    progress: Progress | None = None,
+    name: str | None = None,
+) -> DatasetProfile:
+    """Profile a dataset in one pass.
+
+    :param data: a path, glob, directory, URI or list of them (parquet, CSV, Arrow, JSON, ORC), a DataFrame, an Arrow table,
+        arrays; or a profile, which is returned with the columns asked for; or
+        :class:`~airflow_slo_provider.drift.engines.sql.SQLData`
+    :param columns: which columns; all without it
+    :param where: (column, operator, value) that rows must satisfy, e.g. ``[("day", "=", "2026-11-24")]``
+    :param categorical: columns of numbers that are codes, to be counted value by value
+    :param threads: how many; as many as there are processors, at most 8, without it
+    :param progress: called as pieces are done
+    :param name: what the profile says its source is
+    :raises QueryError: when the data cannot be read
+    :raises InvalidMeasurement: when a column asked for is not there
+    """
+    data = stored_profile(data) or data
+    if isinstance(data, DatasetProfile):
+        if columns is None:
+            return data
+        from dataclasses import replace
+
+        return replace(
+            data, columns={column: data.columns[column] for column in chosen(data.columns, columns, data.source or "the profile")}
+        )
+    if type(data).__name__ == "SQLData":
+        return data.profile(columns)  # type: ignore[no-any-return]
+    if type(data).__module__.startswith("pyspark."):
+        from airflow_slo_provider.drift.engines.spark import profile_spark
+
+        if where:
+            raise ValueError("filter a Spark DataFrame with Spark: data.filter(...)")
+        return profile_spark(data, columns, categorical=categorical, name=name)
+    return profile_source(
+        open_source(data, where=where), columns, categorical=frozenset(categorical), threads=threads, progress=progress, name=name
+    )
+
+
+def profile_source(
+    source: Source,
+    columns: Sequence[str] | None = None,
+    *,
+    categorical: frozenset[str] = frozenset(),
+    threads: int | None = None,
+    progress: Progress | None = None,
+    name: str | None = None,
+) -> DatasetProfile:
+    """Profile what a source holds."""
+    types = source.columns()
+    names = chosen(types, columns, source.name)
+    builders = {column: ColumnBuilder(column) for column in names}
+    lacking = source.problems() if hasattr(source, "problems") else {}
+    for column in names:
+        if column in lacking:
+            builders[column].fail(lacking[column])
+
+    def consume(column: str, values: Values) -> None:
+        builders[column].add(values)
+
+    readable = [column for column in names if column not in lacking]
+    run_tasks(source.tasks(readable, categorical), consume, threads=threads, progress=progress)
+    made = {column: builder.profile() for column, builder in builders.items()}
+    for column, held in made.items():
+        if not held.dtype:
+            object.__setattr__(held, "dtype", types[column])
+    return DatasetProfile(columns=made, rows=max((held.rows for held in made.values()), default=0), source=name or source.name)
+
+
+def run_tasks(
+    tasks: Iterable[Task], consume: Callable[[str, Values], None], *, threads: int | None = None, progress: Progress | None = None
+) -> None:
+    """Run tasks on threads; the first error stops the rest."""
+    work = list(tasks)
+    workers = threads or min(8, os.cpu_count() or 1)
+    done = 0
+
+    def finished(_: Future[None]) -> None:
+        nonlocal done
+        done += 1
+        if progress is not None:
+            progress(done, len(work))
+
+    if workers == 1 or len(work) < 2:
+        for number, task in enumerate(work, 1):
+            task.run(consume)
+            if progress is not None:
+                progress(number, len(work))
+        return
+    with ThreadPoolExecutor(workers, thread_name_prefix="drift") as pool:
+        futures = []
+        for task in work:
+            future = pool.submit(task.run, consume)
+            future.add_done_callback(finished)
+            futures.append(future)
+        settled, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            future.cancel()
+        for future in settled:
+            future.result()

@@ -1,0 +1,159 @@
+"""Where rows come from: files, data frames, Arrow tables, plain arrays. Each hands over columns in bounded pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+
+#: Rows handed over together, about. One column of them is decoded at a time by each thread.
+PIECE = 1_048_576
+#: (column, operator, value); all must hold.
+Filter = Sequence[tuple[str, str, Any]]
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One piece of work: read rows of some columns and hand them over.
+
+    :param rows: rows times columns it covers, for progress
+    :param run: called with what takes (column, values)
+    """
+
+    rows: int
+    run: Callable[[Callable[[str, Values], None]], None]
+
+
+class Source(Protocol):
+    """Rows that can be read again."""
+
+    name: str
+
+    def columns(self) -> Mapping[str, str]:
+        """Types of the columns, by name."""
+        ...
+
+    def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterable[Task]:
+        """Return the work of reading some columns once."""
+        ...
+
+
+def check_filter(where: Filter | None) -> Filter:
+    """Check a filter's form.
+
+    :raises ValueError: for an operator that is not known
+    """
+    for item in where or ():
+        if len(item) != 3 or item[1] not in OPERATORS:
+            raise ValueError(f"filter {item!r} is not (column, operator, value) with one of {', '.join(OPERATORS)}")
+    return tuple(where or ())
+
+
+def chosen(available: Iterable[str], columns: Sequence[str] | None, source: str) -> list[str]:
+    """Return the columns to read.
+
+    :raises InvalidMeasurement: when a column is asked for that is not there
+    """
+    held = list(available)
+    if columns is None:
+        return held
+    missing = [name for name in columns if name not in held]
+    if missing:
+        raise InvalidMeasurement(
+            f"{source} has no column {', '.join(missing)}; it has {', '.join(held[:50]) or 'none'}", reason="no_column"
+        )
+    return list(dict.fromkeys(columns))
+
+
+class FrameSource:
+    """A pandas DataFrame, or a mapping of names to arrays."""
+
+    def __init__(self, data: Any, *, where: Filter | None = None, name: str = "DataFrame") -> None:
+        import pandas as pd
+
+        frame = data if isinstance(data, pd.DataFrame) else pd.DataFrame(data)
+        twice = frame.columns[frame.columns.duplicated()]
+        if len(twice):
+            raise InvalidMeasurement(f"{name} has more than one column {twice[0]}", reason="bad_columns")
+        for column, operator, value in check_filter(where):
+            frame = frame[_holds(frame[chosen(frame.columns, [column], name)[0]], operator, value)]
+        self._frame = frame
+        self.name = name
+
+    def columns(self) -> Mapping[str, str]:
+        """Types of the columns, by name."""
+        return {str(column): str(self._frame[column].dtype) for column in self._frame.columns}
+
+    def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
+        """Return one task for each column."""
+        from airflow_slo_provider.drift.frame_values import series_values
+
+        by_name = {str(column): column for column in self._frame.columns}
+        for name in columns:
+
+            def run(consume: Callable[[str, Values], None], name: str = name) -> None:
+                consume(name, series_values(self._frame[by_name[name]], categorical=name in categorical))
+
+            yield Task(len(self._frame), run)
+
+
+def _holds(series: Any, operator: str, value: Any) -> Any:
+    if operator in ("in", "not in"):
+        inside = series.isin(list(value))
+        return inside if operator == "in" else ~inside
+    comparisons = {"=": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+    return getattr(series, comparisons[operator])(value).fillna(False)
+
+
+def open_source(data: Any, *, where: Filter | None = None) -> Source:
+    """Make a source of whatever holds rows.
+
+    :param data: a path, glob, directory or URI of files, a path object, a list of paths, a DataFrame, Series, Arrow table or
+        record batches, a mapping of arrays, or one array
+    :param where: (column, operator, value) that rows must satisfy
+    :raises QueryError: when files are not there or cannot be read
+    :raises InvalidMeasurement: when ``data`` is nothing that holds rows
+    """
+    check_filter(where)
+    module = type(data).__module__.partition(".")[0]
+    if module == "pandas":
+        if type(data).__name__ == "DataFrame":
+            return FrameSource(data, where=where)
+        return FrameSource({str(getattr(data, "name", None) or "value"): data}, where=where, name="Series")
+    if module == "numpy":
+        if data.ndim != 1:
+            raise InvalidMeasurement(f"an array of shape {data.shape} is no column; give one dimension, or a DataFrame")
+        return FrameSource({"value": data}, where=where, name="array")
+    if isinstance(data, Mapping):
+        return FrameSource(data, where=where, name="arrays")
+    if module == "polars":
+        data, module = data.to_arrow(), "pyarrow"
+    if module == "pyarrow" or hasattr(data, "__arrow_c_stream__"):
+        from airflow_slo_provider.drift.engines.arrow_source import TableSource
+
+        return TableSource(data, where=where)
+    if isinstance(data, (list, tuple)) and data and not isinstance(data[0], str) and not hasattr(data[0], "__fspath__"):
+        return FrameSource({"value": data}, where=where, name="list")
+    if isinstance(data, (str, list, tuple)) or hasattr(data, "__fspath__") or hasattr(data, "fs"):
+        from airflow_slo_provider.drift.engines.file_source import open_files
+
+        return open_files(data, where=where)
+    raise InvalidMeasurement(f"{type(data).__name__} holds no rows; give a path, a DataFrame, an Arrow table or a profile")
+
+
+def need_pyarrow(what: str) -> None:
+    """Say what to install where pyarrow is missing.
+
+    :raises QueryError: when it is
+    """
+    try:
+        import pyarrow as pa  # noqa: F401
+    except ImportError:
+        raise QueryError(
+            f"{what} needs pyarrow: pip install 'airflow-slo-provider[drift]'. A pandas DataFrame is compared without it.",
+            reason="missing_library",
+        ) from None

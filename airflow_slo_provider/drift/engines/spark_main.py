@@ -1,0 +1,60 @@
+"""A script for ``spark-submit``: profile a dataset, or compare it with a stored profile.
+
+    spark-submit spark_main.py s3a://features/training --save-profile s3://models/7/profile.json
+    spark-submit spark_main.py s3a://features/day=2026-11-24 --reference s3://models/7/profile.json --report s3://reports/drift.json
+
+Exits with 0 when no drift was found, with 1 on drift, with 2 when it could not be judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the script."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", help="what Spark reads")
+    parser.add_argument("--format", default="parquet", help="its format, as Spark calls it")
+    parser.add_argument("--reference", help="a stored profile, or data that Spark reads")
+    parser.add_argument("--ignore", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("--categorical", action="append", default=[], metavar="NAME")
+    parser.add_argument("--save-profile", metavar="URI")
+    parser.add_argument("--report", metavar="URI", help="HTML where it ends in .html, else JSON")
+    args = parser.parse_args(arguments)
+    if not args.reference and not args.save_profile:
+        parser.error("give --reference to compare with, or --save-profile to store one")
+    from pyspark.sql import SparkSession
+
+    from airflow_slo_provider import drift
+    from airflow_slo_provider.drift.engines.spark import profile_spark
+    from airflow_slo_provider.exceptions import SLOProviderError
+
+    spark = SparkSession.builder.appName("drift").getOrCreate()
+    try:
+
+        def read(path: str) -> drift.DatasetProfile:
+            return profile_spark(spark.read.format(args.format).load(path), categorical=args.categorical, name=path)
+
+        current = read(args.data)
+        if args.save_profile:
+            current.save(args.save_profile)
+        if not args.reference:
+            return 0
+        reference = drift.load_profile(args.reference) if args.reference.endswith(".json") else read(args.reference)
+        report = drift.compare(reference, current, ignore=args.ignore)
+        if args.report:
+            report.save(args.report)
+        sys.stdout.write(f"{report.verdict.value}: {report.message}\n")
+        return 0 if report.verdict in ("ok", "warn") else 1 if report.verdict == "drift" else 2
+    except SLOProviderError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    finally:
+        spark.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,319 @@
+"""Counting in a database: nothing but counts leaves it.
+
+Small tables answer with every distinct value, and give the very profile that this process would have made. Large ones answer with
+counts below the reference's edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
+from airflow_slo_provider.drift.cuts import Cuts
+from airflow_slo_provider.drift.distances import ranks
+from airflow_slo_provider.drift.engines.sources import chosen
+from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
+from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
+from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
+from airflow_slo_provider.drift.engines.sql_text import (
+    Column,
+    Table,
+    batches,
+    distinct_values,
+    quantile_query,
+    rank_query,
+    summary,
+)
+from airflow_slo_provider.drift.grid import EXACT, MOST_CELLS, Grid, add_up, cell_ends, float_codes, value_code
+from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+
+Array = npt.NDArray[Any]
+#: Runs one statement: (column names, rows).
+Runner = Callable[..., tuple[Sequence[str], Sequence[Sequence[Any]]]]
+#: Bins whose edges a database counts at; an even multiple of ten, so that the index has its deciles.
+SQL_BINS = 20
+_SAMPLE = 200
+
+
+class SQLData:
+    """Rows of a table or a SELECT in a database.
+
+    :param run: called as ``run(statement, {})``, returns (column names, rows); its ``session()``, where it has one, holds one
+        snapshot
+    :param source: a table's name (quoted as the database needs it), or a SELECT
+    :param dialect: ``postgresql``, ``duckdb``, ``sqlite``, ``snowflake``, ``bigquery``, ``redshift`` or ``mysql``
+    :param where: SQL condition on the rows
+    :param kinds: kind of columns whose type does not show it, e.g. ``{"created_at": "time", "active": "bool"}`` in SQLite
+    :param name: what a profile says its source is
+    """
+
+    def __init__(
+        self,
+        run: Runner,
+        source: str,
+        *,
+        dialect: str,
+        where: str = "",
+        kinds: Mapping[str, str] | None = None,
+        name: str | None = None,
+    ) -> None:
+        if dialect not in DIALECTS:
+            raise QueryError(f"no SQL dialect {dialect!r}; there are {', '.join(sorted(DIALECTS))}", reason="bad_dialect")
+        for kind in (kinds or {}).values():
+            if kind not in NUMERIC | CATEGORICAL:
+                raise ValueError(f"kind {kind!r}; there are {', '.join(sorted(NUMERIC | CATEGORICAL))}")
+        self._run = run
+        self._table = Table(source, where)
+        self.dialect: Dialect = DIALECTS[dialect]
+        self._kinds = dict(kinds or {})
+        self.name = name or f"{dialect}: {' '.join(source.split())[:200]}"
+
+    @classmethod
+    def of(cls, connection: Any, source: str, *, dialect: str | None = None, **options: Any) -> SQLData:
+        """Read from a DB-API connection (sqlite3, DuckDB, psycopg ...).
+
+        :param dialect: known from the connection's module for the common drivers
+        """
+        module = type(connection).__module__.partition(".")[0].lstrip("_")
+        known = {"sqlite3": "sqlite", "duckdb": "duckdb", "psycopg": "postgresql", "psycopg2": "postgresql", "pymysql": "mysql"}
+        spoken = dialect or known.get(module)
+        if spoken is None:
+            raise QueryError(f"which SQL dialect does a connection of {module} speak? Give `dialect`", reason="bad_dialect")
+        return cls(ConnectionRunner(connection, spoken), source, dialect=spoken, **options)
+
+    def session(self) -> AbstractContextManager[Any]:
+        """Hold one snapshot, where the database can: all counts must be of the same rows."""
+        made: AbstractContextManager[Any] = self._run.session() if hasattr(self._run, "session") else nullcontext()
+        return made
+
+    def profile(self, columns: Sequence[str] | None = None, *, like: DatasetProfile | None = None) -> DatasetProfile:
+        """Profile the rows.
+
+        :param columns: which columns; all without it
+        :param like: count below this reference's edges; without it this is a reference, and its own edges are found first
+        :raises QueryError: when the database refuses, or does not answer
+        :raises InvalidMeasurement: when counts contradict each other
+        """
+        with self.session():
+            held = self._columns(columns)
+            rows, made = self._summaries(held)
+            for index, column in enumerate(held):
+                if column.kind in CATEGORICAL or rows <= MOST_CELLS:
+                    made[column.name] = self._distinct(column, made[column.name])
+                    held[index] = replace(column, kind="empty")
+            left = [column for column in held if column.kind in NUMERIC]
+            made |= self._cuts(left, made, self._places(left, made, like))
+        order = [column.name for column in held]
+        return DatasetProfile(columns={name: made[name] for name in order}, rows=rows, engine=self.dialect.name, source=self.name)
+
+    def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
+        """Count the finite rows of a column up to some values.
+
+        :param profile: what was counted of the column before
+        :raises InvalidMeasurement: when the rows are not those that were counted before
+        """
+        with self.session():
+            (column,) = self._columns([profile.name])
+            counter = BucketCounter(self._ask, self._table, self.dialect)
+            places = {column.name: (kind, codes, np.ones(len(codes), dtype=bool))}
+            ((_, total, counts),) = counter.count([column], places)
+        expected = profile.values if self.dialect.buckets == "width_bucket" else profile.rows
+        if total != expected:
+            raise InvalidMeasurement(
+                f"{self.name}: {expected} rows became {total} while it was asked again", reason="no_snapshot"
+            )
+        return counts - profile.negative_infinite if self.dialect.buckets == "sums" else counts
+
+    def known(self, columns: Sequence[str]) -> list[str]:
+        """Return those of some columns that are there."""
+        names, _ = self._ask(f"SELECT * {self._table.text} LIMIT 1")
+        return [name for name in columns if name in names]
+
+    def _ask(self, statement: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        return self._run(statement, {})
+
+    def _columns(self, columns: Sequence[str] | None) -> list[Column]:
+        """Find the columns and their kinds, by looking at some rows."""
+        names, rows = self._ask(f"SELECT * {self._table.text} LIMIT {_SAMPLE}")
+        held = []
+        for name in chosen(names, columns, self.name):
+            place = list(names).index(name)
+            seen = [row[place] for row in rows if row[place] is not None]
+            if not seen:
+                quoted = self.dialect.identifier(name)
+                _, found = self._ask(f"SELECT {quoted} {self._table.also(f'{quoted} IS NOT NULL')} LIMIT 1")
+                seen = [row[0] for row in found]
+            held.append(self._column(name, seen))
+        return held
+
+    def _column(self, name: str, seen: Sequence[Any]) -> Column:
+        kind, form, cast = "empty", "float", ""
+        if seen:
+            kind = next((kind for types, kind in _KINDS if isinstance(seen[0], types)), "other")
+        if kind == "number":
+            form = "int" if all(isinstance(value, int) for value in seen) else "float"
+            cast = self.dialect.double if any(isinstance(value, Decimal) for value in seen) else ""
+        kind = self._kinds.get(name, kind) if seen else kind
+        return Column(name, kind, "int" if kind in ("time", "duration") else form, cast)
+
+    def _summaries(self, columns: Sequence[Column]) -> tuple[int, dict[str, ColumnProfile]]:
+        totals, made = set(), {}
+        for batch in batches(columns, [6] * len(columns)) or [[]]:
+            asked = [column for column in batch if column.kind not in ("other", "empty")]
+            (row,) = self._ask(summary(self._table, asked, self.dialect))[1]
+            answers = iter(row)
+            rows = int(next(answers))
+            totals.add(rows)
+            for column in batch:
+                if column not in asked:
+                    nulls = rows if column.kind == "empty" else 0
+                    made[column.name] = ColumnProfile(name=column.name, kind=column.kind, rows=rows, nulls=nulls)
+                    continue
+                made[column.name] = _summed(column, rows, answers)
+        if len(totals) > 1:
+            raise InvalidMeasurement(
+                f"{self.name}: the number of rows changed between two statements: {sorted(totals)}", reason="no_snapshot"
+            )
+        return totals.pop(), made
+
+    def _distinct(self, column: Column, held: ColumnProfile) -> ColumnProfile:
+        if column.kind in ("other", "empty"):
+            return held
+        rows = self._ask(distinct_values(self._table, column, self.dialect))[1]
+        if column.kind in CATEGORICAL:
+            if len(rows) > MOST_CATEGORIES:
+                return replace(held, categories={}, overflow=True)
+            return replace(held, categories={str(value): int(count) for value, count in rows})
+        values = [_number(value, column.form) for value, _ in rows]
+        counts = np.array([int(count) for _, count in rows], dtype=np.int64)
+        codes = np.array(values, dtype=np.int64) if column.form == "int" else float_codes(np.array(values, dtype=np.float64))
+        return replace(held, distribution=Grid(column.form, EXACT, *add_up(codes, counts)))
+
+    def _places(
+        self, columns: Sequence[Column], made: Mapping[str, ColumnProfile], like: DatasetProfile | None
+    ) -> dict[str, tuple[str, Array, Array]]:
+        """Find where to count: the reference's edges, or quantiles of these rows."""
+        places: dict[str, tuple[str, Array, Array]] = {}
+        own = []
+        for column in columns:
+            other = None if like is None else like.columns.get(column.name)
+            held = None if other is None else other.distribution
+            if isinstance(held, Cuts):
+                places[column.name] = (held.kind, held.codes, held.closed)
+            elif isinstance(held, Grid) and held.total:
+                places[column.name] = (held.kind, *grid_places(held, SQL_BINS))
+            else:
+                own.append(column)
+        for column, edges in self._quantiles(own, made).items():
+            places[column.name] = (column.form, *_edge_places([value_code(edge, column.form) for edge in edges]))
+        return places
+
+    def _quantiles(self, columns: Sequence[Column], made: Mapping[str, ColumnProfile]) -> dict[Column, list[Any]]:
+        found: dict[Column, list[Any]] = {}
+        columns = [column for column in columns if made[column.name].values]
+        if self.dialect.quantiles == "rank":
+            for column in columns:
+                wanted = ranks(made[column.name].values, [Fraction(i, SQL_BINS) for i in range(1, SQL_BINS)])
+                by_rank = {int(row[0]): row[1] for row in self._ask(rank_query(self._table, column, self.dialect, wanted))[1]}
+                found[column] = [_number(by_rank[rank], column.form) for rank in wanted]
+            return found
+        single = self.dialect.quantiles == "array"
+        for batch in batches(columns, [1 if single else SQL_BINS - 1] * len(columns)):
+            (row,) = self._ask(quantile_query(self._table, batch, self.dialect, SQL_BINS))[1]
+            answers = list(row)
+            for column in batch:
+                edges, answers = (answers[0], answers[1:]) if single else (answers[: SQL_BINS - 1], answers[SQL_BINS - 1 :])
+                found[column] = [_number(edge, column.form) for edge in edges]
+        return found
+
+    def _cuts(
+        self, columns: Sequence[Column], made: Mapping[str, ColumnProfile], places: Mapping[str, tuple[str, Array, Array]]
+    ) -> dict[str, ColumnProfile]:
+        out: dict[str, ColumnProfile] = {}
+        counter = BucketCounter(self._ask, self._table, self.dialect)
+        asked = [column for column in columns if column.name in places]
+        for column, total, counts in counter.count(asked, places):
+            held = made[column.name]
+            if total != (held.rows if self.dialect.buckets != "width_bucket" else held.values):
+                raise InvalidMeasurement(
+                    f"{self.name}: {held.rows} rows became {total} between two statements", reason="no_snapshot"
+                )
+            kind, codes, closed = places[column.name]
+            if self.dialect.buckets == "sums":
+                # -infinity is below every edge and belongs to none of the bins.
+                counts = counts - held.negative_infinite
+            out[column.name] = replace(held, distribution=Cuts(kind, codes, closed, counts, held.values))
+        return out
+
+
+def grid_places(grid: Grid, bins: int) -> tuple[Array, Array]:
+    """Return where a database should count to be compared with a grid: at ends of its cells, so that the grid's counts are
+    exact.
+    """
+    low, high = cell_ends(grid.codes, grid.kind, grid.bits)
+    wanted = ranks(grid.total, [Fraction(i, bins) for i in range(1, bins)])
+    ends = np.searchsorted(np.cumsum(grid.counts), wanted, side="left")
+    heavy = np.flatnonzero(grid.counts * bins >= grid.total)
+    closed = np.unique(np.concatenate([high[ends], high[heavy]]))
+    opened = np.unique(low[heavy])
+    return _ordered(closed, opened)
+
+
+def _edge_places(codes: Sequence[int]) -> tuple[Array, Array]:
+    """Count up to each edge; and below one that several quantiles share, which is a value with a bin of its own."""
+    heavy = [code for code, following in pairwise(codes) if code == following]
+    return _ordered(np.unique(np.array(codes, dtype=np.int64)), np.unique(np.array(heavy, dtype=np.int64)))
+
+
+def _ordered(closed: Array, opened: Array) -> tuple[Array, Array]:
+    codes = np.concatenate([opened, closed]).astype(np.int64)
+    flags = np.concatenate([np.zeros(len(opened), dtype=bool), np.ones(len(closed), dtype=bool)])
+    order = np.lexsort((flags, codes))
+    return codes[order], flags[order]
+
+
+_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((bool,), "bool"),
+    ((int, float, Decimal), "number"),
+    ((str,), "text"),
+    ((datetime, date), "time"),
+    ((timedelta, time), "duration"),
+)
+
+
+def _summed(column: Column, rows: int, answers: Iterator[Any]) -> ColumnProfile:
+    present = int(next(answers))
+    if column.kind in CATEGORICAL:
+        return ColumnProfile(name=column.name, kind=column.kind, rows=rows, nulls=rows - present, categories={})
+    finite, above, below = (int(next(answers) or 0) for _ in range(3))
+    low, high = (_number(next(answers), column.form) for _ in range(2))
+    return ColumnProfile(
+        name=column.name,
+        kind=column.kind,
+        rows=rows,
+        nulls=rows - present,
+        nan=present - finite - above - below,
+        positive_infinite=above,
+        negative_infinite=below,
+        minimum=low,
+        maximum=high,
+        distribution=Grid(column.form, EXACT, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)),
+    )
+
+
+def _number(value: Any, form: str) -> Any:
+    if value is None:
+        return None
+    number = int(value) if form == "int" else float(value)
+    return abs(number) if number == 0 else number

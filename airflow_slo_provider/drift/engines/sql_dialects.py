@@ -1,0 +1,123 @@
+"""What databases spell differently. Everything else is plain ANSI: sums over CASE, GROUP BY."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+#: The largest finite float64.
+LARGEST = "1.7976931348623157e308"
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How one database spells it.
+
+    :param quote: character around an identifier
+    :param double: name of the 64-bit float type
+    :param infinity: expression of +infinity, empty where a column cannot hold it
+    :param microseconds: microseconds since 1970 in UTC of ``{x}``
+    :param duration: microseconds of the interval or time of day ``{x}``
+    :param text: name of the text type in a CAST
+    :param quantiles: ``array`` (one expression gives all), ``scalar`` (one each) or ``rank`` (rows by their number)
+    :param array: the array expression, with ``{x}``, ``{condition}`` and ``{shares}``
+    :param buckets: how rows below edges are counted: ``sums`` over CASE, one ``histogram`` per column, or groups
+        of a ``width_bucket``
+    """
+
+    name: str
+    quote: str = '"'
+    double: str = "DOUBLE PRECISION"
+    infinity: str = "CAST('Infinity' AS DOUBLE PRECISION)"
+    microseconds: str = "CAST(EXTRACT(EPOCH FROM {x}) * 1000000 AS BIGINT)"
+    duration: str = "CAST(EXTRACT(EPOCH FROM {x}) * 1000000 AS BIGINT)"
+    text: str = "VARCHAR"
+    quantiles: str = "rank"
+    array: str = ""
+    buckets: str = "sums"
+
+    def identifier(self, name: str) -> str:
+        """Quote a name."""
+        return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
+
+    def number(self, value: float | int) -> str:
+        """Write a number so that no digit is lost."""
+        return str(value) if isinstance(value, int) else f"CAST('{value!r}' AS {self.double})"
+
+    def finite(self, x: str) -> str:
+        """Write the condition that a float is neither NaN nor infinite, whatever the database thinks NaN is greater than."""
+        return f"{x} BETWEEN {self.number(-float(LARGEST))} AND {self.number(float(LARGEST))}"
+
+    def quantile_list(self, x: str, condition: str, shares: Sequence[str]) -> list[str]:
+        """Write expressions that give the type-1 quantiles: one that gives an array, or one each."""
+        if self.quantiles == "array":
+            return [self.array.format(x=x, condition=condition, shares=", ".join(shares))]
+        return [f"PERCENTILE_DISC({share}) WITHIN GROUP (ORDER BY CASE WHEN {condition} THEN {x} END)" for share in shares]
+
+
+DIALECTS: dict[str, Dialect] = {
+    one.name: one
+    for one in (
+        Dialect(
+            "postgresql",
+            quantiles="array",
+            array="percentile_disc(CAST(ARRAY[{shares}] AS DOUBLE PRECISION[]))"
+            " WITHIN GROUP (ORDER BY {x}) FILTER (WHERE {condition})",
+            buckets="width_bucket",
+        ),
+        Dialect(
+            "duckdb",
+            double="DOUBLE",
+            infinity="CAST('Infinity' AS DOUBLE)",
+            microseconds="epoch_us({x})",
+            duration="epoch_us({x})",
+            quantiles="array",
+            array="quantile_disc({x}, [{shares}]) FILTER (WHERE {condition})",
+            buckets="histogram",
+        ),
+        Dialect(
+            "sqlite",
+            double="REAL",
+            infinity="9e999",
+            # SQLite keeps times as text and knows milliseconds.
+            microseconds="(CAST(strftime('%s', {x}) AS INTEGER) * 1000000"
+            " + CAST(ROUND((strftime('%f', {x}) - strftime('%S', {x})) * 1000) AS INTEGER) * 1000)",
+            duration="{x}",
+            text="TEXT",
+        ),
+        Dialect(
+            "snowflake",
+            double="DOUBLE",
+            infinity="CAST('inf' AS DOUBLE)",
+            microseconds="DATE_PART(epoch_microsecond, {x})",
+            duration="DATEDIFF(microsecond, TIME '00:00:00', {x})",
+            quantiles="scalar",
+        ),
+        Dialect(
+            "bigquery",
+            quote="`",
+            double="FLOAT64",
+            infinity="CAST('inf' AS FLOAT64)",
+            microseconds="UNIX_MICROS(TIMESTAMP({x}))",
+            duration="TIME_DIFF({x}, TIME '00:00:00', MICROSECOND)",
+            text="STRING",
+        ),
+        Dialect(
+            "redshift",
+            infinity="CAST('Infinity' AS DOUBLE PRECISION)",
+            microseconds="DATEDIFF(microsecond, TIMESTAMP '1970-01-01 00:00:00', {x})",
+            duration="DATEDIFF(microsecond, TIME '00:00:00', {x})",
+            quantiles="scalar",
+        ),
+        Dialect(
+            "mysql",
+            quote="`",
+            double="DOUBLE",
+            infinity="",
+            microseconds="TIMESTAMPDIFF(MICROSECOND, TIMESTAMP '1970-01-01 00:00:00', {x})",
+            duration="TIMESTAMPDIFF(MICROSECOND, TIME '00:00:00', {x})",
+            text="CHAR",
+        ),
+    )
+}
+DIALECTS["postgres"] = DIALECTS["postgresql"]

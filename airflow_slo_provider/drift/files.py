@@ -1,0 +1,66 @@
+"""Reading and writing small artefacts: local paths, URIs, path objects."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Any
+
+from airflow_slo_provider.exceptions import QueryError
+
+
+def is_uri(text: str) -> bool:
+    """Whether a text names something that only a file-system library opens."""
+    return "://" in text and not text.startswith("file://")
+
+
+def local_path(uri: Any) -> Path | None:
+    """Return the local path that ``uri`` is, None for a remote one or a path object with its own file system."""
+    if isinstance(uri, str):
+        return None if is_uri(uri) else Path(uri.removeprefix("file://")).expanduser()
+    if isinstance(uri, Path) and not hasattr(uri, "fs"):
+        return uri
+    return None
+
+
+def write_bytes(uri: Any, data: bytes) -> str:
+    """Write a file in one step where the file system can."""
+    path = local_path(uri)
+    if path is None:
+        with _opened(uri, "wb") as file:
+            file.write(data)
+        return str(uri)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.part")
+    try:
+        draft.write_bytes(data)
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return str(uri)
+
+
+def read_bytes(uri: Any) -> bytes:
+    """Read a whole file.
+
+    :raises QueryError: when it is not there or cannot be read
+    """
+    path = local_path(uri)
+    try:
+        if path is not None:
+            return path.read_bytes()
+        with _opened(uri, "rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError:
+        raise QueryError(f"{uri} does not exist", reason="not_found") from None
+    except OSError as error:
+        raise QueryError(f"{uri} cannot be read: {error}", reason="unreadable", transient=path is None) from error
+
+
+def _opened(uri: Any, mode: str) -> Any:
+    if hasattr(uri, "open"):
+        return uri.open(mode)
+    import fsspec
+
+    return fsspec.open(uri, mode)

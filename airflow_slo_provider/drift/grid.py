@@ -1,0 +1,211 @@
+"""Counts of numbers on a grid that depends on the values alone, so that profiles of parts add up to the profile of the whole.
+
+A cell holds the numbers that share sign, binary exponent and the leading ``bits`` binary digits after the first: cells are narrow
+where numbers are small and wide where they are large, and their borders are the same in every dataset. ``bits`` is the largest
+that leaves at most :data:`MOST_CELLS` occupied cells. Occupied cells only grow in number as rows are added, so whatever order
+or parts the rows come in, the same rows end in the same grid; up to :data:`MOST_CELLS` distinct values it is exact.
+
+Within a cell a number is written as the *code* of its smallest magnitude: an integer as itself, a float64 as its bit pattern in
+sign and magnitude, which orders as the numbers do. -0.0 is 0.0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+MOST_CELLS = 65_536
+#: ``bits`` of a grid that kept every digit.
+EXACT = 64
+_MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
+#: Digits after the first of a float64, and of an int64.
+_FLOAT_BITS, _INT_BITS = 52, 63
+
+
+def float_codes(values: Array) -> Array:
+    """Return the codes of float64 values, shape kept."""
+    raw = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
+    sign = raw >> 63
+    codes: Array = ((raw & _MAGNITUDE) ^ sign) - sign
+    return codes
+
+
+def code_floats(codes: Array) -> Array:
+    """Turn codes back into float64."""
+    raw = np.where(codes < 0, -codes | np.int64(-(2**63)), codes).astype(np.int64)
+    return raw.view(np.float64)
+
+
+def code_value(code: int, kind: str) -> float | int:
+    """Turn one code back into the number."""
+    return int(code) if kind == "int" else float(code_floats(np.array([code], dtype=np.int64))[0])
+
+
+def value_code(value: float | int, kind: str) -> int:
+    """Return the code of one number."""
+    return int(value) if kind == "int" else int(float_codes(np.array([value], dtype=np.float64))[0])
+
+
+def _bit_lengths(magnitude: Array) -> Array:
+    """Binary digits of each of some uint64."""
+    lengths = np.frexp(magnitude.astype(np.float64))[1].astype(np.uint64)
+    # Just below a power of two beyond 2^53, float64 rounds up to it.
+    over = (lengths > 0) & ((magnitude >> (np.maximum(lengths, 1) - np.uint64(1))) == 0)
+    out: Array = lengths - over
+    return out
+
+
+def _drops(magnitude: Array, bits: int) -> Array:
+    lengths = _bit_lengths(magnitude).astype(np.int64)
+    drops: Array = np.maximum(lengths - 1 - bits, 0).astype(np.uint64)
+    return drops
+
+
+def coarsen(codes: Array, kind: str, bits: int) -> Array:
+    """Return, for each code, the code of its cell. Order is kept, duplicates arise."""
+    if bits >= (_INT_BITS if kind == "int" else _FLOAT_BITS):
+        return codes
+    sign = codes >> 63
+    magnitude = (codes ^ sign) - sign
+    if kind == "int":
+        unsigned = magnitude.view(np.uint64)
+        drops = _drops(unsigned, bits)
+        cut = ((unsigned >> drops) << drops).view(np.int64)
+    else:
+        shift = _FLOAT_BITS - bits
+        cut = (magnitude >> shift) << shift
+        # Zero is a cell of its own; subnormals beside it are written as the smallest of them.
+        cut[(cut == 0) & (magnitude != 0)] = 1
+    out: Array = (cut ^ sign) - sign
+    return out
+
+
+def cell_ends(codes: Array, kind: str, bits: int) -> tuple[Array, Array]:
+    """Return the codes of the smallest and the largest number of each cell."""
+    if bits >= (_INT_BITS if kind == "int" else _FLOAT_BITS):
+        return codes, codes
+    sign = codes >> 63
+    magnitude = (codes ^ sign) - sign
+    if kind == "int":
+        width = ((np.uint64(1) << _drops(magnitude.view(np.uint64), bits)) - np.uint64(1)).view(np.int64)
+    else:
+        width = np.full(len(codes), (1 << (_FLOAT_BITS - bits)) - 1, dtype=np.int64)
+        width[magnitude == 0] = 0
+        width[magnitude == 1] -= 1
+    far = (((magnitude + width) ^ sign) - sign).astype(np.int64)
+    return np.minimum(codes, far), np.maximum(codes, far)
+
+
+def add_up(codes: Array, counts: Array) -> tuple[Array, Array]:
+    """Sort cells and add the counts of equal ones."""
+    if len(codes) < 2:
+        return codes, counts
+    order = np.argsort(codes, kind="stable")
+    codes, counts = codes[order], counts[order]
+    return squeeze(codes, counts)
+
+
+def squeeze(codes: Array, counts: Array) -> tuple[Array, Array]:
+    """Add the counts of equal neighbours in sorted cells."""
+    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+    return codes[starts], np.add.reduceat(counts, starts)
+
+
+def union(first: Array, second: Array) -> Array:
+    """Return the codes of both sides, sorted, each once. Both are sorted: merging them is quicker than what ``union1d`` does."""
+    codes = np.sort(np.concatenate([first, second]), kind="stable")
+    out: Array = codes[np.concatenate([np.ones(min(1, len(codes)), dtype=bool), codes[1:] != codes[:-1]])]
+    return out
+
+
+def fitting_bits(codes: Array, kind: str, bits: int, most: int) -> int:
+    """Return the largest number of digits, at most ``bits``, that leaves at most ``most`` cells.
+
+    :param codes: sorted, distinct
+    """
+    if len(codes) <= most:
+        return bits
+    low, high = 0, min(bits, (_INT_BITS if kind == "int" else _FLOAT_BITS) - 1)
+    while low < high:
+        middle = (low + high + 1) // 2
+        cells = coarsen(codes, kind, middle)
+        if 1 + int((cells[1:] != cells[:-1]).sum()) <= most:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Occupied cells and the rows in each.
+
+    :param kind: ``float`` or ``int``: what a code is
+    :param bits: digits kept after the first, :data:`EXACT` for all
+    :param codes: int64, sorted, distinct
+    :param counts: int64, above 0
+    """
+
+    kind: str
+    bits: int
+    codes: Array
+    counts: Array
+
+    def __post_init__(self) -> None:
+        self.codes.setflags(write=False)
+        self.counts.setflags(write=False)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Grid):
+            return NotImplemented
+        same_form = (self.kind, self.bits) == (other.kind, other.bits)
+        return same_form and np.array_equal(self.codes, other.codes) and np.array_equal(self.counts, other.counts)
+
+    def __hash__(self) -> int:
+        return hash((self.kind, self.bits, self.codes.tobytes(), self.counts.tobytes()))
+
+    @property
+    def exact(self) -> bool:
+        """Whether every cell holds one value."""
+        return self.bits == EXACT
+
+    @property
+    def total(self) -> int:
+        """Rows in all cells."""
+        return int(self.counts.sum())
+
+    def at(self, kind: str, bits: int) -> Grid:
+        """Return the same rows in coarser cells, or an int grid as a float one (see :func:`common_form`)."""
+        codes = coarsen(self.codes, self.kind, bits)
+        if kind != self.kind:
+            codes = float_codes(codes.astype(np.float64))
+        codes, counts = squeeze(codes, self.counts) if len(codes) else (codes, self.counts)
+        return Grid(kind, bits, codes, counts)
+
+    def merge(self, other: Grid, *, most: int = MOST_CELLS) -> Grid:
+        """Return the grid of both sides' rows."""
+        kind, bits = common_form(self, other)
+        first, second = self.at(kind, bits), other.at(kind, bits)
+        codes, counts = add_up(np.concatenate([first.codes, second.codes]), np.concatenate([first.counts, second.counts]))
+        fit = fitting_bits(codes, kind, bits, most)
+        return Grid(kind, bits, codes, counts).at(kind, fit)
+
+
+def common_form(first: Grid, second: Grid) -> tuple[str, int]:
+    """Return the kind and digits in which two grids can be laid side by side without dividing a cell.
+
+    Integers and floats share their cells up to 52 digits, so an exact integer within 2^53 stays exact as a float; beyond, the
+    cells of 51 digits are compared.
+    """
+    bits = min(first.bits, second.bits)
+    if first.kind == second.kind:
+        return first.kind, bits
+    whole = first if first.kind == "int" else second
+    if len(whole.codes) and (int(whole.codes[0]) < -(2**53) or int(whole.codes[-1]) > 2**53):
+        bits = min(bits, _FLOAT_BITS - 1)
+    return "float", bits

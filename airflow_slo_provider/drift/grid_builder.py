@@ -1,0 +1,204 @@
+"""Counting numbers into a :class:`Grid`, block by block, in memory that does not grow with the rows."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.drift.grid import EXACT, MOST_CELLS, Grid, add_up, coarsen, fitting_bits, float_codes
+
+Array = npt.NDArray[Any]
+
+#: Values looked at together: a block and its scratch space fit a core's cache.
+_BLOCK = 131_072
+#: Longest table that counts are kept in directly, per sign.
+_TABLE = 1 << 16
+_INTEGER_TABLE = 1 << 21
+_MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
+
+
+class GridBuilder:
+    """Counts values of one column. Several threads may add at once.
+
+    :param kind: ``float`` or ``int``
+    :param most: occupied cells to keep
+    """
+
+    def __init__(self, kind: str, *, most: int = MOST_CELLS) -> None:
+        self.kind = kind
+        self.bits = EXACT
+        self._most = most
+        self._codes: list[Array] = []
+        self._counts: list[Array] = []
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def add(self, values: Array) -> None:
+        """Count finite values: float64 or int64, as the builder's kind says."""
+        if not len(values):
+            return
+        low, high = values.min(), values.max()
+        if low == high:
+            codes = float_codes(values[:1]) if self.kind == "float" else values[:1].astype(np.int64)
+            self.add_cells(codes, np.array([len(values)]), EXACT)
+        elif self.kind == "int" and int(high) - int(low) < _INTEGER_TABLE:
+            counts = np.bincount((values - low).astype(np.intp, copy=False))
+            held = np.flatnonzero(counts)
+            self.add_cells(held + int(low), counts[held], EXACT)
+        elif self.kind == "int" and max(abs(int(low)), abs(int(high))) > 2**53:
+            if self.bits > 40:
+                self._add_sorted(values[: 2 * _BLOCK], EXACT)
+                values = values[2 * _BLOCK :]
+            if len(values) and self.bits <= 40 and int(low) > -(2**63):
+                self._add_dense(_without_low_digits(values), self.bits)
+            elif len(values):
+                self._add_sorted(values, EXACT)
+        else:
+            self._add_floats(values)
+
+    def add_cells(self, codes: Array, counts: Array, bits: int) -> None:
+        """Add counts of cells that have at least the digits kept here.
+
+        :param codes: distinct
+        """
+        with self._lock:
+            if bits < self.bits:
+                self.bits = bits
+            self._codes.append(codes.astype(np.int64, copy=False))
+            self._counts.append(counts.astype(np.int64, copy=False))
+            self._waiting += len(codes)
+            if self._waiting > 4 * self._most:
+                self._settle()
+
+    def grid(self) -> Grid:
+        """Return what was counted."""
+        with self._lock:
+            self._settle()
+            return Grid(self.kind, self.bits, self._codes[0], self._counts[0])
+
+    def _settle(self) -> None:
+        codes = np.concatenate([np.empty(0, dtype=np.int64), *self._codes])
+        counts = np.concatenate([np.empty(0, dtype=np.int64), *self._counts])
+        codes, counts = add_up(coarsen(codes, self.kind, self.bits), counts)
+        fit = fitting_bits(codes, self.kind, self.bits, self._most)
+        if fit < self.bits:
+            self.bits = fit
+            codes, counts = add_up(coarsen(codes, self.kind, fit), counts)
+        self._codes, self._counts, self._waiting = [codes], [counts], len(codes)
+
+    def _add_sorted(self, values: Array, bits: int) -> None:
+        for start in range(0, len(values), _BLOCK):
+            block = values[start : start + _BLOCK]
+            codes = float_codes(block) if self.kind == "float" else block.astype(np.int64)
+            codes = np.sort(coarsen(codes, self.kind, min(bits, self.bits)))
+            starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
+            self.add_cells(codes[starts], np.diff(np.append(starts, len(codes))), min(bits, self.bits))
+
+    def _add_floats(self, values: Array) -> None:
+        """Count floats, or integers that a float holds exactly."""
+        done = 0
+        while self.bits > 51 and done < len(values):
+            # Every digit is still kept: find out how many can be, block by block.
+            block = values[done : done + _BLOCK]
+            done += _BLOCK
+            if not self._add_decimals(block):
+                self._add_sorted(block, EXACT)
+            if self._waiting > 2 * self._most:
+                with self._lock:
+                    self._settle()
+        if done < len(values):
+            self._add_dense(values[done:], self.bits)
+
+    def _add_decimals(self, values: Array) -> bool:
+        """Count values of few decimals by their digits: the same codes as sorting finds, without sorting."""
+        if self.kind != "float" or max(-values.min(), values.max()) >= 2**43:
+            return False
+        for places in range(4):
+            scale = 10.0**places
+            if all(np.array_equal(np.rint(part * scale) / scale, part) for part in (values[:200], values)):
+                digits = np.rint(values * scale)
+                low, high = digits.min(), digits.max()
+                if not high - low < _INTEGER_TABLE:
+                    return False
+                counts = np.bincount((digits - low).astype(np.intp))
+                held = np.flatnonzero(counts)
+                # A quotient of two exact numbers is the float nearest to the decimal, as the test above found it.
+                self.add_cells(float_codes((held + low) / scale), counts[held], EXACT)
+                return True
+        return False
+
+    def _add_dense(self, values: Array, bits: int) -> None:
+        """Count at ``bits`` digits in one table per sign, over the magnitudes where most values are; the others are sorted."""
+        shift = 52 - bits
+        signed = bool(values.min() < 0)
+        base, width = _window(values, shift)
+        span = width + 2  # the first slot and the last of each sign hold what lies outside the window
+        table = np.zeros((1 + signed) * span, dtype=np.int64)
+        slots, signs = (np.empty(_BLOCK, dtype=np.int64) for _ in range(2))
+        outside = []
+        for start in range(0, len(values), _BLOCK):
+            block = values[start : start + _BLOCK].astype(np.float64, copy=False)
+            raw = block.view(np.int64)
+            slot, sign = slots[: len(raw)], signs[: len(raw)]
+            np.bitwise_and(raw, _MAGNITUDE, out=slot)
+            np.right_shift(slot, shift, out=slot)
+            np.subtract(slot, base - 1, out=slot)
+            np.clip(slot, 0, width + 1, out=slot)
+            if signed:
+                np.right_shift(raw, 63, out=sign)
+                np.bitwise_and(sign, span, out=sign)
+                np.add(slot, sign, out=slot)
+            counts = np.bincount(slot, minlength=len(table))
+            ends = [place for place in (0, width + 1, span, span + width + 1) if place < len(table) and counts[place]]
+            if ends:
+                counts[ends] = 0
+                away = slot == ends[0]
+                for place in ends[1:]:
+                    away |= slot == place
+                outside.append(block[away])
+            table += counts
+        held = np.flatnonzero(table)
+        negative = held >= span
+        codes = (held - negative * span + base - 1) << shift
+        if self.kind == "int":
+            codes = codes.view(np.float64).astype(np.int64)
+        self.add_cells(np.where(negative, -codes, codes), table[held], bits)
+        if outside:
+            self._add_outside(np.concatenate(outside), bits)
+
+    def _add_outside(self, values: Array, bits: int) -> None:
+        zeros = len(values) - int(np.count_nonzero(values))
+        if zeros:
+            self.add_cells(np.zeros(1, dtype=np.int64), np.array([zeros]), bits)
+            values = values[values != 0]
+        self._add_sorted(values if self.kind == "float" else values.astype(np.int64), bits)
+
+
+def _without_low_digits(values: Array) -> Array:
+    """Cut the last ten binary digits off integers beyond 2^53, towards zero, so that float64 holds them: 44 digits or more are
+    left.
+    """
+    cut = ((values + ((values >> 63) & 1023)) >> 10) << 10
+    out: Array = np.where((values > 2**53) | (values < -(2**53)), cut, values)
+    return out
+
+
+def _window(values: Array, shift: int) -> tuple[int, int]:
+    """Return the first prefix and the number of prefixes of the window that holds most values of a sample.
+
+    Prefix 0 (zero and subnormals) is never in it.
+    """
+    sample = values[:: max(1, len(values) // 4096)].astype(np.float64)
+    prefixes: Array = np.sort(np.abs(sample[sample != 0])).view(np.int64) >> shift
+    if not len(prefixes):
+        return 1, 1
+    exponent = 1 << (52 - shift)
+    low, high = max(1, int(prefixes[len(prefixes) // 1000]) - 2 * exponent), int(prefixes[-1]) + exponent
+    if high - low >= _TABLE:
+        inside = np.searchsorted(prefixes, prefixes + _TABLE, side="right") - np.arange(len(prefixes))
+        low = max(1, int(prefixes[int(np.argmax(inside))]))
+        high = low + _TABLE - 1
+    return low, high - low + 1

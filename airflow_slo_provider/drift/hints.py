@@ -1,0 +1,120 @@
+"""Pipeline bug or real shift? What the numbers suggest, as hints: none of them is a verdict."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.grid import Grid, cell_ends, code_floats
+from airflow_slo_provider.drift.measures import Measures
+
+_FACTORS = {
+    1000.0: "thousand",
+    60.0: "sixty",
+    3600.0: "3600",
+    100.0: "hundred",
+    86400.0: "86400",
+    2.54: "2.54",
+    1.609344: "1.609",
+}
+
+
+def hints_for(reference: ColumnProfile | None, current: ColumnProfile | None, measures: Measures) -> tuple[str, ...]:
+    """Return what may be behind a column's drift, likeliest first."""
+    if reference is None:
+        return ("the column is new: the reference was made before it existed",)
+    if current is None:
+        return ("the column is gone: renamed or dropped upstream",)
+    found = [
+        _nulls(measures),
+        *_units(reference, current),
+        _renamed(reference, current),
+        _constant(reference, current),
+        _hour(current),
+    ]
+    if measures.nonfinite is not None and measures.nonfinite.change > 0:
+        found.append("NaN or infinite values appeared: a division by zero or a failed conversion upstream")
+    return tuple(hint for hint in found if hint)
+
+
+def _nulls(measures: Measures) -> str:
+    if measures.nulls is None or measures.nulls.change < 0.02:
+        return ""
+    now = measures.nulls.current
+    if now == 1:
+        return "every value is null: a join that found nothing, or a column that is no longer filled"
+    return f"nulls jumped by {measures.nulls.change:.1%}: a source is late or a join lost rows"
+
+
+def _quantiles(column: ColumnProfile) -> np.ndarray | None:
+    held = column.distribution
+    if not isinstance(held, Grid) or held.total < 20:
+        return None
+    low, _ = cell_ends(held.codes, held.kind, held.bits)
+    places = np.searchsorted(np.cumsum(held.counts), np.linspace(0.1, 0.9, 9) * held.total)
+    chosen = low[np.minimum(places, len(low) - 1)]
+    return code_floats(chosen) if held.kind == "float" else chosen.astype(np.float64)
+
+
+def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
+    """See whether all deciles moved by one factor or one step."""
+    before, after = _quantiles(reference), _quantiles(current)
+    if before is None or after is None or reference.kind != "number":
+        return []
+    used = np.abs(before) > 1e-12 * max(1.0, float(np.abs(before).max()))
+    if used.sum() < 5 or np.ptp(before) == 0:
+        return []
+    ratio = after[used] / before[used]
+    middle = float(np.median(ratio))
+    if middle > 0 and np.ptp(ratio) <= 0.05 * middle and not 0.8 < middle < 1.25:
+        named = next(
+            (
+                f": a factor of {name}"
+                for factor, name in _FACTORS.items()
+                for r in (middle, 1 / middle)
+                if abs(r / factor - 1) < 0.02
+            ),
+            "",
+        )
+        return [f"all deciles are {middle:.4g} times the reference's{named}: a change of unit"]
+    if np.allclose(after, -before[::-1], rtol=0.05, atol=0.01 * float(np.abs(before).max())) and not np.allclose(
+        after, before, rtol=0.05
+    ):
+        return ["all deciles changed sign"]
+    return []
+
+
+def _renamed(reference: ColumnProfile, current: ColumnProfile) -> str:
+    """See whether a text vanished and another, with the same share, appeared."""
+    first, second = reference.categories, current.categories
+    if not first or not second or reference.overflow or current.overflow:
+        return ""
+    n, m = sum(first.values()), sum(second.values())
+    gone = {text: rows / n for text, rows in first.items() if text not in second and rows / n >= 0.01}
+    new = {text: rows / m for text, rows in second.items() if text not in first and rows / m >= 0.01}
+    plain = {text.strip().casefold(): text for text in gone}
+    for text in new:
+        if text.strip().casefold() in plain:
+            return f"{plain[text.strip().casefold()]!r} is now written {text!r}: spelling, case or spaces changed"
+    for old, share in gone.items():
+        for text, held in new.items():
+            if abs(held - share) <= 0.1 * share:
+                return f"{old!r} ({share:.1%}) is gone and {text!r} ({held:.1%}) is new: perhaps renamed"
+    return ""
+
+
+def _constant(reference: ColumnProfile, current: ColumnProfile) -> str:
+    if current.values < 20:
+        return ""
+    if current.minimum is not None and current.minimum == current.maximum and reference.minimum != reference.maximum:
+        return f"every value is {current.say(current.minimum)}: a default took the place of the data"
+    if current.categories and len(current.categories) == 1 and len(reference.categories or {}) > 1:
+        return f"every value is {next(iter(current.categories))!r}: a default took the place of the data"
+    return ""
+
+
+def _hour(current: ColumnProfile) -> str:
+    if current.kind != "time" or current.minimum is None or current.maximum is None or current.values < 20:
+        return ""
+    span = (current.maximum - current.minimum) / 3.6e9
+    return f"all times lie within {max(span, 0.01):.2g} hours: one partition only?" if span <= 1 else ""

@@ -1,0 +1,51 @@
+"""Small histograms for a report, drawn from profiles: the data is not read again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from airflow_slo_provider.drift.cells import JointCells, middles
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.results import Histogram
+
+BARS = 24
+NAMES = 11
+
+
+def draw_cells(cells: JointCells, column: ColumnProfile) -> Histogram:
+    """Draw numbers in bars of equal width over the middle 99 % of both sides; what lies further out is in the outer bars."""
+    n, m = cells.sizes
+    places = middles(cells)
+    reference, current = cells.sums()
+    pooled = reference[1:] / n + current[1:] / m
+    low, high = (float(places[min(int(np.searchsorted(pooled, 2 * share)), len(places) - 1)]) for share in (0.005, 0.995))
+    whole = cells.kind == "int"
+    if not low < high:
+        return _pairs([column.say(_number(low, whole))], [1.0], [1.0])
+    edges = np.linspace(low, high, BARS + 1)
+    which = np.clip(np.searchsorted(edges, places, side="right") - 1, 0, BARS - 1)
+    first = np.bincount(which, weights=cells.reference, minlength=BARS) / n
+    second = np.bincount(which, weights=cells.current, minlength=BARS) / m
+    labels = [f"{column.say(_number(edges[i], whole))} to {column.say(_number(edges[i + 1], whole))}" for i in range(BARS)]
+    return _pairs(labels, first.tolist(), second.tolist())
+
+
+def draw_categories(
+    table: Mapping[str, tuple[int, int]], rest: tuple[int, int], new: tuple[int, int], n: int, m: int
+) -> Histogram:
+    """Draw the commonest texts, then the rest and the new ones."""
+    shown = dict(list(table.items())[:NAMES])
+    beyond = list(table.items())[NAMES:]
+    rest = (rest[0] + sum(pair[0] for _, pair in beyond), rest[1] + sum(pair[1] for _, pair in beyond))
+    bars = {**shown, **({"(other)": rest} if any(rest) else {}), **({"(new)": new} if any(new) else {})}
+    return _pairs(list(bars), [pair[0] / n for pair in bars.values()], [pair[1] / m for pair in bars.values()])
+
+
+def _number(value: float, whole: bool) -> float | int:
+    return round(value) if whole else float(value)
+
+
+def _pairs(labels: list[str], reference: list[float], current: list[float]) -> Histogram:
+    return Histogram(labels=tuple(labels), reference=tuple(reference), current=tuple(current))

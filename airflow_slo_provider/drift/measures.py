@@ -1,0 +1,153 @@
+"""Measuring one column: all statistics of a pair of profiles, before anything is judged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.drift.cells import JointCells, bin_cells, binned, wasserstein_of_cells
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.distances import ChiSquare, chi_square, js_distance, total_variation
+from airflow_slo_provider.drift.histograms import draw_categories, draw_cells
+from airflow_slo_provider.drift.kolmogorov import KS
+from airflow_slo_provider.drift.results import Histogram, Rate
+from airflow_slo_provider.drift.statistics import FEWEST_EXPECTED, PSI, psi
+
+Array = npt.NDArray[Any]
+
+MOST_COMPARED = 1_000
+MOST_NAMED = 20
+#: Below this p-value texts the reference does not have get a cell of their own. The cell is chosen for being full on one side,
+#: so its test is not honest; only what leaves no doubt may enter it. Their share has a test of its own that is.
+_SURPRISE = 1e-6
+
+
+@dataclass(kw_only=True)
+class Measures:
+    """Statistics of one column; None where there is nothing to compute one from."""
+
+    psi: PSI | None = None
+    ks: KS | None = None
+    chi_square: ChiSquare | None = None
+    js: float | None = None
+    wasserstein: float | None = None
+    total_variation: float | None = None
+    nulls: Rate | None = None
+    nonfinite: Rate | None = None
+    new_categories: Rate | None = None
+    out_of_range: Rate | None = None
+    new_names: Mapping[str, float] = field(default_factory=dict)
+    histogram: Histogram | None = None
+
+
+def two_proportions(a: int, n: int, b: int, m: int) -> float:
+    """Two-sided p-value that two proportions are one, by the pooled normal approximation."""
+    pooled = (a + b) / (n + m)
+    variance = pooled * (1 - pooled) * (1 / n + 1 / m)
+    if variance <= 0:
+        return 1.0
+    return math.erfc(abs(a / n - b / m) / math.sqrt(2 * variance))
+
+
+def rate(a: int, n: int, b: int, m: int) -> Rate | None:
+    """Compare two shares of rows; None when a side has no rows."""
+    if not n or not m:
+        return None
+    return Rate(reference=a / n, current=b / m, pvalue=two_proportions(a, n, b, m))
+
+
+def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:
+    """Compare null and non-finite rates."""
+    out = Measures(nulls=rate(reference.nulls, reference.rows, current.nulls, current.rows))
+    if reference.kind == "number" or current.kind == "number":
+        odd = [side.nan + side.infinite for side in (reference, current)]
+        out.nonfinite = rate(odd[0], reference.rows, odd[1], current.rows)
+    return out
+
+
+def measure_cells(out: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, floor: float, ks: KS | None) -> None:
+    """Measure a column of numbers."""
+    ends = bin_cells(cells, bins)
+    first, second = pool(*binned(cells, ends))
+    out.psi = psi(first, second, floor=floor)
+    out.ks = ks
+    out.chi_square = chi_square(first, second)
+    out.js, out.total_variation = js_distance(first, second), total_variation(first, second)
+    out.wasserstein = wasserstein_of_cells(cells)
+    out.out_of_range = _outside(cells)
+    out.histogram = draw_cells(cells, reference)
+
+
+def pool(reference: Array, current: Array) -> tuple[Array, Array]:
+    """Join neighbouring bins until each is expected to hold five rows on both sides, were there no drift."""
+    n, m = int(reference.sum()), int(current.sum())
+    joined: list[list[int]] = []
+    for a, b in zip(reference.tolist(), current.tolist(), strict=True):
+        if joined and _thin(joined[-1], n, m):
+            joined[-1] = [joined[-1][0] + a, joined[-1][1] + b]
+        else:
+            joined.append([a, b])
+    while len(joined) > 1 and _thin(joined[-1], n, m):
+        last = joined.pop()
+        joined[-1] = [joined[-1][0] + last[0], joined[-1][1] + last[1]]
+    columns = np.array(joined, dtype=np.int64)
+    return columns[:, 0], columns[:, 1]
+
+
+def _thin(pair: Sequence[int], n: int, m: int) -> bool:
+    return (pair[0] + pair[1]) / (n + m) * min(n, m) < FEWEST_EXPECTED
+
+
+def _outside(cells: JointCells) -> Rate | None:
+    """Share of current values outside the reference's range.
+
+    Without drift about 2 / (n + 1) are expected, and their number times n / m is a sum of two exponentials: p = (1 + z) exp(-z).
+    """
+    n, m = cells.sizes
+    held = np.flatnonzero(cells.reference)
+    outside = int(cells.current[: held[0]].sum() + cells.current[held[-1] + 1 :].sum())
+    z = outside / m * n
+    return Rate(reference=2 / (n + 1), current=outside / m, pvalue=min(1.0, (1 + z) * math.exp(-z)) if z < 700 else 0.0)
+
+
+def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnProfile, *, floor: float) -> None:
+    """Measure a column of texts.
+
+    The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected,
+    together; texts it does not have, together as well.
+    """
+    first, second = reference.categories or {}, current.categories or {}
+    n, m = sum(first.values()) + reference.unlisted, sum(second.values()) + current.unlisted
+    common = sorted(first, key=lambda text: (-first[text], text))[:MOST_COMPARED]
+    # By both sides' rows: to keep those that are common in the reference alone would keep those that are so by chance there.
+    kept = [text for text in common if (first[text] + second.get(text, 0)) / (n + m) * min(n, m) >= FEWEST_EXPECTED]
+    new = {text: rows for text, rows in second.items() if text not in first}
+    unseen = sum(new.values()) + (current.unlisted if not reference.unlisted else 0)
+    table = {text: (first[text], second.get(text, 0)) for text in kept}
+    out.new_categories = _new_share(first, n, unseen, m)
+    # A long tail always brings texts not seen before: as many as its singletons let expect belong to the rest.
+    surprising = out.new_categories.pvalue < _SURPRISE
+    strange = max(0, unseen - round(out.new_categories.reference * m)) if surprising else 0
+    rest = (n - sum(first[text] for text in kept), m - sum(second.get(text, 0) for text in kept) - strange)
+    columns = [*table.values(), rest, (0, strange)]
+    # The two sums are last: a thin one joins its neighbour.
+    counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
+    out.psi = psi(*counts, floor=floor)
+    out.chi_square = chi_square(*counts)
+    out.js, out.total_variation = js_distance(*counts), total_variation(*counts)
+    out.new_names = {text: new[text] / m for text in sorted(new, key=lambda text: (-new[text], text))[:MOST_NAMED]}
+    out.histogram = draw_categories(table, (rest[0], rest[1] + strange - unseen), (0, unseen), n, m)
+
+
+def _new_share(first: Mapping[str, int], n: int, unseen: int, m: int) -> Rate:
+    """Compare the share of texts not in the reference with what its own singletons let expect, as Good (1953) has it."""
+    expected = sum(1 for rows in first.values() if rows == 1) / n
+    share = unseen / m
+    variance = share * (1 - share) / m + max(expected, 1 / n) / n
+    z = (share - expected) / math.sqrt(variance)
+    return Rate(reference=expected, current=share, pvalue=min(1.0, math.erfc(max(0.0, z) / math.sqrt(2))) if unseen else 1.0)

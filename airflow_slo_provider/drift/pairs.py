@@ -1,0 +1,128 @@
+"""A pair of column profiles: what can be compared, and what is said where nothing can."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from airflow_slo_provider.drift.cells import joint_cells, ks_of_cells
+from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
+from airflow_slo_provider.drift.engines.sources import Source
+from airflow_slo_provider.drift.gates import Gates, State
+from airflow_slo_provider.drift.grid import Grid
+from airflow_slo_provider.drift.measures import Measures, measure_categories, measure_cells, measure_rates
+from airflow_slo_provider.drift.refine import can_refine, narrow, split_heavy
+from airflow_slo_provider.drift.refine_sql import Counts, narrow_by_counts
+from airflow_slo_provider.exceptions import SLOProviderError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """How pairs are measured; see :func:`~airflow_slo_provider.drift.comparison.compare`."""
+
+    tests: tuple[str, ...]
+    bins: int
+    floor: float
+    exact: bool
+    min_rows: int
+    threads: int | None
+
+
+#: What can be read or asked again, of both sides.
+Again = tuple[Source, Source] | tuple[Counts, Counts] | None
+Measured = tuple[State | None, str, Measures]
+
+
+def measure_pair(
+    reference: ColumnProfile | None,
+    current: ColumnProfile | None,
+    gates: Gates,
+    settings: Pair,
+    sources: Again,
+) -> Measured:
+    """Measure a column.
+
+    :returns: a state where the column cannot be judged by its measures (None where it can), why, and the measures
+    """
+    if reference is None or current is None:
+        side = "the current data" if current is None else "the reference"
+        return State.SCHEMA_CHANGE, f"the column is missing in {side}", Measures()
+    for side, held in (("reference", reference), ("current", current)):
+        if held.problem:
+            return State.ERROR, f"{side}: {held.problem}", Measures()
+    try:
+        return _measure(reference, current, gates, settings, sources)
+    except SLOProviderError as error:
+        if getattr(error, "transient", False):
+            raise
+        return State.ERROR, str(error), Measures()
+    except (ArithmeticError, ValueError, TypeError, IndexError, KeyError) as error:
+        # One column's trouble never hides the others' verdicts, and is never taken for "no drift".
+        return State.ERROR, f"{type(error).__name__}: {error}", Measures()
+
+
+def _measure(reference: ColumnProfile, current: ColumnProfile, gates: Gates, settings: Pair, sources: Again) -> Measured:
+    measures = measure_rates(reference, current)
+    if not reference.rows or not current.rows:
+        side = "reference" if not reference.rows else "current data"
+        return State.INSUFFICIENT_DATA, f"the {side} has no rows", measures
+    kinds = {reference.kind, current.kind} - {"empty"}
+    if len(kinds) > 1:
+        return State.SCHEMA_CHANGE, f"{reference.kind} ({reference.dtype}) became {current.kind} ({current.dtype})", measures
+    if not kinds:
+        return State.INSUFFICIENT_DATA, "neither side has a value", measures
+    kind = next(iter(kinds))
+    if kind == "other":
+        return State.SKIPPED, f"values of type {reference.dtype} have no distribution to compare", measures
+    if not reference.values or not current.values:
+        what = "finite value" if kind in NUMERIC else "value"
+        return State.INSUFFICIENT_DATA, f"the {'reference' if not reference.values else 'current data'} has no {what}", measures
+    if kind in CATEGORICAL:
+        if reference.overflow and current.overflow:
+            return (
+                State.SKIPPED,
+                f"both sides have more than {MOST_CATEGORIES:,} distinct texts: an identifier, not a category",
+                measures,
+            )
+        if reference.overflow or current.overflow:
+            side, other = ("reference", current) if reference.overflow else ("current data", reference)
+            return (
+                State.SCHEMA_CHANGE,
+                (f"the {side} has more than {MOST_CATEGORIES:,} distinct texts, the other side {len(other.categories or {}):,}"),
+                measures,
+            )
+        measure_categories(measures, reference, current, floor=settings.floor)
+    else:
+        _measure_numbers(measures, reference, current, gates, settings, sources)
+    fewest = min(reference.values, current.values)
+    if fewest < settings.min_rows:
+        return (
+            State.INSUFFICIENT_DATA,
+            f"{reference.values} and {current.values} values, {settings.min_rows} are needed on both sides",
+            measures,
+        )
+    return None, "", measures
+
+
+def _measure_numbers(
+    measures: Measures,
+    reference: ColumnProfile,
+    current: ColumnProfile,
+    gates: Gates,
+    settings: Pair,
+    sources: Again,
+) -> None:
+    cells = joint_cells(reference, current)
+    on_grids = isinstance(reference.distribution, Grid) and isinstance(current.distribution, Grid)
+    ks = ks_of_cells(cells)
+    deciding = [limit for limit in (gates.ks, gates.ks_warn) if limit is not None] if "ks" in settings.tests else []
+    if sources is None or ks.exact:
+        pass
+    elif hasattr(sources[1], "upto"):
+        cells = narrow_by_counts(cells, (reference, current), cast("tuple[Counts, Counts]", sources), thresholds=deciding)
+        ks = ks_of_cells(cells)
+    elif on_grids and can_refine(reference, current, cells.kind):
+        cells = split_heavy(cells, reference.name, sources, settings.threads)
+        cells = narrow(cells, reference.name, sources, thresholds=deciding, exact=settings.exact, threads=settings.threads)
+        ks = ks_of_cells(cells)
+    measure_cells(measures, cells, reference, bins=settings.bins, floor=settings.floor, ks=ks)

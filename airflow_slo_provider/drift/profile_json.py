@@ -1,0 +1,131 @@
+"""The file form of a profile: JSON a person can read, with the long count arrays packed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.cuts import Cuts
+from airflow_slo_provider.drift.grid import Grid
+from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+FORMAT = "airflow-slo/drift-profile"
+VERSION = 1
+_PLAIN = (
+    "kind",
+    "rows",
+    "nulls",
+    "nan",
+    "positive_infinite",
+    "negative_infinite",
+    "minimum",
+    "maximum",
+    "unlisted",
+    "overflow",
+    "problem",
+)
+
+
+def compact(body: Any) -> bytes:
+    """Write JSON without spaces; NaN is an error."""
+    return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+
+
+def profile_to_json(profile: DatasetProfile) -> bytes:
+    """Write a profile."""
+    head = {
+        "format": FORMAT,
+        "version": VERSION,
+        "created_at": profile.created_at.isoformat(),
+        "engine": profile.engine,
+        "source": profile.source,
+        "rows": profile.rows,
+        "hash": profile.hash,
+    }
+    columns = {name: {"dtype": column.dtype, **column_to_json(column)} for name, column in profile.columns.items()}
+    return json.dumps({**head, "columns": columns}, allow_nan=False, indent=1).encode()
+
+
+def profile_from_json(data: bytes, *, where: str) -> DatasetProfile:
+    """Read a profile, and check that it is whole."""
+    try:
+        body = json.loads(data)
+    except ValueError as error:
+        raise InvalidMeasurement(f"{where} is no drift profile, or was cut off: {error}", reason="bad_profile") from None
+    if not isinstance(body, dict) or body.get("format") != FORMAT:
+        raise InvalidMeasurement(f"{where} is no drift profile: format is not {FORMAT}", reason="bad_profile")
+    if body.get("version") != VERSION:
+        raise InvalidMeasurement(
+            f"{where} is a drift profile of version {body.get('version')}, this release reads {VERSION}; "
+            "upgrade airflow-slo-provider",
+            reason="bad_profile",
+        )
+    try:
+        profile = DatasetProfile(
+            columns={name: _column(name, item) for name, item in body["columns"].items()},
+            rows=body["rows"],
+            engine=body["engine"],
+            source=body["source"],
+            created_at=datetime.fromisoformat(body["created_at"]),
+        )
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise InvalidMeasurement(
+            f"{where} is a damaged drift profile: {type(error).__name__} {error}", reason="bad_profile"
+        ) from None
+    if profile.hash != body.get("hash"):
+        raise InvalidMeasurement(f"{where}: the counts do not match their hash; the file was altered", reason="bad_profile")
+    return profile
+
+
+def column_to_json(column: ColumnProfile, *, with_dtype: bool = True) -> dict[str, Any]:
+    """Write one column. A number is tagged by its form: 1 and 1.0 stay what they are."""
+    out: dict[str, Any] = {name: getattr(column, name) for name in _PLAIN}
+    held = column.distribution
+    if isinstance(held, Grid):
+        out["grid"] = {"kind": held.kind, "bits": held.bits, "codes": _pack(held.codes), "counts": _pack(held.counts)}
+    elif isinstance(held, Cuts):
+        out["cuts"] = {
+            "kind": held.kind,
+            "codes": held.codes.tolist(),
+            "closed": held.closed.tolist(),
+            "counts": held.counts.tolist(),
+            "total": held.total,
+        }
+    if with_dtype:
+        out["edges"] = list(column.edges)
+    if column.categories is not None:
+        out["categories"] = dict(sorted(column.categories.items(), key=lambda item: (-item[1], item[0])))
+    return out
+
+
+def _column(name: str, item: Mapping[str, Any]) -> ColumnProfile:
+    held: Grid | Cuts | None = None
+    if "grid" in item:
+        grid = item["grid"]
+        held = Grid(grid["kind"], grid["bits"], _unpack(grid["codes"]), _unpack(grid["counts"]))
+    elif "cuts" in item:
+        cuts = item["cuts"]
+        numbers = {key: np.array(cuts[key], dtype=np.int64) for key in ("codes", "counts")}
+        held = Cuts(cuts["kind"], numbers["codes"], np.array(cuts["closed"], dtype=bool), numbers["counts"], cuts["total"])
+    plain = {key: item[key] for key in _PLAIN}
+    return ColumnProfile(name=name, dtype=item.get("dtype", ""), distribution=held, categories=item.get("categories"), **plain)
+
+
+def _pack(numbers: npt.NDArray[Any]) -> str:
+    """Pack int64: differences, little-endian, zlib, base64. Differences wrap around, and so does their sum."""
+    steps = np.diff(numbers, prepend=np.int64(0)).astype("<i8")
+    return base64.b64encode(zlib.compress(steps.tobytes(), 6)).decode()
+
+
+def _unpack(text: str) -> npt.NDArray[np.int64]:
+    steps = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype="<i8")
+    return np.cumsum(steps, dtype=np.int64)

@@ -1,0 +1,119 @@
+"""The profile of a dataset: a versioned artefact to be kept beside the model that was trained on it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetProfile:
+    """Profiles of all columns of a dataset.
+
+    Equality is that of the counts: who counted, from where and when is not part of it.
+
+    :param columns: by name, in the order of the dataset
+    :param rows: all rows
+    :param engine: who counted: ``local``, ``spark`` or the SQL dialect
+    :param source: what was counted, without credentials
+    :param created_at: when
+    """
+
+    columns: Mapping[str, ColumnProfile] = field(hash=False)
+    rows: int
+    engine: str = field(default="local", compare=False)
+    source: str = field(default="", compare=False)
+    created_at: datetime = field(default_factory=lambda: datetime.now(UTC), compare=False)
+
+    def __getitem__(self, name: str) -> ColumnProfile:
+        return self.columns[name]
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the counts."""
+        from airflow_slo_provider.drift.profile_json import column_to_json, compact
+
+        body = [self.rows, {name: column_to_json(column, with_dtype=False) for name, column in self.columns.items()}]
+        return hashlib.sha256(compact(body)).hexdigest()
+
+    @property
+    def schema(self) -> dict[str, str]:
+        """Kind of each column."""
+        return {name: column.kind for name, column in self.columns.items()}
+
+    def merge(self, other: DatasetProfile) -> DatasetProfile:
+        """Return the profile of both datasets' rows: merging the profiles of any parts gives the profile of the whole.
+
+        A column that only one part has is kept with a problem that says so.
+        """
+        if not isinstance(other, DatasetProfile):
+            raise InvalidMeasurement(f"a profile merges with a profile, not with {type(other).__name__}")
+        columns = {}
+        for name in {**self.columns, **other.columns}:
+            sides = [profile.columns.get(name) for profile in (self, other)]
+            if sides[0] is not None and sides[1] is not None:
+                columns[name] = sides[0].merge(sides[1])
+            else:
+                held = sides[0] or sides[1]
+                if held is not None:
+                    lacking = (other if sides[1] is None else self).source or "one part"
+                    columns[name] = replace(
+                        held, problem=f"column {name} is missing in {lacking}", distribution=None, categories=None
+                    )
+        sources = dict.fromkeys(part.source for part in (self, other) if part.source)
+        return replace(
+            self, columns=columns, rows=self.rows + other.rows, source=", ".join(sources), created_at=datetime.now(UTC)
+        )
+
+    def save(self, uri: Any) -> str:
+        """Write the profile as JSON, in one step, so that a reader never sees half of it.
+
+        :param uri: a path, a URI that fsspec opens, or a path object with ``open``
+        :returns: where it was written
+        """
+        from airflow_slo_provider.drift.files import write_bytes
+        from airflow_slo_provider.drift.profile_json import profile_to_json
+
+        return write_bytes(uri, profile_to_json(self))
+
+
+def load_profile(uri: Any) -> DatasetProfile:
+    """Read what :meth:`DatasetProfile.save` wrote.
+
+    :param uri: a path, a URI that fsspec opens, or a path object with ``open``
+    :raises QueryError: when it cannot be read
+    :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
+    """
+    from airflow_slo_provider.drift.files import read_bytes
+    from airflow_slo_provider.drift.profile_json import profile_from_json
+
+    return profile_from_json(read_bytes(uri), where=str(uri))
+
+
+def stored_profile(data: Any) -> DatasetProfile | None:
+    """Return the profile a path names, None where it names something else.
+
+    :param data: anything; only a path that ends in ``.json`` is looked into
+    :raises InvalidMeasurement: when it is a damaged profile
+    """
+    if not isinstance(data, str) and not hasattr(data, "__fspath__") and not hasattr(data, "fs"):
+        return None
+    if not str(data).endswith(".json"):
+        return None
+    from airflow_slo_provider.drift.files import read_bytes
+    from airflow_slo_provider.drift.profile_json import FORMAT, profile_from_json
+    from airflow_slo_provider.exceptions import QueryError
+
+    try:
+        text = read_bytes(data)
+    except QueryError as error:
+        if error.reason == "not_found" and any(sign in str(data) for sign in "*?["):
+            return None  # a glob of data
+        raise
+    return profile_from_json(text, where=str(data)) if FORMAT.encode() in text[:200] else None

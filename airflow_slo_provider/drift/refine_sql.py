@@ -1,0 +1,93 @@
+"""Asking a database again where its first counts left a verdict open: more edges, only in the cells in question."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from airflow_slo_provider.drift.cells import JointCells, gaps
+from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.cuts import count_at
+from airflow_slo_provider.drift.grid import Grid, cell_ends, value_code
+
+Array = npt.NDArray[Any]
+
+_MOST_ROUNDS = 8
+_MOST_CELLS = 8
+#: New edges in each cell and round.
+_PARTS = 15
+
+
+class Counts(Protocol):
+    """A side that can say how many of its finite rows are at most some values."""
+
+    def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
+        """Return one count per code."""
+        ...
+
+
+class GridCounts:
+    """A stored profile: counts are exact at the ends of its cells, and only those are asked for."""
+
+    def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
+        """Return one count per code."""
+        held = profile.distribution
+        if not isinstance(held, Grid):
+            raise TypeError(f"column {profile.name} is not on a grid")
+        return count_at(held, codes, np.ones(len(codes), dtype=bool))[0].counts
+
+
+def narrow_by_counts(
+    cells: JointCells, profiles: tuple[ColumnProfile, ColumnProfile], sides: tuple[Counts, Counts], *, thresholds: list[float]
+) -> JointCells:
+    """Add edges until the Kolmogorov-Smirnov interval straddles no threshold.
+
+    :param profiles: of the column, reference and current
+    :param sides: what counts them
+    :param thresholds: values of D that decide something
+    """
+    n, m = cells.sizes
+    for _ in range(_MOST_ROUNDS):
+        low, high, bounds = gaps(cells)
+        if not any(low / (n * m) < threshold <= high / (n * m) for threshold in thresholds):
+            break
+        open_cells = np.flatnonzero(np.asarray(bounds > low, dtype=bool) & ~cells.atom)
+        worst = open_cells[np.argsort(-bounds[open_cells].astype(np.float64), kind="stable")[:_MOST_CELLS]]
+        codes = np.unique(np.concatenate([_inside(cells, int(cell), profiles) for cell in worst]))
+        if not len(codes):
+            break
+        counts = [side.upto(profile, cells.kind, codes) for side, profile in zip(sides, profiles, strict=True)]
+        cells = _split(cells, codes, counts)
+    return cells
+
+
+def _inside(cells: JointCells, cell: int, profiles: tuple[ColumnProfile, ColumnProfile]) -> Array:
+    """Return new edges within a cell: as far as there are values; beside a grid, at ends of its cells."""
+    least = min(side.minimum for side in profiles if side.minimum is not None)
+    most = max(side.maximum for side in profiles if side.maximum is not None)
+    low = max(int(cells.low[cell]), value_code(least, cells.kind))
+    high = min(int(cells.high[cell]), value_code(most, cells.kind))
+    grid = next((side.distribution for side in profiles if isinstance(side.distribution, Grid)), None)
+    if grid is not None:
+        ends = cell_ends(grid.codes, grid.kind, grid.bits)[1]
+        ends = ends[(ends >= low) & (ends < high)]
+        return ends[:: max(1, len(ends) // _PARTS)]
+    steps = [low + (high - low) * part // (_PARTS + 1) for part in range(1, _PARTS + 1)] if high > low else []
+    return np.array([code for code in dict.fromkeys(steps) if low <= code < high], dtype=np.int64)
+
+
+def _split(cells: JointCells, codes: Array, counts: list[Array]) -> JointCells:
+    """Lay the new edges among the old: all count rows up to a value."""
+    # Both ends of each cell: where empty cells were left out, the next one would grow into their place, and an atom be none.
+    ends = np.concatenate([cells.high[:-1], cells.low[1:] - 1, codes])
+    order = np.argsort(ends, kind="stable")
+    ends, first = np.unique(ends[order], return_index=True)
+    rows = []
+    for side, added, total in zip(cells.sums(), counts, cells.sizes, strict=True):
+        upto = np.concatenate([side[1:-1], side[1:-1], added])[order][first]
+        rows.append(np.diff(np.concatenate([[0], upto, [total]])))
+    low, high = np.concatenate([cells.low[:1], ends + 1]), np.append(ends, cells.high[-1])
+    held = (rows[0] + rows[1]) > 0
+    return JointCells(cells.kind, low[held], high[held], rows[0][held], rows[1][held])

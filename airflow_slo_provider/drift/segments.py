@@ -1,0 +1,65 @@
+"""Drift within segments: a shift in one country can vanish in the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow_slo_provider.drift.comparison import compare
+from airflow_slo_provider.drift.engines.local import profile
+from airflow_slo_provider.drift.engines.sources import Filter
+from airflow_slo_provider.drift.results import DriftReport
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+MOST_SEGMENTS = 50
+
+
+def compare_segments(
+    reference: Any, current: Any, by: str, *, segments: Sequence[Any] | None = None, most: int = MOST_SEGMENTS, **options: Any
+) -> dict[str, DriftReport]:
+    """Compare segment by segment.
+
+    Each segment is read with a filter, so both sides must hold rows, not counts. The false discovery rate is per segment,
+    divided by their number: many segments do not make an alarm likelier.
+
+    :param by: column of texts, booleans or whole numbers that names the segment
+    :param segments: which values; the commonest of both sides without it
+    :param most: compare at most so many
+    :param options: as for :func:`~airflow_slo_provider.drift.comparison.compare`
+    :raises InvalidMeasurement: when ``by`` is no column with a few values
+    """
+    wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]
+    names = list(segments) if segments is not None else _values(reference, current, by, wheres, most)
+    if len(names) > most:
+        raise InvalidMeasurement(
+            f"{len(names)} segments of {by}; compare at most {most}, or raise `most`", reason="too_many_segments"
+        )
+    alpha = options.pop("alpha", 0.01) / max(1, len(names))
+    ignore = (*options.pop("ignore", ()), by)
+    return {
+        str(name): compare(
+            reference,
+            current,
+            reference_where=[*wheres[0], (by, "=", name)],
+            where=[*wheres[1], (by, "=", name)],
+            alpha=alpha,
+            ignore=ignore,
+            **options,
+        )
+        for name in names
+    }
+
+
+def _values(reference: Any, current: Any, by: str, wheres: list[Filter], most: int) -> list[Any]:
+    rows: dict[Any, int] = {}
+    for data, where in ((reference, wheres[0]), (current, wheres[1])):
+        column = profile(data, [by], where=where, categorical=[by]).columns[by]
+        if column.categories is None or column.overflow or column.problem:
+            raise InvalidMeasurement(
+                f"column {by} ({column.dtype}) does not name segments: {column.problem or 'too many values'}"
+            )
+        whole = column.dtype.lower().lstrip("u").startswith("int")
+        for text, count in column.categories.items():
+            value: Any = text == "true" if column.kind == "bool" else int(text) if whole else text
+            rows[value] = rows.get(value, 0) + count
+    return sorted(rows, key=lambda value: (-rows[value], str(value)))[:most]

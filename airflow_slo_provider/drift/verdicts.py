@@ -1,0 +1,59 @@
+"""From columns to the dataset. There is no hidden majority: by default one drifted column is a drifted dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_slo_provider.drift.gates import ORDER, State, fits
+from airflow_slo_provider.drift.results import ColumnDrift
+
+
+def dataset_verdict(
+    columns: Mapping[str, ColumnDrift], *, critical: tuple[str, ...] | None, max_share: float | None, rows: tuple[int, int]
+) -> tuple[State, str, float]:
+    """Judge the dataset.
+
+    :param critical: names and patterns of columns whose verdict is the dataset's; all where None
+    :param max_share: share of the columns' weight that may drift; None where no share was stated
+    :returns: the state, why, and the share of the judged weight that drifted
+    """
+    for side, count in zip(("reference", "current data"), rows, strict=True):
+        if not count:
+            return State.INSUFFICIENT_DATA, f"the {side} has no rows", 0.0
+    judged = [column for column in columns.values() if column.verdict in (State.OK, State.WARN, State.DRIFT)]
+    weight = sum(column.weight for column in judged)
+    drifted = [column for column in judged if column.verdict is State.DRIFT]
+    share = sum(column.weight for column in drifted) / weight if weight else 0.0
+    # Without a list of critical columns every one is, unless a share was stated: then the share decides.
+    every = critical is None and max_share is None
+    binding = [
+        column
+        for column in columns.values()
+        if every or column.role != "feature" or (critical is not None and fits(column.name, critical))
+    ]
+    states = {column.verdict for column in binding if column.weight or column.role != "feature"}
+    # What could not be read or changed its type is no matter of share.
+    states |= {column.verdict for column in columns.values() if column.verdict in (State.ERROR, State.SCHEMA_CHANGE)}
+    if max_share is not None and not share <= max_share:
+        states.add(State.DRIFT)
+    if not judged and not states - {State.SKIPPED}:
+        states.add(State.INSUFFICIENT_DATA)
+    if not every:
+        # The others' trouble is not the dataset's verdict, but it is no clean bill either.
+        softer = {column.verdict for column in columns.values()} & {State.DRIFT, State.WARN, State.INSUFFICIENT_DATA}
+        states |= {State.WARN} if softer else set()
+    verdict = next((state for state in ORDER if state in states), State.OK)
+    if verdict is State.SKIPPED:
+        verdict = State.INSUFFICIENT_DATA
+    return verdict, _sentence(verdict, columns, share), share
+
+
+def _sentence(verdict: State, columns: Mapping[str, ColumnDrift], share: float) -> str:
+    counts = {state: [column for column in columns.values() if column.verdict is state] for state in ORDER}
+    parts = [f"{len(held)} {state.value}" for state, held in counts.items() if held]
+    worst = max(counts[State.DRIFT] or counts[State.WARN], key=lambda column: column.effect, default=None)
+    tail = f"; worst {worst.name}: {worst.message}" if worst is not None else ""
+    trouble = counts[State.ERROR] or counts[State.SCHEMA_CHANGE]
+    if verdict in (State.ERROR, State.SCHEMA_CHANGE) and trouble:
+        tail = f"; {trouble[0].name}: {trouble[0].message}{tail}"
+    return f"{len(columns)} columns: {', '.join(parts) or 'none'} ({share:.0%} of the weight drifted){tail}"

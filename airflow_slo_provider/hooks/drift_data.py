@@ -1,0 +1,75 @@
+"""What a drift check needs of Airflow: files through ObjectStoragePath, tables through SQL connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.drift import SQLData
+    from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
+    from airflow_slo_provider.hooks.sql_runner import HookRunner
+
+#: Airflow's connection types whose database has another name here.
+_DIALECTS = {"gcpbigquery": "bigquery"}
+
+
+def object_path(uri: str, conn_id: str | None = None) -> Any:
+    """Return what opens a path: the text itself where it is local, else Airflow's path object with its connection.
+
+    :param uri: a local path, or e.g. ``s3://bucket/key``
+    :param conn_id: Airflow connection of the object store
+    """
+    if "://" not in uri or uri.startswith("file://"):
+        return uri
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+
+
+class _HookStatements:
+    """Runs statements on an Airflow connection: one database connection and one snapshot per session."""
+
+    def __init__(self, runner: HookRunner, dialect: str, timeout: float) -> None:
+        self._runner, self._dialect, self._timeout = runner, dialect, timeout
+        self._open: ConnectionRunner | None = None
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
+
+        if self._open is not None:
+            yield
+            return
+        with closing(self._runner.connect()) as connection:
+            self._open = ConnectionRunner(connection, self._dialect, timeout=self._timeout)
+            try:
+                with self._open.session():
+                    yield
+            finally:
+                self._open = None
+
+    def __call__(self, statement: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        with self.session():
+            if self._open is None:
+                raise RuntimeError("a session without a connection")
+            return self._open(statement, parameters)
+
+
+def sql_data(
+    source: str, conn_id: str, *, where: str = "", kinds: dict[str, str] | None = None, timeout: float = 3600
+) -> SQLData:
+    """Return the rows of a table or SELECT behind an Airflow SQL connection.
+
+    :param source: a table's name, or a SELECT
+    :param timeout: seconds a statement may take (PostgreSQL)
+    :raises QueryError: when the connection is no SQL database, or one whose dialect is not spoken
+    """
+    from airflow_slo_provider.drift import SQLData
+    from airflow_slo_provider.hooks.sql_runner import HookRunner
+
+    runner = HookRunner(conn_id)
+    dialect = _DIALECTS.get(runner.dialect, runner.dialect)
+    name = f"connection {conn_id}: {' '.join(source.split())[:200]}"
+    return SQLData(_HookStatements(runner, dialect, timeout), source, dialect=dialect, where=where, kinds=kinds, name=name)

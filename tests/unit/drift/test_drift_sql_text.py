@@ -1,0 +1,111 @@
+"""What the databases that are not at hand are asked, word for word."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
+from airflow_slo_provider.drift.engines.sql_text import (
+    Column,
+    Table,
+    cut_sums,
+    distinct_values,
+    quantile_query,
+    rank_query,
+    summary,
+)
+from airflow_slo_provider.drift.grid import value_code
+
+AMOUNT, COUNT, AT, WORD = (
+    Column("amount", "number"),
+    Column("n", "number", "int"),
+    Column("at", "time", "int"),
+    Column("word", "text"),
+)
+ROWS = Table("shop.orders", "day = '2026-11-24'")
+LARGEST = "1.7976931348623157e+308"
+
+
+def finite(x: str, double: str) -> str:
+    return f"{x} BETWEEN CAST('-{LARGEST}' AS {double}) AND CAST('{LARGEST}' AS {double})"
+
+
+@pytest.mark.parametrize(
+    ("name", "amount", "infinity", "at"),
+    [
+        (
+            "snowflake",
+            finite('"amount"', "DOUBLE"),
+            "CAST('inf' AS DOUBLE)",
+            'DATE_PART(epoch_microsecond, "at")',
+        ),
+        ("bigquery", finite("`amount`", "FLOAT64"), "CAST('inf' AS FLOAT64)", "UNIX_MICROS(TIMESTAMP(`at`))"),
+        (
+            "redshift",
+            finite('"amount"', "DOUBLE PRECISION"),
+            "CAST('Infinity' AS DOUBLE PRECISION)",
+            "DATEDIFF(microsecond, TIMESTAMP '1970-01-01 00:00:00', \"at\")",
+        ),
+    ],
+)
+def test_summaries(name, amount, infinity, at) -> None:
+    dialect = DIALECTS[name]
+    q = dialect.quote
+    column = f"{q}amount{q}"
+    assert summary(ROWS, [AMOUNT, AT, WORD], dialect) == (
+        f"SELECT COUNT(*), COUNT({column}), SUM(CASE WHEN {amount} THEN 1 ELSE 0 END), "
+        f"SUM(CASE WHEN {column} = {infinity} THEN 1 ELSE 0 END), SUM(CASE WHEN {column} = -{infinity} THEN 1 ELSE 0 END), "
+        f"MIN(CASE WHEN {amount} THEN {column} END), MAX(CASE WHEN {amount} THEN {column} END), "
+        f"COUNT({q}at{q}), SUM(CASE WHEN {q}at{q} IS NOT NULL THEN 1 ELSE 0 END), 0, 0, "
+        f"MIN(CASE WHEN {q}at{q} IS NOT NULL THEN {at} END), MAX(CASE WHEN {q}at{q} IS NOT NULL THEN {at} END), "
+        f"COUNT({q}word{q}) FROM shop.orders drift_rows WHERE day = '2026-11-24'"
+    )
+
+
+def test_mysql_has_no_infinity() -> None:
+    dialect = DIALECTS["mysql"]
+    assert summary(Table("orders"), [AMOUNT], dialect) == (
+        "SELECT COUNT(*), COUNT(`amount`), SUM(CASE WHEN `amount` IS NOT NULL THEN 1 ELSE 0 END), 0, 0, "
+        "MIN(CASE WHEN `amount` IS NOT NULL THEN `amount` END), "
+        "MAX(CASE WHEN `amount` IS NOT NULL THEN `amount` END) FROM orders drift_rows"
+    )
+
+
+def test_quantiles_where_a_database_has_them() -> None:
+    value = f'CASE WHEN {finite(chr(34) + "amount" + chr(34), "DOUBLE")} THEN "amount" END'
+    assert quantile_query(Table("orders"), [AMOUNT], DIALECTS["snowflake"], 4) == (
+        f"SELECT PERCENTILE_DISC(0.25) WITHIN GROUP (ORDER BY {value}), PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY {value}), "
+        f"PERCENTILE_DISC(0.75) WITHIN GROUP (ORDER BY {value}) FROM orders drift_rows"
+    )
+    assert quantile_query(Table("orders"), [COUNT, AT], DIALECTS["postgresql"], 4) == (
+        'SELECT percentile_disc(CAST(ARRAY[0.25, 0.5, 0.75] AS DOUBLE PRECISION[])) WITHIN GROUP (ORDER BY "n") '
+        'FILTER (WHERE "n" IS NOT NULL), percentile_disc(CAST(ARRAY[0.25, 0.5, 0.75] AS DOUBLE PRECISION[])) WITHIN GROUP '
+        '(ORDER BY CAST(EXTRACT(EPOCH FROM "at") * 1000000 AS BIGINT)) FILTER (WHERE "at" IS NOT NULL) FROM orders drift_rows'
+    )
+
+
+def test_quantiles_where_it_has_none() -> None:
+    assert rank_query(ROWS, COUNT, DIALECTS["mysql"], [25, 50]) == (
+        "SELECT r, v FROM (SELECT `n` AS v, ROW_NUMBER() OVER (ORDER BY `n`) AS r FROM shop.orders drift_rows "
+        "WHERE day = '2026-11-24' AND `n` IS NOT NULL) drift_ranks WHERE r IN (25, 50) ORDER BY r"
+    )
+
+
+def test_counts_below_edges_keep_every_digit() -> None:
+    codes = [value_code(0.1, "float"), value_code(0.1, "float")]
+    assert cut_sums(AMOUNT, DIALECTS["bigquery"], "float", codes, [False, True]) == [
+        "SUM(CASE WHEN `amount` < CAST('0.1' AS FLOAT64) THEN 1 ELSE 0 END)",
+        "SUM(CASE WHEN `amount` <= CAST('0.1' AS FLOAT64) THEN 1 ELSE 0 END)",
+    ]
+    assert cut_sums(COUNT, DIALECTS["redshift"], "int", [2**60 + 1], [True]) == [
+        f'SUM(CASE WHEN "n" <= {2**60 + 1} THEN 1 ELSE 0 END)'
+    ]
+
+
+def test_names_and_selects_cannot_break_out() -> None:
+    odd = Column('a"; DROP TABLE x; --', "text")
+    assert distinct_values(Table("SELECT * FROM a;"), odd, DIALECTS["postgresql"]) == (
+        'SELECT "a""; DROP TABLE x; --", COUNT(*) FROM (SELECT * FROM a) drift_rows WHERE "a""; DROP TABLE x; --" IS NOT NULL '
+        'GROUP BY "a""; DROP TABLE x; --" LIMIT 200001'
+    )
+    assert "`a``b`" in distinct_values(Table("t"), Column("a`b", "text"), DIALECTS["mysql"])
