@@ -75,5 +75,5 @@ class Incident:
 
 def incident_id(subject: str, started_at: datetime) -> str:
     """Name an incident by what burns and since when: fit for a run id, a URL and a file name."""
-    plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", subject).strip("-")[:150] or "incident"
+    plain = re.sub(r"[^A-Za-z0-9_.+]+", "-", subject).strip("-")[:150] or "incident"
     return f"{plain}-{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"

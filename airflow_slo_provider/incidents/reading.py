@@ -29,6 +29,8 @@ API_VERSION, KIND = "airflow-slo/v1", "IncidentPlaybook"
 #: Stands for the prefix of the group's task ids: ``${group}culprit`` is the task of step ``culprit``.
 GROUP = "group"
 _PHASES = tuple(Phase)
+_PHASE_NAMES = tuple(phase.value for phase in Phase)
+_SEVERITIES = tuple(one.value for one in Severity)
 _ID = re.compile(r"[a-z][a-z0-9_]{0,99}")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
@@ -124,7 +126,7 @@ def _severities(spec: Fields) -> tuple[SeverityRule, ...]:
     entries = spec.subs("severity", required=True) or []
     found = []
     for number, entry in enumerate(entries):
-        level = entry.choice("level", tuple(Severity), required=True)
+        level = entry.choice("level", _SEVERITIES, required=True)
         when = _rules(entry, "when")
         if number + 1 == len(entries) and when:
             entry.fault("when", "the last severity must hold always: remove its when, or add one without")
@@ -193,7 +195,7 @@ def _check_order(steps: Sequence[PlaybookStep], entries: dict[str, Fields]) -> N
 
 def _step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep | None:
     step_id = entry.text("id", required=True)
-    phase, action = entry.choice("phase", _PHASES, required=True), entry.text("action", required=True)
+    phase, action = entry.choice("phase", _PHASE_NAMES, required=True), entry.text("action", required=True)
     commands, checklist, after = entry.texts("commands"), entry.texts("checklist"), entry.texts("after")
     check, operator, link = entry.choice("check", CHECKS), entry.text("operator"), entry.text("link")
     approval, node = entry.sub("approval"), entry.node("with")

@@ -1,0 +1,140 @@
+"""A model server that follows the champion: it serves the version that ``champion.json`` names, and changes over without a restart.
+
+It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with the
+most frequent class and leaves the model alone. Metrics carry the model version, so that a bad one can be told from a good one.
+
+    champion/champion.json     {"version": "2", "directory": "version-2", "previous": {"version": "1", "directory": "version-1"}}
+    champion/version-2/        model.joblib, model.json; "zero_is_missing": true in model.json is the release with the bug
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from airflow_slo_provider.incidents.serving import read_decision
+from demo.model_server import Handler, Model, PredictionLog
+
+#: Seconds between two looks at the champion and at the decision.
+LOOK_EVERY = 0.2
+
+
+class VersionMetrics:
+    """Request counters by model version and HTTP status, in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._lock = threading.Lock()
+        self.serving = ""
+
+    def serve(self, version: str) -> None:
+        """Begin to count for a version."""
+        with self._lock:
+            self.serving = version
+            for status in (200, 500):  # from the start: a series that appears with its first error loses it to increase()
+                self._requests[version, status] += 0
+
+    def observe(self, status: int, seconds: float) -> None:
+        """Count one request."""
+        with self._lock:
+            self._requests[self.serving, status] += 1
+
+    def text(self) -> str:
+        """Return the page that Prometheus scrapes."""
+        with self._lock:
+            lines = [
+                "# HELP model_requests_total Predictions asked for, by model version and HTTP status.",
+                "# TYPE model_requests_total counter",
+                *(
+                    f'model_requests_total{{model_version="{version}",code="{code}"}} {count}'
+                    for (version, code), count in sorted(self._requests.items())
+                ),
+            ]
+        return "\n".join(lines) + "\n"
+
+
+class Champion:
+    """The model that serves, or its stand-in."""
+
+    def __init__(self, model: Model, default: str) -> None:
+        self.version = model.version
+        self.degraded = False
+        self._model, self._default = model, default
+
+    def predict(self, features: Mapping[str, Any]) -> str:
+        """Return the predicted class; degraded, the most frequent one."""
+        return self._default if self.degraded else self._model.predict(features)
+
+
+class ChampionServer(ThreadingHTTPServer):
+    """The server.
+
+    :param champion: directory with champion.json
+    :param decision: path of the policy's decision; None for none
+    """
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], champion: Path, log: PredictionLog, decision: Path | None = None) -> None:
+        super().__init__(address, Handler)
+        self.champion, self.decision, self.log, self.metrics = champion, decision, log, VersionMetrics()
+        self._read = ""
+        self._over = threading.Event()
+        self.look()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def look(self) -> None:
+        """Load the champion, if it is another one; read the decision."""
+        text = (self.champion / "champion.json").read_text()
+        if text != self._read:
+            directory = self.champion / json.loads(text)["directory"]
+            card = json.loads((directory / "model.json").read_text())
+            model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
+            self.metrics.serve(model.version)
+            self.model = Champion(model, default=card["classes"][-1])
+            self._read = text
+        if self.decision is not None:
+            self.model.degraded = read_decision(self.decision).degraded
+
+    def _follow(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            try:
+                self.look()
+            except (OSError, ValueError, KeyError) as error:  # half a directory: whoever writes it is not done yet
+                print(f"the champion cannot be read: {error}", flush=True)
+
+    def server_close(self) -> None:
+        """End."""
+        self._over.set()
+        super().server_close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="serve the champion over HTTP")
+    parser.add_argument("--champion", type=Path, required=True, help="directory with champion.json")
+    parser.add_argument("--decision", type=Path, help="decision of the error-budget policy")
+    parser.add_argument("--log", type=Path, required=True, help="the prediction log, a SQLite file")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    log = PredictionLog(options.log)
+    server = ChampionServer((options.host, options.port), options.champion, log, options.decision)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    print(f"serving version {server.model.version} on http://{options.host}:{server.server_address[1]}", flush=True)
+    try:
+        server.serve_forever(poll_interval=0.1)
+    finally:
+        server.server_close()
+        log.close()
+
+
+if __name__ == "__main__":
+    main()
