@@ -1,7 +1,7 @@
-"""A model server that follows the champion: it serves the version that ``champion.json`` names, and changes over without a restart.
+"""A model server that follows the champion: it serves the version that ``champion.json`` names, without a restart in between.
 
-It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with the
-most frequent class and leaves the model alone. Metrics carry the model version, so that a bad one can be told from a good one.
+It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with
+the most frequent class and leaves the model alone. Metrics carry the model version: a bad one can be told from a good one.
 
     champion/champion.json     {"version": "2", "directory": "version-2", "previous": {"version": "1", "directory": "version-1"}}
     champion/version-2/        model.joblib, model.json; "zero_is_missing": true in model.json is the release with the bug

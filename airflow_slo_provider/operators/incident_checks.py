@@ -78,20 +78,20 @@ class CulpritOperator(BaseOperator):
     XCom: ``version`` (its name), ``message``, ``values``. Where nothing stands out, the task is skipped and with it every step
     that needs to know: a rollback of nobody knows what would be worse than none.
 
-    :param query: PromQL of an instant vector with one series for each value of ``label``. (templated)
-    :param label: the label. (templated)
+    :param query: PromQL of an instant vector with one series for each value of the label ``by``. (templated)
+    :param by: the label. (templated)
     :param at_least: below this value nothing stands out
     :param times: how many times the next highest value it must be
     :param prometheus_conn_id: the connection. (templated)
     """
 
-    template_fields: Sequence[str] = ("query", "label", "prometheus_conn_id")
+    template_fields: Sequence[str] = ("query", "by", "prometheus_conn_id")
 
     def __init__(
         self,
         *,
         query: str,
-        label: str = "model_version",
+        by: str = "model_version",
         at_least: float | str = "0.01",
         times: float | str = 2,
         prometheus_conn_id: str = "prometheus_default",
@@ -99,7 +99,7 @@ class CulpritOperator(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.query = query
-        self.label = label
+        self.by = by
         self.at_least = Fraction(str(at_least))
         self.times = Fraction(str(times))
         self.prometheus_conn_id = prometheus_conn_id
@@ -115,19 +115,19 @@ class CulpritOperator(BaseOperator):
         with failing_rightly():
             samples = PrometheusHook(self.prometheus_conn_id).query(self.query)
             found = stands_out(
-                {sample.labels.get(self.label, ""): sample.value for sample in samples}, at_least=self.at_least, times=self.times
+                {sample.labels.get(self.by, ""): sample.value for sample in samples}, at_least=self.at_least, times=self.times
             )
-            told = {"version": found.name, "label": self.label, "message": found.message, "values": dict(found.values)}
+            told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
             check = CheckResult(
                 kind="culprit",
                 name=f"{self.dag_id}.{self.task_id}",
                 verdict=Verdict.WARN if found.name else Verdict.UNKNOWN,
                 message=found.message,
-                model_version=found.name if self.label == "model_version" else None,
+                model_version=found.name if self.by == "model_version" else None,
                 evidence={**told, "query": self.query},
             )
             record([check], context)
-        self.log.info("By %s: %s", self.label, found.message)
+        self.log.info("By %s: %s", self.by, found.message)
         for key in ("version", "message"):
             context["ti"].xcom_push(key=key, value=told[key])
         if found.name is None:

@@ -34,7 +34,8 @@ _ALERT = """
 """
 #: When the page rule holds (one day's window: 0.02 * 24 h / 1 h = 0.48), asked of Prometheus itself.
 BURNING = (
-    '((1 - sum(increase(model_requests_total{service="%s",code="200"}[5m])) / sum(increase(model_requests_total{service="%s"}[5m])))'
+    '((1 - sum(increase(model_requests_total{service="%s",code="200"}[5m]))'
+    ' / sum(increase(model_requests_total{service="%s"}[5m])))'
     ' / 0.01 > 0.48) and ((1 - sum(increase(model_requests_total{service="%s",code="200"}[1h]))'
     ' / sum(increase(model_requests_total{service="%s"}[1h]))) / 0.01 > 0.48)'
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
@@ -63,7 +64,7 @@ def test_a_restart_at_any_look_changes_nothing(minutes: str, at: int):
 @settings(max_examples=200, deadline=None)
 def test_between_two_incidents_it_has_been_calm_for_the_whole_cool_down(minutes: str):
     begun = watch(minutes)[1]
-    for first, second in zip(begun, begun[1:], strict=False):
+    for first, second in itertools.pairwise(begun):
         assert "c" * 11 in minutes[first:second]
 
 
