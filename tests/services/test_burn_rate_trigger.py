@@ -74,8 +74,8 @@ class Counters(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Page)
         self.counts = {(service, code): 0 for service in ("one", "two") for code in ("200", "500")}
         threading.Thread(target=self.serve_forever, daemon=True).start()
-        threading.Thread(target=self._tick, daemon=True).start()
         self.over = threading.Event()
+        threading.Thread(target=self._tick, daemon=True).start()
 
     def _tick(self) -> None:
         """All the while, some requests are answered."""
