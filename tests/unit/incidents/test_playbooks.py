@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
 
 from airflow_slo_provider.exceptions import DocumentError
 from airflow_slo_provider.incidents import (
@@ -90,6 +91,13 @@ class TestShipped:
 
     def test_every_incident_has_one(self):
         assert [one.incident_type for one in shipped_playbooks()] == [*IncidentType]
+
+    def test_every_reader_of_yaml_reads_them(self):
+        for playbook in shipped_playbooks():
+            read = yaml.load(Path(playbook.file).read_text(), Loader=yaml.SafeLoader)
+            assert {step["id"]: tuple(step.get("checklist", ())) for step in read["spec"]["steps"]} == {
+                step.id: step.checklist for step in playbook.steps
+            }
 
     def test_a_step_is_frozen(self):
         step = IncidentPlaybook.get_playbook(IncidentType.TRAFFIC_SPIKE)[0]
