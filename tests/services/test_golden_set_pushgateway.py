@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from tests.airflow.running import run_task
 
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator
 from tests.airflow.golden_files import GoldenFiles, files
+from tests.airflow.running import run_task
 from tests.services.mlflow_server import free_port
 from tests.support import need
 
