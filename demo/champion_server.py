@@ -1,10 +1,11 @@
-"""A model server that follows the champion: it serves the version that ``champion.json`` names, without a restart in between.
+"""A model server that follows the champion of a model registry, without a restart in between.
 
 It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with
 the most frequent class and leaves the model alone. Metrics carry the model version: a bad one can be told from a good one.
 
-    champion/champion.json     {"version": "2", "directory": "version-2", "previous": {"version": "1", "directory": "version-1"}}
-    champion/version-2/        model.joblib, model.json; "zero_is_missing": true in model.json is the release with the bug
+The registry is a directory (``airflow_slo_provider.deployment.registry_directory``): ``ROOT/MODEL/registry.json`` names the
+champion, ``ROOT/MODEL/versions/2`` holds ``model.joblib`` and ``model.json``. ``"zero_is_missing": true`` in ``model.json`` is
+the release with the bug.
 """
 
 from __future__ import annotations
@@ -76,16 +77,16 @@ class Champion:
 class ChampionServer(ThreadingHTTPServer):
     """The server.
 
-    :param champion: directory with champion.json
+    :param place: the model's directory in the registry
     :param decision: path of the policy's decision; None for none
     """
 
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, address: tuple[str, int], champion: Path, log: PredictionLog, decision: Path | None = None) -> None:
+    def __init__(self, address: tuple[str, int], place: Path, log: PredictionLog, decision: Path | None = None) -> None:
         super().__init__(address, Handler)
-        self.champion, self.decision, self.log, self.metrics = champion, decision, log, VersionMetrics()
+        self.place, self.decision, self.log, self.metrics = place, decision, log, VersionMetrics()
         self._read = ""
         self._over = threading.Event()
         self.look()
@@ -93,9 +94,9 @@ class ChampionServer(ThreadingHTTPServer):
 
     def look(self) -> None:
         """Load the champion, if it is another one; read the decision."""
-        text = (self.champion / "champion.json").read_text()
+        text = (self.place / "registry.json").read_text()
         if text != self._read:
-            directory = self.champion / json.loads(text)["directory"]
+            directory = self.place / "versions" / json.loads(text)["aliases"]["champion"]
             card = json.loads((directory / "model.json").read_text())
             model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
             self.metrics.serve(model.version)
@@ -108,7 +109,7 @@ class ChampionServer(ThreadingHTTPServer):
         while not self._over.wait(LOOK_EVERY):
             try:
                 self.look()
-            except (OSError, ValueError, KeyError) as error:  # half a directory: whoever writes it is not done yet
+            except (OSError, ValueError, KeyError) as error:  # whoever moves it is not done yet
                 print(f"the champion cannot be read: {error}", flush=True)
 
     def server_close(self) -> None:
@@ -119,14 +120,15 @@ class ChampionServer(ThreadingHTTPServer):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="serve the champion over HTTP")
-    parser.add_argument("--champion", type=Path, required=True, help="directory with champion.json")
+    parser.add_argument("--registry", type=Path, required=True, help="the model registry, a directory")
+    parser.add_argument("--model", required=True, help="the model's name in it")
     parser.add_argument("--decision", type=Path, help="decision of the error-budget policy")
     parser.add_argument("--log", type=Path, required=True, help="the prediction log, a SQLite file")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     options = parser.parse_args()
     log = PredictionLog(options.log)
-    server = ChampionServer((options.host, options.port), options.champion, log, options.decision)
+    server = ChampionServer((options.host, options.port), options.registry / options.model, log, options.decision)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(f"serving version {server.model.version} on http://{options.host}:{server.server_address[1]}", flush=True)
     try:

@@ -17,7 +17,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: over.set())
     for argument in sys.argv[2:]:
         service, _, port = argument.partition("=")
-        server = ChampionServer(("127.0.0.1", int(port)), home / service, PredictionLog(home / service / "predictions.db"))
+        server = ChampionServer(("127.0.0.1", int(port)), home / service, PredictionLog(home / f"{service}.db"))
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
     print("serving", flush=True)
     over.wait()

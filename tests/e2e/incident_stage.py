@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -17,6 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Move, Wanted
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 from demo import load, model, processes
 from tests.services.alertmanager_server import running_alertmanager
 from tests.services.prometheus_server import free_port, running_prometheus
@@ -44,11 +45,12 @@ BURNING = (
 class Stage:
     """The servers and their files.
 
-    :param home: directory with one champion directory for each service
+    :param home: directory with the model registry: one model for each service
     """
 
     def __init__(self, home: Path, services: Sequence[str], alerted: Sequence[str]) -> None:
         self.home, self.services, self.alerted = home, list(services), list(alerted)
+        self._registry = DirectoryRegistry(home)
         self.ports = {service: free_port() for service in [*services, *alerted]}
         self.prometheus = ""
         self._stop = threading.Event()
@@ -63,25 +65,20 @@ class Stage:
         card = json.loads((bad / "model.json").read_text())
         (bad / "model.json").write_text(json.dumps({**card, "zero_is_missing": True}))
         for service in self.ports:
-            for directory in (good, bad):
-                shutil.copytree(directory, self.home / service / directory.name, dirs_exist_ok=True)
+            for version, directory in (("1", good), ("2", bad)):
+                self._registry.register(service, version, directory)
             self.point(service, "1")
 
     def point(self, service: str, version: str) -> datetime:
         """Put a version into service; return when."""
-        record: dict[str, Any] = {"version": version, "directory": f"version-{version}"}
-        if version == "2":
-            record["previous"] = {"version": "1", "directory": "version-1"}
-        pointer = self.home / service / "champion.json"
-        pointer.parent.mkdir(parents=True, exist_ok=True)
-        draft = pointer.with_suffix(".new")
-        draft.write_text(json.dumps(record))
-        draft.replace(pointer)
+        wanted = Wanted(kind=PROMOTE, alias=CHAMPION, key=f"test/{time.time_ns()}", to=version, by="test")
+        moved = self._registry.move(service, wanted)
+        assert moved.changed, moved.message
         return datetime.now(UTC)
 
-    def champion(self, service: str) -> dict[str, Any]:
-        """What champion.json says."""
-        return json.loads((self.home / service / "champion.json").read_text())
+    def champion(self, service: str) -> Move:
+        """The last move of the champion's alias."""
+        return self._registry.moves(service)[-1]
 
     def serving(self, service: str) -> str:
         """The version that answers."""

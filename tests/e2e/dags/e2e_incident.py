@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.python import PythonOperator
 from airflow.sdk import Asset, AssetWatcher, dag
 
 from airflow_slo_provider.operators.incident import PlaybookTaskGroup, PostmortemOperator
@@ -68,29 +66,6 @@ FAILURES = (
 SUBJECT = "{{ ti.xcom_pull(task_ids='playbook.open', key='incident').evidence.slo }}"
 
 
-def give_back(champion: str, bad_version: str) -> dict:
-    pointer = Path(champion) / "champion.json"
-    record = json.loads(pointer.read_text())
-    if record["version"] != bad_version:
-        return {"changed": False, "message": f"version {record['version']} serves"}
-    before = {**record["previous"], "rolled_back_at": datetime.now(UTC).isoformat()}
-    draft = pointer.with_name("champion.json.new")
-    draft.write_text(json.dumps(before))
-    draft.replace(pointer)
-    return {"changed": True, "message": f"version {before['version']} in place of {bad_version}"}
-
-
-def rollback(task_id: str) -> PythonOperator:
-    return PythonOperator(
-        task_id=task_id,
-        python_callable=give_back,
-        op_kwargs={
-            "champion": f"{HOME}/{SUBJECT}",
-            "bad_version": "{{ ti.xcom_pull(task_ids='playbook.culprit', key='version') }}",
-        },
-    )
-
-
 def respond(*, asks: bool) -> None:
     """The playbook of a model server, over the service that the incident names."""
     playbook = PlaybookTaskGroup(
@@ -100,8 +75,9 @@ def respond(*, asks: bool) -> None:
             "slos": DOCUMENTS,
             "failures_by_version": FAILURES % (SUBJECT, SUBJECT),
             "prometheus_conn_id": "e2e_incident_prometheus",
+            "model": SUBJECT,
+            "registry_path": str(HOME),
         },
-        actions={"roll_back_model": rollback},
         without=("dashboard", "latency", "roll_back", *(() if asks else ("approve",))),
         approval_timeout=timedelta(seconds=20),
     )
