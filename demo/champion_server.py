@@ -16,12 +16,12 @@ import signal
 import threading
 from collections import Counter
 from collections.abc import Mapping
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.incidents.serving import read_decision
-from demo.model_server import Handler, Model, PredictionLog
+from airflow_slo_provider.tracing import MLRequestTracer
+from demo.model_server import Model, PredictionLog, Server
 
 #: Seconds between two looks at the champion and at the decision.
 LOOK_EVERY = 0.2
@@ -61,49 +61,46 @@ class VersionMetrics:
         return "\n".join(lines) + "\n"
 
 
-class Champion:
-    """The model that serves, or its stand-in."""
-
-    def __init__(self, model: Model, default: str) -> None:
-        self.version = model.version
-        self.degraded = False
-        self._model, self._default = model, default
-
-    def predict(self, features: Mapping[str, Any]) -> str:
-        """Return the predicted class; degraded, the most frequent one."""
-        return self._default if self.degraded else self._model.predict(features)
-
-
-class ChampionServer(ThreadingHTTPServer):
+class ChampionServer(Server):
     """The server.
 
     :param place: the model's directory in the registry
     :param decision: path of the policy's decision; None for none
     """
 
-    daemon_threads = True
-    request_queue_size = 128
-
     def __init__(self, address: tuple[str, int], place: Path, log: PredictionLog, decision: Path | None = None) -> None:
-        super().__init__(address, Handler)
-        self.place, self.decision, self.log, self.metrics = place, decision, log, VersionMetrics()
-        self._read = ""
+        self.place, self.decision, self.degraded = place, decision, False
+        self._read, self._classes = "", [""]
         self._over = threading.Event()
-        self.look()
+        metrics = VersionMetrics()
+        model = self._champion(metrics)
+        assert model is not None
+        super().__init__(address, model, log)
+        self.metrics = metrics
         threading.Thread(target=self._follow, daemon=True).start()
+
+    def predict(self, tracer: MLRequestTracer, request: Mapping[str, Any]) -> str:
+        """Answer a request; degraded, with the most frequent class."""
+        return self._classes[-1] if self.degraded else super().predict(tracer, request)
 
     def look(self) -> None:
         """Load the champion, if it is another one; read the decision."""
-        text = (self.place / "registry.json").read_text()
-        if text != self._read:
-            directory = self.place / "versions" / json.loads(text)["aliases"]["champion"]
-            card = json.loads((directory / "model.json").read_text())
-            model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
-            self.metrics.serve(model.version)
-            self.model = Champion(model, default=card["classes"][-1])
-            self._read = text
+        model = self._champion(self.metrics)
+        if model is not None:
+            self.model = model
         if self.decision is not None:
-            self.model.degraded = read_decision(self.decision).degraded
+            self.degraded = read_decision(self.decision).degraded
+
+    def _champion(self, metrics: VersionMetrics) -> Model | None:
+        text = (self.place / "registry.json").read_text()
+        if text == self._read:
+            return None
+        directory = self.place / "versions" / json.loads(text)["aliases"]["champion"]
+        card = json.loads((directory / "model.json").read_text())
+        model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
+        metrics.serve(model.version)
+        self._classes, self._read = card["classes"], text
+        return model
 
     def _follow(self) -> None:
         while not self._over.wait(LOOK_EVERY):

@@ -75,6 +75,7 @@ def respond(*, asks: bool) -> None:
             "slos": DOCUMENTS,
             "failures_by_version": FAILURES % (SUBJECT, SUBJECT),
             "prometheus_conn_id": "e2e_incident_prometheus",
+            "at_least": "0.001",
             "model": SUBJECT,
             "registry_path": str(HOME),
         },
