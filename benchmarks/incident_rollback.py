@@ -1,4 +1,4 @@
-"""From a burning budget to its rollback: seconds from the burn-rate condition first being true in Prometheus to the rollback applied.
+"""Seconds from a burning budget (the condition first true in Prometheus) to the rollback applied.
 
     python -m benchmarks.incident_rollback [--runs 5] [--way trigger|alertmanager|both]
 

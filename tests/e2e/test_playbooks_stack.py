@@ -70,8 +70,8 @@ def test_a_playbook_is_worked_through(airflow_stack, run_dag, log: RequestLog, k
         "message": "a test", "started_at": (now - timedelta(minutes=46)).isoformat(),
     }  # fmt: skip
     if kind in (IncidentType.FEATURE_PIPELINE_FAILURE, IncidentType.DATA_DRIFT_ALERT):
-        client.wait_for_dag("e2e_pipeline")
-        client.unpause("e2e_pipeline")
+        client.wait_for_dag("e2e_playbook_pipeline")
+        client.unpause("e2e_playbook_pipeline")
     run_id, state = run_dag(f"e2e_playbook_{kind}", conf={"incident": incident}, timeout=300)
     states = client.task_states(f"e2e_playbook_{kind}", run_id)
     assert state == "success", states
@@ -103,11 +103,11 @@ def check_what_it_did(kind: IncidentType, stack, run_id: str) -> None:
     elif kind is IncidentType.FEATURE_PIPELINE_FAILURE:
         assert client.xcom(dag_id, run_id, "playbook.serve_stale")["degraded"] is True
         assert read_decision(decision).action == "allow", "back to normal"
-        runs = client.call("GET", "/api/v2/dags/e2e_pipeline/dagRuns")["dag_runs"]
+        runs = client.call("GET", "/api/v2/dags/e2e_playbook_pipeline/dagRuns")["dag_runs"]
         assert [run["state"] for run in runs] == ["success"], "the pipeline ran again"
     elif kind is IncidentType.DATA_DRIFT_ALERT:
         assert read_decision(decision).action == "reduce_experimentation"
-        assert len(client.call("GET", "/api/v2/dags/e2e_pipeline/dagRuns")["dag_runs"]) <= 1, "training was not approved"
+        assert len(client.call("GET", "/api/v2/dags/e2e_playbook_pipeline/dagRuns")["dag_runs"]) <= 1, "training was not approved"
     elif kind is IncidentType.TRAFFIC_SPIKE:
         assert client.xcom(dag_id, run_id, "playbook.clients", key="version") == "two"
         assert client.xcom(dag_id, run_id, "playbook.degrade")["degraded"] is True

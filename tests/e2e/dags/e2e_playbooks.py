@@ -63,7 +63,7 @@ VALUES: dict[str, dict[str, Any]] = {
         "requests_by_client": by_label("client", one="20", two="900"),
         "prometheus_conn_id": "e2e_playbook_prometheus",
     },
-    "standard": {"pipeline_dag": "e2e_pipeline", "training_dag": "e2e_pipeline", "dashboard": "https://dashboard.example/d/1"},
+    "standard": {"pipeline_dag": "e2e_playbook_pipeline", "training_dag": "e2e_playbook_pipeline", "dashboard": "https://dashboard.example/d/1"},
     "switch": {"decision_path": str(HOME / "decision.json")},
     "airflow_slo_provider.operators.drift": {"reference": str(HOME / "reference.csv"), "current": str(HOME / "current.csv")},
     "airflow_slo_provider.operators.freshness": {
@@ -82,14 +82,14 @@ def values(kind: str) -> dict[str, Any]:
 
 
 @dag(schedule=None, tags=["e2e"])
-def e2e_pipeline():
+def e2e_playbook_pipeline():
     @task
     def make(): ...
 
     make()
 
 
-e2e_pipeline()
+e2e_playbook_pipeline()
 
 for incident_type in IncidentType:
     with DAG(f"e2e_playbook_{incident_type}", schedule=None, tags=["e2e"]) as built:
