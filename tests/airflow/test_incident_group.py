@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from airflow_slo_provider.incidents import IncidentType, Phase, shipped_playbook
 from airflow_slo_provider.operators.incident import OpenIncidentOperator, PlaybookTaskGroup, PostmortemOperator
 from airflow_slo_provider.operators.incident_checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
 from airflow_slo_provider.operators.incident_steps import ManualStepOperator, StepApprovalOperator
+from tests.support import REPO
 from tests.unit.incidents.test_playbooks import GOOD
 
 
@@ -145,3 +147,14 @@ def test_importing_the_operators_loads_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip().splitlines()[-1] == "[]", done.stdout + done.stderr
+
+
+def test_the_dag_in_the_documentation(tmp_path: Path):
+    from airflow.dag_processing.dagbag import DagBag
+
+    text = (REPO / "docs" / "incidents.md").read_text()
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "@dag" in one)
+    (tmp_path / "documented.py").write_text(code)
+    bag = DagBag(dag_folder=tmp_path / "documented.py", safe_mode=False, load_op_links=False)
+    assert not bag.import_errors
+    assert isinstance(bag.dags["on_call"].get_task("playbook.culprit"), CulpritOperator)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import json
 import sqlite3
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,6 +19,7 @@ from airflow_slo_provider.incidents.serving import read_decision
 from airflow_slo_provider.ledger import open_ledger
 from tests.airflow.gates import RequestLog
 from tests.services.prometheus_server import running_prometheus
+from tests.support import REPO
 
 pytestmark = pytest.mark.e2e
 
@@ -26,6 +30,19 @@ EVIDENCE = {
     IncidentType.DATA_DRIFT_ALERT: {"slo": "e2e-playbook", "drifted_columns": ["age"]},
     IncidentType.TRAFFIC_SPIKE: {"slo": "e2e-playbook", "traffic_factor": 4},
 }
+
+
+#: Traces of a model server, as it writes them.
+TRACES = """
+import sys
+from airflow_slo_provider import tracing
+tracing.configure("models", endpoint=sys.argv[1], sample_ratio=1.0)
+for number in range(200):
+    tracer = tracing.MLRequestTracer(f"request-{number}", "1" if number % 2 else "2")
+    with tracer.trace_request({}), tracer.span_model_inference(batch_size=1):
+        pass
+tracing.shutdown()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +57,13 @@ def log(airflow_stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Req
         rows = [(number, (now - timedelta(hours=2)).strftime("%Y-%m-%d %H:%M:%S")) for number in range(100)]
         connection.executemany("INSERT INTO features VALUES (?, ?)", rows)
     connection.close()
+    with Path(home / "golden.csv").open("w", newline="") as file:
+        rows = [(n, n % 2, n % 2 if n % 10 else 1 - n % 2, n % 2 if n % 50 else 1 - n % 2) for n in range(500)]
+        csv.writer(file).writerows([("id", "label", "candidate", "champion"), *rows])
+    spans = home / "traces.jsonl"
+    subprocess.run([sys.executable, "-c", TRACES, spans.as_uri()], check=True, cwd=REPO, timeout=60)
+    extra = json.dumps({"kind": "otlp_json", "path": str(spans)})
+    client.add_connection("e2e_playbook_traces", "trace_store", extra=extra)
     for name, shift in (("reference", 0), ("current", 30)):
         with Path(home / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([["age"], *([20 + shift + number % 50] for number in range(2000))])
@@ -105,6 +129,12 @@ def check_what_it_did(kind: IncidentType, stack, run_id: str) -> None:
         assert read_decision(decision).action == "allow", "back to normal"
         runs = client.call("GET", "/api/v2/dags/e2e_playbook_pipeline/dagRuns")["dag_runs"]
         assert [run["state"] for run in runs] == ["success"], "the pipeline ran again"
+        assert client.xcom(dag_id, run_id, "playbook.freshness") is not None
+    elif kind is IncidentType.ACCURACY_DROP:
+        found = client.xcom(dag_id, run_id, "playbook.golden_set")
+        assert found["metrics"]["accuracy"]["value"] == pytest.approx(0.9) and found["verdict"] != "pass", (
+            "worse than the champion"
+        )
     elif kind is IncidentType.DATA_DRIFT_ALERT:
         assert read_decision(decision).action == "reduce_experimentation"
         assert len(client.call("GET", "/api/v2/dags/e2e_playbook_pipeline/dagRuns")["dag_runs"]) <= 1, "training was not approved"
@@ -112,3 +142,5 @@ def check_what_it_did(kind: IncidentType, stack, run_id: str) -> None:
         assert client.xcom(dag_id, run_id, "playbook.clients", key="version") == "two"
         assert client.xcom(dag_id, run_id, "playbook.degrade")["degraded"] is True
         assert read_decision(decision).action == "allow"
+        breakdown = json.dumps(client.xcom(dag_id, run_id, "playbook.latency"))
+        assert "model_inference" in breakdown and "unknown" not in breakdown

@@ -66,6 +66,10 @@ VALUES: dict[str, dict[str, Any]] = {
     "standard": {"pipeline_dag": "e2e_playbook_pipeline", "training_dag": "e2e_playbook_pipeline", "dashboard": "https://dashboard.example/d/1"},
     "switch": {"decision_path": str(HOME / "decision.json")},
     "airflow_slo_provider.operators.drift": {"reference": str(HOME / "reference.csv"), "current": str(HOME / "current.csv")},
+    "airflow_slo_provider.operators.golden_set": {
+        "golden_set": str(HOME / "golden.csv"), "predictor": "candidate", "champion": "champion",
+    },
+    "airflow_slo_provider.operators.latency": {"service": "models", "trace_store_conn_id": "e2e_playbook_traces"},
     "airflow_slo_provider.operators.freshness": {
         "table": "features", "timestamp_column": "event_timestamp", "max_age": timedelta(hours=1), "conn_id": "e2e_playbook_log",
     },

@@ -24,6 +24,7 @@ from airflow_slo_provider.incidents import (
 )
 from airflow_slo_provider.incidents.lookup import find_playbook, find_playbooks
 from airflow_slo_provider.incidents.model import filled_in
+from tests.support import REPO
 
 GOOD = """\
 apiVersion: airflow-slo/v1
@@ -275,3 +276,12 @@ def test_the_seeds_names():
         "DATA_DRIFT_ALERT",
         "TRAFFIC_SPIKE",
     ]
+
+
+def test_the_playbook_in_the_documentation_is_one():
+    text = (REPO / "docs" / "incidents.md").read_text()
+    (document,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (playbook,) = load_playbooks(document)
+    assert playbook.step("switch").after == ("ask",)
+    for name in IncidentType:
+        assert f"`{name}`" in text
