@@ -14,6 +14,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, BaseNotifier, BaseOperator
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
+from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
+from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
 from airflow_slo_provider.hooks.incidents import incidents_of
@@ -114,10 +116,21 @@ class TestOpening:
         assert run_task(opening(), conf=conf(incident())).state in ("failed", "up_for_retry")
 
 
+def events(*extras: Any) -> dict[str, Any]:
+    """A context as a run gets it that several asset events have started."""
+    told = [
+        AssetEventDagRunReferenceResult(
+            asset={"name": "burning", "uri": "burning", "extra": {}}, extra=extra, source_task_id=None, source_dag_id=None,
+            source_run_id=None, source_map_index=None, source_aliases=[], timestamp=T0,
+        )
+        for extra in extras
+    ]  # fmt: skip
+    return {"dag_run": SimpleNamespace(conf=None), "triggering_asset_events": TriggeringAssetEventsAccessor.build(told)}
+
+
 class TestSeveralEvents:
     def context(self, *incidents: Incident) -> dict[str, Any]:
-        events = [SimpleNamespace(extra={"from_trigger": True, "payload": one.to_dict()}) for one in incidents]
-        return {"dag_run": SimpleNamespace(conf={}), "triggering_asset_events": {"asset": events}}
+        return events(*({"from_trigger": True, "payload": json.loads(json.dumps(one.to_dict()))} for one in incidents))
 
     def test_what_burns_comes_first_and_what_was_told_twice_is_one(self):
         later = incident("two", started_at=T0 + MINUTE)
@@ -132,10 +145,7 @@ class TestSeveralEvents:
         assert Incident.from_dict(told[0]["conf"]["incident"]) == incident("two")
 
     def test_events_that_are_no_incidents_are_left_alone(self):
-        events = {
-            "asset": [SimpleNamespace(extra=None), SimpleNamespace(extra={"rows": 3}), SimpleNamespace(extra={"payload": "x"})]
-        }
-        assert incidents_of({"dag_run": SimpleNamespace(conf=None), "triggering_asset_events": events}) == []
+        assert incidents_of(events({}, {"rows": 3}, {"payload": "x"}, {"payload": {"id": 1}})) == []
 
 
 STEP = PlaybookStep(phase="mitigation", action="Roll back", id="back", kind=Kind.OPERATOR, checklist=("look",))
