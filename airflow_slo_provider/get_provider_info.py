@@ -29,6 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [
             _modules(_NAME, "operators", "drift", "error_budget", "freshness", "golden_set", "metrics"),
+            _modules(_NAME, "operators", "incident", "incident_checks", "policy_actions"),
             _modules("Kubernetes", "operators", "kubernetes", "pod"),
             _modules("Model registry", "operators", "model_registry"),
             _modules("Trace store", "operators", "latency"),
@@ -40,7 +41,8 @@ def get_provider_info() -> dict[str, Any]:
             _modules("Trace store", "hooks", "trace_store"),
         ],
         # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
-        "triggers": [_modules(_NAME, "triggers", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
+        "triggers": [_modules(_NAME, "triggers", "burn_rate", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
+        "notifications": ["airflow_slo_provider.notifications.incident.IncidentNotifier"],
         "connection-types": [connection_type(), model_registry_type(), trace_store_connection_type()],
         "extra-links": [f"airflow_slo_provider.links.slo.{name}" for name in ("SLOLink", "ReportLink", "TraceLink")],
         "cli": ["airflow_slo_provider.cli.definition.get_slo_cli_commands"],

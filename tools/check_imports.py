@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "airflow_slo_provider"
-ADAPTERS = ("cli", "get_provider_info", "hooks", "links", "operators", "plugins", "sensors", "triggers")
+ADAPTERS = ("cli", "get_provider_info", "hooks", "links", "notifications", "operators", "plugins", "sensors", "triggers")
 HEAVY = frozenset(
     {"aiohttp", "duckdb", "httpx", "kubernetes", "mlflow", "numpy", "opentelemetry", "pandas", "plotly", "prometheus_api_client"}
     | {"pyarrow", "pyspark", "requests", "scipy", "sklearn", "sqlalchemy"}

@@ -45,12 +45,15 @@ def create_blocks(openmetrics: Path | Iterable[str], data: Path) -> None:
 
 
 @contextlib.contextmanager
-def running_prometheus(directory: Path, *, blocks: Path | Iterable[str] | None = None, config: str = "") -> Iterator[str]:
+def running_prometheus(
+    directory: Path, *, blocks: Path | Iterable[str] | None = None, config: str = "", port: int | None = None
+) -> Iterator[str]:
     """Run a server in a directory and yield its base URL; stop it at the end.
 
     :param directory: where its files go
     :param blocks: OpenMetrics text, or a file of it, to load first
     :param config: its configuration file; by default it scrapes nothing
+    :param port: where it listens; any free port by default
     """
     server = need("prometheus")
     directory.mkdir(parents=True, exist_ok=True)
@@ -58,7 +61,7 @@ def running_prometheus(directory: Path, *, blocks: Path | Iterable[str] | None =
     if blocks is not None:
         create_blocks(blocks, data)
     (directory / "prometheus.yml").write_text(config or "global: {}\n")
-    port, log = free_port(), directory / "prometheus.log"
+    port, log = port or free_port(), directory / "prometheus.log"
     command = [
         server,
         f"--config.file={directory / 'prometheus.yml'}",

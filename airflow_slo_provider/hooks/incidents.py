@@ -1,0 +1,144 @@
+"""Incidents in Airflow: which one a run is about, who takes care of it, what became of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.incidents.incident import BLIND, Incident, incident_id
+from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, STEP_KIND, StepRecord
+from airflow_slo_provider.results import CheckResult, Verdict
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.incidents.watching import Memory
+    from airflow_slo_provider.ledger import Ledger, RunKey
+
+#: Key in a DAG run's ``conf`` that holds the incident.
+CONF_KEY = "incident"
+#: Kind of check that holds what a trigger remembers.
+MEMORY_KIND = "incident_watch"
+
+
+def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
+    """Return the incidents a run was started for: that of its ``conf``, or those of its asset events.
+
+    Airflow may start one run for several events. What burns comes first, then by time; an incident that was told twice is one.
+
+    :param context: Airflow's task context
+    """
+    run = context.get("dag_run")
+    told = (getattr(run, "conf", None) or {}).get(CONF_KEY)
+    if told is not None:
+        return [Incident.from_dict(told)]
+    found: dict[str, Incident] = {}
+    for event in _asset_events(context):
+        extra = event.extra or {}
+        payload = extra.get("payload", extra)
+        if isinstance(payload, Mapping) and isinstance(payload.get("id"), str) and "kind" in payload:
+            one = Incident.from_dict(payload)
+            found.setdefault(one.id, one)
+    return sorted(found.values(), key=lambda one: (one.kind == BLIND, one.started_at, one.id))
+
+
+def current_incident(context: Mapping[str, Any]) -> Incident:
+    """Return the incident that this run takes care of. A run that was started by hand has one of its own."""
+    found = incidents_of(context)
+    if found:
+        return found[0]
+    run = context["dag_run"]
+    started = getattr(run, "start_date", None) or datetime.now(UTC)
+    by_hand = f"{run.dag_id}-{run.run_id}"
+    return Incident(
+        id=incident_id(by_hand, started), subject="", severity="", started_at=started, message="started by hand", evidence={}
+    )
+
+
+def _asset_events(context: Mapping[str, Any]) -> list[Any]:
+    events: Any = context.get("triggering_asset_events") or {}
+    return [event for asset in events for event in events[asset]]
+
+
+def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, Any]) -> RunKey | None:
+    """Take care of an incident, unless another run of the DAG already does.
+
+    :param facts: what is known, for the ledger
+    :return: the task instance that takes care of it already; None where this one does
+    """
+
+    def rows() -> list[Any]:
+        return ledger.checks(INCIDENT_KIND, incident.id, dag_id=key.dag_id, newest_first=False)
+
+    own = [row for row in rows() if row.key.run_id == key.run_id]
+    at = min((row.result.checked_at for row in own), default=datetime.now(UTC))  # a retry keeps its place
+    ledger.record([incident_check(incident, {**facts, "state": "open"}, at=at)], key)
+    first = min(rows(), key=lambda row: (row.result.checked_at, row.key.run_id))
+    return None if first.key.run_id == key.run_id else first.key
+
+
+def incident_check(
+    incident: Incident, facts: Mapping[str, Any], *, at: datetime | None = None, verdict: Verdict = Verdict.UNKNOWN
+) -> CheckResult:
+    """Return what the ledger keeps of an incident; the newest one counts.
+
+    :param facts: severity, state, steps, timeline, report ...
+    """
+    return CheckResult(
+        kind=INCIDENT_KIND,
+        name=incident.id,
+        verdict=verdict,
+        message=incident.message,
+        checked_at=at or datetime.now(UTC),
+        interval_start=incident.started_at,
+        evidence={"slo": incident.looked_up("slo"), "kind": incident.kind, "severity": incident.severity, **facts},
+    )
+
+
+def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: str) -> dict[str, StepRecord]:
+    """Return what is recorded of each step of one run, by step."""
+    rows = ledger.checks(STEP_KIND, dag_id=dag_id, since=None, limit=1000)
+    found = {}
+    for row in rows:
+        if row.key.run_id == run_id and row.result.evidence.get("incident") == incident.id:
+            record = StepRecord.from_check(row.result)
+            found.setdefault(record.step_id, record)
+    return found
+
+
+def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
+    """Write what became of a step into the ledger. A step of a task that is tried again has one record, its newest."""
+    from airflow_slo_provider.hooks.outcomes import record
+
+    record([step.to_check(current_incident(context))], context)
+
+
+def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
+    """Return what a trigger remembered, by subject."""
+    from airflow_slo_provider.incidents.watching import Memory
+
+    rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
+    return {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}
+
+
+def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:
+    """Write down what a trigger remembers of some subjects."""
+    for subject, one in memories.items():
+        check = CheckResult(
+            kind=MEMORY_KIND,
+            name=f"{watch}/{subject}"[:500],
+            verdict=Verdict.UNKNOWN,
+            message=one.incident.message if one.incident else "",
+            evidence={"watch": watch, "subject": subject, "memory": one.to_dict()},
+        )
+        ledger.record([check], _watch_key(watch, subject))
+
+
+def _watch_key(watch: str, subject: str) -> RunKey:
+    from airflow_slo_provider.ledger import RunKey
+
+    return RunKey(f"watch:{watch}"[:250], "watch", subject[:250] or "-")
+
+
+def other_runs(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+    """Return arguments of ``TriggerDagRunOperator`` that start a run for each incident: always the same run for the same one."""
+    return [{"trigger_run_id": f"incident__{one.id}", "conf": {CONF_KEY: one.to_dict()}} for one in incidents]

@@ -1,0 +1,94 @@
+"""Posts JSON to the address of an Airflow connection, with its credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.hooks.prometheus_form import client_settings
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.hooks.prometheus_form import ConnectionFields
+
+_LONGEST = 300
+
+
+def post(connection: ConnectionFields, path: str, body: Any) -> None:
+    """Post JSON and wait for the answer.
+
+    :param connection: host is the URL; login and password, or ``token`` in the extra; all else as for Prometheus
+    :param path: added to the URL
+    :raises QueryError: when it was not taken; transient where a later try may help
+    """
+    import httpx
+
+    address, arguments, secrets = _prepared(connection, path)
+    try:
+        with httpx.Client(**arguments) as client:
+            _check(client.post(address, json=body), secrets)
+    except httpx.HTTPError as error:
+        raise _fault(error, address, secrets) from None
+
+
+async def apost(connection: ConnectionFields, path: str, body: Any) -> None:
+    """Post JSON without blocking the event loop; otherwise as :func:`post`."""
+    import asyncio
+
+    import httpx
+
+    address, arguments, secrets = await asyncio.to_thread(_prepared, connection, path)
+    try:
+        async with httpx.AsyncClient(**arguments) as client:
+            _check(await client.post(address, json=body), secrets)
+    except httpx.HTTPError as error:
+        raise _fault(error, address, secrets) from None
+
+
+def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    import ssl
+
+    import httpx
+
+    from airflow_slo_provider.indicators.prometheus_client import Settings
+
+    settings = Settings(**client_settings(connection))
+    settings.check_files()
+    verify: Any = settings.verify is not False
+    if isinstance(settings.verify, str):
+        verify = ssl.create_default_context(cafile=settings.verify)
+    if settings.cert is not None:
+        verify = verify if isinstance(verify, ssl.SSLContext) else httpx.create_ssl_context(verify=verify)
+        verify.load_cert_chain(*((settings.cert,) if isinstance(settings.cert, str) else settings.cert))
+    headers = dict(settings.headers or {})
+    if settings.bearer:
+        headers["Authorization"] = f"Bearer {settings.bearer}"
+    connect, read = settings.timeout
+    arguments = {
+        "headers": headers,
+        "auth": settings.login if not settings.bearer else None,
+        "verify": verify,
+        "timeout": httpx.Timeout(min(read, 30.0), connect=connect),
+        "follow_redirects": False,
+    }
+    return f"{settings.address}{path}", arguments, tuple(settings.secrets)
+
+
+def _check(response: Any, secrets: tuple[str, ...]) -> None:
+    from airflow_slo_provider.indicators.prometheus_answers import redact
+
+    if 200 <= response.status_code < 300:
+        return
+    status = response.status_code
+    raise QueryError(
+        redact(f"the notification was not taken: HTTP {status}: {response.text[:_LONGEST]}", secrets),
+        reason="not_taken",
+        transient=status >= 500 or status == 429,
+        http_status=status,
+    )
+
+
+def _fault(error: Exception, address: str, secrets: tuple[str, ...]) -> QueryError:
+    from airflow_slo_provider.indicators.prometheus_answers import redact
+
+    said = redact(f"the notification could not be sent ({type(error).__name__}: {error})", secrets)
+    return QueryError(said, reason="connection", transient=True, source=redact(address, secrets))

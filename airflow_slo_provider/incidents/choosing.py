@@ -1,0 +1,86 @@
+"""Which playbook fits an incident, how bad it is, and why that is so."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_slo_provider.incidents.incident import Incident
+from airflow_slo_provider.incidents.model import Playbook, Rule, Severity
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The playbook that fits best.
+
+    :param playbook: it
+    :param severity: how bad the incident is, by its rules
+    :param reasons: why, in sentences
+    :param scores: what spoke for each playbook, by incident type
+    """
+
+    playbook: Playbook
+    severity: Severity
+    reasons: tuple[str, ...]
+    scores: dict[str, int]
+
+
+def choose_playbook(incident: Incident, playbooks: Sequence[Playbook]) -> Choice:
+    """Choose the playbook that most of the evidence speaks for.
+
+    :param incident: with its evidence
+    :param playbooks: the first of several that fit equally well is taken, and of several that do not fit at all
+    :raises ValueError: when there is none
+    """
+    if not playbooks:
+        raise ValueError("there is no playbook to choose from")
+    matching = {
+        one.name: [(rule, hit) for rule in one.matches if (hit := match(rule, incident)) is not None] for one in playbooks
+    }
+    points = {one.name: sum(rule.weight for rule, _ in matching[one.name]) for one in playbooks}
+    best = max(playbooks, key=lambda one: points[one.name])
+    reasons = [_because(rule, hit) for rule, hit in matching[best.name]]
+    if not reasons:
+        reasons = [f"nothing in the evidence speaks for any playbook; {best.title} is the first of them"]
+    others = [one for one in playbooks if one is not best and points[one.name]]
+    for one in sorted(others, key=lambda other: -points[other.name]):
+        said = ", ".join(f"{rule.field} holds {hit!r}" for rule, hit in matching[one.name])
+        reasons.append(f"{one.title} fits less ({points[one.name]} against {points[best.name]}): {said}")
+    severity, why = severity_of(incident, best)
+    return Choice(best, severity, (*reasons, why), {one.incident_type: points[one.name] for one in playbooks})
+
+
+def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
+    """Say how bad an incident is, and why."""
+    for rule in playbook.severity:
+        hits = [(one, match(one, incident)) for one in rule.when]
+        if all(hit is not None for _, hit in hits):
+            said = " and ".join(_because(one, hit or "") for one, hit in hits) or "no rule asks for more"
+            return rule.level, f"severity {rule.level}: {said}"
+    last = playbook.severity[-1].level
+    return last, f"severity {last}: no rule asks for more"
+
+
+def match(rule: Rule, incident: Incident) -> str | None:
+    """Return the text in which a rule's pattern was found, None where it was not."""
+    for text in _texts(incident.looked_up(rule.field)):
+        if re.search(rule.pattern, text, re.IGNORECASE):
+            return text[:120]
+    return None
+
+
+def _texts(value: Any) -> Iterable[str]:
+    if value is None:
+        return ()
+    if isinstance(value, dict):
+        return [text for key, one in value.items() for text in (str(key), *_texts(one))]
+    if isinstance(value, list | tuple):
+        return [text for one in value for text in _texts(one)]
+    return (str(value),)
+
+
+def _because(rule: Rule, hit: str) -> str:
+    said = f"{rule.field} holds {hit!r}"
+    return f"{rule.because} ({said})" if rule.because else said

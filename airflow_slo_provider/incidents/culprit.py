@@ -1,0 +1,45 @@
+"""Which of several versions (or clients, or regions) stands out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """What stands out.
+
+    :param name: its name; None where nothing does
+    :param message: why, in a sentence
+    :param values: what was compared, highest first
+    """
+
+    name: str | None
+    message: str
+    values: Mapping[str, float]
+
+
+def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, times: Fraction) -> Culprit:
+    """Find the one whose value is highest, if it is high, and much higher than the next.
+
+    :param values: by name; None (NaN) for one of which nothing is known
+    :param at_least: below this value nothing stands out
+    :param times: how many times the next highest value it must be
+    """
+    known = {name: value for name, value in values.items() if value is not None}
+    ordered = sorted(known, key=lambda name: (-known[name], name))
+    shown = {name: float(known[name]) for name in ordered}
+    if not ordered:
+        return Culprit(None, "nothing is known: there are no values to compare", shown)
+    first, value = ordered[0], known[ordered[0]]
+    if value <= 0 or value < at_least:
+        return Culprit(None, f"{first} has the highest value, {float(value):.4g}, and that is below {float(at_least):.4g}", shown)
+    if len(ordered) == 1:
+        return Culprit(first, f"{first} has {float(value):.4g}, and there is no other", shown)
+    second = ordered[1]
+    if value < times * known[second]:
+        said = f"{first} has {float(value):.4g} and {second} {float(known[second]):.4g}"
+        return Culprit(None, f"{said}: neither stands out by a factor of {float(times):g}", shown)
+    return Culprit(first, f"{first} has {float(value):.4g}, the next one ({second}) {float(known[second]):.4g}", shown)

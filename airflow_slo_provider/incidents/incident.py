@@ -1,0 +1,79 @@
+"""One incident: what was seen, since when, how bad it is. This is what a trigger hands to a DAG run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any
+
+SCHEMA_VERSION = 1
+#: What an event is about: a budget that burns (or an alert that fires), or nothing being seen for too long.
+BURNING, BLIND = "burning", "blind"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Incident:
+    """One incident.
+
+    :param id: the same wherever and however often it is told; at most 200 letters, digits and ``-_.:+``
+    :param kind: ``burning``, or ``blind`` where nothing is known for too long
+    :param subject: the SLO (or the alert) it is about
+    :param severity: as its source says: ``page``, ``ticket``, or an alert's label
+    :param started_at: when it was first seen (aware)
+    :param message: one sentence for a person
+    :param evidence: JSON-able: burn rates, budget, labels, query
+    """
+
+    id: str
+    kind: str = BURNING
+    subject: str = ""
+    severity: str = ""
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    message: str = ""
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.started_at.tzinfo is None:
+            raise ValueError(f"incident {self.id}: started_at {self.started_at} has no time zone")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return a JSON-able dict, as an asset event and a DAG run's ``conf`` carry it."""
+        out = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {**out, "started_at": self.started_at.astimezone(UTC).isoformat(), "evidence": dict(self.evidence)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Incident:
+        """Read what :meth:`to_dict` wrote; of a dict that somebody else wrote, what is there.
+
+        :raises ValueError: when it is no incident, or a newer release wrote it
+        """
+        version = data.get("schema_version", SCHEMA_VERSION)
+        if version != SCHEMA_VERSION:
+            raise ValueError(f"incident schema_version {version} is not {SCHEMA_VERSION}; upgrade airflow-slo-provider here")
+        if not isinstance(data.get("id"), str) or not data["id"]:
+            raise ValueError(f"an incident needs an id: {str(dict(data))[:200]}")
+        known = {item.name for item in fields(cls)}
+        values = {key: value for key, value in data.items() if key in known and value is not None}
+        if isinstance(values.get("started_at"), str):
+            values["started_at"] = datetime.fromisoformat(values["started_at"])
+        return cls(**values)
+
+    def looked_up(self, path: str) -> Any:
+        """Return a field of the incident, or of its evidence by a dotted path; None where there is none."""
+        if path in ("id", "kind", "subject", "severity", "message"):
+            return getattr(self, path)
+        if path == "slo":
+            return self.evidence.get("slo", self.subject)
+        found: Any = self.evidence
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+        return found
+
+
+def incident_id(subject: str, started_at: datetime) -> str:
+    """Name an incident by what burns and since when: fit for a run id, a URL and a file name."""
+    plain = re.sub(r"[^A-Za-z0-9_.+]+", "-", subject).strip("-")[:150] or "incident"
+    return f"{plain}-{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"

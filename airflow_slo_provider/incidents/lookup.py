@@ -1,0 +1,47 @@
+"""Finds playbooks by whatever names them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from airflow_slo_provider.incidents.model import IncidentType, Playbook
+from airflow_slo_provider.incidents.reading import load_playbooks
+from airflow_slo_provider.incidents.shipped import shipped_playbook, shipped_playbooks
+
+
+def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str]) -> Playbook:
+    """Return one playbook.
+
+    :param wanted: a playbook, an incident type, a file or text
+    :raises DocumentError: for a playbook with faults
+    :raises ValueError: when that names none, or several
+    """
+    found = find_playbooks(wanted)
+    if len(found) != 1:
+        raise ValueError(f"{str(wanted)[:200]} holds {len(found)} playbooks, not one: {', '.join(one.name for one in found)}")
+    return found[0]
+
+
+def find_playbooks(wanted: Any = None) -> tuple[Playbook, ...]:
+    """Return playbooks.
+
+    :param wanted: playbooks, incident types, files, directories, texts, or one of these; None for all that ship
+    :raises DocumentError: for playbooks with faults
+    :raises ValueError: for what names none
+    """
+    if wanted is None:
+        return shipped_playbooks()
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return tuple(one for item in wanted for one in find_playbooks(item))
+    if isinstance(wanted, Playbook):
+        return (wanted,)
+    text = os.fspath(wanted)
+    if "\n" not in text and text in tuple(IncidentType):
+        return (shipped_playbook(text),)
+    if "\n" not in text and not Path(text).exists():
+        known = ", ".join(IncidentType)
+        raise ValueError(f"{text!r} is neither a file nor one of the incident types {known}")
+    return tuple(load_playbooks(text))

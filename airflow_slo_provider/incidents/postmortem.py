@@ -1,0 +1,225 @@
+"""The post-mortem: what happened, what it cost, what was found and what is left to do, as Markdown and as HTML.
+
+Everything in it is text. Whatever a model version, a label or an error message holds, it cannot become markup.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow_slo_provider.incidents.incident import Incident
+from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
+
+#: What Markdown would take for markup: anywhere in a line, and at its start.
+_MARKUP = re.compile(r"([\\`*_{}\[\]()!|~$]|(?<=\d)\.(?=\s)|^[#+-])")
+
+
+@dataclass(frozen=True)
+class Impact:
+    """What an incident cost, of one SLO.
+
+    :param bad_events: requests that went wrong while it lasted; None where they are not counted
+    :param total_events: all requests of that time
+    :param budget_spent: share of the error budget that they spent; None where it is not known
+    :param budget_minutes: the same as minutes of complete outage
+    :param problem: why there are no numbers
+    """
+
+    bad_events: float | None = None
+    total_events: float | None = None
+    budget_spent: float | None = None
+    budget_minutes: float | None = None
+    problem: str = ""
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """What is known, in words."""
+        if self.problem:
+            return [("Impact", f"not known: {self.problem}")]
+        found = []
+        if self.budget_minutes is not None:
+            found.append(("Error budget spent", f"{self.budget_minutes:.1f} minutes of complete outage"))
+        if self.budget_spent is not None:
+            found.append(("Share of the error budget", f"{self.budget_spent * 100:.1f} %"))
+        if self.bad_events is not None and self.total_events is not None:
+            found.append(("Requests", f"{self.bad_events:,.0f} of {self.total_events:,.0f} went wrong"))
+        return found or [("Impact", "not known")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostMortem:
+    """Everything a post-mortem says.
+
+    :param incident: what it is about
+    :param severity: how bad it was
+    :param playbook: title of the playbook
+    :param reasons: why this playbook and this severity
+    :param steps: what was done, in order
+    :param ended_at: when the budget burned no longer (aware); None while it does, or nobody knows
+    :param impact: what it cost
+    :param run: DAG and run id
+    :param more: further events
+    :param opened: whether a run has taken care of it
+    """
+
+    incident: Incident
+    severity: str
+    playbook: str
+    reasons: Sequence[str] = ()
+    steps: Sequence[StepRecord] = ()
+    ended_at: datetime | None = None
+    impact: Impact = field(default_factory=Impact)
+    run: str = ""
+    more: Sequence[Entry] = ()
+    opened: bool = True
+
+    @property
+    def title(self) -> str:
+        """Its heading."""
+        return f"Post-mortem: {self.incident.subject or self.incident.id}"
+
+    @property
+    def entries(self) -> list[Entry]:
+        """The timeline."""
+        return timeline(self.incident, self.steps, self.more)
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
+        """Start, end, severity, impact."""
+        ended = moment(self.ended_at) if self.ended_at else "not over, or not known to be"
+        lasted = length(self.ended_at - self.incident.started_at) if self.ended_at else "-"
+        return [
+            ("Incident", self.incident.id),
+            ("Start", moment(self.incident.started_at)),
+            ("End", ended),
+            ("Duration", lasted),
+            ("Severity", self.severity),
+            ("Playbook", self.playbook),
+            *([("Run", self.run)] if self.run else []),
+            *self.impact.facts,
+        ]
+
+    @property
+    def findings(self) -> list[tuple[str, str, Any]]:
+        """What each diagnosis found: action, sentence, evidence."""
+        found = [
+            step for step in self.steps if step.phase in ("detection", "diagnosis") and step.state in (State.DONE, State.FAILED)
+        ]
+        return [(step.action, step.message or str(step.state), step.evidence) for step in found]
+
+    @property
+    def left_open(self) -> list[str]:
+        """What is left to people."""
+        items: list[str] = []
+        for step in self.steps:
+            if step.state is State.REJECTED:
+                items.append(f"{step.action} was not approved: decide what is done in its place")
+            elif step.state in (State.FAILED, State.NOT_REACHED, State.RUNNING, State.SKIPPED) and step.phase != "detection":
+                items.append(f"{step.action}: {step.state}; do it by hand, or say why it is not needed")
+            items += [f"{step.action}: {item}" for item in step.checklist]
+        return list(dict.fromkeys([*items, "Root cause, in one sentence", "What keeps it from happening again: owner and date"]))
+
+    def markdown(self) -> str:
+        """Write it as Markdown (CommonMark with tables)."""
+        quoted = markdown_text
+        lines = [f"# {quoted(self.title)}", "", "| | |", "|---|---|"]
+        lines += [f"| {quoted(name)} | {quoted(value)} |" for name, value in self.facts]
+        lines += ["", "## Summary", "", quoted(self.incident.message or "-")]
+        lines += ["", *(f"- {quoted(reason)}" for reason in self.reasons)]
+        lines += ["", "## Timeline", "", "| T+ | UTC | |", "|---|---|---|"]
+        started = self.incident.started_at
+        lines += [f"| {quoted(offset(started, one.at))} | {quoted(clock(one.at))} | {quoted(one.text)} |" for one in self.entries]
+        lines += ["", "## Root-cause evidence", ""]
+        for action, sentence, evidence in self.findings:
+            lines += [f"- **{quoted(action)}**: {quoted(sentence)}"]
+            if evidence not in (None, {}, [], ""):
+                lines += ["", *(f"      {line}" for line in _code(evidence).splitlines()), ""]
+        if not self.findings:
+            lines += ["Nothing was found."]
+        lines += ["", "## Action items", "", *(f"- [ ] {quoted(item)}" for item in self.left_open), ""]
+        return "\n".join(lines)
+
+    def html(self) -> str:
+        """Write it as one HTML file that needs nothing beside it: no script, no request to anywhere."""
+        text = html_text
+        rows = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in self.facts)
+        started = self.incident.started_at
+        events = "".join(
+            f"<tr><td>{text(offset(started, one.at))}</td><td>{text(clock(one.at))}</td><td>{text(one.text)}</td></tr>"
+            for one in self.entries
+        )
+        findings = "".join(
+            f"<li><strong>{text(action)}</strong>: {text(sentence)}{_block(evidence, text)}</li>"
+            for action, sentence, evidence in self.findings
+        )
+        reasons = "".join(f"<li>{text(reason)}</li>" for reason in self.reasons)
+        items = "".join(f'<li><input type="checkbox" disabled> {text(item)}</li>' for item in self.left_open)
+        return (
+            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+            f"<title>{text(self.title)}</title><style>{_CSS}</style></head><body><main><h1>{text(self.title)}</h1>"
+            f"<table>{rows}</table><h2>Summary</h2><p>{text(self.incident.message or '-')}</p><ul>{reasons}</ul>"
+            f"<h2>Timeline</h2><table><tr><th>T+</th><th>UTC</th><th></th></tr>{events}</table>"
+            f"<h2>Root-cause evidence</h2><ul>{findings or '<li>Nothing was found.</li>'}</ul>"
+            f"<h2>Action items</h2><ul>{items}</ul></main></body></html>\n"
+        )
+
+
+def _block(evidence: Any, text: Callable[[object], str]) -> str:
+    return "" if evidence in (None, {}, [], "") else f"<pre>{text(pretty(evidence))}</pre>"
+
+
+_CSS = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:0;color:#17202a;background:#fff}"
+    "main{max-width:76rem;margin:0 auto;padding:1rem}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #cfd6dd;"
+    "vertical-align:top;overflow-wrap:anywhere}pre{background:#f4f6f8;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}"
+    "ul{padding-left:1.2rem}"
+)
+
+
+def html_text(value: object) -> str:
+    """Escape a value for HTML text and attributes."""
+    return html.escape(str(value), quote=True)
+
+
+def markdown_text(value: object) -> str:
+    """Escape a value so that Markdown shows it as it is, on one line: no markup, no HTML, no border of a table."""
+    line = " ".join(str(value).split())
+    # HTML's own signs as entities: a reader of Markdown that lets HTML through must not find any.
+    return _MARKUP.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+
+
+def pretty(value: Any) -> str:
+    """Write a JSON-able value for reading."""
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, indent=2, default=str, ensure_ascii=False)
+    return str(value)
+
+
+def _code(value: Any) -> str:
+    """Write a value for a block of code in Markdown, with the signs of HTML as JSON's escapes."""
+    return pretty(value).replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def moment(at: datetime) -> str:
+    """Write an instant."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def clock(at: datetime) -> str:
+    """Write the time of day."""
+    return f"{at.astimezone(UTC):%H:%M:%S}"
+
+
+def length(time: timedelta) -> str:
+    """Write a length of time."""
+    seconds = round(time.total_seconds())
+    hours, minutes = seconds // 3600, seconds // 60 % 60
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"

@@ -1,0 +1,246 @@
+"""Reads playbooks from YAML: every fault with file, line, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from airflow_slo_provider.exceptions import DocumentError, Fault
+from airflow_slo_provider.incidents.model import (
+    CHECKS,
+    Kind,
+    Parameter,
+    Phase,
+    Playbook,
+    PlaybookStep,
+    Rule,
+    Severity,
+    SeverityRule,
+    used_parameters,
+)
+from airflow_slo_provider.slo.yaml_fields import Fields, Findings, Scope, did_you_mean
+from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, compose, plain_value
+
+API_VERSION, KIND = "airflow-slo/v1", "IncidentPlaybook"
+#: Stands for the prefix of the group's task ids: ``${group}culprit`` is the task of step ``culprit``.
+GROUP = "group"
+_PHASES = tuple(Phase)
+_PHASE_NAMES = tuple(phase.value for phase in Phase)
+_SEVERITIES = tuple(one.value for one in Severity)
+_ID = re.compile(r"[a-z][a-z0-9_]{0,99}")
+_DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+
+
+def load_playbooks(path_or_text: str | os.PathLike[str]) -> list[Playbook]:
+    """Read playbooks from a file, from every ``*.yaml`` and ``*.yml`` of a directory, or from text.
+
+    :param path_or_text: anything with a line break is text
+    :raises DocumentError: with every fault of every document, each with file and line
+    :raises OSError: when a file cannot be read
+    """
+    if isinstance(path_or_text, str) and "\n" in path_or_text:
+        return _read([("<text>", path_or_text)])
+    path = Path(path_or_text)
+    files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
+    return _read([(str(file), file.read_text(encoding="utf-8")) for file in files])
+
+
+def _read(texts: Sequence[tuple[str, str]]) -> list[Playbook]:
+    findings, found = Findings(), []
+    for file, text in texts:
+        documents, faults = compose(text, file=file)
+        findings.faults += faults
+        found += [one for one in (_document(node, file, findings) for node in documents) if one is not None]
+    names = [one.name for one in found]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        files = ", ".join(one.file for one in found if one.name == name)
+        findings.faults.append(Fault(f"two playbooks are called {name!r}: {files}", document=f"{KIND}/{name}", file=files))
+    if not findings.faults and not found:
+        findings.faults.append(Fault(f"holds no {KIND}", file=", ".join(file for file, _ in texts) or "<nothing>"))
+    if findings.faults:
+        raise DocumentError(findings.faults)
+    return found
+
+
+def _document(node: Node, file: str, findings: Findings) -> Playbook | None:
+    before = len(findings.faults)
+    if not isinstance(node, MappingNode):
+        findings.faults.append(Fault(f"a document must be a mapping, not {node.kind}", file=file, line=node.line))
+        return None
+    root = Fields(node, Scope(KIND, file, findings))
+    root.choice("apiVersion", (API_VERSION,), required=True)
+    root.choice("kind", (KIND,), required=True)
+    metadata = root.sub("metadata", required=True)
+    name = metadata.text("name", required=True) if metadata else None
+    spec = root.sub("spec", required=True)
+    root.close()
+    if spec is None or name is None or metadata is None:
+        return None
+    metadata.close()
+    spec.scope = Scope(f"{KIND}/{name}", file, findings)
+    incident_type = spec.text("incidentType", required=True) or ""
+    if incident_type and not _ID.fullmatch(incident_type):
+        spec.fault("incidentType", f"{incident_type!r} is no name: write small letters, digits and _")
+    title = spec.text("title") or name
+    description = spec.text("description") or ""
+    parameters = _parameters(spec)
+    severity, matches = _severities(spec), _rules(spec, "matches")
+    steps = _steps(spec, parameters)
+    spec.close()
+    if len(findings.faults) > before:
+        return None
+    return Playbook(
+        name=name,
+        incident_type=incident_type,
+        title=title,
+        steps=steps,
+        matches=matches,
+        severity=severity,
+        parameters=parameters,
+        description=description,
+        file=file,
+    )
+
+
+def _parameters(spec: Fields) -> dict[str, Parameter]:
+    fields = spec.sub("parameters")
+    found: dict[str, Parameter] = {}
+    for name in fields.keys() if fields else ():
+        assert fields is not None
+        one = fields.sub(name, required=True)
+        if one is None:
+            continue
+        text, default = one.text("description", required=True), one.node("default")
+        one.close()
+        if name == GROUP:
+            fields.fault(name, f"{GROUP!r} is taken: it stands for the prefix of the task ids")
+        found[name] = Parameter(text or "", None if default is None else plain_value(default))
+    return found
+
+
+def _severities(spec: Fields) -> tuple[SeverityRule, ...]:
+    entries = spec.subs("severity", required=True) or []
+    found = []
+    for number, entry in enumerate(entries):
+        level = entry.choice("level", _SEVERITIES, required=True)
+        when = _rules(entry, "when")
+        if number + 1 == len(entries) and when:
+            entry.fault("when", "the last severity must hold always: remove its when, or add one without")
+        if number + 1 < len(entries) and not when:
+            entry.fault("level", "needs a when: it would hold always, and those after it never")
+        entry.close()
+        if level is not None:
+            found.append(SeverityRule(Severity(level), when))
+    return tuple(found)
+
+
+def _rules(fields: Fields, key: str) -> tuple[Rule, ...]:
+    found = []
+    for entry in fields.subs(key) or ():
+        name, pattern = entry.text("field", required=True), entry.text("pattern", required=True)
+        because, weight = entry.text("because") or "", entry.number("weight")
+        if pattern is not None:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                entry.fault("pattern", f"{pattern!r} is no regular expression: {error}")
+        if weight is not None and (weight.denominator != 1 or not 1 <= weight <= 100):
+            entry.fault("weight", f"must be a whole number from 1 to 100, not {float(weight):g}")
+        entry.close()
+        if name and pattern:
+            found.append(Rule(name, pattern, because, int(weight or 1)))
+    return tuple(found)
+
+
+def _steps(spec: Fields, parameters: dict[str, Parameter]) -> tuple[PlaybookStep, ...]:
+    found: list[PlaybookStep] = []
+    lines: dict[str, Fields] = {}
+    for entry in spec.subs("steps", required=True) or ():
+        step = _step(entry, parameters)
+        if step is None:
+            continue
+        if step.id in lines:
+            entry.fault("id", f"step {step.id!r} stands twice; the first is on line {lines[step.id].line_of('id')}")
+        lines.setdefault(step.id, entry)
+        found.append(step)
+    missing = [phase for phase in _PHASES if phase not in {step.phase for step in found}]
+    if found and missing:
+        spec.fault("steps", f"no step of phase {', '.join(missing)}; write at least a checklist for each phase")
+    _check_order(found, lines)
+    # In the order of the phases; within one, as written.
+    return tuple(sorted(found, key=lambda step: _PHASES.index(Phase(step.phase))))
+
+
+def _check_order(steps: Sequence[PlaybookStep], entries: dict[str, Fields]) -> None:
+    known = {step.id: step for step in steps}
+    for step in steps:
+        for other in step.after:
+            if other not in known:
+                entries[step.id].fault("after", f"there is no step {other!r}{did_you_mean(other, known)}")
+            elif _PHASES.index(Phase(known[other].phase)) > _PHASES.index(Phase(step.phase)):
+                entries[step.id].fault(
+                    "after", f"a cycle: {other!r} is of phase {known[other].phase}, which begins when {step.phase} is over"
+                )
+    graph = {step.id: {other for other in step.after if other in known} for step in steps}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        ring = error.args[1]
+        entries[ring[0]].fault("after", f"a cycle: {' after '.join(reversed(ring))}")
+
+
+def _step(entry: Fields, parameters: dict[str, Parameter]) -> PlaybookStep | None:
+    step_id = entry.text("id", required=True)
+    phase, action = entry.choice("phase", _PHASE_NAMES, required=True), entry.text("action", required=True)
+    commands, checklist, after = entry.texts("commands"), entry.texts("checklist"), entry.texts("after")
+    check, operator, link = entry.choice("check", CHECKS), entry.text("operator"), entry.text("link")
+    approval, node = entry.sub("approval"), entry.node("with")
+    timeout, by_default = None, "reject"
+    if approval is not None:
+        timeout = approval.duration("timeout", required=True, fixed=True)
+        by_default = approval.choice("default", ("reject", "approve"), required=True) or "reject"
+        approval.close()
+    entry.close()
+    kinds = [kind for kind in (Kind.CHECK, Kind.OPERATOR, Kind.LINK, Kind.APPROVAL) if kind.value in entry]
+    if len(kinds) > 1:
+        entry.fault(kinds[1], f"a step is one of {' and '.join(kinds)}, not both; write two steps")
+    if not kinds and not checklist:
+        entry.fault("action", "nothing says how: write a check, an operator, a link, an approval or a checklist")
+    if node is not None and not (check or operator):
+        entry.fault("with", "only a check or an operator takes arguments")
+    if node is not None and not isinstance(node, MappingNode):
+        entry.fault("with", f"must be a mapping, not {node.kind}")
+    if step_id is not None and not _ID.fullmatch(step_id):
+        entry.fault("id", f"{step_id!r} is no name for a task: write small letters, digits and _")
+    if operator is not None and not _DOTTED.fullmatch(operator):
+        entry.fault(
+            "operator", f"{operator!r} is no dotted name of a class, e.g. airflow_slo_provider.operators.drift.DriftOperator"
+        )
+    if link is not None and not re.match(r"(https?://|\$\{)", link):
+        entry.fault("link", f"{link!r} is no http(s) address")
+    arguments: Any = plain_value(node) if isinstance(node, MappingNode) else {}
+    for name in used_parameters([arguments, link or "", action or ""]):
+        if name not in parameters and name != GROUP:
+            where = "with" if node is not None else "link" if link else "action"
+            entry.fault(where, f"${{{name}}} is no parameter of this playbook{did_you_mean(name, parameters)}")
+    if step_id is None or phase is None or action is None:
+        return None
+    more = {"timeout": timeout.timedelta} if timeout is not None else {}
+    return PlaybookStep(
+        phase=Phase(phase),
+        action=action,
+        commands=commands,
+        checklist=checklist,
+        id=step_id,
+        kind=kinds[0] if kinds else Kind.CHECKLIST,
+        target=check or operator or link or "",
+        arguments=arguments,
+        after=after,
+        approve_by_default=by_default == "approve",
+        line=entry.mapping.line,
+        **more,
+    )

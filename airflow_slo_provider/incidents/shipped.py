@@ -1,0 +1,30 @@
+"""The playbooks that come with this package."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from airflow_slo_provider.incidents.model import IncidentType, Playbook
+from airflow_slo_provider.incidents.reading import load_playbooks
+
+DIRECTORY = Path(__file__).parent / "playbooks"
+
+
+@cache
+def shipped_playbooks() -> tuple[Playbook, ...]:
+    """All of them, in the order of :class:`IncidentType`."""
+    order = list(IncidentType)
+    return tuple(sorted(load_playbooks(DIRECTORY), key=lambda one: order.index(IncidentType(one.incident_type))))
+
+
+def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
+    """Return the playbook of an incident.
+
+    :raises ValueError: for a type without one
+    """
+    for playbook in shipped_playbooks():
+        if playbook.incident_type == str(incident_type):
+            return playbook
+    known = ", ".join(IncidentType)
+    raise ValueError(f"no playbook ships for {str(incident_type)!r}, only for {known}; write one and give its path")

@@ -1,0 +1,258 @@
+"""Tells people of an incident: how bad it is, what burns, since when, what to do, and where it is being done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow.sdk import BaseNotifier, conf
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class IncidentNotifier(BaseNotifier):
+    """Tells of an incident, through any Airflow notifier, an Alertmanager, or a webhook - or several of these.
+
+    Usable as a callback of a DAG or a task, in ``notifiers=`` of the incident's task group, and in a ``DeadlineAlert``
+    (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one, the task that
+    failed or the deadline that was missed.
+
+    - ``notifier`` gets the context with ``incident_text``, ``incident_title`` and ``incident`` in it, for its own templates:
+      ``SlackNotifier(text="{{ incident_text }}")``. For a ``DeadlineAlert``, whose arguments must be plain, give its dotted name
+      and ``notifier_arguments``.
+    - ``alertmanager_conn_id`` posts an alert ``SLOIncident`` with the labels ``slo``, ``severity`` and ``incident``.
+    - ``webhook_conn_id`` posts JSON: ``title``, ``text``, ``severity``, ``slo``, ``since``, ``playbook``, ``playbook_url``,
+      ``run_url``, ``incident``.
+
+    Connections are as those of Prometheus: host is the URL; login and password, or ``token`` in the extra. When one way fails the
+    others are still tried, and the failure is raised at the end.
+
+    :param notifier: a notifier, or the dotted name of one
+    :param notifier_arguments: arguments of the notifier, where it is named. (templated)
+    :param alertmanager_conn_id: connection of an Alertmanager. (templated)
+    :param webhook_conn_id: connection of a webhook. (templated)
+    :param playbook_url: where the playbook can be read. (templated)
+    :param text: further text. (templated)
+    :raises ValueError: when it would tell nobody
+    """
+
+    template_fields: Sequence[str] = ("notifier_arguments", "alertmanager_conn_id", "webhook_conn_id", "playbook_url", "text")
+
+    def __init__(
+        self,
+        *,
+        notifier: BaseNotifier | str | None = None,
+        notifier_arguments: Mapping[str, Any] | None = None,
+        alertmanager_conn_id: str | None = None,
+        webhook_conn_id: str | None = None,
+        playbook_url: str | None = None,
+        text: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if notifier is None and not alertmanager_conn_id and not webhook_conn_id:
+            raise ValueError("IncidentNotifier tells nobody: give notifier, alertmanager_conn_id or webhook_conn_id")
+        if notifier_arguments is not None and not isinstance(notifier, str):
+            raise ValueError("notifier_arguments belongs to a notifier that is given by its dotted name")
+        self.notifier = notifier
+        self.notifier_arguments = dict(notifier_arguments) if notifier_arguments is not None else None
+        self.alertmanager_conn_id = alertmanager_conn_id
+        self.webhook_conn_id = webhook_conn_id
+        self.playbook_url = playbook_url
+        self.text = text
+
+    def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
+        """Render; the incident's own texts are there for templates."""
+        for name, value in self._told(context).items():
+            context.setdefault(name, value)
+        super().render_template_fields(context, jinja_env)
+
+    def notify(self, context: Context) -> None:
+        """Tell, and wait until it is told."""
+        from airflow.sdk import BaseHook
+
+        from airflow_slo_provider.hooks.webhook import post
+
+        message = self.message(context)
+        ways = [lambda: self._made().__call__({**context, **self._told(context)})] if self.notifier is not None else []
+        for conn_id, path, body in self._posts(message):
+            ways.append(lambda conn_id=conn_id, path=path, body=body: post(BaseHook.get_connection(conn_id), path, body))
+        failures = []
+        for way in ways:
+            try:
+                way()
+            except Exception as error:
+                failures.append(error)
+        self._raise(failures)
+
+    async def async_notify(self, context: Context) -> None:
+        """Tell, without blocking the event loop."""
+        from airflow.sdk import BaseHook
+
+        from airflow_slo_provider.hooks.webhook import apost
+
+        failures = []
+        message = self.message(context)
+        if self.notifier is not None:
+            try:
+                await self._through_notifier({**context, **self._told(context)})
+            except Exception as error:
+                failures.append(error)
+        for conn_id, path, body in self._posts(message):
+            try:
+                await apost(await BaseHook.aget_connection(conn_id), path, body)
+            except Exception as error:
+                failures.append(error)
+        self._raise(failures)
+
+    def message(self, context: Any) -> dict[str, Any]:
+        """Return what is told, as a JSON-able dict."""
+        incident, choice = _incident(context), context.get("choice") or {}
+        severity = str(choice.get("severity") or incident.get("severity") or "unknown")
+        subject = str(incident.get("subject") or incident.get("id"))
+        title = f"[{severity}] {subject}: {_headline(incident)}"
+        lines = [title, str(incident.get("message") or ""), f"since {_since(incident)}"]
+        rates = (incident.get("evidence") or {}).get("burn_rates") or {}
+        if rates:
+            lines.append("burn rates: " + ", ".join(f"{name}: {value}" for name, value in rates.items() if value is not None))
+        url = run_url(context)
+        lines += [f"playbook: {choice['title']}"] if choice.get("title") else []
+        lines += [f"playbook: {self.playbook_url}"] if self.playbook_url else []
+        lines += [f"run: {url}"] if url else []
+        lines += [self.text] if self.text else []
+        return {
+            "title": title,
+            "text": "\n".join(line for line in lines if line),
+            "severity": severity,
+            "slo": (incident.get("evidence") or {}).get("slo") or subject,
+            "since": _since(incident),
+            "playbook": choice.get("title"),
+            "playbook_url": self.playbook_url,
+            "run_url": url,
+            "incident": incident,
+        }
+
+    def _told(self, context: Any) -> dict[str, Any]:
+        message = self.message(context)
+        return {"incident_title": message["title"], "incident_text": message["text"], "incident": message["incident"]}
+
+    def _posts(self, message: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
+        found: list[tuple[str, str, Any]] = []
+        if self.webhook_conn_id:
+            found.append((self.webhook_conn_id, "", dict(message)))
+        if self.alertmanager_conn_id:
+            labels = {
+                "alertname": "SLOIncident",
+                "slo": str(message["slo"]),
+                "severity": str(message["severity"]),
+                "incident": str(message["incident"].get("id", "")),
+            }
+            annotations = {"summary": message["title"], "description": message["text"]}
+            annotations |= {"runbook_url": self.playbook_url} if self.playbook_url else {}
+            alert = {
+                "labels": {key: value for key, value in labels.items() if value},
+                "annotations": annotations,
+                "startsAt": message["since"],
+            }
+            if message["run_url"]:
+                alert["generatorURL"] = message["run_url"]
+            found.append((self.alertmanager_conn_id, "/api/v2/alerts", [alert]))
+        return found
+
+    def _made(self) -> Any:
+        if not isinstance(self.notifier, str):
+            return self.notifier
+        from importlib import import_module
+
+        module, _, name = self.notifier.rpartition(".")
+        return getattr(import_module(module), name)(**(self.notifier_arguments or {}))
+
+    async def _through_notifier(self, context: Any) -> None:
+        inner = self._made()
+        if type(inner).async_notify is BaseNotifier.async_notify:  # it can only block
+            await asyncio.to_thread(inner, context)
+            return
+        inner.context = context
+        await inner
+
+    def _raise(self, failures: Sequence[Exception]) -> None:
+        for error in failures[1:]:
+            self.log.error("A notification could not be sent: %s", error)
+        if failures:
+            raise failures[0]
+
+
+def run_url(context: Any) -> str | None:
+    """Return the address of the run in Airflow's UI; None where it is not known."""
+    base, run = conf.get("api", "base_url", fallback=None), context.get("dag_run")
+    if not base or run is None:
+        return None
+    value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
+    dag_id, run_id = value("dag_id"), value("dag_run_id") or value("run_id")
+    if not dag_id or not run_id:
+        return None
+    return f"{base.rstrip('/')}/dags/{quote(str(dag_id), safe='')}/runs/{quote(str(run_id), safe='')}"
+
+
+def _incident(context: Any) -> dict[str, Any]:
+    """The incident of a context: given, of the run, or what has just gone wrong."""
+    from airflow_slo_provider.hooks.incidents import CONF_KEY, incidents_of
+
+    given, run = context.get("incident"), context.get("dag_run")
+    if isinstance(given, Mapping) and given.get("id"):
+        return dict(given)
+    if isinstance(run, Mapping):  # a deadline: its context holds plain data only
+        told = (run.get("conf") or {}).get(CONF_KEY)
+        if isinstance(told, Mapping) and told.get("id"):
+            return dict(told)
+    elif run is not None:
+        found = incidents_of(context)
+        if found:
+            return found[0].to_dict()
+    return _mishap(context, run)
+
+
+def _mishap(context: Any, run: Any) -> dict[str, Any]:
+    value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
+    run_id = (value("dag_run_id") or value("run_id")) if run is not None else None
+    dag_id = value("dag_id") if run is not None else None
+    deadline, error, ti = context.get("deadline"), context.get("exception"), context.get("ti") or context.get("task_instance")
+    task_id = getattr(ti, "task_id", None)
+    subject = ".".join(str(one) for one in (dag_id, task_id if error is not None else None) if one) or "unknown"
+    if deadline is not None:
+        kind, message = "deadline", f"the deadline {_field(deadline, 'deadline_time') or ''} of run {run_id} was missed"
+    elif error is not None:
+        kind, message = "failure", f"{type(error).__name__}: {error}"[:1000]
+    else:
+        kind, message = "notice", str(context.get("reason") or f"run {run_id}")
+    return {
+        "id": f"{subject}/{run_id}" if run_id else subject,
+        "kind": kind,
+        "subject": subject,
+        "severity": "",
+        "started_at": datetime.now(UTC).isoformat(),
+        "message": message,
+        "evidence": {},
+    }
+
+
+def _field(value: Any, name: str) -> Any:
+    return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+
+
+def _headline(incident: Mapping[str, Any]) -> str:
+    kinds = {
+        "burning": "the error budget burns",
+        "blind": "nothing is known",
+        "deadline": "a deadline was missed",
+        "failure": "a task has failed",
+    }
+    return kinds.get(str(incident.get("kind")), str(incident.get("kind") or "notice"))
+
+
+def _since(incident: Mapping[str, Any]) -> str:
+    return str(incident.get("started_at") or datetime.now(UTC).isoformat())

@@ -1,0 +1,233 @@
+"""An incident as tasks: it is opened, a playbook is worked through, and a post-mortem is written of what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
+
+from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.hooks.gate import Documents
+    from airflow_slo_provider.incidents.incident import Incident
+    from airflow_slo_provider.incidents.postmortem import PostMortem
+
+__all__ = ["OpenIncidentOperator", "OtherIncidentsOperator", "PlaybookTaskGroup", "PostmortemOperator"]
+
+#: XCom keys of :class:`OpenIncidentOperator`.
+INCIDENT, CHOICE = "incident", "choice"
+_SHOWN = 100
+
+
+class OpenIncidentOperator(BaseOperator, SkipMixin):
+    """Takes care of an incident: finds it, claims it, chooses the playbook, says why, and tells whoever must know.
+
+    - The incident is that of the run's ``conf`` or of its asset events. Where Airflow started one run for several, it is the
+      first of them; see :class:`OtherIncidentsOperator` for the others.
+    - Where another run of this DAG takes care of it already, everything downstream is skipped.
+    - Where nothing is known (an event of kind ``blind``), nobody is helped by a rollback: it is told, and everything but the
+      post-mortem is skipped, whose task fails.
+    - With ``branches``, the way of the playbook that fits best is taken, and the other ways are skipped.
+
+    XCom: ``incident``, and ``choice`` (``playbook``, ``severity``, ``reasons``, ``scores``).
+
+    :param playbooks: playbooks to choose from: incident types, files, directories; all that ship by default
+    :param branches: task or task-group id by incident type
+    :param notifiers: told when an incident is opened. One that fails is logged and stops nothing.
+    :raises ValueError: when the DAG is read, for a playbook with faults (each with file and line)
+    """
+
+    inherits_from_skipmixin = True
+    ui_color = "#f3d9d9"
+
+    def __init__(
+        self,
+        *,
+        playbooks: Sequence[Any] | Any | None = None,
+        branches: Mapping[str, str] | None = None,
+        notifiers: Sequence[Any] | Any = (),
+        **kwargs: Any,
+    ) -> None:
+        from airflow_slo_provider.incidents.lookup import find_playbooks
+
+        super().__init__(**kwargs)
+        self.playbooks = find_playbooks(playbooks)
+        self.branches = {str(key): value for key, value in (branches or {}).items()}
+        self.notifiers = list(notifiers) if isinstance(notifiers, list | tuple) else [notifiers]
+        unknown = set(self.branches) - {one.incident_type for one in self.playbooks}
+        if unknown:
+            raise ValueError(f"{self.task_id}: branches names {sorted(unknown)[0]!r}, for which there is no playbook")
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Open the incident."""
+        from airflow_slo_provider.hooks.incidents import claim, current_incident
+        from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+        from airflow_slo_provider.incidents.choosing import choose_playbook
+
+        ti = context["ti"]
+        incident = current_incident(context)
+        choice = choose_playbook(incident, self.playbooks)
+        told = {
+            "playbook": choice.playbook.incident_type,
+            "title": choice.playbook.title,
+            "severity": choice.severity.value,
+            "reasons": list(choice.reasons),
+            "scores": choice.scores,
+        }
+        self.log.info("Incident %s: %s", incident.id, incident.message)
+        for reason in choice.reasons:
+            self.log.info("%s: %s", choice.playbook.title, reason)
+        ti.xcom_push(key=INCIDENT, value=incident.to_dict())
+        ti.xcom_push(key=CHOICE, value=told)
+        facts = {**told, "severity": told["severity"], "steps": _steps_of(choice.playbook)}
+        with failing_rightly(), open_default_ledger() as ledger:
+            taken = claim(ledger, incident, run_key(context), facts)
+        if taken is not None:
+            self.log.warning("Run %s takes care of %s already; nothing is done here", taken.run_id, incident.id)
+            self._skip_all(context, keep=())
+            return told
+        self._notify(context, incident, told)
+        if incident.kind == "blind":
+            self.log.error("Nothing is known, so nothing is done: %s", incident.message)
+            self._skip_all(context, keep=(PostmortemOperator,))
+        elif self.branches:
+            self._branch(context, choice.playbook.incident_type)
+        return told
+
+    def _notify(self, context: Any, incident: Incident, told: Mapping[str, Any]) -> None:
+        for notifier in self.notifiers:
+            try:
+                notifier({**context, "incident": incident.to_dict(), "choice": dict(told)})
+            except Exception:
+                self.log.exception("A notification could not be sent")
+
+    def _skip_all(self, context: Any, *, keep: tuple[type, ...]) -> None:
+        tasks = [
+            one
+            for one in context["task"].get_flat_relatives(upstream=False)
+            if not one.is_teardown and not (keep and isinstance(one, keep))
+        ]
+        self.skip(ti=context["ti"], tasks=tasks)
+
+    def _branch(self, context: Any, incident_type: str) -> None:
+        """Skip the ways of the other playbooks; where the chosen one has none, all of them."""
+        chosen = self.branches.get(incident_type)
+        heads: dict[str, Any] = {}
+        for name in set(self.branches.values()) - ({chosen} if chosen else set()):
+            group = self.dag.task_group_dict.get(name)
+            for one in group.iter_tasks() if group is not None else [self.dag.get_task(name)]:
+                heads[one.task_id] = one
+        self.skip(ti=context["ti"], tasks=list(heads.values()))
+
+
+class OtherIncidentsOperator(BaseOperator):
+    """Returns the incidents beside the run's own as arguments of ``TriggerDagRunOperator``, to be mapped over.
+
+    Airflow starts one run for all asset events it finds; each incident shall have its own. The same incident always gets the same
+    run id, so that it cannot be started twice.
+    """
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return them; nothing, as a rule."""
+        from airflow_slo_provider.hooks.incidents import incidents_of, other_runs
+
+        return other_runs(incidents_of(context)[1:])
+
+
+class PostmortemOperator(BaseOperator):
+    """Writes the post-mortem of the run's incident from what happened: Markdown, HTML, and the incident's record in the ledger.
+
+    It runs whatever became of the tasks before it (``trigger_rule="all_done"``), and so does the run's state not depend on them:
+    therefore it fails, once everything is written, when a step of mitigation or resolution has failed, or when the incident was
+    that nothing is known.
+
+    XCom: ``markdown`` and ``html`` (where they are), ``incident``, ``severity``, ``started_at``, ``ended_at``, ``action_items``.
+
+    :param path: directory the files go to: a path or URI as ``ObjectStoragePath`` takes it. (templated)
+    :param slos: SLO documents, to measure what the incident has cost. (templated)
+    :param storage_conn_id: connection of the object storage
+    :param fail_if_unresolved: whether a failed step of mitigation or resolution fails this task
+    """
+
+    template_fields: Sequence[str] = ("path", "slos")
+    ui_color = "#dfe7f2"
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        slos: Documents | None = None,
+        storage_conn_id: str | None = None,
+        fail_if_unresolved: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
+        super().__init__(**kwargs)
+        if not path:
+            raise ValueError(f"{self.task_id}: path is empty; name a directory for the post-mortem")
+        self.path = path
+        self.slos = slos
+        self.storage_conn_id = storage_conn_id
+        self.fail_if_unresolved = fail_if_unresolved
+
+    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
+        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        if isinstance(content, str) and "\n" in content:
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Gather, measure, write, record."""
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from airflow_slo_provider.hooks.incident_report import gathered, recorded_incident
+        from airflow_slo_provider.hooks.incidents import current_incident
+
+        incident = current_incident(context)
+        if incident.kind == "blind":
+            raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")
+        with failing_rightly():
+            found = gathered(context, incident, self.slos)
+            markdown, html = self._write(found)
+            recorded_incident(context, found, {"markdown": markdown, "report": html})
+        told = {
+            "incident": incident.id,
+            "severity": found.severity,
+            "started_at": incident.started_at.isoformat(),
+            "ended_at": found.ended_at.isoformat() if found.ended_at else None,
+            "markdown": markdown,
+            "html": html,
+            "action_items": found.left_open[:_SHOWN],
+        }
+        self.log.info("Post-mortem: %s", markdown)
+        if not found.opened and any(isinstance(one, OpenIncidentOperator) for one in self.get_flat_relatives(upstream=True)):
+            raise AirflowFailException(f"the incident was never opened, see the task that opens it. Post-mortem: {markdown}")
+        failed = [one for one in found.steps if one.state in ("failed", "running") and one.phase in ("mitigation", "resolution")]
+        if failed and self.fail_if_unresolved:
+            context["ti"].xcom_push(key="return_value", value=told)
+            said = "; ".join(f"{one.action}: {one.state} {one.message}".strip() for one in failed)
+            raise AirflowFailException(f"the incident is not resolved: {said}. Post-mortem: {markdown}")
+        return told
+
+    def _write(self, found: PostMortem) -> tuple[str, str]:
+        from airflow.sdk import ObjectStoragePath
+
+        directory = (
+            ObjectStoragePath(self.path, conn_id=self.storage_conn_id) if self.storage_conn_id else ObjectStoragePath(self.path)
+        )
+        directory.mkdir(parents=True, exist_ok=True)
+        out = []
+        for ending, text in (("md", found.markdown()), ("html", found.html())):
+            file = directory / f"{found.incident.id}.{ending}"
+            file.write_bytes(text.encode())
+            out.append(str(file))
+        return out[0], out[1]
+
+
+def _steps_of(playbook: Any) -> list[dict[str, str]]:
+    return [{"id": one.id, "phase": str(one.phase), "action": one.action, "state": ""} for one in playbook.steps]

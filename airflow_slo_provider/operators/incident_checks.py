@@ -1,0 +1,188 @@
+"""The checks that every playbook may use: does it burn, who is to blame, is it over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, BaseSensorOperator
+
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.hooks.gate import Documents
+
+
+class _WithDocuments(BaseOperator):
+    """A check of SLO documents.
+
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slo: name of the SLO; by default the one the incident is about. (templated)
+    """
+
+    template_fields: Sequence[str] = ("slos", "slo")
+
+    def __init__(self, *, slos: Documents, slo: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if isinstance(slos, str | list | tuple) and not slos:
+            raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
+        self.slos = slos
+        self.slo = slo
+
+    def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
+        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        if isinstance(content, str) and "\n" in content:
+            return content
+        return super().render_template(content, context, jinja_env, seen_oids)
+
+    def subject(self, context: Any) -> str:
+        """Return the name of the SLO.
+
+        :raises AirflowFailException: when nothing names one
+        """
+        from airflow.sdk.exceptions import AirflowFailException
+
+        from airflow_slo_provider.hooks.incidents import current_incident
+
+        name = self.slo or current_incident(context).looked_up("slo")
+        if not name:
+            raise AirflowFailException("neither the incident nor this task names an SLO; give slo=")
+        return str(name)
+
+
+class BurningCheckOperator(_WithDocuments):
+    """Measures how fast a budget burns now, and keeps the numbers as evidence. It fails over nothing but what cannot be asked.
+
+    :param slos: SLO documents. (templated)
+    :param slo: name of the SLO; by default the one the incident is about. (templated)
+    """
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Measure."""
+        from airflow_slo_provider.hooks.incident_measures import measured_now
+
+        with failing_rightly():
+            found = measured_now(self.slos, self.subject(context))
+        for line in found["table"].splitlines():
+            self.log.info("%s", line)
+        return {key: value for key, value in found.items() if key != "table"}
+
+
+class CulpritOperator(BaseOperator):
+    """Asks Prometheus for a number by some label, and finds the value of the label that stands out: the version that fails.
+
+    XCom: ``version`` (its name), ``message``, ``values``. Where nothing stands out, the task is skipped and with it every step
+    that needs to know: a rollback of nobody knows what would be worse than none.
+
+    :param query: PromQL of an instant vector with one series for each value of the label ``by``. (templated)
+    :param by: the label. (templated)
+    :param at_least: below this value nothing stands out
+    :param times: how many times the next highest value it must be
+    :param prometheus_conn_id: the connection. (templated)
+    """
+
+    template_fields: Sequence[str] = ("query", "by", "prometheus_conn_id")
+
+    def __init__(
+        self,
+        *,
+        query: str,
+        by: str = "model_version",
+        at_least: float | str = "0.01",
+        times: float | str = 2,
+        prometheus_conn_id: str = "prometheus_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.query = query
+        self.by = by
+        self.at_least = Fraction(str(at_least))
+        self.times = Fraction(str(times))
+        self.prometheus_conn_id = prometheus_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Ask, compare, tell."""
+        from airflow.sdk.exceptions import AirflowSkipException
+
+        from airflow_slo_provider.hooks.prometheus import PrometheusHook
+        from airflow_slo_provider.incidents.culprit import stands_out
+        from airflow_slo_provider.results import CheckResult, Verdict
+
+        with failing_rightly():
+            samples = PrometheusHook(self.prometheus_conn_id).query(self.query)
+            found = stands_out(
+                {sample.labels.get(self.by, ""): sample.value for sample in samples}, at_least=self.at_least, times=self.times
+            )
+            told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
+            check = CheckResult(
+                kind="culprit",
+                name=f"{self.dag_id}.{self.task_id}",
+                verdict=Verdict.WARN if found.name else Verdict.UNKNOWN,
+                message=found.message,
+                model_version=found.name if self.by == "model_version" else None,
+                evidence={**told, "query": self.query},
+            )
+            record([check], context)
+        self.log.info("By %s: %s", self.by, found.message)
+        for key in ("version", "message"):
+            context["ti"].xcom_push(key=key, value=told[key])
+        if found.name is None:
+            raise AirflowSkipException(found.message)
+        return told
+
+
+class RecoveredSensor(_WithDocuments, BaseSensorOperator):
+    """Waits until a budget burns no longer; fails when it still does after ``timeout``.
+
+    It has recovered when the burn rate since the last mitigation, over at least ``settle``, is at most ``max_burn_rate``; or when
+    the short windows of all burn-rate rules lie at or below half of their factor. No data is no recovery.
+
+    :param slos: SLO documents. (templated)
+    :param slo: name of the SLO; by default the one the incident is about. (templated)
+    :param settle: how long after the mitigation the burn rate means something
+    :param max_burn_rate: 1 spends the budget in exactly its window
+    :param min_events: fewer events since the mitigation tell nothing
+
+    ``poke_interval`` (10 s), ``timeout`` (30 min) and ``mode`` are those of every Airflow sensor.
+    """
+
+    def __init__(
+        self,
+        *,
+        settle: timedelta = timedelta(seconds=30),
+        max_burn_rate: float | str = 1,
+        min_events: int = 10,
+        poke_interval: float | timedelta = 10,
+        timeout: float | timedelta = 1800,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
+        self.settle = settle
+        self.max_burn_rate = Fraction(str(max_burn_rate))
+        self.min_events = min_events
+
+    def poke(self, context: Context) -> Any:
+        """Look once."""
+        from airflow.sdk import PokeReturnValue
+
+        from airflow_slo_provider.exceptions import MeasurementError
+        from airflow_slo_provider.hooks.gate import is_wrong_question
+        from airflow_slo_provider.hooks.incident_measures import recovery
+
+        with failing_rightly():
+            try:
+                found = recovery(
+                    self.slos, self.subject(context), context, at=datetime.now(UTC), settle=self.settle,
+                    max_burn_rate=self.max_burn_rate, min_events=self.min_events,
+                )  # fmt: skip
+            except MeasurementError as error:
+                if is_wrong_question(error):
+                    raise
+                self.log.warning("Nothing is known, which is no recovery: %s", error)
+                return False
+        self.log.info("%s", found["message"])
+        return PokeReturnValue(is_done=found["recovered"], xcom_value=found)

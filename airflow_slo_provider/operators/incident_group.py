@@ -1,0 +1,200 @@
+"""A playbook as a task group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
+
+from airflow_slo_provider.hooks.incident_steps import StepRecorder
+from airflow_slo_provider.incidents.lookup import find_playbook
+from airflow_slo_provider.incidents.model import Kind, Phase, Playbook, PlaybookStep, filled_in
+from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator, StepApprovalOperator
+
+if TYPE_CHECKING:
+    import os
+
+    from airflow_slo_provider.incidents.model import IncidentType
+
+#: Built-in checks by name, imported when one is used.
+_CHECKS = {
+    "burning": "airflow_slo_provider.operators.incident_checks.BurningCheckOperator",
+    "culprit": "airflow_slo_provider.operators.incident_checks.CulpritOperator",
+    "recovered": "airflow_slo_provider.operators.incident_checks.RecoveredSensor",
+}
+
+
+class PlaybookTaskGroup(TaskGroup):
+    """A playbook as tasks: phase after phase, the steps of a phase side by side, each recorded in the incident's timeline.
+
+    - A phase begins when the one before it is over, whatever became of its steps. A step that names others in ``after`` runs
+      only when they have succeeded: a rollback after a rejected approval, or of a version that was not found, does not.
+    - A check or an operator becomes a task with its parameters filled in from ``values``. Where a value is missing, the step is
+      left to a person, and says why. An operator that cannot be imported or refuses its parameters fails when the DAG is read.
+    - An approval waits for its time and then takes its default, which is "no" unless the playbook says otherwise.
+    - Links and checklists are shown and recorded; the run does not wait for anybody.
+
+    The group begins with the task ``open`` (:class:`.OpenIncidentOperator`); ``others`` and ``open_others`` give each further
+    incident that Airflow put into the same run a run of its own. Follow the group with a :class:`.PostmortemOperator`.
+
+    .. code-block:: python
+
+        playbook = PlaybookTaskGroup(
+            "playbook",
+            playbook="model_serving_degradation",
+            values={"slos": "/opt/slos", "deployment": "model-server", "failures_by_version": QUERY},
+        )
+        playbook >> PostmortemOperator(task_id="post_mortem", path="s3://incidents/", slos="/opt/slos")
+
+    :param group_id: id of the group
+    :param playbook: a playbook, an incident type, a file or text
+    :param values: the playbook's parameters by name
+    :param actions: by step, a function of the task id that makes the operator, in place of the playbook's
+    :param without: steps to leave out; whatever comes after one comes without it
+    :param approval_timeout: how long every approval waits, in place of the playbook's times
+    :param open_incident: whether the group begins with ``open``
+    :param notifiers: told when an incident is opened
+    :raises DocumentError: when the DAG is read, for a playbook with faults
+    :raises ValueError: for values, actions or steps that the playbook does not have, and for operators that cannot be made
+    """
+
+    def __init__(
+        self,
+        group_id: str | None = None,
+        *,
+        playbook: Playbook | IncidentType | str | os.PathLike[str],
+        values: Mapping[str, Any] | None = None,
+        actions: Mapping[str, Callable[[str], BaseOperator]] | None = None,
+        without: Sequence[str] = (),
+        approval_timeout: timedelta | None = None,
+        open_incident: bool = True,
+        notifiers: Sequence[Any] | Any = (),
+        **kwargs: Any,
+    ) -> None:
+        found = find_playbook(playbook)
+        _check_names(found, values or {}, actions or {}, without)
+        super().__init__(group_id=group_id or found.incident_type, **kwargs)
+        self.playbook = _without(found, without)
+        given = {name: one.default for name, one in found.parameters.items()} | dict(values or {})
+        self.values = {name: value for name, value in given.items() if value is not None} | {"group": self._prefix()}
+        self.actions = dict(actions or {})
+        self.approval_timeout = approval_timeout
+        with self:
+            first = self._opened(notifiers) if open_incident else []
+            self._phases(first)
+
+    def _prefix(self) -> str:
+        return f"{self.group_id}." if self.prefix_group_id else ""
+
+    def _opened(self, notifiers: Sequence[Any] | Any) -> list[BaseOperator]:
+        from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
+
+        from airflow_slo_provider.operators.incident import OpenIncidentOperator, OtherIncidentsOperator
+
+        task = OpenIncidentOperator(task_id="open", playbooks=[self.playbook], notifiers=notifiers)
+        others = OtherIncidentsOperator(task_id="others")
+        TriggerDagRunOperator.partial(
+            task_id="open_others", trigger_dag_id=self.dag.dag_id, skip_when_already_exists=True
+        ).expand_kwargs(others.output)
+        return [task]
+
+    def _phases(self, first: list[BaseOperator]) -> None:
+        from airflow.providers.standard.operators.empty import EmptyOperator
+
+        tasks: dict[str, BaseOperator] = {}
+        before: list[BaseOperator] = list(first)
+        for phase in Phase:
+            steps = self.playbook.of_phase(phase)
+            if not steps:
+                continue
+            for step in steps:
+                tasks[step.id] = self._task(step)
+                before >> tasks[step.id]
+            for step in steps:
+                for other in step.after:
+                    tasks[other] >> tasks[step.id]
+            # An operator that does nothing is no work for a worker: the scheduler itself lets the next phase begin.
+            over = EmptyOperator(task_id=f"{phase}{BARRIER}", trigger_rule=TriggerRule.ALL_DONE)
+            [tasks[step.id] for step in steps] >> over
+            before = [*first, over]
+
+    def _task(self, step: PlaybookStep) -> BaseOperator:
+        missing = [name for name in step.parameters if name not in self.values]
+        own = self.actions.get(step.id)
+        left = step.kind is Kind.CHECKLIST or (bool(missing) and own is None)
+        recorder = StepRecorder(step, self._by_hand(step) if left else ())
+        if own is not None:
+            task = own(step.id)
+        elif left:
+            reason = f"{', '.join(missing)} not given" if missing else ""
+            task = ManualStepOperator(task_id=step.id, step=step, recorder=recorder, reason=reason)
+        elif step.kind is Kind.LINK:
+            link = str(filled_in(step.target, self.values))
+            task = ManualStepOperator(task_id=step.id, step=step, recorder=recorder, link=link)
+        elif step.kind is Kind.APPROVAL:
+            task = self._approval(step, recorder)
+        else:
+            task = self._made(step)
+        recorder.attach(task)
+        if not getattr(task, "doc_md", None):
+            task.doc_md = _doc(step)
+        return task
+
+    def _by_hand(self, step: PlaybookStep) -> tuple[str, ...]:
+        """What a person must do in an operator's place."""
+        return () if step.kind in (Kind.CHECKLIST, Kind.LINK) else ("done by hand, and what came of it",)
+
+    def _approval(self, step: PlaybookStep, recorder: StepRecorder) -> BaseOperator:
+        waits = replace(step, timeout=self.approval_timeout) if self.approval_timeout is not None else step
+        return StepApprovalOperator(task_id=step.id, step=waits, recorder=recorder, body="\n".join(step.checklist) or None)
+
+    def _made(self, step: PlaybookStep) -> BaseOperator:
+        where = f"{self.playbook.file}:{step.line}: playbook {self.playbook.name}, step {step.id}"
+        name = _CHECKS[step.target] if step.kind is Kind.CHECK else step.target
+        module, _, attribute = name.rpartition(".")
+        try:
+            made: Any = getattr(import_module(module), attribute)
+        except ImportError as error:
+            raise ValueError(
+                f"{where}: operator {name} cannot be imported ({error}); install what it needs, or give actions= one"
+            ) from error
+        except AttributeError as error:
+            raise ValueError(f"{where}: module {module} has no {attribute}") from error
+        if not (isinstance(made, type) and issubclass(made, BaseOperator)):
+            raise ValueError(f"{where}: {name} is no operator")
+        try:
+            return made(task_id=step.id, **filled_in(step.arguments, self.values))
+        except Exception as error:  # whatever an operator says of arguments it cannot use
+            raise ValueError(f"{where}: {name} refuses its parameters: {error}") from error
+
+
+def _check_names(playbook: Playbook, values: Mapping[str, Any], actions: Mapping[str, Any], without: Sequence[str]) -> None:
+    for what, names, known in (
+        ("values", values, playbook.parameters),
+        ("actions", actions, playbook.step_ids),
+        ("without", without, playbook.step_ids),
+    ):
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            listed = ", ".join(known) or "nothing"
+            raise ValueError(f"{what} names {unknown[0]!r}, which playbook {playbook.name} does not have; it has {listed}")
+
+
+def _without(playbook: Playbook, left_out: Sequence[str]) -> Playbook:
+    kept = [
+        replace(step, after=tuple(one for one in step.after if one not in left_out))
+        for step in playbook.steps
+        if step.id not in left_out
+    ]
+    return replace(playbook, steps=tuple(kept))
+
+
+def _doc(step: PlaybookStep) -> str:
+    from airflow_slo_provider.incidents.postmortem import markdown_text
+
+    lines = [markdown_text(step.action), "", *(f"- [ ] {markdown_text(item)}" for item in step.checklist)]
+    return "\n".join([*lines, "", *(f"    {command}" for command in step.commands)])

@@ -1,0 +1,209 @@
+"""What a policy's mild actions do: a decision that the serving code reads, and an asset event for whoever wants to know."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
+from airflow_slo_provider.incidents.serving import ACTIONS
+from airflow_slo_provider.operators.documents import DocumentFields
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.slo.reports import Decision
+
+
+class _WritesDecision(BaseOperator):
+    """Writes the decision document, and tells of it in the events of its outlets."""
+
+    def write(
+        self,
+        context: Any,
+        *,
+        path: str,
+        conn_id: str | None,
+        action: str,
+        reasons: Sequence[str],
+        valid_for: timedelta,
+        slos: Mapping[str, str],
+        at: datetime | None = None,
+    ) -> dict[str, Any]:
+        """Write a decision and return what XCom keeps of it."""
+        import json
+
+        from airflow.sdk import ObjectStoragePath
+
+        from airflow_slo_provider.incidents.serving import document, read_decision
+
+        file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        before = read_decision(file)
+        ti = context["ti"]
+        decided = at or datetime.now(UTC)
+        made = document(
+            action,
+            reasons=reasons,
+            at=decided,
+            until=decided + valid_for,
+            source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+            slos=slos,
+        )
+        file.parent.mkdir(parents=True, exist_ok=True)
+        _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
+        self.log.info("%s: %s (before: %s), until %s: %s", path, action, before.action, made["valid_until"], "; ".join(reasons))
+        told = {
+            "action": action,
+            "before": before.action,
+            "changed": before.action != action,
+            "experiments": made["experiments"],
+            "degraded": made["degraded"],
+            "valid_until": made["valid_until"],
+            "path": path,
+            "message": f"{action}: {'; '.join(reasons)}"[:500],
+        }
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = {
+                key: told[key] for key in ("action", "before", "changed", "valid_until", "path")
+            }
+        return told
+
+
+class ServingDecisionOperator(_WritesDecision):
+    """Tells the serving code to stop experiments, to serve a simpler answer, or to go back to normal.
+
+    The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`.
+
+    :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
+    :param action: ``allow``, ``reduce_experimentation``, ``degrade`` or another action of a policy. (templated)
+    :param reason: why, in a sentence. (templated)
+    :param valid_for: how long it holds; afterwards the serving code is back to normal, without experiments
+    :param storage_conn_id: connection of the object storage
+    :raises ValueError: when the DAG is read, for an action or a time that is none
+    """
+
+    template_fields: Sequence[str] = ("decision_path", "action", "reason")
+
+    def __init__(
+        self,
+        *,
+        decision_path: str,
+        action: str,
+        reason: str,
+        valid_for: timedelta = timedelta(hours=4),
+        storage_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if "{{" not in action and action not in ACTIONS:
+            raise ValueError(f"{self.task_id}: action={action!r}; write one of {', '.join(ACTIONS)}")
+        if valid_for <= timedelta(0):
+            raise ValueError(f"{self.task_id}: valid_for must be positive")
+        self.decision_path = decision_path
+        self.action = action
+        self.reason = reason
+        self.valid_for = valid_for
+        self.storage_conn_id = storage_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Write the decision."""
+        return self.write(
+            context,
+            path=self.decision_path,
+            conn_id=self.storage_conn_id,
+            action=self.action,
+            reasons=[self.reason],
+            valid_for=self.valid_for,
+            slos={},
+        )
+
+
+class PolicyDecisionOperator(DocumentFields, _WritesDecision):
+    """Evaluates SLOs and puts what their policies ask for into effect: writes the decision that the serving code reads.
+
+    ==========================  ======================================================================================
+    action                      what the document says
+    ==========================  ======================================================================================
+    allow, alert                experiments may run, the full answer is served
+    reduce_experimentation      no experiments
+    degrade                     no experiments, a simpler answer
+    escalate, freeze            no experiments; deployments are the gate's business (``ErrorBudgetBranchOperator``)
+    ==========================  ======================================================================================
+
+    A budget of which nothing is known stops experiments and degrades nothing: the document says ``freeze``. A fault that may
+    pass is retried first. An override of the policy holds as long as it says, and not a minute longer. The document expires by
+    itself after ``valid_for``: schedule the DAG more often than that. With an asset in ``outlets``, its event tells the action.
+
+    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
+    :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
+    :param valid_for: how long a decision holds
+    :param storage_conn_id: connection of the object storage
+    :raises ValueError: when the DAG is read, for a time that is none
+    """
+
+    template_fields: Sequence[str] = (*DocumentFields.template_fields, "decision_path")
+
+    def __init__(
+        self,
+        *,
+        decision_path: str,
+        valid_for: timedelta = timedelta(hours=1),
+        storage_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if valid_for <= timedelta(0):
+            raise ValueError(f"{self.task_id}: valid_for must be positive")
+        self.decision_path = decision_path
+        self.valid_for = valid_for
+        self.storage_conn_id = storage_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Decide, write, tell."""
+        from airflow_slo_provider.slo.policy import Action
+        from airflow_slo_provider.slo.reports import Outcome
+
+        decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log)
+        if not decision.allowed:
+            raise_unless_acceptable(decision, context, acceptable=True)
+        action = Action.FREEZE if decision.outcome is Outcome.UNKNOWN else decision.action
+        return self.write(
+            context,
+            path=self.decision_path,
+            conn_id=self.storage_conn_id,
+            action=action.value,
+            reasons=decision.reasons or ("all budgets are healthy",),
+            valid_for=min([self.valid_for, *self._overridden_for(decision)]),
+            slos={one.report.name: one.report.status.value for one in decision.slos},
+            at=decision.at,
+        )
+
+    def _overridden_for(self, decision: Decision) -> list[timedelta]:
+        """How long the overrides last that the decision follows: the document must not outlive them."""
+        from airflow_slo_provider.hooks.gate import read_documents
+
+        catalog = read_documents(self.slos)
+        found = [(one.report, each) for one in decision.slos for each in catalog.policy_of(one.report.slo).overrides]
+        return [
+            each.until - decision.at
+            for report, each in found
+            if decision.at < each.until and (not each.slos or report.slo.name in each.slos)
+        ]
+
+
+def _replace(file: Any, text: str) -> None:
+    """Put a file in place as a whole where the storage can: a reader sees the old document or the new one, never half of one."""
+    if file.protocol in ("file", "local", ""):
+        import os
+        from pathlib import Path
+
+        path = Path(file.path)
+        draft = path.with_name(f".{path.name}.{os.getpid()}")
+        draft.write_text(text)
+        draft.replace(path)
+    else:  # an object store puts an object in place when it is complete
+        file.write_text(text)

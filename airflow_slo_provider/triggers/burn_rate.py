@@ -1,0 +1,258 @@
+"""Starts a DAG when an error budget burns: triggers for an ``AssetWatcher``."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Hashable, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Any
+
+from airflow.triggers.base import TriggerEvent
+
+from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
+from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
+
+#: Seconds after which a look that has not come back counts as "nothing is known".
+PATIENCE = 15.0
+
+
+class BurnRateTrigger(IncidentWatchTrigger):
+    """Fires when SLOs begin to burn: once for each incident.
+
+    An SLO burns while one of its multi-window burn-rate rules fires, by the same arithmetic as everywhere in this package. The
+    incident is over when the short windows have been at or below ``rearm`` times their rule's factor for the whole ``cool_down``;
+    whatever flaps in between belongs to it. Where a ``ticket`` becomes a ``page``, that is a new incident.
+    While nothing is known (no data, a server that is down or hangs) nothing begins and nothing is over; after ``blind_after``
+    an event of kind ``blind`` tells of it, once.
+
+    The event's payload is an :class:`~airflow_slo_provider.incidents.Incident` as a dict: ``id``, ``kind`` (``burning`` or
+    ``blind``), ``subject`` (the SLO), ``severity``, ``started_at``, ``message`` and ``evidence`` (burn rates, rules, budget).
+
+    Triggers that name the same documents and interval share one look, on Airflow 3.3 and later.
+
+    .. code-block:: python
+
+        burning = Asset("budget_burning", watchers=[AssetWatcher(name="burn", trigger=BurnRateTrigger(slos="/opt/slos"))])
+
+
+        @dag(schedule=[burning])
+        def roll_back(): ...
+
+    :param slos: SLO documents: path of a file or a directory (on the triggerer), the text itself, or a list of paths
+    :param select: names of SLOs; all by default
+    :param severity: the mildest severity that counts: ``page`` or ``ticket``
+    :param poll_interval: seconds between two looks
+    :param rearm: share of a rule's factor at or below which it is calm
+    :param cool_down: seconds it must be calm before the incident is over
+    :param blind_after: seconds nothing may be known before that is told
+    :param name: what its memory is kept under; by default made of ``slos``, ``select`` and ``severity``. Give one where
+        documents are passed as text that changes.
+    :raises ValueError: when the DAG is read, for numbers or a severity that are none
+    """
+
+    def __init__(
+        self,
+        *,
+        slos: str | Sequence[str],
+        select: Sequence[str] | str | None = None,
+        severity: str = "page",
+        poll_interval: float = 30.0,
+        rearm: str | float = 0.5,
+        cool_down: float = 900.0,
+        blind_after: float = 300.0,
+        name: str | None = None,
+    ) -> None:
+        self.slos = [os.fspath(one) for one in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
+        self.select = [select] if isinstance(select, str) else None if select is None else list(select)
+        self.severity = severity
+        self.rearm = rearm
+        self.given_name = name
+        if not self.slos:
+            raise ValueError("slos is empty; name a file, a directory or write the documents themselves")
+        if severity not in ("page", "ticket"):
+            raise ValueError(f"severity={severity!r}; write page or ticket")
+        if not 0 <= Fraction(str(rearm)) <= 1:
+            raise ValueError(f"rearm={rearm!r} is no share; write a number from 0 to 1")
+        super().__init__(
+            name=name or _digest("burn", [self.slos, self.select, severity]),
+            poll_interval=poll_interval,
+            cool_down=cool_down,
+            blind_after=blind_after,
+        )
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what a triggerer needs to make this trigger again."""
+        names = ("slos", "select", "severity", "poll_interval", "rearm", "cool_down", "blind_after")
+        kwargs = {**{name: getattr(self, name) for name in names}, "name": self.given_name}
+        return "airflow_slo_provider.triggers.burn_rate.BurnRateTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch."""
+        async with aclosing(self.filter_shared_stream(self.open_shared_stream(self.serialize()[1]))) as events:
+            async for event in events:
+                yield event
+
+    def shared_stream_key(self) -> Hashable | None:
+        """Return what triggers have in common that share one look."""
+        return ("airflow-slo burn rates", json.dumps(self.slos), float(self.poll_interval))
+
+    @classmethod
+    async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
+        """Look at all SLOs of the documents, again and again: when, and their reports or what was raised in their place."""
+        from airflow_slo_provider.hooks.burn_watch import BurnWatch
+
+        watch, interval = BurnWatch(kwargs["slos"]), float(kwargs["poll_interval"])
+        try:
+            async with aclosing(polled(watch.look, interval, max(PATIENCE, interval))) as looks:
+                async for look in looks:
+                    yield look
+        finally:
+            await asyncio.shield(in_thread(watch.close))
+
+    async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
+        """Turn what was seen into this trigger's events."""
+        async with aclosing(self.events(self._looks(shared_stream))) as events:
+            async for event in events:
+                yield event
+
+    async def _looks(self, stream: AsyncIterator[Any]) -> AsyncIterator[Look]:
+        from airflow_slo_provider.hooks.burn_watch import sighting
+
+        rearm = Fraction(str(self.rearm))
+        async for at, found in stream:
+            if isinstance(found, Exception):
+                yield Look(at, problem=f"{type(found).__name__}: {found}"[:1000])
+                continue
+            known = {report.slo.name for report in found} | {report.name for report in found}
+            missing = [one for one in self.select or () if one not in known]
+            if missing:
+                yield Look(at, problem=f"there is no SLO {missing[0]!r} in the documents, only {', '.join(sorted(known))}"[:1000])
+                continue
+            wanted = [one for one in found if self.select is None or {one.name, one.slo.name} & set(self.select)]
+            yield Look(at, [sighting(one, severity=self.severity, rearm=rearm) for one in wanted])
+
+
+class AlertmanagerTrigger(IncidentWatchTrigger):
+    """Fires when alerts begin to fire in an Alertmanager, for teams that have alert rules in place: once for each incident.
+
+    Alerts that share the labels of ``group_by`` are one incident. It is over when none of them has been firing for the whole
+    ``cool_down``. An Alertmanager that does not answer is never "nothing fires": after ``blind_after`` an event of kind
+    ``blind`` tells of it.
+
+    The event's payload is as that of :class:`BurnRateTrigger`; ``evidence`` holds the alerts' labels and annotations.
+
+    .. code-block:: python
+
+        AlertmanagerTrigger(matchers=['severity="page"', 'team="ml"'], poll_interval=10)
+
+    :param matchers: as Alertmanager takes them, e.g. ``slo="checkout"``, ``severity=~"page|critical"``; all must hold
+    :param alertmanager_conn_id: connection: host is the URL, all else as in a ``prometheus`` connection
+    :param group_by: labels whose values make an incident
+    :param slo_label: label that holds the name of the SLO
+    :param severity_label: label that holds the severity
+    :param poll_interval: seconds between two looks
+    :param cool_down: seconds nothing may fire before the incident is over
+    :param blind_after: seconds nothing may be known before that is told
+    :param name: what its memory is kept under; by default made of connection, matchers and ``group_by``
+    :raises ValueError: when the DAG is read, for numbers that are none or no matcher
+    """
+
+    def __init__(
+        self,
+        *,
+        matchers: Sequence[str] | str,
+        alertmanager_conn_id: str = "alertmanager_default",
+        group_by: Sequence[str] = ("alertname", "slo"),
+        slo_label: str = "slo",
+        severity_label: str = "severity",
+        poll_interval: float = 15.0,
+        cool_down: float = 900.0,
+        blind_after: float = 300.0,
+        name: str | None = None,
+    ) -> None:
+        self.matchers = [matchers] if isinstance(matchers, str) else list(matchers)
+        self.alertmanager_conn_id = alertmanager_conn_id
+        self.group_by = list(group_by)
+        self.slo_label = slo_label
+        self.severity_label = severity_label
+        self.given_name = name
+        if not self.matchers or not all(isinstance(one, str) and one.strip() for one in self.matchers):
+            raise ValueError("matchers is empty: every alert would start a run; write e.g. ['severity=\"page\"']")
+        if not self.group_by:
+            raise ValueError("group_by is empty: all alerts would be one incident")
+        super().__init__(
+            name=name or _digest("alerts", [alertmanager_conn_id, self.matchers, self.group_by]),
+            poll_interval=poll_interval,
+            cool_down=cool_down,
+            blind_after=blind_after,
+        )
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what a triggerer needs to make this trigger again."""
+        names = (
+            "matchers", "alertmanager_conn_id", "group_by", "slo_label", "severity_label", "poll_interval", "cool_down",
+            "blind_after",
+        )  # fmt: skip
+        kwargs = {**{name: getattr(self, name) for name in names}, "name": self.given_name}
+        return "airflow_slo_provider.triggers.burn_rate.AlertmanagerTrigger", kwargs
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Watch."""
+        async with aclosing(self.events(self._looks())) as events:
+            async for event in events:
+                yield event
+
+    async def _looks(self) -> AsyncIterator[Look]:
+        from airflow.sdk import BaseHook
+
+        from airflow_slo_provider.hooks.prometheus_form import client_settings
+        from airflow_slo_provider.indicators.alertmanager import AsyncAlertmanagerClient
+
+        while True:
+            try:
+                # The connection is read each time: whoever corrects it need not restart anything.
+                async with asyncio.timeout(max(PATIENCE, self.poll_interval)):
+                    settings = client_settings(await BaseHook.aget_connection(self.alertmanager_conn_id))
+                    async with AsyncAlertmanagerClient(**settings) as client:
+                        alerts = await client.alerts(self.matchers)
+                yield Look(datetime.now(UTC), self._sightings(alerts))
+            except Exception as error:
+                yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {error}"[:1000])
+            await asyncio.sleep(self.poll_interval)
+
+    def _sightings(self, alerts: Sequence[Any]) -> list[Sighting]:
+        groups: dict[tuple[str, ...], list[Any]] = {}
+        for alert in alerts:
+            groups.setdefault(tuple(alert.labels.get(label, "") for label in self.group_by), []).append(alert)
+        found = []
+        for values, members in groups.items():
+            worst = max(members, key=lambda one: rank(one.labels.get(self.severity_label, "")))
+            slo = worst.labels.get(self.slo_label) or worst.labels.get("sloth_slo", "")
+            said = worst.annotations.get("summary") or worst.annotations.get("description") or worst.labels.get("alertname", "")
+            found.append(
+                Sighting(
+                    subject="/".join(value for value in values if value) or worst.fingerprint,
+                    seen=Seen.BURNING,
+                    severity=worst.labels.get(self.severity_label, ""),
+                    message=said[:500],
+                    since=min(one.starts_at for one in members),
+                    evidence={
+                        **({"slo": slo} if slo else {}),
+                        **{name: worst.labels[name] for name in ("service", "model_version") if name in worst.labels},
+                        "labels": worst.labels,
+                        "annotations": worst.annotations,
+                        "alerts": len(members),
+                        "generator_url": worst.generator_url,
+                    },
+                )
+            )
+        return found
+
+
+def _digest(kind: str, parts: Any) -> str:
+    return f"{kind}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"

@@ -1,0 +1,139 @@
+"""A model server that follows the champion of a model registry, without a restart in between.
+
+It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with
+the most frequent class and leaves the model alone. Metrics carry the model version: a bad one can be told from a good one.
+
+The registry is a directory (``airflow_slo_provider.deployment.registry_directory``): ``ROOT/MODEL/registry.json`` names the
+champion, ``ROOT/MODEL/versions/2`` holds ``model.joblib`` and ``model.json``. ``"zero_is_missing": true`` in ``model.json`` is
+the release with the bug.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow_slo_provider.incidents.serving import read_decision
+from airflow_slo_provider.tracing import MLRequestTracer
+from demo.model_server import Model, PredictionLog, Server
+
+#: Seconds between two looks at the champion and at the decision.
+LOOK_EVERY = 0.2
+
+
+class VersionMetrics:
+    """Request counters by model version and HTTP status, in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._lock = threading.Lock()
+        self.serving = ""
+
+    def serve(self, version: str) -> None:
+        """Begin to count for a version."""
+        with self._lock:
+            self.serving = version
+            for status in (200, 500):  # from the start: a series that appears with its first error loses it to increase()
+                self._requests[version, status] += 0
+
+    def observe(self, status: int, seconds: float) -> None:
+        """Count one request."""
+        with self._lock:
+            self._requests[self.serving, status] += 1
+
+    def text(self) -> str:
+        """Return the page that Prometheus scrapes."""
+        with self._lock:
+            lines = [
+                "# HELP model_requests_total Predictions asked for, by model version and HTTP status.",
+                "# TYPE model_requests_total counter",
+                *(
+                    f'model_requests_total{{model_version="{version}",code="{code}"}} {count}'
+                    for (version, code), count in sorted(self._requests.items())
+                ),
+            ]
+        return "\n".join(lines) + "\n"
+
+
+class ChampionServer(Server):
+    """The server.
+
+    :param place: the model's directory in the registry
+    :param decision: path of the policy's decision; None for none
+    """
+
+    def __init__(self, address: tuple[str, int], place: Path, log: PredictionLog, decision: Path | None = None) -> None:
+        self.place, self.decision, self.degraded = place, decision, False
+        self._read, self._classes = "", [""]
+        self._over = threading.Event()
+        metrics = VersionMetrics()
+        model = self._champion(metrics)
+        assert model is not None
+        super().__init__(address, model, log)
+        self.metrics = metrics
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def predict(self, tracer: MLRequestTracer, request: Mapping[str, Any]) -> str:
+        """Answer a request; degraded, with the most frequent class."""
+        return self._classes[-1] if self.degraded else super().predict(tracer, request)
+
+    def look(self) -> None:
+        """Load the champion, if it is another one; read the decision."""
+        model = self._champion(self.metrics)
+        if model is not None:
+            self.model = model
+        if self.decision is not None:
+            self.degraded = read_decision(self.decision).degraded
+
+    def _champion(self, metrics: VersionMetrics) -> Model | None:
+        text = (self.place / "registry.json").read_text()
+        if text == self._read:
+            return None
+        directory = self.place / "versions" / json.loads(text)["aliases"]["champion"]
+        card = json.loads((directory / "model.json").read_text())
+        model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
+        metrics.serve(model.version)
+        self._classes, self._read = card["classes"], text
+        return model
+
+    def _follow(self) -> None:
+        while not self._over.wait(LOOK_EVERY):
+            try:
+                self.look()
+            except (OSError, ValueError, KeyError) as error:  # whoever moves it is not done yet
+                print(f"the champion cannot be read: {error}", flush=True)
+
+    def server_close(self) -> None:
+        """End."""
+        self._over.set()
+        super().server_close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="serve the champion over HTTP")
+    parser.add_argument("--registry", type=Path, required=True, help="the model registry, a directory")
+    parser.add_argument("--model", required=True, help="the model's name in it")
+    parser.add_argument("--decision", type=Path, help="decision of the error-budget policy")
+    parser.add_argument("--log", type=Path, required=True, help="the prediction log, a SQLite file")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    options = parser.parse_args()
+    log = PredictionLog(options.log)
+    server = ChampionServer((options.host, options.port), options.registry / options.model, log, options.decision)
+    signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
+    print(f"serving version {server.model.version} on http://{options.host}:{server.server_address[1]}", flush=True)
+    try:
+        server.serve_forever(poll_interval=0.1)
+    finally:
+        server.server_close()
+        log.close()
+
+
+if __name__ == "__main__":
+    main()

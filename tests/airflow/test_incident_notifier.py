@@ -1,0 +1,226 @@
+"""Who is told of an incident, and what: against a real HTTP server and a real Alertmanager."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import urllib.request
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.sdk import DAG, AsyncCallback, BaseNotifier, DeadlineAlert, DeadlineReference
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.incidents import Incident
+from airflow_slo_provider.notifications.incident import IncidentNotifier, run_url
+from tests.services.alertmanager_server import running_alertmanager
+from tests.services.prometheus_server import free_port
+
+INCIDENT = Incident(
+    id="checkout-page-1", subject="checkout", severity="page", started_at=datetime(2026, 11, 24, 5, tzinfo=UTC),
+    message="the error budget burns at 20 times the sustainable rate",
+    evidence={"slo": "checkout", "burn_rates": {"5m": 21.5, "1h": 20.0}, "model_version": "<script>"},
+)  # fmt: skip
+
+
+class Webhook(ThreadingHTTPServer):
+    """Takes what is posted, or refuses it."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.taken: list[tuple[str, dict[str, str], Any]] = []
+        self.status = 200
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def connection(self) -> dict[str, Any]:
+        return {"conn_type": "http", "host": f"http://127.0.0.1:{self.server_address[1]}/hook"}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.taken.append((self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(b"the token secret-token is wrong" if self.server.status >= 400 else b"")
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
+    server = Webhook()
+    extra = json.dumps({"token": "secret-token"})
+    monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({**server.connection, "extra": extra}))
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://airflow.example/")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def context(**more: Any) -> dict[str, Any]:
+    run = SimpleNamespace(dag_id="a dag", run_id="manual__1", conf={"incident": INCIDENT.to_dict()})
+    return {"dag_run": run, "choice": {"title": "Model serving degradation", "severity": "critical"}, **more}
+
+
+def told(notifier: IncidentNotifier, given: dict[str, Any], *, how: str) -> None:
+    """As Airflow calls it: as a callback, or awaited."""
+    if how == "sync":
+        notifier(given)
+        return
+
+    async def wait() -> None:
+        notifier.context = given
+        await notifier
+
+    asyncio.run(wait())
+
+
+both = pytest.mark.parametrize("how", ["sync", "async"])
+
+
+@both
+def test_a_webhook_is_told_everything_that_matters(webhook: Webhook, how: str):
+    notifier = IncidentNotifier(
+        webhook_conn_id="hook", playbook_url="https://wiki/{{ incident.subject }}", text="call {{ choice.title }}"
+    )
+    told(notifier, context(), how=how)
+    ((path, headers, body),) = webhook.taken
+    assert (path, headers["Authorization"]) == ("/hook", "Bearer secret-token")
+    assert body["title"] == "[critical] checkout: the error budget burns"
+    assert body["text"].splitlines() == [
+        "[critical] checkout: the error budget burns",
+        "the error budget burns at 20 times the sustainable rate",
+        "since 2026-11-24T05:00:00+00:00",
+        "burn rates: 5m: 21.5, 1h: 20.0",
+        "playbook: Model serving degradation",
+        "playbook: https://wiki/checkout",
+        "run: https://airflow.example/dags/a%20dag/runs/manual__1",
+        "call Model serving degradation",
+    ]
+    assert (body["severity"], body["slo"], body["incident"]["id"]) == ("critical", "checkout", "checkout-page-1")
+    assert body["run_url"] == "https://airflow.example/dags/a%20dag/runs/manual__1"
+
+
+class Inner(BaseNotifier):
+    template_fields = ("text",)
+    said: list[tuple[str, str]] = []
+
+    def __init__(self, text: str = "{{ incident_text }}", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.text = text
+
+    def notify(self, context: Any) -> None:
+        self.said.append(("sync", self.text))
+
+
+class InnerToo(Inner):
+    async def async_notify(self, context: Any) -> None:
+        self.said.append(("async", self.text))
+
+
+@both
+@pytest.mark.parametrize("kind", [Inner, InnerToo])
+@pytest.mark.parametrize("named", [False, True])
+def test_any_notifier_of_airflow_renders_the_incident(how: str, kind: type[Inner], named: bool):
+    Inner.said.clear()
+    text = "{{ incident_title }} ({{ incident.id }})"
+    if named:
+        notifier = IncidentNotifier(notifier=f"{kind.__module__}.{kind.__qualname__}", notifier_arguments={"text": text})
+    else:
+        notifier = IncidentNotifier(notifier=kind(text=text))
+    told(notifier, context(), how=how)
+    expected = "async" if how == "async" and kind is InnerToo else "sync"
+    assert Inner.said == [(expected, "[critical] checkout: the error budget burns (checkout-page-1)")]
+
+
+@both
+def test_an_alertmanager_gets_an_alert(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    with running_alertmanager(tmp_path) as url:
+        monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": url}))
+        told(IncidentNotifier(alertmanager_conn_id="alerts", playbook_url="https://wiki/x"), context(), how=how)
+        with urllib.request.urlopen(f"{url}/api/v2/alerts", timeout=5) as answer:
+            (alert,) = json.load(answer)
+    assert alert["labels"] == {
+        "alertname": "SLOIncident",
+        "slo": "checkout",
+        "severity": "critical",
+        "incident": "checkout-page-1",
+    }
+    assert alert["annotations"]["runbook_url"] == "https://wiki/x"
+    assert alert["startsAt"].startswith("2026-11-24T05:00:00")
+
+
+@both
+@pytest.mark.parametrize("status", [401, 503])
+def test_a_refusal_is_raised_without_the_secret_and_the_others_are_still_told(webhook: Webhook, how: str, status: int):
+    webhook.status = status
+    Inner.said.clear()
+    notifier = IncidentNotifier(webhook_conn_id="hook", notifier=Inner())
+    with pytest.raises(QueryError, match=f"HTTP {status}") as caught:
+        told(notifier, context(), how=how)
+    assert "secret-token" not in str(caught.value) and caught.value.transient is (status == 503)
+    assert len(Inner.said) == 1
+
+
+@both
+def test_nobody_there(how: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({"conn_type": "http", "host": f"http://127.0.0.1:{free_port()}"}))
+    with pytest.raises(QueryError, match="could not be sent"):
+        told(IncidentNotifier(webhook_conn_id="hook"), context(), how=how)
+
+
+@both
+def test_a_task_that_failed(webhook: Webhook, how: str):
+    run = SimpleNamespace(dag_id="train", run_id="r", conf={})
+    given = {"dag_run": run, "ti": SimpleNamespace(task_id="fit"), "exception": ValueError("no rows")}
+    told(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
+    ((_, _, body),) = webhook.taken
+    assert body["title"] == "[unknown] train.fit: a task has failed" and "ValueError: no rows" in body["text"]
+
+
+@both
+def test_a_deadline_that_was_missed(webhook: Webhook, how: str):
+    given = {"dag_run": {"dag_id": "train", "dag_run_id": "r", "conf": {}}, "deadline": {"deadline_time": "2026-11-24T05:00:00Z"}}
+    told(IncidentNotifier(webhook_conn_id="hook"), given, how=how)
+    ((_, _, body),) = webhook.taken
+    assert body["title"] == "[unknown] train: a deadline was missed" and "2026-11-24T05:00:00Z" in body["text"]
+    assert body["run_url"].endswith("/dags/train/runs/r")
+
+
+def test_airflow_takes_it_in_a_deadline_alert_and_as_a_callback():
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    callback = AsyncCallback(IncidentNotifier, kwargs={"webhook_conn_id": "hook"})
+    deadline = DeadlineAlert(reference=DeadlineReference.DAGRUN_QUEUED_AT, interval=timedelta(minutes=5), callback=callback)
+    with DAG(
+        "train", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), deadline=deadline,
+        on_failure_callback=IncidentNotifier(webhook_conn_id="hook"),
+    ) as dag:  # fmt: skip
+        pass
+    assert "airflow_slo_provider.notifications.incident.IncidentNotifier" in json.dumps(
+        DagSerialization.to_dict(dag), default=str
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"), [({}, "tells nobody"), ({"notifier": Inner(), "notifier_arguments": {}}, "by its dotted name")]
+)
+def test_wrong_arguments(arguments: dict[str, Any], said: str):
+    with pytest.raises(ValueError, match=said):
+        IncidentNotifier(**arguments)
+
+
+def test_without_a_run_there_is_no_address():
+    assert run_url({}) is None
+    assert run_url({"dag_run": {}}) is None

@@ -1,0 +1,460 @@
+"""The incident's operators in Airflow's own task runner."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, BaseNotifier, BaseOperator
+from airflow.sdk.exceptions import AirflowFailException
+from airflow.sdk.execution_time import comms
+from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
+from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
+
+from airflow_slo_provider.hooks.incident_steps import StepRecorder
+from airflow_slo_provider.hooks.incidents import incidents_of
+from airflow_slo_provider.incidents import Incident, PlaybookStep, State
+from airflow_slo_provider.incidents.model import Kind
+from airflow_slo_provider.incidents.serving import read_decision
+from airflow_slo_provider.operators.incident import (
+    OpenIncidentOperator,
+    OtherIncidentsOperator,
+    PlaybookTaskGroup,
+    PostmortemOperator,
+)
+from airflow_slo_provider.operators.incident_checks import RecoveredSensor
+from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
+from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
+from tests.airflow.running import Ran, in_dag, run_task
+
+T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
+
+
+def incident(name: str = "answered", kind: str = "burning", **more: Any) -> Incident:
+    values = {"id": f"{name}-1", "kind": kind, "subject": name, "severity": "page", "started_at": T0, "message": f"{name} burns"}
+    return Incident(**{**values, "evidence": {"slo": name}, **more})
+
+
+def conf(one: Incident) -> dict[str, Any]:
+    return {"incident": json.loads(json.dumps(one.to_dict()))}
+
+
+class Heard(BaseNotifier):
+    heard: list[Any] = []
+
+    def notify(self, context: Any) -> None:
+        self.heard.append(context["incident"]["id"])
+
+
+class Deaf(BaseNotifier):
+    def notify(self, context: Any) -> None:
+        raise RuntimeError("nobody listens")
+
+
+def opening(**arguments: Any) -> BaseOperator:
+    with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        task = OpenIncidentOperator(task_id="open", **arguments)
+        task >> EmptyOperator(task_id="act") >> PostmortemOperator(task_id="post_mortem", path="/tmp/x")
+    return task
+
+
+class TestOpening:
+    def test_it_is_claimed_chosen_explained_and_told(self, ledger_file: LedgerFile):
+        Heard.heard.clear()
+        ran = run_task(opening(notifiers=[Deaf(), Heard()]), conf=conf(incident("answers-latency")))
+        assert (ran.state, ran.skipped) == ("success", set())
+        assert ran.xcoms["incident"]["id"] == "answers-latency-1"
+        assert ran.xcoms["choice"]["playbook"] == "model_serving_degradation"
+        assert ran.xcoms["choice"]["severity"] == "critical"
+        assert "the SLO is about answering requests" in ran.log and "A notification could not be sent" in ran.log
+        assert Heard.heard == ["answers-latency-1"]
+        (row,) = ledger_file.checks("incident")
+        assert (row.result.name, row.result.evidence["state"], row.result.evidence["severity"]) == (
+            "answers-latency-1",
+            "open",
+            "critical",
+        )
+
+    def test_a_second_run_does_nothing_and_a_retry_does_the_same_again(self, ledger_file: LedgerFile):
+        first = run_task(opening(), run_id="first", conf=conf(incident()))
+        second = run_task(opening(), run_id="second", conf=conf(incident()))
+        again = run_task(opening(), run_id="first", try_number=2, conf=conf(incident()))
+        assert (first.skipped, second.skipped, again.skipped) == (set(), {"act", "post_mortem"}, set())
+        assert "Run first takes care of answered-1 already" in second.log
+
+    def test_nothing_known_is_told_and_nothing_is_done(self, ledger_file: LedgerFile):
+        Heard.heard.clear()
+        ran = run_task(opening(notifiers=Heard()), conf=conf(incident("watch", "blind")))
+        assert ran.skipped == {"act"} and Heard.heard == ["watch-1"]
+        post_mortem = PostmortemOperator(task_id="post_mortem", path="/tmp/x")
+        assert isinstance(run_task(post_mortem, conf=conf(incident("watch", "blind"))).error, AirflowFailException)
+
+    def test_the_way_of_the_playbook_that_fits_is_taken(self, ledger_file: LedgerFile):
+        with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            branches = {"accuracy_drop": "accuracy_drop", "traffic_spike": "traffic_spike"}
+            task = OpenIncidentOperator(task_id="open", playbooks=list(branches), branches=branches)
+            for kind in branches:
+                task >> PlaybookTaskGroup(playbook=kind, open_incident=False)
+        ran = run_task(task, conf=conf(incident("weekly-accuracy")))
+        assert ran.xcoms["choice"]["playbook"] == "accuracy_drop"
+        assert ran.skipped and all(one.startswith("traffic_spike.") for one in ran.skipped)
+        assert "traffic_spike.post_mortem_is_over" in ran.skipped
+
+    def test_a_run_started_by_hand_has_an_incident_of_its_own(self, ledger_file: LedgerFile):
+        ran = run_task(opening(), run_id="by hand")
+        assert ran.state == "success" and ran.xcoms["incident"]["message"] == "started by hand"
+
+    def test_without_a_ledger_nothing_is_opened(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}")
+        assert run_task(opening(), conf=conf(incident())).state in ("failed", "up_for_retry")
+
+
+def events(*extras: Any) -> dict[str, Any]:
+    """A context as a run gets it that several asset events have started."""
+    told = [
+        AssetEventDagRunReferenceResult(
+            asset={"name": "burning", "uri": "burning", "extra": {}}, extra=extra, source_task_id=None, source_dag_id=None,
+            source_run_id=None, source_map_index=None, source_aliases=[], timestamp=T0,
+        )
+        for extra in extras
+    ]  # fmt: skip
+    return {"dag_run": SimpleNamespace(conf=None), "triggering_asset_events": TriggeringAssetEventsAccessor.build(told)}
+
+
+class TestSeveralEvents:
+    def context(self, *incidents: Incident) -> dict[str, Any]:
+        return events(*({"from_trigger": True, "payload": json.loads(json.dumps(one.to_dict()))} for one in incidents))
+
+    def test_what_burns_comes_first_and_what_was_told_twice_is_one(self):
+        later = incident("two", started_at=T0 + MINUTE)
+        found = incidents_of(
+            self.context(incident("w", "blind", started_at=T0 - MINUTE), later, incident("one"), incident("one"))
+        )
+        assert [one.id for one in found] == ["one-1", "two-1", "w-1"]
+
+    def test_every_other_one_gets_a_run_whose_id_is_its_own(self):
+        told = OtherIncidentsOperator(task_id="others").execute(self.context(incident("one"), incident("two")))
+        assert [one["trigger_run_id"] for one in told] == ["incident__two-1"]
+        assert Incident.from_dict(told[0]["conf"]["incident"]) == incident("two")
+
+    def test_events_that_are_no_incidents_are_left_alone(self):
+        assert incidents_of(events({}, {"rows": 3}, {"payload": "x"}, {"payload": {"id": 1}})) == []
+
+
+STEP = PlaybookStep(phase="mitigation", action="Roll back", id="back", kind=Kind.OPERATOR, checklist=("look",))
+
+
+def recorded(task: BaseOperator, ledger_file: LedgerFile, **arguments: Any) -> tuple[Ran, Any]:
+    """Run a task as a step; return how it ended and what the ledger holds of it."""
+    from airflow.sdk.execution_time.task_runner import finalize  # noqa: F401 - its callbacks are run below
+
+    StepRecorder(STEP).attach(task)
+    ran = run_task(task, conf=conf(incident()), **arguments)
+    rows = ledger_file.checks("incident_step")
+    return ran, rows[-1].result if rows else None
+
+
+class Returns(BaseOperator):
+    def __init__(self, *, what: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.what = what
+
+    def execute(self, context: Any) -> Any:
+        if isinstance(self.what, Exception):
+            raise self.what
+        return self.what
+
+
+class TestRecording:
+    def test_a_step_that_is_done_is_in_the_ledger_before_it_counts_as_a_success(self, ledger_file: LedgerFile):
+        ran, check = recorded(Returns(task_id="back", what={"message": "gone back", "version": "1"}), ledger_file)
+        assert ran.state == "success"
+        assert (check.evidence["state"], check.message, check.verdict) == ("done", "gone back", "pass")
+        assert check.evidence["found"] == {"message": "gone back", "version": "1"}
+        assert check.evidence["checklist"] == ["look"] and check.interval_start <= check.interval_end
+
+    @pytest.mark.parametrize(("error", "state"), [(ValueError("broken"), "failed"), (None, "skipped")])
+    def test_callbacks_tell_of_every_other_end(self, error: Exception | None, state: str, ledger_file: LedgerFile):
+        recorder = StepRecorder(STEP)
+        task = in_dag(Returns(task_id="back"))
+        recorder.attach(task)
+        run = SimpleNamespace(conf=conf(incident()), dag_id="a_dag", run_id="a_run")
+        ti = SimpleNamespace(dag_id="a_dag", run_id="a_run", task_id="back", map_index=-1, try_number=1, start_date=T0)
+        context = {"ti": ti, "dag_run": run, "exception": error}
+        callback = {"failed": task.on_failure_callback, "skipped": task.on_skipped_callback}[state][-1]
+        task.on_execute_callback[-1](context)
+        assert ledger_file.checks("incident_step")[-1].result.evidence["state"] == "running"
+        callback(context)
+        (row,) = ledger_file.checks("incident_step")
+        assert row.result.evidence["state"] == state
+        assert row.result.evidence["message"] == ("ValueError: broken" if error else "")
+
+    def test_a_ledger_that_is_down_stops_no_rollback(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}")
+        task = Returns(task_id="back", what=1)
+        StepRecorder(STEP).attach(task)
+        assert run_task(task, conf=conf(incident())).state == "success"
+
+    def test_a_tasks_own_callbacks_stay(self, ledger_file: LedgerFile):
+        called: list[str] = []
+        task = Returns(
+            task_id="back", on_success_callback=lambda context: called.append("success"),
+            post_execute=lambda context, result: called.append("after"),
+        )  # fmt: skip
+        _, check = recorded(task, ledger_file)
+        assert called == ["after"] and len(task.on_success_callback) == 2 and check.evidence["state"] == "done"
+
+
+class TestApproval:
+    STEP = PlaybookStep(phase="mitigation", action="Approve it", id="approve", kind=Kind.APPROVAL, timeout=timedelta(minutes=5))
+
+    def answered(self, choice: str, who: Any, ledger_file: LedgerFile) -> tuple[Ran, Any]:
+        with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            task = StepApprovalOperator(task_id="approve", step=self.STEP, recorder=StepRecorder(self.STEP))
+            task >> [EmptyOperator(task_id="act"), EmptyOperator(task_id="mitigation_is_over")]
+        event = {
+            "chosen_options": [choice],
+            "params_input": {},
+            "responded_at": T0,
+            "responded_by_user": who,
+            "timedout": not who,
+        }
+        # What runs when the answer is there, without the machinery that carries the answer.
+        messages: list[Any] = []
+        run = SimpleNamespace(conf=conf(incident()), dag_id="incident", run_id="r")
+        ti = SimpleNamespace(
+            dag_id="incident", run_id="r", task_id="approve", map_index=-1, try_number=1, start_date=T0,
+            xcom_push=lambda key, value: messages.append((key, value)),
+        )  # fmt: skip
+        error = None
+        try:
+            task.execute_complete({"ti": ti, "dag_run": run, "task": task}, event)
+        except Exception as caught:
+            error = caught
+        return SimpleNamespace(error=error, xcoms=dict(messages)), ledger_file.checks("incident_step")[-1].result
+
+    def test_a_yes(self, ledger_file: LedgerFile):
+        ran, check = self.answered("Approve", {"id": "1", "name": "Ann"}, ledger_file)
+        assert ran.error is None and ran.xcoms["approval"]["by"] == "Ann"
+        assert (check.evidence["state"], check.evidence["message"]) == (State.APPROVED, "by Ann")
+
+    def test_a_no_skips_what_comes_after_it_and_nothing_else(self, ledger_file: LedgerFile):
+        ran, check = self.answered("Reject", {"id": "1", "name": "Bob"}, ledger_file)
+        assert type(ran.error).__name__ == "DownstreamTasksSkipped" and ran.error.tasks == ["act"]
+        assert (check.evidence["state"], check.verdict) == (State.REJECTED, "warn")
+
+    def test_nobodys_answer_is_the_default(self, ledger_file: LedgerFile):
+        ran, check = self.answered("Reject", None, ledger_file)
+        assert type(ran.error).__name__ == "DownstreamTasksSkipped"
+        assert check.evidence["message"] == "by nobody within 0:05:00: that means no"
+        assert check.evidence["found"]["timed_out"] is True
+
+
+class TestPostMortem:
+    def written(self, tmp_path: Path, **arguments: Any) -> tuple[Ran, str]:
+        task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path / "pm"), **arguments)
+        ran = run_task(task, conf=conf(incident()), run_id="r", connections=arguments.pop("connections", None))
+        return ran, (tmp_path / "pm" / "answered-1.md").read_text()
+
+    def test_it_is_written_of_what_the_ledger_holds(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
+        request_log.write(900, 0)
+        request_log.write(70, 30, at=T0 + MINUTE)
+        run_task(opening(), run_id="r", conf=conf(incident()))
+        task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path / "pm"), slos=sql_documents())
+        ran = run_task(in_dag(task, dag_id="incident"), conf=conf(incident()), run_id="r", connections=request_log.connection)
+        text = (tmp_path / "pm" / "answered-1.md").read_text()
+        assert ran.state == "success", ran.error
+        assert "30 of 100 went wrong" in text
+        # 30 of the 10 failures that a day of 1,000 requests allows, and 14.4 minutes of outage: three times over.
+        assert "300.0 %" in text and "43.2 minutes of complete outage" in text
+        assert "Severity | critical" in text and "Roll the Deployment back: not reached" in text
+        assert Path(ran.xcoms["return_value"]["html"].removeprefix("file://")).read_text().startswith("<!doctype html>")
+        assert ledger_file.checks("incident")[-1].result.evidence["report"].endswith(".html")
+
+    def test_a_failed_mitigation_fails_it_after_everything_is_written(self, ledger_file: LedgerFile, tmp_path: Path):
+        StepRecorder(STEP).ended(
+            {"ti": SimpleNamespace(dag_id="a_dag", run_id="r", task_id="back", map_index=-1, try_number=1, start_date=T0),
+             "dag_run": SimpleNamespace(conf=conf(incident()), dag_id="a_dag", run_id="r")},
+            State.FAILED, "no such version",
+        )  # fmt: skip
+        ran, text = self.written(tmp_path)
+        assert isinstance(ran.error, AirflowFailException) and "Roll back: failed no such version" in str(ran.error)
+        assert "Roll back: failed; do it by hand" in text
+        ran, _ = self.written(tmp_path, fail_if_unresolved=False)
+        assert ran.state == "success"
+
+    def test_an_impact_that_cannot_be_measured_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
+        ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist
+        assert ran.state == "success" and re.search(r"Impact \| not known: .*request\\_log", text)
+        _, text = self.written(tmp_path)
+        assert "not known: no SLO documents were given" in text
+
+    def test_an_incident_that_was_never_opened_is_no_success(self, ledger_file: LedgerFile, tmp_path: Path):
+        with DAG("incident", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
+            OpenIncidentOperator(task_id="open") >> task
+        ran = run_task(task, conf=conf(incident()))
+        assert isinstance(ran.error, AirflowFailException) and "never opened" in str(ran.error)
+
+    def test_a_model_version_named_script_stays_text(self, ledger_file: LedgerFile, tmp_path: Path):
+        evil = incident(
+            message="version <script>alert(1)</script> fails", evidence={"slo": "answered", "model_version": "<script>"}
+        )
+        task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
+        assert run_task(task, conf=conf(evil)).state == "success"
+        for ending in ("md", "html"):
+            text = (tmp_path / f"answered-1.{ending}").read_text()
+            assert "<script" not in text and "&lt;script&gt;" in text
+
+
+class TestRecovery:
+    def looked(self, request_log: RequestLog, **arguments: Any) -> Ran:
+        task = RecoveredSensor(task_id="recovered", slos=sql_documents(), mode="reschedule", **arguments)
+        return run_task(in_dag(task, dag_id="incident"), run_id="r", conf=conf(incident()), connections=request_log.connection)
+
+    def mitigated(self, at: datetime) -> None:
+        from airflow_slo_provider.hooks.ledger import open_default_ledger
+        from airflow_slo_provider.incidents import StepRecord
+        from airflow_slo_provider.ledger import RunKey
+
+        step = StepRecord(step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=at, ended_at=at)
+        with open_default_ledger() as ledger:
+            ledger.record([step.to_check(incident())], RunKey("incident", "r", "back"))
+
+    def test_the_burn_rate_since_the_mitigation_decides(self, ledger_file: LedgerFile, request_log: RequestLog):
+        now = datetime.now(UTC)
+        self.mitigated(now - 2 * MINUTE)
+        request_log.write(50, 50, at=now - 3 * MINUTE)  # before it
+        request_log.write(200, 1, at=now - MINUTE)
+        ran = self.looked(request_log)
+        assert ran.state == "success" and ran.xcoms["return_value"]["recovered"] is True
+        assert ran.xcoms["return_value"]["burn_rate_since"] == pytest.approx(100 / 201)
+
+    @pytest.mark.parametrize(
+        ("since", "good", "bad", "said"),
+        [
+            (2, 200, 5, "the burn rate is 2.44 since"),
+            (2, 5, 0, "too few to tell"),
+            (2, 0, 0, "nothing since the mitigation"),
+            (0.2, 200, 0, "too early to tell"),
+        ],
+    )
+    def test_what_is_no_recovery(
+        self, since: float, good: int, bad: int, said: str, ledger_file: LedgerFile, request_log: RequestLog
+    ):
+        now = datetime.now(UTC)
+        self.mitigated(now - since * MINUTE)
+        request_log.write(1000, 0)
+        request_log.write(good, bad, at=now - since / 2 * MINUTE)
+        ran = self.looked(request_log)
+        assert ran.state == "up_for_reschedule" and said in ran.log
+
+    def test_without_a_mitigation_it_waits_for_the_windows_to_be_calm(self, ledger_file: LedgerFile, request_log: RequestLog):
+        now = datetime.now(UTC)
+        request_log.write(1000, 0)
+        request_log.write(50, 50, at=now - MINUTE)
+        assert self.looked(request_log).state == "up_for_reschedule"
+        request_log.clear()
+        request_log.write(1000, 0)
+        request_log.write(100, 0, at=now - MINUTE)
+        assert self.looked(request_log).state == "success"
+
+    def test_no_data_is_no_recovery(self, ledger_file: LedgerFile, request_log: RequestLog):
+        ran = self.looked(request_log)
+        assert ran.state == "up_for_reschedule" and "which is no recovery" in ran.log
+
+    def test_an_unknown_slo_fails_at_once(self, ledger_file: LedgerFile, request_log: RequestLog):
+        ran = self.looked(request_log, slo="nobody")
+        assert ran.state == "failed" and "there is no SLO 'nobody'" in str(ran.error)
+
+
+DEGRADES = """
+  rules:
+    - {name: low, action: reduce_experimentation, when: {signal: remainingBudget, enter: 0.5, exit: 0.6}}
+    - {name: lower, action: degrade, when: {signal: remainingBudget, enter: 0.25, exit: 0.3}}
+    - {name: spent, action: freeze, when: {signal: remainingBudget, enter: 0, exit: 0.1}}
+"""
+
+
+class TestPolicyActs:
+    def decided(self, request_log: RequestLog, path: Path, spec: str = DEGRADES, **arguments: Any) -> Ran:
+        asset = Asset("serving_decision")
+        task = PolicyDecisionOperator(
+            task_id="act", slos=sql_documents(spec), decision_path=str(path), outlets=[asset], **arguments
+        )  # fmt: skip
+        return run_task(task, connections=request_log.connection)
+
+    @pytest.mark.parametrize(
+        ("bad", "action", "experiments", "degraded"),
+        [
+            (0, "allow", True, False),
+            (6, "reduce_experimentation", False, False),
+            (8, "degrade", False, True),
+            (20, "freeze", False, False),
+        ],
+    )
+    def test_the_serving_code_reads_what_the_policy_asks_for(
+        self,
+        bad: int,
+        action: str,
+        experiments: bool,
+        degraded: bool,
+        ledger_file: LedgerFile,
+        request_log: RequestLog,
+        tmp_path: Path,
+    ):
+        request_log.write(1000 - bad, bad)
+        ran = self.decided(request_log, tmp_path / "here" / "decision.json")
+        assert ran.state == "success", ran.error
+        found = read_decision(tmp_path / "here" / "decision.json")
+        assert (found.action, found.experiments, found.degraded) == (action, experiments, degraded)
+        (told,) = [msg for msg in ran.messages if isinstance(msg, comms.SucceedTask)]
+        (event,) = told.outlet_events
+        assert event["extra"]["action"] == action and event["extra"]["changed"] is True
+        assert [path.name for path in (tmp_path / "here").iterdir()] == ["decision.json"], "no draft is left"
+
+    def test_a_budget_of_which_nothing_is_known_stops_experiments(
+        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
+    ):
+        ran = self.decided(request_log, tmp_path / "d.json")
+        assert ran.state == "success"
+        found = read_decision(tmp_path / "d.json")
+        assert (found.action, found.experiments, found.degraded) == ("freeze", False, False)
+
+    def test_an_override_ends_when_it_says_and_so_does_the_document(
+        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
+    ):
+        until = datetime.now(UTC) + timedelta(minutes=20)
+        spec = (
+            DEGRADES + f"  overrides:\n    - {{action: allow, until: '{until.isoformat()}', reason: the sale, approvedBy: Ann}}\n"
+        )
+        request_log.write(980, 20)
+        self.decided(request_log, tmp_path / "d.json", spec)
+        found = read_decision(tmp_path / "d.json")
+        assert found.action == "allow" and "the sale" in found.reason
+        assert found.until is not None and abs(found.until - until) < timedelta(seconds=1)
+        assert read_decision(tmp_path / "d.json", until).known is False
+        spec = spec.replace(until.isoformat(), (datetime.now(UTC) - MINUTE).isoformat())
+        self.decided(request_log, tmp_path / "d.json", spec)
+        assert read_decision(tmp_path / "d.json").action == "freeze"
+
+    def test_a_playbooks_switch(self, tmp_path: Path):
+        for action in ("degrade", "allow"):
+            task = ServingDecisionOperator(
+                task_id="switch", decision_path=str(tmp_path / "d.json"), action=action, reason="a test"
+            )
+            ran = run_task(task)
+            assert ran.xcoms["return_value"]["action"] == read_decision(tmp_path / "d.json").action == action
+        assert ran.xcoms["return_value"]["before"] == "degrade"
+
+    def test_wrong_arguments_fail_when_the_dag_is_read(self):
+        for arguments, said in (({"action": "explode"}, "action='explode'"), ({"valid_for": timedelta(0)}, "must be positive")):
+            with pytest.raises(ValueError, match=said):
+                ServingDecisionOperator(**{"task_id": "x", "decision_path": "p", "action": "allow", "reason": "r", **arguments})

@@ -1,0 +1,387 @@
+"""The triggers against a real Prometheus and a real Alertmanager, in an event loop of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.hooks.ledger import open_default_ledger
+from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
+from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger
+from tests.services.alertmanager_server import fire, running_alertmanager
+from tests.services.prometheus_server import free_port, running_prometheus
+
+HEAD = """
+apiVersion: openslo/v1
+kind: Service
+metadata: {name: models}
+spec: {}
+---
+apiVersion: openslo/v1
+kind: DataSource
+metadata: {name: metrics}
+spec:
+  type: Prometheus
+  connectionDetails: {airflowConnId: burn_prometheus}
+"""
+SLO = """---
+apiVersion: openslo/v1
+kind: SLO
+metadata:
+  name: %(name)s
+  annotations: {airflow-slo/min-coverage: "0", airflow-slo/min-failures: "1"}
+spec:
+  service: models
+  indicator:
+    metadata: {name: %(name)s-answers}
+    spec:
+      ratioMetric:
+        counter: true
+        bad:
+          metricSource:
+            metricSourceRef: metrics
+            spec: {query: 'requests_total{service="%(name)s",code="500"}'}
+        total:
+          metricSource:
+            metricSourceRef: metrics
+            spec: {query: 'requests_total{service="%(name)s"}'}
+  timeWindow: [{duration: 1d, isRolling: true}]
+  budgetingMethod: Occurrences
+  objectives: [{displayName: most, target: 0.99}]
+"""
+DOCUMENTS = HEAD + "".join(SLO % {"name": name} for name in ("one", "two"))
+
+
+class Counters(ThreadingHTTPServer):
+    """Something for Prometheus to scrape, whose counters a test moves."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Page)
+        self.counts = {(service, code): 0 for service in ("one", "two") for code in ("200", "500")}
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.over = threading.Event()
+        threading.Thread(target=self._tick, daemon=True).start()
+
+    def _tick(self) -> None:
+        """All the while, some requests are answered."""
+        while not self.over.wait(0.2):
+            for service in ("one", "two"):
+                self.add(service, 5, 0)
+
+    def add(self, service: str, good: int, bad: int) -> None:
+        self.counts[service, "200"] += good
+        self.counts[service, "500"] += bad
+
+
+class _Page(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        text = "".join(f'requests_total{{service="{s}",code="{c}"}} {n}\n' for (s, c), n in self.server.counts.items())
+        self.send_response(200)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def counters() -> Iterator[Counters]:
+    server = Counters()
+    yield server
+    server.over.set()
+    server.shutdown()
+    server.server_close()
+
+
+@contextlib.contextmanager
+def scraping(directory: Path, counters: Counters, port: int) -> Iterator[str]:
+    config = (
+        "global: {scrape_interval: 1s, scrape_timeout: 1s}\nscrape_configs:\n- job_name: counters\n  static_configs:\n"
+        f"  - targets: ['127.0.0.1:{counters.server_address[1]}']\n"
+    )
+    with running_prometheus(directory, config=config, port=port) as url:
+        until_counted(url)
+        yield url
+
+
+def until_counted(url: str) -> None:
+    """Wait until Prometheus has seen both services answer."""
+    query = urllib.parse.urlencode({"query": 'sum by (service) (increase(requests_total{code="200"}[1m])) > 0'})
+    deadline = time.monotonic() + 30
+    while True:
+        with urllib.request.urlopen(f"{url}/api/v1/query?{query}", timeout=10) as answer:
+            if len(json.load(answer)["data"]["result"]) == 2:
+                return
+        assert time.monotonic() < deadline, "Prometheus counts nothing"
+        time.sleep(0.3)
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, counters: Counters, monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    port = free_port()
+    connection = {"conn_type": "prometheus", "host": f"http://127.0.0.1:{port}", "extra": json.dumps({"retries": 0})}
+    monkeypatch.setenv("AIRFLOW_CONN_BURN_PROMETHEUS", json.dumps(connection))
+    with scraping(tmp_path / "prometheus", counters, port):
+        yield port
+
+
+def burning(**arguments: Any) -> BurnRateTrigger:
+    return BurnRateTrigger(
+        **{"slos": DOCUMENTS, "poll_interval": 1, "cool_down": 600, "blind_after": 600, "name": "test", **arguments}
+    )
+
+
+async def watched(trigger: IncidentWatchTrigger, seconds: float, *, until: int = 99) -> list[dict[str, Any]]:
+    """Run a trigger for some seconds, or until it has told of so many incidents; end it as a restart of the triggerer does."""
+    found: list[dict[str, Any]] = []
+
+    async def run() -> None:
+        async with aclosing(trigger.run()) as events:
+            async for event in events:
+                found.append(json.loads(json.dumps(event.payload)))
+                if len(found) == until:
+                    return
+
+    task = asyncio.create_task(run())
+    await asyncio.wait({task}, timeout=seconds)
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return found
+
+
+def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Path, prometheus: int, counters: Counters):
+    async def play() -> None:
+        assert await watched(burning(), 3) == []
+        counters.add("one", 50, 50)
+        counters.add("two", 50, 50)
+        found = await watched(burning(), 15, until=2)
+        assert sorted(one["subject"] for one in found) == ["one", "two"]
+        for one in found:
+            assert (one["kind"], one["severity"]) == ("burning", "page")
+            assert one["evidence"]["burn_rates"]["1h"] > 0.48 and one["evidence"]["rules"][0]["factor"] == 0.48
+            assert one["evidence"]["slo"] == one["subject"] and one["message"]
+        # Killed right after it told: perhaps the event was lost, so it is told again - as the same incident.
+        again = await watched(burning(), 8)
+        assert {one["id"] for one in again} == {one["id"] for one in found}
+        # By now it is certain that it has arrived.
+        assert await watched(burning(), 4) == []
+
+    asyncio.run(play())
+
+
+def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
+    async def flap() -> None:
+        for _ in range(6):
+            counters.add("one", 40, 60)  # above the factor
+            await asyncio.sleep(1.5)
+            counters.add("one", 20_000, 0)  # far below
+            await asyncio.sleep(1.5)
+
+    async def play() -> list[dict[str, Any]]:
+        flapping = asyncio.create_task(flap())
+        found = await watched(burning(cool_down=5), 20)
+        await flapping
+        return found
+
+    assert [one["subject"] for one in asyncio.run(play())] == ["one"]
+
+
+def test_an_incident_is_over_after_the_cool_down_and_the_next_is_another(own_ledger: Path, prometheus: int, counters: Counters):
+    async def play() -> list[dict[str, Any]]:
+        running = asyncio.create_task(watched(burning(cool_down=2, select=["one"]), 25, until=2))
+        await asyncio.sleep(1)
+        counters.add("one", 40, 60)
+        await asyncio.sleep(4)
+        counters.add("one", 100_000, 0)
+        await asyncio.sleep(7)
+        counters.add("one", 0, 40_000)
+        return await running
+
+    first, second = asyncio.run(play())
+    assert first["id"] != second["id"] and first["subject"] == second["subject"] == "one"
+
+
+def test_a_prometheus_that_is_down_is_told_once_and_ends_nothing(
+    own_ledger: Path, tmp_path: Path, counters: Counters, monkeypatch: pytest.MonkeyPatch
+):
+    port = free_port()
+    connection = {"conn_type": "prometheus", "host": f"http://127.0.0.1:{port}", "extra": json.dumps({"retries": 0})}
+    monkeypatch.setenv("AIRFLOW_CONN_BURN_PROMETHEUS", json.dumps(connection))
+    settings = {"cool_down": 2, "blind_after": 3}
+
+    async def play() -> None:
+        with scraping(tmp_path / "prometheus", counters, port):
+            counters.add("one", 50, 50)
+            (begun,) = await watched(burning(**settings), 15, until=1)
+            assert await watched(burning(**settings), 7) == [begun]
+        blind = await watched(burning(**settings), 9)
+        assert [(one["kind"], one["severity"]) for one in blind] == [("blind", "page")]
+        assert "refused the connection" in blind[0]["message"]
+        assert set(blind[0]["evidence"]["subjects"]) >= {"one", "two"}
+        assert await watched(burning(**settings), 6) == [], "told once, also across a restart"
+        with scraping(tmp_path / "prometheus", counters, port):
+            # Longer down than its cool-down: all the same it is the incident of before.
+            assert await watched(burning(**settings), 3) == []
+
+    asyncio.run(play())
+
+
+def test_a_prometheus_that_hangs_is_not_calm(own_ledger: Path, monkeypatch: pytest.MonkeyPatch):
+    import socket
+
+    import airflow_slo_provider.triggers.burn_rate as module
+
+    monkeypatch.setattr(module, "PATIENCE", 1.0)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        extra = json.dumps({"retries": 0, "read_timeout": 6})
+        connection = {"conn_type": "prometheus", "host": f"http://127.0.0.1:{silent.getsockname()[1]}", "extra": extra}
+        monkeypatch.setenv("AIRFLOW_CONN_BURN_PROMETHEUS", json.dumps(connection))
+        (told,) = asyncio.run(watched(burning(blind_after=2), 5.5, until=1))  # before the server's own time is up
+    assert told["kind"] == "blind" and "no answer after" in told["message"]
+
+
+def test_no_data_is_told_of_the_slo_that_has_none(own_ledger: Path, prometheus: int, counters: Counters):
+    documents = DOCUMENTS + SLO % {"name": "three"}
+    (told,) = asyncio.run(watched(burning(slos=documents, blind_after=2), 10, until=1))
+    assert (told["kind"], told["evidence"]["subjects"]) == ("blind", ["three"])
+
+
+def test_documents_with_faults_and_unknown_slos_are_not_calm(own_ledger: Path, prometheus: int):
+    for arguments, said in (({"slos": "kind: SLO\n"}, "DocumentError"), ({"select": ["nobody"]}, "there is no SLO 'nobody'")):
+        (told,) = asyncio.run(watched(burning(blind_after=1, **arguments, name=said), 10, until=1))
+        assert told["kind"] == "blind" and said in told["message"]
+
+
+def test_a_ledger_that_cannot_be_read_is_told_and_one_that_cannot_be_written_silences_nothing(
+    tmp_path: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
+):
+    broken = tmp_path / "broken.db"
+    broken.write_text("this is no database, and never was one" * 100)
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{broken}")
+    counters.add("one", 50, 50)
+    (told,) = asyncio.run(watched(burning(blind_after=2), 10, until=1))
+    assert told["kind"] == "blind" and "cannot be read" in told["message"]
+
+    async def play() -> list[dict[str, Any]]:
+        path = tmp_path / "ledger.db"
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{path}")
+        trigger = burning()
+        with open_default_ledger():
+            pass
+        await trigger._recall()
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{broken}")
+        return await watched(trigger, 10, until=1)
+
+    assert [one["subject"] for one in asyncio.run(play())] == ["one"]
+
+
+def test_triggers_of_the_same_documents_share_one_look(own_ledger: Path, prometheus: int, counters: Counters):
+    one, two = burning(select="one", name="a"), burning(select="two", name="b")
+    assert one.shared_stream_key() == two.shared_stream_key() != burning(poll_interval=2).shared_stream_key()
+    counters.add("one", 50, 50)
+
+    async def play() -> list[str]:
+        found = []
+        async with aclosing(BurnRateTrigger.open_shared_stream(one.serialize()[1])) as stream:
+            looks = [await anext(stream) for _ in range(5)]
+            for trigger in (one, two):
+
+                async def again(looks: Any = looks):
+                    for look in looks:
+                        yield look
+
+                found += [event.payload["subject"] async for event in trigger.filter_shared_stream(again())]
+        return found
+
+    assert asyncio.run(play()) == ["one"]
+
+
+def test_the_event_loop_stays_free(own_ledger: Path, prometheus: int):
+    async def play() -> float:
+        worst, over = 0.0, time.monotonic() + 5
+        running = asyncio.create_task(watched(burning(), 5))
+        await asyncio.sleep(1)  # imports
+        while time.monotonic() < over:
+            before = time.monotonic()
+            await asyncio.sleep(0.01)
+            worst = max(worst, time.monotonic() - before)
+        await running
+        return worst
+
+    assert asyncio.run(play()) < 0.5
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    with running_alertmanager(tmp_path / "alertmanager") as url:
+        monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": url}))
+        yield url
+
+
+def alerts(**arguments: Any) -> AlertmanagerTrigger:
+    return AlertmanagerTrigger(
+        **{
+            "matchers": ['severity=~"page|critical"'], "alertmanager_conn_id": "alerts", "poll_interval": 1, "cool_down": 600,
+            "blind_after": 600, "name": "alerts", **arguments,
+        }
+    )  # fmt: skip
+
+
+def test_alerts_that_fire_are_incidents_by_their_labels(own_ledger: Path, alertmanager: str):
+    fire(alertmanager, alertname="Burns", slo="checkout", severity="page", pod="a", annotations={"summary": "it burns"})
+    fire(alertmanager, alertname="Burns", slo="checkout", severity="page", pod="b")
+    fire(alertmanager, alertname="Burns", slo="search", severity="critical")
+    fire(alertmanager, alertname="Burns", slo="other", severity="ticket")
+
+    async def play() -> None:
+        found = await watched(alerts(), 10, until=2)
+        assert {(one["subject"], one["severity"], one["evidence"]["alerts"]) for one in found} == {
+            ("Burns/checkout", "page", 2),
+            ("Burns/search", "critical", 1),
+        }
+        (checkout,) = [one for one in found if one["subject"] == "Burns/checkout"]
+        assert checkout["evidence"]["slo"] == "checkout"
+        assert datetime.now(UTC) - datetime.fromisoformat(checkout["started_at"]) < timedelta(minutes=1)
+        assert {one["id"] for one in await watched(alerts(), 8)} == {one["id"] for one in found}
+        assert await watched(alerts(), 3) == []
+
+    asyncio.run(play())
+
+
+def test_an_alertmanager_that_is_down_or_refuses_is_not_calm(
+    own_ledger: Path, alertmanager: str, monkeypatch: pytest.MonkeyPatch
+):
+    (told,) = asyncio.run(watched(alerts(matchers=["=nonsense="], blind_after=1, name="a"), 10, until=1))
+    assert told["kind"] == "blind" and "HTTP 400" in told["message"]
+    monkeypatch.setenv("AIRFLOW_CONN_ALERTS", json.dumps({"conn_type": "prometheus", "host": f"http://127.0.0.1:{free_port()}"}))
+    (told,) = asyncio.run(watched(alerts(blind_after=1, name="b"), 10, until=1))
+    assert told["kind"] == "blind" and "refused" in told["message"]
+    monkeypatch.delenv("AIRFLOW_CONN_ALERTS")
+    (told,) = asyncio.run(watched(alerts(blind_after=1, name="c"), 10, until=1))
+    assert told["kind"] == "blind" and "alerts" in told["message"]

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider.incidents.culprit import stands_out
+from airflow_slo_provider.incidents.serving import ACTIONS, document, read_decision
+from airflow_slo_provider.slo.policy import Action
+
+NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
+
+
+def written(path: Path, action: str, **more) -> Path:
+    made = document(action, reasons=["because"], at=NOW, until=NOW + timedelta(hours=1), source="d/r/t", slos={"a": "HEALTHY"})
+    path.write_text(json.dumps({**made, **more}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("action", "experiments", "degraded"),
+    [
+        ("allow", True, False),
+        ("alert", True, False),
+        ("reduce_experimentation", False, False),
+        ("degrade", False, True),
+        ("escalate", False, False),
+        ("freeze", False, False),
+    ],
+)
+def test_what_each_action_means(action: str, experiments: bool, degraded: bool, tmp_path: Path):
+    found = read_decision(written(tmp_path / "d.json", action), NOW)
+    assert (found.action, found.experiments, found.degraded, found.known, found.reason) == (
+        action,
+        experiments,
+        degraded,
+        True,
+        "because",
+    )
+
+
+def test_every_action_of_a_policy_means_something():
+    assert [*ACTIONS] == [action.value for action in Action]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_text("{"),
+        lambda path: path.write_text("[]"),
+        lambda path: path.write_text(path.read_text().replace('"degrade"', '"explode"')),
+        lambda path: written(path, "degrade", schema_version=9),
+        lambda path: written(path, "degrade", valid_until="2026-11-24T06:00:00"),  # no zone
+        lambda path: written(path, "degrade", valid_until=NOW.isoformat()),  # over by now
+    ],
+)
+def test_without_a_decision_that_holds_experiments_stop_and_nothing_else(spoil, tmp_path: Path):
+    path = written(tmp_path / "d.json", "degrade")
+    spoil(path)
+    found = read_decision(str(path), NOW)
+    assert (found.known, found.experiments, found.degraded) == (False, False, False)
+    assert found.reason
+
+
+def test_an_unknown_action_is_not_written():
+    with pytest.raises(ValueError, match="is none of allow"):
+        document("explode", reasons=[], at=NOW, until=NOW, source="", slos={})
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "said"),
+    [
+        ({"1": "0", "2": "0.3"}, "2", "the next one"),
+        ({"1": "0.2", "2": "0.3"}, None, "neither stands out by a factor of 2"),
+        ({"2": "0.3"}, "2", "there is no other"),
+        ({"1": "0", "2": "0.001"}, None, "below 0.01"),
+        ({"1": None, "2": None}, None, "nothing is known"),
+        ({"1": None, "2": "0.3"}, "2", "there is no other"),
+        ({}, None, "nothing is known"),
+        ({"1": "0", "2": "0"}, None, "below"),
+    ],
+)
+def test_who_stands_out(values: dict, name: str | None, said: str):
+    exact = {key: None if value is None else Fraction(value) for key, value in values.items()}
+    found = stands_out(exact, at_least=Fraction(1, 100), times=Fraction(2))
+    assert found.name == name and said in found.message

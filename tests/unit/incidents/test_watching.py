@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from airflow_slo_provider.incidents import Incident
+from airflow_slo_provider.incidents.watching import Limits, Memory, Seen, Sighting, blind, rank, remember
+
+T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+LIMITS = Limits(cool_down=10 * MINUTE, blind_after=5 * MINUTE)
+WORDS = {"b": Seen.BURNING, "c": Seen.CALM, "-": Seen.BETWEEN, "?": Seen.UNKNOWN}
+
+
+def watch(minutes: str, memory: Memory | None = None, *, severity: str = "page") -> tuple[Memory, list[int]]:
+    """Look once a minute; return the memory and the minutes in which an incident began."""
+    memory, begun = memory or Memory(), []
+    for number, word in enumerate(minutes):
+        memory, incident = remember(memory, Sighting("slo", WORDS[word], severity), T0 + number * MINUTE, LIMITS)
+        if incident is not None:
+            begun.append(number)
+    return memory, begun
+
+
+@pytest.mark.parametrize(
+    ("minutes", "begun"),
+    [
+        ("cccc", []),
+        ("ccbbbb", [2]),
+        ("bcbcbcbcbcbcbcbcbcbcbcbcbc", [0]),  # flapping
+        ("b" + "c" * 10 + "b", [0]),  # calm for nine minutes and a bit
+        ("b" + "c" * 11 + "b", [0, 12]),  # calm for ten
+        ("b" + "-" * 30 + "b", [0]),  # below the factor is not yet calm
+        ("b" + "?" * 30 + "b", [0]),  # nor is nothing known
+        ("b" + "c" * 6 + "?" + "c" * 6 + "b", [0]),  # and it breaks the calm
+        ("b" + "c" * 6 + "-" + "c" * 6 + "b", [0]),
+        ("????b", [4]),
+        ("--b", [2]),
+    ],
+)
+def test_when_an_incident_begins(minutes: str, begun: list[int]):
+    assert watch(minutes)[1] == begun
+
+
+@given(st.text(alphabet="bc-?", max_size=60), st.integers(0, 60))
+@settings(max_examples=200, deadline=None)
+def test_a_restart_at_any_look_changes_nothing(minutes: str, at: int):
+    whole, begun = watch(minutes)
+    memory, first = watch(minutes[:at])
+    kept = Memory.from_dict(json.loads(json.dumps(memory.to_dict())))
+    second = []
+    for number, word in enumerate(minutes[at:], start=min(at, len(minutes))):
+        kept, incident = remember(kept, Sighting("slo", WORDS[word], "page"), T0 + number * MINUTE, LIMITS)
+        second += [number] if incident else []
+    assert ([*first, *second], kept) == (begun, whole)
+
+
+@given(st.text(alphabet="bc-?", max_size=80))
+@settings(max_examples=200, deadline=None)
+def test_between_two_incidents_it_has_been_calm_for_the_whole_cool_down(minutes: str):
+    begun = watch(minutes)[1]
+    for first, second in itertools.pairwise(begun):
+        assert "c" * 11 in minutes[first:second]
+
+
+def test_a_ticket_that_becomes_a_page_is_a_new_incident_and_not_the_other_way():
+    memory, _ = watch("b", severity="ticket")
+    memory, worse = remember(memory, Sighting("slo", Seen.BURNING, "page"), T0 + MINUTE, LIMITS)
+    assert worse is not None and worse.severity == "page"
+    _, milder = remember(memory, Sighting("slo", Seen.BURNING, "ticket"), T0 + 2 * MINUTE, LIMITS)
+    assert milder is None
+    assert rank("ticket") < rank("page") <= rank("critical") and rank("sev-1") == rank("page")
+
+
+def test_an_incident_is_named_by_what_burns_and_since_when():
+    _, incident = remember(Memory(), Sighting("a b/<c>", Seen.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
+    assert incident is not None
+    assert (incident.id, incident.started_at) == ("a-b-c-page-20261124T045900Z", T0 - MINUTE)
+    assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))) == incident
+
+
+class TestBlind:
+    def memories(self, *subjects: str, minutes: str) -> dict[str, Memory]:
+        return {subject: watch(minutes)[0] for subject in subjects}
+
+    def test_is_told_once_and_for_all_together(self):
+        memories = self.memories("a", "b", minutes="c??????")
+        assert blind(memories, T0 + 5 * MINUTE, LIMITS, watch="w") == ({}, None)
+        changed, told = blind(memories, T0 + 6 * MINUTE, LIMITS, watch="w")
+        assert told is not None
+        assert (told.kind, told.evidence["subjects"], told.started_at) == ("blind", ["a", "b"], T0 + MINUTE)
+        assert blind(changed, T0 + 60 * MINUTE, LIMITS, watch="w") == ({}, None)
+
+    def test_is_told_again_when_it_was_seen_in_between(self):
+        memory, _ = watch("c??????")
+        ((_, memory),) = blind({"a": memory}, T0 + 6 * MINUTE, LIMITS, watch="w")[0].items()
+        for number, word in enumerate("c??????", start=7):
+            memory, _ = remember(memory, Sighting("a", WORDS[word]), T0 + number * MINUTE, LIMITS)
+        _, told = blind({"a": memory}, T0 + 14 * MINUTE, LIMITS, watch="w")
+        assert told is not None and told.started_at == T0 + 8 * MINUTE
+
+    def test_ends_no_incident(self):
+        memory, begun = watch("b" + "?" * 60 + "b")
+        assert memory.incident is not None and begun == [0]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"incident": 1},
+        {"incident": {"id": ""}, "told": 1, "calm_since": None, "unknown_since": None, "blind_told": 0, "reason": ""},
+    ],
+)
+def test_what_is_no_memory_is_refused(data: dict):
+    with pytest.raises((ValueError, AttributeError)):
+        Memory.from_dict(data)
+
+
+@pytest.mark.parametrize("data", [{"subject": "x"}, {"id": ""}, {"id": 3}, {"id": "x", "schema_version": 2}])
+def test_what_is_no_incident_is_refused(data: dict):
+    with pytest.raises(ValueError):
+        Incident.from_dict(data)
+
+
+def test_an_incident_needs_a_zone():
+    with pytest.raises(ValueError, match="no time zone"):
+        Incident(id="x", started_at=datetime(2026, 1, 1))

@@ -1,0 +1,95 @@
+"""What happened to an SLO between two instants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+import pytest
+
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.slo import SLOCatalog, load
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
+from airflow_slo_provider.slo.monitor import SLOMonitor
+from airflow_slo_provider.slo.since import burn_between, spent_between
+from tests.unit.slo.documents import SERVICE_TEXT, SLO_TEXT, joined
+
+END = datetime(2026, 11, 24, 5, tzinfo=UTC)
+
+
+class Source:
+    """A thousand events an hour, of which ``bad`` failed within the last hour."""
+
+    def __init__(self, bad: int = 100, error: MeasurementError | None = None, counts: bool = True) -> None:
+        self.bad, self.error, self.counts = bad, error, counts
+        self.asked: list[MeasureRequest] = []
+
+    def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
+        self.asked += requests
+        return [self.error or self.answer(one) for one in requests]
+
+    def answer(self, one: MeasureRequest) -> Measurement:
+        total = Fraction(int((one.end - one.start).total_seconds()), 3600) * 1000
+        bad = self.bad * min(Fraction(1), total / 1000)
+        if not self.counts:
+            return Measurement.of_ratio(1 - bad / total)
+        return Measurement.of_counts(total - bad, total)
+
+    def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[MeasurementError]:
+        return [QueryError("no slices") for _ in requests]
+
+    def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction]:
+        return [Fraction(1) for _ in requests]
+
+
+def catalog() -> SLOCatalog:
+    return load(joined(SLO_TEXT, SERVICE_TEXT))
+
+
+def sources(source: Source):
+    return lambda kind, document: source
+
+
+def test_the_burn_rate_of_any_span_is_exact() -> None:
+    source = Source()
+    (slo,) = catalog()
+    target = slo.objectives[0].target
+    rate = burn_between(catalog(), sources(source), slo.name, END - timedelta(minutes=30), END)
+    assert rate.value == Fraction(1, 10) / (1 - target)
+    assert (rate.good, rate.total, rate.window) == (450, 500, timedelta(minutes=30))
+    assert (source.asked[0].start, source.asked[0].end) == (END - timedelta(minutes=30), END)
+
+
+def test_what_a_span_cost_is_a_share_of_the_windows_budget() -> None:
+    source = Source()
+    (slo,) = catalog()
+    (report,) = SLOMonitor(catalog(), source).evaluate(END)
+    spent = spent_between(catalog(), sources(source), report, END - timedelta(hours=1), END)
+    assert (spent.bad, spent.total) == (100, 1000)
+    assert report.budget is not None and report.total is not None
+    allowed = (1 - slo.objectives[0].target) * report.total
+    assert spent.share == 100 / allowed
+    window = Fraction(int(slo.window.duration.timedelta.total_seconds()), 60)
+    assert spent.minutes == spent.share * (1 - slo.objectives[0].target) * window
+
+
+def test_what_cannot_be_measured_is_raised() -> None:
+    (slo,) = catalog()
+    for error in (NoData("nothing"), QueryError("no answer", transient=True)):
+        with pytest.raises(type(error)):
+            burn_between(catalog(), sources(Source(error=error)), slo.name, END - timedelta(hours=1), END)
+    with pytest.raises(ValueError, match="there is no SLO 'nobody'"):
+        burn_between(catalog(), sources(Source()), "nobody", END - timedelta(hours=1), END)
+    (report,) = SLOMonitor(catalog(), Source(counts=False)).evaluate(END)
+    with pytest.raises(NoData, match="its events are not counted"):
+        spent_between(catalog(), sources(Source(counts=False)), report, END - timedelta(hours=1), END)
+
+
+def test_time_slices_have_no_rate_for_any_span() -> None:
+    text = joined(SLO_TEXT, SERVICE_TEXT).replace("budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
+    text = text.replace("target:", "timeSliceWindow: 1m\n      timeSliceTarget: 0.9\n      target:", 1)
+    sliced = load(text)
+    (slo,) = sliced
+    with pytest.raises(ValueError, match="counts time slices"):
+        burn_between(sliced, sources(Source()), slo.name, END - timedelta(hours=1), END)
