@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand, lazy_load_command
 
+from airflow_slo_provider.cli.drift import DRIFT_COMMAND
+
 _MODULE = "airflow_slo_provider.cli.commands"
 _HISTORY = "airflow_slo_provider.cli.history"
 
@@ -77,9 +79,14 @@ SLO_COMMANDS = (
         func=lazy_load_command(f"{_MODULE}.rules"),
         args=(ARG_PATH, ARG_SELECT, ARG_OUTPUT_FILE, ARG_INTERVAL, ARG_LABEL, ARG_GRAFANA),
     ),
+    DRIFT_COMMAND,
 )
 
 
 def get_slo_cli_commands() -> list[GroupCommand]:
     """Return the group ``slo``; named in ``get_provider_info``."""
-    return [GroupCommand(name="slo", help="Service level objectives: documents, error budgets, rules", subcommands=SLO_COMMANDS)]
+    return [
+        GroupCommand(
+            name="slo", help="Service level objectives: documents, error budgets, rules, drift", subcommands=SLO_COMMANDS
+        )
+    ]
