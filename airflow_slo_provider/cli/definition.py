@@ -85,8 +85,4 @@ SLO_COMMANDS = (
 
 def get_slo_cli_commands() -> list[GroupCommand]:
     """Return the group ``slo``; named in ``get_provider_info``."""
-    return [
-        GroupCommand(
-            name="slo", help="Service level objectives: documents, error budgets, rules, drift", subcommands=SLO_COMMANDS
-        )
-    ]
+    return [GroupCommand(name="slo", help="Service level objectives, error budgets and drift", subcommands=SLO_COMMANDS)]
