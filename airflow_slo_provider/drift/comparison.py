@@ -11,7 +11,7 @@ from airflow_slo_provider.drift.distances import benjamini_hochberg
 from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
 from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter, open_source
 from airflow_slo_provider.drift.gates import Gates, State, fits, gates_for, read_gates
-from airflow_slo_provider.drift.judging import TESTS, effect, findings, pvalues
+from airflow_slo_provider.drift.judging import effect, findings, pvalues
 from airflow_slo_provider.drift.measures import Measures
 from airflow_slo_provider.drift.pairs import Again, Pair, measure_pair
 from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
@@ -48,7 +48,7 @@ def compare(
     """Compare two datasets column by column.
 
     A column drifts when effect and significance agree: a gate of ``thresholds`` is reached, and the p-value is below ``alpha``
-    after Benjamini-Hochberg over the columns of the run. The dataset drifts when a critical column does, or more than
+    after Benjamini-Hochberg over all columns and tests of the run. The dataset drifts when a critical column does, or more than
     ``max_share`` of the columns' weight. Where neither ``critical`` nor ``max_share`` is given, every column is critical.
 
     :param reference: what to compare with: files, a frame, a table, or a profile that was made of them
@@ -185,12 +185,11 @@ def _side(
 
 
 def _adjust(raw: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Adjust p-values over the columns of the run, test by test."""
+    """Adjust p-values over all columns and tests of the run: five families of tests would cry wolf five times as often as one."""
+    places = [(name, test) for name, held in raw.items() for test in held]
     out: dict[str, dict[str, float]] = {name: {} for name in raw}
-    for test in TESTS:
-        names = [name for name, held in raw.items() if test in held]
-        for name, value in zip(names, benjamini_hochberg([raw[name][test] for name in names]), strict=True):
-            out[name][test] = value
+    for (name, test), value in zip(places, benjamini_hochberg([raw[name][test] for name, test in places]), strict=True):
+        out[name][test] = value
     return out
 
 

@@ -10,7 +10,7 @@ from airflow_slo_provider.drift.gates import Gates, State
 from airflow_slo_provider.drift.kolmogorov import asymptotic_pvalue
 from airflow_slo_provider.drift.measures import Measures
 
-#: Tests whose p-values are adjusted over the columns of a run, each family by itself.
+#: The tests that are made of a column, where it can be.
 TESTS = ("psi", "ks", "chi_square", "nulls", "nonfinite", "new_categories", "out_of_range")
 
 

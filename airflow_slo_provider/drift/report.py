@@ -35,7 +35,7 @@ def html_page(report: DriftReport) -> str:
     facts = {
         "reference": f"{report.reference} ({report.reference_rows:,} rows)",
         "current": f"{report.current} ({report.current_rows:,} rows)",
-        "false discovery rate": f"{report.alpha:g} (Benjamini-Hochberg over the columns)",
+        "false discovery rate": f"{report.alpha:g} (Benjamini-Hochberg over columns and tests)",
         "made": report.created_at.isoformat(timespec="seconds"),
     }
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())

@@ -54,7 +54,7 @@ class ColumnDrift:
     :param kind: kind of the reference's values
     :param role: ``feature``, ``prediction`` or ``label``
     :param effect: largest of the effects in units of its gate: 1 is a gate reached; for ranking
-    :param adjusted: p-values after Benjamini-Hochberg over the run's columns, by test
+    :param adjusted: p-values after Benjamini-Hochberg over the run's columns and tests, by test
     :param psi: population stability index
     :param ks: Kolmogorov-Smirnov statistic
     :param chi_square: test of homogeneity of categories
