@@ -13,6 +13,7 @@ attributes and sampler, as ``start_as_current_span`` makes them). Both take turn
 from __future__ import annotations
 
 import argparse
+import gc
 import http.client
 import json
 import logging
@@ -203,11 +204,13 @@ def resident() -> float:
 def dead_collector(requests: int) -> None:
     logging.disable(logging.CRITICAL)
     tracing.configure("bench", endpoint="http://127.0.0.1:1", sample_ratio=1.0)
-    print(f"\n| requests, collector dead | memory MB |\n|---|---|\n| 0 | {resident():.0f} |")
+    print("\n| requests, collector dead | memory MB | Python's allocated blocks |\n|---|---|---|")
+    print(f"| 0 | {resident():.0f} | {sys.getallocatedblocks():,} |")
     for step in range(10):
         for _ in range(requests // 10):
             ours()
-        print(f"| {(step + 1) * (requests // 10):,} | {resident():.0f} |", flush=True)
+        gc.collect()
+        print(f"| {(step + 1) * (requests // 10):,} | {resident():.0f} | {sys.getallocatedblocks():,} |", flush=True)
     tracing.shutdown(timeout=1)
     logging.disable(logging.NOTSET)
 
