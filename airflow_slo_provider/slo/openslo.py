@@ -15,6 +15,7 @@ from airflow_slo_provider.slo import google_sre, sloth
 from airflow_slo_provider.slo.catalog import Service, SLOCatalog
 from airflow_slo_provider.slo.model import SLO, Location
 from airflow_slo_provider.slo.openslo_alerts import read_alert_policy, read_condition, read_target
+from airflow_slo_provider.slo.openslo_doubts import doubts
 from airflow_slo_provider.slo.openslo_indicators import Library, read_sli
 from airflow_slo_provider.slo.openslo_kinds import ORDER, Document, documents
 from airflow_slo_provider.slo.openslo_metadata import PREFIX, Metadata, read_metadata
@@ -175,7 +176,9 @@ def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLO
     for document in sorted(documents(nodes, findings), key=lambda document: ORDER.index(document.kind)):
         reader.take(document)
     reader.check_overrides()
-    return reader.finish()
+    catalog = reader.finish()
+    findings.warnings.extend(doubts(catalog.policies.values(), catalog.slos))
+    return catalog
 
 
 def _service(document: Fields, metadata: Metadata) -> Service | None:

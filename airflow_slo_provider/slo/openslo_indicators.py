@@ -177,6 +177,10 @@ def _source(holder: Fields, library: Library) -> MetricSource | None:
     warn_of_type(fields, "type" if "type" in fields else "metricSourceRef", kind)
     if ref is None and sum(source is not None and source.type == kind for source in library.data_sources.values()) > 1:
         fields.fault("metricSourceRef", f"is required: several DataSources are of type {kind!r}")
+    if ref is None and kind == "SQL" and not any(source and source.type == kind for source in library.data_sources.values()):
+        fields.warn(
+            "type", "no DataSource document of type SQL says which database: write one with connectionDetails.airflowConnId"
+        )
     source = _queries(fields, kind, ref)
     fields.close()
     return source if usable else None

@@ -38,6 +38,8 @@ def read_data_source(document: Fields, metadata: Metadata) -> DataSource | None:
         warn_of_type(spec, "type", kind)
     details = _details(spec)
     spec.close()
+    if kind == "SQL" and CONN_ID not in details:
+        spec.warn("connectionDetails", f"names no database; write {CONN_ID}: the id of an Airflow connection")
     if metadata.name is None or kind is None:
         return None
     return DataSource(metadata.name, kind, details, Location(spec.scope.file, document.mapping.line))

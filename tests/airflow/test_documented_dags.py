@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sqlite3
 import textwrap
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import pytest
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
-from airflow_slo_provider.slo import table
+from airflow_slo_provider.slo import read, table
+from tests.airflow.gates import LedgerFile
+from tests.airflow.running import run_task
 from tests.support import REPO
 
 
@@ -33,6 +38,23 @@ def test_the_readmes_dag(tmp_path: Path) -> None:
     assert isinstance(gate, ErrorBudgetBranchOperator)
     assert gate.downstream_task_ids == {"promote", "hold"}
     assert {gate.follow_task_ids_if_allowed, gate.if_frozen} == {"promote", "hold"}
+
+
+def test_the_readmes_documents_are_measured_through_its_connection(tmp_path: Path, ledger_file: LedgerFile) -> None:
+    text = (REPO / "README.md").read_text()
+    (documents,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (connection,) = re.findall(r"export AIRFLOW_CONN_ORDERS_DB='(.*)'", text)
+    assert read(documents).warnings == []
+    log = tmp_path / "orders.db"
+    with sqlite3.connect(log) as database:
+        database.execute("CREATE TABLE requests (created_at TEXT, status INTEGER)")
+        at = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%d %H:%M:%S")
+        database.executemany("INSERT INTO requests VALUES (?, ?)", [(at, 200)] * 995 + [(at, 500)] * 5)
+    database.close()
+    fields = {**json.loads(connection), "host": str(log)}
+    ran = run_task(ErrorBudgetGateOperator(task_id="gate", slos=documents), connections={"orders_db": fields})
+    (found,) = ran.xcoms["decision"]["slos"]
+    assert (ran.xcoms["decision"]["outcome"], found["remaining"]) == ("allowed", 0.5)
 
 
 def test_the_gate_of_the_documentation(tmp_path: Path) -> None:

@@ -214,3 +214,53 @@ def test_an_override_for_an_slo_that_is_not_there_is_a_warning() -> None:
 def test_our_kind_under_openslos_version_is_refused_with_the_right_one() -> None:
     (fault,) = faults(changed(POLICY_TEXT, "airflow-slo/v1", "openslo/v1"))
     assert "'ErrorBudgetPolicy' is a kind of apiVersion airflow-slo/v1, not of openslo/v1" in fault
+
+
+BURNS = """\
+    - name: burns
+      action: freeze
+      when: {signal: burnRate, window: 1h, enter: 14.4}
+"""
+
+
+@pytest.mark.parametrize(
+    ("action", "when", "doubted"),
+    [
+        ("freeze", "{signal: remainingBudget, enter: 0}", False),
+        ("escalate", "{signal: remainingBudget, enter: 0.1}", False),
+        ("freeze", "{signal: timeToExhaustion, enter: 1h}", False),
+        ("alert", "{signal: remainingBudget, enter: 0}", True),
+        ("freeze", "{signal: remainingBudget, enter: -0.5}", True),
+        ("freeze", "{signal: burnRate, window: 1h, enter: 2}", True),
+    ],
+)
+def test_a_policy_that_lets_a_spent_budget_pass_is_told(action: str, when: str, doubted: bool) -> None:
+    text = POLICY_TEXT[: POLICY_TEXT.index("    - name")] + f"    - name: r\n      action: {action}\n      when: {when}\n"
+    assert any("no rule freezes or escalates once the budget is spent" in one for one in warnings(text)) is doubted
+
+
+@pytest.mark.parametrize(
+    ("target", "rule", "why"),
+    [
+        ("0.999", "{signal: burnRate, window: 1h, enter: 14.4}", ""),
+        ("0.9", "{signal: burnRate, window: 1h, enter: 14.4}", "a burn rate is 10 at most"),
+        ("0.9", "{signal: burnRate, window: 1h, enter: 10}", "a burn rate is 10 at most"),
+        ("0.9", "{signal: burnRate, op: gte, window: 1h, enter: 10}", ""),
+        ("0.99", "{signal: budgetDrop, window: 1d, enter: 1}", ""),
+        ("0.9", "{signal: budgetDrop, window: 1d, enter: 0.5}", "the share of its budget that 1d can spend is 0.3333 at most"),
+    ],
+)
+def test_a_rule_that_can_never_hold_is_told(target: str, rule: str, why: str) -> None:
+    policy = POLICY_TEXT + f"    - name: burns\n      action: freeze\n      when: {rule}\n"
+    slo = changed(SLO_TEXT, "target: 0.999", f"target: {target}")
+    slo = changed(slo, "  name: checkout\n", "  name: checkout\n  annotations: {airflow-slo/error-budget-policy: gate}\n")
+    found = [one for one in warnings(joined(slo, SERVICE_TEXT, policy)) if "can never hold" in one]
+    assert [f"rule burns can never hold for the SLO checkout: {why}" in one for one in found] == ([True] if why else [])
+
+
+def test_a_burn_window_shorter_than_a_time_slice_is_told() -> None:
+    slo = changed(SLO_TEXT, "target: 0.999", "target: 0.999\n      timeSliceTarget: 0.9\n      timeSliceWindow: 2h")
+    slo = changed(slo, "budgetingMethod: Occurrences", "budgetingMethod: Timeslices")
+    slo = changed(slo, "  name: checkout\n", "  name: checkout\n  annotations: {airflow-slo/error-budget-policy: gate}\n")
+    (found,) = warnings(joined(slo, SERVICE_TEXT, POLICY_TEXT + BURNS))
+    assert "rule burns can never hold for the SLO checkout: its window 1h is shorter than a time slice (2h)" in found

@@ -316,6 +316,20 @@ def test_sql_in_one_row() -> None:
     assert slo.indicator.source_type == "SQL"
 
 
+def test_a_sql_indicator_without_a_database_is_told_before_it_is_measured() -> None:
+    for part in ("metricSourceRef: log", "type: SQL"):
+        sql = (
+            f"        metricSource:\n          {part}\n          spec:\n"
+            "            query: SELECT good, total FROM t WHERE ts >= :date_from AND ts < :date_to\n"
+        )
+        slo = changed(SLO_TEXT, INLINE[INLINE.index("        counter: true") :], sql)
+        source = "apiVersion: openslo/v1\nkind: DataSource\nmetadata: {name: log}\nspec: {type: SQL, connectionDetails: {}}\n"
+        with_source = catalog_of(joined(slo, SERVICE_TEXT, source)).warnings
+        assert ["names no database; write airflowConnId" in str(one) for one in with_source] == [True]
+    (alone,) = catalog_of(joined(slo, SERVICE_TEXT)).warnings
+    assert "no DataSource document of type SQL says which database" in str(alone)
+
+
 CALENDAR = "duration: 1M\n      calendar:\n        startTime: 2026-01-31 00:00:00\n        timeZone: Europe/Berlin"
 
 
