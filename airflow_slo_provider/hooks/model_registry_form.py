@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_slo_provider.deployment.registry import RegistryError
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.hooks.connection_fields import (
+    ConnectionFields,
+    bad_connection,
+    form_field,
+    read_boolean,
+    read_number,
+    read_object,
+)
 
 KINDS = ("mlflow", "directory")
-
-
-class ConnectionFields(Protocol):
-    """What is read of an Airflow connection."""
-
-    conn_id: str
-    host: str | None
-    port: int | None
-    schema: str | None
-    login: str | None
-    password: str | None
-    extra: str | None
 
 
 def connection_type() -> dict[str, Any]:
@@ -35,21 +30,16 @@ def connection_type() -> dict[str, Any]:
             "placeholders": {"host": "https://mlflow.example, or /srv/models", "schema": "http, where the URL names no scheme"},
         },
         "conn-fields": {
-            "kind": _field("Kind", "string", "By default: mlflow for http and https, else directory.", enum=[*KINDS, None]),
-            "token": _field("Bearer token", "string", format="password"),
-            "verify": _field("Verify the server's certificate", "boolean", default=True),
-            "ca_file": _field("CA file", "string", "Path of a PEM file; by default the system's authorities."),
-            "connect_timeout": _field("Connect timeout (s)", "number", default=5, minimum=0.1),
-            "read_timeout": _field("Read timeout (s)", "number", "Silence before giving up.", default=30, minimum=0.1),
-            "headers": _field("Headers", "string", 'JSON, e.g. {"X-Workspace": "team-a"}.', format="json"),
-            "storage_conn_id": _field("Storage connection", "string", "Of a directory on object storage, e.g. aws_default."),
+            "kind": form_field("Kind", "string", "By default: mlflow for http and https, else directory.", enum=[*KINDS, None]),
+            "token": form_field("Bearer token", "string", format="password"),
+            "verify": form_field("Verify the server's certificate", "boolean", default=True),
+            "ca_file": form_field("CA file", "string", "Path of a PEM file; by default the system's authorities."),
+            "connect_timeout": form_field("Connect timeout (s)", "number", default=5, minimum=0.1),
+            "read_timeout": form_field("Read timeout (s)", "number", "Silence before giving up.", default=30, minimum=0.1),
+            "headers": form_field("Headers", "string", 'JSON, e.g. {"X-Workspace": "team-a"}.', format="json"),
+            "storage_conn_id": form_field("Storage connection", "string", "Of a directory on object storage, e.g. aws_default."),
         },
     }
-
-
-def _field(label: str, kind: str, description: str = "", **schema: Any) -> dict[str, Any]:
-    field: dict[str, Any] = {"label": label, "schema": {"type": [kind, "null"], **schema}}
-    return {**field, "description": description} if description else field
 
 
 def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
@@ -58,14 +48,21 @@ def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
     :return: ``{"kind": "directory", "path", "storage_conn_id"}`` or ``{"kind": "mlflow", **arguments of MlflowRegistry}``
     :raises RegistryError: reason ``bad_connection``
     """
-    extra = _mapping(connection, connection.extra, "extra")
+    try:
+        return _settings(connection)
+    except QueryError as error:
+        raise RegistryError(error.message, reason=error.reason) from None
+
+
+def _settings(connection: ConnectionFields) -> dict[str, Any]:
+    extra = read_object(connection, connection.extra, "extra")
     host = (connection.host or "").strip()
     if not host:
-        raise _bad(connection, "there is no host; write the registry's URL or a directory there")
+        raise bad_connection(connection, "there is no host; write the registry's URL or a directory there")
     web = host.startswith(("http://", "https://")) or (connection.schema or "").lower() in ("http", "https")
     kind = extra.get("kind") or ("mlflow" if web or "/" not in host else "directory")
     if kind not in KINDS:
-        raise _bad(connection, f"kind is {kind!r}; write one of {', '.join(KINDS)}")
+        raise bad_connection(connection, f"kind is {kind!r}; write one of {', '.join(KINDS)}")
     if kind == "directory":
         return {"kind": kind, "path": host, "storage_conn_id": extra.get("storage_conn_id") or None}
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
@@ -73,54 +70,17 @@ def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
     name, slash, path = rest.partition("/")
     if connection.port and ":" not in name:
         url = f"{scheme}://{name}:{connection.port}{slash}{path}"
-    headers = {str(key): str(value) for key, value in _mapping(connection, extra.get("headers"), "headers").items()}
+    headers = {str(key): str(value) for key, value in read_object(connection, extra.get("headers"), "headers").items()}
     if extra.get("token"):
         headers["Authorization"] = f"Bearer {extra['token']}"
-    verify = _boolean(connection, extra.get("verify"))
+    verify = read_boolean(connection, extra, "verify", True)
     if extra.get("ca_file") and not verify:
-        raise _bad(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
+        raise bad_connection(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
     return {
         "kind": kind,
         "url": url,
         "headers": headers,
         "basic": (connection.login, connection.password or "") if connection.login else None,
         "verify": extra.get("ca_file") or verify,
-        "timeout": (_number(connection, extra, "connect_timeout", 5.0), _number(connection, extra, "read_timeout", 30.0)),
+        "timeout": (read_number(connection, extra, "connect_timeout", 5.0), read_number(connection, extra, "read_timeout", 30.0)),
     }
-
-
-def _mapping(connection: ConnectionFields, value: Any, name: str) -> Mapping[str, Any]:
-    if isinstance(value, str) and value.strip():
-        try:
-            value = json.loads(value)
-        except ValueError:
-            value = "not JSON"
-    if not value:
-        return {}
-    if not isinstance(value, Mapping):
-        raise _bad(connection, f"{name} is not a JSON object")
-    return value
-
-
-def _number(connection: ConnectionFields, extra: Mapping[str, Any], name: str, default: float) -> float:
-    value = extra.get(name)
-    if value is None or value == "":
-        return default
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = -1.0
-    if isinstance(value, bool) or not 0.001 <= number < 1e6:
-        raise _bad(connection, f"{name} is {value!r}, not a number of seconds")
-    return number
-
-
-def _boolean(connection: ConnectionFields, value: Any) -> bool:
-    known = {"": True, "none": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-    if str(value).lower() not in known:
-        raise _bad(connection, f"verify is {value!r}, neither true nor false")
-    return known[str(value).lower()]
-
-
-def _bad(connection: ConnectionFields, message: str) -> RegistryError:
-    return RegistryError(f"connection {connection.conn_id}: {message}", reason="bad_connection")

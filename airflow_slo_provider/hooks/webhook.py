@@ -8,7 +8,7 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.prometheus_form import client_settings
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.hooks.prometheus_form import ConnectionFields
+    from airflow_slo_provider.hooks.connection_fields import ConnectionFields
 
 _LONGEST = 300
 

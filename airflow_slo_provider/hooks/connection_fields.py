@@ -1,0 +1,73 @@
+"""What the forms of our connection types share: how a field is declared, and how it is read. Imports no Airflow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from airflow_slo_provider.exceptions import QueryError
+
+
+class ConnectionFields(Protocol):
+    """What is read of an Airflow connection."""
+
+    conn_id: str
+    host: str | None
+    port: int | None
+    schema: str | None
+    login: str | None
+    password: str | None
+    extra: str | None
+
+
+def form_field(label: str, kind: str, description: str = "", **schema: Any) -> dict[str, Any]:
+    """Declare a field of ``conn-fields``; it may be left empty."""
+    field: dict[str, Any] = {"label": label, "schema": {"type": [kind, "null"], **schema}}
+    return {**field, "description": description} if description else field
+
+
+def read_object(connection: ConnectionFields, value: Any, name: str) -> Mapping[str, Any]:
+    """Read a JSON object; empty where there is none."""
+    if isinstance(value, str) and value.strip():
+        try:
+            value = json.loads(value)
+        except ValueError:
+            value = "not JSON"
+    if not value:
+        return {}
+    if not isinstance(value, Mapping):
+        raise bad_connection(connection, f"{name} is not a JSON object")
+    return value
+
+
+def read_number(
+    connection: ConnectionFields, extra: Mapping[str, Any], name: str, default: float, *, least: float = 0.001
+) -> float:
+    """Read a number from ``least`` up; the default where there is none."""
+    value = extra.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = -1.0
+    if isinstance(value, bool) or not least <= number < 1e6:
+        raise bad_connection(connection, f"{name} is {value!r}, not a number from {least:g}")
+    return number
+
+
+def read_boolean(connection: ConnectionFields, extra: Mapping[str, Any], name: str, default: bool) -> bool:
+    """Read true or false; the default where there is none."""
+    value = extra.get(name)
+    if value is None or value == "":
+        return default
+    known = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
+    if str(value).lower() not in known:
+        raise bad_connection(connection, f"{name} is {value!r}, neither true nor false")
+    return known[str(value).lower()]
+
+
+def bad_connection(connection: ConnectionFields, message: str) -> QueryError:
+    """Make the error of a connection whose fields contradict each other or are of the wrong kind."""
+    return QueryError(f"connection {connection.conn_id}: {message}", reason="bad_connection")
