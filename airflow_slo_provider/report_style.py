@@ -27,6 +27,12 @@ SIGNS: Mapping[str, str] = {
     "warning": "▲",
     "frozen": "✕",
     "inconclusive": "?",
+    "ok": "✓",
+    "drift": "✕",
+    "schema_change": "✕",
+    "insufficient_data": "?",
+    "error": "?",
+    "skipped": "▽",
 }
 TONES: Mapping[str, str] = {"✓": "good", "▲": "warn", "▽": "warn", "✕": "bad", "?": "unknown"}
 
@@ -167,6 +173,8 @@ def page(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        # Wherever the file is opened from, it loads nothing and runs nothing.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"<title>{text(title)}</title><style>{CSS}{style}</style></head>"
         f"<body><main><h1>{text(title)}</h1>{shown}{said}{when}{''.join(parts)}</main></body></html>\n"
     )

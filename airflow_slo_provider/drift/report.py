@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from html import escape
 
-from airflow_slo_provider.drift.gates import State
 from airflow_slo_provider.drift.results import ColumnDrift, DriftReport, Histogram, Rate
+from airflow_slo_provider.report_style import badge, page
+from airflow_slo_provider.report_style import facts as shown
 
-_COLOURS = {
-    State.OK: "#2e7d32",
-    State.WARN: "#b26a00",
-    State.DRIFT: "#c62828",
-    State.SCHEMA_CHANGE: "#6a1b9a",
-    State.ERROR: "#6a1b9a",
-    State.INSUFFICIENT_DATA: "#546e7a",
-    State.SKIPPED: "#78909c",
-}
+#: What only this report has: its histograms, and small print.
 _STYLE = """
-:root{color-scheme:light dark;--line:#8884;--soft:#8881}
-body{font:14px/1.45 system-ui,sans-serif;margin:1.5rem auto;max-width:72rem;padding:0 1rem}
-table{border-collapse:collapse;width:100%}
-th,td{padding:.35rem .5rem;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
-th{font-weight:600}td.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.state{color:#fff;border-radius:.25rem;padding:.1rem .45rem;font-size:12px;white-space:nowrap}
-.name{font-weight:600;overflow-wrap:anywhere}.soft{opacity:.75;font-size:12px}svg{display:block}
-ul{margin:.2rem 0;padding-left:1.1rem}
-dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem}dt{opacity:.75}dd{margin:0;overflow-wrap:anywhere}
+td { min-width: 0; } td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.name { font-weight: 600; overflow-wrap: anywhere; } .soft { color: var(--quiet); font-size: 12px; } svg { display: block; }
+ul { margin: 0.2rem 0; padding-left: 1.1rem; }
 """
 
 
@@ -38,31 +25,26 @@ def html_page(report: DriftReport) -> str:
         "false discovery rate": f"{report.alpha:g} (Benjamini-Hochberg over columns and tests)",
         "made": report.created_at.isoformat(timespec="seconds"),
     }
-    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts.items())
-    return f"""<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>Drift: {escape(report.verdict.value)}</title><style>{_STYLE}</style></head><body>
-<h1>{_badge(report.verdict)} Drift report</h1>
-<p>{escape(report.message)}</p><dl>{listed}</dl>
-<p class="soft">Worst first. Outline: reference; filled: current. PSI in equi-depth bins of the reference; D is the
+    return page(
+        "Drift report",
+        shown(facts),
+        """<p class="soft">Worst first. Outline: reference; filled: current. PSI in equi-depth bins of the reference; D is the
 Kolmogorov-Smirnov statistic, as an interval where it was not computed exactly.</p>
-<table><thead><tr><th>column</th><th>verdict</th><th>PSI</th><th>D</th><th>nulls</th><th>distribution</th><th>why</th></tr></thead>
-<tbody>
-{rows}
-</tbody></table></body></html>
-"""
-
-
-def _badge(state: State) -> str:
-    return f'<span class="state" style="background:{_COLOURS[state]}">{escape(state.value)}</span>'
+<div class="scroll" tabindex="0"><table><thead><tr><th>column</th><th>verdict</th><th>PSI</th><th>D</th><th>nulls</th>
+<th>distribution</th><th>why</th></tr></thead><tbody>""",
+        rows,
+        "</tbody></table></div>",
+        verdict=report.verdict.value,
+        subtitle=report.message,
+        style=_STYLE,
+    )
 
 
 def _row(column: ColumnDrift) -> str:
     role = "" if column.role == "feature" else f" · {column.role}"
     return (
         f'<tr><td><span class="name">{escape(column.name)}</span><br><span class="soft">{escape(column.kind + role)}</span></td>'
-        f"<td>{_badge(column.verdict)}</td>{_psi(column)}{_ks(column)}{_nulls(column.nulls)}"
+        f"<td>{badge(column.verdict.value)}</td>{_psi(column)}{_ks(column)}{_nulls(column.nulls)}"
         f"<td>{_drawing(column.histogram)}</td><td>{_why(column)}</td></tr>"
     )
 

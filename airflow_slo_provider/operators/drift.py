@@ -10,6 +10,7 @@ from airflow.sdk import AssetAlias, BaseBranchOperator
 
 from airflow_slo_provider.drift.gates import State, actions, read_gates
 from airflow_slo_provider.hooks.outcomes import record
+from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.drift_data import DriftDataFields
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class DriftOperator(DriftDataFields):
         "weights",
         "report_path",
     )
+    operator_extra_links = (SLOLink(), ReportLink())
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
 
 from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
 
     inherits_from_skipmixin = True
     ui_color = "#f3d9d9"
+    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,
@@ -156,6 +158,7 @@ class PostmortemOperator(BaseOperator):
 
     template_fields: Sequence[str] = ("path", "slos")
     ui_color = "#dfe7f2"
+    operator_extra_links = (SLOLink(), ReportLink())
 
     def __init__(
         self,
