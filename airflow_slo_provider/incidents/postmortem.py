@@ -5,16 +5,16 @@ Everything in it is text. Whatever a model version, a label or an error message 
 
 from __future__ import annotations
 
-import html
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
+from airflow_slo_provider.report_style import facts, page, section, table, text
 
 #: What Markdown would take for markup: anywhere in a line, and at its start.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()!|~$]|(?<=\d)\.(?=\s)|^[#+-])")
@@ -147,46 +147,26 @@ class PostMortem:
 
     def html(self) -> str:
         """Write it as one HTML file that needs nothing beside it: no script, no request to anywhere."""
-        text = html_text
-        rows = "".join(f"<tr><th>{text(name)}</th><td>{text(value)}</td></tr>" for name, value in self.facts)
         started = self.incident.started_at
-        events = "".join(
-            f"<tr><td>{text(offset(started, one.at))}</td><td>{text(clock(one.at))}</td><td>{text(one.text)}</td></tr>"
-            for one in self.entries
-        )
+        events = [(offset(started, one.at), clock(one.at), one.text) for one in self.entries]
         findings = "".join(
-            f"<li><strong>{text(action)}</strong>: {text(sentence)}{_block(evidence, text)}</li>"
+            f"<li><strong>{text(action)}</strong>: {text(sentence)}{_block(evidence)}</li>"
             for action, sentence, evidence in self.findings
         )
         reasons = "".join(f"<li>{text(reason)}</li>" for reason in self.reasons)
         items = "".join(f'<li><input type="checkbox" disabled> {text(item)}</li>' for item in self.left_open)
-        return (
-            '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
-            f"<title>{text(self.title)}</title><style>{_CSS}</style></head><body><main><h1>{text(self.title)}</h1>"
-            f"<table>{rows}</table><h2>Summary</h2><p>{text(self.incident.message or '-')}</p><ul>{reasons}</ul>"
-            f"<h2>Timeline</h2><table><tr><th>T+</th><th>UTC</th><th></th></tr>{events}</table>"
-            f"<h2>Root-cause evidence</h2><ul>{findings or '<li>Nothing was found.</li>'}</ul>"
-            f"<h2>Action items</h2><ul>{items}</ul></main></body></html>\n"
+        return page(
+            self.title,
+            facts(dict(self.facts)),
+            section("Summary", f"<p>{text(self.incident.message or '-')}</p><ul>{reasons}</ul>"),
+            section("Timeline", table(("T+", "UTC", ""), events)),
+            section("Root-cause evidence", f"<ul>{findings or '<li>Nothing was found.</li>'}</ul>"),
+            section("Action items", f"<ul>{items}</ul>"),
         )
 
 
-def _block(evidence: Any, text: Callable[[object], str]) -> str:
+def _block(evidence: Any) -> str:
     return "" if evidence in (None, {}, [], "") else f"<pre>{text(pretty(evidence))}</pre>"
-
-
-_CSS = (
-    "body{font:15px/1.5 system-ui,sans-serif;margin:0;color:#17202a;background:#fff}"
-    "main{max-width:76rem;margin:0 auto;padding:1rem}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #cfd6dd;"
-    "vertical-align:top;overflow-wrap:anywhere}pre{background:#f4f6f8;padding:.6rem;white-space:pre-wrap;overflow-wrap:anywhere}"
-    "ul{padding-left:1.2rem}"
-)
-
-
-def html_text(value: object) -> str:
-    """Escape a value for HTML text and attributes."""
-    return html.escape(str(value), quote=True)
 
 
 def markdown_text(value: object) -> str:
