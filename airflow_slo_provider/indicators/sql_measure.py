@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
 
-from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.slicing import covered, holds
 from airflow_slo_provider.indicators.sql_rows import COUNTS, Answer, Row, counts, total_of, within
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
@@ -61,6 +61,7 @@ def measurement(
         _count(answer, found, _column(answer, wanted, alone=alone))
         for answer, found, wanted in zip(answers, rows, _wanted(metric), strict=True)
     )
+    _refuse_nulls(answers[0], rows[0], _column(answers[0], column, alone=alone))
     if part is None and rows[0] is not None and not rows[0] and total:
         part = Fraction(0)  # a query of its own that lists such events, and there was none
     good, whole = counts(part, total, column=column, query=query)
@@ -121,6 +122,20 @@ def _count(answer: Answer, rows: Sequence[Row] | None, column: str) -> Fraction 
     if rows is not None:
         return total_of(rows, column)
     return None if answer.numbers is None else answer.numbers[column]
+
+
+def _refuse_nulls(answer: Answer, rows: Sequence[Row] | None, column: str) -> None:
+    """Refuse a row of events that does not say how many of them were good or bad: no number is not zero.
+
+    :raises InvalidMeasurement: (reason ``null_count``)
+    """
+    for row in rows or ():
+        if row.numbers[column] is None and row.numbers.get("total", Fraction(1)):
+            raise InvalidMeasurement(
+                f"{column} is NULL in the row of {row.at.isoformat()}; write COALESCE({column}, 0) if that means none",
+                reason="null_count",
+                query=answer.query,
+            )
 
 
 def _raw_ratio(metric: RatioMetric, answer: Answer) -> Measurement:

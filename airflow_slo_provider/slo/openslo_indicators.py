@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
+from zoneinfo import ZoneInfo, available_timezones
 
 from airflow_slo_provider.slo.model import (
     AlertCondition,
@@ -186,6 +187,14 @@ def _source(holder: Fields, library: Library) -> MetricSource | None:
     return source if usable else None
 
 
+def _check_zone(spec: Fields) -> None:
+    zone = spec.text("timeZone")
+    try:
+        ZoneInfo(zone or "UTC")
+    except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, odd characters, the name of a directory
+        spec.fault("timeZone", f"{zone!r} is no IANA time zone{did_you_mean(zone or '', available_timezones())}")
+
+
 def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
     spec = fields.sub("spec", required=True)
     if spec is None:
@@ -201,6 +210,9 @@ def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
         spec.boolean("events")
     else:
         query = spec.text("query", required=True)
+        if kind == "SQL":
+            spec.choice("timeFormat", ("timestamp", "iso", "epoch"))
+            _check_zone(spec)
     spec.close()
     if query is None:
         return None

@@ -97,6 +97,17 @@ class TestWays:
         ran = run_task(gate(sql_documents("  onNoData: allow" + POLICY), only={}), connections=request_log.connection)
         assert followed(ran) == {"promote"}
 
+    def test_a_column_of_unix_seconds(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        with sqlite3.connect(request_log.path) as connection:
+            connection.execute("CREATE TABLE events (ts INTEGER, ok INTEGER)")
+            now = int(datetime.now(UTC).timestamp())
+            connection.executemany("INSERT INTO events VALUES (?, ?)", [(now - 7200, number >= 5) for number in range(1000)])
+        connection.close()
+        query = "SELECT SUM(ok) AS good, COUNT(*) AS total FROM events WHERE ts >= :date_from AND ts < :date_to"
+        documents = sql_documents(POLICY, slo(query=query).replace(':date_to"', ':date_to"\n            timeFormat: epoch'))
+        ran = run_task(gate(documents), connections=request_log.connection)
+        assert (followed(ran), ran.xcoms["decision"]["slos"][0]["remaining"]) == ({"promote"}, 0.5)
+
     def test_task_groups_and_several_ids(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         from airflow.providers.standard.operators.empty import EmptyOperator
 

@@ -107,3 +107,22 @@ def test_points_that_are_null_are_no_points(database: sqlite3.Connection, sql: S
     database.execute("UPDATE requests SET latency = NULL WHERE NOT ok")
     database.commit()
     assert one(sql, ask(threshold(LATENCIES), **limit("lt", "0.30"))).total == 54
+
+
+@pytest.mark.parametrize("column", ["bad", "good"])
+def test_a_row_of_events_with_null_is_no_row_of_zero(sql: SQLSource, column: str) -> None:
+    """An outer join that found nothing to join would make an outage look like an hour without a failure."""
+    rows = "SELECT ts || 'Z' AS timestamp, CASE WHEN ok THEN {} END AS {}, 1 AS total FROM requests WHERE {}"
+    query = rows.format(0 if column == "bad" else 1, column, BOUNDS)
+    indicator = bad_ratio(query) if column == "bad" else ratio(query)
+    with pytest.raises(InvalidMeasurement, match=f"{column} is NULL in the row of .*; write COALESCE"):
+        one(sql, ask(indicator))
+    (found,) = sql.slices([ask(indicator)], MINUTE)
+    assert isinstance(found, InvalidMeasurement)
+    alone = f"SELECT ts || 'Z' AS timestamp, CASE WHEN ok THEN 0 END AS {column} FROM requests WHERE {BOUNDS}"
+    total = f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}"
+    with pytest.raises(InvalidMeasurement, match="is NULL in the row"):
+        one(sql, ask(bad_ratio(alone, total) if column == "bad" else ratio(alone, total)))
+    without = query.replace("1 AS total", "CASE WHEN ok THEN 1 END AS total")
+    measured = one(sql, ask(bad_ratio(without) if column == "bad" else ratio(without)))
+    assert (measured.ratio, measured.total) == (1, 54), "rows without events say nothing"

@@ -433,6 +433,25 @@ def test_a_value_as_long_as_the_file_does_not_fill_the_log(old: str, new: str) -
     assert all(len(fault) < 1500 for fault in found)
 
 
+def test_a_sql_source_takes_every_option_that_it_knows() -> None:
+    def text(**options: str) -> str:
+        more = "".join(f"            {key}: {value}\n" for key, value in options.items())
+        sql = (
+            "        metricSource:\n          metricSourceRef: log\n          spec:\n"
+            f"            query: SELECT good, total FROM t WHERE ts >= :date_from AND ts < :date_to\n{more}"
+        )
+        source = changed(changed(SOURCE_TEXT, "type: Prometheus", "type: SQL"), "name: metrics", "name: log")
+        return joined(changed(SLO_TEXT, INLINE[INLINE.index("        counter: true") :], sql), source, SERVICE_TEXT)
+
+    indicator = catalog_of(text(timeFormat="epoch", timeZone="Europe/Berlin"))["checkout"].indicator
+    assert indicator is not None
+    spec = indicator.metric.sources[0].spec
+    assert (spec["timeFormat"], spec["timeZone"]) == ("epoch", "Europe/Berlin")
+    assert any("timeFormat" in one for one in faults(text(timeFormat="unix")))
+    assert any("'Europe/Berlyn' is no IANA time zone; did you mean" in one for one in faults(text(timeZone="Europe/Berlyn")))
+    assert any("timeFormt: unknown field; did you mean 'timeFormat'?" in one for one in faults(text(timeFormt="epoch")))
+
+
 LEDGER_TEXT = """\
 apiVersion: openslo/v1
 kind: SLO
