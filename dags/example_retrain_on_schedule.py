@@ -61,7 +61,7 @@ def example_retrain_on_schedule():
         home = Path(params["registry"])
         home.mkdir(parents=True, exist_ok=True)
         golden = unseen.rename(columns={"target": "label"}).rename_axis("id").reset_index()
-        golden.insert(1, "size", pd.cut(golden["mean radius"], [0, 13, 99], labels=["small", "large"]))
+        golden.insert(1, "texture", pd.cut(golden["mean texture"], [0, 18.5, 99], labels=["smooth", "rough"]))
         draft = home / ".golden_set.csv"
         golden.to_csv(draft, index=False)
         draft.replace(home / "golden_set.csv")
@@ -100,7 +100,7 @@ def example_retrain_on_schedule():
         thresholds={"roc_auc": 0.95, "accuracy": {"fail": 0.90, "warn": 0.93}},
         compare_on=["roc_auc"],
         margin=0.01,  # not worse by a point: a model trained on nearly the same rows is rarely better
-        slices=["size"],
+        slices=["texture"],
         slice_min_rows=50,
         name=MODEL,
         model_version=from_training("version"),
