@@ -1,4 +1,4 @@
-"""Models loaded into the worker: MLflow's and ONNX, each in an environment that has the library; ours comes in by path."""
+"""A model of MLflow loaded into the worker, in an environment that has the library; ours comes in by path."""
 
 from __future__ import annotations
 
@@ -10,14 +10,12 @@ from tests.peers import peer
 from tests.services.mlflow_server import MLFLOW
 from tests.support import REPO
 
-ONNX = ("onnxruntime==1.32.0", "skl2onnx==1.20.0", "scikit-learn==1.9.1", "pandas==3.1.1", "requests==2.34.2")
-
 ROWS = """
 import sys
 import numpy as np, pandas as pd
 from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set
 from airflow_slo_provider.evaluation.predictions import join
-from airflow_slo_provider.evaluation.predictors import MlflowModel, ModelFile, Surroundings
+from airflow_slo_provider.evaluation.predictors import MlflowModel, Surroundings
 from sklearn.linear_model import LogisticRegression
 home = sys.argv[1]
 rng = np.random.default_rng(0)
@@ -48,14 +46,3 @@ mlflow.sklearn.save_model(model, home + "/model", pip_requirements=[], serializa
 predictor = MlflowModel(home + "/model", trusted=True, batch_size=64)
 """
     run(peer("mlflow", MLFLOW) / "python", ROWS + save + ANSWER, tmp_path)
-
-
-def test_an_onnx_model(tmp_path: Path) -> None:
-    save = """
-from pathlib import Path
-from skl2onnx import to_onnx
-made = to_onnx(model, rows[["a", "b"]].to_numpy(dtype=np.float32), options={"zipmap": False})
-Path(home, "model.onnx").write_bytes(made.SerializeToString())
-predictor = ModelFile(home + "/model.onnx", trusted=True)
-"""
-    run(peer("onnx", *ONNX) / "python", ROWS + save + ANSWER, tmp_path)
