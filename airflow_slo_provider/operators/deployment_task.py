@@ -151,6 +151,7 @@ class DeploymentTask(BaseOperator):
                 raise
 
     def _defer(self, change: Mapping[str, Any]) -> None:
+        from airflow_slo_provider.hooks.deferral import earliest
         from airflow_slo_provider.triggers.rollout import RolloutTrigger
 
         trigger = RolloutTrigger(
@@ -162,6 +163,7 @@ class DeploymentTask(BaseOperator):
             kubernetes_conn_id=self.kubernetes_conn_id,
             in_cluster=self.in_cluster,
             cluster_context=self.cluster_context,
+            not_before=earliest().isoformat(),
         )
         self.defer(
             trigger=trigger, method_name="rolled_out", kwargs={"change": dict(change)}, timeout=self.rollout_timeout + _GRACE

@@ -199,8 +199,10 @@ class LatencyBreakdownOperator(BaseOperator):
         if ready > datetime.now(UTC) + timedelta(seconds=1):
             from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
+            from airflow_slo_provider.hooks.deferral import earliest
+
             self.log.info("the last spans before %s can be found from %s on", end.isoformat(), ready.isoformat())
-            self.defer(trigger=DateTimeTrigger(moment=ready), method_name="execute")
+            self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest())), method_name="execute")
 
     def _report(self, assessment: Assessment, context: Context, start: datetime, end: datetime) -> str | None:
         """Write the report; a retry writes over its own."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, conf
 
+from airflow_slo_provider.hooks.deferral import SHORTEST
 from airflow_slo_provider.hooks.gate import evaluate_gate, instant, raise_for_wrong_questions
 from airflow_slo_provider.operators.documents import DocumentFields
 
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
 #: How much later than the sensor's own timeout Airflow gives up on a trigger that never came back.
 _GRACE = timedelta(minutes=1)
-#: No deferral is shorter. Airflow sees a worker's exit some seconds after its deferral (``[workers] min_heartbeat_interval``,
-#: 5 s); a task that is queued again before that is taken for one that was killed, and fails ("state mismatch").
-_SHORTEST = timedelta(seconds=10)
 
 
 class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
@@ -113,7 +111,7 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         if left <= 0:
             message = f"the error budget has not recovered within {self.timeout:g} s"
             raise AirflowSkipException(message) if self.soft_fail else AirflowSensorTimeout(message)
-        pause = max(min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left), _SHORTEST.total_seconds())
+        pause = max(min(self._get_next_poke_interval(started, lambda: waited, looks + 1), left), SHORTEST.total_seconds())
         from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
         self.defer(

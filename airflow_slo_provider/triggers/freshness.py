@@ -12,15 +12,12 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.freshness import Limits, Reason, assess
+from airflow_slo_provider.hooks.deferral import SHORTEST, earliest, wait_until
 from airflow_slo_provider.hooks.freshness_question import Question
 from airflow_slo_provider.triggers.shared_polls import polls
 
 #: A server may restart while thousands of sensors wait for it: so many looks in a row may fail before a worker hears of it.
 MOST_FAULTS = 3
-
-#: No deferral to a moment is shorter. Airflow sees a worker's exit some seconds after its deferral (``[workers]
-#: min_heartbeat_interval``, 5 s); a task that is queued again before that is taken for one that was killed, and fails.
-SHORTEST = timedelta(seconds=10)
 
 
 def trigger_for(question: Question, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
@@ -43,6 +40,7 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
             quantile=None if limits.quantile is None else str(limits.quantile),
             tolerance=limits.tolerance.total_seconds(),
             until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
+            not_before=earliest().isoformat(),
         )
     return DateTimeTrigger(moment=datetime.now(UTC) + max(min(interval, left), SHORTEST))
 
@@ -59,6 +57,7 @@ class FreshnessTrigger(BaseTrigger):
     :param quantile: share of the groups that must be fresh
     :param tolerance: seconds a timestamp may lie in the future
     :param until: when the sensor's timeout is over (ISO 8601 with a zone); None for never
+    :param not_before: fires no sooner, whatever it finds (ISO 8601 with a zone)
     """
 
     def __init__(
@@ -72,6 +71,7 @@ class FreshnessTrigger(BaseTrigger):
         quantile: str | None = None,
         tolerance: float = 60,
         until: str | None = None,
+        not_before: str | None = None,
     ) -> None:
         super().__init__()
         self.kind = kind
@@ -82,14 +82,20 @@ class FreshnessTrigger(BaseTrigger):
         self.quantile = quantile
         self.tolerance = tolerance
         self.until = until
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make this trigger again."""
-        names = ("kind", "conn_id", "arguments", "interval", "max_age", "quantile", "tolerance", "until")
+        names = ("kind", "conn_id", "arguments", "interval", "max_age", "quantile", "tolerance", "until", "not_before")
         return "airflow_slo_provider.triggers.freshness.FreshnessTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait."""
+        event = await self._event()
+        await wait_until(self.not_before)
+        yield event
+
+    async def _event(self) -> TriggerEvent:
         question = Question(kind=self.kind, conn_id=self.conn_id, arguments=self.arguments)
         limits = Limits(timedelta(seconds=self.max_age), quantile=self.quantile, tolerance=timedelta(seconds=self.tolerance))
         faults = 0
@@ -99,22 +105,19 @@ class FreshnessTrigger(BaseTrigger):
                     async with asyncio.timeout(self._left()):
                         answer = await anext(answers)
                 except TimeoutError:
-                    yield TriggerEvent({"status": "timeout"})
-                    return
+                    return TriggerEvent({"status": "timeout"})
                 if isinstance(answer, MeasurementError):
                     faults += 1
                     self.log.warning("Freshness cannot be looked at: %s", answer)
                     if not answer.transient or faults >= MOST_FAULTS:
-                        yield TriggerEvent({"status": "error", "reason": answer.reason})
-                        return
+                        return TriggerEvent({"status": "error", "reason": answer.reason})
                     continue
                 faults = 0
                 found = assess(answer, datetime.now(UTC), limits)
                 self.log.debug("Freshness of %s", found.message)
                 if found.freshness.fresh or found.freshness.reason is Reason.CLOCK_SKEW:
                     self.log.info("Freshness of %s", found.message)
-                    yield TriggerEvent({"status": found.freshness.reason.value})
-                    return
+                    return TriggerEvent({"status": found.freshness.reason.value})
 
     def _left(self) -> float | None:
         if self.until is None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
+from airflow_slo_provider.hooks.deferral import wait_until
+
 if TYPE_CHECKING:
     from airflow_slo_provider.deployment.kubernetes_rollout import Rollout
 
@@ -22,6 +24,7 @@ class RolloutTrigger(BaseTrigger):
     :param expected: digest of the template that is waited for; None for whichever it has
     :param deadline: when to stop waiting (ISO 8601 with a zone)
     :param interval: seconds between two looks
+    :param not_before: fires no sooner, whatever it finds (ISO 8601 with a zone)
     """
 
     def __init__(
@@ -35,6 +38,7 @@ class RolloutTrigger(BaseTrigger):
         kubernetes_conn_id: str,
         in_cluster: bool | None = None,
         cluster_context: str | None = None,
+        not_before: str | None = None,
     ) -> None:
         super().__init__()
         self.namespace = namespace
@@ -45,10 +49,14 @@ class RolloutTrigger(BaseTrigger):
         self.kubernetes_conn_id = kubernetes_conn_id
         self.in_cluster = in_cluster
         self.cluster_context = cluster_context
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make this trigger again."""
-        names = ("namespace", "name", "expected", "deadline", "interval", "kubernetes_conn_id", "in_cluster", "cluster_context")
+        names = (
+            "namespace", "name", "expected", "deadline", "interval", "kubernetes_conn_id", "in_cluster", "cluster_context",
+            "not_before",
+        )  # fmt: skip
         return "airflow_slo_provider.triggers.rollout.RolloutTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -75,6 +83,7 @@ class RolloutTrigger(BaseTrigger):
                 told = event["message"]
             left = (deadline - datetime.now(UTC)).total_seconds()
             if over or left <= 0:
+                await wait_until(self.not_before)
                 yield TriggerEvent(event)
                 return
             await asyncio.sleep(min(self.interval, left))

@@ -20,6 +20,12 @@ from tests.services.kube_states import released
 from tests.services.kube_world import World
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
+    monkeypatch.setattr("airflow_slo_provider.hooks.deferral.SHORTEST", timedelta(0))
+
+
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     yield from connected(tmp_path, monkeypatch)

@@ -24,6 +24,12 @@ from tests.services.prometheus_server import free_port, running_prometheus
 HOUR = timedelta(hours=1)
 
 
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
+    monkeypatch.setattr("airflow_slo_provider.hooks.deferral.SHORTEST", timedelta(0))
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     with running_prometheus(tmp_path_factory.mktemp("prometheus")) as url:
