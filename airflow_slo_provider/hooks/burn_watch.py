@@ -69,7 +69,7 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
     """Say whether an SLO burns.
 
     It burns while a multi-window rule of at least ``severity`` fires; it is calm when the burn rate of each short window lies at
-    or below ``rearm`` times the rule's factor. Too few events tell neither.
+    or below ``rearm`` times the rule's factor (or 1, where that is more). Too few events tell neither.
 
     :param severity: ``page`` or ``ticket``
     :param rearm: share of a rule's factor
@@ -90,7 +90,7 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
     wanted = burn_rate_rules(nominal_length(report.slo.window), target=report.objective.target)
     for rule in (one for one in wanted if rank(one.severity) >= rank(severity)):
         short = report.burn_rate(rule.short)
-        if short is None or short.value is None or short.value > rearm * rule.factor:
+        if short is None or short.value is None or short.value > rearm * max(rule.factor, Fraction(1)):
             return Sighting(report.name, Seen.BETWEEN, message=report.message, evidence=evidence)
     return Sighting(report.name, Seen.CALM, message=report.message, evidence=evidence)
 

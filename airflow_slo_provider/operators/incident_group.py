@@ -31,12 +31,13 @@ _CHECKS = {
 class PlaybookTaskGroup(TaskGroup):
     """A playbook as tasks: phase after phase, the steps of a phase side by side, each recorded in the incident's timeline.
 
-    - A phase begins when the one before it is over, whatever became of its steps. A step that names others in ``after`` runs
-      only when they have succeeded: a rollback after a rejected approval, or of a version that was not found, does not.
+    - A phase begins when the one before it is over, whatever became of its steps; detection and diagnosis begin together. A step
+      that names others in ``after`` runs only when they have succeeded: a rollback after a rejected approval, or of a version
+      that was not found, does not.
     - A check or an operator becomes a task with its parameters filled in from ``values``. Where a value is missing, the step is
       left to a person, and says why. An operator that cannot be imported or refuses its parameters fails when the DAG is read.
     - An approval waits for its time and then takes its default, which is "no" unless the playbook says otherwise.
-    - Links and checklists are shown and recorded; the run does not wait for anybody.
+    - Links and checklists are shown and recorded; nothing waits for them.
 
     The group begins with the task ``open`` (:class:`.OpenIncidentOperator`); ``others`` and ``open_others`` give each further
     incident that Airflow put into the same run a run of its own. Follow the group with a :class:`.PostmortemOperator`.
@@ -107,10 +108,9 @@ class PlaybookTaskGroup(TaskGroup):
 
         tasks: dict[str, BaseOperator] = {}
         before: list[BaseOperator] = list(first)
-        for phase in Phase:
+        seen, over = [], None
+        for phase in (one for one in Phase if self.playbook.of_phase(one)):
             steps = self.playbook.of_phase(phase)
-            if not steps:
-                continue
             for step in steps:
                 tasks[step.id] = self._task(step)
                 before >> tasks[step.id]
@@ -119,8 +119,12 @@ class PlaybookTaskGroup(TaskGroup):
                     tasks[other] >> tasks[step.id]
             # An operator that does nothing is no work for a worker: the scheduler itself lets the next phase begin.
             over = EmptyOperator(task_id=f"{phase}{BARRIER}", trigger_rule=TriggerRule.ALL_DONE)
-            [tasks[step.id] for step in steps] >> over
-            before = [*first, over]
+            ([tasks[step.id] for step in steps if not _is_manual(tasks[step.id])] or before) >> over
+            seen.append(over)
+            if phase != Phase.DETECTION:  # whatever started the run has detected it: diagnosis waits for no confirmation
+                before, seen = [*first, *seen], []
+        if over is not None:  # nothing waits for what is left to people, but for the end
+            over << [task for task in tasks.values() if _is_manual(task) and over.task_id not in task.downstream_task_ids]
 
     def _task(self, step: PlaybookStep) -> BaseOperator:
         missing = [name for name in step.parameters if name not in self.values]
@@ -170,6 +174,10 @@ class PlaybookTaskGroup(TaskGroup):
             return made(task_id=step.id, **filled_in(step.arguments, self.values))
         except Exception as error:  # whatever an operator says of arguments it cannot use
             raise ValueError(f"{where}: {name} refuses its parameters: {error}") from error
+
+
+def _is_manual(task: BaseOperator) -> bool:
+    return isinstance(task, ManualStepOperator)
 
 
 def _check_names(playbook: Playbook, values: Mapping[str, Any], actions: Mapping[str, Any], without: Sequence[str]) -> None:

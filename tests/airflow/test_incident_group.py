@@ -38,7 +38,7 @@ def test_every_shipped_playbook_becomes_a_dag_that_airflow_takes(kind: IncidentT
         assert "playbook.open" in task.upstream_task_ids
         for other in step.after:
             assert f"playbook.{other}" in task.upstream_task_ids
-        if step.phase != Phase.DETECTION:
+        if step.phase not in (Phase.DETECTION, Phase.DIAGNOSIS):
             before = [*Phase][[*Phase].index(Phase(step.phase)) - 1]
             assert f"playbook.{before}_is_over" in task.upstream_task_ids
     assert json.dumps(DagSerialization.to_dict(dag))
@@ -46,10 +46,15 @@ def test_every_shipped_playbook_becomes_a_dag_that_airflow_takes(kind: IncidentT
 
 
 def test_steps_of_a_phase_stand_side_by_side_and_barriers_wait_for_all_of_them():
-    dag = dag_of("model_serving_degradation")
-    diagnosis = {"playbook.culprit", "playbook.latency", "playbook.recent_changes"}
+    dag = dag_of("model_serving_degradation", values={"slos": "/s", "failures_by_version": "up", "service": "models"})
+    diagnosis = {"playbook.culprit", "playbook.latency"}
     over = dag.get_task("playbook.diagnosis_is_over")
     assert over.upstream_task_ids == diagnosis and over.trigger_rule == "all_done" and isinstance(over, EmptyOperator)
+    assert dag.get_task("playbook.culprit").upstream_task_ids == {"playbook.open"}, "what started the run has detected it"
+    approve = dag.get_task("playbook.approve")
+    assert approve.upstream_task_ids == {"playbook.open", "playbook.detection_is_over", "playbook.diagnosis_is_over"}
+    by_hand = dag.get_task("playbook.recent_changes")
+    assert by_hand.downstream_task_ids == {"playbook.post_mortem_is_over"}, "nothing waits for a person, but for the end"
     for task_id in diagnosis:
         assert not dag.get_task(task_id).upstream_task_ids & diagnosis
 

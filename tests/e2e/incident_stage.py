@@ -27,18 +27,18 @@ _ALERT = """
   - alert: {service}Burns
     expr: >-
       (1 - sum(increase(model_requests_total{{service="{service}",code="200"}}[5m]))
-         / sum(increase(model_requests_total{{service="{service}"}}[5m]))) / 0.01 > 0.48
+         / sum(increase(model_requests_total{{service="{service}"}}[5m]))) / 0.01 > 1
       and (1 - sum(increase(model_requests_total{{service="{service}",code="200"}}[1h]))
-         / sum(increase(model_requests_total{{service="{service}"}}[1h]))) / 0.01 > 0.48
+         / sum(increase(model_requests_total{{service="{service}"}}[1h]))) / 0.01 > 1
     labels: {{severity: page, slo: {service}}}
     annotations: {{summary: the error budget of {service} burns}}
 """
-#: When the page rule holds (one day's window: 0.02 * 24 h / 1 h = 0.48), asked of Prometheus itself.
+#: When the page rule holds, asked of Prometheus itself. (Its factor would be 0.48 in one day; a budget that lasts does not burn.)
 BURNING = (
     '((1 - sum(increase(model_requests_total{service="%s",code="200"}[5m]))'
     ' / sum(increase(model_requests_total{service="%s"}[5m])))'
-    ' / 0.01 > 0.48) and ((1 - sum(increase(model_requests_total{service="%s",code="200"}[1h]))'
-    ' / sum(increase(model_requests_total{service="%s"}[1h]))) / 0.01 > 0.48)'
+    ' / 0.01 > 1) and ((1 - sum(increase(model_requests_total{service="%s",code="200"}[1h]))'
+    ' / sum(increase(model_requests_total{service="%s"}[1h]))) / 0.01 > 1)'
 )
 
 
@@ -55,7 +55,11 @@ class Stage:
         self.prometheus = ""
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._rows = model.measured_rows()
+        rows = model.measured_rows()
+        zeros = [row for row in rows if 0.0 in row.values()]
+        others = [row for row in rows if 0.0 not in row.values()]
+        # One in five is of those that the release with the bug refuses.
+        self._rows = [row for number, zero in enumerate(zeros) for row in (zero, *others[4 * number : 4 * number + 4])]
 
     def prepare(self) -> None:
         """Train both versions, and put the good one into service everywhere."""
@@ -95,7 +99,7 @@ class Stage:
     def _ask(self, service: str, rate: float) -> None:
         rows = self._rows[:]
         while not self._stop.is_set():
-            part, rows = rows[:25], rows[25:] or self._rows[:]
+            part, rows = rows[:15], rows[15:] or self._rows[:]
             with contextlib.suppress(OSError):
                 load.send(f"http://127.0.0.1:{self.ports[service]}", part, workers=1, rate=rate)
 
