@@ -19,6 +19,9 @@ T = TypeVar("T")
 ITSELF = ""
 #: Seconds after which an event that was handed over has certainly reached Airflow's database.
 _HANDED_OVER = 5.0
+#: Seconds between two events. Airflow queues a run for an asset once: an event that comes while one is queued, and after the
+#: moment up to which that run takes events, starts nothing.
+APART = 10.0
 #: No server need be asked more often.
 SHORTEST_INTERVAL = 1.0
 
@@ -66,6 +69,8 @@ class IncidentWatchTrigger(BaseEventTrigger):
         self._memories: dict[str, Memory] | None = None
         self._unsaved: set[str] = set()
         self._told: dict[str, float] = {}
+        self._waiting: list[Incident] = []
+        self._last = float("-inf")
         self._since = datetime.now(UTC)
         self._blind_told = False
 
@@ -83,7 +88,11 @@ class IncidentWatchTrigger(BaseEventTrigger):
                 except Exception:  # one look must never end the watch
                     self.log.exception("This look could not be taken in; the next one is")
                     continue
-                for one in incidents:
+                self._waiting += incidents
+                now = asyncio.get_running_loop().time()
+                if self._waiting and now - self._last >= APART:
+                    one = self._waiting.pop(0)
+                    self._last = self._told[one.id] = now
                     self.log.warning("Incident %s (%s): %s", one.id, one.kind, one.message)
                     yield TriggerEvent(one.to_dict())
 
@@ -102,8 +111,6 @@ class IncidentWatchTrigger(BaseEventTrigger):
         self._change(changed)
         if told is not None:
             begun.append(told)
-        now = asyncio.get_running_loop().time()
-        self._told |= {one.id: now for one in begun}
         await self._save()
         return begun
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.hooks.ledger import open_default_ledger
+from airflow_slo_provider.triggers import incident_watch
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger
 from tests.services.alertmanager_server import fire, running_alertmanager
@@ -102,6 +103,7 @@ class _Page(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def own_ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(incident_watch, "APART", 0.5)
     path = tmp_path / "ledger.db"
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{path}")
     return path
@@ -185,12 +187,32 @@ def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Pat
             assert one["evidence"]["burn_rates"]["1h"] > 0.48 and one["evidence"]["rules"][0]["factor"] == 0.48
             assert one["evidence"]["slo"] == one["subject"] and one["message"]
         # Killed right after it told: perhaps the event was lost, so it is told again - as the same incident.
-        again = await watched(burning(), 8)
+        again = await watched(burning(), 10)
         assert {one["id"] for one in again} == {one["id"] for one in found}
         # By now it is certain that it has arrived.
         assert await watched(burning(), 4) == []
 
     asyncio.run(play())
+
+
+def test_two_events_are_apart_so_that_airflow_starts_two_runs(
+    own_ledger: Path, prometheus: int, counters: Counters, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(incident_watch, "APART", 4.0)
+    counters.add("one", 50, 50)
+    counters.add("two", 50, 50)
+
+    async def play() -> list[float]:
+        at = []
+        async with aclosing(burning().run()) as events, asyncio.timeout(20):
+            async for _ in events:
+                at.append(time.monotonic())
+                if len(at) == 2:
+                    return at
+        return at
+
+    first, second = asyncio.run(play())
+    assert second - first >= 4
 
 
 def test_flapping_is_one_incident(own_ledger: Path, prometheus: int, counters: Counters):
@@ -237,7 +259,7 @@ def test_a_prometheus_that_is_down_is_told_once_and_ends_nothing(
         with scraping(tmp_path / "prometheus", counters, port):
             counters.add("one", 50, 50)
             (begun,) = await watched(burning(**settings), 15, until=1)
-            assert await watched(burning(**settings), 7) == [begun]
+            assert await watched(burning(**settings), 8) == [begun]
         blind = await watched(burning(**settings), 9)
         assert [(one["kind"], one["severity"]) for one in blind] == [("blind", "page")]
         assert "refused the connection" in blind[0]["message"]
@@ -368,7 +390,7 @@ def test_alerts_that_fire_are_incidents_by_their_labels(own_ledger: Path, alertm
         (checkout,) = [one for one in found if one["subject"] == "Burns/checkout"]
         assert checkout["evidence"]["slo"] == "checkout"
         assert datetime.now(UTC) - datetime.fromisoformat(checkout["started_at"]) < timedelta(minutes=1)
-        assert {one["id"] for one in await watched(alerts(), 8)} == {one["id"] for one in found}
+        assert {one["id"] for one in await watched(alerts(), 10)} == {one["id"] for one in found}
         assert await watched(alerts(), 3) == []
 
     asyncio.run(play())
