@@ -104,6 +104,7 @@ def test_a_bad_version_is_found_rolled_back_verified_and_written_down(airflow_st
     assert incident is not None and incident.result.evidence["state"] == "over"
 
 
+@pytest.mark.long
 def test_two_incidents_at_once_start_two_runs(airflow_stack, stage: Stage):
     for service in ("svc1", "svc2"):
         stage.point(service, "2")
@@ -115,6 +116,7 @@ def test_two_incidents_at_once_start_two_runs(airflow_stack, stage: Stage):
         assert airflow_stack.client.wait_for_run("e2e_incident", run["dag_run_id"], timeout=180) == "success"
 
 
+@pytest.mark.long
 def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airflow_stack, stage: Stage):
     service, client = "svc3", airflow_stack.client
     stage.point(service, "2")
@@ -133,6 +135,7 @@ def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airf
     assert len(runs_about(airflow_stack, "e2e_incident", service)) == 1
 
 
+@pytest.mark.long
 def test_the_same_through_an_alertmanager(airflow_stack, stage: Stage):
     service, client = "alerted0", airflow_stack.client
     deployed = stage.point(service, "2")
@@ -146,6 +149,7 @@ def test_the_same_through_an_alertmanager(airflow_stack, stage: Stage):
     assert len(runs(client, "e2e_alerted")) == 1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("answer", ["Approve", "Reject", None])
 def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage: Stage, answer: str | None):
     service, client = "svc0", airflow_stack.client
@@ -184,6 +188,7 @@ def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage:
     assert ("nobody" in text) is (answer is None)
 
 
+@pytest.mark.long
 def test_a_prometheus_that_is_down_is_told_and_is_never_calm(airflow_stack, stage: Stage):
     client = airflow_stack.client
     before = {run["dag_run_id"] for run in runs(client, "e2e_incident")}
