@@ -160,6 +160,7 @@ def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage:
     run_id = client.trigger("e2e_asking", conf={"incident": incident})
     client.wait_for_task("e2e_asking", run_id, "playbook.approve", states=("awaiting_input", "deferred"), timeout=90)
     if answer is not None:
+        time.sleep(6)  # Airflow fails a task that is answered before its worker's end has been seen
         path = f"/api/v2/dags/e2e_asking/dagRuns/{run_id}/taskInstances/playbook.approve/-1/hitlDetails"
         client.call("PATCH", path, {"chosen_options": [answer], "params_input": {}})
     client.wait_for_task("e2e_asking", run_id, "playbook.approve", states=("success",), timeout=120)
