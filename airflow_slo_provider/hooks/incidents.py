@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -113,11 +114,15 @@ def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
 
 
 def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
-    """Return what a trigger remembered, by subject."""
+    """Return what a trigger remembered, by subject. An incident that a run takes care of has been told."""
     from airflow_slo_provider.incidents.watching import Memory
 
     rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
-    return {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}
+    found = {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}
+    for subject, one in found.items():
+        if one.incident is not None and not one.told and ledger.latest(INCIDENT_KIND, one.incident.id) is not None:
+            found[subject] = replace(one, told=True)
+    return found
 
 
 def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:

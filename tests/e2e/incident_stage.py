@@ -76,8 +76,7 @@ class Stage:
     def point(self, service: str, version: str) -> datetime:
         """Put a version into service; return when."""
         wanted = Wanted(kind=PROMOTE, alias=CHAMPION, key=f"test/{time.time_ns()}", to=version, by="test")
-        moved = self._registry.move(service, wanted)
-        assert moved.changed, moved.message
+        self._registry.move(service, wanted)
         return datetime.now(UTC)
 
     def champion(self, service: str) -> Move:

@@ -18,7 +18,10 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.hooks.incidents import claim, recall
 from airflow_slo_provider.hooks.ledger import open_default_ledger
+from airflow_slo_provider.incidents import Incident
+from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.triggers import incident_watch
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger
@@ -189,7 +192,12 @@ def test_two_slos_are_two_incidents_and_a_restart_starts_nothing(own_ledger: Pat
         # Killed right after it told: perhaps the event was lost, so it is told again - as the same incident.
         again = await watched(burning(), 10)
         assert {one["id"] for one in again} == {one["id"] for one in found}
-        # By now it is certain that it has arrived.
+        # A run has opened one of them: it has arrived, however soon the triggerer died.
+        with open_default_ledger() as ledger:
+            opened = Incident.from_dict(found[0])
+            assert claim(ledger, opened, RunKey("a dag", "a run", "open"), {}) is None
+            assert {subject: one.told for subject, one in recall(ledger, "test").items() if one.incident}[opened.subject] is True
+        # By now it is certain that both have.
         assert await watched(burning(), 4) == []
 
     asyncio.run(play())

@@ -12,7 +12,7 @@ from airflow_slo_provider.operators.incident import PlaybookTaskGroup, Postmorte
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
 
 HOME = Path(os.environ["AIRFLOW_HOME"]) / "incidents"
-#: The trigger's services, and the Alertmanager's.
+#: The trigger's services, the Alertmanager's, and one that nobody watches.
 SERVICES = [f"svc{n}" for n in range(int(os.environ.get("SLO_E2E_SERVICES", "4")))]
 ALERTED = [f"alerted{n}" for n in range(int(os.environ.get("SLO_E2E_ALERTED", "1")))]
 
@@ -56,7 +56,7 @@ spec:
   type: Prometheus
   connectionDetails: {airflowConnId: e2e_incident_prometheus}
 ---"""
-    + "".join(SLO.format(service=service) for service in [*SERVICES, *ALERTED])
+    + "".join(SLO.format(service=service) for service in [*SERVICES, *ALERTED, "asked0"])
 ).removesuffix("---")
 
 FAILURES = (
