@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES
-from airflow_slo_provider.evaluation.comparing import MIN_ROWS, compare_samples
-from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome, worst
+from airflow_slo_provider.evaluation.comparing import compare_samples
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Estimate, Outcome, worst
 from airflow_slo_provider.evaluation.evaluating import estimates
 from airflow_slo_provider.evaluation.intervals import holm
 from airflow_slo_provider.evaluation.judging import INTERVAL, Threshold, judge

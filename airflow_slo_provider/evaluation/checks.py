@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.assessing import Assessment, Part
 from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome
 from airflow_slo_provider.results import CheckResult, Verdict
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.assessing import Assessment, Part
 
 KIND = "golden_set"
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
-from airflow_slo_provider.evaluation.estimates import Comparison, Outcome
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Outcome
 from airflow_slo_provider.evaluation.evaluating import check_options
 from airflow_slo_provider.evaluation.intervals import (
     delong_variance,
@@ -24,9 +24,6 @@ from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sampl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-#: Rows below which an interval by normal theory or by bootstrap is not trusted.
-MIN_ROWS = 30
 
 
 def compare(

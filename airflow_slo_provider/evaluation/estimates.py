@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+#: Rows below which an interval by normal theory or by bootstrap is not trusted.
+MIN_ROWS = 30
+
 
 class Outcome(StrEnum):
     """How an evaluation ended. Only ``pass`` is a pass.

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_slo_provider.evaluation.comparing import MIN_ROWS
-from airflow_slo_provider.evaluation.estimates import Estimate, Outcome
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate, Outcome
 from airflow_slo_provider.evaluation.metrics import Metric
 
 INTERVAL, VALUE = "interval", "value"
