@@ -40,11 +40,12 @@ def free_ports(count: int) -> list[int]:
 
 
 class AirflowStack:
-    """The four components, one metadata database (SQLite) and one user.
+    """The four components, one metadata database and one user.
 
     :param home: AIRFLOW_HOME; made if it is not there
     :param dags: the DAG folders
-    :param settings: more environment for all components, e.g. ``AIRFLOW_CONN_...``
+    :param settings: more environment for all components, e.g. ``AIRFLOW_CONN_...``; with
+        ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`` a metadata database of your own instead of SQLite
     :param parallelism: tasks that may run at the same time
     :param say: where progress is told
     """

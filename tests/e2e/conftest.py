@@ -1,7 +1,11 @@
-"""A real Airflow for the tests of this directory: four components, started once. It never skips: Airflow is a dependency."""
+"""A real Airflow for the tests of this directory: four components, started once. It never skips: Airflow is a dependency.
+
+Its metadata database is a real PostgreSQL where there is one (in CI there must be), SQLite elsewhere.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +14,8 @@ import pytest
 
 from demo import processes
 from demo.airflow_stack import AirflowStack
+from tests.services.postgres import running_postgres
+from tests.support import find
 
 HERE = Path(__file__).resolve().parent
 DAG_FOLDERS = (HERE / "dags", HERE.parents[1] / "dags")
@@ -24,7 +30,20 @@ SETTINGS = {
 
 
 @pytest.fixture(scope="session")
-def airflow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
+def metadata_database() -> Iterator[dict[str, str]]:
+    """Airflow's settings for its database. SQLite has one writer at a time, and Airflow answers 503 when it has to wait."""
+    if not (os.environ.get("CI") or find("initdb")):
+        yield {}
+        return
+    with running_postgres() as server:
+        with server.connect(autocommit=True) as connection:
+            connection.execute("CREATE DATABASE airflow")
+        url = server.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
+        yield {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+
+
+@pytest.fixture(scope="session")
+def airflow_stack(metadata_database: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
     """API server, scheduler, DAG processor and triggerer with the DAGs of tests/e2e/dags and of dags/.
 
     ``stack.client`` speaks to the API (trigger, wait, states, logs, XComs, connections); ``stack.restart_component("triggerer")``
@@ -32,9 +51,8 @@ def airflow_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowS
     """
     started = time.monotonic()
     home = tmp_path_factory.mktemp("real airflow") / "home"
-    stack = AirflowStack(
-        home, DAG_FOLDERS, settings=SETTINGS, say=lambda text: print(f"airflow {time.monotonic() - started:4.0f} s  {text}")
-    )
+    tell = lambda text: print(f"airflow {time.monotonic() - started:4.0f} s  {text}")  # noqa: E731
+    stack = AirflowStack(home, DAG_FOLDERS, settings=SETTINGS | metadata_database, say=tell)
     stack.start()
     try:
         yield stack

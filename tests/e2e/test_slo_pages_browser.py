@@ -24,7 +24,6 @@ pytestmark = pytest.mark.e2e
 
 SCRIPT = Path(__file__).parent / "browser" / "slo_pages.py"
 SCENARIOS = re.findall(r"^@scenario\ndef (\w+)", SCRIPT.read_text(), re.MULTILINE)
-PINS = ("playwright==1.65.2", "axe-playwright-python==0.1.8")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def recorded(airflow_stack) -> dict[str, Any]:
 def results(airflow_stack, recorded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
     """Every scenario, done once by one browser: what went wrong, or None."""
     chromium = need("chromium")
-    programs = peer("browser", *PINS)
+    programs = peer("browser")
     (axe,) = programs.parent.glob("lib/python*/site-packages/axe_playwright_python/axe.min.js")
     work = tmp_path_factory.mktemp("browser")
     settings = {

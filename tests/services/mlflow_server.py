@@ -21,8 +21,6 @@ import pytest
 
 from tests.peers import peer
 
-MLFLOW = "mlflow==3.17.2"
-
 
 def free_port() -> int:
     with socket.socket() as found:
@@ -49,7 +47,7 @@ def make_model(url: str, name: str, versions: int = 3, champion: str | None = "1
 @contextmanager
 def mlflow_server(home: Path) -> Iterator[str]:
     """Run a server for as long as the block lasts."""
-    program, port = peer("mlflow", MLFLOW) / "mlflow", free_port()
+    program, port = peer("mlflow") / "mlflow", free_port()
     command = [str(program), "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts")]
     env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PATH": f"{program.parent}:{os.environ['PATH']}"}

@@ -55,7 +55,7 @@ print("END", end.isoformat())
 @pytest.fixture(scope="module")
 def feast(tmp_path_factory):
     # Feast 0.67 gives FastAPI an argument that newer ones refuse.
-    programs = peer("feast", "feast[grpcio]==0.67.0", "fastapi==0.136.3")
+    programs = peer("feast")
     home, port = tmp_path_factory.mktemp("feast"), free_port()
     (home / "feature_store.yaml").write_text(STORE)
     (home / "make.py").write_text(MAKE)

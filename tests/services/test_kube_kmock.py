@@ -37,7 +37,7 @@ def kmock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Look]
                     items.append(seeded)
     seeds = tmp_path_factory.mktemp("kmock") / "seeds.json"
     seeds.write_text(json.dumps(items))
-    python = peer("kmock", "kmock==0.8") / "python"
+    python = peer("kmock") / "python"
     program = Path(__file__).with_name("kmock_program.py")
     process = subprocess.Popen([str(python), str(program), str(seeds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin

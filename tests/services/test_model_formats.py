@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 from tests.peers import peer
-from tests.services.mlflow_server import MLFLOW
 from tests.support import REPO
 
 ROWS = """
@@ -45,4 +44,4 @@ import mlflow.sklearn
 mlflow.sklearn.save_model(model, home + "/model", pip_requirements=[], serialization_format="pickle")
 predictor = MlflowModel(home + "/model", trusted=True, batch_size=64)
 """
-    run(peer("mlflow", MLFLOW) / "python", ROWS + save + ANSWER, tmp_path)
+    run(peer("mlflow") / "python", ROWS + save + ANSWER, tmp_path)

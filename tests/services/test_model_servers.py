@@ -30,7 +30,7 @@ from airflow_slo_provider.evaluation.predictions import join
 from airflow_slo_provider.evaluation.predictors import HttpModel, Surroundings
 from airflow_slo_provider.exceptions import QueryError
 from tests.peers import peer
-from tests.services.mlflow_server import MLFLOW, free_port, proxy
+from tests.services.mlflow_server import free_port, proxy
 
 FEATURES = ["radius", "texture", "area"]
 ROWS = 3000
@@ -113,7 +113,7 @@ def ask_under_load(url: str, home: Path, model: HttpModel) -> Any:
 
 
 def test_mlflows_scoring_server(home: Path) -> None:
-    program, port = peer("mlflow", MLFLOW) / "mlflow", free_port()
+    program, port = peer("mlflow") / "mlflow", free_port()
     train(program, home, "mlflow")
     url = f"http://127.0.0.1:{port}"
     command = [str(program), "models", "serve", "-m", str(home / "model"), "-h", "127.0.0.1", "-p", str(port)]
@@ -127,7 +127,7 @@ def test_mlflows_scoring_server(home: Path) -> None:
 
 
 def test_mlserver(home: Path) -> None:
-    program, port = peer("mlserver", "mlserver==1.7.1", "mlserver-sklearn==1.7.1") / "mlserver", free_port()
+    program, port = peer("mlserver") / "mlserver", free_port()
     train(program, home)
     url = f"http://127.0.0.1:{port}"
     settings = {

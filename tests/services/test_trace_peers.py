@@ -23,8 +23,6 @@ from tests.peers import peer
 from tests.services.test_trace_stores import SERVICE, same, span_times
 from tests.services.trace_replay import recorded, truth, truth_by_trace
 
-MLFLOW, PHOENIX = "mlflow==3.17.2", "arize-phoenix==20.26.1"
-
 
 def _free_port() -> int:
     with socket.socket() as held:
@@ -66,7 +64,7 @@ def mlflow(home: Path) -> Iterator[str]:
     port = str(_free_port())
     url = f"http://127.0.0.1:{port}"
     command = [
-        str(peer("mlflow", MLFLOW) / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", port,
+        str(peer("mlflow") / "mlflow"), "server", "--workers", "1", "--host", "127.0.0.1", "--port", port,
         "--backend-store-uri", f"sqlite:///{home}/mlflow.db", "--artifacts-destination", str(home / "artifacts"),
     ]  # fmt: skip
     with _running(command, f"{url}/health", home, MLFLOW_SERVER_ENABLE_JOB_EXECUTION="false"):
@@ -76,7 +74,7 @@ def mlflow(home: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def phoenix(home: Path) -> Iterator[str]:
     port = _free_port()
-    command = [str(peer("phoenix", PHOENIX) / "phoenix"), "serve"]
+    command = [str(peer("phoenix") / "phoenix"), "serve"]
     env = {
         "PHOENIX_WORKING_DIR": str(home), "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(port),
         "PHOENIX_GRPC_PORT": str(_free_port()), "PHOENIX_TELEMETRY_ENABLED": "false",

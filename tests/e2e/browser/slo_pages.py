@@ -54,34 +54,35 @@ def names(frame) -> list[str]:
     return frame.locator("#slos tbody tr:visible th a").all_inner_texts()
 
 
+def ours(frame) -> list[str]:
+    """The names that this test recorded: other tests share the ledger, and some of their SLOs are red too."""
+    return [name for name in names(frame) if name.startswith("page-")]
+
+
 @scenario
 def finds_slos_in_the_navigation_sorts_and_filters(page: Page) -> None:
     page.goto(URL)
     page.get_by_role("link", name="SLOs").first.click()
     frame = frame_of(page)
     expect(frame.get_by_role("heading", name="Service level objectives")).to_be_visible()
-    assert names(frame)[:2] == ["page-checkout", "page-search"], names(frame)
+    assert ours(frame)[:2] == ["page-checkout", "page-search"], names(frame)
     frame.get_by_role("button", name="SLO", exact=True).click()
     ascending = names(frame)
     assert ascending == sorted(ascending, key=str.casefold), ascending
     frame.get_by_role("button", name="SLO", exact=True).click()
     assert names(frame) == ascending[::-1]
     frame.get_by_role("button", name="Budget left").click()
-    assert names(frame)[0] == "page-checkout"
-    assert set(names(frame)[-2:]) == {"page-embedding", "page-ranking"} or names(frame)[-1] in (
-        "odd evidence",
-        "page-ranking",
-        "page-embedding",
-    )
+    assert ours(frame)[0] == "page-checkout"
+    assert set(ours(frame)[-2:]) == {"page-embedding", "page-ranking"}
     frame.get_by_label("Status").select_option("BURNING")
-    assert names(frame) == ["page-search"]
-    expect(frame.get_by_role("status")).to_contain_text("1 of ")
+    assert ours(frame) == ["page-search"], names(frame)
+    expect(frame.get_by_role("status")).to_contain_text(f"{len(names(frame))} of ")
     frame.get_by_label("Status").select_option("")
     frame.get_by_label("Search").fill("pAGE-pREDICT")  # other tests record predictions too
     assert names(frame) == ["page-predictions"]
     frame.get_by_label("Search").fill("")
     frame.get_by_label("Service").select_option("models")
-    assert set(names(frame)) == {"page-ranking", "page-embedding", "page-predictions"}
+    assert set(ours(frame)) == {"page-ranking", "page-embedding", "page-predictions"}
 
 
 @scenario
