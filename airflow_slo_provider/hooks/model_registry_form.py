@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_slo_provider.deployment.registry import RegistryError
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.connection_fields import (
     ConnectionFields,
@@ -51,6 +50,8 @@ def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
     try:
         return _settings(connection)
     except QueryError as error:
+        from airflow_slo_provider.deployment.registry import RegistryError
+
         raise RegistryError(error.message, reason=error.reason) from None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.hooks.freshness_assets import inlets_of
 from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
@@ -16,6 +16,8 @@ from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, Context
+
+    from airflow_slo_provider.freshness import Limits
 
 #: The parameters that name a source, as the freshness sensors take them.
 _TEXTS = (
@@ -109,7 +111,8 @@ class FreshnessCheckOperator(BaseOperator):
         self.clock_tolerance = clock_tolerance
         self.conn_id = conn_id
         self.name = name
-        self._limits()
+        check_limits(max_age, warn_age, clock_tolerance)
+        share_of(quantile)
         self._question()
         self.inlets = [*self.inlets, *inlets_of(asset)]
 
@@ -134,4 +137,6 @@ class FreshnessCheckOperator(BaseOperator):
         return question({field: getattr(self, field) for field in fields})
 
     def _limits(self) -> Limits:
+        from airflow_slo_provider.freshness import Limits
+
         return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits, Reason
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.links.slo import SLOLink
@@ -17,7 +17,7 @@ from airflow_slo_provider.links.slo import SLOLink
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.freshness import Assessment
+    from airflow_slo_provider.freshness import Assessment, Limits
 
 #: What Airflow resumes a task with when its trigger ended without an event [airflow.sdk.bases.operator, TRIGGER_FAIL_REPR].
 _FAILED, _TIMED_OUT = "__fail__", "Trigger timeout"
@@ -71,7 +71,8 @@ class FreshnessSensor(BaseSensorOperator):
         self.conn_id = conn_id
         self.name = name
         self.deferrable = deferrable
-        self._limits()
+        check_limits(max_age, warn_age, clock_tolerance)
+        share_of(quantile)
         self._question()
 
     def execute(self, context: Context) -> Any:
@@ -123,6 +124,8 @@ class FreshnessSensor(BaseSensorOperator):
         return question({**self._given(), "quantile": self.quantile})
 
     def _limits(self) -> Limits:
+        from airflow_slo_provider.freshness import Limits
+
         return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)
 
     def _check_name(self, context: Context) -> str:
@@ -131,6 +134,7 @@ class FreshnessSensor(BaseSensorOperator):
     def _look(self, context: Context, began: datetime) -> Assessment:
         from airflow.sdk.exceptions import AirflowFailException
 
+        from airflow_slo_provider.freshness import Reason
         from airflow_slo_provider.hooks.freshness import measure
 
         evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
