@@ -5,8 +5,8 @@
 Each measurement is a process of its own. It imports every module of some parts of one provider, as a DAG file that uses all of
 them would; the subjects alternate, so that a busy machine spoils all of them alike. What Airflow has loaded of this provider when
 it starts is forgotten first, and counts as the provider's; the decorators of ``airflow.sdk.task``, which bring a part of the
-standard provider along, are not loaded beforehand. Bytecode lies in a directory of the benchmark's own, as installers leave it; in
-one row our modules have none, as in a container whose image was told to write none.
+standard provider along, are not loaded beforehand. Bytecode lies in a directory of the benchmark's own, as installers leave it;
+in one row our modules have none, as in a container whose image was told to write none.
 """
 
 from __future__ import annotations
