@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.lazy_names import offer
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.documents.durations import Duration, parse_duration
     from airflow_slo_provider.exceptions import (
         DocumentError,
         Fault,
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.catalog import Service, SLOCatalog
     from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
     from airflow_slo_provider.slo.decisions import decide
-    from airflow_slo_provider.slo.durations import Duration, parse_duration
     from airflow_slo_provider.slo.loading import Reading, load, read
     from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest, Slices
     from airflow_slo_provider.slo.model import (
@@ -94,7 +94,7 @@ __getattr__ = offer(
         "slo.catalog": "SLOCatalog Service",
         "slo.code_first": "SLIDefinition SLIType SLOConfig",
         "slo.decisions": "decide",
-        "slo.durations": "Duration parse_duration",
+        "documents.durations": "Duration parse_duration",
         "slo.loading": "Reading load read",
         "slo.measuring": "IndicatorSource MeasureRequest Measurement Slices",
         "slo.model": (
