@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -165,6 +164,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, write, tell."""
+        from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
         from airflow_slo_provider.slo.policy import Action
         from airflow_slo_provider.slo.reports import Outcome
 
