@@ -12,6 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def writable(text: str) -> str:
+    """Return a text that UTF-8 can hold: JSON may name half a surrogate pair, which no log and no file takes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class SLOProviderError(Exception):
     """Base class of every error of this provider."""
 
@@ -73,8 +78,9 @@ class MeasurementError(SLOProviderError):
         http_status: int | None = None,
         source: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        # A message may quote what a server answered.
+        self.message = writable(message)
+        super().__init__(self.message)
         self.reason = reason or self.default_reason
         self.transient = transient
         self.query = query

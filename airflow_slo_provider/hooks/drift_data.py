@@ -51,6 +51,9 @@ class _HookStatements:
                 self._open = None
 
     def __call__(self, statement: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        from airflow_slo_provider.hooks.sql_runner import one_reading_statement
+
+        one_reading_statement(statement, self._dialect)
         with self.session():
             if self._open is None:
                 raise RuntimeError("a session without a connection")
