@@ -160,7 +160,7 @@ def _rules(fields: Fields, key: str) -> tuple[Rule, ...]:
             except (re.error, OverflowError, RecursionError) as error:  # a{9999999999}; thousands of brackets
                 entry.fault("pattern", f"{pattern!r} is no regular expression: {error}")
         if weight is not None and (weight.denominator != 1 or not 1 <= weight <= 100):
-            entry.fault("weight", f"must be a whole number from 1 to 100, not {float(weight):g}")
+            entry.fault("weight", "must be a whole number from 1 to 100")
         entry.close()
         if name and pattern:
             found.append(Rule(name, pattern, because, int(weight or 1)))

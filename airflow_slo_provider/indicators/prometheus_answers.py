@@ -44,6 +44,8 @@ _HINTS = {
 }
 # Go writes float64 as 12960, 0.25, 1e+06 or 5e-324. A longer exponent is no float64 and would make a huge integer.
 _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:[eE][+-]?[0-9]{1,3})?")
+#: No float64 is so large; every whole number of fewer digits is smaller.
+_BEYOND, _SURELY_FINITE = 2**1024, 309
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
 
 
@@ -108,12 +110,12 @@ def parse_value(text: object) -> Fraction | None:
     :raises ValueError: when it is no number
     """
     if isinstance(text, str):
-        if text.isascii() and text.isdigit() and len(text) < 400:
+        if text.isascii() and text.isdigit() and len(text) < _SURELY_FINITE:
             return Fraction(int(text))
         if text in _SPECIAL:
             return None
-        if _NUMBER.fullmatch(text):
-            return Fraction(text)
+        if _NUMBER.fullmatch(text) and abs(value := Fraction(text)) < _BEYOND:
+            return value
     raise ValueError(f"sample value {text!r:.60} is not a number in a string")
 
 

@@ -112,7 +112,7 @@ def read_statement(query: str, *, backslashes: bool = False, windowed: bool = Tr
                 raise refuse(f"the comment at character {token.start()} is none for every database; remove it")
         elif kind == "dollar":
             if backslashes:
-                raise refuse(f"{text} at character {token.start()} is a quote for some databases and a name for others; remove it")
+                raise refuse(f"{text} at character {token.start()} is a quote for some databases, a name for others; remove it")
             closing = query.find(text, at)
             at = closing + len(text) if closing >= 0 else -1
         elif kind == "quote":

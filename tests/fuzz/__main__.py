@@ -1,7 +1,7 @@
 """``python -m tests.fuzz TARGET --seconds N``: search for inputs that a reader cannot bear.
 
 Seeds are our own, kept cases, and what the acceptance data holds; they are put together anew each time. Findings go to
-``--findings``; one that is mended belongs into ``tests/fuzz/cases/TARGET``.
+``--findings``; one that is mended belongs into ``tests/fuzz/cases/TARGET`` (:mod:`.keep`).
 """
 
 from __future__ import annotations
@@ -58,8 +58,7 @@ def fuzz(name: str, python: Path, *, seconds: float, seed: int = 0, keep: Path |
         corpus, findings = Path(home) / "corpus", keep or Path(home) / "findings"
         corpus.mkdir()
         findings.mkdir(parents=True, exist_ok=True)
-        kept = [path.read_bytes() for path in target.cases]
-        for number, data in enumerate([*target.seeds, *kept, *acceptance_seeds(name)]):
+        for number, data in enumerate([*target.seeds, *target.cases.values(), *acceptance_seeds(name)]):
             (corpus / f"seed-{number:04d}").write_bytes(data[:MAX_BYTES])
         engine = [str(python), "-m", "tests.fuzz.engine", name, "--findings", str(findings)]
         options = [

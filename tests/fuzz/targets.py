@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -12,6 +13,13 @@ CASES = Path(__file__).parent / "cases"
 
 class Finding(AssertionError):
     """A reader that took what it must not take, or said what is not so."""
+
+
+def read_case(path: Path) -> bytes:
+    """Read a kept case: ``input`` is its bytes as Latin-1 text, or a list of texts and ``[text, times]``; ``why`` is for people."""
+    kept = json.loads(path.read_text(encoding="utf-8"))["input"]
+    pieces = [kept] if isinstance(kept, str) else [one if isinstance(one, str) else one[0] * one[1] for one in kept]
+    return "".join(pieces).encode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,9 @@ class Target:
         return [text.encode() for text in import_module(f"tests.fuzz.{self.module}").SEEDS]
 
     @property
-    def cases(self) -> list[Path]:
-        """Inputs that were findings once."""
-        return sorted((CASES / self.name).glob("*"))
+    def cases(self) -> dict[str, bytes]:
+        """Inputs that were findings once, by name."""
+        return {path.stem: read_case(path) for path in sorted((CASES / self.name).glob("*.json"))}
 
 
 TARGETS = {
