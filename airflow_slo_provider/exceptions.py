@@ -13,8 +13,10 @@ from dataclasses import dataclass
 
 
 def writable(text: str) -> str:
-    """Return a text that UTF-8 can hold: JSON may name half a surrogate pair, which no log and no file takes."""
-    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """Return a text that everything can hold: no log takes half a surrogate pair, and no PostgreSQL a NUL; JSON names both."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class SLOProviderError(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import QueryError, writable
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient, _explain
 
@@ -83,9 +83,9 @@ def _alert(data: dict[str, Any]) -> Alert:
     if starts.tzinfo is None:
         raise ValueError(f"startsAt {data['startsAt']!r} has no time zone")
     return Alert(
-        fingerprint=str(data["fingerprint"]),
-        labels={str(key): str(value) for key, value in data["labels"].items()},
-        annotations={str(key): str(value) for key, value in (data.get("annotations") or {}).items()},
+        fingerprint=writable(str(data["fingerprint"])),
+        labels={writable(str(key)): writable(str(value)) for key, value in data["labels"].items()},
+        annotations={writable(str(key)): writable(str(value)) for key, value in (data.get("annotations") or {}).items()},
         starts_at=starts,
-        generator_url=str(data.get("generatorURL") or ""),
+        generator_url=writable(str(data.get("generatorURL") or "")),
     )

@@ -67,9 +67,7 @@ class Measurement:
         :raises InvalidMeasurement: when it is outside [0, 1]
         """
         if not 0 <= ratio <= 1:
-            raise InvalidMeasurement(
-                f"a ratio must lie in [0, 1], not {shown(ratio)}", reason="ratio_out_of_range", query=query
-            )
+            raise InvalidMeasurement(f"a ratio must lie in [0, 1], not {shown(ratio)}", reason="ratio_out_of_range", query=query)
         return cls(ratio, query=query)
 
 

@@ -98,9 +98,8 @@ def checked(span: Span) -> Span:
             f"span {span.span_id} lasts {span.duration_ns} ns from {span.start_ns} ns: these are no nanoseconds since 1970",
             reason="bad_span",
         )
-    if span.name.isascii() and span.service.isascii():
-        return span
-    return span._replace(name=writable(span.name), service=writable(span.service))
+    name, service = writable(span.name), writable(span.service)
+    return span if name == span.name and service == span.service else span._replace(name=name, service=service)
 
 
 def trace_id_of(text: str) -> str:

@@ -105,7 +105,8 @@ TASKS: dict[str, tuple[Callable[[Path], BaseOperator], str, dict[str, Any]]] = {
     ),
     "feature": (
         lambda home: FeatureFreshnessSensor(
-            task_id="wait", query="time() - max(features_written)", conn_id="it", max_age=HOUR, deferrable=True
+            task_id="wait", query="time() - max(features_written)", query_gives="age", conn_id="it", max_age=HOUR,
+            deferrable=True,
         ), "prometheus", {},
     ),
     "model": (

@@ -16,7 +16,7 @@ class Finding(AssertionError):
 
 
 def read_case(path: Path) -> bytes:
-    """Read a kept case: ``input`` is its bytes as Latin-1 text, or a list of texts and ``[text, times]``; ``why`` is for people."""
+    """Read a kept case. ``input`` is its bytes as Latin-1 text, or a list of texts and ``[text, times]``."""
     kept = json.loads(path.read_text(encoding="utf-8"))["input"]
     pieces = [kept] if isinstance(kept, str) else [one if isinstance(one, str) else one[0] * one[1] for one in kept]
     return "".join(pieces).encode("latin-1")
