@@ -82,6 +82,9 @@ def redact(text: str, secrets: Iterable[str], *, limit: int | None = LIMIT) -> s
 
 
 def _forms(secret: str) -> list[str]:
-    """A secret as it is, and as URLs, JSON and HTML write it; longest first."""
-    forms = {secret, quote(secret, safe=""), quote(secret), quote_plus(secret), html.escape(secret), json.dumps(secret)[1:-1]}
+    """A secret as it is, and as URLs, JSON, HTML and a server that takes UTF-8 for Latin-1 write it; longest first."""
+    forms: set[str] = set()
+    for text in {secret, secret.encode("utf-8", "replace").decode("latin-1")}:
+        forms |= {text, quote(text, safe=""), quote(text), quote_plus(text), html.escape(text)}
+        forms |= {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     return sorted(forms, key=len, reverse=True)

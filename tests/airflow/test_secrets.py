@@ -70,7 +70,7 @@ def _branch(home: Path) -> BaseOperator:
 
 def _golden(home: Path) -> BaseOperator:
     files = GoldenFiles(home / "golden")
-    model = HttpModel(conn_id="it", path="/predict", retries=0, timeout=5)
+    model = HttpModel("it", path="/predict", retries=0, timeout=5)
     return GoldenSetEvaluationOperator(
         task_id="golden", golden_set=files.golden, features=["amount"], metrics=["accuracy"], thresholds={"accuracy": 0.9},
         name="fraud", predictor=model, replicates=50,
@@ -110,7 +110,9 @@ TASKS: dict[str, tuple[Callable[[Path], BaseOperator], str, dict[str, Any]]] = {
         ), "prometheus", {},
     ),
     "model": (
-        lambda home: ModelFreshnessSensor(task_id="wait", model="fraud", conn_id="it", max_age=HOUR, deferrable=True),
+        lambda home: ModelFreshnessSensor(
+            task_id="wait", model="fraud", alias="champion", conn_id="it", max_age=HOUR, deferrable=True
+        ),
         "model_registry", {"kind": "mlflow"},
     ),
     "golden set": (_golden, "http", {}),
@@ -224,7 +226,7 @@ def test_a_database_that_does_not_answer(name: str, home: Path) -> None:
         "drift": lambda: DriftOperator(task_id="drift", reference="old", current="new", sql_conn_id="it", engine="sql"),
         "golden set": lambda: GoldenSetEvaluationOperator(
             task_id="golden", golden_set="SELECT 1", sql_conn_id="it", features=["x"], metrics=["accuracy"],
-            predictor=HttpModel(conn_id="it"), name="fraud", thresholds={"accuracy": 0.5},
+            predictor=HttpModel("it"), name="fraud", thresholds={"accuracy": 0.5},
         ),
     }  # fmt: skip
     ran = run_task(tasks[name](), connections=connections, data_interval=INTERVAL)

@@ -91,7 +91,7 @@ class JaegerStore:
         """Ask for the names of services."""
         if self._api != "classic":
             answer = self._http.get("/api/v3/services", expect=(200, 404))
-            if answer.status == 200 and isinstance(answer.body, dict):
+            if answer.status == 200 and isinstance(answer.body, dict) and "services" in answer.body:
                 with reading("Jaeger", self._http.source):
                     return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
         answer = self._classic("/api/services")
