@@ -49,10 +49,9 @@ def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
             counts = as_float
         if counts.size and counts.max() > MOST_ROWS:
             raise InvalidMeasurement(f"{side} counts hold {counts.max():.6g}, more rows than any table has")
-        counts = counts.astype(np.int64)
         if (counts < 0).any():
             raise InvalidMeasurement(f"{side} counts hold a negative number")
-        pair.append(counts)
+        pair.append(counts.astype(np.int64))
     if pair[0].shape != pair[1].shape:
         raise InvalidMeasurement(
             f"reference has {len(pair[0])} bins and current {len(pair[1])}; both must be counted over the same bins"

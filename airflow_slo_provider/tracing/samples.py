@@ -75,7 +75,9 @@ def quantile(ordered: Sequence[Any], share: float) -> float:
     first = ordered[low]
     if low + 1 >= len(ordered):
         return float(first)
-    return float(first + (ordered[low + 1] - first) * (place - low))
+    following = ordered[low + 1]
+    # Rounded, it must not come to lie beyond the value it lies before.
+    return min(float(first + (following - first) * (place - low)), float(following))
 
 
 def seconds(nanoseconds: float) -> float:
