@@ -25,10 +25,8 @@ values: Any = st.recursive(
 alerts = st.fixed_dictionaries(
     {}, optional=dict.fromkeys(("fingerprint", "labels", "annotations", "startsAt", "generatorURL"), values)
 )
-incidents = st.fixed_dictionaries(
-    {"id": st.text(min_size=1, max_size=20)},
-    optional=dict.fromkeys(("kind", "subject", "severity", "started_at", "message", "evidence", "schema_version", "more"), values),
-)  # fmt: skip
+_FIELDS = ("kind", "subject", "severity", "started_at", "message", "evidence", "schema_version", "more")
+incidents = st.fixed_dictionaries({"id": st.text(min_size=1, max_size=20)}, optional=dict.fromkeys(_FIELDS, values))
 
 
 @settings(deadline=None)
