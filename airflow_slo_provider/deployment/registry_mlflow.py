@@ -25,6 +25,7 @@ from airflow_slo_provider.deployment.registry import (
     previous_after,
 )
 from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS, PROMOTE
+from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
 
 _PENDING, _MOVE = "airflow-slo.pending", "airflow-slo.move."
 #: Longest value of a tag MLflow takes.
@@ -55,8 +56,9 @@ class MlflowRegistry:
         timeout: tuple[float, float] = (5, 30),
         retries: int = 2,
     ) -> None:
-        self._url = url.rstrip("/")
-        self._headers, self._basic = dict(headers or {}), basic
+        self._url = public_url(url)
+        self._headers, self._basic = dict(headers or {}), basic or user_info(url)
+        self.secrets = secrets_of(basic=self._basic, named=self._headers)
         self._verify, self._timeout, self._retries = verify, timeout, retries
 
     def __repr__(self) -> str:
@@ -216,7 +218,8 @@ class MlflowRegistry:
         if status == 200 and isinstance(body, dict):
             return body
         code = body.get("error_code", "") if isinstance(body, dict) else ""
-        text = body.get("message", "") if isinstance(body, dict) else " ".join(response.text[:200].split())
+        said = str(body.get("message", "")) if isinstance(body, dict) else " ".join(response.text[:20_000].split())
+        text = redact(said[:20_000], self.secrets)
         asked = ", ".join(f"{key} {arguments[key]}" for key in ("name", "version", "alias", "key") if key in arguments)
         if code == "RESOURCE_DOES_NOT_EXIST" or status == 404:
             raise RegistryError(f"{self._url}: {asked}: {text}", reason="not_found")

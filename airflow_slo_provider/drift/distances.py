@@ -25,6 +25,10 @@ class ChiSquare:
     pvalue: float
 
 
+#: Up to here a float64 counts exactly, and two sides add up within 64 bits.
+MOST_ROWS = 2**53
+
+
 def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
     """Check two histograms and return them as int64.
 
@@ -43,10 +47,11 @@ def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
             if not np.isfinite(as_float).all() or (as_float != np.rint(as_float)).any():
                 raise InvalidMeasurement(f"{side} counts hold NaN, infinity or fractions; give rows per bin, not shares")
             counts = as_float
-        counts = counts.astype(np.int64)
+        if counts.size and counts.max() > MOST_ROWS:
+            raise InvalidMeasurement(f"{side} counts hold {counts.max():.6g}, more rows than any table has")
         if (counts < 0).any():
             raise InvalidMeasurement(f"{side} counts hold a negative number")
-        pair.append(counts)
+        pair.append(counts.astype(np.int64))
     if pair[0].shape != pair[1].shape:
         raise InvalidMeasurement(
             f"reference has {len(pair[0])} bins and current {len(pair[1])}; both must be counted over the same bins"

@@ -14,6 +14,7 @@ from airflow_slo_provider.evaluation.predictions import Predictions
 from airflow_slo_provider.evaluation.protocols import Protocol, WrongAnswer
 from airflow_slo_provider.evaluation.sample import array
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import redact, secrets_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +40,11 @@ class Server:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     verify: bool | str = True
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that must not appear in a message."""
+        return secrets_of(basic=self.basic, named=self.headers)
 
 
 class _Failure(Exception):
@@ -191,7 +197,8 @@ class _Caller:
         except (requests.exceptions.RequestException, OSError) as error:
             raise _Failure(f"the connection failed ({type(error).__name__})", "connection", True) from None
         if response.status_code != 200:
-            text = " ".join(answer[:200].decode("utf-8", "replace").split())
+            said = " ".join(answer[:20_000].decode("utf-8", "replace").split())
+            text = redact(said, self._server.secrets, limit=200)
             passing = response.status_code in PASSING
             raise _Failure(f"HTTP {response.status_code}: {text}", "http_status", passing, response.status_code)
         try:

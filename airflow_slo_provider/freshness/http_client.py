@@ -7,10 +7,10 @@ import json
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.steps import Call, Reply
+from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,8 +47,17 @@ class ApiSettings:
     @property
     def where(self) -> str:
         """The URL without user info."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
+        return public_url(self.url)
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """Login and password: as given, or those written into the URL."""
+        return self.basic or user_info(self.url)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that must not appear in a message."""
+        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=self.headers)
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of an httpx client. Reads certificate files.
@@ -69,7 +78,7 @@ class ApiSettings:
         connect, read = self.timeout
         return {
             "headers": dict(self.headers or {}),
-            "auth": self.basic if self.basic and not self.bearer and not self.token_path else None,
+            "auth": self.login if self.login and not self.bearer and not self.token_path else None,
             "verify": verify,
             "timeout": httpx.Timeout(read, connect=connect),
             "follow_redirects": False,
@@ -86,10 +95,10 @@ class _Session:
     @property
     def _logs_in(self) -> bool:
         settings = self.settings
-        return settings.token_path is not None and settings.basic is not None and settings.bearer is None
+        return settings.token_path is not None and settings.login is not None and settings.bearer is None
 
     def _login(self) -> tuple[str, dict[str, str]]:
-        login, password = self.settings.basic or ("", "")
+        login, password = self.settings.login or ("", "")
         return f"{self.settings.where}{self.settings.token_path}", {"username": login, "password": password}
 
     def _take_token(self, response: httpx.Response) -> None:
@@ -121,10 +130,8 @@ class _Session:
             body = json.loads(text)
         except ValueError:
             body = None
-        for secret in (self._token, (self.settings.basic or ("", ""))[1]):
-            if secret and len(secret) > 3:
-                text = text.replace(secret, "***")
-        return Reply(response.status_code, body, " ".join(text[:2000].split()), self.settings.where)
+        text = redact(" ".join(text[:20_000].split()), (*self.settings.secrets, self._token or ""), limit=2000)
+        return Reply(response.status_code, body, text, self.settings.where)
 
     def _fault(self, error: Exception) -> QueryError:
         import httpx

@@ -7,6 +7,8 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from airflow_slo_provider.drift import SQLData
     from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
     from airflow_slo_provider.hooks.sql_runner import HookRunner
@@ -51,18 +53,38 @@ class _HookStatements:
                 self._open = None
 
     def __call__(self, statement: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
+        from airflow_slo_provider.hooks.sql_runner import one_reading_statement
+
+        one_reading_statement(statement, self._dialect)
         with self.session():
             if self._open is None:
                 raise RuntimeError("a session without a connection")
             return self._open(statement, parameters)
 
 
+def _between(dialect: str, column: str, start: datetime, end: datetime) -> list[str]:
+    from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
+
+    # A plain name is left to the database, which may fold its case.
+    spoken = DIALECTS.get(dialect, DIALECTS["postgresql"])
+    name = column if column.isidentifier() and column.isascii() else spoken.identifier(column)
+    return [f"{name} >= '{start.isoformat(sep=' ')}'", f"{name} < '{end.isoformat(sep=' ')}'"]
+
+
 def sql_data(
-    source: str, conn_id: str, *, where: str = "", kinds: dict[str, str] | None = None, timeout: float = 3600
+    source: str,
+    conn_id: str,
+    *,
+    where: str = "",
+    within: tuple[str, datetime, datetime] | None = None,
+    kinds: dict[str, str] | None = None,
+    timeout: float = 3600,
 ) -> SQLData:
     """Return the rows of a table or SELECT behind an Airflow SQL connection.
 
     :param source: a table's name, or a SELECT
+    :param where: SQL condition
+    :param within: a column, and the times between which its values lie: from the first, up to the second
     :param timeout: seconds a statement may take (PostgreSQL)
     :raises QueryError: when the connection is no SQL database, or one whose dialect is not spoken
     """
@@ -72,4 +94,6 @@ def sql_data(
     runner = HookRunner(conn_id)
     dialect = _DIALECTS.get(runner.dialect, runner.dialect)
     name = f"connection {conn_id}: {' '.join(source.split())[:200]}"
+    if within is not None:
+        where = " AND ".join([*([f"({where})"] if where else []), *_between(dialect, *within)])
     return SQLData(_HookStatements(runner, dialect, timeout), source, dialect=dialect, where=where, kinds=kinds, name=name)

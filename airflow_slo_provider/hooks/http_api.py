@@ -27,7 +27,7 @@ def api_settings(conn_id: str, *, token_path: str | None = None) -> ApiSettings:
     from airflow.sdk.log import mask_secret
 
     settings = _settings(BaseHook.get_connection(conn_id), token_path)
-    for secret in _secrets(settings):
+    for secret in settings.secrets:
         mask_secret(secret)
     return settings
 
@@ -37,7 +37,7 @@ async def async_api_settings(conn_id: str, *, token_path: str | None = None) -> 
     from airflow.sdk import log
 
     settings = _settings(await BaseHook.aget_connection(conn_id), token_path)
-    for secret in _secrets(settings):
+    for secret in settings.secrets:
         if hasattr(log, "amask_secret"):  # since Airflow 3.3
             await log.amask_secret(secret)
         else:
@@ -52,7 +52,3 @@ def _settings(connection: Connection, token_path: str | None) -> ApiSettings:
     fields = client_settings(connection)
     names = ("url", "timeout", "headers", "basic", "bearer", "verify", "cert")
     return ApiSettings(token_path=token_path, **{name: fields[name] for name in names})
-
-
-def _secrets(settings: ApiSettings) -> list[str]:
-    return [secret for secret in (settings.bearer, (settings.basic or ("", ""))[1]) if secret]

@@ -54,10 +54,9 @@ class ModelRegistryHook(BaseHook):
             if settings.pop("kind") == "directory":
                 self._registry = directory_registry(settings["path"], settings["storage_conn_id"])
             else:
-                for secret in [*settings["headers"].values(), *(settings["basic"] or ())[1:]]:
-                    if secret:
-                        mask_secret(secret)
                 self._registry = MlflowRegistry(**settings)
+                for secret in {*self._registry.secrets, *settings["headers"].values(), *(settings["basic"] or ())[1:]} - {""}:
+                    mask_secret(secret)
         return self._registry
 
     def _connection(self) -> Any:

@@ -68,7 +68,7 @@ def _settings(connection: ConnectionFields) -> dict[str, Any]:
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
     scheme, _, rest = url.partition("://")
     name, slash, path = rest.partition("/")
-    if connection.port and ":" not in name:
+    if connection.port and ":" not in name.rpartition("@")[2]:
         url = f"{scheme}://{name}:{connection.port}{slash}{path}"
     headers = {str(key): str(value) for key, value in read_object(connection, extra.get("headers"), "headers").items()}
     if extra.get("token"):

@@ -8,6 +8,7 @@ from typing import Any
 from airflow.sdk import BaseHook
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
 
 _SECONDS = 15
 
@@ -32,9 +33,11 @@ class PushgatewayHook(BaseHook):
         import requests
 
         connection = self.get_connection(self.conn_id)
+        base = _base(connection)
+        login = (connection.login, connection.password or "") if connection.login else user_info(base)
+        secrets = secrets_of(url=base, basic=login)
         # Base64, because a job with a slash in it has no other form in a Pushgateway's path.
-        url = f"{_base(connection)}/metrics/job@base64/{urlsafe_b64encode(job.encode()).decode()}"
-        login = (connection.login, connection.password or "") if connection.login else None
+        url = f"{public_url(base)}/metrics/job@base64/{urlsafe_b64encode(job.encode()).decode()}"
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         try:
             answer = requests.put(url, data=text.encode(), headers=headers, auth=login, timeout=_SECONDS, allow_redirects=False)
@@ -46,7 +49,7 @@ class PushgatewayHook(BaseHook):
                 source=url,
             ) from None
         if not 200 <= answer.status_code < 300:
-            said = " ".join(answer.text[:300].split())
+            said = redact(" ".join(answer.text[:20_000].split()), secrets, limit=300)
             raise QueryError(
                 f"the Pushgateway of connection {self.conn_id} answered {answer.status_code}: {said}",
                 reason="refused",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
 
 from airflow_slo_provider.database_faults import classify
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import redact, secrets_of
 
 if TYPE_CHECKING:
     from airflow_slo_provider.indicators.sql import SQLSource
@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 #: Airflow's connection types whose database has another name.
 _DIALECTS = {"postgres": "postgresql"}
+
+
+def _hook_of(connection: Any) -> Any:
+    from airflow.sdk.exceptions import AirflowException
+
+    try:
+        return connection.get_hook()
+    except AirflowException:  # no provider that is installed knows the type
+        return None
 
 
 class HookRunner:
@@ -35,8 +44,9 @@ class HookRunner:
         connection = BaseHook.get_connection(conn_id)
         kind = str(connection.conn_type)
         self.dialect = _DIALECTS.get(kind, kind)
-        self._secret = connection.password or ""
-        self._hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+        named = {str(name): str(value) for name, value in connection.extra_dejson.items()}
+        self._secrets = secrets_of(basic=(connection.login or "", connection.password or ""), named=named)
+        self._hook: Any = _hook_of(connection)
         if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
             raise QueryError(f"connection {conn_id} is of type {kind}, which is no SQL database", reason="bad_connection")
         self._runner: DbApiRunner | None = None
@@ -75,13 +85,18 @@ class HookRunner:
             fault = classify(error)
             reason = fault.reason if fault.reason != "bad_query" else "bad_connection"
             # Not chained: a driver may quote the connection string, and a traceback would print it.
-            message = f"connection {self._conn_id}: {type(error).__name__}: {self._scrub(' '.join(str(error).split()))}"
+            message = f"connection {self._conn_id}: {type(error).__name__}: {redact(' '.join(str(error).split()), self._secrets)}"
             raise QueryError(message, reason=reason, transient=fault.transient) from None
 
-    def _scrub(self, text: str) -> str:
-        for form in {self._secret, quote(self._secret, safe=""), quote_plus(self._secret)} - {""}:
-            text = text.replace(form, "***")
-        return text
+
+def one_reading_statement(statement: str, dialect: str) -> None:
+    """Refuse what is not exactly one SELECT: whatever a table's name, a condition or a query was put together from.
+
+    :raises QueryError: reason ``bad_query``
+    """
+    from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
+
+    read_statement(statement, backslashes=dialect in BACKSLASHES, windowed=False)
 
 
 def sql_source(conn_id: str, *, timeout: float = 60) -> SQLSource:

@@ -24,40 +24,30 @@ def object_path(uri: str, conn_id: str | None = None) -> ObjectStoragePath:
 def read_sql(query: str, conn_id: str) -> pd.DataFrame:
     """Return the rows of a query as a table.
 
-    :param query: one SELECT
+    :param query: one SELECT; it runs in a read-only transaction, where the database has them
     :param conn_id: an Airflow SQL connection
-    :raises QueryError: when the connection is no SQL database, or the database refuses the query
+    :raises QueryError: when it is no one SELECT, the connection is no SQL database, or the database refuses the query
     """
     from contextlib import closing
 
     import pandas as pd
-    from airflow.sdk import BaseHook
-    from airflow.sdk.exceptions import AirflowException
 
-    from airflow_slo_provider.database_faults import classify
+    from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
     from airflow_slo_provider.exceptions import QueryError
+    from airflow_slo_provider.hooks.sql_runner import HookRunner, one_reading_statement
 
-    connection = BaseHook.get_connection(conn_id)
-    try:
-        hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
-    except AirflowException:  # no provider that is installed knows the type
-        hook = None
-    if not hasattr(hook, "get_conn") or not hasattr(hook, "get_records"):
-        kind = connection.conn_type
-        raise QueryError(f"connection {conn_id} is of type {kind}, which is no SQL database", reason="bad_connection")
-    try:
-        with closing(hook.get_conn()) as opened, closing(opened.cursor()) as cursor:
-            cursor.execute(query)
-            names = [column[0] for column in cursor.description or ()]
-            rows = [list(row) for row in cursor.fetchall()]
-    except Exception as error:
-        fault = classify(error)
-        # Not chained: a driver may quote the connection string, and a traceback would print it.
-        raise QueryError(
-            f"connection {conn_id}: the database refused the query ({type(error).__name__})",
-            reason=fault.reason, transient=fault.transient, query=query,
-        ) from None  # fmt: skip
-    return pd.DataFrame(rows, columns=names)
+    runner = HookRunner(conn_id, windowed=False)
+    one_reading_statement(query, runner.dialect)
+    with closing(runner.connect()) as opened:
+        try:
+            names, rows = ConnectionRunner(opened, runner.dialect)(query, {})
+        except QueryError as error:
+            # Not chained: a driver may quote the connection string, and a traceback would print it.
+            raise QueryError(
+                f"connection {conn_id}: the database refused the query ({error.message.partition(':')[0]})",
+                reason=error.reason, transient=error.transient, query=query,
+            ) from None  # fmt: skip
+    return pd.DataFrame([list(row) for row in rows], columns=list(names))
 
 
 def model_server(conn_id: str) -> Server:
@@ -74,13 +64,14 @@ def model_server(conn_id: str) -> Server:
 
     from airflow_slo_provider.evaluation.model_server import Server
     from airflow_slo_provider.exceptions import QueryError
+    from airflow_slo_provider.redaction import public_url, user_info
 
     connection = BaseHook.get_connection(conn_id)
     host = (connection.host or "").strip().rstrip("/")
     if not host:
         raise QueryError(f"connection {conn_id}: there is no host; write the model server's URL there", reason="bad_connection")
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
-    if connection.port and ":" not in url.partition("://")[2].partition("/")[0]:
+    if connection.port and ":" not in url.partition("://")[2].partition("/")[0].rpartition("@")[2]:
         scheme, _, rest = url.partition("://")
         name, slash, path = rest.partition("/")
         url = f"{scheme}://{name}:{connection.port}{slash}{path}"
@@ -89,14 +80,14 @@ def model_server(conn_id: str) -> Server:
     headers = extra.pop("headers", None) or {name: text for name, text in extra.items() if isinstance(text, str)}
     if not isinstance(headers, dict):
         raise QueryError(f"connection {conn_id}: headers is not a mapping", reason="bad_connection")
-    basic = (connection.login, connection.password or "") if connection.login else None
-    if connection.password:
-        mask_secret(connection.password)
-        if basic is None:
-            headers = {"Authorization": f"Bearer {connection.password}", **headers}
-    for text in headers.values():
-        mask_secret(str(text))
-    return Server(url=url, headers={str(name): str(text) for name, text in headers.items()}, basic=basic, verify=verify)
+    basic = (connection.login, connection.password or "") if connection.login else user_info(url)
+    if connection.password and basic is None:
+        headers = {"Authorization": f"Bearer {connection.password}", **headers}
+    named = {str(name): str(text) for name, text in headers.items()}
+    server = Server(url=public_url(url), headers=named, basic=basic, verify=verify)
+    for secret in {*server.secrets, *named.values(), connection.password or ""} - {""}:
+        mask_secret(secret)
+    return server
 
 
 def push_gauges(text: str, conn_id: str, *, job: str, grouping: dict[str, str]) -> None:
@@ -111,6 +102,7 @@ def push_gauges(text: str, conn_id: str, *, job: str, grouping: dict[str, str]) 
     import requests
 
     from airflow_slo_provider.exceptions import QueryError
+    from airflow_slo_provider.redaction import redact
 
     def part(name: str, value: str) -> str:
         return f"{name}@base64/{urlsafe_b64encode(value.encode()).decode() or '='}"
@@ -127,7 +119,8 @@ def push_gauges(text: str, conn_id: str, *, job: str, grouping: dict[str, str]) 
         message = f"the Pushgateway was not reached ({type(error).__name__})"
         raise QueryError(message, reason="connection", transient=True, source=server.url) from None
     if response.status_code not in (200, 202):
+        said = redact(" ".join(response.text[:20_000].split()), server.secrets, limit=200)
         raise QueryError(
-            f"the Pushgateway answered HTTP {response.status_code}: {' '.join(response.text[:200].split())}",
+            f"the Pushgateway answered HTTP {response.status_code}: {said}",
             reason="http_status", transient=response.status_code >= 500, http_status=response.status_code, source=server.url,
         )  # fmt: skip

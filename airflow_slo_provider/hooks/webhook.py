@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.prometheus_form import client_settings
@@ -80,7 +81,7 @@ def _check(response: Any, secrets: tuple[str, ...]) -> None:
         return
     status = response.status_code
     raise QueryError(
-        redact(f"the notification was not taken: HTTP {status}: {response.text[:_LONGEST]}", secrets),
+        redact(f"the notification was not taken: HTTP {status}: {response.text[:20_000]}", secrets, limit=_LONGEST),
         reason="not_taken",
         transient=status >= 500 or status == 429,
         http_status=status,
@@ -91,4 +92,6 @@ def _fault(error: Exception, address: str, secrets: tuple[str, ...]) -> QueryErr
     from airflow_slo_provider.indicators.prometheus_answers import redact
 
     said = redact(f"the notification could not be sent ({type(error).__name__}: {error})", secrets)
-    return QueryError(said, reason="connection", transient=True, source=redact(address, secrets))
+    # Of a webhook the path is often the secret.
+    parts = urlsplit(address)
+    return QueryError(said, reason="connection", transient=True, source=f"{parts.scheme}://{parts.netloc}")

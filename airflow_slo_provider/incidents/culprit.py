@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from airflow_slo_provider.exceptions import writable
+
 
 @dataclass(frozen=True)
 class Culprit:
@@ -28,7 +30,8 @@ def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, tim
     :param at_least: below this value nothing stands out
     :param times: how many times the next highest value it must be
     """
-    known = {name: value for name, value in values.items() if value is not None}
+    # Names are labels, and labels may come from a client of the service.
+    known = {writable(name): value for name, value in values.items() if value is not None}
     ordered = sorted(known, key=lambda name: (-known[name], name))
     shown = {name: float(known[name]) for name in ordered}
     if not ordered:

@@ -8,7 +8,10 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_slo_provider.exceptions import writable
+
 SCHEMA_VERSION = 1
+_KINDS: Mapping[str, type] = {"started_at": datetime, "evidence": Mapping, "schema_version": int}
 #: What an event is about: a budget that burns (or an alert that fires), or nothing being seen for too long.
 BURNING, BLIND = "burning", "blind"
 
@@ -50,6 +53,8 @@ class Incident:
 
         :raises ValueError: when it is no incident, or a newer release wrote it
         """
+        if not isinstance(data, Mapping):
+            raise ValueError(f"an incident is a mapping, not {type(data).__name__}")
         version = data.get("schema_version", SCHEMA_VERSION)
         if version != SCHEMA_VERSION:
             raise ValueError(f"incident schema_version {version} is not {SCHEMA_VERSION}; upgrade airflow-slo-provider here")
@@ -59,7 +64,11 @@ class Incident:
         values = {key: value for key, value in data.items() if key in known and value is not None}
         if isinstance(values.get("started_at"), str):
             values["started_at"] = datetime.fromisoformat(values["started_at"])
-        return cls(**values)
+        for key, value in values.items():
+            if not isinstance(value, _KINDS.get(key, str)):
+                raise ValueError(f"an incident's {key} is no {type(value).__name__}: {str(value)[:200]}")
+        written: dict[str, Any] = {key: writable(value) if isinstance(value, str) else value for key, value in values.items()}
+        return cls(**written)
 
     def looked_up(self, path: str) -> Any:
         """Return a field of the incident, or of its evidence by a dotted path; None where there is none."""

@@ -43,14 +43,25 @@ def load_playbooks(path_or_text: str | os.PathLike[str]) -> list[Playbook]:
     :raises OSError: when a file cannot be read
     """
     if isinstance(path_or_text, str) and "\n" in path_or_text:
-        return _read([("<text>", path_or_text)])
+        return _read([("<text>", path_or_text)], Findings())
     path = Path(path_or_text)
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
-    return _read([(str(file), file.read_text(encoding="utf-8")) for file in files])
+    findings = Findings()
+    return _read([(str(file), _text(file, findings)) for file in files], findings)
 
 
-def _read(texts: Sequence[tuple[str, str]]) -> list[Playbook]:
-    findings, found = Findings(), []
+def _text(file: Path, findings: Findings) -> str:
+    data = file.read_bytes()
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        findings.faults.append(Fault(f"is not UTF-8: byte {data[error.start]:#04x}; save it as UTF-8", file=str(file), line=line))
+        return ""
+
+
+def _read(texts: Sequence[tuple[str, str]], findings: Findings) -> list[Playbook]:
+    found = []
     for file, text in texts:
         documents, faults = compose(text, file=file)
         findings.faults += faults
@@ -146,10 +157,10 @@ def _rules(fields: Fields, key: str) -> tuple[Rule, ...]:
         if pattern is not None:
             try:
                 re.compile(pattern)
-            except re.error as error:
+            except (re.error, OverflowError, RecursionError) as error:  # a{9999999999}; thousands of brackets
                 entry.fault("pattern", f"{pattern!r} is no regular expression: {error}")
         if weight is not None and (weight.denominator != 1 or not 1 <= weight <= 100):
-            entry.fault("weight", f"must be a whole number from 1 to 100, not {float(weight):g}")
+            entry.fault("weight", "must be a whole number from 1 to 100")
         entry.close()
         if name and pattern:
             found.append(Rule(name, pattern, because, int(weight or 1)))

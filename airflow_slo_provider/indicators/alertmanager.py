@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import QueryError, writable
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient, _explain
 
@@ -63,7 +63,7 @@ class AsyncAlertmanagerClient(AsyncPrometheusClient):
             ) from None
         status = response.status_code
         if status != 200:
-            said = answers.redact(body[:300].decode("utf-8", "replace"), settings.secrets)
+            said = answers.redact(body[:4096].decode("utf-8", "replace"), settings.secrets, limit=300)
             reason = "unauthorized" if status in (401, 403) else "bad_query" if status == 400 else "http_error"
             raise QueryError(
                 f"HTTP {status}: {said}", reason=reason, transient=status >= 500 or status == 429, query=query,
@@ -71,7 +71,7 @@ class AsyncAlertmanagerClient(AsyncPrometheusClient):
             )  # fmt: skip
         try:
             return [_alert(one) for one in json.loads(body)]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise QueryError(
                 f"this is no list of alerts ({type(error).__name__}: {error}); is it an Alertmanager with API v2?",
                 reason="unexpected_shape", query=query, http_status=status, source=self.url,
@@ -83,9 +83,9 @@ def _alert(data: dict[str, Any]) -> Alert:
     if starts.tzinfo is None:
         raise ValueError(f"startsAt {data['startsAt']!r} has no time zone")
     return Alert(
-        fingerprint=str(data["fingerprint"]),
-        labels={str(key): str(value) for key, value in data["labels"].items()},
-        annotations={str(key): str(value) for key, value in (data.get("annotations") or {}).items()},
+        fingerprint=writable(str(data["fingerprint"])),
+        labels={writable(str(key)): writable(str(value)) for key, value in data["labels"].items()},
+        annotations={writable(str(key)): writable(str(value)) for key, value in (data.get("annotations") or {}).items()},
         starts_at=starts,
-        generator_url=str(data.get("generatorURL") or ""),
+        generator_url=writable(str(data.get("generatorURL") or "")),
     )

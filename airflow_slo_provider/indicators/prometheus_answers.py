@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import LIMIT, public_url, redact
+
+__all__ = ["Answer", "RangeSeries", "Sample", "public_url", "redact"]
 
 #: Statuses that another attempt may turn into an answer.
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
@@ -42,8 +44,9 @@ _HINTS = {
 }
 # Go writes float64 as 12960, 0.25, 1e+06 or 5e-324. A longer exponent is no float64 and would make a huge integer.
 _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:[eE][+-]?[0-9]{1,3})?")
+#: No float64 is so large; every whole number of fewer digits is smaller.
+_BEYOND, _SURELY_FINITE = 2**1024, 309
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
-_MESSAGE_LIMIT = 500
 
 
 @dataclass(frozen=True)
@@ -100,20 +103,6 @@ class Answer:
     infos: tuple[str, ...] = ()
 
 
-def public_url(url: str) -> str:
-    """Return the URL without user info, query and fragment, as it may appear in messages."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}".rstrip("/")
-
-
-def redact(text: str, secrets: Iterable[str]) -> str:
-    """Blank secrets out of a text that a server wrote, and cut it to a readable length."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, "***")
-    return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "..."
-
-
 def parse_value(text: object) -> Fraction | None:
     """Read a sample value exactly from its text.
 
@@ -121,12 +110,12 @@ def parse_value(text: object) -> Fraction | None:
     :raises ValueError: when it is no number
     """
     if isinstance(text, str):
-        if text.isascii() and text.isdigit() and len(text) < 400:
+        if text.isascii() and text.isdigit() and len(text) < _SURELY_FINITE:
             return Fraction(int(text))
         if text in _SPECIAL:
             return None
-        if _NUMBER.fullmatch(text):
-            return Fraction(text)
+        if _NUMBER.fullmatch(text) and abs(value := Fraction(text)) < _BEYOND:
+            return value
     raise ValueError(f"sample value {text!r:.60} is not a number in a string")
 
 
@@ -152,7 +141,7 @@ def to_milliseconds(at: datetime) -> int:
 
 
 def read_envelope(
-    status: int, body: bytes, *, query: str | None, source: str, secrets: Iterable[str] = (), location: str | None = None
+    status: int, body: bytes, *, query: str | None, source: str, secrets: Collection[str] = (), location: str | None = None
 ) -> Mapping[str, Any]:
     """Verify status, JSON and the envelope's ``status``; return the envelope.
 
@@ -181,7 +170,8 @@ def read_envelope(
     message = ": ".join(part for part in (kind, said) if part)
     if status != 200:
         if not message:
-            plain = body[:200].decode("utf-8", "replace").strip()
+            # Blanked before it is cut: half a secret would not be found.
+            plain = redact(body[:20_000].decode("utf-8", "replace").strip(), secrets, limit=200)
             message = " ".join(plain.split()) if plain and not plain.startswith("<") else "no message"
         hint = f"; {_HINTS[status]}" if status in _HINTS else ""
         reason = _REASONS.get(status, "server_error" if status >= 500 else "http_error")
@@ -190,7 +180,7 @@ def read_envelope(
     if payload is None and body.lstrip().startswith(b'{"status"'):
         raise wrong(f"the answer broke off after {len(body)} bytes", "truncated", transient=True)
     if payload is None:
-        start = body[:60].decode("utf-8", "replace").strip()
+        start = redact(body[:20_000].decode("utf-8", "replace").strip(), secrets, limit=60)
         raise wrong(f"HTTP 200 with something that is not JSON ({start!r}...): is this a login page or a wrong path?", "not_json")
     if envelope.get("status") == "error":
         transient = kind in _TRANSIENT_TYPES
@@ -209,7 +199,7 @@ def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> Answ
     warnings = _texts(envelope.get("warnings"))
     if warnings:
         raise QueryError(
-            "the server warns that its answer may be incomplete: " + "; ".join(warnings)[:_MESSAGE_LIMIT],
+            "the server warns that its answer may be incomplete: " + "; ".join(warnings)[:LIMIT],
             reason="partial_answer", transient=True, query=query, http_status=200, source=source,
         )  # fmt: skip
     verify_data(data, query=query, source=source)

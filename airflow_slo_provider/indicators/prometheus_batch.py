@@ -191,7 +191,7 @@ def _sum(left: Value, right: Value) -> Value:
 
 
 def _value(text: str) -> Value:
-    if text.isdigit() and text.isascii() and len(text) < 400:
+    if text.isdigit() and text.isascii() and len(text) < 309:
         return int(text)
     value = parse_value(text)
     return text if value is None else value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
+from airflow_slo_provider.redaction import secrets_of, user_info
 
 if TYPE_CHECKING:
     import requests
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 #: Prometheus refuses a range query of more points per series [web/api/v1: "exceeded maximum resolution of 11,000 points"].
 MAX_POINTS = 11_000
-_SECRET_NAME = re.compile(r"auth|token|key|secret|cookie|passw", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,19 +69,13 @@ class Settings:
     @property
     def login(self) -> tuple[str, str] | None:
         """Login and password: as given, or those written into the URL."""
-        from urllib.parse import unquote, urlsplit
-
-        parts = urlsplit(self.url)
-        if self.basic or not parts.username:
-            return self.basic
-        return unquote(parts.username), unquote(parts.password or "")
+        return self.basic or user_info(self.url)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Texts that must not appear in a message."""
-        hidden = [self.bearer, (self.login or ("", ""))[1]]
-        hidden += [text for name, text in {**(self.headers or {}), **(self.params or {})}.items() if _SECRET_NAME.search(name)]
-        return tuple(text for text in hidden if text and len(text) > 3)
+        named = {**(self.headers or {}), **(self.params or {})}
+        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=named)
 
     def check_files(self) -> None:
         """Look whether the certificate files are there.

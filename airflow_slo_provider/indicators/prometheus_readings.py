@@ -11,7 +11,7 @@ from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.prometheus_answers import format_time
 from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, Value
 from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, shown
 from airflow_slo_provider.slo.model import MetricSource, RatioMetric, ThresholdMetric
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -136,12 +136,12 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
         part = events
     if role == "bad" and part > events:
         raise InvalidMeasurement(
-            f"more bad events than events: bad {float(part):g}, total {float(events):g}; "
+            f"more bad events than events: bad {shown(part)}, total {shown(events)}; "
             "check that both queries select the same events",
             reason="bad_exceeds_total", query=query,
         )  # fmt: skip
     if part < 0:
-        raise InvalidMeasurement(f"negative count: {role} {float(part):g}, total {float(events):g}", query=query)
+        raise InvalidMeasurement(f"negative count: {role} {shown(part)}, total {shown(events)}", query=query)
     return Measurement.of_counts(part if role == "good" else events - part, events, query=query)
 
 

@@ -27,7 +27,7 @@ from airflow_slo_provider.indicators.slicing import slice_count
 from airflow_slo_provider.indicators.sql_measure import buckets, check_shape, coverage, measurement, text_of
 from airflow_slo_provider.indicators.sql_rows import Answer, read_answer, read_zone
 from airflow_slo_provider.indicators.sql_runner import DbApiRunner, SQLRunner, dbapi_runner
-from airflow_slo_provider.indicators.sql_text import read_statement
+from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import MetricSource
 
@@ -118,7 +118,7 @@ class SQLSource:
     def _query(self, source: MetricSource, start: datetime, end: datetime) -> Answer:
         query = source.query.strip()
         zone = read_zone(source.spec.get("timeZone"))
-        read_statement(query, backslashes=self._dialect == "mysql")
+        read_statement(query, backslashes=self._dialect in BACKSLASHES)
         parameters = {"date_from": self._date(start, source), "date_to": self._date(end, source)}
         try:
             columns, rows = self._run(query, parameters)

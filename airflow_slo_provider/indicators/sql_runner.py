@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.sql_text import read_statement
+from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
 
 #: More rows than this are an indicator that should aggregate in the database.
 MOST_ROWS = 500_000
@@ -73,7 +73,7 @@ class DbApiRunner:
 
         :raises QueryError: for more rows than 500,000, or an answer that is not a table
         """
-        statement = read_statement(query, backslashes=self.dialect == "mysql", windowed=self._windowed)
+        statement = read_statement(query, backslashes=self.dialect in BACKSLASHES, windowed=self._windowed)
         text, values = statement.bind(parameters, paramstyle=self._paramstyle)
         with self.session():
             try:

@@ -1,7 +1,8 @@
 """SQL text of an indicator: one reading statement, and its bind parameters in the driver's own style.
 
 The text is scanned, not parsed: strings, quoted names, comments and ``::casts`` are stepped over, everything else is left to
-the database.
+the database. Where databases disagree on where a string or a comment ends, the text is refused: what is stepped over here might
+be a second statement there.
 """
 
 from __future__ import annotations
@@ -16,17 +17,22 @@ from typing import Any
 from airflow_slo_provider.exceptions import QueryError
 
 PARAMETERS = ("date_from", "date_to")
+#: Databases in whose strings a backslash escapes a quote, and to which # begins a comment.
+BACKSLASHES = frozenset({"mysql", "mariadb", "bigquery", "gcpbigquery"})
 
 _WRITES = frozenset({"insert", "update", "delete", "merge", "replace"})
 
+#: Letters of names: to PostgreSQL every character beyond ASCII is one, also in the tag of a dollar quote.
+_LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _TOKEN = re.compile(
-    r"""
+    rf"""
       (?P<comment>--[^\n]*|/\*)
-    | (?P<dollar>\$(?:[A-Za-z_]\w*)?\$)
+    | (?P<dollar>\$(?:[{_LETTER}][{_LETTER}0-9]*)?\$)
     | (?P<quote>[eE]?'|"|`)
     | (?P<cast>::)
     | (?P<param>(?<![\w\]):]):(?P<name>[A-Za-z_]\w*))
-    | (?P<word>[A-Za-z_][\w$]*)
+    | (?P<word>[{_LETTER}][{_LETTER}0-9$]*)
+    | (?P<hash>\#)
     | (?P<end>;)
     | (?P<paren>[()])
     """,
@@ -96,9 +102,17 @@ def read_statement(query: str, *, backslashes: bool = False, windowed: bool = Tr
         at = token.end()
         if ended is not None and (between or kind not in ("comment", "end")):
             raise refuse("more than one statement; an indicator is exactly one SELECT")
+        if kind == "hash":
+            if backslashes:
+                raise refuse(f"# at character {token.start()} begins a comment for some databases; write -- and a space")
+            continue
         if kind == "comment":
             at = _end_of_comment(query, token.start(), text)
+            if at == _DISPUTED or (backslashes and text[:2] == "--" and text[2:3].strip()):
+                raise refuse(f"the comment at character {token.start()} is none for every database; remove it")
         elif kind == "dollar":
+            if backslashes:
+                raise refuse(f"{text} at character {token.start()} is a quote for some databases, a name for others; remove it")
             closing = query.find(text, at)
             at = closing + len(text) if closing >= 0 else -1
         elif kind == "quote":
@@ -145,16 +159,20 @@ def _is_call(query: str, at: int) -> bool:
     return query[at:].lstrip().startswith("(")
 
 
+#: Where a comment ends that databases read differently.
+_DISPUTED = -2
+
+
 def _end_of_comment(query: str, start: int, text: str) -> int:
     if text.startswith("--"):
-        return start + len(text)
-    depth, at = 0, start  # PostgreSQL nests them; elsewhere a nested opening is vanishingly rare
-    for mark in re.finditer(r"/\*|\*/", query[start:]):
-        depth += 1 if mark.group() == "/*" else -1
-        at = start + mark.end()
-        if depth == 0:
-            return at
-    return -1
+        # To PostgreSQL a lone carriage return ends the line.
+        return _DISPUTED if "\r" in text[:-1] else start + len(text)
+    end = query.find("*/", start + 2)
+    if end < 0:
+        return -1
+    # PostgreSQL nests comments, others do not; MySQL and MariaDB run what stands in /*! ... */ and /*M! ... */.
+    inside = query[start + 2 : end]
+    return _DISPUTED if "/*" in inside or inside.startswith(("!", "M!")) else end + 2
 
 
 def _end_of_quote(query: str, at: int, quote: str, *, backslashes: bool) -> int:

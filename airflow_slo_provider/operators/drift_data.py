@@ -100,16 +100,10 @@ class DriftDataFields(BaseOperator):
         """Return rows in the database; a stored profile is one whatever the engine."""
         if isinstance(source, str) and source.endswith(".json"):
             return self._path(source)
-        from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
         from airflow_slo_provider.hooks.drift_data import sql_data
 
-        parts = [f"({where})"] if where else []
-        if window and self.time_column:
-            quoted = (
-                DIALECTS["postgresql"].identifier(self.time_column) if not self.time_column.isidentifier() else self.time_column
-            )
-            parts += [f"{quoted} >= '{window[0].isoformat(sep=' ')}'", f"{quoted} < '{window[1].isoformat(sep=' ')}'"]
-        return sql_data(str(source), str(self.sql_conn_id), where=" AND ".join(parts), kinds=self.sql_kinds)
+        within = (self.time_column, *window) if window and self.time_column else None
+        return sql_data(str(source), str(self.sql_conn_id), where=where, within=within, kinds=self.sql_kinds)
 
     def _progress(self) -> Any:
         """Return what logs progress at each tenth."""

@@ -52,9 +52,13 @@ class ManualStepOperator(BaseOperator):
             self.log.info("  [ ] %s", item)
         for command in self.step.commands:
             self.log.info("  by hand: %s", command)
-        if self.link:
-            self.log.info("  see: %s", self.link)
-        told = {"commands": list(self.step.commands), **({"link": self.link} if self.link else {})}
+        # A parameter was filled in, perhaps with something of the incident's: what is told as a link must be one.
+        link = self.link if self.link and self.link.lower().startswith(("http://", "https://")) else None
+        if link:
+            self.log.info("  see: %s", link)
+        elif self.link:
+            self.log.warning("  the link is left out, it is no http(s) address: %r", self.link)
+        told = {"commands": list(self.step.commands), **({"link": link} if link else {})}
         self.recorder.ended(context, State.FOR_A_PERSON, self.reason, told)
         return told
 

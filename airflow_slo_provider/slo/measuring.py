@@ -11,6 +11,17 @@ from typing import Protocol
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
 from airflow_slo_provider.slo.model import Indicator
 
+#: More than this is no count of events, and no float any more once a few of them are added up.
+MOST_EVENTS = 10**300
+
+
+def shown(value: Fraction) -> str:
+    """Write a number for a message, whatever its size."""
+    try:
+        return f"{float(value):g}"
+    except OverflowError:
+        return "beyond 1.8e308" if value > 0 else "beyond -1.8e308"
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -35,14 +46,16 @@ class Measurement:
         :raises NoData: when total is 0 (reason ``no_events``)
         """
         if good < 0 or total < 0:
-            raise InvalidMeasurement(f"negative count: good {float(good):g}, total {float(total):g}", query=query)
+            raise InvalidMeasurement(f"negative count: good {shown(good)}, total {shown(total)}", query=query)
         if good > total:
             raise InvalidMeasurement(
-                f"more good events than events: good {float(good):g}, total {float(total):g}; "
+                f"more good events than events: good {shown(good)}, total {shown(total)}; "
                 "check that both queries select the same events",
                 reason="good_exceeds_total",
                 query=query,
             )
+        if total > MOST_EVENTS:
+            raise InvalidMeasurement(f"{shown(total)} events are no count of events", reason="not_a_number", query=query)
         if total == 0:
             raise NoData("no events in the window", reason="no_events", query=query)
         return cls(good / total, good, total, query)
@@ -54,9 +67,7 @@ class Measurement:
         :raises InvalidMeasurement: when it is outside [0, 1]
         """
         if not 0 <= ratio <= 1:
-            raise InvalidMeasurement(
-                f"a ratio must lie in [0, 1], not {float(ratio):g}", reason="ratio_out_of_range", query=query
-            )
+            raise InvalidMeasurement(f"a ratio must lie in [0, 1], not {shown(ratio)}", reason="ratio_out_of_range", query=query)
         return cls(ratio, query=query)
 
 

@@ -126,6 +126,8 @@ class PolicyState:
         try:
             since = data["blocked_since"]
             moment = datetime.fromisoformat(since) if since else None
+            if moment is not None and moment.tzinfo is None:
+                raise ValueError(f"blocked_since {since} has no time zone")
             return cls(tuple(map(str, data["holding"])), Action(data["action"]), moment)
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a policy state: {data!r}") from error

@@ -51,11 +51,17 @@ def span_at(window: TimeWindow, at: datetime) -> Span:
 
     :param window: the window
     :param at: the instant (aware)
-    :raises ValueError: for a naive instant, or an instant before the first calendar window
+    :raises ValueError: for a naive instant, an instant before the first calendar window, or a window beyond the years 1 to 9999
     """
     if at.tzinfo is None:
         raise ValueError(f"the instant {at} has no time zone")
-    at = at.astimezone(UTC)
+    try:
+        return _span_at(window, at.astimezone(UTC))
+    except OverflowError:
+        raise ValueError(f"the window of {window.duration} at {at} lies beyond the years 1 to 9999") from None
+
+
+def _span_at(window: TimeWindow, at: datetime) -> Span:
     if window.rolling:
         return Span(at - window.duration.timedelta, at, at)
     if window.start is None or window.zone is None:

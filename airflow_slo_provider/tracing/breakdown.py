@@ -193,7 +193,7 @@ def _stats(key: RowKey, samples: Samples, total_ns: int) -> SpanStats:
         error_rate=samples.errors / samples.count,
         service=key.service,
         self_p99=seconds(quantile(selves, 0.99)) if selves else None,
-        longest=seconds(durations[-1]),
+        longest=seconds(float(durations[-1])),
         top=samples.tops > 0,
         cache_hit_rate=samples.hits / told if told else None,
     )

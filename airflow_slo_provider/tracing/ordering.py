@@ -33,5 +33,6 @@ def _before(seen: Mapping[str | None, tuple[int, int]], one: str | None, other: 
 def _by_name(version: str | None) -> tuple[int, list[tuple[int, int, str]]]:
     if version is None:
         return (0, [])
-    pieces = re.findall(r"\d+|\D+", version)
-    return (1, [(1, int(piece), "") if piece.isdigit() else (0, 0, piece) for piece in pieces])
+    # Numbers by their length and their digits: a version may be anybody's text, and int() refuses thousands of digits.
+    numbers = [(piece, piece.lstrip("0")) for piece in re.findall(r"[0-9]+|[^0-9]+", version)]
+    return (1, [(1, len(number), number) if "0" <= piece[0] <= "9" else (0, 0, piece) for piece, number in numbers])

@@ -9,10 +9,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.tracing.spans import Span, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.spans import Span, checked, parent_id_of, span_id_of, trace_id_of
 
 #: ``Span.flags``: whether "the parent is in another process" is known, and what it is (opentelemetry/proto/trace/v1).
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
+#: What reading JSON of another shape raises.
+UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
@@ -20,6 +22,13 @@ def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
 
     :raises InvalidMeasurement: when it is not of that form
     """
+    try:
+        yield from _spans(document)
+    except UNREADABLE as error:
+        raise InvalidMeasurement(f"this is no OTLP-JSON: {type(error).__name__}: {error}", reason="bad_otlp") from None
+
+
+def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
     if not isinstance(document, Mapping):
         raise InvalidMeasurement(f"OTLP-JSON is an object with resourceSpans, not {type(document).__name__}", reason="bad_otlp")
     # Tempo says "batches" where it answers a trace in its older form.
@@ -64,7 +73,7 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
         start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
         flags = int(span.get("flags") or 0)
         code = (span.get("status") or {}).get("code")
-        return Span(
+        read = Span(
             trace_id_of(span["traceId"]),
             span_id_of(span["spanId"]),
             parent_id_of(span.get("parentSpanId")),
@@ -77,7 +86,8 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
             {item["key"]: plain(item.get("value")) for item in span.get("attributes") or ()},
             bool(flags & _REMOTE) if flags & _REMOTE_KNOWN else None,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        return checked(read)
+    except UNREADABLE as error:
         what = span.get("spanId") if isinstance(span, Mapping) else type(span).__name__
         raise InvalidMeasurement(f"{what!r} is no OTLP-JSON span: {type(error).__name__}: {error}", reason="bad_otlp") from None
 

@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_slo_provider.tracing.spans import LATEST_NS
 from airflow_slo_provider.tracing.tree import Part
 
 #: Nanoseconds in a second.
@@ -41,12 +42,14 @@ class Samples:
             found = str(hit).lower() in ("true", "1")
             self.hits += found
             self.misses += not found
+        # Corrections for clocks that disagree add up; what they add up to must still fit.
+        start_ns = max(-LATEST_NS, min(LATEST_NS, part.start_ns))
         slot = self.count - 1 if self.count <= self._bound else self._random.randrange(self.count)
         if slot == len(self.durations):
             self.durations.append(span.duration_ns)
-            self.starts.append(part.start_ns)
+            self.starts.append(start_ns)
         elif slot < self._bound:
-            self.durations[slot], self.starts[slot] = span.duration_ns, part.start_ns
+            self.durations[slot], self.starts[slot] = span.duration_ns, start_ns
         if part.self_ns is not None:
             if len(self.selves) < self._bound:
                 self.selves.append(part.self_ns)
@@ -72,7 +75,9 @@ def quantile(ordered: Sequence[Any], share: float) -> float:
     first = ordered[low]
     if low + 1 >= len(ordered):
         return float(first)
-    return float(first + (ordered[low + 1] - first) * (place - low))
+    following = ordered[low + 1]
+    # Rounded, it must not come to lie beyond the value it lies before.
+    return min(float(first + (following - first) * (place - low)), float(following))
 
 
 def seconds(nanoseconds: float) -> float:

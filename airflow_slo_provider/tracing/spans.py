@@ -8,9 +8,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.exceptions import InvalidMeasurement, writable
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+#: Later than any time that is told in nanoseconds (it is the year 2116), and far from where a sum of two would overflow.
+LATEST_NS = 2**62
 
 #: On the request's span: which rule kept it although the head sampler had dropped it (``slow`` or ``error``).
 KEPT = "sampling.kept"
@@ -81,6 +84,22 @@ class SpanStream:
         """Say something a reader of the numbers must know."""
         if note not in self.notes:
             self.notes.append(note)
+
+
+def checked(span: Span) -> Span:
+    """Return a span that a store told, its texts writable anywhere.
+
+    :raises InvalidMeasurement: when its name is no text, or its times are none
+    """
+    if not isinstance(span.name, str):
+        raise InvalidMeasurement(f"a span's name is text, not {type(span.name).__name__}", reason="bad_span")
+    if not 0 <= span.start_ns < LATEST_NS or not 0 <= span.duration_ns < LATEST_NS:
+        raise InvalidMeasurement(
+            f"span {span.span_id} lasts {span.duration_ns} ns from {span.start_ns} ns: these are no nanoseconds since 1970",
+            reason="bad_span",
+        )
+    name, service = writable(span.name), writable(span.service)
+    return span if name == span.name and service == span.service else span._replace(name=name, service=service)
 
 
 def trace_id_of(text: str) -> str:

@@ -77,6 +77,8 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect(
             "sqlite",
+            # SQLite reads "name" as a text when there is no such column; `name` is always a name.
+            quote="`",
             double="REAL",
             infinity="9e999",
             # SQLite keeps times as text and knows milliseconds.

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import public_url, redact, secrets_of
 
 if TYPE_CHECKING:
     import requests
@@ -49,11 +50,7 @@ class HttpSettings:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Texts that belong into no message and no log."""
-        found = [self.bearer, self.basic[1] if self.basic else None]
-        found += [
-            text for name, text in self.headers.items() if name.lower() in ("authorization", "x-api-key", "api_key", "cookie")
-        ]
-        return tuple(text for text in found if text)
+        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=self.headers)
 
 
 @dataclass(frozen=True)
@@ -171,9 +168,7 @@ class HttpClient:
 
     def _refusal(self, answer: Answer, path: str, query: str | None) -> QueryError:
         told = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        told = " ".join(told.split())[:500]
-        for secret in self._settings.secrets:
-            told = told.replace(secret, "***")
+        told = redact(" ".join(told[:20_000].split()), self._settings.secrets)
         status = answer.status
         if status in (401, 403):
             message, reason = "the credentials were refused", "unauthorized"
@@ -218,21 +213,13 @@ def _parse(raw: bytes) -> Any:
     """Return JSON; a list where there is one document a line (a streamed answer); the text where it is neither."""
     try:
         return json.loads(raw)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         lines = [json.loads(line) for line in raw.splitlines() if line.strip()]
-    except ValueError:
+    except (ValueError, RecursionError):
         lines = []
     return lines or raw.decode("utf-8", "replace")
-
-
-def public_url(url: str) -> str:
-    """Return an address without user info and query."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def _clock(text: str | None) -> datetime | None:

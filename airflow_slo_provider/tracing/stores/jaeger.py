@@ -13,11 +13,21 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing import otlp
-from airflow_slo_provider.tracing.spans import Span, SpanStream, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, parent_id_of, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, as_text, by_trace, carries, found, interval, page_through
+from airflow_slo_provider.tracing.stores.protocol import (
+    LIMIT,
+    Found,
+    as_text,
+    by_trace,
+    carries,
+    found,
+    interval,
+    page_through,
+    reading,
+)
 
 _MICROSECOND = 1000
 _VICTORIA = "/select/jaeger"
@@ -81,12 +91,14 @@ class JaegerStore:
         """Ask for the names of services."""
         if self._api != "classic":
             answer = self._http.get("/api/v3/services", expect=(200, 404))
-            if answer.status == 200 and isinstance(answer.body, dict):
-                return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
+            if answer.status == 200 and isinstance(answer.body, dict) and "services" in answer.body:
+                with reading("Jaeger", self._http.source):
+                    return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
         answer = self._classic("/api/services")
         if not isinstance(answer.body, dict) or "data" not in answer.body:
             raise QueryError(f"what answers at {self._http.source} is no Jaeger", reason="not_jaeger", source=self._http.source)
-        return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
+        with reading("Jaeger", self._http.source):
+            return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
 
     def _classic(self, path: str, params: Mapping[str, Any] | None = None, *, query: str | None = None) -> Answer:
         """Ask the classic API, where it is served or where VictoriaTraces serves it."""
@@ -150,11 +162,9 @@ def _is_v3(answer: Answer) -> bool:
 
 
 def _read_v3(answer: Answer, source: str) -> Iterator[Span]:
-    try:
+    with reading("Jaeger", source):
         for part in answer.body if isinstance(answer.body, list) else [answer.body]:
             yield from otlp.read_document(part.get("result") or part if "resourceSpans" in part else part.get("result") or {})
-    except InvalidMeasurement as error:
-        raise QueryError(f"Jaeger: the answer cannot be read: {error}", reason="bad_answer", source=source) from None
 
 
 def _read_classic(answer: Answer, source: str, stream: SpanStream | None) -> list[Found]:
@@ -166,10 +176,8 @@ def _read_classic(answer: Answer, source: str, stream: SpanStream | None) -> lis
         raise QueryError(f"Jaeger: {errors}", reason="server_error", transient=True, source=source)
     if errors and stream is not None:
         stream.lack(f"Jaeger reports errors beside its answer: {str(errors)[:200]}")
-    try:
+    with reading("Jaeger", source):
         return [found(spans) for trace in body["data"] or () if (spans := _classic_spans(trace))]
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidMeasurement) as error:
-        raise QueryError(f"Jaeger: a trace of the answer cannot be read: {error}", reason="bad_answer", source=source) from None
 
 
 def _classic_spans(trace: Mapping[str, Any]) -> list[Span]:
@@ -180,21 +188,20 @@ def _classic_spans(trace: Mapping[str, Any]) -> list[Span]:
         error = tags.pop("error", None)
         status = str(tags.get("otel.status_code") or "").upper()
         process = span.get("process") or processes.get(span.get("processID")) or {}
-        spans.append(
-            Span(
-                trace_id=trace_id_of(span.get("traceID") or trace["traceID"]),
-                span_id=span_id_of(span["spanID"]),
-                parent_id=_classic_parent(span),
-                name=str(span.get("operationName") or ""),
-                service=str(process.get("serviceName") or ""),
-                start_ns=int(span["startTime"]) * _MICROSECOND,
-                duration_ns=int(span.get("duration") or 0) * _MICROSECOND,
-                # VictoriaTraces puts the tag on every span: "unset", "ok" or "true".
-                error=str(error).lower() == "true" or status == "ERROR",
-                attributes=tags,
-                resolution_ns=_MICROSECOND,
-            )
+        read = Span(
+            trace_id=trace_id_of(span.get("traceID") or trace["traceID"]),
+            span_id=span_id_of(span["spanID"]),
+            parent_id=_classic_parent(span),
+            name=str(span.get("operationName") or ""),
+            service=str(process.get("serviceName") or ""),
+            start_ns=int(span["startTime"]) * _MICROSECOND,
+            duration_ns=int(span.get("duration") or 0) * _MICROSECOND,
+            # VictoriaTraces puts the tag on every span: "unset", "ok" or "true".
+            error=str(error).lower() == "true" or status == "ERROR",
+            attributes=tags,
+            resolution_ns=_MICROSECOND,
         )
+        spans.append(checked(read))
     return spans
 
 

@@ -33,7 +33,7 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
                 return
             continue
         try:
-            document, place = decoder.raw_decode(buffer, place)
+            document, place = _decoded(decoder, buffer, place)
         except json.JSONDecodeError:
             if len(buffer) - place >= 2 * block:
                 yield from _large(text, buffer[place:], block)
@@ -48,6 +48,16 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
         yield document
         if place > block:
             buffer, place = buffer[place:], 0
+
+
+def _decoded(decoder: json.JSONDecoder, buffer: str, place: int) -> tuple[Any, int]:
+    """Read one value; what Python cannot hold (a number of thousands of digits, endless nesting) is no JSON here."""
+    try:
+        return decoder.raw_decode(buffer, place)
+    except json.JSONDecodeError:
+        raise
+    except (ValueError, RecursionError) as error:
+        raise json.JSONDecodeError(f"not to be read ({error})", buffer, place) from None
 
 
 def _skip(buffer: str, place: int) -> int:
@@ -83,7 +93,7 @@ class _Window:
         decoder = json.JSONDecoder()
         while True:
             try:
-                value, self.place = decoder.raw_decode(self.buffer, self.place)
+                value, self.place = _decoded(decoder, self.buffer, self.place)
             except json.JSONDecodeError:
                 if not self.more():
                     raise

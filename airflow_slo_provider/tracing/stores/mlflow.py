@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
 from airflow_slo_provider.tracing.stores.http import HttpClient, HttpSettings
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, carries, interval
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, carries, interval, next_page, reading
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
 _PAGE = 500  # the most a search answers
@@ -70,18 +70,21 @@ class MlflowStore:
 
     def _found(self, stream: SpanStream, service: str, first: int, last: int) -> Iterator[list[Span]]:
         token: str | None = None
+        seen: set[str] = set()
         while True:
             # Trace times are milliseconds: a little more is asked for, and sorted out by the spans.
             body = self._search(first // 10**6, last // 10**6 + 1, token, _PAGE)
-            infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]
-            for place in range(0, len(infos), _AT_ONCE):
-                asked = infos[place : place + _AT_ONCE]
-                answered = self._batch([info["trace_id"] for info in asked])
+            with reading("MLflow", self._http.source):
+                infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]
+                names = [info["trace_id"] for info in infos]
+            for place in range(0, len(names), _AT_ONCE):
+                asked = names[place : place + _AT_ONCE]
+                answered = self._batch(asked)
                 if len(answered) < len(asked):
                     stream.lack(f"{len(asked) - len(answered)} traces were found, but their spans are not there (yet)")
                 yield from answered
-            token = body.get("next_page_token")
-            if not token:
+            token = next_page(body.get("next_page_token"), seen, "MLflow", self._http.source)
+            if token is None:
                 return
 
     def _search(self, first: int, last: int, token: str | None, count: int) -> dict[str, Any]:
@@ -98,14 +101,12 @@ class MlflowStore:
     def _batch(self, trace_ids: list[str]) -> list[list[Span]]:
         body = self._http.get(_BATCH, {"trace_ids": trace_ids}).body
         found = []
-        try:
+        with reading("MLflow", self._http.source):
             for trace in body.get("traces") or ():
                 service = _service(trace.get("trace_info") or {})
                 spans = [otlp.read_span(span, service=service) for span in trace.get("spans") or ()]
                 if spans:
                     found.append(spans)
-        except (AttributeError, TypeError, InvalidMeasurement) as error:
-            raise QueryError(f"MLflow: a trace cannot be read: {error}", reason="bad_answer", source=self._http.source) from None
         return found
 
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
 from airflow_slo_provider.tracing.stores.http import HttpClient, HttpSettings
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, by_trace, carries, interval
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, by_trace, carries, interval, next_page, reading
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1000
@@ -84,18 +84,16 @@ class PhoenixStore:
 
     def _ask(self, service: str, params: Mapping[str, Any]) -> Iterator[Span]:
         cursor: str | None = None
+        seen: set[str] = set()
         while True:
             asked = {**params, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
             body = self._http.get(self._path(), asked).body
-            try:
+            with reading("Phoenix", self._http.source):
                 for item in body["data"]:
                     yield _rounded(otlp.read_span(item, service=service))
-                cursor = body.get("next_cursor")
-            except (KeyError, TypeError, AttributeError, InvalidMeasurement) as error:
-                raise QueryError(
-                    f"Phoenix: the answer cannot be read: {error}", reason="bad_answer", source=self._http.source
-                ) from None
-            if not cursor:
+                told = body.get("next_cursor")
+            cursor = next_page(told, seen, "Phoenix", self._http.source)
+            if cursor is None:
                 return
 
 

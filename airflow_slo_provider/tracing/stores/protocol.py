@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.tracing.otlp import UNREADABLE
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 #: Traces that are read at most, unless told otherwise.
@@ -52,6 +54,39 @@ class TraceStore(Protocol):
         :raises QueryError: when the store does not answer
         """
         ...
+
+
+@contextmanager
+def reading(kind: str, source: str, query: str | None = None) -> Iterator[None]:
+    """Turn whatever an answer of another shape makes its reader raise into one error.
+
+    :param kind: what the store is called, e.g. ``Tempo``
+    :param source: its address, without credentials
+    :raises QueryError: reason ``bad_answer``
+    """
+    try:
+        yield
+    except (*UNREADABLE, InvalidMeasurement) as error:
+        raise QueryError(
+            f"{kind}: the answer cannot be read: {type(error).__name__}: {str(error)[:300]}",
+            reason="bad_answer", query=query, source=source,
+        ) from None  # fmt: skip
+
+
+def next_page(told: Any, seen: set[str], kind: str, source: str) -> str | None:
+    """Return where an answer goes on; None where it ends.
+
+    :param told: what the server said
+    :param seen: what it said before, added to
+    :raises QueryError: reason ``bad_answer``, when it says the same again: it would be asked for ever
+    """
+    if not told:
+        return None
+    token = str(told)
+    if token in seen:
+        raise QueryError(f"{kind}: the answer goes on with a page that was there already", reason="bad_answer", source=source)
+    seen.add(token)
+    return token
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing import otlp
-from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, parent_id_of, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, found, interval, page_through
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, found, interval, page_through, reading
 
 _SECOND = 10**9
 #: Traces that are asked for by id although the first ones were not there.
@@ -87,7 +87,8 @@ class TempoStore:
             # Before Tempo 2.7 there is no v2; both answer 404 for a trace that is not there.
             answer = self._http.get(f"/api/traces/{trace_id}", expect=(200, 404))
             body = {"trace": answer.body} if answer.status == 200 and isinstance(answer.body, dict) else {}
-        spans = [span for span in otlp.read_document(body.get("trace") or {}) if span.trace_id == trace_id]
+        with reading("Tempo", self._http.source):
+            spans = [span for span in otlp.read_document(body.get("trace") or {}) if span.trace_id == trace_id]
         partial = str(body.get("status") or "").upper().endswith("PARTIAL")
         return [replace_whole(span) for span in spans] if partial else spans
 
@@ -154,19 +155,12 @@ class _Search:
         known = isinstance(body, dict) and ("traces" in body or "metrics" in body)
         if not known or not isinstance(body.get("traces") or [], list):
             raise QueryError("Tempo: the answer is no search result", reason="bad_answer", query=query, source=self._http.source)
-        metrics = body.get("metrics") or {}
-        done, jobs = int(metrics.get("completedJobs") or 0), int(metrics.get("totalJobs") or 0)
-        if done < jobs:
-            self._stream.lack(f"Tempo finished only {done} of {jobs} parts of a search")
-        try:
+        with reading("Tempo", self._http.source, query):
+            metrics = body.get("metrics") or {}
+            done, jobs = int(metrics.get("completedJobs") or 0), int(metrics.get("totalJobs") or 0)
+            if done < jobs:
+                self._stream.lack(f"Tempo finished only {done} of {jobs} parts of a search")
             return [read for trace in body.get("traces") or () if (read := _read_trace(trace))]
-        except (KeyError, TypeError, ValueError, AttributeError, InvalidMeasurement) as error:
-            raise QueryError(
-                f"Tempo: a trace of the answer cannot be read: {error}",
-                reason="bad_answer",
-                query=query,
-                source=self._http.source,
-            ) from None
 
     def _complete(self, trace: Found) -> list[Span]:
         """Fetch by its id a trace that the search did not answer whole, or not with its parents."""
@@ -240,20 +234,18 @@ def _read_span(trace_id: str, span: Mapping[str, Any]) -> tuple[Span, bool]:
     service = str(attributes.pop("service.name", ""))
     status = attributes.pop("status", None)
     parent = next((attributes.pop(key) for key in list(attributes) if key.lower() in _PARENT), None)
-    return (
-        Span(
-            trace_id=trace_id,
-            span_id=span_id_of(span["spanID"]),
-            parent_id=parent_id_of(parent),
-            name=str(span.get("name") or attributes.pop("name", "")),
-            service=service,
-            start_ns=int(span["startTimeUnixNano"]),
-            duration_ns=int(span.get("durationNanos") or 0),
-            error=status == "error",
-            attributes=attributes,
-        ),
-        parent is not None,
+    read = Span(
+        trace_id=trace_id,
+        span_id=span_id_of(span["spanID"]),
+        parent_id=parent_id_of(parent),
+        name=str(span.get("name") or attributes.pop("name", "")),
+        service=service,
+        start_ns=int(span["startTimeUnixNano"]),
+        duration_ns=int(span.get("durationNanos") or 0),
+        error=status == "error",
+        attributes=attributes,
     )
+    return checked(read), parent is not None
 
 
 def _field(name: str) -> str:

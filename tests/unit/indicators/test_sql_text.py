@@ -46,7 +46,10 @@ def test_every_paramstyle(paramstyle: str, text: str, values: object) -> None:
         '"a""b :date_to"',
         "`:date_from`",
         "-- :date_from; DROP\n 1",
-        "/* :date_to ; /* nested :date_from */ ' */ 1",
+        "/* :date_to ; :date_from ' */ 1",
+        "$straße$ :date_from ' $straße$",
+        "größe$$",
+        "a #> b",
         "$$ :date_from ; $$",
         "$tag$ :date_from $$ ; $tag$",
         "'; DELETE FROM t'",
@@ -85,6 +88,44 @@ def test_backslashes_escape_only_where_the_database_says_so() -> None:
     assert read_statement(query).names == ("date_from", "date_to")
     mysql = f"SELECT '\\' :date_from' FROM t WHERE {BOUNDS}"
     assert read_statement(mysql, backslashes=True).names == ("date_from", "date_to")
+
+
+#: What ends in one place for one database and in another for the next: behind it could stand a second statement.
+DISPUTED = [
+    "/* /* */ ' */ ; COMMIT; DROP TABLE t; -- '",
+    "/* /* */ INTO OUTFILE '/tmp/x' -- */ */",
+    "-- x\r ; COMMIT; DROP TABLE t",
+    "/*! INTO OUTFILE '/tmp/x' */",
+    "/*!50000 INTO OUTFILE '/tmp/x' */",
+    "/*M!100000 INTO OUTFILE '/tmp/x' */",
+]
+#: The same, where only MySQL and BigQuery differ.
+ELSEWHERE = [
+    "--1 INTO OUTFILE '/tmp/x'",
+    "# '\n INTO OUTFILE \"/tmp/x\" # '",
+    "AS $$ INTO OUTFILE '/tmp/x' -- $$",
+]
+
+
+@pytest.mark.parametrize("end", DISPUTED)
+def test_what_databases_read_differently_is_refused(end: str) -> None:
+    with pytest.raises(QueryError, match="none for every database") as caught:
+        read_statement(f"SELECT 1 WHERE {BOUNDS} {end}")
+    assert caught.value.reason == "bad_query"
+
+
+@pytest.mark.parametrize("end", ELSEWHERE)
+def test_what_only_mysql_reads_differently_is_refused_there(end: str) -> None:
+    with pytest.raises(QueryError, match=r"(some|every) database"):
+        read_statement(f"SELECT 1 WHERE {BOUNDS} {end}", backslashes=True)
+
+
+@pytest.mark.parametrize(
+    "end", ["$é$ ' $é$ ; COMMIT; DROP TABLE t; -- '", "AS é$$; DROP TABLE t; -- $$", "AS €$$; DROP TABLE t; -- $$"]
+)
+def test_a_second_statement_is_seen_behind_letters_beyond_ascii(end: str) -> None:
+    with pytest.raises(QueryError, match="more than one statement"):
+        read_statement(f"SELECT 1 WHERE {BOUNDS} {end}")
 
 
 @pytest.mark.parametrize("ending", [";", " ; ", ";;", "; -- done", ";\n/* done; */ ;"])

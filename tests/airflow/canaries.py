@@ -1,0 +1,145 @@
+"""Credentials that would be known anywhere, servers that repeat what they were sent, and the looking for one in the other."""
+
+from __future__ import annotations
+
+import base64
+import json
+import socket
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from airflow.sdk.execution_time import comms
+
+from airflow_slo_provider.ledger import open_ledger
+from tests.airflow.running import Ran
+
+LOGIN = "someone"
+#: With what URLs, JSON, HTML and base64 write differently.
+PASSWORD = "Zk3vQ9xLm2Tt/+&\"<é' ?"
+TOKEN = "Tk7wRb4Yc8NnUu3eKd"
+HEADER = "Hd5sPq6Jf1GgMm4aVx"
+_LEAST = 8
+
+#: How a server may fail, and still have read everything it was sent.
+MODES = ("refused", "401", "500", "302", "garbage", "error", "cut")
+
+
+def needles() -> list[str]:
+    """The beginning of every secret: half of one is too much already."""
+    pairs = [base64.b64encode(f"{LOGIN}:{PASSWORD}".encode(code)).decode() for code in ("utf-8", "latin-1")]
+    # What stands before the password in the base64 is the login's, which is no secret.
+    start = len(LOGIN) * 4 // 3 + 3
+    return [text[:_LEAST] for text in (PASSWORD, TOKEN, HEADER)] + [pair[start : start + 12] for pair in pairs]
+
+
+def found_in(text: str) -> list[str]:
+    return [needle for needle in needles() if needle in text]
+
+
+class _Repeating(BaseHTTPRequestHandler):
+    """Repeats the request, its credentials decoded, in an answer of the kind that the first part of the path names."""
+
+    def _answer(self) -> None:
+        mode = self.path.split("/")[1]
+        size = int(self.headers.get("Content-Length") or 0)
+        sent = self.rfile.read(size).decode("utf-8", "replace")
+        said = self.headers.get("Authorization", "")
+        known = base64.b64decode(said[6:]).decode("latin-1") if said.startswith("Basic ") else ""
+        self.server.seen.append(f"{self.path} {dict(self.headers)} {known} {sent}")  # type: ignore[attr-defined]
+        text = f"you sent {known} {self.headers} {self.path} {sent} to http://{known}@{self.headers.get('Host')}/"
+        body, status = text.encode(), int(mode) if mode.isdigit() else 200
+        if mode in ("401", "error"):
+            told = {"status": "error", "errorType": text, "error": text, "error_code": "INTERNAL_ERROR", "message": text}
+            body = json.dumps(told).encode()
+        self.send_response(status)
+        if mode == "302":
+            self.send_header("Location", f"http://{LOGIN}:{quote(PASSWORD, safe='')}@127.0.0.1:1/?token={TOKEN}")
+        self.send_header("Content-Length", str(len(body) + (1000 if mode == "cut" else 0)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_GET = do_POST = do_PUT = do_PATCH = _answer
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@dataclass(frozen=True)
+class RepeatingServer:
+    """Where the servers are."""
+
+    port: int
+    dead: int
+    seen: list[str]
+
+    def connection(self, mode: str, form: str, conn_type: str, **extra: Any) -> dict[str, Any]:
+        """An Airflow connection full of secrets.
+
+        :param mode: one of :data:`MODES`
+        :param form: where the secret stands: ``url``, ``basic`` or ``token``; a secret header is always there
+        """
+        place = f"127.0.0.1:{self.dead if mode == 'refused' else self.port}/{mode}"
+        user = f"{LOGIN}:{quote(PASSWORD, safe='')}@" if form == "url" else ""
+        fields: dict[str, Any] = {"conn_type": conn_type, "host": f"http://{user}{place}"}
+        if form == "basic":
+            fields |= {"login": LOGIN, "password": PASSWORD}
+        token = {"token": TOKEN} if form == "token" else {}
+        return {**fields, "extra": {"headers": {"X-Api-Key": HEADER}, "retries": 0, **token, **extra}}
+
+
+@contextmanager
+def repeating_server() -> Iterator[RepeatingServer]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Repeating)
+    server.seen = []  # type: ignore[attr-defined]
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: connections are refused
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield RepeatingServer(server.server_address[1], taken.getsockname()[1], server.seen)  # type: ignore[attr-defined]
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
+
+
+def left_behind(ran: Ran, home: Path) -> dict[str, str]:
+    """Everything a task leaves where somebody may read it, by where that is."""
+    told = [msg for msg in ran.messages if not isinstance(msg, comms.MaskSecret)]
+    places = {
+        "log": ran.log,
+        "log entries": "\n".join(_entry(entry) for entry in ran.entries),
+        "messages (XComs, rendered fields, deferral)": "\n".join(map(repr, told)),
+        "messages as JSON": "\n".join(msg.model_dump_json() for msg in told),
+    }
+    if ran.error is not None:
+        places["exception"] = f"{ran.error!r} {vars(ran.error)}\n" + "".join(traceback.format_exception(ran.error))
+    return places | files_in(home)
+
+
+def _entry(entry: Any) -> str:
+    error = entry.get("exc_info")
+    shown = "".join(traceback.format_exception(error)) if isinstance(error, BaseException) else ""
+    if isinstance(error, tuple):
+        shown = "".join(traceback.format_exception(*error))
+    return f"{entry!r}\n{shown}"
+
+
+def files_in(home: Path) -> dict[str, str]:
+    """Reports, and the ledger's every row and byte."""
+    found = {}
+    for path in sorted(home.rglob("*")):
+        if path.is_file():
+            found[str(path.relative_to(home))] = path.read_bytes().decode("utf-8", "replace")
+    ledger = home / "ledger.db"
+    if ledger.exists():
+        with open_ledger(f"sqlite:///{ledger}") as opened:
+            found["ledger rows"] = "\n".join(map(repr, opened.checks()))
+    return found

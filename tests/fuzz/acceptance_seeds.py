@@ -1,0 +1,45 @@
+"""Seeds out of the acceptance data, cut small: they are read where they lie, and never copied into the project."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.support import REPO
+
+#: Items that are kept of a long list: one of a kind is enough to start from.
+_FEW = 3
+
+
+def acceptance_seeds(target: str) -> list[bytes]:
+    """Return what there is for a target; nothing where the data is not there."""
+    base = Path(os.environ.get("SLO_ACCEPTANCE_DIR") or REPO.parent / "shared" / "acceptance")
+    return list(_SEEDS.get(target, lambda _: iter(()))(base))
+
+
+def _documents(base: Path) -> Iterator[bytes]:
+    for path in sorted((base / "slo").rglob("*")):
+        if path.suffix in (".yaml", ".yml") and path.stat().st_size < 4096:
+            yield path.read_bytes()
+
+
+def _traces(base: Path) -> Iterator[bytes]:
+    kinds = (("otlp.json", b"0"), ("tempo-*.json", b"1"), ("jaeger-*.json", b"2"))
+    for pattern, number in kinds:
+        for path in sorted((base / "traces").glob(pattern)):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            recorded = told.get("body", told.get("response", told)) if isinstance(told, dict) else told
+            yield number + json.dumps(_cut(recorded)).encode()
+
+
+def _cut(value: Any) -> Any:
+    """Keep the first few items of every list."""
+    if isinstance(value, dict):
+        return {key: _cut(one) for key, one in value.items()}
+    return [_cut(one) for one in value[:_FEW]] if isinstance(value, list) else value
+
+
+_SEEDS = {"documents": _documents, "traces": _traces}

@@ -1,0 +1,77 @@
+"""What an Alertmanager answers, and what a run is triggered with, is anybody's: an incident, or an error that is ours."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from airflow_slo_provider.incidents.choosing import choose_playbook
+from airflow_slo_provider.incidents.culprit import stands_out
+from airflow_slo_provider.incidents.incident import Incident, incident_id
+from airflow_slo_provider.incidents.shipped import shipped_playbooks
+from airflow_slo_provider.indicators.alertmanager import _alert
+
+values: Any = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just("2026-11-01T00:00:00Z")),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=8), inner, max_size=3)),
+    max_leaves=6,
+)
+alerts = st.fixed_dictionaries(
+    {}, optional=dict.fromkeys(("fingerprint", "labels", "annotations", "startsAt", "generatorURL"), values)
+)
+_FIELDS = ("kind", "subject", "severity", "started_at", "message", "evidence", "schema_version", "more")
+incidents = st.fixed_dictionaries({"id": st.text(min_size=1, max_size=20)}, optional=dict.fromkeys(_FIELDS, values))
+
+
+@settings(deadline=None)
+@given(data=st.one_of(alerts, values))
+def test_an_alert_is_one_or_is_refused(data: Any) -> None:
+    try:
+        alert = _alert(data)
+    except (ValueError, KeyError, TypeError, AttributeError):  # what the client turns into a QueryError
+        return
+    json.dumps([alert.labels, alert.annotations, alert.fingerprint, alert.generator_url]).encode()
+    assert alert.starts_at.tzinfo is not None
+
+
+@settings(deadline=None)
+@given(data=st.one_of(incidents, values))
+@example(data={"id": "x", "started_at": 5})
+@example(data={"id": "x", "evidence": "text"})
+@example(data={"id": "x", "message": "a\x00b\ud800"})
+def test_an_incident_is_one_or_is_refused(data: Any) -> None:
+    try:
+        incident = Incident.from_dict(data)
+    except ValueError:
+        return
+    assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))).id == incident.id
+    (incident.id + incident.message + incident.subject).encode()
+    choose_playbook(incident, shipped_playbooks())
+
+
+@given(subject=st.text(max_size=300), at=st.datetimes(timezones=st.just(UTC)))
+def test_the_name_of_an_incident_is_fit_for_an_id_a_url_and_a_file(subject: str, at: datetime) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_.+:-]{1,200}", incident_id(subject, at))
+
+
+@pytest.mark.parametrize("text", ["a" * 200_000, "latency " * 20_000, "-" * 100_000 + "x", "\n" * 100_000])
+def test_no_pattern_that_ships_takes_for_ever(text: str) -> None:
+    """Labels are anybody's, and the patterns of a playbook are searched in them."""
+    began = datetime.now(UTC)
+    incident = Incident(id="x", subject=text, message=text, evidence={"labels": {"a": text}, "slo": text, "query": text})
+    choose_playbook(incident, shipped_playbooks())
+    assert (datetime.now(UTC) - began).total_seconds() < 5
+
+
+def test_a_version_that_no_database_takes_can_still_be_told() -> None:
+    from fractions import Fraction
+
+    found = stands_out({"v\x00\ud800": Fraction(9), "b": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
+    assert found.name == "v\ufffd\\ud800"
+    json.dumps(dict(found.values)).encode()

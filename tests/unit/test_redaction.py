@@ -1,0 +1,77 @@
+"""What is known to be secret is blanked in every form it travels in, and nothing else is."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
+
+TEXT = st.text(st.characters(codec="utf-8"), min_size=4, max_size=40)
+WRITTEN = {
+    "as it is": str,
+    "in a path": lambda text: quote(text, safe=""),
+    "in a query": quote_plus,
+    "in JSON": lambda text: json.dumps(text)[1:-1],
+    "in JSON, not escaped": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "in HTML": html.escape,
+    "taken for Latin-1": lambda text: text.encode().decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("form", WRITTEN)
+@given(secret=TEXT)
+@example(secret="p&ss/+é\"<' ?")
+def test_a_secret_is_blanked_in_every_form(form: str, secret: str) -> None:
+    shown = redact(f"before {WRITTEN[form](secret)} after", [secret], limit=None)
+    assert WRITTEN[form](secret) not in shown or secret in "before *** after"
+    assert shown.startswith("before") or secret[:1] in "before "
+
+
+@given(login=st.text(st.characters(codec="utf-8", exclude_characters=":"), min_size=1, max_size=20), password=TEXT)
+def test_so_is_a_login_in_a_header(login: str, password: str) -> None:
+    for code in ("utf-8", "latin-1"):
+        pair = base64.b64encode(f"{login}:{password}".encode(code, "replace")).decode()
+        assert pair not in redact(f"Authorization: Basic {pair}", secrets_of(basic=(login, password)), limit=None)
+
+
+@given(login=TEXT, password=TEXT)
+def test_an_address_is_shown_without_what_is_before_its_host(login: str, password: str) -> None:
+    url = f"https://{quote(login, safe='')}:{quote(password, safe='')}@host.example:9090/prefix?token=x#y"
+    assert public_url(url) == "https://host.example:9090/prefix"
+    assert user_info(url) == (login, password)
+    assert password in secrets_of(url=url)
+    assert redact(f"no route to {url}", []) == "no route to https://***@host.example:9090/prefix?token=x#y"
+
+
+@pytest.mark.parametrize("url", ["http://[broken", "http://host:port/", "", "://"])
+def test_what_is_no_address_is_no_error(url: str) -> None:
+    assert isinstance(public_url(url), str)
+    assert user_info(url) is None
+
+
+def test_half_a_secret_is_not_left_where_a_text_is_cut() -> None:
+    secret = "s3cret-s3cret-s3cret"
+    for before in range(80, 110):
+        assert "s3cret" not in redact("x" * before + secret, [secret], limit=100)
+
+
+def test_headers_are_secret_by_their_names() -> None:
+    named = {
+        "Authorization": "Bearer abcdefgh",
+        "X-Api-Key": "ijklmnop",
+        "X-Scope-OrgID": "team-a",
+        "Cookie": "sess=1",
+        "x": "yz",
+    }
+    assert set(secrets_of(named=named)) == {"Bearer abcdefgh", "abcdefgh", "ijklmnop", "sess=1"}
+
+
+def test_a_short_secret_would_blank_out_words() -> None:
+    assert secrets_of(basic=("a", "it"), bearer="on") == ()
