@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,8 @@ _HINTS = {
 _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:[eE][+-]?[0-9]{1,3})?")
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
 _MESSAGE_LIMIT = 500
+#: Seconds that our clock and the server's may differ by: half the shortest window a burn rate is measured over.
+CLOCK_TOLERANCE = 150
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,27 @@ def redact(text: str, secrets: Iterable[str]) -> str:
         if secret:
             text = text.replace(secret, "***")
     return text if len(text) <= _MESSAGE_LIMIT else text[:_MESSAGE_LIMIT] + "..."
+
+
+def check_clock(date: str | None, *, query: str | None, source: str) -> None:
+    """Compare the server's clock with ours: whoever asks about "now" with a wrong clock is told of another time.
+
+    :param date: the answer's ``Date`` header, as it has just come in; nothing is known without one
+    :raises QueryError: transient, reason ``clock_skew``
+    """
+    try:
+        theirs = parsedate_to_datetime(date or "")
+    except ValueError:
+        return
+    if theirs.tzinfo is None:
+        return
+    ahead = (datetime.now(UTC) - theirs).total_seconds()
+    if abs(ahead) > CLOCK_TOLERANCE:
+        raise QueryError(
+            f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's: "
+            "what is measured would be of another time; set both by NTP",
+            reason="clock_skew", transient=True, query=query, source=source,
+        )  # fmt: skip
 
 
 def parse_value(text: object) -> Fraction | None:

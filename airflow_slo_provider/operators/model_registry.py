@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.deployment.registry import ANY, CHAMPION, PROMOTE, ROLLBACK, Moved, RegistryError, Wanted
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -68,6 +68,12 @@ class _MoveOperator(BaseOperator):
             evidence=evidence,
         )
         with failing_rightly():
+            if self.move_kind == PROMOTE:
+                # A rollback waits for no ledger; a promotion that cannot be recorded is not made.
+                about = self._check(
+                    context, Verdict.UNKNOWN, f"version {wanted.to} is about to be promoted", None, {"to": wanted.to, **evidence}
+                )
+                intend(about, context)  # type: ignore[arg-type]
             try:
                 moved = self._registry().move(self.model, wanted)
             except RegistryError as error:
@@ -79,8 +85,13 @@ class _MoveOperator(BaseOperator):
         return self._told(moved, context)
 
     def _record(self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]) -> None:
+        record([self._check(context, verdict, message, moved, evidence)], context)  # type: ignore[arg-type]
+
+    def _check(
+        self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]
+    ) -> CheckResult:
         found = {} if moved is None else {"from": moved.before, "to": moved.after, "now": moved.current}
-        check = CheckResult(
+        return CheckResult(
             kind=self.move_kind,
             name=f"{self.model}@{self.alias}",
             verdict=verdict,
@@ -90,7 +101,6 @@ class _MoveOperator(BaseOperator):
             interval_end=context.get("data_interval_end"),
             evidence={**found, **evidence},
         )
-        record([check], context)  # type: ignore[arg-type]
 
     def _told(self, moved: Moved, context: Context) -> dict[str, Any]:
         told = {

@@ -1,0 +1,108 @@
+"""Two hundred runs at once, in eight processes on one ledger: tasks in Airflow's own task runner, without its components."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG
+
+from airflow_slo_provider.incidents import Incident
+from airflow_slo_provider.ledger import open_ledger
+from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
+from airflow_slo_provider.operators.incident import OpenIncidentOperator
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator
+from tests.airflow.gates import RequestLog, sql_documents
+from tests.airflow.running import in_dag, run_task
+from tests.e2e.faults.models import Models
+
+PROCESSES, EACH = 8, 25
+RUNS = PROCESSES * EACH
+_processes = multiprocessing.get_context("fork")
+
+
+@pytest.fixture
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The ledger of every task; nobody has opened it yet."""
+    if request.param == "sqlite":
+        found = f"sqlite:///{tmp_path / 'ledger.db'}"
+    else:
+        server, database = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_database")
+        found = str(server.url(database))
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", found)
+    return found
+
+
+def all_at_once(run: Callable[[str], str]) -> Counter[str]:
+    """Call ``run`` for every run id, eight processes side by side; return how often each answer came."""
+    start, told = _processes.Barrier(PROCESSES), _processes.Queue()
+
+    def work(process: int) -> None:
+        start.wait(60)
+        for number in range(EACH):
+            told.put(run(f"run-{process}-{number}"))
+
+    workers = [_processes.Process(target=work, args=(process,)) for process in range(PROCESSES)]
+    for worker in workers:
+        worker.start()
+    answers = Counter(told.get(timeout=120) for _ in range(RUNS))
+    for worker in workers:
+        worker.join(30)
+    assert [worker.exitcode for worker in workers] == [0] * PROCESSES
+    return answers
+
+
+@pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
+def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path, seen: Callable[[str], None]) -> None:
+    """Each passes the gate; all promote version 3 in place of 2, and one does it."""
+    request_log.write(1000, 0)
+    models = Models(tmp_path)
+
+    def run(run_id: str) -> str:
+        gate = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), ["promote"])
+        decided = run_task(gate, run_id=run_id, connections=request_log.connection)
+        promotion = PromoteModelOperator(
+            task_id="promote", model="fraud", version="3", expected_champion="2", registry_path=models.path
+        )
+        promoted = run_task(in_dag(promotion), run_id=run_id)
+        return f"{decided.state}, {promoted.state}"
+
+    assert all_at_once(run) == {"success, success": 1, "success, failed": RUNS - 1}
+    assert models.moves() == [("2", "3")]
+    with open_ledger(url) as ledger:
+        rows = ledger.checks(limit=10_000)
+    kinds = Counter((row.result.kind, str(row.result.verdict)) for row in rows)
+    assert kinds == {("slo", "pass"): RUNS, ("decision", "pass"): RUNS, ("promote", "pass"): 1, ("promote", "fail"): RUNS - 1}
+    assert len({row.key.run_id for row in rows if row.result.kind == "decision"}) == RUNS
+    assert all(
+        "somebody moved it" in row.result.message for row in rows if (row.result.kind, row.result.verdict) == ("promote", "fail")
+    )
+    seen(f"{RUNS} decisions and {RUNS} records of promotions, 1 move")
+
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+def test_one_of_them_takes_care_of_an_incident(url: str, seen: Callable[[str], None]) -> None:
+    """An event that is delivered again and again starts a run each time, and they all open the incident at the same moment."""
+    one = Incident(
+        id="answered-1", kind="burning", subject="answered", severity="page", started_at=datetime.now(UTC), message="it burns",
+        evidence={"slo": "answered"},
+    )  # fmt: skip
+    conf = {"incident": json.loads(json.dumps(one.to_dict()))}
+
+    def run(run_id: str) -> str:
+        with DAG("incident", schedule=None):
+            operator = OpenIncidentOperator(task_id="open")
+            operator >> EmptyOperator(task_id="act")
+        ran = run_task(operator, run_id=run_id, conf=conf)
+        return f"{ran.state}, {'skips' if ran.skipped else 'acts'}"
+
+    assert all_at_once(run) == {"success, acts": 1, "success, skips": RUNS - 1}
+    with open_ledger(url) as ledger:
+        assert len(ledger.checks("incident", limit=10_000)) == RUNS
+    seen("1 run acted")
