@@ -254,9 +254,12 @@ CELLS = (
     ),
     Cell(
         fault=TWICE,
-        where="200 runs about one incident at the same moment, in eight processes (SQLite and PostgreSQL)",
-        sees="one run takes care of it, 199 skip everything",
-        tests=_here("test_many_runs.py::test_one_of_them_takes_care_of_an_incident"),
+        where="25 incidents, each told to eight runs at the same moment, in eight processes (SQLite and PostgreSQL)",
+        sees="one run takes care of each, the other seven skip everything",
+        tests=_here(
+            "test_many_runs.py::test_one_of_them_takes_care_of_an_incident",
+            "test_many_runs.py::test_a_run_that_is_overtaken_while_it_opens_an_incident",
+        ),
     ),
     Cell(
         fault=MANY,

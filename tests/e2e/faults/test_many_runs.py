@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
+from airflow_slo_provider.hooks.incidents import claim
 from airflow_slo_provider.incidents import Incident
-from airflow_slo_provider.ledger import open_ledger
+from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
+from airflow_slo_provider.results import CheckResult
 from tests.airflow.gates import RequestLog, sql_documents
 from tests.airflow.running import in_dag, run_task
 from tests.e2e.faults.models import Models
@@ -39,14 +41,14 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     return found
 
 
-def all_at_once(run: Callable[[str], str]) -> Counter[str]:
-    """Call ``run`` for every run id, eight processes side by side; return how often each answer came."""
+def all_at_once(run: Callable[[str, int], str]) -> Counter[str]:
+    """Call ``run`` for every run id and its round, eight at the same moment; return how often each answer came."""
     start, told = _processes.Barrier(PROCESSES), _processes.Queue()
 
     def work(process: int) -> None:
-        start.wait(60)
         for number in range(EACH):
-            told.put(run(f"run-{process}-{number}"))
+            start.wait(60)
+            told.put(run(f"run-{process}-{number}", number))
 
     workers = [_processes.Process(target=work, args=(process,)) for process in range(PROCESSES)]
     for worker in workers:
@@ -64,7 +66,7 @@ def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path,
     request_log.write(1000, 0)
     models = Models(tmp_path)
 
-    def run(run_id: str) -> str:
+    def run(run_id: str, _round: int) -> str:
         gate = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), ["promote"])
         decided = run_task(gate, run_id=run_id, connections=request_log.connection)
         promotion = PromoteModelOperator(
@@ -87,22 +89,44 @@ def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path,
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-def test_one_of_them_takes_care_of_an_incident(url: str, seen: Callable[[str], None]) -> None:
-    """An event that is delivered again and again starts a run each time, and they all open the incident at the same moment."""
-    one = Incident(
-        id="answered-1", kind="burning", subject="answered", severity="page", started_at=datetime.now(UTC), message="it burns",
+def test_a_run_that_is_overtaken_while_it_opens_an_incident(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow one looked at the clock first, the fast one wrote first. Each by itself would believe that it is the first."""
+    one = incident("answered-1")
+    fast, slow = RunKey("a_dag", "fast", "open"), RunKey("a_dag", "slow", "open")
+    record, taken = Ledger.record, []
+
+    def overtaken(self: Ledger, results: Iterable[CheckResult], key: RunKey) -> None:
+        if key == slow:
+            with open_ledger(url) as ledger:
+                taken.append(claim(ledger, one, fast, {}))
+        record(self, results, key)
+
+    monkeypatch.setattr(Ledger, "record", overtaken)
+    with open_ledger(url) as ledger:
+        assert claim(ledger, one, slow, {}) == fast
+    assert taken == [None]
+
+
+def incident(name: str) -> Incident:
+    return Incident(
+        id=name, kind="burning", subject="answered", severity="page", started_at=datetime.now(UTC), message="it burns",
         evidence={"slo": "answered"},
     )  # fmt: skip
-    conf = {"incident": json.loads(json.dumps(one.to_dict()))}
 
-    def run(run_id: str) -> str:
+
+@pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
+def test_one_of_them_takes_care_of_an_incident(url: str, seen: Callable[[str], None]) -> None:
+    """Events of 25 incidents, each delivered eight times: the eight runs of one open it at the same moment."""
+
+    def run(run_id: str, number: int) -> str:
+        conf = {"incident": json.loads(json.dumps(incident(f"answered-{number}").to_dict()))}
         with DAG("incident", schedule=None):
             operator = OpenIncidentOperator(task_id="open")
             operator >> EmptyOperator(task_id="act")
         ran = run_task(operator, run_id=run_id, conf=conf)
         return f"{ran.state}, {'skips' if ran.skipped else 'acts'}"
 
-    assert all_at_once(run) == {"success, acts": 1, "success, skips": RUNS - 1}
+    assert all_at_once(run) == {"success, acts": EACH, "success, skips": RUNS - EACH}
     with open_ledger(url) as ledger:
         assert len(ledger.checks("incident", limit=10_000)) == RUNS
-    seen("1 run acted")
+    seen(f"{EACH} runs acted, {RUNS - EACH} did not")
