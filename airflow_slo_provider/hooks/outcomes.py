@@ -31,7 +31,8 @@ def failing_rightly() -> Iterator[None]:
 def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
     """Write into the ledger what is about to be done, in the place of the check that will say what became of it.
 
-    What cannot be recorded is then not done, and what was done by a task that died is in the ledger all the same.
+    What cannot be recorded is then not done, and what was done by a task that died is in the ledger all the same. What an
+    earlier try recorded stays.
 
     :param check: what is about to be done, with the kind and name of its later record
     :param context: Airflow's task context
@@ -40,7 +41,7 @@ def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
 
     with open_default_ledger() as ledger:
-        ledger.record([check], run_key(context))
+        ledger.record_once(check, run_key(context))
 
 
 def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:

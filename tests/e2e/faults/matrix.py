@@ -65,8 +65,7 @@ CELLS = (
         sees="the try fails, the retry finds what was moved and says so",
         tests=_here(
             "test_killed_tasks.py::test_move",
-            "test_killed_tasks.py::test_a_promotion_in_the_middle_of_its_record",
-            "test_killed_tasks.py::test_a_rollback_in_the_middle_of_its_record",
+            "test_killed_tasks.py::test_move_in_the_middle_of_a_record",
         ),
     ),
     Cell(
@@ -200,6 +199,18 @@ CELLS = (
         where="a rollback",
         sees="it is rolled back at once; the task fails until that is recorded (read-only: until it is mended and cleared)",
         tests=_here("test_ledger_faults.py::test_rollback"),
+    ),
+    Cell(
+        fault=LEDGER,
+        where="the release of an image on Kubernetes (ledger unreachable, its directory gone)",
+        sees="the try fails and is retried, or the task fails at once; the old image goes on serving",
+        tests=("tests/airflow/test_deployment_changes.py::TestSetImage::test_what_cannot_be_recorded_is_not_released",),
+    ),
+    Cell(
+        fault=LEDGER,
+        where="a rollback of a Deployment to `previous` (ledger unreachable)",
+        sees="it is rolled back at once; the task fails until that is recorded",
+        tests=("tests/airflow/test_deployment_operators.py::test_without_a_record_it_does_not_count",),
     ),
     Cell(
         fault=LEDGER,

@@ -73,19 +73,25 @@ def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], Non
     seen("the retry succeeds; 1 move, 1 row")
 
 
-def test_a_promotion_in_the_middle_of_its_record(models: Models, ledger_file: LedgerFile) -> None:
-    """Of its two records, the first is cut off: nothing is moved that the ledger does not know of."""
-    killed_at(Step("", f"{LEDGER}:_upsert", True), lambda: models.run("promote", 1))
-    assert (models.moves(), ledger_file.checks()) == ([], [])
-    assert models.run("promote", 2).state == "success"
-    assert (models.moves(), len(ledger_file.checks())) == ([("2", "3")], 1)
-
-
-def test_a_rollback_in_the_middle_of_its_record(models: Models, ledger_file: LedgerFile) -> None:
-    killed_at(Step("", f"{LEDGER}:_upsert", True), lambda: models.run("rollback", 1))
-    assert (models.moves(), ledger_file.checks()) == ([("2", "1")], [])
-    assert models.run("rollback", 2).state == "success"
-    assert (models.moves(), len(ledger_file.checks())) == ([("2", "1")], 1)
+@pytest.mark.parametrize(
+    ("kind", "place", "done", "moved", "rows"),
+    [
+        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records, that it is about to begin
+        ("promote", f"{LEDGER}:_upsert", True, True, ["unknown"]),
+        ("rollback", f"{LEDGER}:_upsert", True, True, []),
+    ],
+)
+def test_move_in_the_middle_of_a_record(
+    models: Models, ledger_file: LedgerFile, kind: str, place: str, done: bool, moved: bool, rows: list[str]
+) -> None:
+    """Nothing of a record that was cut off is there, and everything of the one before it."""
+    to = {"promote": "3", "rollback": "1"}[kind]
+    killed_at(Step("", place, done), lambda: models.run(kind, 1))
+    assert models.moves() == ([("2", to)] if moved else [])
+    assert [row.result.verdict for row in ledger_file.checks()] == rows
+    assert models.run(kind, 2).state == "success"
+    (row,) = ledger_file.checks()
+    assert (models.moves(), row.result.verdict) == ([("2", to)], "pass")
 
 
 def test_registration(models: Models, tmp_path: Path, seen: Callable[[str], None]) -> None:

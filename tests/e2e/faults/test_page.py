@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.faults.matrix import CELLS, FAULTS, NOTHING, Cell
 from tests.e2e.faults.page import FAILED, NOT_RUN, PAGE, expected, lines_of, seen, written
-from tests.e2e.faults.recording import Shown
+from tests.e2e.faults.recording import SEEN, Recorder, Shown
 from tests.support import REPO
 
 HERE = Path(__file__).parent
@@ -54,6 +54,26 @@ def test_the_page_shows_the_matrix_of_a_whole_run() -> None:
         lines = shown[fault]
         assert [line[:-1] for line in lines] == [expected(cell) for cell in CELLS if cell.fault == fault]
         assert all(line[-1].startswith("as expected (") for line in lines)
+
+
+def test_the_recorder_keeps_how_each_test_ended() -> None:
+    recorder = Recorder()
+
+    def report(nodeid: str, when: str, outcome: str, *said: str) -> None:
+        properties = [(SEEN, text) for text in said]
+        recorder.pytest_runtest_logreport(
+            pytest.TestReport(nodeid, ("f", 0, "n"), {}, outcome, None, when, (), 0, 0, 0, properties)
+        )  # type: ignore[arg-type]
+
+    for parameter in ("x", "y"):
+        report(f"f::good[{parameter}]", "setup", "passed")
+        report(f"f::good[{parameter}]", "call", "passed", f"seen {parameter}")
+        report(f"f::good[{parameter}]", "teardown", "passed", f"seen {parameter}")
+    report("f::skipped", "setup", "skipped")
+    report("f::broken", "setup", "failed")
+    assert recorder.shown == {
+        "f::good": Shown(2, [], ["seen x", "seen y"]), "f::skipped": Shown(), "f::broken": Shown(0, ["f::broken"]),
+    }  # fmt: skip
 
 
 def test_what_did_not_run_or_did_not_pass_is_written_so() -> None:
