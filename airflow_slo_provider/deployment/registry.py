@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, NONE, PROMOTE
@@ -203,9 +203,14 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
             changed=False, model=model, alias=wanted.alias, before=state.current, after=to, current=to,
             message=f"{name} names {to} already",
         )  # fmt: skip
+    at = (now or datetime.now(UTC)).astimezone(UTC)
+    if state.moves:
+        # A move is later than the one before it, whatever the clock of the machine that made that one said: moves are read
+        # in the order of their times.
+        at = max(at, datetime.fromisoformat(state.moves[-1].at) + timedelta(microseconds=1))
     return Move(
-        key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to,
-        at=(now or datetime.now(UTC)).astimezone(UTC).isoformat(), by=wanted.by, evidence=dict(wanted.evidence),
+        key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to, at=at.isoformat(),
+        by=wanted.by, evidence=dict(wanted.evidence),
     )  # fmt: skip
 
 

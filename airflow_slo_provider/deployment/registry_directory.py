@@ -171,11 +171,15 @@ def _write(place: Any, content: bytes) -> None:
         place.write_bytes(content)  # an object appears whole
         return
     draft = place.with_name(f".{place.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(place)
+    try:
+        with draft.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(place)
+    except OSError:  # a full disk: half a draft would take what little room is left
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _files(source: Any) -> dict[str, Any]:

@@ -106,27 +106,37 @@ def evaluate(
     from airflow_slo_provider.slo.decisions import decide
     from airflow_slo_provider.slo.monitor import SLOMonitor
 
-    at = at or datetime.now(UTC)
-    previous = _previous(catalog.select(select), at, ledger, exclude_key)
+    about_now, at = at is None, at or datetime.now(UTC)
+    previous = _previous(catalog.select(select), at, ledger, exclude_key, about_now=about_now)
     held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
         reports = SLOMonitor(catalog, source).evaluate(at, select, covering=held)
     return decide(reports, catalog, previous=previous)
 
 
-def _previous(slos: Sequence[SLO], at: datetime, ledger: Ledger, exclude_key: RunKey | None) -> dict[str, PolicyState]:
+def _previous(
+    slos: Sequence[SLO], at: datetime, ledger: Ledger, exclude_key: RunKey | None, *, about_now: bool
+) -> dict[str, PolicyState]:
     """What the last decision about each objective left behind.
 
-    Strictly before the instant: the same question asked twice, in whatever order, gets the same answer.
+    Strictly before the instant: the same question asked twice, in whatever order, gets the same answer. Only a decision about
+    now also sees one from after it, if that blocks: the clock of whoever made it is ahead of ours, or ours is behind.
+
+    :param about_now: whether the instant is this very moment
     """
     from airflow_slo_provider.slo.checks import policy_state
 
+    def state(before: datetime | None) -> tuple[PolicyState | None, bool]:
+        recorded = ledger.latest("slo", name, before=before, exclude_key=exclude_key)
+        return (policy_state(recorded.result.evidence), recorded.result.checked_at < at) if recorded else (None, True)
+
     found: dict[str, PolicyState] = {}
     for name in (name for slo in slos for name, _ in slo.parts()):
-        recorded = ledger.latest("slo", name, before=at, exclude_key=exclude_key)
-        state = policy_state(recorded.result.evidence) if recorded else None
-        if state is not None:
-            found[name] = state
+        kept, is_past = state(None if about_now else at)
+        if not is_past and not (kept is not None and kept.action.blocks):
+            kept, _ = state(at)
+        if kept is not None:
+            found[name] = kept
     return found
 
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Key in a DAG run's ``conf`` that holds the incident.
 CONF_KEY = "incident"
+#: Kind of check that says which run takes care of an incident: one row for each DAG and incident, written once.
+CLAIM_KIND = "incident_claim"
 #: Kind of check that holds what a trigger remembers.
 MEMORY_KIND = "incident_watch"
 
@@ -63,18 +65,21 @@ def _asset_events(context: Mapping[str, Any]) -> list[Any]:
 def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, Any]) -> RunKey | None:
     """Take care of an incident, unless another run of the DAG already does.
 
+    The database says who is first: two runs at the same moment, or on machines whose clocks differ, would both believe it of
+    themselves. The claim is the run's, so that a retry finds its own.
+
     :param facts: what is known, for the ledger
     :return: the task instance that takes care of it already; None where this one does
     """
+    from airflow_slo_provider.ledger import RunKey
 
-    def rows() -> list[Any]:
-        return ledger.checks(INCIDENT_KIND, incident.id, dag_id=key.dag_id, newest_first=False)
-
-    own = [row for row in rows() if row.key.run_id == key.run_id]
-    at = min((row.result.checked_at for row in own), default=datetime.now(UTC))  # a retry keeps its place
+    own = ledger.own(INCIDENT_KIND, incident.id, key)
+    at = own.result.checked_at if own else datetime.now(UTC)  # a retry keeps its place
     ledger.record([incident_check(incident, {**facts, "state": "open"}, at=at)], key)
-    first = min(rows(), key=lambda row: (row.result.checked_at, row.key.run_id))
-    return None if first.key.run_id == key.run_id else first.key
+    taker = {name: getattr(key, name) for name in ("run_id", "task_id", "map_index")}
+    claimed = CheckResult(kind=CLAIM_KIND, name=incident.id, verdict=Verdict.UNKNOWN, checked_at=at, evidence=taker)
+    first = ledger.record_once(claimed, RunKey(key.dag_id, "claim", "claim")).result.evidence
+    return None if first["run_id"] == key.run_id else RunKey(key.dag_id, first["run_id"], first["task_id"], first["map_index"])
 
 
 def incident_check(

@@ -28,6 +28,22 @@ def failing_rightly() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
+def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
+    """Write into the ledger what is about to be done, in the place of the check that will say what became of it.
+
+    What cannot be recorded is then not done, and what was done by a task that died is in the ledger all the same. What an
+    earlier try recorded stays.
+
+    :param check: what is about to be done, with the kind and name of its later record
+    :param context: Airflow's task context
+    :raises LedgerError: when it cannot be written
+    """
+    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+
+    with open_default_ledger() as ledger:
+        ledger.record_once(check, run_key(context))
+
+
 def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
     """Write checks into the ledger, all or none, under the task instance's own key: a retry replaces its own rows.
 

@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from fractions import Fraction
 from typing import Any
 
@@ -47,6 +48,8 @@ _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:
 #: No float64 is so large; every whole number of fewer digits is smaller.
 _BEYOND, _SURELY_FINITE = 2**1024, 309
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
+#: Seconds that our clock and the server's may differ by: half the shortest window a burn rate is measured over.
+CLOCK_TOLERANCE = 150
 
 
 @dataclass(frozen=True)
@@ -101,6 +104,27 @@ class Answer:
     result: Any
     warnings: tuple[str, ...] = ()
     infos: tuple[str, ...] = ()
+
+
+def check_clock(date: str | None, *, query: str | None, source: str) -> None:
+    """Compare the server's clock with ours: whoever asks about "now" with a wrong clock is told of another time.
+
+    :param date: the answer's ``Date`` header, as it has just come in; nothing is known without one
+    :raises QueryError: transient, reason ``clock_skew``
+    """
+    try:
+        theirs = parsedate_to_datetime(date or "")
+    except ValueError:
+        return
+    if theirs.tzinfo is None:
+        return
+    ahead = (datetime.now(UTC) - theirs).total_seconds()
+    if abs(ahead) > CLOCK_TOLERANCE:
+        raise QueryError(
+            f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's: "
+            "what is measured would be of another time; set both by NTP",
+            reason="clock_skew", transient=True, query=query, source=source,
+        )  # fmt: skip
 
 
 def parse_value(text: object) -> Fraction | None:

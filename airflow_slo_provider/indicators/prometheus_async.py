@@ -98,6 +98,7 @@ class AsyncPrometheusClient:
         try:
             async with asyncio.timeout(settings.timeout[0] + settings.timeout[1] + settings.max_seconds):
                 async with self._http.stream(settings.method, url, **where) as response:
+                    answers.check_clock(response.headers.get("Date"), query=query, source=self.url)
                     body = await self._read(response, query)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             message, reason, transient = _explain(error)

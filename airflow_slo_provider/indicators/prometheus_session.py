@@ -24,7 +24,7 @@ from urllib3.exceptions import (
 from urllib3.util.retry import Retry
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_answers import public_url, read_envelope, redact, verify_data
+from airflow_slo_provider.indicators.prometheus_answers import check_clock, public_url, read_envelope, redact, verify_data
 
 #: A Retry-After longer than this is left to Airflow's own retries.
 RETRY_AFTER_CAP = 10
@@ -115,6 +115,8 @@ class PrometheusSession(requests.Session):
         try:
             response = super().request(method, url, params=params, **kwargs)
             with response:
+                if is_api:
+                    check_clock(response.headers.get("Date"), query=query, source=source)
                 body = self._read(response, query, source)
         except (faults.RequestException, HTTPError, OSError) as error:
             self._refuse(error, query, source)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100_000
 _BATCH = 1_000
+#: Databases whose way to insert a row or replace it is known here.
+_UPSERTS = ("sqlite", "postgresql")
 
 
 def open_ledger(url: str | URL) -> Ledger:
@@ -94,10 +96,26 @@ class Ledger:
         # Everyone locks rows in the same order, so that two writers cannot wait for each other.
         ordered = [rows[identity] for identity in sorted(rows)]
         with self._transaction(writes=True) as connection:
-            if connection.dialect.name in ("sqlite", "postgresql"):
+            if connection.dialect.name in _UPSERTS:
                 _upsert(connection, ordered)
             else:
                 _replace(connection, ordered)
+
+    def record_once(self, result: CheckResult, key: RunKey) -> Recorded:
+        """Write a check where there is none of that task instance, kind and name yet; return the one that is there.
+
+        Of several who write at once, the database lets one be the first, whatever their clocks say.
+        """
+        from sqlalchemy import insert, select
+
+        table, row = checks(), row_of(result, key, recorded_at=time.time_ns() // 1000)
+        own = select(*(table.c[column] for column in COLUMNS)).where(table.c.identity == row["identity"])
+        with self._transaction(writes=True) as connection:
+            if connection.dialect.name in _UPSERTS:
+                connection.execute(_insert(connection).on_conflict_do_nothing(index_elements=["identity"]), row)
+            elif connection.execute(own).first() is None:
+                connection.execute(insert(table).values(**row))  # the unique index refuses whoever comes second
+            return recorded_of(dict(connection.execute(own).mappings().one()))
 
     def checks(
         self,
@@ -211,15 +229,18 @@ def _window(since: datetime | None, until: datetime | None) -> list[ColumnElemen
 
 
 def _upsert(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    table = checks()
-    insert: Any = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    table, insert = checks(), _insert(connection)
     replaced = {column: insert.excluded[column] for column in rows[0] if column != "identity"}
     statement = insert.on_conflict_do_update(
         index_elements=["identity"], set_=replaced, where=insert.excluded.try_number >= table.c.try_number
     )
     connection.execute(statement, rows)
+
+
+def _insert(connection: Connection) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return postgresql.insert(checks()) if connection.dialect.name == "postgresql" else sqlite.insert(checks())
 
 
 def _replace(connection: Connection, rows: list[dict[str, Any]]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
 
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
@@ -78,6 +78,14 @@ class DeploymentTask(BaseOperator):
         from airflow_slo_provider.hooks.deployments import api_client
 
         return api_client(self.kubernetes_conn_id, in_cluster=self.in_cluster, cluster_context=self.cluster_context)
+
+    def announce(self, context: Context, message: str, change: Mapping[str, Any]) -> None:
+        """Record what is about to be done, for operators that do nothing which cannot be recorded.
+
+        :raises LedgerError: when it cannot be written
+        """
+        if not self.only_try:
+            intend(self._check("unknown", message, change), context)
 
     def finish(self, context: Context, change: Mapping[str, Any]) -> dict[str, Any]:
         """Tell what was done, record it, and wait for the rollout where there is one to wait for.

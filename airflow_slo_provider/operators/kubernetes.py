@@ -120,7 +120,8 @@ class DeploymentSetImageOperator(DeploymentTask):
 
     A retry finds its own record on the Deployment and only waits: it does not bring an image back that was rolled back meanwhile.
     The outgoing revision stands in XCom (``from_revision``, ``from_images``) and in the ledger. GitOps controllers revert this as
-    they revert a rollback, see :class:`DeploymentRollbackOperator`.
+    they revert a rollback, see :class:`DeploymentRollbackOperator`. A release that cannot be recorded is not
+    made; a rollback waits for no ledger.
 
     :param images: image by container; ``*`` for all that are no init containers. (templated)
     :param variables: values of environment variables that these containers have already, e.g. ``MODEL_VERSION``. (templated)
@@ -153,6 +154,8 @@ class DeploymentSetImageOperator(DeploymentTask):
         from airflow_slo_provider.hooks.deployments import change_key
 
         with self.failing(context):
+            said = ", ".join(f"{container}: {image}" for container, image in self.images.items())
+            self.announce(context, f"images are about to be set: {said}", {"action": "set_image", "to_images": dict(self.images)})
             result = set_image(
                 self.api(),
                 self.namespace,

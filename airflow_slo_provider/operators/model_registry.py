@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.deployment.registry import ModelRegistry, Moved
-    from airflow_slo_provider.results import Verdict
+    from airflow_slo_provider.results import CheckResult, Verdict
 
 
 class _MoveOperator(BaseOperator):
@@ -56,7 +56,7 @@ class _MoveOperator(BaseOperator):
         """Move, record, and say what became of it."""
         from airflow_slo_provider.deployment.registry import RegistryError, Wanted
         from airflow_slo_provider.hooks.ledger import run_key
-        from airflow_slo_provider.results import Verdict
+        from airflow_slo_provider.results import CheckResult, Verdict
 
         key = run_key(context)  # type: ignore[arg-type]
         wanted = Wanted(
@@ -70,6 +70,12 @@ class _MoveOperator(BaseOperator):
             evidence=evidence,
         )
         with failing_rightly():
+            if self.move_kind == PROMOTE:
+                # A rollback waits for no ledger; a promotion that cannot be recorded is not made.
+                about = self._check(
+                    context, Verdict.UNKNOWN, f"version {wanted.to} is about to be promoted", None, {"to": wanted.to, **evidence}
+                )
+                intend(about, context)  # type: ignore[arg-type]
             try:
                 moved = self._registry().move(self.model, wanted)
             except RegistryError as error:
@@ -81,10 +87,15 @@ class _MoveOperator(BaseOperator):
         return self._told(moved, context)
 
     def _record(self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]) -> None:
+        record([self._check(context, verdict, message, moved, evidence)], context)  # type: ignore[arg-type]
+
+    def _check(
+        self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]
+    ) -> CheckResult:
         from airflow_slo_provider.results import CheckResult
 
         found = {} if moved is None else {"from": moved.before, "to": moved.after, "now": moved.current}
-        check = CheckResult(
+        return CheckResult(
             kind=self.move_kind,
             name=f"{self.model}@{self.alias}",
             verdict=verdict,
@@ -94,7 +105,6 @@ class _MoveOperator(BaseOperator):
             interval_end=context.get("data_interval_end"),
             evidence={**found, **evidence},
         )
-        record([check], context)  # type: ignore[arg-type]
 
     def _told(self, moved: Moved, context: Context) -> dict[str, Any]:
         told = {
@@ -160,7 +170,7 @@ class PromoteModelOperator(_MoveOperator):
     def _refuse(self, context: Context, why: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.results import Verdict
+        from airflow_slo_provider.results import CheckResult, Verdict
 
         message = f"{self.model} {self.version} is not promoted: {why}"
         with failing_rightly():

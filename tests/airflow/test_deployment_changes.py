@@ -48,6 +48,23 @@ class TestSetImage:
         container = world.deployment()["spec"]["template"]["spec"]["containers"][0]
         assert container["env"] == [{"name": "MODEL_VERSION", "value": "2"}]
 
+    @pytest.mark.parametrize(
+        ("url", "state"),
+        [("postgresql://nobody@127.0.0.1:1/nothing", "up_for_retry"), ("sqlite:////no/such/directory/ledger.db", "failed")],
+    )
+    def test_what_cannot_be_recorded_is_not_released(
+        self, world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch, url: str, state: str
+    ) -> None:
+        released(world, 1)
+        complete_when_patched(world)
+        with monkeypatch.context() as broken:
+            broken.setenv("AIRFLOW__SLO__LEDGER_URL", url)
+            ran = run_task(self.operator(world, retries=1), conf={"v": 2})
+        assert (ran.state, world.images(), ledger.checks()) == (state, [V1], [])
+        assert run_task(self.operator(world, retries=1), conf={"v": 2}, try_number=2).state == "success"
+        (row,) = ledger.checks()
+        assert (world.images(), row.result.verdict, row.result.evidence["from_revision"]) == ([V2], "pass", 1)
+
     def test_a_retry_does_not_bring_back_what_was_rolled_back(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         complete_when_patched(world)

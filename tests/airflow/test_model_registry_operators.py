@@ -1,11 +1,8 @@
-"""Promotion and rollback in Airflow's task runner, and in a process that is killed at the worst moment."""
+"""Promotion and rollback in Airflow's task runner. What happens when it is killed on its way: ``tests/e2e/faults``."""
 
 from __future__ import annotations
 
 import json
-import os
-import signal
-import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +16,6 @@ from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files
-from tests.airflow.promoting import start, wait_for
 from tests.airflow.running import Ran, run_task
 
 __all__ = ["files"]
@@ -131,32 +127,6 @@ def test_without_a_connection_the_registry_is_a_directory_in_airflow_home(
     assert (ran.state, "the registry is" in ran.log) == ("success", True)
     other = run_task(promotion(model_registry_conn_id="mlflow", retries=0))
     assert "mlflow" in str(other.error)
-
-
-def test_a_task_killed_between_moved_and_recorded(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
-    """The ledger is locked, so the task has moved the alias and waits to record it; there it is killed."""
-    files.all_checks("promote")  # makes the ledger
-    held = sqlite3.connect(files.home / "ledger.db", isolation_level=None)
-    held.execute("BEGIN EXCLUSIVE")
-    what: dict[str, Any] = {
-        "arguments": {"model": "fraud", "version": "2", "expected_champion": "1"},
-        "connections": connection(tmp_path),
-    }
-    first = start("PromoteModelOperator", **what)
-    try:
-        wait_for(lambda: registry.alias("fraud", "champion") == "2")
-        os.kill(first.pid, signal.SIGKILL)
-        assert first.wait(30) == -signal.SIGKILL
-    finally:
-        first.kill()
-        held.execute("ROLLBACK")
-        held.close()
-    assert files.all_checks("promote") == []
-    assert start("PromoteModelOperator", try_number=2, **what).wait(120) == 0
-    assert registry.alias("fraud", "champion") == "2"
-    assert [(move.before, move.after) for move in registry.moves("fraud")] == [(None, "1"), ("1", "2")]
-    (row,) = files.all_checks("promote")
-    assert (row.result.verdict, row.result.evidence["from"], row.key.try_number) == (Verdict.PASS, "1", 2)
 
 
 def test_on_object_storage(tmp_path: Path) -> None:

@@ -14,32 +14,42 @@ import pytest
 
 from demo import processes
 from demo.airflow_stack import AirflowStack
-from tests.services.postgres import running_postgres
+from tests.services.postgres import PostgresServer, running_postgres
 from tests.support import find
 
 HERE = Path(__file__).resolve().parent
 DAG_FOLDERS = (HERE / "dags", HERE.parents[1] / "dags")
-# A dead triggerer is noticed within seconds, so that a test of its restart need not wait half a minute. And so is the exit of a
-# task: by default its worker notices up to five seconds late, and a task that resumes in the meantime is taken for a killed one.
+# A dead triggerer is noticed within seconds, so that a test of its restart need not wait half a minute; what a dead scheduler has
+# left behind is looked for every few seconds (it counts as dead after half a minute all the same). And so is the exit of a task:
+# by default its worker notices up to five seconds late, and a task that resumes in the meantime is taken for a killed one.
 SETTINGS = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
     "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "10",
     "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "5",
+    "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
 }
 
 
 @pytest.fixture(scope="session")
-def metadata_database() -> Iterator[dict[str, str]]:
-    """Airflow's settings for its database. SQLite has one writer at a time, and Airflow answers 503 when it has to wait."""
+def metadata_server() -> Iterator[PostgresServer | None]:
+    """Where Airflow's metadata is, in the database ``airflow``; None where there is no PostgreSQL."""
     if not (os.environ.get("CI") or find("initdb")):
-        yield {}
+        yield None
         return
     with running_postgres() as server:
         with server.connect(autocommit=True) as connection:
             connection.execute("CREATE DATABASE airflow")
-        url = server.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
-        yield {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
+        yield server
+
+
+@pytest.fixture(scope="session")
+def metadata_database(metadata_server: PostgresServer | None) -> dict[str, str]:
+    """Airflow's settings for its database. SQLite has one writer at a time, and Airflow answers 503 when it has to wait."""
+    if metadata_server is None:
+        return {}
+    url = metadata_server.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
+    return {"AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": url}
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,9 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from dataclasses import dataclass
+from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -50,6 +52,7 @@ class FaultyPrometheus:
     :param retry_after: the header of 429 and 503
     :param value: the value of every series in a good answer
     :param tls: serve https
+    :param clock_ahead: how far its clock is ahead of ours
     """
 
     def __init__(
@@ -60,6 +63,7 @@ class FaultyPrometheus:
         retry_after: str | None = "1",
         value: str = "1000",
         tls: ssl.SSLContext | None = None,
+        clock_ahead: timedelta = timedelta(0),
     ) -> None:
         if mode != "ok" and mode not in MODES:
             raise ValueError(f"no mode {mode!r}")
@@ -69,6 +73,7 @@ class FaultyPrometheus:
         self._retry_after = retry_after
         self._value = value
         self._tls = tls
+        self._clock_ahead = clock_ahead
         self._closing = threading.Event()
         self._server: ThreadingHTTPServer | None = None
         self.url = ""
@@ -89,6 +94,9 @@ class FaultyPrometheus:
                 owner._serve(self)
 
             do_POST = do_GET
+
+            def date_time_string(self, timestamp: float | None = None) -> str:
+                return super().date_time_string(time.time() + owner._clock_ahead.total_seconds())
 
             def log_message(self, *args: Any) -> None:
                 pass

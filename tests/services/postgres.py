@@ -33,6 +33,15 @@ class PostgresServer:
     directory: Path
     process: subprocess.Popen[bytes]
 
+    def stop(self) -> None:
+        """End it as a crash does: no session is finished, nothing is written at leisure (``pg_ctl stop -m immediate``)."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(30)
+
+    def start(self) -> None:
+        """Start it again, on the same data and port, and wait until it answers."""
+        self.process = _started(self.directory, self.port)
+
     def connect(self, database: str = "postgres", **options: Any) -> Any:
         """Open a psycopg connection over TCP, with the password."""
         import psycopg
@@ -74,7 +83,7 @@ def postgres() -> Iterator[PostgresServer]:
 @contextlib.contextmanager
 def running_postgres() -> Iterator[PostgresServer]:
     """Run a server: its own cluster in a new directory, which goes with it."""
-    initdb, program, ready = need("initdb"), need("postgres"), need("pg_isready")
+    initdb = need("initdb")
     user = _as_user()
     directory = Path(tempfile.mkdtemp(prefix="slo-pg-"))
     if user:
@@ -105,42 +114,39 @@ def running_postgres() -> Iterator[PostgresServer]:
         )
         assert made.returncode == 0, made.stderr
         port = _free_port()
-        log = (directory / "log").open("wb")
-        command = [
-            program,
-            "-D",
-            str(directory / "data"),
-            "-p",
-            str(port),
-            "-k",
-            str(directory),
-            "-c",
-            "listen_addresses=127.0.0.1",
-            "-c",
-            "fsync=off",
-            "-c",
-            "max_connections=60",
-            "-c",
-            "timezone=America/New_York",
-        ]
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=directory, **user)
+        server = PostgresServer(port, directory, _started(directory, port))
         try:
-            deadline = time.monotonic() + _START_SECONDS
-            while subprocess.run([ready, "-q", "-h", "127.0.0.1", "-p", str(port)], check=False).returncode != 0:
-                assert process.poll() is None, (directory / "log").read_text()
-                assert time.monotonic() < deadline, (directory / "log").read_text()
-                time.sleep(0.1)
-            yield PostgresServer(port, directory, process)
+            yield server
         finally:
-            process.send_signal(signal.SIGINT)
+            if server.process.poll() is None:
+                server.process.send_signal(signal.SIGINT)
             try:
-                process.wait(30)
+                server.process.wait(30)
             except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            log.close()
+                server.process.kill()
+                server.process.wait()
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _started(directory: Path, port: int) -> subprocess.Popen[bytes]:
+    """Start the server of a cluster and wait until it takes connections."""
+    options = {"listen_addresses": "127.0.0.1", "fsync": "off", "max_connections": "60", "timezone": "America/New_York"}
+    command = [need("postgres"), "-D", str(directory / "data"), "-p", str(port), "-k", str(directory)]
+    for name, value in options.items():
+        command += ["-c", f"{name}={value}"]
+    ready = [need("pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+    log = directory / "log"
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, cwd=directory, **_as_user())
+    deadline = time.monotonic() + _START_SECONDS
+    while subprocess.run(ready, check=False).returncode != 0:
+        assert process.poll() is None, log.read_text()
+        if time.monotonic() > deadline:
+            process.kill()
+            pytest.fail(log.read_text())
+        time.sleep(0.1)
+    return process
 
 
 _numbers = count(1)

@@ -169,6 +169,17 @@ def test_an_answer_that_is_too_large_is_not_read_to_its_end(ask: Any) -> None:
 
 
 @BOTH
+@pytest.mark.parametrize(("minutes", "said"), [(3, "behind"), (-3, "ahead of")])
+def test_a_server_whose_clock_differs_is_no_source_for_now(ask: Any, minutes: int, said: str) -> None:
+    with (
+        FaultyPrometheus("ok", clock_ahead=timedelta(minutes=minutes)) as server,
+        pytest.raises(QueryError, match=said) as caught,
+    ):
+        ask(server.url)
+    assert (caught.value.reason, caught.value.transient) == ("clock_skew", True)
+
+
+@BOTH
 def test_a_name_that_cannot_be_resolved(ask: Any) -> None:
     with pytest.raises(QueryError) as caught:
         ask("http://no-such-host.invalid:9090", retries=0)

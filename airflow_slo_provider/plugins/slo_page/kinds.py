@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.plugins.slo_page.access import Scope
 
 #: Kinds that have a page of their own.
-ELSEWHERE = ("slo", "decision", "incident", "incident_step", "incident_watch", *CHANGES)
+ELSEWHERE = ("slo", "decision", "incident", "incident_step", "incident_claim", "incident_watch", *CHANGES)
 _FIRST = ("freshness", "drift", "golden_set", "latency")
 HEAT_DAYS = 14
 _MOST_FEATURES, _MOST_METRICS, _MOST_VERSIONS = 60, 40, 12

@@ -24,6 +24,16 @@ def read(data: object, **more: object) -> list[answers.Sample]:
     return answers.samples(answer, query="q", source="s")
 
 
+@pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 25 Nov 2026 00:00:00 -0000"])
+def test_a_date_that_says_nothing_is_no_difference_of_clocks(date: str | None) -> None:
+    answers.check_clock(date, query="q", source="s")
+
+
+def test_a_date_of_another_day_is_one() -> None:
+    with pytest.raises(QueryError, match=r"the clock of this machine is \d+ s ahead of the server's"):
+        answers.check_clock("Sun, 01 Nov 2020 00:00:00 GMT", query="q", source="s")
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

@@ -85,6 +85,19 @@ def test_databases_without_an_upsert_of_ours_replace_rows_too(ledger: Ledger, mo
     assert (rows["availability"].result.verdict, rows["availability"].key.try_number) == (Verdict.UNKNOWN, 3)
 
 
+@pytest.mark.parametrize("dialect", [None, "another"])
+def test_what_is_written_once_stays_as_the_first_wrote_it(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, dialect: str | None
+) -> None:
+    if dialect:
+        monkeypatch.setattr(store, "_UPSERTS", ())
+    first = ledger.record_once(check(verdict="pass", evidence={"who": "a"}), key())
+    second = ledger.record_once(check(verdict="fail", at=T0 - MINUTE, evidence={"who": "b"}), key(try_number=2))
+    assert first == second
+    assert (second.result.evidence, second.result.checked_at, len(ledger.checks())) == ({"who": "a"}, T0, 1)
+    assert ledger.record_once(check("other"), key()).result.name == "other"
+
+
 @pytest.mark.parametrize("other", [{"dag_id": "x"}, {"run_id": "x"}, {"task_id": "x"}, {"map_index": 0}])
 def test_another_task_instance_has_a_row_of_its_own(ledger: Ledger, other: dict[str, object]) -> None:
     ledger.record([check()], key())

@@ -1,0 +1,37 @@
+"""A model registry that promotions and rollbacks of these tests play on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from airflow_slo_provider.deployment.registry import Wanted
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
+from tests.airflow.running import Ran, run_task
+
+
+class Models:
+    """A registry in a directory: versions 1, 2 and 3 of a model; 2 serves since it has replaced 1."""
+
+    def __init__(self, home: Path) -> None:
+        self.registry = DirectoryRegistry(home / "registry")
+        (home / "model.bin").write_bytes(b"weights")
+        for version in "123":
+            self.registry.register("fraud", version, home / "model.bin")
+        for version in "12":
+            self.registry.move("fraud", Wanted(kind="promote", alias="champion", key=f"by hand {version}", to=version))
+        self.path = str(home / "registry")
+
+    def run(self, kind: str, try_number: int) -> Ran:
+        common: dict[str, Any] = {"task_id": "move", "model": "fraud", "registry_path": self.path, "retries": 3}
+        operator = (
+            PromoteModelOperator(version="3", expected_champion="2", **common)
+            if kind == "promote"
+            else RollbackModelOperator(expected_champion="2", **common)
+        )
+        return run_task(operator, try_number=try_number)
+
+    def moves(self) -> list[tuple[str | None, str]]:
+        """What was moved since the beginning."""
+        return [(move.before, move.after) for move in self.registry.moves("fraud")][2:]

@@ -1,0 +1,87 @@
+"""The matrix is complete, names tests that are there, and is what ``docs/faults.md`` shows."""
+
+from __future__ import annotations
+
+import ast
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.faults.matrix import CELLS, FAULTS, NOTHING, Cell
+from tests.e2e.faults.page import FAILED, NOT_RUN, PAGE, expected, lines_of, seen, written
+from tests.e2e.faults.recording import SEEN, Recorder, Shown
+from tests.support import REPO
+
+HERE = Path(__file__).parent
+
+
+def ids_of(path: Path) -> set[str]:
+    """Ids of the tests of a file, without parameters."""
+    name, found = path.relative_to(REPO).as_posix(), set()
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
+            found.add(f"{name}::{node.name}")
+        elif isinstance(node, ast.ClassDef):
+            methods = (one.name for one in node.body if isinstance(one, ast.FunctionDef) and one.name.startswith("test_"))
+            found |= {f"{name}::{node.name}::{method}" for method in methods}
+    return found
+
+
+def test_every_fault_has_its_cells_and_nothing_is_lost_or_done_twice() -> None:
+    assert {cell.fault for cell in CELLS} == set(FAULTS)
+    assert {(cell.lost, cell.twice) for cell in CELLS} == {(NOTHING, NOTHING)}
+    assert len({(cell.fault, cell.where) for cell in CELLS}) == len(CELLS)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.fault}: {cell.where}"[:60])
+def test_the_ids_of_a_cell_are_there(cell: Cell) -> None:
+    assert cell.tests
+    for test in cell.tests:
+        assert test in ids_of(REPO / test.partition("::")[0]), test
+
+
+def test_every_test_of_this_directory_has_a_cell() -> None:
+    there = set().union(*(ids_of(path) for path in HERE.glob("test_*.py") if path.name != "test_page.py"))
+    there -= {f"tests/e2e/faults/test_clocks.py::{name}" for name in ("test_a_small_difference_is_none",)}  # the control
+    assert there <= {test for cell in CELLS for test in cell.tests}
+
+
+def test_the_page_shows_the_matrix_of_a_whole_run() -> None:
+    """``python -m tests.e2e.faults`` says what to run; with ``SLO_TEST_WRITE_DOCS=1`` the run writes the page."""
+    shown = lines_of(PAGE.read_text())
+    for fault in FAULTS:
+        lines = shown[fault]
+        assert [line[:-1] for line in lines] == [expected(cell) for cell in CELLS if cell.fault == fault]
+        assert all(line[-1].startswith("as expected (") for line in lines)
+
+
+def test_the_recorder_keeps_how_each_test_ended() -> None:
+    recorder = Recorder()
+
+    def report(nodeid: str, when: str, outcome: str, *said: str) -> None:
+        properties = [(SEEN, text) for text in said]
+        recorder.pytest_runtest_logreport(
+            pytest.TestReport(nodeid, ("f", 0, "n"), {}, outcome, None, when, (), 0, 0, 0, properties)
+        )  # type: ignore[arg-type]
+
+    for parameter in ("x", "y"):
+        report(f"f::good[{parameter}]", "setup", "passed")
+        report(f"f::good[{parameter}]", "call", "passed", f"seen {parameter}")
+        report(f"f::good[{parameter}]", "teardown", "passed", f"seen {parameter}")
+    report("f::skipped", "setup", "skipped")
+    report("f::broken", "setup", "failed")
+    assert recorder.shown == {
+        "f::good": Shown(2, [], ["seen x", "seen y"]), "f::skipped": Shown(), "f::broken": Shown(0, ["f::broken"]),
+    }  # fmt: skip
+
+
+def test_what_did_not_run_or_did_not_pass_is_written_so() -> None:
+    cell = Cell(fault=FAULTS[0], where="here", sees="something", tests=("a", "b"))
+    good, bad = Shown(passed=2, seen=["1 move", "1 move"]), Shown(passed=1, failed=["b[2]"])
+    assert seen(cell, {}) == seen(cell, {"a": good}) == seen(cell, {"a": good, "b": Shown()}) == NOT_RUN
+    assert seen(cell, {"a": good, "b": bad}) == f"{FAILED}: 1 of 4 tests"
+    assert seen(cell, {"a": good, "b": Shown(passed=1)}) == "as expected (3 tests); 1 move"
+    page = written({}, [cell], on=datetime(2026, 11, 25, tzinfo=UTC))
+    assert "Last run: 2026-11-25" in page
+    assert lines_of(page) == {FAULTS[0]: [("here", "something", "nothing", "nothing", NOT_RUN)]}
