@@ -14,13 +14,10 @@ def is_directory(conn_id: str) -> bool:
 
     :raises QueryError: reason ``bad_connection``
     """
-    from airflow.sdk import BaseHook
+    from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
-    from airflow_slo_provider.hooks.model_registry_form import registry_settings
-
-    connection = BaseHook.get_connection(conn_id)
     with _registry_faults(conn_id):
-        return connection.conn_type == "model_registry" and registry_settings(connection)["kind"] == "directory"
+        return ModelRegistryHook(conn_id).is_directory()
 
 
 def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = False) -> Observation:

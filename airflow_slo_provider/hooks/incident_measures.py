@@ -34,6 +34,19 @@ def measured_now(slos: Documents, name: str) -> dict[str, Any]:
     return {**evidence_of(report), "burning": seen.seen.value == "burning", "message": report.message, "table": table([report])}
 
 
+def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None]:
+    """Return the share of failed events by model version, as the ledger's checks of that name have counted them lately.
+
+    :raises LedgerError: when it cannot be read
+    """
+    from airflow_slo_provider.hooks.ledger import open_default_ledger
+    from airflow_slo_provider.incidents.culprit import failing_shares
+
+    with open_default_ledger() as ledger:
+        rows = ledger.checks(name=check, since=datetime.now(UTC) - within, limit=10_000)
+    return failing_shares(row.result for row in rows)
+
+
 def recovery(
     slos: Documents,
     name: str,

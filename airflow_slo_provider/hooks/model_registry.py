@@ -71,6 +71,16 @@ class ModelRegistryHook(BaseHook):
             self.log.info("there is no connection %s: the registry is %s", self.default_conn_name, default_directory())
             return None
 
+    def is_directory(self) -> bool:
+        """Whether the connection names a directory of models, and no server.
+
+        :raises RegistryError: reason ``bad_connection``
+        """
+        connection = self._connection()
+        if connection is None:
+            return True
+        return bool(connection.conn_type == self.conn_type and registry_settings(connection)["kind"] == "directory")
+
     def alias(self, model: str, alias: str = "champion") -> str | None:
         """Return the version an alias names, None when it names none."""
         return self.get_conn().alias(model, alias)

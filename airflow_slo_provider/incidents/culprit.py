@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import writable
+from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.slo.arithmetic import exact
 
 
 @dataclass(frozen=True)
@@ -46,3 +48,16 @@ def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, tim
         said = f"{first} has {float(value):.4g} and {second} {float(known[second]):.4g}"
         return Culprit(None, f"{said}: neither stands out by a factor of {float(times):g}", shown)
     return Culprit(first, f"{first} has {float(value):.4g}, the next one ({second}) {float(known[second]):.4g}", shown)
+
+
+def failing_shares(checks: Iterable[CheckResult]) -> dict[str, Fraction | None]:
+    """Return the share of events that were not good, by model version.
+
+    :param checks: checks that counted events; those that counted none, or name no version, are left out
+    """
+    counted: dict[str, tuple[Fraction, Fraction]] = {}
+    for check in checks:
+        if check.model_version and check.good is not None and check.total is not None:
+            good, total = counted.get(check.model_version, (Fraction(0), Fraction(0)))
+            counted[check.model_version] = (good + exact(check.good), total + exact(check.total))
+    return {version: (total - good) / total if total else None for version, (good, total) in counted.items()}

@@ -73,33 +73,47 @@ class BurningCheckOperator(_WithDocuments):
 
 
 class CulpritOperator(BaseOperator):
-    """Asks Prometheus for a number by some label, and finds the value of the label that stands out: the version that fails.
+    """Finds the version that fails: asks for a number by some label, and takes the value of the label that stands out.
+
+    The numbers are Prometheus' answer to ``query``, or the shares of failed events that the ledger's checks named ``check`` have
+    counted for each model version.
 
     XCom: ``version`` (its name), ``message``, ``values``. Where nothing stands out, the task is skipped and with it every step
     that needs to know: a rollback of nobody knows what would be worse than none.
 
     :param query: PromQL of an instant vector with one series for each value of the label ``by``. (templated)
     :param by: the label. (templated)
+    :param check: in place of a query: name of checks in the ledger with ``good``, ``total`` and ``model_version``. (templated)
+    :param within: how old those checks may be
     :param at_least: below this value nothing stands out
     :param times: how many times the next highest value it must be
     :param prometheus_conn_id: the connection. (templated)
+    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``
     """
 
-    template_fields: Sequence[str] = ("query", "by", "prometheus_conn_id")
+    template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
 
     def __init__(
         self,
         *,
-        query: str,
+        query: str | None = None,
         by: str = "model_version",
+        check: str | None = None,
+        within: timedelta = timedelta(minutes=10),
         at_least: float | str = "0.01",
         times: float | str = 2,
         prometheus_conn_id: str = "prometheus_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        if bool(query) == bool(check):
+            raise ValueError(f"{self.task_id}: give either query (PromQL) or check (a name in the ledger)")
+        if check and by != "model_version":
+            raise ValueError(f"{self.task_id}: the ledger knows model versions only; by={by!r} needs a query")
         self.query = query
         self.by = by
+        self.check = check
+        self.within = within
         self.at_least = Fraction(str(at_least))
         self.times = Fraction(str(times))
         self.prometheus_conn_id = prometheus_conn_id
@@ -108,15 +122,11 @@ class CulpritOperator(BaseOperator):
         """Ask, compare, tell."""
         from airflow.sdk.exceptions import AirflowSkipException
 
-        from airflow_slo_provider.hooks.prometheus import PrometheusHook
         from airflow_slo_provider.incidents.culprit import stands_out
         from airflow_slo_provider.results import CheckResult, Verdict
 
         with failing_rightly():
-            samples = PrometheusHook(self.prometheus_conn_id).query(self.query)
-            found = stands_out(
-                {sample.labels.get(self.by, ""): sample.value for sample in samples}, at_least=self.at_least, times=self.times
-            )
+            found = stands_out(self._values(), at_least=self.at_least, times=self.times)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
             check = CheckResult(
                 kind="culprit",
@@ -124,7 +134,7 @@ class CulpritOperator(BaseOperator):
                 verdict=Verdict.WARN if found.name else Verdict.UNKNOWN,
                 message=found.message,
                 model_version=found.name if self.by == "model_version" else None,
-                evidence={**told, "query": self.query},
+                evidence={**told, "query": self.query or f"ledger: {self.check}"},
             )
             record([check], context)
         self.log.info("By %s: %s", self.by, found.message)
@@ -133,6 +143,16 @@ class CulpritOperator(BaseOperator):
         if found.name is None:
             raise AirflowSkipException(found.message)
         return told
+
+    def _values(self) -> dict[str, Fraction | None]:
+        if self.check:
+            from airflow_slo_provider.hooks.incident_measures import failing_versions
+
+            return failing_versions(self.check, self.within)
+        from airflow_slo_provider.hooks.prometheus import PrometheusHook
+
+        samples = PrometheusHook(self.prometheus_conn_id).query(str(self.query))
+        return {sample.labels.get(self.by, ""): sample.value for sample in samples}
 
 
 class RecoveredSensor(_WithDocuments, BaseSensorOperator):

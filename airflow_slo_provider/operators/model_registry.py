@@ -56,7 +56,7 @@ class _MoveOperator(BaseOperator):
         """Move, record, and say what became of it."""
         from airflow_slo_provider.deployment.registry import RegistryError, Wanted
         from airflow_slo_provider.hooks.ledger import run_key
-        from airflow_slo_provider.results import CheckResult, Verdict
+        from airflow_slo_provider.results import Verdict
 
         key = run_key(context)  # type: ignore[arg-type]
         wanted = Wanted(
@@ -170,7 +170,7 @@ class PromoteModelOperator(_MoveOperator):
     def _refuse(self, context: Context, why: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.results import CheckResult, Verdict
+        from airflow_slo_provider.results import Verdict
 
         message = f"{self.model} {self.version} is not promoted: {why}"
         with failing_rightly():

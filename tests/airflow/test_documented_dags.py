@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
+import subprocess
+import sys
 import textwrap
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +21,8 @@ from airflow_slo_provider.slo import read, table
 from tests.airflow.gates import LedgerFile
 from tests.airflow.running import run_task
 from tests.support import REPO
+
+HEAVY = {"numpy", "pandas", "scipy", "sklearn", "pyarrow", "duckdb", "kubernetes", "mlflow", "requests", "httpx", "joblib"}
 
 
 def read_dags(path: Path) -> dict[str, Any]:
@@ -78,6 +83,44 @@ def test_every_example_dag(file: Path) -> None:
             if isinstance(task, ErrorBudgetBranchOperator):
                 ways = (task.follow_task_ids_if_allowed, task.if_warning, task.if_frozen, task.if_unknown, task.if_escalated)
                 assert {way for way in ways if way} <= task.downstream_task_ids
+
+
+#: Reads every example, and tells what else that did: libraries it loaded, files it wrote or opened, connections it made.
+READING = """
+import json, os, sys
+import airflow.dag_processing.processor
+from airflow.dag_processing.dagbag import DagBag
+before, done, reading = set(sys.modules), [], True
+
+def watch(event, arguments):
+    if not reading:
+        return
+    if event in ("socket.connect", "sqlite3.connect", "subprocess.Popen", "os.mkdir", "os.remove", "os.rename", "shutil.rmtree"):
+        done.append([event, str(arguments[:2])])
+    elif event == "open" and isinstance(arguments[0], str):
+        writes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        data = not arguments[0].endswith((".py", ".pyc", ".so")) and "/site-packages/" not in arguments[0]
+        if writes or (data and os.path.isfile(arguments[0]) and sys.prefix not in arguments[0]):
+            done.append([event, arguments[0]])
+
+sys.addaudithook(watch)
+bags = [DagBag(dag_folder=file, safe_mode=False, load_op_links=False) for file in sys.argv[1:]]
+reading = False
+assert not any(bag.import_errors for bag in bags), [bag.import_errors for bag in bags]
+print(json.dumps([[name for bag in bags for name in bag.dags], sorted(set(sys.modules) - before), done]))
+"""
+
+
+def test_reading_the_examples_does_nothing_else() -> None:
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(REPO)}
+    command = [sys.executable, "-W", "ignore", "-c", READING, *map(str, sorted((REPO / "dags").glob("*.py")))]
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert ran.returncode == 0, ran.stderr
+    dags, loaded, done = json.loads(ran.stdout.splitlines()[-1])
+    assert {"retraining", "rollback", "hourly_freshness", "serving_slos", "gated_model_promotion"} <= set(dags)
+    assert [name for name in loaded if name.partition(".")[0] in HEAVY] == []
+    playbooks = str(Path("airflow_slo_provider", "incidents", "playbooks"))
+    assert [one for one in done if playbooks not in one[1]] == []
 
 
 @pytest.mark.parametrize("documented", [ErrorBudgetBranchOperator, ErrorBudgetGateOperator, ErrorBudgetSensor])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
 
@@ -57,3 +58,13 @@ def test_a_registry_that_cannot_be_read_is_an_error(connections, ledger):
     ran = run(broken, retries=3)
     assert ran.state == "failed"
     assert "there is no host" in str(ran.error)
+
+
+def test_without_a_connection_it_is_the_directory_that_needs_none(tmp_path, monkeypatch, connections, ledger):
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    shutil.copytree(tmp_path / "models", tmp_path / "home" / "slo_models")
+    assert run_task(PromoteModelOperator(task_id="promote", model="churn", version="1")).state == "success"
+    ran = run({})
+    assert ran.state == "success", ran.error
+    assert ran.xcoms["return_value"]["model_version"] == "1"
+    assert run({}, conn_id="another").state == "failed", "only the default connection may be missing"

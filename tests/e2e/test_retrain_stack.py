@@ -1,62 +1,71 @@
-"""The retraining example on real Airflow components: first champion, a second one, and a spent budget."""
+"""dags/retraining.py on real Airflow components: drift that dags/scheduled_checks.py finds starts it, and people are asked."""
 
 from __future__ import annotations
 
-import sqlite3
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+import time
 
 import pytest
 
 from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
-from demo.model_server import SCHEMA
+from tests.e2e.people import answer, pause
 
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.e2e
 
-DAG = "example_retrain_on_schedule"
-MODEL = "tumour-classifier"
+DAG = "retraining"
 
 
-def log_requests(path: Path, good: int, bad: int) -> None:
-    at = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%d %H:%M:%S.%f")
-    with sqlite3.connect(path) as connection:
-        connection.executescript(SCHEMA)
-        start = connection.execute("SELECT COUNT(*) FROM predictions").fetchone()[0]
-        rows = [(f"q{start + one}", at, "1", "benign", 5.0, 500 if one < bad else 200) for one in range(good + bad)]
-        columns = "request_id, ts, model_version, prediction, latency_ms, status"
-        connection.executemany(f"INSERT INTO predictions ({columns}) VALUES (?, ?, ?, ?, ?, ?)", rows)
-    connection.close()
-
-
-def test_train_evaluate_gate_promote(airflow_stack, run_dag, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def client(airflow_stack):
     client = airflow_stack.client
-    log = tmp_path / "predictions.db"
-    log_requests(log, 5000, 0)
-    client.add_connection("prediction_log", "sqlite", host=str(log))
-    conf = {"registry": str(tmp_path / "registry"), "reports": str(tmp_path / "reports")}
-    registry = DirectoryRegistry(tmp_path / "registry")
+    for dag_id in (DAG, "daily_drift"):
+        client.wait_for_dag(dag_id)
+        client.unpause(dag_id)
+    yield client
+    pause(client, DAG, "daily_drift")
 
-    first, state = run_dag(DAG, run_id="first", conf=conf, timeout=400)
-    assert state == "success", client.task_states(DAG, first)
-    assert client.task_states(DAG, first)["promote"] == "success"
-    assert registry.alias(MODEL, "champion") == "first"
-    found = client.xcom(DAG, first, "evaluate")
-    assert (found["verdict"], found["model_version"]) == ("pass", "first")
-    assert Path(found["report"].removeprefix("file://")).read_text().startswith("<!doctype html>")
 
-    second, state = run_dag(DAG, run_id="second", conf=conf, timeout=400)
-    assert state == "success", client.task_states(DAG, second)
-    assert [(move.before, move.after) for move in registry.moves(MODEL)] == [(None, "first"), ("first", "second")]
-    assert client.xcom(DAG, second, "evaluate")["comparisons"]["roc_auc"]["verdict"] == "pass"
+def started_by_an_asset(client, *, timeout: float = 120) -> str:
+    deadline = time.monotonic() + timeout
+    while True:
+        runs = client.call("GET", f"/api/v2/dags/{DAG}/dagRuns?order_by=-start_date&limit=20")["dag_runs"]
+        found = [run["dag_run_id"] for run in runs if run["run_type"] == "asset_triggered"]
+        if found:
+            return found[0]
+        assert time.monotonic() < deadline, f"no run was started by an asset: {runs}"
+        time.sleep(0.5)
+
+
+def test_drift_starts_it_and_people_decide(airflow_stack, run_dag, client) -> None:
+    registry = DirectoryRegistry(airflow_stack.home / "slo_models")
+    checked, state = run_dag("daily_drift", conf={"shift": 1.0}, timeout=200)
+    states = client.task_states("daily_drift", checked)
+    assert (state, states["drift[0]"], states["drifted"], states["no_drift"]) == ("success", "success", "success", "skipped")
+
+    # As it stands: no parameter, no connection.
+    first = started_by_an_asset(client)
+    assert client.wait_for_run(DAG, first, timeout=300) == "success", client.task_states(DAG, first)
+    states = client.task_states(DAG, first)
+    assert (states["promote"], states["report"], states["data_is_stale"]) == ("success", "success", "skipped")
+    champion = registry.alias("churn", "champion")
+    assert champion is not None and client.xcom(DAG, first, "report") == {"champion": champion, "canary": champion}
+
+    for option, exit_task, other in (("Keep the champion", "hold", "promote"), ("Try it", "promote", "hold")):
+        # The data have drifted, and the budget is low: a tenth of it is left.
+        run_id = client.trigger(DAG, conf={"shift": 1.0, "failed": 0.0175 if other == "promote" else 0.009})
+        answer(client, DAG, run_id, "ask_a_person", option)
+        assert client.wait_for_run(DAG, run_id, timeout=300) == "success", client.task_states(DAG, run_id)
+        states = client.task_states(DAG, run_id)
+        assert (states["drifted"], states["gate"], states[exit_task], states[other]) == (
+            "success",
+            "success",
+            "success",
+            "skipped",
+        )
+        assert client.xcom(DAG, run_id, "gate", key="decision")["outcome"] == "warning"
+        assert (registry.alias("churn", "champion") == champion) is (exit_task == "hold")
+    assert [move.before for move in registry.moves("churn")] == [None, champion]
     with open_ledger(f"sqlite:///{airflow_stack.home / 'slo_ledger.db'}") as ledger:
-        # The DAG has a schedule: unpausing it starts a run of its own, in the default registry.
-        ours = [one for one in ledger.checks(kind="promote", newest_first=False) if one.key.run_id in (first, second)]
-        assert [one.result.model_version for one in ours] == ["first", "second"]
-
-    log_requests(log, 0, 500)
-    third, _ = run_dag(DAG, run_id="third", conf=conf, timeout=400)
-    states = client.task_states(DAG, third)
-    assert (states["promote"], states["hold"]) == ("skipped", "success")
-    assert registry.alias(MODEL, "champion") == "second"
+        promoted = [row.result.model_version for row in ledger.checks(kind="promote", name="churn@champion", newest_first=False)]
+    assert promoted == [move.after for move in registry.moves("churn")]

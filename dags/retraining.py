@@ -1,0 +1,336 @@
+"""Train again when the data drift or the model has grown old, and promote the new one only when everything speaks for it.
+
+**What it does.** It waits for fresh data, asks whether there is a reason to train, trains, compares with the champion on a golden
+set, asks the error budget of the service, lets the candidate answer a share of the requests, and promotes it. `scheduled_checks`
+updates the two assets that start it; it can be triggered by hand as well.
+
+| exit | what it means | the run |
+|---|---|---|
+| `data_is_stale` | no fresh data in time: somebody must look at the pipeline | failed |
+| `keep_model` | no drift, and the model is young: there is nothing to do | success |
+| `look_at_the_data` | whether the data drifted cannot be said (too few rows, a changed schema): a person looks | success |
+| `keep_champion` | the candidate is not shown to be as good as the champion | success |
+| `hold` | the error budget is spent, or the person who was asked said no (nobody's answer is a no) | success |
+| `withdraw` | the canary failed requests, or was asked too little to tell: its alias names the champion again | success |
+| `promote` | the candidate is the champion | success |
+
+**As it stands** it needs no server and no connection: `todays_customers` makes the data, the model registry is the directory
+`slo_models` in `AIRFLOW_HOME`, and the ledger is the SQLite file there. Its parameters play a day that goes wrong. It needs the
+extras `evaluation` and `drift`, and scikit-learn.
+
+**For production**
+
+- connection `model_registry_default`: your MLflow server. `train` then ends with `mlflow.sklearn.log_model(...,
+  registered_model_name=MODEL)`, and the predictors are `MlflowModel("models:/churn/...")` or `HttpModel`.
+- parameter `home`: where the data are, e.g. `s3://models/churn`; delete `todays_customers`.
+- parameter `slos`: your SLO documents, with a DataSource of type Prometheus or SQL that names your connection. Your servers then
+  answer for the alias `canary`: put a wait of your canary's length in the place of `canary_requests`.
+- `[slo] ledger_conn_id`: a PostgreSQL that all workers share.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
+from airflow.sdk import Asset, Param, dag, task
+
+from airflow_slo_provider.operators.drift import DriftBranchOperator, DriftProfileOperator
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
+from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
+from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator, ModelFile
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator
+from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, PipelineFreshnessSensor
+
+MODEL = "churn"
+FEATURES = ["amount", "tenure_months"]
+SLOS = Path(__file__).resolve().parent / "slos" / "retraining"
+HOME = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_examples" / "churn"
+
+CUSTOMERS = Asset("churn_customers")
+# Updated by scheduled_checks.py; an asset is known by its name.
+DRIFTED, STALE = Asset("churn_drifted"), Asset("churn_model_stale")
+
+# Where ways meet again after a branch: one of them was taken, and the others are skipped.
+JOIN = "none_failed_min_one_success"
+
+
+@dag(
+    schedule=DRIFTED | STALE,
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
+    params={
+        "home": Param(str(HOME), type="string", description="directory of the data, the golden set and the profiles"),
+        "slos": Param(str(SLOS), type="string", description="SLO documents: a file or a directory"),
+        # How the example's day goes; they go with todays_customers and canary_requests.
+        "rows": Param(5000, type="integer", minimum=10, description="example: customers of the day"),
+        "shift": Param(0.0, type="number", description="example: how far amounts moved, in standard deviations"),
+        "missing": Param(0.0, type="number", minimum=0, maximum=1, description="example: share of customers without an amount"),
+        "wrong_labels": Param(0.0, type="number", minimum=0, maximum=1, description="example: share of wrong labels in training"),
+        "failed": Param(
+            0.001, type=["number", "null"], minimum=0, maximum=1, description="example: share of failed requests; null: not known"
+        ),
+    },
+    tags=["slo", "model", "example"],
+    doc_md=__doc__,
+)
+def retraining():
+    # ---- Fresh data, or none at all ----------------------------------------------------------------------------------------
+
+    @task(outlets=[CUSTOMERS])
+    def todays_customers(params: dict[str, Any] | None = None) -> None:
+        """Play the pipeline that delivers the data, and the log that counts yesterday's requests."""
+        write_customers(params)
+        if params["failed"] is not None:
+            count_requests("churn/requests", total=10_000, failed=round(10_000 * params["failed"]))
+
+    # Both wait in the triggerer or between two looks, not on a worker. A retry does not start their timeout anew.
+    waiting = {"deferrable": True, "poke_interval": timedelta(minutes=1), "timeout": timedelta(hours=2)}
+    pipeline_fresh = PipelineFreshnessSensor(task_id="pipeline_fresh", asset=CUSTOMERS, max_age=timedelta(hours=26), **waiting)
+    features_fresh = FeatureFreshnessSensor(
+        task_id="features_fresh", path="{{ params.home }}/customers.csv", max_age=timedelta(hours=26), **waiting
+    )
+    data_is_stale = EmptyOperator(task_id="data_is_stale", trigger_rule="one_failed")
+
+    # ---- A reason to train -------------------------------------------------------------------------------------------------
+
+    model_age = FreshnessCheckOperator(task_id="model_age", model=MODEL, alias="champion", max_age=timedelta(days=7))
+
+    @task.branch
+    def reason(age: dict[str, Any]) -> str:
+        """An old model is trained again in any case, and so is the first; else the data decide."""
+        return "drifted" if age["verdict"] in ("pass", "warn") else "train"
+
+    drifted = DriftBranchOperator(
+        task_id="drifted",
+        reference="{{ params.home }}/profiles/{{ ti.xcom_pull(task_ids='model_age')['model_version'] }}.json",
+        current="{{ params.home }}/customers.csv",
+        ignore=["id", "label", "golden"],
+        name="churn/training-data",
+        report_path="{{ params.home }}/reports/drift.html",
+        if_drift="train",
+        if_ok="keep_model",
+        if_unknown="look_at_the_data",
+    )
+    keep_model = EmptyOperator(task_id="keep_model")
+    look_at_the_data = EmptyOperator(task_id="look_at_the_data")
+
+    # ---- A candidate, and what it is worth ---------------------------------------------------------------------------------
+
+    @task(trigger_rule=JOIN)
+    def train(params: dict[str, Any] | None = None, run_id: str | None = None) -> dict[str, str]:
+        """Train on the labels of the day, register the model, and keep the rows that people have labelled as the golden set."""
+        import re
+        import tempfile
+
+        import joblib
+        import pandas as pd
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        from airflow_slo_provider.deployment.registry import RegistryError
+        from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+
+        home = params["home"]
+        customers = pd.read_csv(f"{home}/customers.csv").dropna()
+        customers[customers["golden"]].drop(columns="golden").to_csv(f"{home}/golden_set.csv", index=False)
+        rows = customers[~customers["golden"]]
+
+        registry = ModelRegistryHook().get_conn()
+        champion = registry.alias(MODEL, "champion")
+        version = re.sub(r"[^\w.-]", "-", run_id)  # of the run, not of the moment: a retry trains the same version
+        try:
+            candidate = registry.get(MODEL, version)
+        except RegistryError:
+            model = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows[FEATURES], rows["label"])
+            with tempfile.TemporaryDirectory() as directory:
+                joblib.dump(model, Path(directory) / "model.joblib")
+                candidate = registry.register(MODEL, version, Path(directory))
+        return {
+            "version": version,
+            "path": f"{candidate.uri}/model.joblib",
+            "champion": champion or "",
+            "champion_path": f"{registry.get(MODEL, champion).uri}/model.joblib" if champion else "",
+            "serving": champion or version,
+        }
+
+    trained = train()
+
+    def from_training(name: str) -> str:
+        return f"{{{{ ti.xcom_pull(task_ids='train')['{name}'] }}}}"
+
+    # What the next run compares its data with.
+    profile = DriftProfileOperator(
+        task_id="profile",
+        data="{{ params.home }}/customers.csv",
+        profile_path=f"{{{{ params.home }}}}/profiles/{from_training('version')}.json",
+    )
+    evaluate = GoldenSetEvaluationOperator(
+        task_id="evaluate",
+        golden_set="{{ params.home }}/golden_set.csv",
+        predictor=ModelFile(from_training("path"), trusted=True),
+        champion=ModelFile(from_training("champion_path"), trusted=True),
+        champion_may_be_missing=True,  # the first model has nobody to beat
+        features=FEATURES,
+        metrics=["roc_auc", "accuracy"],
+        thresholds={"roc_auc": 0.75},
+        compare_on=["roc_auc"],
+        margin=0.01,  # not worse by a point: a model trained on nearly the same rows is rarely better
+        fail_on=(),  # the next task takes the way
+        name="churn/golden-set",
+        model_version=from_training("version"),
+        report_path="{{ params.home }}/reports",
+    )
+
+    @task.branch
+    def better(evaluation: dict[str, Any]) -> str:
+        """What is inconclusive or not known is no improvement."""
+        return "gate" if evaluation["verdict"] in ("pass", "warn") else "keep_champion"
+
+    keep_champion = EmptyOperator(task_id="keep_champion")
+
+    # ---- The service can afford a change, or somebody says so --------------------------------------------------------------
+
+    gate = ErrorBudgetBranchOperator(
+        task_id="gate",
+        slos="{{ params.slos }}",
+        select="churn-answers",
+        follow_task_ids_if_allowed="canary",
+        if_warning="ask_a_person",
+        if_unknown="ask_a_person",
+        if_frozen="hold",
+    )
+    ask_a_person = HITLBranchOperator(
+        task_id="ask_a_person",
+        subject=f"Try {MODEL} {from_training('version')} although the error budget is not healthy?",
+        body="{{ ti.xcom_pull(task_ids='gate', key='decision')['reasons'] | join('\n\n') }}",
+        options=["Try it", "Keep the champion"],
+        options_mapping={"Try it": "canary", "Keep the champion": "hold"},
+        defaults=["Keep the champion"],
+        response_timeout=timedelta(hours=8),
+    )
+    hold = EmptyOperator(task_id="hold", trigger_rule=JOIN)
+
+    # ---- A share of the requests, then all of them -------------------------------------------------------------------------
+
+    canary = PromoteModelOperator(
+        task_id="canary",
+        model=MODEL,
+        version=from_training("version"),
+        alias="canary",
+        trigger_rule=JOIN,  # of what took part: the gate, or the person as well
+    )
+
+    @task
+    def canary_requests(candidate: dict[str, str], params: dict[str, Any] | None = None) -> None:
+        """Play the servers: the canary is asked about some of today's customers, as they are, and its answers are counted."""
+        import joblib
+        import pandas as pd
+
+        model = joblib.load(candidate["path"].removeprefix("file://"))
+        requests = pd.read_csv(f"{params['home']}/customers.csv")[FEATURES].head(500)
+        failed = 0
+        for number in range(len(requests)):
+            try:
+                model.predict(requests.iloc[[number]])
+            except ValueError:  # it cannot do without an amount
+                failed += 1
+        count_requests("churn/canary-requests", total=len(requests), failed=failed, version=candidate["version"])
+
+    canary_budget = ErrorBudgetBranchOperator(
+        task_id="canary_budget",
+        slos="{{ params.slos }}",
+        select="churn-canary-answers",
+        follow_task_ids_if_allowed="promote",
+        if_warning="withdraw",
+        if_frozen="withdraw",
+        if_unknown="withdraw",
+    )
+    promote = PromoteModelOperator(
+        task_id="promote",
+        model=MODEL,
+        version=from_training("version"),
+        expected_champion=from_training("champion"),  # the one it was compared with; if another serves by now, it stays
+        evaluation=evaluate.output,
+    )
+    withdraw = PromoteModelOperator(
+        task_id="withdraw",
+        model=MODEL,
+        version=from_training("serving"),
+        alias="canary",
+        expected_champion=from_training("version"),
+    )
+
+    @task(trigger_rule=JOIN)
+    def report() -> dict[str, str | None]:
+        """Say which version serves now; a notification would go here."""
+        from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+
+        registry = ModelRegistryHook()
+        return {alias: registry.alias(MODEL, alias) for alias in ("champion", "canary")}
+
+    fresh = [pipeline_fresh, features_fresh]
+    todays_customers() >> fresh
+    fresh >> data_is_stale
+    fresh >> model_age
+    reason(model_age.output) >> [drifted, trained]
+    drifted >> [trained, keep_model, look_at_the_data]
+    trained >> [profile, evaluate]
+    # A model without its profile could never be checked for drift: it goes no further.
+    [evaluate, profile] >> (chosen := better(evaluate.output)) >> [gate, keep_champion]
+    chosen >> gate >> [canary, ask_a_person, hold]
+    ask_a_person >> [canary, hold]
+    canary >> canary_requests(trained) >> canary_budget >> [promote, withdraw]
+    [keep_model, look_at_the_data, keep_champion, hold, withdraw, promote] >> report()
+
+
+# ---- Only for the example: a day's data, and the count of its requests -----------------------------------------------------
+
+
+def write_customers(params: dict[str, Any]) -> None:
+    """Write the customers of a day: whoever spends little and has come lately is likely to leave."""
+    import numpy as np
+    import pandas as pd
+
+    rng = np.random.default_rng(7)
+    rows = params["rows"]
+    amount = rng.normal(50 + 10 * params["shift"], 10, rows)
+    tenure = rng.poisson(24, rows)
+    leaves = rng.random(rows) < 1 / (1 + np.exp((amount - 50) / 5 + (tenure - 24) / 10))
+    golden = rng.random(rows) < 0.3  # labelled by people; the others by a job that may be wrong
+    wrong = ~golden & (rng.random(rows) < params["wrong_labels"])
+    customers = pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "amount": np.where(rng.random(rows) < params["missing"], np.nan, amount.round(2)),
+            "tenure_months": tenure,
+            "label": (leaves ^ wrong).astype(int),
+            "golden": golden,
+        }
+    )
+    home = Path(params["home"])
+    home.mkdir(parents=True, exist_ok=True)
+    customers.to_csv(home / ".customers.csv", index=False)
+    (home / ".customers.csv").replace(home / "customers.csv")
+
+
+def count_requests(name: str, *, total: int, failed: int, version: str | None = None) -> None:
+    """Put a count of requests into the ledger, where the SLO documents of this example find it."""
+    from airflow.sdk import get_current_context
+
+    from airflow_slo_provider.hooks.outcomes import record
+    from airflow_slo_provider.results import CheckResult
+
+    check = CheckResult(
+        kind="requests", name=name, verdict="pass", good=total - failed, total=total, model_version=version,
+        message=f"{failed} of {total} requests failed",
+    )  # fmt: skip
+    record([check], get_current_context())
+
+
+retraining()

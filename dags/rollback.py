@@ -1,0 +1,133 @@
+"""A burning error budget starts this DAG by itself, and the model version that burns it is rolled back.
+
+**What it does.** A trigger watches how fast the budgets of the documents in `SLOS` burn. When one burns, a run begins: it opens
+the incident, measures, finds the model version that fails, asks a person, gives the alias back to the version before, waits until
+the budget burns no longer, and writes the post-mortem. The steps are those of the playbook `model_serving_degradation`.
+
+| exit | what it means | the run |
+|---|---|---|
+| `roll_back_model`, `recovered`, `post_mortem` succeed | rolled back, verified, written down | success |
+| `approve`: no, or no answer | nothing is moved; `recovered` waits half an hour for somebody to mend it | by `recovered` |
+| `culprit` is skipped | no version stands out: nothing is moved, a person must look | by `recovered` |
+| `roll_back_model` fails | another version serves by now, or there is none to go back to | failed |
+| `open` skips everything | another run takes care of this incident | success |
+| `open` skips all but `post_mortem` | nothing was known about the budget for an hour | failed |
+
+The post-mortem is written in every case but the last two, whatever became of the steps before it.
+
+**As it stands** it needs no server and no connection: the requests are counted in the ledger, and the model registry is the
+directory `slo_models` in `AIRFLOW_HOME`. To see it work, unpause it and `rollback_rehearsal`, trigger the latter, and approve the
+rollback a minute later (Airflow's UI lists it under Required Actions).
+
+**For production**
+
+- the documents in `SLOS`: a DataSource of type Prometheus that names your connection (`prometheus_default`).
+- `CULPRIT`: delete `actions=`, and add to `values=` the PromQL that gives the failures by model version:
+  `"failures_by_version": "sum by (model_version) (rate(errors[2m])) / sum by (model_version) (rate(requests[2m]))"`.
+- connection `model_registry_default`: your MLflow server. A model server on Kubernetes: `"deployment": "model-server"` in
+  `values=`, and `without=` leaves out `roll_back_model` in place of `roll_back`.
+- `notifiers=` of the task group: who is told that an incident was opened; `POST_MORTEMS`: e.g. `s3://incidents`.
+- delete the rehearsal.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import Asset, AssetWatcher, dag, task
+
+from airflow_slo_provider.operators.incident import PlaybookTaskGroup, PostmortemOperator
+from airflow_slo_provider.operators.incident_checks import CulpritOperator
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator
+from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
+
+MODEL = "recommender"
+SLOS = str(Path(__file__).resolve().parent / "slos" / "rollback")
+POST_MORTEMS = str(Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_examples" / "post-mortems")
+
+# The trigger runs in the triggerer: the documents and their connections must be there as well. When nothing is known for an
+# hour, it starts a run that says so, and fails.
+BURNING = Asset(
+    "recommender_burns",
+    watchers=[AssetWatcher(name="burn_rate", trigger=BurnRateTrigger(slos=SLOS, poll_interval=10, blind_after=3600))],
+)
+
+
+def culprit(task_id: str) -> CulpritOperator:
+    """Find the version that fails by what the ledger counted; without this, the playbook asks Prometheus."""
+    return CulpritOperator(task_id=task_id, check="recommender/requests")
+
+
+# Several runs: an incident that begins while another one is worked on does not wait for it.
+@dag(schedule=[BURNING], max_active_runs=4, tags=["slo", "incident", "example"], doc_md=__doc__)
+def rollback():
+    playbook = PlaybookTaskGroup(
+        "playbook",
+        playbook="model_serving_degradation",
+        values={"slos": SLOS, "model": MODEL},
+        actions={"culprit": culprit},
+        # Steps that this deployment has nothing for; add "approve" where nobody need be asked.
+        without=("dashboard", "latency", "roll_back"),
+        approval_timeout=timedelta(minutes=10),  # nobody's answer is a no
+    )
+    playbook >> PostmortemOperator(task_id="post_mortem", path=POST_MORTEMS, slos=SLOS)
+
+
+# ---- Only for the example: a release that goes wrong, to see the DAG above at work -----------------------------------------
+
+
+@dag(schedule=None, max_active_runs=1, tags=["slo", "incident", "example"])
+def rollback_rehearsal():
+    """Put a good version into service, then one that fails every second request, and wait until somebody rolls it back."""
+
+    @task
+    def two_versions(run_id: str | None = None) -> dict[str, str]:
+        """Register a good version and a bad one."""
+        import re
+        import tempfile
+
+        from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+
+        registry = ModelRegistryHook().get_conn()
+        name = re.sub(r"[^\w.-]", "-", run_id)[-60:].lstrip("-_.")
+        with tempfile.TemporaryDirectory() as directory:
+            for version in ("good", "bad"):
+                (Path(directory) / "model.txt").write_text(f"the {version} version of {name}")
+                registry.register(MODEL, f"{name}-{version}", Path(directory))
+        return {version: f"{name}-{version}" for version in ("good", "bad")}
+
+    @task
+    def requests(version: str, failed: int) -> None:
+        """Count 2,000 requests, as a job that reads your request log would."""
+        from airflow.sdk import get_current_context
+
+        from airflow_slo_provider.hooks.outcomes import record
+        from airflow_slo_provider.results import CheckResult
+
+        check = CheckResult(
+            kind="requests", name="recommender/requests", verdict="pass", good=2000 - failed, total=2000, model_version=version
+        )
+        record([check], get_current_context())
+
+    @task.sensor(poke_interval=5, timeout=1200, mode="reschedule")
+    def rolled_back(good: str) -> bool:
+        """Wait for the DAG above, or for you."""
+        from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
+
+        return ModelRegistryHook().alias(MODEL) == good
+
+    versions: Any = two_versions()
+    good, bad = versions["good"], versions["bad"]
+    release_good = PromoteModelOperator(task_id="release_good", model=MODEL, version=good)
+    release_bad = PromoteModelOperator(task_id="release_bad", model=MODEL, version=bad, expected_champion=good)
+    before = requests.override(task_id="requests_before")(good, 0)
+    failing = requests.override(task_id="requests_failing")(bad, 1000)
+    after = requests.override(task_id="requests_after")(good, 0)
+    release_good >> before >> release_bad >> failing >> rolled_back(good) >> after
+
+
+rollback()
+rollback_rehearsal()

@@ -1,0 +1,156 @@
+"""Every exit of dags/scheduled_checks.py and dags/serving_slos.py."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider import slo
+from airflow_slo_provider.indicators.ledger import LedgerSource
+from airflow_slo_provider.ledger import open_ledger
+from tests.airflow.whole_dags import WholeRun, example
+from tests.support import REPO
+
+pytest.importorskip("pyarrow")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    monkeypatch.setenv("AIRFLOW_CONN_SERVING_LOG", "")
+    monkeypatch.delenv("AIRFLOW_CONN_SERVING_LOG")  # whatever the DAG sets is undone
+    return tmp_path
+
+
+def check(dag_id: str, **arguments) -> WholeRun:
+    return example("scheduled_checks.py").run(dag_id, **arguments)
+
+
+def ways(ran: WholeRun, *all_ways: str) -> set[str]:
+    assert ran.state == "success", ran.states
+    return ran.in_state("success") & set(all_ways)
+
+
+FRESHNESS = ("all_fresh", "data_are_stale", "model_is_stale")
+DRIFT = ("no_drift", "drifted", "look_at_the_data")
+GOLDEN = ("good_enough", "model_is_worse", "look_at_the_golden_set")
+
+
+def test_freshness(home):
+    from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
+    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+    ran = check("hourly_freshness")
+    assert ways(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"
+    assert ran.asset_events() == {"churn_model_stale"}
+    (home / "model").write_text("a model")
+    registry = DirectoryRegistry(home / "slo_models")
+    registry.register("churn", "1", home / "model")
+    registry.move("churn", Wanted(kind=PROMOTE, alias=CHAMPION, key="k", to="1"))
+    ran = check("hourly_freshness")
+    assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"all_fresh"}, set())
+    ran = check("hourly_freshness", age_hours=30)
+    assert (ways(ran, *FRESHNESS), ran.asset_events()) == ({"data_are_stale"}, set())
+    shutil.rmtree(home / "slo_models")
+    assert ways(check("hourly_freshness", age_hours=30), *FRESHNESS) == {"data_are_stale", "model_is_stale"}
+
+
+@pytest.mark.parametrize(
+    ("conf", "way", "events"),
+    [
+        ({}, "no_drift", set()),
+        ({"shift": 1.0}, "drifted", {"churn_drifted"}),
+        ({"rows": 100}, "look_at_the_data", set()),
+    ],
+)
+def test_drift(home, conf, way, events):
+    ran = check("daily_drift", **conf)
+    assert (ways(ran, *DRIFT), ran.asset_events()) == ({way}, events)
+
+
+@pytest.mark.parametrize(
+    ("conf", "way"),
+    [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "look_at_the_golden_set")],
+)
+def test_golden_set(home, conf, way):
+    assert ways(check("nightly_golden_set", **conf), *GOLDEN) == {way}
+
+
+def test_an_slo_more_is_a_check_more_and_no_line_of_python(home, tmp_path):
+    text = (REPO / "dags" / "slos" / "checks" / "churn.yaml").read_text()
+    documents = tmp_path / "more"
+    documents.mkdir()
+    (documents / "all.yaml").write_text(text)
+    document = text.split("---\n")[2]
+    one_more = document.replace("churn-customers", "churn-golden").replace("churn/customers", "churn/golden")
+    (documents / "more.yaml").write_text(one_more.replace("path: today.csv", "path: golden_set.csv"))
+    ran = check("hourly_freshness", slos=str(documents))
+    assert {"freshness[0]", "freshness[1]", "freshness[2]"} <= ran.in_state("success")
+    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}") as ledger:
+        assert {row.result.name for row in ledger.checks("freshness")} == {"churn/customers", "churn/model", "churn/golden"}
+
+
+def test_what_does_not_exist_fails_the_run(home, tmp_path):
+    text = (REPO / "dags" / "slos" / "checks" / "churn.yaml").read_text()
+    documents = tmp_path / "documents.yaml"
+    documents.write_text(text.replace("reference: training.csv", "reference: nowhere.csv"))
+    ran = check("daily_drift", slos=str(documents))
+    assert ran.state == "failed"
+    assert ran.states["drift[0]"] == "failed"
+    assert not ran.in_state("success") & set(DRIFT)
+
+
+def test_each_check_counts_for_an_slo(home):
+    for dag_id in ("hourly_freshness", "daily_drift", "nightly_golden_set"):
+        assert check(dag_id).state == "success"
+    catalog = slo.load(REPO / "dags" / "slos" / "checks")
+    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}") as ledger:
+        source = LedgerSource(ledger)
+        reports = slo.SLOMonitor(catalog, lambda *_: source).evaluate(at=datetime.now(UTC))
+    assert {one.name: one.sli for one in reports if one.name in ("churn-no-drift", "churn-golden-set")} == {
+        "churn-no-drift": 1,
+        "churn-golden-set": 1,
+    }
+    assert all(one.error is None for one in reports)
+
+
+TIERS = [f"{tier}.{way}" for tier in ("gold", "silver") for way in ("healthy", "running_low", "spent", "not_known")]
+
+
+@pytest.mark.parametrize(
+    ("conf", "taken"),
+    [
+        ({}, {"gold.healthy", "silver.healthy"}),
+        ({"failed": 0.009}, {"gold.running_low", "silver.healthy"}),
+        ({"failed": 0.02}, {"gold.spent", "silver.healthy"}),
+        ({"slow": 0.02}, {"gold.spent", "silver.healthy"}),
+        ({"requests": 1200}, {"gold.healthy", "silver.spent"}),
+        ({"index_age_hours": 2}, {"gold.healthy", "silver.spent"}),
+        ({"requests": 0}, {"gold.not_known", "silver.not_known"}),
+    ],
+    ids=["good", "low", "failures", "slow", "few", "stale", "nothing"],
+)
+def test_serving(home, conf, taken):
+    ran = example("serving_slos.py").run("serving_slos", **conf)
+    assert ways(ran, *TIERS) == taken
+    shown = ran.xcom("show")
+    assert set(shown) == {"search-answers", "search-p99", "search-p50", "search-throughput", "search-index-fresh"}
+
+
+def test_a_connection_takes_the_place_of_the_examples_log(home, tmp_path, monkeypatch):
+    other = tmp_path / "other.db"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE search_requests (ts TEXT, status INT, latency_ms REAL, index_age_s REAL)")
+        at = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S")
+        connection.executemany("INSERT INTO search_requests VALUES (?, 500, 10, 10)", [(at,)] * 100)
+    connection.close()
+    monkeypatch.setenv("AIRFLOW_CONN_SERVING_LOG", f'{{"conn_type": "sqlite", "host": "{other}"}}')
+    ran = example("serving_slos.py").run("serving_slos")
+    assert "gold.spent" in ways(ran, *TIERS)
+    assert ran.xcom("gold.judge", key="decision")["slos"][0]["sli"] == 0
+    assert os.environ["AIRFLOW_CONN_SERVING_LOG"].count(str(other)) == 1

@@ -1,0 +1,164 @@
+"""Every exit of dags/retraining.py. In tests/e2e people answer; here, answers are put into the operator's hands."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.ledger import open_ledger
+from tests.airflow.whole_dags import WholeRun, answering, example
+
+pytest.importorskip("sklearn")
+pytest.importorskip("pyarrow")
+
+EXITS = {"data_is_stale", "keep_model", "look_at_the_data", "keep_champion", "hold", "withdraw", "promote"}
+
+
+class Deployment:
+    """A ledger, a model registry and data of its own.
+
+    :param home: AIRFLOW_HOME
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def run(self, **arguments) -> WholeRun:
+        return example("retraining.py").run("retraining", **arguments)
+
+    def serving(self, alias: str = "champion") -> str | None:
+        return DirectoryRegistry(self.home / "slo_models").alias("churn", alias)
+
+    def exits(self, ran: WholeRun) -> set[str]:
+        return ran.in_state("success") & EXITS
+
+
+@pytest.fixture
+def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Deployment:
+    """Nothing was trained yet."""
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    return Deployment(tmp_path / "home")
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, WholeRun]:
+    home = tmp_path_factory.mktemp("first") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AIRFLOW_HOME", str(home))
+        return home, Deployment(home).run()
+
+
+@pytest.fixture
+def trained(first_run, empty: Deployment) -> Deployment:
+    """A champion is trained on the very data that come today."""
+    shutil.copytree(first_run[0], empty.home)
+    return empty
+
+
+def test_the_first_model_is_trained_and_promoted(first_run):
+    home, ran = first_run
+    deployment = Deployment(home)
+    assert (ran.state, deployment.exits(ran)) == ("success", {"promote"}), ran.states
+    assert ran.states["drifted"] == "skipped", "there is nothing to compare with"
+    version = deployment.serving()
+    assert version is not None
+    assert ran.xcom("report") == {"champion": version, "canary": version}
+    assert ran.xcom("evaluate")["verdict"] == "pass"
+    assert ran.asset_events() == {"churn_customers"}
+    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}") as ledger:
+        kinds = {row.result.kind for row in ledger.checks(limit=1000)}
+    assert {"freshness", "requests", "golden_set", "slo", "decision", "promote"} <= kinds
+
+
+def test_no_reason_to_train(trained):
+    ran = trained.run()
+    assert (ran.state, trained.exits(ran)) == ("success", {"keep_model"}), ran.states
+    assert ran.states["train"] == "skipped"
+    assert ran.states["report"] == "success"
+
+
+def test_drift_and_a_candidate_that_may_go(trained):
+    before = trained.serving()
+    ran = trained.run(shift=1.0)
+    assert (ran.state, trained.exits(ran)) == ("success", {"promote"}), ran.states
+    assert ran.xcom("drifted", key="drift")["drifted"] == ["amount"]
+    assert ran.xcom("evaluate")["comparisons"]["roc_auc"]["verdict"] == "pass"
+    assert trained.serving() not in (None, before)
+    assert trained.serving("canary") == trained.serving()
+    assert trained.exits(trained.run(shift=1.0)) == {"keep_model"}, "the new champion has learned these data"
+
+
+def test_an_old_model_is_trained_again_without_drift(trained):
+    before = trained.serving()
+    ran = trained.run(change=lambda dag: setattr(dag.get_task("model_age"), "max_age", timedelta(microseconds=1)))
+    assert (ran.state, trained.exits(ran)) == ("success", {"promote"}), ran.states
+    assert ran.states["drifted"] == "skipped"
+    assert trained.serving() != before
+
+
+def test_drift_that_cannot_be_judged(trained):
+    ran = trained.run(rows=100)
+    assert (ran.state, trained.exits(ran)) == ("success", {"look_at_the_data"}), ran.states
+    assert ran.xcom("drifted", key="drift")["verdict"] == "insufficient_data"
+
+
+def test_a_candidate_that_is_worse(trained):
+    before = trained.serving()
+    ran = trained.run(shift=1.0, wrong_labels=1.0)
+    assert (ran.state, trained.exits(ran)) == ("success", {"keep_champion"}), ran.states
+    assert ran.xcom("evaluate")["comparisons"]["roc_auc"]["verdict"] == "fail"
+    assert (ran.states["gate"], trained.serving()) == ("skipped", before)
+
+
+def test_a_spent_budget(trained):
+    before = trained.serving()
+    ran = trained.run(shift=1.0, failed=0.5)
+    assert (ran.state, trained.exits(ran)) == ("success", {"hold"}), ran.states
+    assert ran.xcom("gate", key="decision")["outcome"] == "frozen"
+    assert (ran.states["ask_a_person"], trained.serving()) == ("skipped", before)
+
+
+@pytest.mark.parametrize(("answer", "way"), [("Try it", "promote"), ("Keep the champion", "hold")])
+def test_a_low_budget_asks_a_person(trained, answer, way):
+    before = trained.serving()
+    ran = trained.run(change=answering("ask_a_person", answer), shift=1.0, failed=0.0175)
+    assert (ran.state, trained.exits(ran)) == ("success", {way}), ran.states
+    assert ran.xcom("gate", key="decision")["outcome"] == "warning"
+    assert (trained.serving() == before) is (way == "hold")
+
+
+def test_a_budget_that_nobody_knows_asks_a_person(empty):
+    ran = empty.run(change=answering("ask_a_person", "Keep the champion"), failed=None)
+    assert (ran.state, empty.exits(ran)) == ("success", {"hold"}), ran.states
+    assert ran.xcom("gate", key="decision")["outcome"] == "unknown"
+    assert empty.serving() is None
+
+
+def test_a_canary_that_fails(trained):
+    before = trained.serving()
+    ran = trained.run(shift=1.0, missing=0.1)
+    assert (ran.state, trained.exits(ran)) == ("success", {"withdraw"}), ran.states
+    assert ran.xcom("canary_budget", key="decision")["outcome"] == "frozen"
+    assert (ran.states["promote"], trained.serving(), trained.serving("canary")) == ("skipped", before, before)
+
+
+def test_a_profile_that_cannot_be_made_promotes_nothing(trained):
+    before = trained.serving()
+    ran = trained.run(change=lambda dag: setattr(dag.get_task("profile"), "min_rows", 10**9), shift=1.0)
+    assert (ran.state, trained.exits(ran)) == ("failed", set()), ran.states
+    assert (ran.states["promote"], trained.serving()) == ("upstream_failed", before)
+
+
+def test_stale_data(trained):
+    def too_old(dag: DAG) -> None:
+        sensor = dag.get_task("features_fresh")
+        sensor.max_age, sensor.timeout, sensor.deferrable = timedelta(microseconds=1), 0, False
+
+    ran = trained.run(change=too_old)
+    assert (ran.state, trained.exits(ran)) == ("failed", {"data_is_stale"}), ran.states
+    assert ran.states["train"] == ran.states["report"] == "upstream_failed"

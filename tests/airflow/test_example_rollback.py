@@ -1,0 +1,106 @@
+"""The exits of dags/rollback.py that end without a rollback that is verified: that one is in tests/e2e."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from airflow.sdk import DAG
+
+from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.incidents import Incident
+from airflow_slo_provider.ledger import RunKey, open_ledger
+from airflow_slo_provider.results import CheckResult
+from tests.airflow.whole_dags import WholeRun, answering, example
+
+
+class Incidents:
+    """A service with two versions, of which the second one serves and fails."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.registry = DirectoryRegistry(home / "slo_models")
+        for version in ("1", "2"):
+            (home / "model").write_text(version)
+            self.registry.register("recommender", version, home / "model")
+            self.promote(version)
+
+    def promote(self, version: str) -> None:
+        wanted = Wanted(kind=PROMOTE, alias=CHAMPION, key=f"test/{datetime.now(UTC)}", to=version)
+        self.registry.move("recommender", wanted)
+
+    def count(self, version: str, failed: int) -> None:
+        check = CheckResult(
+            kind="requests", name="recommender/requests", verdict="pass", good=1000 - failed, total=1000, model_version=version
+        )
+        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
+            ledger.record([check], RunKey("test", "run", version))
+
+    def run(self, answer: str, kind: str = "burning") -> WholeRun:
+        one = Incident(
+            id="recommender-answers-1", kind=kind, subject="recommender-answers", severity="page",
+            started_at=datetime.now(UTC), message="it burns", evidence={"slo": "recommender-answers"},
+        )  # fmt: skip
+
+        def change(dag: DAG) -> None:
+            answering("playbook.approve", answer)(dag)
+            dag.get_task("playbook.recovered").timeout = 0
+
+        return example("rollback.py").run("rollback", change=change, incident=json.loads(json.dumps(one.to_dict())))
+
+    @property
+    def champion(self) -> str | None:
+        return self.registry.alias("recommender", CHAMPION)
+
+    def post_mortem(self) -> str:
+        return (self.home / "slo_examples" / "post-mortems" / "recommender-answers-1.md").read_text()
+
+
+@pytest.fixture
+def incidents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Incidents:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+    return Incidents(tmp_path)
+
+
+def test_approved_and_not_yet_recovered(incidents):
+    incidents.count("1", 0)
+    incidents.count("2", 500)
+    ran = incidents.run("Approve")
+    assert ran.states["playbook.roll_back_model"] == "success", ran.states
+    assert (incidents.champion, ran.xcom("playbook.culprit", key="version")) == ("1", "2")
+    # Nothing was asked since: whether it is over is not known, and the run says so.
+    assert (ran.states["playbook.recovered"], ran.states["post_mortem"], ran.state) == ("failed", "failed", "failed")
+    assert "from 2 to 1" in incidents.post_mortem()
+
+
+def test_rejected(incidents):
+    incidents.count("2", 500)
+    ran = incidents.run("Reject")
+    assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
+    assert ran.state == "failed", "it still burns"
+    assert re.search(r"Approve the rollback: rejected - by somebody", incidents.post_mortem())
+
+
+def test_nobody_stands_out(incidents):
+    for version in ("1", "2"):
+        incidents.count(version, 500)
+    ran = incidents.run("Approve")
+    assert (ran.states["playbook.culprit"], ran.states["playbook.roll_back_model"]) == ("skipped", "skipped")
+    assert incidents.champion == "2"
+
+
+def test_another_version_serves_by_now(incidents):
+    incidents.count("2", 500)
+    incidents.promote("1")
+    ran = incidents.run("Approve")
+    assert (ran.states["playbook.roll_back_model"], ran.state, incidents.champion) == ("failed", "failed", "1")
+
+
+def test_nothing_is_known(incidents):
+    ran = incidents.run("Approve", kind="blind")
+    assert (ran.states["post_mortem"], ran.state) == ("failed", "failed")
+    assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")

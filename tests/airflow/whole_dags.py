@@ -1,0 +1,125 @@
+"""Runs whole DAG files in this process: Airflow's own scheduling of tasks, trigger rules and mapping, without components.
+
+>>> ran = example("retraining.py").run("retraining", shift=1.0)
+>>> ran.state, ran.states["train"], ran.xcom("train")
+
+What needs more than one process (asset scheduling, people's answers, triggers that outlive a task) is in tests/e2e.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from airflow.dag_processing.dagbag import DagBag
+from airflow.sdk import DAG
+
+from tests.support import REPO
+
+
+@dataclass(frozen=True)
+class WholeRun:
+    """How a run ended.
+
+    :param state: ``success`` or ``failed``
+    :param states: of each task; mapped ones are named ``task[0]``, ``task[1]``, ...
+    """
+
+    state: str
+    states: dict[str, str]
+    _run: Any
+
+    def in_state(self, state: str) -> set[str]:
+        """Ids of the tasks in a state."""
+        return {task for task, found in self.states.items() if found == state}
+
+    def xcom(self, task_id: str, key: str = "return_value") -> Any:
+        """What a task pushed."""
+        from airflow.models.xcom import XComModel  # noqa: TID251 - a test may look into the database
+        from airflow.sdk.serde import deserialize
+        from airflow.utils.session import create_session  # noqa: TID251
+
+        asked = XComModel.get_many(run_id=self._run.run_id, dag_ids=self._run.dag_id, task_ids=task_id, key=key)
+        with create_session() as session:
+            return deserialize(session.scalars(asked.limit(1)).one().value)
+
+    def asset_events(self) -> set[str]:
+        """Names of the assets that the run updated."""
+        from airflow.models.asset import AssetEvent  # noqa: TID251
+        from airflow.utils.session import create_session  # noqa: TID251
+        from sqlalchemy import select
+
+        with create_session() as session:
+            events = session.scalars(select(AssetEvent).where(AssetEvent.source_run_id == self._run.run_id))
+            return {event.asset.name for event in events}
+
+
+class DagFile:
+    """The DAGs of a file."""
+
+    def __init__(self, file: Path) -> None:
+        _only_file_of_the_bundle(file)
+        bag = DagBag(dag_folder=str(file), safe_mode=False, load_op_links=False)
+        assert not bag.import_errors, bag.import_errors
+        self.dags: dict[str, DAG] = dict(bag.dags)
+
+    def run(self, dag_id: str, *, change: Callable[[DAG], None] = lambda dag: None, **conf: Any) -> WholeRun:
+        """Run a DAG to its end.
+
+        :param change: changes the DAG before, e.g. shortens a timeout
+        :param conf: parameters of the run
+        """
+        _make_database()
+        dag = self.dags[dag_id]
+        for task in dag.tasks:
+            task.retries = 0  # a retry waits
+        change(dag)
+        run = dag.test(run_conf=conf or None)
+        states = {
+            one.task_id if one.map_index < 0 else f"{one.task_id}[{one.map_index}]": str(one.state)
+            for one in run.get_task_instances()
+        }
+        return WholeRun(str(run.state), states, run)
+
+
+def example(name: str) -> DagFile:
+    """Read an example DAG file."""
+    return DagFile(REPO / "dags" / name)
+
+
+@cache
+def _make_database() -> None:
+    """Make the tables of Airflow's metadata database, in the tests' own AIRFLOW_HOME."""
+    done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _only_file_of_the_bundle(file: Path) -> None:
+    """Airflow reads the folder before it runs a DAG: let it read this file and no other."""
+    folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.iterdir():
+        old.unlink()
+    (folder / file.name).symlink_to(file)
+
+
+def answering(task_id: str, answer: str) -> Callable[[DAG], None]:
+    """Let somebody answer an approval at once: the operator goes on as when Airflow brings it the answer."""
+
+    def change(dag: DAG) -> None:
+        from datetime import UTC, datetime
+
+        task = dag.get_task(task_id)
+        event = {
+            "chosen_options": [answer], "params_input": {}, "responded_at": datetime.now(UTC),
+            "responded_by_user": {"id": "1", "name": "somebody"},
+        }  # fmt: skip
+        task.execute = lambda context: task.execute_complete(context, event)
+
+    return change
