@@ -20,6 +20,7 @@ from tests.support import REPO
 PROGRAMS = {
     "browser": ("playwright==1.65.2", "axe-playwright-python==0.1.8"),
     "mlflow": ("mlflow==3.17.2",),
+    "docs": ("furo==2025.12.19", "myst-parser==5.1.0", "sphinx==9.0.4", "sphinx-autoapi==3.8.0"),
     "drift-spark": ("pyspark==4.0.1", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "scipy==1.17.1", "fsspec"),
     "feast": ("feast[grpcio]==0.67.0", "fastapi==0.136.3"),
     "kmock": ("kmock==0.8",),

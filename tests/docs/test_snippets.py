@@ -166,7 +166,7 @@ def check_command(words: list[str], block: Block) -> None:
     """
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
-    program, arguments = words[0], words[1:]
+    program, arguments = words[0].rpartition("/")[2], words[1:]
     assert program in SHELL, f"{block.name}: {program} is no command that is known here"
     if program == "make":
         wrong = [word for word in arguments if "=" not in word and word not in make_targets()]
@@ -182,7 +182,7 @@ def check_command(words: list[str], block: Block) -> None:
         assert all(re.search(rf"^{one} = \[", known, re.M) for part in extras for one in part.split(",")), block.name
     elif program == "python" and arguments[:2] == ["-m", "airflow_slo_provider"]:
         assert arguments[2] == "check" and "--spec" in arguments, block.name
-    elif program == "python" and arguments[0] != "-m":
+    elif program == "python" and not arguments[0].startswith("-"):
         assert (REPO / arguments[0]).exists() or arguments[0].startswith(("benchmarks/", "dags/")), block.name
 
 
