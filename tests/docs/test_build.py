@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import DOCS
-from tests.docs.public import public_names
+from tests.docs.public import public_classes, public_names
 from tests.peers import PROGRAMS, peer
 from tests.support import REPO
 
@@ -51,6 +51,8 @@ def test_the_reference_shows_parameters(built: Path, name: str) -> None:
         rf'<dt class="sig[^>]*?id="[\w.]+\.{name}">(.*?)</dt>(.*?)(?=<dt class="sig sig-object py"[^>]*id=|\Z)', page, re.DOTALL
     )
     assert entry, f"{name} is not in docs/reference/operators.md"
+    described = re.findall(r":param (\w+):", public_classes()[name].__doc__ or "")
+    assert [one for one in described if f"<strong>{one}</strong>" not in entry[2]] == []
 
 
 def test_its_tools_are_an_extra() -> None:

@@ -67,6 +67,12 @@ def test_templated_parameters_say_so(name: str) -> None:
     assert not silent
 
 
+@pytest.mark.parametrize("name", public_names())
+def test_errors_are_documented(name: str) -> None:
+    """What fails, what is retried, what is refused when the DAG is read."""
+    assert re.search(r":raises |\bfails?\b|retried|refuse", documented(name))
+
+
 @dataclass(frozen=True)
 class Run:
     """How the snippet of a class is run.
