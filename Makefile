@@ -19,9 +19,9 @@ demo: env ## train, serve and gate a model with a real Airflow; KEEP=1 leaves Ai
 stop: ## stop what `make demo KEEP=1` left running
 	@test ! -x $(PY) || $(PY) -m demo.run --stop
 
-test: env ## lint, then run every test (a part of them: ARGS=tests/unit)
+test: env ## lint, then run every test, two at a time (a part of them, one by one: ARGS="tests/unit -n0")
 	@lint=0; $(MAKE) lint || lint=$$?; \
-	echo "test: pytest"; $(PY) -m pytest $(ARGS) && exit $$lint
+	echo "test: pytest"; $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS) && exit $$lint
 
 lint: env ## ruff, mypy, import walls
 	@failed=0; step() { echo "lint: $$1"; shift; $(PY) "$$@" || failed=1; }; \

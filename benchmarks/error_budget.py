@@ -22,12 +22,12 @@ from fractions import Fraction
 from pathlib import Path
 from statistics import median
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo.arithmetic import burn_rate
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, TimeWindow
 from tests.services.prometheus_server import running_prometheus

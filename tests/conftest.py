@@ -8,6 +8,10 @@ import shutil
 import sys
 import tempfile
 
+import pytest
+
+from tests.support import REPO
+
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests/conftest.py: the tests would use another AIRFLOW_HOME")
 
@@ -34,3 +38,13 @@ pytest_plugins = [
     "tests.airflow.freshness_runs",
     "tests.services.kube_world",
 ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With ``-n``: a file stays in one process, and all that shares the real Airflow stays together, first, as it takes longest."""
+    if not config.pluginmanager.hasplugin("dsession"):
+        return
+    real = REPO / "tests" / "e2e"
+    items.sort(key=lambda item: real not in item.path.parents)
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("e2e" if real in item.path.parents else str(item.path.relative_to(REPO))))

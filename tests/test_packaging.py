@@ -207,6 +207,18 @@ class TestImportCheck:
             in offences(hooks__some="from airflow_slo_provider.ledger.records import B", ledger__records="", **domain)[0]
         )
 
+    def test_operators_load_no_room_of_the_domain(self, offences):
+        domain = {"results": "", "evaluation": "", "evaluation__outcomes": "", "triggers": "", "triggers__some": "", "hooks": ""}
+        light = "from airflow_slo_provider.evaluation.outcomes import INTERVAL\ndef f():\n    import airflow_slo_provider.results"
+        assert offences(operators__some=light, **domain) == []
+        for text in ("from airflow_slo_provider.results import Verdict", "import airflow_slo_provider.triggers.some"):
+            assert offences(hooks__some=text, **domain) == []
+            for named in ("operators__some", "sensors__some"):
+                assert "would load with a DAG file" in offences(**{named: text}, **domain)[0]
+        domain["hooks__some"] = "import airflow_slo_provider.results"
+        way = offences(operators__some="import airflow_slo_provider.hooks.some", **domain)
+        assert "operators.some -> airflow_slo_provider.hooks.some -> airflow_slo_provider.results: results would" in way[0]
+
 
 class TestTools:
     def test_find_python_takes_the_one_it_is_given(self):

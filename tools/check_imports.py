@@ -1,4 +1,4 @@
-"""Refuse heavy libraries that load with an operator: a DAG file that names one must not pay for pandas.
+"""Refuse what loads with an operator: a DAG file that names one must not pay for pandas, nor for our own domain.
 
 Import Linter (see pyproject.toml) watches who may know whom; it cannot tell an import at module top from one inside the
 function that needs it. This follows imports at module top, through our own modules, from every adapter.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "airflow_slo_provider"
@@ -19,6 +19,14 @@ HEAVY = frozenset(
 )
 # Light by name, and bring one of the above along.
 COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
+# What a DAG file names, and what that may load with it. Every frozen dataclass takes up to a millisecond to make, so the domain
+# waits for a task, but for constants and checks of parameters that are needed when a DAG file is read.
+NAMED = ("operators", "sensors")
+BESIDE = (*NAMED, "hooks", "links")
+LIGHT = frozenset(
+    {"deployment", "deployment.registry_names", "evaluation", "evaluation.outcomes", "exceptions"}
+    | {"freshness", "freshness.limits", "lazy_names"}
+)
 
 
 def top_imports(tree: ast.Module) -> Iterator[str]:
@@ -47,26 +55,43 @@ def heavy(module: str) -> str | None:
     return next((part for part in COSTLY if module == part or module.startswith(part + ".")), None)
 
 
+def ways_of(adapter: str, imports: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return our modules that load with an adapter, each with the way to it.
+
+    :param imports: what each module of the package imports at its top, by dotted name
+    """
+    ways, waiting = {adapter: [adapter]}, [adapter]
+    while waiting:
+        module = waiting.pop(0)
+        for target in _loads(module, imports):
+            if target in imports and target not in ways:
+                ways[target] = [*ways[module], target]
+                waiting.append(target)
+    return ways
+
+
+def _loads(module: str, imports: Mapping[str, Iterable[str]]) -> list[str]:
+    return [*imports[module], *([module.rpartition(".")[0]] if "." in module else [])]
+
+
 def offences(sources: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each heavy library that an adapter loads, with the way to it.
+    """Return a sentence for each heavy library that an adapter loads, and each room of the domain that an operator does.
 
     :param sources: text of each module of the package, by dotted name
     """
     imports = {name: list(top_imports(ast.parse(text, name))) for name, text in sources.items()}
     found = []
     for adapter in sorted(name for name in sources if name.split(".")[1:2] and name.split(".")[1] in ADAPTERS):
-        ways, waiting, named = {adapter: [adapter]}, [adapter], set()
-        while waiting:
-            module = waiting.pop(0)
-            parents = [module.rpartition(".")[0]] if "." in module else []
-            for target in [*imports.get(module, ()), *parents]:
+        named = set()
+        for module, way in ways_of(adapter, imports).items():
+            room = module.partition(".")[2]
+            if adapter.split(".")[1] in NAMED and room and room.split(".")[0] not in BESIDE and room not in LIGHT:
+                found.append(f"{' -> '.join(way)}: {room} would load with a DAG file; import it in the function that needs it")
+            for target in _loads(module, imports):
                 library = heavy(target)
                 if library and library not in named:
                     named.add(library)
-                    found.append(f"{' -> '.join(ways[module])} loads {library}: import it in the function that needs it")
-                elif target in imports and target not in ways:
-                    ways[target] = [*ways[module], target]
-                    waiting.append(target)
+                    found.append(f"{' -> '.join(way)} loads {library}: import it in the function that needs it")
     return found
 
 
@@ -82,7 +107,7 @@ def read_package(root: Path) -> dict[str, str]:
 def main() -> int:
     sources = read_package(Path(PACKAGE))
     found = offences(sources)
-    print(*found, f"{len(sources)} modules, {len(found)} heavy libraries that load with an adapter", sep="\n")
+    print(*found, f"{len(sources)} modules, {len(found)} imports that load too much with an adapter", sep="\n")
     return bool(found) or not sources
 
 

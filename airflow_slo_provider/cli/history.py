@@ -75,7 +75,7 @@ def backfill(args: Namespace) -> None:
 
 
 def _instants(args: Namespace) -> list[datetime]:
-    from airflow_slo_provider.slo.durations import parse_duration
+    from airflow_slo_provider.documents.durations import parse_duration
 
     start, end = _instant(args.since), _instant(args.until) or datetime.now(UTC)
     if start is None:

@@ -13,14 +13,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, NONE, PROMOTE
 from airflow_slo_provider.exceptions import SLOProviderError
-
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
-PROMOTE, ROLLBACK = "promote", "rollback"
-#: What ``expected`` says when any version may serve now.
-ANY = "*"
-#: What ``expected`` says when no version may serve yet.
-NONE = ""
 
 
 class RegistryError(SLOProviderError):

@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.deployment.registry import (
-    CHAMPION,
-    PREVIOUS,
     Conflict,
     ModelVersion,
     Move,
@@ -36,6 +34,7 @@ from airflow_slo_provider.deployment.registry import (
     finished,
     previous_after,
 )
+from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,200}")
 _LOCK_SECONDS = 30.0

@@ -13,9 +13,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_slo_provider.deployment.registry import (
-    CHAMPION,
-    PREVIOUS,
-    PROMOTE,
     Conflict,
     ModelVersion,
     Move,
@@ -27,6 +24,7 @@ from airflow_slo_provider.deployment.registry import (
     finished,
     previous_after,
 )
+from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS, PROMOTE
 
 _PENDING, _MOVE = "airflow-slo.pending", "airflow-slo.move."
 #: Longest value of a tag MLflow takes.

@@ -5,45 +5,23 @@ The names below are imported when they are first used: naming the package in a D
 
 from __future__ import annotations
 
-from typing import Any
+from airflow_slo_provider.lazy_names import offer
 
-_HOMES = {
-    "PSI": "statistics",
-    "psi": "statistics",
-    "KS": "kolmogorov",
-    "ks": "kolmogorov",
-    "ChiSquare": "distances",
-    "benjamini_hochberg": "distances",
-    "chi_square": "distances",
-    "js_distance": "distances",
-    "quantile_edges": "distances",
-    "quantiles": "distances",
-    "total_variation": "distances",
-    "wasserstein1": "distances",
-    "ColumnProfile": "columns",
-    "DatasetProfile": "profiles",
-    "load_profile": "profiles",
-    "profile": "engines.local",
-    "compare": "comparison",
-    "compare_segments": "segments",
-    "SQLData": "engines.sql",
-    "ColumnDrift": "results",
-    "DriftReport": "results",
-    "Gates": "gates",
-    "State": "gates",
+_HOLDS = {
+    "drift.columns": "ColumnProfile",
+    "drift.comparison": "compare",
+    "drift.distances": (
+        "ChiSquare benjamini_hochberg chi_square js_distance quantile_edges quantiles total_variation wasserstein1"
+    ),
+    "drift.engines.local": "profile",
+    "drift.engines.sql": "SQLData",
+    "drift.gates": "Gates State",
+    "drift.kolmogorov": "KS ks",
+    "drift.profiles": "DatasetProfile load_profile",
+    "drift.results": "ColumnDrift DriftReport",
+    "drift.segments": "compare_segments",
+    "drift.statistics": "PSI psi",
 }
 
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__ = sorted(name for names in _HOLDS.values() for name in names.split())
+__getattr__ = offer(__name__, _HOLDS)

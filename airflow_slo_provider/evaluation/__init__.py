@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.lazy_names import offer
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.comparing import compare
-    from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome
+    from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
     from airflow_slo_provider.evaluation.evaluating import evaluate
+    from airflow_slo_provider.evaluation.outcomes import Outcome
 
 __all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
 
 #: Imported when asked for: the operator in a DAG file needs none of the arithmetic.
-_HOMES = {
-    "Comparison": "estimates",
-    "Estimate": "estimates",
-    "Outcome": "estimates",
-    "compare": "comparing",
-    "evaluate": "evaluating",
-}
-
-
-def __getattr__(name: str) -> Any:
-    home = _HOMES.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(f"{__name__}.{home}"), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__getattr__ = offer(
+    __name__,
+    {
+        "evaluation.comparing": "compare",
+        "evaluation.estimates": "Comparison Estimate",
+        "evaluation.evaluating": "evaluate",
+        "evaluation.outcomes": "Outcome",
+    },
+)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES
 from airflow_slo_provider.evaluation.comparing import compare_samples
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Estimate, Outcome, worst
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Estimate
 from airflow_slo_provider.evaluation.evaluating import estimates
 from airflow_slo_provider.evaluation.intervals import holm
-from airflow_slo_provider.evaluation.judging import INTERVAL, Threshold, judge
+from airflow_slo_provider.evaluation.judging import Threshold, judge
 from airflow_slo_provider.evaluation.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics import LATENCY, Metric
+from airflow_slo_provider.evaluation.outcomes import INTERVAL, Outcome, worst
 from airflow_slo_provider.evaluation.predictions import Joined, join
 from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome
+from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
+from airflow_slo_provider.evaluation.outcomes import Outcome
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Outcome
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison
 from airflow_slo_provider.evaluation.evaluating import check_options
 from airflow_slo_provider.evaluation.intervals import (
     delong_variance,
@@ -19,6 +19,7 @@ from airflow_slo_provider.evaluation.intervals import (
 from airflow_slo_provider.evaluation.labels import binary_scores, encoded
 from airflow_slo_provider.evaluation.metrics import Metric, find
 from airflow_slo_provider.evaluation.moments import Moments
+from airflow_slo_provider.evaluation.outcomes import Outcome
 from airflow_slo_provider.evaluation.resampling import replicate, statistic
 from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sample
 

@@ -3,32 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
+
+from airflow_slo_provider.evaluation.outcomes import Outcome
 
 #: Rows below which an interval by normal theory or by bootstrap is not trusted.
 MIN_ROWS = 30
-
-
-class Outcome(StrEnum):
-    """How an evaluation ended. Only ``pass`` is a pass.
-
-    ``inconclusive``: there are numbers, and too few rows to decide at the asked confidence. ``unknown``: nothing to judge.
-    """
-
-    PASS = "pass"
-    WARN = "warn"
-    FAIL = "fail"
-    INCONCLUSIVE = "inconclusive"
-    UNKNOWN = "unknown"
-
-
-#: From the harmless to the worst: the whole is judged as its worst part.
-SEVERITY = (Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.UNKNOWN, Outcome.FAIL)
-
-
-def worst(outcomes: list[Outcome]) -> Outcome:
-    """Return the worst outcome; ``unknown`` when there is none, because nothing was judged."""
-    return max(outcomes, key=SEVERITY.index) if outcomes else Outcome.UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_slo_provider.evaluation.assessing import Assessment
-from airflow_slo_provider.evaluation.estimates import Outcome
+from airflow_slo_provider.evaluation.outcomes import Outcome
 
 
 def gauges(assessment: Assessment, *, at: float) -> str:

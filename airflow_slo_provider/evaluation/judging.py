@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate, Outcome
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate
 from airflow_slo_provider.evaluation.metrics import Metric
-
-INTERVAL, VALUE = "interval", "value"
+from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 LABEL, SCORE, NUMBER, RANKING, CUSTOM, LATENCY = "label", "score", "number", "ranking", "custom", "latency"
@@ -83,6 +82,8 @@ def find(metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: b
     ranked = _RANKING.fullmatch(name)
     if ranked and (ranked[2] or ranked[1] != "recall"):
         return Metric(name, ranked[1], RANKING, k=int(ranked[2]) if ranked[2] else None)
+    from difflib import get_close_matches
+
     names = [*_KNOWN, "ndcg@10", "map@10", "mrr", "recall@10"]
     near = get_close_matches(name, names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(names)}, or a function (y_true, y_pred) -> float"

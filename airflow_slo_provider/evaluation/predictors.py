@@ -1,4 +1,5 @@
-"""Where predictions come from. Each of these is a few words in a DAG; nothing is read or asked before ``predict``.
+"""Where predictions come from. Each of these is a few words in a DAG; nothing is read, asked or
+imported before ``predict``.
 
 The fields that are texts may hold Jinja: each class names them in ``template_fields``, which Airflow renders.
 """
@@ -11,15 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from airflow_slo_provider.evaluation.golden_set import GoldenSet, check_ids, read_table, require
-from airflow_slo_provider.evaluation.predictions import Predictions
-from airflow_slo_provider.evaluation.sample import array
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from airflow_slo_provider.evaluation.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.model_server import Server
+    from airflow_slo_provider.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +82,17 @@ class PredictionFile:
 
     def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
         """Read the file."""
+        from airflow_slo_provider.evaluation.golden_set import read_table
+
         frame = read_table(around.path(self.path))
         return _from_frame(frame, self.id_column or golden.schema.id, self.column, self.score_column, self.path)
 
 
 def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: str | None, where: str) -> Predictions:
+    from airflow_slo_provider.evaluation.golden_set import check_ids, require
+    from airflow_slo_provider.evaluation.predictions import Predictions
+    from airflow_slo_provider.evaluation.sample import array
+
     for name in (id_column, column, *([score_column] if score_column else [])):
         require(frame, name, where)
     check_ids(frame, id_column, where)
@@ -145,6 +151,8 @@ class ModelFile:
         """Load the model and call it batch by batch."""
         if self.path.lower().endswith(".onnx"):
             return call_in_batches(golden, around, {"prediction": self._onnx(around)}, self.batch_size, self.features)
+        from airflow_slo_provider.evaluation.sample import array
+
         model = self._load(around)
 
         def shaped(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -296,6 +304,9 @@ def call_in_batches(
     :raises InvalidMeasurement: when a call does not answer for every row
     """
     import numpy as np
+
+    from airflow_slo_provider.evaluation.predictions import Predictions
+    from airflow_slo_provider.evaluation.sample import array
 
     rows = golden.features if features is None else golden.frame[list(features)]
     found: dict[str, list[Any]] = {name: [] for name in methods}

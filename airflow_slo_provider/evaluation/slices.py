@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.comparing import compare_samples
-from airflow_slo_provider.evaluation.estimates import Comparison, Estimate, Outcome
+from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
 from airflow_slo_provider.evaluation.evaluating import estimates
 from airflow_slo_provider.evaluation.intervals import holm
 from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.outcomes import Outcome
 
 if TYPE_CHECKING:
     import numpy as np

@@ -9,9 +9,17 @@ Every source answers one question, "when was this last fresh, and how do you kno
 <Verdict.PASS: 'pass'>
 """
 
-from airflow_slo_provider.freshness.assessing import Assessment, Limits, assess
-from airflow_slo_provider.freshness.judging import CLOCK_TOLERANCE, Freshness, Reason, check_limits, judge
-from airflow_slo_provider.freshness.observation import Observation
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.lazy_names import offer
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.freshness.assessing import Assessment, Limits, assess
+    from airflow_slo_provider.freshness.judging import Freshness, Reason, judge
+    from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits
+    from airflow_slo_provider.freshness.observation import Observation
 
 __all__ = [
     "CLOCK_TOLERANCE",
@@ -24,3 +32,14 @@ __all__ = [
     "check_limits",
     "judge",
 ]
+
+#: Imported when asked for: a sensor in a DAG file needs the limits alone.
+__getattr__ = offer(
+    __name__,
+    {
+        "freshness.assessing": "Assessment Limits assess",
+        "freshness.judging": "Freshness Reason judge",
+        "freshness.limits": "CLOCK_TOLERANCE check_limits",
+        "freshness.observation": "Observation",
+    },
+)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from airflow_slo_provider.freshness.judging import CLOCK_TOLERANCE, Freshness, Reason, check_limits, judge
+from airflow_slo_provider.freshness.judging import Freshness, Reason, judge
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.words import in_words
 from airflow_slo_provider.results import CheckResult, Verdict
@@ -41,16 +42,8 @@ class Limits:
 
     @property
     def share(self) -> Fraction:
-        """The quantile, exactly as it was written: 0.99 is 99/100 and not the nearest float. Without one: every group."""
-        if self.quantile is None:
-            return Fraction(1)
-        try:
-            share = self.quantile if isinstance(self.quantile, Fraction) else Fraction(Decimal(str(self.quantile)))
-        except (InvalidOperation, ValueError, OverflowError):
-            share = Fraction(0)
-        if isinstance(self.quantile, bool) or not 0 < share <= 1:
-            raise ValueError(f"quantile {self.quantile!r} is no share above 0 and up to 1, e.g. 0.99")
-        return share
+        """The quantile as an exact number; without one, every group."""
+        return share_of(self.quantile)
 
 
 @dataclass(frozen=True)

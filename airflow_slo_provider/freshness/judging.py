@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits
 from airflow_slo_provider.results import Verdict
-
-#: Clocks of two machines may differ by this much without anything being wrong.
-CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 class Reason(StrEnum):
@@ -75,22 +73,6 @@ def judge(
     if warn_age is not None and age > warn_age:
         return Freshness(age, Verdict.WARN, Reason.AGEING)
     return Freshness(age, Verdict.PASS, Reason.FRESH)
-
-
-def check_limits(max_age: timedelta, warn_age: timedelta | None = None, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
-    """Refuse limits that cannot be meant.
-
-    :raises ValueError: for anything but a timedelta, a negative one, or a warning age above the maximum
-    """
-    for name, value in (("max_age", max_age), ("warn_age", warn_age), ("tolerance", tolerance)):
-        if value is None and name == "warn_age":
-            continue
-        if not isinstance(value, timedelta):
-            raise ValueError(f"{name} {value!r} is no timedelta; write e.g. timedelta(hours=4)")
-        if value < timedelta(0):
-            raise ValueError(f"{name} {value} is negative")
-    if warn_age is not None and warn_age > max_age:
-        raise ValueError(f"warn_age {warn_age} is above max_age {max_age}: it would never warn")
 
 
 def _aware(moment: datetime, name: str) -> datetime:

@@ -97,8 +97,8 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
 
 def evidence_of(report: SLOReport) -> dict[str, Any]:
     """Return what an incident tells of an SLO: a small JSON-able dict."""
+    from airflow_slo_provider.documents.durations import format_seconds
     from airflow_slo_provider.slo.checks import report_dict
-    from airflow_slo_provider.slo.durations import format_seconds
 
     told = report_dict(report)
     names = ("service", "status", "objective", "window", "sli", "remaining", "burn_rate", "time_to_exhaustion_seconds")

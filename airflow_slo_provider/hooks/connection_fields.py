@@ -68,6 +68,14 @@ def read_boolean(connection: ConnectionFields, extra: Mapping[str, Any], name: s
     return known[str(value).lower()]
 
 
+def read_verify(connection: ConnectionFields, extra: Mapping[str, Any]) -> str | bool:
+    """Read how the server's certificate is checked: against a file of authorities, the system's, or not at all."""
+    verify = read_boolean(connection, extra, "verify", True)
+    if extra.get("ca_file") and not verify:
+        raise bad_connection(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
+    return extra.get("ca_file") or verify
+
+
 def bad_connection(connection: ConnectionFields, message: str) -> QueryError:
     """Make the error of a connection whose fields contradict each other or are of the wrong kind."""
     return QueryError(f"connection {connection.conn_id}: {message}", reason="bad_connection")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset, AssetAlias
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness import Observation
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.freshness import Observation
 
 
 def asset_object(asset: Any) -> Any:
@@ -42,6 +44,8 @@ def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
     :param asset: an Asset, an AssetAlias, a reference, a name or a URI
     :raises QueryError: (reason ``unknown_asset``) when Airflow knows no active asset of that name
     """
+    from airflow_slo_provider.freshness import Observation
+
     wanted = asset_object(asset)
     what = f"asset {getattr(wanted, 'name', None) or getattr(wanted, 'uri', wanted)}"
     newest = list(_events(wanted, what, context).ascending(False).limit(1))

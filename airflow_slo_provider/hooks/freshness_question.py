@@ -86,6 +86,8 @@ BELONGS: Mapping[str, Mapping[str, bool]] = {
     "model": {"alias": True, "promotion_tag": False},
     "deployment": {},
 }
+#: All parameters that :func:`question` takes.
+PARAMETERS = frozenset({"conn_id", "quantile", *BELONGS, *(name for more in BELONGS.values() for name in more)})
 
 
 def _check(kind: str, given: Mapping[str, Any]) -> None:

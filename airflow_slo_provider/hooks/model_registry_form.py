@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_slo_provider.deployment.registry import RegistryError
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.connection_fields import (
     ConnectionFields,
     bad_connection,
     form_field,
-    read_boolean,
     read_number,
     read_object,
+    read_verify,
 )
+from airflow_slo_provider.hooks.prometheus_form import connection_type as prometheus_type
 
 KINDS = ("mlflow", "directory")
 
 
 def connection_type() -> dict[str, Any]:
     """Return the connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
+    shared = prometheus_type()["conn-fields"]
     return {
         "connection-type": "model_registry",
         "hook-class-name": "airflow_slo_provider.hooks.model_registry.ModelRegistryHook",
@@ -31,10 +32,7 @@ def connection_type() -> dict[str, Any]:
         },
         "conn-fields": {
             "kind": form_field("Kind", "string", "By default: mlflow for http and https, else directory.", enum=[*KINDS, None]),
-            "token": form_field("Bearer token", "string", format="password"),
-            "verify": form_field("Verify the server's certificate", "boolean", default=True),
-            "ca_file": form_field("CA file", "string", "Path of a PEM file; by default the system's authorities."),
-            "connect_timeout": form_field("Connect timeout (s)", "number", default=5, minimum=0.1),
+            **{name: shared[name] for name in ("token", "verify", "ca_file", "connect_timeout")},
             "read_timeout": form_field("Read timeout (s)", "number", "Silence before giving up.", default=30, minimum=0.1),
             "headers": form_field("Headers", "string", 'JSON, e.g. {"X-Workspace": "team-a"}.', format="json"),
             "storage_conn_id": form_field("Storage connection", "string", "Of a directory on object storage, e.g. aws_default."),
@@ -51,6 +49,8 @@ def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
     try:
         return _settings(connection)
     except QueryError as error:
+        from airflow_slo_provider.deployment.registry import RegistryError
+
         raise RegistryError(error.message, reason=error.reason) from None
 
 
@@ -73,14 +73,11 @@ def _settings(connection: ConnectionFields) -> dict[str, Any]:
     headers = {str(key): str(value) for key, value in read_object(connection, extra.get("headers"), "headers").items()}
     if extra.get("token"):
         headers["Authorization"] = f"Bearer {extra['token']}"
-    verify = read_boolean(connection, extra, "verify", True)
-    if extra.get("ca_file") and not verify:
-        raise bad_connection(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
     return {
         "kind": kind,
         "url": url,
         "headers": headers,
         "basic": (connection.login, connection.password or "") if connection.login else None,
-        "verify": extra.get("ca_file") or verify,
+        "verify": read_verify(connection, extra),
         "timeout": (read_number(connection, extra, "connect_timeout", 5.0), read_number(connection, extra, "read_timeout", 30.0)),
     }

@@ -8,9 +8,9 @@ from airflow_slo_provider.hooks.connection_fields import (
     ConnectionFields,
     bad_connection,
     form_field,
-    read_boolean,
     read_number,
     read_object,
+    read_verify,
 )
 
 AUTHS = ("none", "basic", "bearer", "mtls")
@@ -72,9 +72,6 @@ def client_settings(connection: ConnectionFields) -> dict[str, Any]:
     cert, key = extra.get("client_cert") or None, extra.get("client_key") or None
     if key and not cert:
         raise bad_connection(connection, "there is a client_key without a client_cert")
-    verify = read_boolean(connection, extra, "verify", True)
-    if extra.get("ca_file") and not verify:
-        raise bad_connection(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
     method = str(extra.get("method") or "POST").upper()
     if method not in ("POST", "GET"):
         raise bad_connection(connection, f"method is {method!r}; write POST or GET")
@@ -87,7 +84,7 @@ def client_settings(connection: ConnectionFields) -> dict[str, Any]:
         "params": {str(name): str(text) for name, text in read_object(connection, extra.get("params"), "params").items()},
         "basic": (connection.login or "", connection.password or "") if auth == "basic" else None,
         "bearer": str(extra["token"]) if auth == "bearer" else None,
-        "verify": extra.get("ca_file") or verify,
+        "verify": read_verify(connection, extra),
         "cert": (cert, key) if cert and key else cert,
         "method": method,
     }

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.incidents.choosing import Choice, choose_playbook, severity_of
-from airflow_slo_provider.incidents.incident import Incident, incident_id
-from airflow_slo_provider.incidents.model import (
-    IncidentPlaybook,
-    IncidentType,
-    Parameter,
-    Phase,
-    Playbook,
-    PlaybookStep,
-    Rule,
-    Severity,
-    SeverityRule,
-)
-from airflow_slo_provider.incidents.postmortem import Impact, PostMortem
-from airflow_slo_provider.incidents.reading import load_playbooks
-from airflow_slo_provider.incidents.shipped import shipped_playbook, shipped_playbooks
-from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, timeline
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.lazy_names import offer
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.incidents.choosing import Choice, choose_playbook, severity_of
+    from airflow_slo_provider.incidents.incident import Incident, incident_id
+    from airflow_slo_provider.incidents.model import (
+        IncidentPlaybook,
+        IncidentType,
+        Parameter,
+        Phase,
+        Playbook,
+        PlaybookStep,
+        Rule,
+        Severity,
+        SeverityRule,
+    )
+    from airflow_slo_provider.incidents.postmortem import Impact, PostMortem
+    from airflow_slo_provider.incidents.reading import load_playbooks
+    from airflow_slo_provider.incidents.shipped import shipped_playbook, shipped_playbooks
+    from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, timeline
 
 __all__ = [
     "Choice",
@@ -45,3 +50,17 @@ __all__ = [
     "shipped_playbooks",
     "timeline",
 ]
+
+#: Imported when asked for: an operator in a DAG file, and a model server that reads a decision, need no reader of playbooks.
+__getattr__ = offer(
+    __name__,
+    {
+        "incidents.choosing": "Choice choose_playbook severity_of",
+        "incidents.incident": "Incident incident_id",
+        "incidents.model": ("IncidentPlaybook IncidentType Parameter Phase Playbook PlaybookStep Rule Severity SeverityRule"),
+        "incidents.postmortem": "Impact PostMortem",
+        "incidents.reading": "load_playbooks",
+        "incidents.shipped": "shipped_playbook shipped_playbooks",
+        "incidents.timeline": "Entry State StepRecord timeline",
+    },
+)

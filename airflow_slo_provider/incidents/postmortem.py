@@ -6,18 +6,15 @@ Everything in it is text. Whatever a model version, a label or an error message 
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_slo_provider.incidents.incident import Incident
+from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
 from airflow_slo_provider.report_style import facts, page, section, table, text
-
-#: What Markdown would take for markup: anywhere in a line, and at its start.
-_MARKUP = re.compile(r"([\\`*_{}\[\]()!|~$]|(?<=\d)\.(?=\s)|^[#+-])")
 
 
 @dataclass(frozen=True)
@@ -167,13 +164,6 @@ class PostMortem:
 
 def _block(evidence: Any) -> str:
     return "" if evidence in (None, {}, [], "") else f"<pre>{text(pretty(evidence))}</pre>"
-
-
-def markdown_text(value: object) -> str:
-    """Escape a value so that Markdown shows it as it is, on one line: no markup, no HTML, no border of a table."""
-    line = " ".join(str(value).split())
-    # HTML's own signs as entities: a reader of Markdown that lets HTML through must not find any.
-    return _MARKUP.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
 
 
 def pretty(value: Any) -> str:

@@ -9,6 +9,8 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider.documents.fields import Fields, Findings, Scope, did_you_mean
+from airflow_slo_provider.documents.nodes import MappingNode, Node, compose, plain_value
 from airflow_slo_provider.exceptions import DocumentError, Fault
 from airflow_slo_provider.incidents.model import (
     CHECKS,
@@ -22,8 +24,6 @@ from airflow_slo_provider.incidents.model import (
     SeverityRule,
     used_parameters,
 )
-from airflow_slo_provider.slo.yaml_fields import Fields, Findings, Scope, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, compose, plain_value
 
 API_VERSION, KIND = "airflow-slo/v1", "IncidentPlaybook"
 #: Stands for the prefix of the group's task ids: ``${group}culprit`` is the task of step ``culprit``.

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.promql import Count, Matcher, Selector, escape_regex, safe_regex
-from airflow_slo_provider.slo.durations import format_seconds
 
 #: Values, and characters, of one alternation.
 _VALUES = 200

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias, BaseBranchOperator
 
-from airflow_slo_provider.drift.gates import State, actions, read_gates
 from airflow_slo_provider.hooks.outcomes import record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.drift_data import DriftDataFields
@@ -119,7 +118,9 @@ class DriftOperator(DriftDataFields):
             )
         if reference_window is not None and self.time_column is None:
             raise ValueError(f"{self.task_id}: reference_window needs time_column")
-        if not (isinstance(thresholds, Mapping) and any("{" in str(value) for value in thresholds.values())):
+        if thresholds and not (isinstance(thresholds, Mapping) and any("{" in str(value) for value in thresholds.values())):
+            from airflow_slo_provider.drift.gates import read_gates
+
             read_gates(thresholds)
         if (
             not 0 < alpha < 1
@@ -131,9 +132,12 @@ class DriftOperator(DriftDataFields):
             raise ValueError(
                 f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense"
             )
-        chosen = {str(state): "fail" for state in _TROUBLE} if fail_on_drift else {}
+        chosen = dict.fromkeys(_TROUBLE, "fail") if fail_on_drift else {}
         self.on_states = {**chosen, **(on_states or {})}
-        actions(self.on_states)
+        if on_states:
+            from airflow_slo_provider.drift.gates import actions
+
+            actions(on_states)
         self.reference, self.current = reference, current
         self.tests, self.thresholds, self.ignore = tuple(tests), thresholds, list(ignore)
         self.where, self.reference_where = where, reference_where
@@ -154,6 +158,7 @@ class DriftOperator(DriftDataFields):
 
     def _find(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
         from airflow_slo_provider.drift.checks import checks, summary
+        from airflow_slo_provider.drift.gates import actions
 
         with self._judging(context):
             report = self._compare(context)
@@ -230,6 +235,8 @@ class DriftOperator(DriftDataFields):
 
     def _tell(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
         """Put the verdict into asset events."""
+        from airflow_slo_provider.drift.gates import State
+
         events = context["outlet_events"]
         if self.asset is not None:
             events[self.asset].extra = dict(found)
@@ -248,7 +255,8 @@ class DriftOperator(DriftDataFields):
             self.log.warning("%s: %s: %s", self.check_name, report.verdict.value, report.message)
 
 
-_TROUBLE = (State.DRIFT, State.SCHEMA_CHANGE, State.INSUFFICIENT_DATA, State.ERROR)
+#: States of :class:`airflow_slo_provider.drift.gates.State`, which no DAG file needs to load.
+_TROUBLE = ("drift", "schema_change", "insufficient_data", "error")
 
 
 def _merged_tables(tables: Sequence[Any], columns: Sequence[str] | None) -> Any:
@@ -311,6 +319,8 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Compare, record, report, and name the tasks to follow."""
+        from airflow_slo_provider.drift.gates import State
+
         report, found = self._find(context)
         context["ti"].xcom_push(key="drift", value=found)
         self._act(report)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseBranchOperator, SkipMixin
 
-from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ class _ErrorBudgetOperator(DocumentFields):
         self.at = at
 
     def _decide(self, context: Context) -> Decision:
+        from airflow_slo_provider.hooks.gate import evaluate_gate
+
         return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log)
 
 
@@ -112,6 +113,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and say which way to go; None for no way at all."""
+        from airflow_slo_provider.hooks.gate import raise_unless_acceptable
         from airflow_slo_provider.slo.policy import Action
         from airflow_slo_provider.slo.reports import Outcome
 
@@ -181,6 +183,7 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
 
     def execute(self, context: Context) -> bool:
         """Evaluate the SLOs; return True when the DAG goes on."""
+        from airflow_slo_provider.hooks.gate import raise_unless_acceptable
         from airflow_slo_provider.slo.reports import Outcome
 
         decision = self._decide(context)

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator
-
-from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits
 from airflow_slo_provider.hooks.freshness_assets import inlets_of
-from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
-from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.freshness_fields import FreshnessFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, Context
 
-#: The parameters that name a source, as the freshness sensors take them.
-_TEXTS = (
-    "asset", "external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "feature_view", "project",
-    "model", "alias", "promotion_tag", "deployment", "group_by", "timezone", "conn_id",
-)  # fmt: skip
 
-
-class FreshnessCheckOperator(BaseOperator):
+class FreshnessCheckOperator(FreshnessFields):
     """Measures once how old something is, records it in the ledger, and fails only when told to.
 
     It takes the source of any of the freshness sensors. On a schedule it gives a freshness SLO its history: the ledger keeps one
@@ -68,16 +57,16 @@ class FreshnessCheckOperator(BaseOperator):
     :class:`.FeatureFreshnessSensor`, :class:`.ModelFreshnessSensor`.
     """
 
-    template_fields: Sequence[str] = (*_TEXTS, "name")
+    template_fields: Sequence[str] = (
+        "asset", "external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "feature_view", "project",
+        "model", "alias", "promotion_tag", "deployment", "group_by", "timezone", "conn_id", "name",
+    )  # fmt: skip
     template_ext: Sequence[str] = (".sql", ".promql")
     template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
-    operator_extra_links = (SLOLink(),)
 
     def __init__(
         self,
         *,
-        max_age: timedelta,
-        warn_age: timedelta | None = None,
         fail_if_stale: bool = False,
         asset: Asset | AssetAlias | str | None = None,
         external_dag_id: str | None = None,
@@ -95,40 +84,20 @@ class FreshnessCheckOperator(BaseOperator):
         promotion_tag: str | None = None,
         deployment: str | None = None,
         group_by: str | Sequence[str] | None = None,
-        quantile: float | str | None = None,
         timezone: str | None = None,
-        clock_tolerance: timedelta = CLOCK_TOLERANCE,
-        conn_id: str | None = None,
-        name: str | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
-        self.max_age = max_age
-        self.warn_age = warn_age
         self.fail_if_stale = fail_if_stale
         self.asset = asset
-        self.external_dag_id = external_dag_id
-        self.external_task_id = external_task_id
-        self.table = table
-        self.timestamp_column = timestamp_column
-        self.query = query
-        self.query_gives = query_gives
-        self.path = path
-        self.which = which
-        self.feature_view = feature_view
-        self.project = project
-        self.model = model
-        self.alias = alias
-        self.promotion_tag = promotion_tag
+        self.external_dag_id, self.external_task_id = external_dag_id, external_task_id
+        self.table, self.timestamp_column = table, timestamp_column
+        self.query, self.query_gives = query, query_gives
+        self.path, self.which = path, which
+        self.feature_view, self.project = feature_view, project
+        self.model, self.alias, self.promotion_tag = model, alias, promotion_tag
         self.deployment = deployment
-        self.group_by = group_by
-        self.quantile = quantile
-        self.timezone = timezone
-        self.clock_tolerance = clock_tolerance
-        self.conn_id = conn_id
-        self.name = name
-        self._limits()
-        self._question()
+        self.group_by, self.timezone = group_by, timezone
+        super().__init__(**kwargs)
         self.inlets = [*self.inlets, *inlets_of(asset)]
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -138,18 +107,10 @@ class FreshnessCheckOperator(BaseOperator):
         from airflow_slo_provider.hooks.freshness import measure
 
         with failing_rightly():
-            asked = self._question()
-            name = self.name or asked.default_name() or f"{self.dag_id}.{self.task_id}"
-            found = measure(asked, self._limits(), name=name, context=context, log=self.log, evidence={})
+            name = self.check_name()
+            found = measure(self.question(), self.limits(), name=name, context=context, log=self.log, evidence={})
         result = found.result(name).to_dict()
         if self.fail_if_stale and not found.freshness.fresh:
             context["ti"].xcom_push(key="return_value", value=result)
             raise AirflowFailException(found.message)
         return result
-
-    def _question(self) -> Question:
-        fields = (*_TEXTS, "query_gives", "which", "quantile")
-        return question({field: getattr(self, field) for field in fields})
-
-    def _limits(self) -> Limits:
-        return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)

@@ -8,32 +8,29 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.evaluation.checks import KIND
-from airflow_slo_provider.evaluation.estimates import Outcome
-from airflow_slo_provider.evaluation.judging import INTERVAL, VALUE, threshold_of
-from airflow_slo_provider.evaluation.metrics import find_all
-from airflow_slo_provider.evaluation.predictors import (
-    Column,
-    HttpModel,
-    MlflowModel,
-    ModelFile,
-    PredictionFile,
-    place_of,
-    predictor_of,
-)
+from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.lazy_names import offer
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
-from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.evaluation.assessing import Assessment, Plan
     from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictors import Surroundings
+    from airflow_slo_provider.evaluation.predictors import (
+        Column,
+        HttpModel,
+        MlflowModel,
+        ModelFile,
+        PredictionFile,
+        Surroundings,
+    )
 
 __all__ = ["Column", "GoldenSetEvaluationOperator", "HttpModel", "MlflowModel", "ModelFile", "PredictionFile"]
+
+__getattr__ = offer(__name__, {"evaluation.predictors": "Column HttpModel MlflowModel ModelFile PredictionFile"})
 
 
 class GoldenSetEvaluationOperator(BaseOperator):
@@ -144,6 +141,9 @@ class GoldenSetEvaluationOperator(BaseOperator):
         pushgateway_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.evaluation.metrics import find_all
+        from airflow_slo_provider.evaluation.predictors import predictor_of
+
         super().__init__(**kwargs)
         names = [metric.name for metric in find_all(metrics)]
         for what, given in (("thresholds", thresholds or ()), ("compare_on", compare_on or ())):
@@ -204,6 +204,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
 
     def _plan(self) -> Plan:
         from airflow_slo_provider.evaluation.assessing import Plan
+        from airflow_slo_provider.evaluation.judging import threshold_of
+        from airflow_slo_provider.evaluation.metrics import find_all
         from airflow_slo_provider.evaluation.slices import SliceRule
 
         metrics = find_all(self.metrics)
@@ -227,6 +229,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
 
     def _read(self) -> GoldenSet:
         from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
+        from airflow_slo_provider.evaluation.predictors import Column
         from airflow_slo_provider.hooks.surroundings import object_path, read_sql
 
         stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
@@ -248,6 +251,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
 
         :raises InvalidMeasurement: when its place is empty, and it must not be
         """
+        from airflow_slo_provider.evaluation.predictors import place_of
+
         if self.champion is None:
             return False
         if place_of(self.champion) != "":
@@ -355,6 +360,9 @@ class GoldenSetEvaluationOperator(BaseOperator):
             yield
         except MeasurementError as error:
             if not error.transient:
+                from airflow_slo_provider.evaluation.checks import KIND
+                from airflow_slo_provider.results import CheckResult, Verdict
+
                 evidence = {"outcome": Outcome.UNKNOWN.value, "reason": error.reason}
                 check = CheckResult(
                     kind=KIND, name=self._check_name(), verdict=Verdict.UNKNOWN, message=str(error),

@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
-from airflow_slo_provider.hooks.incident_steps import StepRecorder
-from airflow_slo_provider.incidents.lookup import find_playbook
-from airflow_slo_provider.incidents.model import Kind, Phase, Playbook, PlaybookStep, filled_in
-from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator, StepApprovalOperator
+from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator
 
 if TYPE_CHECKING:
     import os
 
-    from airflow_slo_provider.incidents.model import IncidentType
+    from airflow_slo_provider.hooks.incident_steps import StepRecorder
+    from airflow_slo_provider.incidents.model import IncidentType, Playbook, PlaybookStep
 
 #: Built-in checks by name, imported when one is used.
 _CHECKS = {
@@ -76,6 +74,8 @@ class PlaybookTaskGroup(TaskGroup):
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.incidents.lookup import find_playbook
+
         found = find_playbook(playbook)
         _check_names(found, values or {}, actions or {}, without)
         super().__init__(group_id=group_id or found.incident_type, **kwargs)
@@ -106,6 +106,8 @@ class PlaybookTaskGroup(TaskGroup):
     def _phases(self, first: list[BaseOperator]) -> None:
         from airflow.providers.standard.operators.empty import EmptyOperator
 
+        from airflow_slo_provider.incidents.model import Phase
+
         tasks: dict[str, BaseOperator] = {}
         before: list[BaseOperator] = list(first)
         seen, over = [], None
@@ -127,10 +129,15 @@ class PlaybookTaskGroup(TaskGroup):
             over << [task for task in tasks.values() if _is_manual(task) and over.task_id not in task.downstream_task_ids]
 
     def _task(self, step: PlaybookStep) -> BaseOperator:
+        from airflow_slo_provider.hooks.incident_steps import StepRecorder
+        from airflow_slo_provider.incidents.model import Kind, filled_in
+
         missing = [name for name in step.parameters if name not in self.values]
         own = self.actions.get(step.id)
         left = step.kind is Kind.CHECKLIST or (bool(missing) and own is None)
-        recorder = StepRecorder(step, self._by_hand(step) if left else ())
+        # What a person must do in an operator's place.
+        by_hand = () if step.kind in (Kind.CHECKLIST, Kind.LINK) else ("done by hand, and what came of it",)
+        recorder = StepRecorder(step, by_hand if left else ())
         if own is not None:
             task = own(step.id)
         elif left:
@@ -148,15 +155,15 @@ class PlaybookTaskGroup(TaskGroup):
             task.doc_md = _doc(step)
         return task
 
-    def _by_hand(self, step: PlaybookStep) -> tuple[str, ...]:
-        """What a person must do in an operator's place."""
-        return () if step.kind in (Kind.CHECKLIST, Kind.LINK) else ("done by hand, and what came of it",)
-
     def _approval(self, step: PlaybookStep, recorder: StepRecorder) -> BaseOperator:
+        from airflow_slo_provider.operators.incident_approval import StepApprovalOperator
+
         waits = replace(step, timeout=self.approval_timeout) if self.approval_timeout is not None else step
         return StepApprovalOperator(task_id=step.id, step=waits, recorder=recorder, body="\n".join(step.checklist) or None)
 
     def _made(self, step: PlaybookStep) -> BaseOperator:
+        from airflow_slo_provider.incidents.model import Kind, filled_in
+
         where = f"{self.playbook.file}:{step.line}: playbook {self.playbook.name}, step {step.id}"
         name = _CHECKS[step.target] if step.kind is Kind.CHECK else step.target
         module, _, attribute = name.rpartition(".")
@@ -202,7 +209,7 @@ def _without(playbook: Playbook, left_out: Sequence[str]) -> Playbook:
 
 
 def _doc(step: PlaybookStep) -> str:
-    from airflow_slo_provider.incidents.postmortem import markdown_text
+    from airflow_slo_provider.incidents.markdown import markdown_text
 
     lines = [markdown_text(step.action), "", *(f"- [ ] {markdown_text(item)}" for item in step.checklist)]
     return "\n".join([*lines, "", *(f"    {command}" for command in step.commands)])

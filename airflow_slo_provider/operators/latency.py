@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseBranchOperator, BaseOperator
 
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
-from airflow_slo_provider.hooks.trace_store import TraceStoreHook
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ class LatencyBreakdownOperator(BaseOperator):
         self,
         *,
         service: str,
-        trace_store_conn_id: str = TraceStoreHook.default_conn_name,
+        trace_store_conn_id: str = "trace_store_default",
         start: datetime | str | None = None,
         end: datetime | str | None = None,
         window: timedelta = timedelta(hours=1),
@@ -152,6 +151,7 @@ class LatencyBreakdownOperator(BaseOperator):
 
     def _assess(self, start: datetime, end: datetime) -> Assessment:
         from airflow_slo_provider.exceptions import NoData
+        from airflow_slo_provider.hooks.trace_store import TraceStoreHook
         from airflow_slo_provider.tracing.breakdown import breakdown
         from airflow_slo_provider.tracing.comparison import compare
         from airflow_slo_provider.tracing.latency import Rules, assess, read_budgets

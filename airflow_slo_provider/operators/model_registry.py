@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.deployment.registry import ANY, CHAMPION, PROMOTE, ROLLBACK, Moved, RegistryError, Wanted
+from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 from airflow_slo_provider.links.slo import SLOLink
-from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.deployment.registry import ModelRegistry
+    from airflow_slo_provider.deployment.registry import ModelRegistry, Moved
+    from airflow_slo_provider.results import Verdict
 
 
 class _MoveOperator(BaseOperator):
@@ -54,7 +54,9 @@ class _MoveOperator(BaseOperator):
 
     def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
         """Move, record, and say what became of it."""
+        from airflow_slo_provider.deployment.registry import RegistryError, Wanted
         from airflow_slo_provider.hooks.ledger import run_key
+        from airflow_slo_provider.results import Verdict
 
         key = run_key(context)  # type: ignore[arg-type]
         wanted = Wanted(
@@ -79,6 +81,8 @@ class _MoveOperator(BaseOperator):
         return self._told(moved, context)
 
     def _record(self, context: Context, verdict: Verdict, message: str, moved: Moved | None, evidence: Mapping[str, Any]) -> None:
+        from airflow_slo_provider.results import CheckResult
+
         found = {} if moved is None else {"from": moved.before, "to": moved.after, "now": moved.current}
         check = CheckResult(
             kind=self.move_kind,
@@ -170,6 +174,8 @@ class PromoteModelOperator(_MoveOperator):
 
     def _refuse(self, context: Context, why: str, evidence: Mapping[str, Any]) -> dict[str, Any]:
         from airflow.sdk.exceptions import AirflowFailException
+
+        from airflow_slo_provider.results import Verdict
 
         message = f"{self.model} {self.version} is not promoted: {why}"
         with failing_rightly():

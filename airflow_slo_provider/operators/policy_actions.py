@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
-from airflow_slo_provider.incidents.serving import ACTIONS
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -97,6 +95,8 @@ class ServingDecisionOperator(_WritesDecision):
         storage_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.incidents.serving import ACTIONS
+
         super().__init__(**kwargs)
         if "{{" not in action and action not in ACTIONS:
             raise ValueError(f"{self.task_id}: action={action!r}; write one of {', '.join(ACTIONS)}")
@@ -164,6 +164,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, write, tell."""
+        from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
         from airflow_slo_provider.slo.policy import Action
         from airflow_slo_provider.slo.reports import Outcome
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_slo_provider.hooks.deferral import SHORTEST
-from airflow_slo_provider.hooks.gate import evaluate_gate, instant, raise_for_wrong_questions
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -80,6 +79,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
     def poke(self, context: Context) -> bool:
         """Look once; return whether the budget has recovered."""
         from airflow.sdk.exceptions import AirflowFailException
+
+        from airflow_slo_provider.hooks.gate import evaluate_gate, instant, raise_for_wrong_questions
 
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, remember_own=True)
         if not decision.allowed:

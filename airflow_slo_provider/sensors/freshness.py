@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_slo_provider.hooks.freshness_assets import inlets_of
@@ -59,10 +58,6 @@ class PipelineFreshnessSensor(FreshnessSensor):
         self.timezone = timezone
         super().__init__(**kwargs)
         self.inlets = [*self.inlets, *inlets_of(asset)]
-
-    def _given(self) -> dict[str, Any]:
-        fields = ("external_dag_id", "external_task_id", "query", "query_gives", "timezone", "conn_id")
-        return {field: getattr(self, field) for field in ("asset", *fields)}
 
 
 class FeatureFreshnessSensor(FreshnessSensor):
@@ -145,13 +140,6 @@ class FeatureFreshnessSensor(FreshnessSensor):
         self.timezone = timezone
         super().__init__(**kwargs)
 
-    def _given(self) -> dict[str, Any]:
-        fields = (
-            "table", "timestamp_column", "query", "query_gives", "path", "which", "feature_view", "project", "group_by",
-            "timezone", "conn_id",
-        )  # fmt: skip
-        return {field: getattr(self, field) for field in fields}
-
 
 class ModelFreshnessSensor(FreshnessSensor):
     """Waits until the serving model is at most ``max_age`` old.
@@ -181,7 +169,6 @@ class ModelFreshnessSensor(FreshnessSensor):
     def __init__(
         self,
         *,
-        max_age: timedelta,
         model: str | None = None,
         alias: str | None = None,
         promotion_tag: str | None = None,
@@ -198,8 +185,4 @@ class ModelFreshnessSensor(FreshnessSensor):
         self.query = query
         self.query_gives = query_gives
         self.timezone = timezone
-        super().__init__(max_age=max_age, **kwargs)
-
-    def _given(self) -> dict[str, Any]:
-        fields = ("model", "alias", "promotion_tag", "deployment", "query", "query_gives", "timezone", "conn_id")
-        return {field: getattr(self, field) for field in fields}
+        super().__init__(**kwargs)

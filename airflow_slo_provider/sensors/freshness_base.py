@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_slo_provider.freshness import CLOCK_TOLERANCE, Limits, Reason
-from airflow_slo_provider.hooks.freshness_question import Question, question
 from airflow_slo_provider.hooks.outcomes import failing_rightly
-from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.freshness_fields import FreshnessFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,7 +23,7 @@ _FAILED, _TIMED_OUT = "__fail__", "Trigger timeout"
 _GRACE = timedelta(minutes=1)
 
 
-class FreshnessSensor(BaseSensorOperator):
+class FreshnessSensor(FreshnessFields, BaseSensorOperator):
     """Waits until something is fresh. Not used itself: see :mod:`airflow_slo_provider.sensors.freshness`.
 
     Each look is logged (what, how old, the limit, from where) and recorded in the ledger as a check of kind ``freshness``: the
@@ -49,30 +47,11 @@ class FreshnessSensor(BaseSensorOperator):
     ``timeout`` counts from the first look of the first try: a deferral or a retry does not start it anew, clearing the task does.
     """
 
-    operator_extra_links = (SLOLink(),)
-
     def __init__(
-        self,
-        *,
-        max_age: timedelta,
-        warn_age: timedelta | None = None,
-        quantile: float | str | None = None,
-        clock_tolerance: timedelta = CLOCK_TOLERANCE,
-        conn_id: str | None = None,
-        name: str | None = None,
-        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
-        **kwargs: Any,
+        self, *, deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False), **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.max_age = max_age
-        self.warn_age = warn_age
-        self.quantile = quantile
-        self.clock_tolerance = clock_tolerance
-        self.conn_id = conn_id
-        self.name = name
         self.deferrable = deferrable
-        self._limits()
-        self._question()
 
     def execute(self, context: Context) -> Any:
         """Look until it is fresh."""
@@ -87,7 +66,7 @@ class FreshnessSensor(BaseSensorOperator):
         found = self._look(context, began)
         if not found.freshness.fresh:
             self._give_up_in_time(began, found.message)
-        return PokeReturnValue(found.freshness.fresh, found.result(self._check_name(context)).to_dict())
+        return PokeReturnValue(found.freshness.fresh, found.result(self.check_name()).to_dict())
 
     def look_again(self, context: Context, event: Any = None) -> Any:
         """Look, and defer unless it is fresh.
@@ -104,7 +83,7 @@ class FreshnessSensor(BaseSensorOperator):
             self._give_up_in_time(began, str(error))
         else:
             if found.freshness.fresh:
-                return found.result(self._check_name(context)).to_dict()
+                return found.result(self.check_name()).to_dict()
             self._give_up_in_time(began, found.message)
         self._defer(began)
         return None
@@ -115,28 +94,16 @@ class FreshnessSensor(BaseSensorOperator):
             next_method, next_kwargs = "look_again", {}
         return super().resume_execution(next_method, next_kwargs, context)
 
-    def _given(self) -> dict[str, Any]:
-        """Return the parameters that name the source, by name."""
-        raise NotImplementedError
-
-    def _question(self) -> Question:
-        return question({**self._given(), "quantile": self.quantile})
-
-    def _limits(self) -> Limits:
-        return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)
-
-    def _check_name(self, context: Context) -> str:
-        return self.name or self._question().default_name() or f"{self.dag_id}.{self.task_id}"
-
     def _look(self, context: Context, began: datetime) -> Assessment:
         from airflow.sdk.exceptions import AirflowFailException
 
+        from airflow_slo_provider.freshness import Reason
         from airflow_slo_provider.hooks.freshness import measure
 
         evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
         with failing_rightly():
             found = measure(
-                self._question(), self._limits(), name=self._check_name(context), context=context, log=self.log, evidence=evidence
+                self.question(), self.limits(), name=self.check_name(), context=context, log=self.log, evidence=evidence
             )
         if found.freshness.reason is Reason.CLOCK_SKEW:
             raise AirflowFailException(found.message)
@@ -147,7 +114,7 @@ class FreshnessSensor(BaseSensorOperator):
         from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
 
         with failing_rightly(), open_default_ledger() as ledger:
-            own = ledger.own("freshness", self._check_name(context), run_key(context))
+            own = ledger.own("freshness", self.check_name(), run_key(context))
         if own is not None and own.result.evidence.get("first_try") == _first_try(self, context):
             return datetime.fromisoformat(own.result.evidence["waiting_since"])
         return datetime.now(UTC)
@@ -165,7 +132,7 @@ class FreshnessSensor(BaseSensorOperator):
         from airflow_slo_provider.triggers.freshness import trigger_for
 
         left = self._left(began)
-        trigger = trigger_for(self._question(), self._limits(), timedelta(seconds=self.poke_interval), left)
+        trigger = trigger_for(self.question(), self.limits(), timedelta(seconds=self.poke_interval), left)
         self.defer(trigger=trigger, method_name="look_again", timeout=max(left, timedelta(0)) + _GRACE)
 
     @contextmanager

@@ -6,12 +6,12 @@ of this package must not pay for the reader of documents, nor ``slo.SLOCatalog``
 
 from __future__ import annotations
 
-import sys
-from importlib import import_module
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.lazy_names import offer
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.documents.durations import Duration, parse_duration
     from airflow_slo_provider.exceptions import (
         DocumentError,
         Fault,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.catalog import Service, SLOCatalog
     from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
     from airflow_slo_provider.slo.decisions import decide
-    from airflow_slo_provider.slo.durations import Duration, parse_duration
     from airflow_slo_provider.slo.loading import Reading, load, read
     from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest, Slices
     from airflow_slo_provider.slo.model import (
@@ -70,33 +69,6 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.rules import rules
     from airflow_slo_provider.slo.windows import Span, span_at
 
-#: Which module holds which of the names; the imports above say the same to editors and type checkers.
-_HOLDS = {
-    "exceptions": "DocumentError Fault InvalidMeasurement MeasurementError NoData QueryError",
-    "indicators.ledger": "LedgerSource",
-    "indicators.prometheus": "PrometheusSource",
-    "indicators.prometheus_evaluator": "PrometheusEvaluator",
-    "indicators.sql": "SQLSource",
-    "slo.arithmetic": "BurnRate BurnRateRule ErrorBudget burn_rate burn_rate_rules error_budget time_to_exhaustion",
-    "slo.budgeting": "SliceSummary summarise",
-    "slo.catalog": "SLOCatalog Service",
-    "slo.code_first": "SLIDefinition SLIType SLOConfig",
-    "slo.decisions": "decide",
-    "slo.durations": "Duration parse_duration",
-    "slo.loading": "Reading load read",
-    "slo.measuring": "IndicatorSource MeasureRequest Measurement Slices",
-    "slo.model": (
-        "AlertCondition AlertPolicy BudgetingMethod CalendarDenominator DataSource Indicator MetricSource MissingSlices "
-        "Objective Options RatioMetric SLO ThresholdMetric TimeWindow"
-    ),
-    "slo.monitor": "SLOMonitor",
-    "slo.policy": "Action DEFAULT_POLICY ErrorBudgetPolicy OnUnknown Override PolicyRule Signal",
-    "slo.reports": "Decision Outcome PolicyState SLODecision SLOReport Status",
-    "slo.rules": "rules",
-    "slo.windows": "Span span_at",
-}
-_MODULE_OF = {name: f"airflow_slo_provider.{module}" for module, names in _HOLDS.items() for name in names.split()}
-
 __all__ = [  # noqa: RUF022
     "Action", "AlertCondition", "AlertPolicy", "BudgetingMethod", "BurnRate", "BurnRateRule", "CalendarDenominator",
     "DEFAULT_POLICY", "DataSource", "Decision", "DocumentError", "Duration", "ErrorBudget", "ErrorBudgetPolicy", "Fault",
@@ -108,26 +80,31 @@ __all__ = [  # noqa: RUF022
     "error_budget", "load", "parse_duration", "read", "rules", "span_at", "summarise", "time_to_exhaustion",
 ]  # fmt: skip
 
-
-class _Face(ModuleType):
-    """The package itself. Importing its module ``rules`` must not hide its function, ``slo.rules(catalog)``."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not (isinstance(value, ModuleType) and name in _MODULE_OF):
-            super().__setattr__(name, value)
-
-
-def __getattr__(name: str) -> Any:
-    module = _MODULE_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    found = getattr(import_module(module), name)
-    globals()[name] = found
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-sys.modules[__name__].__class__ = _Face
+#: Which module holds which of the names; the imports above say the same to editors and type checkers.
+__getattr__ = offer(
+    __name__,
+    {
+        "exceptions": "DocumentError Fault InvalidMeasurement MeasurementError NoData QueryError",
+        "indicators.ledger": "LedgerSource",
+        "indicators.prometheus": "PrometheusSource",
+        "indicators.prometheus_evaluator": "PrometheusEvaluator",
+        "indicators.sql": "SQLSource",
+        "slo.arithmetic": "BurnRate BurnRateRule ErrorBudget burn_rate burn_rate_rules error_budget time_to_exhaustion",
+        "slo.budgeting": "SliceSummary summarise",
+        "slo.catalog": "SLOCatalog Service",
+        "slo.code_first": "SLIDefinition SLIType SLOConfig",
+        "slo.decisions": "decide",
+        "documents.durations": "Duration parse_duration",
+        "slo.loading": "Reading load read",
+        "slo.measuring": "IndicatorSource MeasureRequest Measurement Slices",
+        "slo.model": (
+            "AlertCondition AlertPolicy BudgetingMethod CalendarDenominator DataSource Indicator MetricSource MissingSlices "
+            "Objective Options RatioMetric SLO ThresholdMetric TimeWindow"
+        ),
+        "slo.monitor": "SLOMonitor",
+        "slo.policy": "Action DEFAULT_POLICY ErrorBudgetPolicy OnUnknown Override PolicyRule Signal",
+        "slo.reports": "Decision Outcome PolicyState SLODecision SLOReport Status",
+        "slo.rules": "rules",
+        "slo.windows": "Span span_at",
+    },
+)

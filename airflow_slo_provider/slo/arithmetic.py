@@ -18,8 +18,8 @@ from datetime import timedelta
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
+from airflow_slo_provider.documents.durations import Duration, as_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.slo.durations import Duration, as_duration
 from airflow_slo_provider.slo.measuring import Measurement
 
 Number = int | float | str | Decimal | Fraction

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from airflow_slo_provider.documents.fields import did_you_mean
 from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo.model import SLO, DataSource, Indicator, Location
 from airflow_slo_provider.slo.policy import DEFAULT_POLICY, ErrorBudgetPolicy
-from airflow_slo_provider.slo.yaml_fields import did_you_mean
 
 #: Which SLOs to look at: names, or a function that chooses.
 Selection = str | Collection[str] | Callable[[SLO], bool]

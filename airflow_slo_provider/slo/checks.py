@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.slo.durations import format_seconds
 from airflow_slo_provider.slo.judging import current_rate
 from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
 

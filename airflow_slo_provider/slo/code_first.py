@@ -16,9 +16,9 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.documents.durations import Duration, format_seconds
 from airflow_slo_provider.slo.arithmetic import Number, budget_share, exact
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.durations import Duration, format_seconds
 from airflow_slo_provider.slo.measuring import IndicatorSource
 from airflow_slo_provider.slo.model import (
     SLO,

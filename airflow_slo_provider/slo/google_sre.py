@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import re
 
-from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.documents.fields import Fields
+from airflow_slo_provider.documents.nodes import ScalarNode
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -29,8 +31,6 @@ from airflow_slo_provider.slo.model import (
 )
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_options
 from airflow_slo_provider.slo.openslo_slos import target_share
-from airflow_slo_provider.slo.yaml_fields import Fields
-from airflow_slo_provider.slo.yaml_nodes import ScalarNode
 
 API_VERSION = "sre.google.com/v2"
 KIND = "ServiceLevelObjective"

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
+from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.arithmetic import BurnRate, BurnRateRule, budget_of_sli, budget_share, time_to_exhaustion
 from airflow_slo_provider.slo.asking import CURRENT, Answers, Part
 from airflow_slo_provider.slo.budgeting import SliceSummary, summarise
-from airflow_slo_provider.slo.durations import format_seconds
 from airflow_slo_provider.slo.measuring import Measurement, Slices
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
 from airflow_slo_provider.slo.reports import SLOReport, Status

@@ -11,11 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+from airflow_slo_provider.documents.fields import Findings
+from airflow_slo_provider.documents.nodes import Node, compose
 from airflow_slo_provider.exceptions import DocumentError, Fault
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.openslo import read_documents
-from airflow_slo_provider.slo.yaml_fields import Findings
-from airflow_slo_provider.slo.yaml_nodes import Node, compose
 
 #: More than this is no set of SLO documents.
 MAX_BYTES = 4 * 1024 * 1024

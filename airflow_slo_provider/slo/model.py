@@ -9,7 +9,7 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
-from airflow_slo_provider.slo.durations import Duration
+from airflow_slo_provider.documents.durations import Duration
 
 
 class BudgetingMethod(StrEnum):

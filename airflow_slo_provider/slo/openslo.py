@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from airflow_slo_provider.documents.fields import Fields, Findings, did_you_mean
+from airflow_slo_provider.documents.nodes import MappingNode, Node
 from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo import google_sre, sloth
 from airflow_slo_provider.slo.catalog import Service, SLOCatalog
@@ -24,8 +26,6 @@ from airflow_slo_provider.slo.openslo_policies import read_policy
 from airflow_slo_provider.slo.openslo_slos import read_slo
 from airflow_slo_provider.slo.openslo_sources import read_data_source
 from airflow_slo_provider.slo.policy import ErrorBudgetPolicy
-from airflow_slo_provider.slo.yaml_fields import Fields, Findings, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node
 
 T = TypeVar("T")
 POLICY_KEY = PREFIX + "error-budget-policy"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.slo.durations import Duration
+from airflow_slo_provider.documents.durations import Duration
+from airflow_slo_provider.documents.fields import Fields, did_you_mean
 from airflow_slo_provider.slo.model import AlertCondition, AlertPolicy
 from airflow_slo_provider.slo.openslo_indicators import Library, look_up
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_metadata
-from airflow_slo_provider.slo.yaml_fields import Fields, did_you_mean
 
 _OPS = ("lt", "lte", "gt", "gte")
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
+from airflow_slo_provider.documents.fields import Fields, did_you_mean
+from airflow_slo_provider.documents.nodes import plain_value
 from airflow_slo_provider.slo.model import (
     AlertCondition,
     AlertPolicy,
@@ -19,8 +21,6 @@ from airflow_slo_provider.slo.model import (
 )
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_metadata
 from airflow_slo_provider.slo.openslo_sources import KNOWN_TYPES, refuse_secrets, warn_of_type
-from airflow_slo_provider.slo.yaml_fields import Fields, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import plain_value
 
 T = TypeVar("T")
 _WINDOW = re.compile(r"\{\{\s*\.window\s*\}\}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from airflow_slo_provider.documents.fields import Fields, Findings, Scope, did_you_mean
+from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo import google_sre, sloth
 from airflow_slo_provider.slo.openslo_policies import API_VERSION as OURS
 from airflow_slo_provider.slo.openslo_policies import KIND as POLICY
-from airflow_slo_provider.slo.yaml_fields import Fields, Findings, Scope, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 OPENSLO = "openslo/v1"
 #: In the order in which they are read: what is referred to comes first.

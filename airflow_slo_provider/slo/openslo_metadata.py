@@ -9,10 +9,10 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.documents.fields import Fields, did_you_mean
+from airflow_slo_provider.documents.nodes import ScalarNode, SequenceNode
 from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator, MissingSlices, Options, TimeWindow
-from airflow_slo_provider.slo.yaml_fields import Fields, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import ScalarNode, SequenceNode
 
 W = TypeVar("W", MissingSlices, CalendarDenominator)
 PREFIX = "airflow-slo/"

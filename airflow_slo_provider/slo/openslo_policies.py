@@ -48,11 +48,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from airflow_slo_provider.slo.durations import Duration
+from airflow_slo_provider.documents.durations import Duration
+from airflow_slo_provider.documents.fields import Fields
 from airflow_slo_provider.slo.model import Location
 from airflow_slo_provider.slo.openslo_metadata import Metadata
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
-from airflow_slo_provider.slo.yaml_fields import Fields
 
 API_VERSION = "airflow-slo/v1"
 KIND = "ErrorBudgetPolicy"

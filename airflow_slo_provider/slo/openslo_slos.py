@@ -7,8 +7,10 @@ from datetime import datetime
 from fractions import Fraction
 from zoneinfo import ZoneInfo, available_timezones
 
+from airflow_slo_provider.documents.durations import Duration
+from airflow_slo_provider.documents.fields import Fields, did_you_mean
+from airflow_slo_provider.documents.nodes import ScalarNode
 from airflow_slo_provider.slo.arithmetic import budget_share
-from airflow_slo_provider.slo.durations import Duration
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -21,8 +23,6 @@ from airflow_slo_provider.slo.model import (
 from airflow_slo_provider.slo.openslo_alerts import read_alert_policies
 from airflow_slo_provider.slo.openslo_indicators import Library, read_indicator
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_options
-from airflow_slo_provider.slo.yaml_fields import Fields, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import ScalarNode
 
 _OPS = ("lte", "gte", "lt", "gt")
 _START = re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from airflow_slo_provider.documents.fields import Fields, Scope, did_you_mean
+from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode, plain_value
 from airflow_slo_provider.slo.model import DataSource, Location
 from airflow_slo_provider.slo.openslo_metadata import Metadata
-from airflow_slo_provider.slo.yaml_fields import Fields, Scope, did_you_mean
-from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode, plain_value
 
 KNOWN_TYPES = ("Prometheus", "SQL", "Ledger")
 CONN_ID = "airflowConnId"

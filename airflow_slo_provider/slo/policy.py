@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from fractions import Fraction
 
-from airflow_slo_provider.slo.durations import Duration
+from airflow_slo_provider.documents.durations import Duration
 from airflow_slo_provider.slo.model import Location
 
 

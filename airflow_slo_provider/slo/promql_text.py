@@ -11,7 +11,7 @@ from datetime import timedelta
 from decimal import Decimal, localcontext
 from fractions import Fraction
 
-from airflow_slo_provider.slo.durations import Duration, as_duration, format_seconds
+from airflow_slo_provider.documents.durations import Duration, as_duration, format_seconds
 
 _WINDOW = re.compile(r"\{\{-?\s*\.window\s*-?\}\}")
 _MATCHER_TEXT = r"""(?:[^"'`{}\[\]()]|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`)*"""

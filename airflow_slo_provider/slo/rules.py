@@ -18,7 +18,7 @@ from datetime import timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.slo.durations import Duration, as_duration
+from airflow_slo_provider.documents.durations import Duration, as_duration
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, Objective
 from airflow_slo_provider.slo.promql_text import number, quote, window_text
 from airflow_slo_provider.slo.rules_alerts import Subject, alert_rules

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
-from airflow_slo_provider.slo.durations import as_duration
+from airflow_slo_provider.documents.durations import as_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MissingSlices, Objective, RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql_text import OPPOSITES, close, counts_over, grid, has_window, number, window_text, with_window
 

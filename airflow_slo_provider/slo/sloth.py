@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.documents.fields import Fields
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -28,7 +29,6 @@ from airflow_slo_provider.slo.model import (
 from airflow_slo_provider.slo.openslo_indicators import normal_query
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_labels, read_options
 from airflow_slo_provider.slo.openslo_slos import target_share
-from airflow_slo_provider.slo.yaml_fields import Fields
 
 VERSION = "prometheus/v1"
 API_VERSION = "sloth.slok.dev/v1"

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
 
-from airflow_slo_provider.slo.durations import Duration
+from airflow_slo_provider.documents.durations import Duration
 from airflow_slo_provider.slo.model import TimeWindow
 
 

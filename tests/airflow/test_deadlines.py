@@ -10,7 +10,7 @@ import pytest
 from airflow.sdk import DAG, AsyncCallback, DeadlineReference, SyncCallback
 
 from airflow_slo_provider.deadlines import freshness_deadline, log_missed_deadline, max_age_of
-from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, ThresholdMetric, TimeWindow
 
 

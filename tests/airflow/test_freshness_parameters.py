@@ -83,7 +83,7 @@ def test_sources_that_cannot_be_meant(sensor, arguments, message):
 )
 def test_names_of_checks(sensor, arguments, name):
     for operator in (sensor, FreshnessCheckOperator):
-        assert operator(task_id="t", max_age=HOUR, **arguments)._question().default_name() == name
+        assert operator(task_id="t", max_age=HOUR, **arguments).question().default_name() == name
 
 
 def test_an_asset_is_an_inlet_as_well():

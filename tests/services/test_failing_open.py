@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MissingSlices, Objective, Options, TimeWindow
 from airflow_slo_provider.slo.monitor import SLOMonitor
 from airflow_slo_provider.slo.reports import Decision, Outcome, SLOReport, Status

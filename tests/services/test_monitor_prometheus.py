@@ -7,11 +7,11 @@ from fractions import Fraction
 
 import pytest
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.code_first import SLIDefinition, SLOConfig
 from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, TimeWindow
 from airflow_slo_provider.slo.monitor import SLOMonitor
 from airflow_slo_provider.slo.reports import Outcome, SLOReport, Status

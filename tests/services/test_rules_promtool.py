@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices, Options, RatioMetric
 from airflow_slo_provider.slo.rules import rules
 from tests.support import acceptance, need

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.ledger import browse
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
 from airflow_slo_provider.plugins.slo_page.words import part
 from airflow_slo_provider.slo.arithmetic import burn_rate_rules
-from airflow_slo_provider.slo.durations import format_seconds
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.ledger import browse
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.plugins.slo_page.charts import slices
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.reports import Status
 
 if TYPE_CHECKING:

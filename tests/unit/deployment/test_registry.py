@@ -10,9 +10,6 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.registry import (
-    ANY,
-    NONE,
-    PREVIOUS,
     Conflict,
     Move,
     Moved,
@@ -22,6 +19,7 @@ from airflow_slo_provider.deployment.registry import (
     decide,
 )
 from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registry_names import ANY, NONE, PREVIOUS
 
 
 def promote(to: str, key: str | None = None, expected: str = ANY, **more: Any) -> Wanted:

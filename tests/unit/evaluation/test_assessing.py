@@ -11,10 +11,11 @@ import pytest
 
 from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_dict, to_json
 from airflow_slo_provider.evaluation.checks import checks_of, verdict_of
-from airflow_slo_provider.evaluation.estimates import Estimate, Outcome, worst
+from airflow_slo_provider.evaluation.estimates import Estimate
 from airflow_slo_provider.evaluation.exposition import gauges
 from airflow_slo_provider.evaluation.judging import Threshold, judge, threshold_of
 from airflow_slo_provider.evaluation.metrics import find, find_all
+from airflow_slo_provider.evaluation.outcomes import Outcome, worst
 from airflow_slo_provider.evaluation.report import to_html
 from airflow_slo_provider.evaluation.slices import SliceRule
 from airflow_slo_provider.results import Verdict

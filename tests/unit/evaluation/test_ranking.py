@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
+from airflow_slo_provider.evaluation.ranking import _order_within
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -104,3 +105,10 @@ def test_intervals_are_over_queries_not_rows() -> None:
     error = np.std(one_by_one, ddof=1) / 80**0.5
     assert found.n == 80
     assert (found.high - found.low) / (2 * 1.96 * error) == pytest.approx(1, abs=0.12)
+
+
+@pytest.mark.parametrize(("rows", "groups"), [(1, 1), (50, 7), (5000, 300), (5000, 4999)])
+def test_the_order_is_lexsorts(rows: int, groups: int) -> None:
+    rng = np.random.default_rng(rows)
+    group, key = rng.integers(0, groups, rows), rng.integers(0, 5, rows).astype(float)
+    assert np.array_equal(_order_within(group, key), np.lexsort((key, group)))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from airflow_slo_provider.incidents import Impact, Incident, PostMortem, State, StepRecord
-from airflow_slo_provider.incidents.postmortem import markdown_text
+from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import offset
 
 T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import (
     SLO,

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import NoData, QueryError
 from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.monitor import SLOMonitor
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, Status

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.slo.arithmetic import burn_rate_rules
-from airflow_slo_provider.slo.durations import parse_duration
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, Options, RatioMetric
 from airflow_slo_provider.slo.rules import rules
 from airflow_slo_provider.slo.rules_plan import plan

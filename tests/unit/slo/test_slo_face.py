@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import ast
-import importlib
 import subprocess
 import sys
-from pathlib import Path
-from types import ModuleType
-
-import pytest
 
 from airflow_slo_provider import slo
 
@@ -19,35 +13,8 @@ CONTRACT = (
 )
 
 
-@pytest.mark.parametrize("name", slo.__all__)
-def test_every_name_is_there_and_no_module(name: str) -> None:
-    assert not isinstance(getattr(slo, name), ModuleType)
-    assert name in dir(slo)
-
-
 def test_the_contract_is_kept() -> None:
     assert set(CONTRACT.split()) <= set(slo.__all__)
-
-
-def test_editors_see_what_is_imported() -> None:
-    """The imports for type checkers and the table of modules say the same."""
-    tree = ast.parse(Path(slo.__file__).read_text(encoding="utf-8"))
-    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
-    seen = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
-    assert seen == slo._MODULE_OF
-    assert sorted(seen) == sorted(slo.__all__)
-
-
-def test_a_name_that_is_not_there() -> None:
-    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
-        _ = slo.Nothing  # type: ignore[attr-defined]
-
-
-def test_the_function_is_not_hidden_by_its_module() -> None:
-    importlib.import_module("airflow_slo_provider.slo.rules")
-    from airflow_slo_provider.slo.rules import rules
-
-    assert slo.rules is rules
 
 
 PROGRAM = """

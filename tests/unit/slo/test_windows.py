@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_slo_provider.slo.durations import parse_duration
+from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.slo.model import TimeWindow
 from airflow_slo_provider.slo.windows import add_months, nominal_length, span_at
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from airflow_slo_provider.documents.durations import Duration, parse_duration
+from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from airflow_slo_provider.exceptions import Fault
-from airflow_slo_provider.slo.durations import Duration, parse_duration
-from airflow_slo_provider.slo.yaml_nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 #: A hundred years: longer is a slip of the pen, and would overflow timedelta further on.
 _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_slo_provider.slo.yaml_nodes import (
+from airflow_slo_provider.documents.nodes import (
     MAX_DEPTH,
     MAX_NODES,
     MappingNode,

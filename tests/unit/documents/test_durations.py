@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_slo_provider.slo.durations import Duration, as_duration, format_seconds, parse_duration
+from airflow_slo_provider.documents.durations import Duration, as_duration, format_seconds, parse_duration
 
 
 @pytest.mark.parametrize(

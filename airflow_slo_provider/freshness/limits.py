@@ -1,0 +1,42 @@
+"""Limits of an age, as a DAG's author writes them. Read with every DAG file that holds a freshness sensor: nothing heavy here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+
+#: Clocks of two machines may differ by this much without anything being wrong.
+CLOCK_TOLERANCE = timedelta(minutes=1)
+
+
+def check_limits(max_age: timedelta, warn_age: timedelta | None = None, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
+    """Refuse limits that cannot be meant.
+
+    :raises ValueError: for anything but a timedelta, a negative one, or a warning age above the maximum
+    """
+    for name, value in (("max_age", max_age), ("warn_age", warn_age), ("tolerance", tolerance)):
+        if value is None and name == "warn_age":
+            continue
+        if not isinstance(value, timedelta):
+            raise ValueError(f"{name} {value!r} is no timedelta; write e.g. timedelta(hours=4)")
+        if value < timedelta(0):
+            raise ValueError(f"{name} {value} is negative")
+    if warn_age is not None and warn_age > max_age:
+        raise ValueError(f"warn_age {warn_age} is above max_age {max_age}: it would never warn")
+
+
+def share_of(quantile: float | str | Decimal | Fraction | None) -> Fraction:
+    """Return a quantile exactly as it was written: 0.99 is 99/100 and not the nearest float. None is every group.
+
+    :raises ValueError: for what is no share above 0 and up to 1
+    """
+    if quantile is None:
+        return Fraction(1)
+    try:
+        share = quantile if isinstance(quantile, Fraction) else Fraction(Decimal(str(quantile)))
+    except (InvalidOperation, ValueError, OverflowError):
+        share = Fraction(0)
+    if isinstance(quantile, bool) or not 0 < share <= 1:
+        raise ValueError(f"quantile {quantile!r} is no share above 0 and up to 1, e.g. 0.99")
+    return share

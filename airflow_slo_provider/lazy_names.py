@@ -1,0 +1,44 @@
+"""Packages whose names are imported when they are first asked for: naming one in a DAG file must not load all of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_ROOT = __name__.rpartition(".")[0]
+
+
+def offer(package: str, holds: Mapping[str, str]) -> Callable[[str], Any]:
+    """Let a package offer names of other modules.
+
+    :param package: its ``__name__``
+    :param holds: names, separated by blanks, by the module that holds them, e.g. ``{"slo.windows": "Span span_at"}``
+    :return: the package's ``__getattr__``
+    """
+    homes = {name: f"{_ROOT}.{module}" for module, names in holds.items() for name in names.split()}
+
+    class Face(ModuleType):
+        """The package. Importing its module ``rules`` must not hide its function of that name, ``slo.rules(catalog)``."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if not (isinstance(value, ModuleType) and name in homes):
+                super().__setattr__(name, value)
+
+        def __dir__(self) -> list[str]:
+            return sorted({*self.__dict__, *homes})
+
+    face = sys.modules[package]
+    face.__class__ = Face
+
+    def find(name: str) -> Any:
+        home = homes.get(name)
+        if home is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        found = getattr(import_module(home), name)
+        setattr(face, name, found)
+        return found
+
+    return find

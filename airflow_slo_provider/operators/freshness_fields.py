@@ -1,0 +1,69 @@
+"""The parameters of everything that asks how old something is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
+from airflow_slo_provider.hooks.freshness_question import PARAMETERS, Question, question
+from airflow_slo_provider.links.slo import SLOLink
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.freshness import Limits
+
+
+class FreshnessFields(BaseOperator):
+    """An operator with limits and a source. Whoever inherits it sets what names the source before it calls ``__init__``.
+
+    :param max_age: the oldest that is accepted
+    :param warn_age: the oldest that is accepted without a warning
+    :param quantile: the share of the groups that must be fresh, where there are groups; all by default
+    :param clock_tolerance: how far a timestamp may lie in the future
+    :param conn_id: the connection. (templated)
+    :param name: name of the check in the ledger; made of the source by default, e.g. ``dag:orders``. (templated)
+    :raises ValueError: for limits or a combination of parameters that cannot be meant
+    """
+
+    operator_extra_links = (SLOLink(),)
+
+    def __init__(
+        self,
+        *,
+        max_age: timedelta,
+        warn_age: timedelta | None = None,
+        quantile: float | str | None = None,
+        clock_tolerance: timedelta = CLOCK_TOLERANCE,
+        conn_id: str | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.max_age = max_age
+        self.warn_age = warn_age
+        self.quantile = quantile
+        self.clock_tolerance = clock_tolerance
+        self.conn_id = conn_id
+        self.name = name
+        check_limits(max_age, warn_age, clock_tolerance)
+        share_of(quantile)
+        self.question()
+
+    def question(self) -> Question:
+        """What to ask, by the parameters as they are now.
+
+        :raises BadQuestion: (a ValueError) for a combination that cannot be meant
+        """
+        return question({name: value for name, value in vars(self).items() if name in PARAMETERS})
+
+    def limits(self) -> Limits:
+        """What is fresh enough."""
+        from airflow_slo_provider.freshness import Limits
+
+        return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)
+
+    def check_name(self) -> str:
+        """Name of the check in the ledger."""
+        return self.name or self.question().default_name() or f"{self.dag_id}.{self.task_id}"

@@ -1,0 +1,52 @@
+"""An approval among the steps of a playbook. A module of its own, because Airflow's brings its trigger along."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
+
+from airflow_slo_provider.operators.incident_steps import is_barrier
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.hooks.incident_steps import StepRecorder
+    from airflow_slo_provider.incidents.model import PlaybookStep
+
+
+class StepApprovalOperator(ApprovalOperator):
+    """Asks a person, for as long as the step allows; nobody's answer means what the step says: by default, no.
+
+    A rejection skips the steps that come after this one, and nothing else. Who answered what, and when, is in the timeline.
+
+    :param step: the step of the playbook
+    :param recorder: keeps what becomes of it
+    """
+
+    def __init__(self, *, step: PlaybookStep, recorder: StepRecorder, **kwargs: Any) -> None:
+        kwargs.setdefault("subject", step.action)
+        kwargs.setdefault("response_timeout", step.timeout)
+        kwargs.setdefault("defaults", self.APPROVE if step.approve_by_default else self.REJECT)
+        super().__init__(**kwargs)
+        self.step = step
+        self.recorder = recorder
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
+        """Take the answer."""
+        from airflow_slo_provider.incidents.timeline import State
+
+        answer: Any = HITLOperator.execute_complete(self, context=context, event=event)
+        approved = self.APPROVE in answer["chosen_options"]
+        who = answer.get("responded_by_user")
+        name = (who.get("name") or who.get("id")) if isinstance(who, dict) else getattr(who, "name", None)
+        said = f"by {name}" if name else f"by nobody within {self.response_timeout}: that means {'yes' if approved else 'no'}"
+        told = {"approved": approved, "by": name, "at": str(answer.get("responded_at") or ""), "timed_out": not name}
+        state = State.APPROVED if approved else State.REJECTED
+        self.log.info("%s: %s %s", self.step.action, state, said)
+        self.recorder.ended(context, state, said, told)
+        context["ti"].xcom_push(key="approval", value=told)
+        if not approved:
+            after = [task for task in context["task"].get_direct_relatives(upstream=False) if not is_barrier(task)]
+            self.skip(ti=context["ti"], tasks=after)
+        return told

@@ -1,0 +1,66 @@
+"""Packages that offer names: every name is there, and none is hidden by a module."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+FACES = ("drift", "evaluation", "freshness", "incidents", "slo")
+
+
+def package(name: str) -> ModuleType:
+    return import_module(f"airflow_slo_provider.{name}")
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_every_name_is_there_and_no_module(face: str) -> None:
+    found = package(face)
+    assert len(found.__all__) == len(set(found.__all__)) > 4
+    for name in found.__all__:
+        assert not isinstance(getattr(found, name), ModuleType)
+        assert name in dir(found)
+
+
+@pytest.mark.parametrize("face", FACES[1:])
+def test_editors_see_what_is_imported(face: str) -> None:
+    """The imports for type checkers and the table of modules say the same."""
+    found = package(face)
+    tree = ast.parse(Path(str(found.__file__)).read_text(encoding="utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    seen = {alias.name: str(node.module) for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    assert sorted(seen) == sorted(found.__all__)
+    for name, module in seen.items():
+        assert getattr(found, name) is getattr(import_module(module), name)
+        # Not only handed on: made there.
+        assert getattr(getattr(found, name), "__module__", module) in (module, "builtins")
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_a_name_that_is_not_there(face: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'airflow_slo_provider.{face}' has no attribute 'Nothing'"):
+        _ = package(face).Nothing
+
+
+@pytest.mark.parametrize(("face", "name"), [("slo", "rules"), ("incidents", "timeline")])
+def test_a_function_is_not_hidden_by_the_module_of_its_name(face: str, name: str) -> None:
+    program = (
+        f"import airflow_slo_provider.{face}.{name}\n"
+        f"from airflow_slo_provider import {face}\n"
+        f"from airflow_slo_provider.{face}.{name} import {name}\n"
+        f"assert {face}.{name} is {name} and callable({name})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_of_decisions_loads_no_playbooks() -> None:
+    program = "import sys, airflow_slo_provider.incidents.serving; print([m for m in sys.modules if 'slo_provider.' in m])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    ours = ("incidents", "incidents.serving", "lazy_names")
+    assert sorted(ast.literal_eval(done.stdout)) == [f"airflow_slo_provider.{name}" for name in ours]
