@@ -34,7 +34,8 @@ linkcheck_timeout = 20
 linkcheck_ignore = [r"http://localhost.*", r"https://[\w.-]*\.example/.*"]
 
 #: Pages that join the navigation of index.md once they are there.
-OPTIONAL = ("faults", "security")
+OPTIONAL = ("compose", "faults", "security")
+_LINK = re.compile(r"\[([^\]]+)\]\((\.\.?/[^)#\s]+)\)")
 
 
 def setup(app):
@@ -43,8 +44,17 @@ def setup(app):
 
 
 def _read(app, docname, source):
-    # A Markdown file outside of docs/ is no page here, but a file to look at.
-    source[0] = re.sub(r"\]\(((?:\.\./)+(?:README|CHANGELOG|CONTRIBUTING)\.md)\)", r"](<path:\1>)", source[0])
+    here = (Path(app.srcdir) / docname).parent
+
+    def link(found):
+        """A Markdown file outside of docs/ is no page here, but a file to look at; a directory is no file."""
+        text, target = found.groups()
+        there = (here / target).resolve()
+        if there.is_relative_to(app.srcdir):
+            return found[0]
+        return text if there.is_dir() else f"[{text}](<path:{target}>)"
+
+    source[0] = _LINK.sub(link, source[0])
     if docname == root_doc:
         missing = {name for name in OPTIONAL if not (Path(app.srcdir) / f"{name}.md").exists()}
         source[0] = "".join(line for line in source[0].splitlines(keepends=True) if line.strip() not in missing)
