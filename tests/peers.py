@@ -21,6 +21,7 @@ PROGRAMS = {
     "audit": ("pip-audit==2.10.1",),
     "browser": ("playwright==1.65.2", "axe-playwright-python==0.1.8"),
     "mlflow": ("mlflow==3.17.2",),
+    "docs": ("furo==2025.12.19", "myst-parser==5.1.0", "sphinx==9.0.4", "sphinx-autoapi==3.8.0"),
     "drift-spark": ("pyspark==4.0.1", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "scipy==1.17.1", "fsspec"),
     "fuzz": ("atheris==3.0.0", "PyYAML==6.0.3"),
     "feast": ("feast[grpcio]==0.67.0", "fastapi==0.136.3"),

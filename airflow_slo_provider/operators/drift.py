@@ -343,11 +343,18 @@ class DriftProfileOperator(DriftDataFields):
     """Profiles a dataset and stores the profile: at training time, beside the model. Its XCom is the profile's URI, hash and
     rows.
 
+    .. code-block:: python
+
+        DriftProfileOperator(
+            task_id="profile", data="s3://training/*.parquet", profile_path="s3://models/churn/7/profile.json"
+        )
+
     :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` a table or SELECT. (templated)
     :param profile_path: where to write the profile, ending in ``.json``. (templated)
     :param where: rows: a list of (column, operator, value), or with ``engine="sql"`` a condition. (templated)
     :param min_rows: fewer rows fail the task: a reference of nothing would pass everything later
     :param asset: an asset that gets an event with the URI and hash
+    :raises ValueError: when the DAG is read, for a path that does not end in ``.json``
     """
 
     template_fields: Sequence[str] = (*DriftDataFields.template_fields, "data", "profile_path", "where")

@@ -30,13 +30,31 @@ class FreshnessCheckOperator(FreshnessFields):
     :param max_age: the oldest that is accepted
     :param warn_age: the oldest that is accepted without a warning
     :param fail_if_stale: fail (without a retry) unless it is fresh; what is not known is not fresh
+    :param asset: source: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, where it is text)
+    :param external_dag_id: source: the last successful run of a DAG. (templated)
+    :param external_task_id: one task of it, instead of the whole run. (templated)
+    :param table: source: a table, exactly as its name is in the database; needs ``timestamp_column`` and ``conn_id``. (templated)
+    :param timestamp_column: when a row was written: a timestamp, ISO 8601 text or seconds since 1970. (templated)
+    :param query: source: PromQL or SQL, as the connection says. (templated)
+    :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds
+    :param path: source: a file or a glob on a disk or in an object store. (templated)
+    :param which: ``newest`` (the default) or ``oldest`` of the files of a glob
+    :param feature_view: source: feature views of a Feast registry server; needs ``project``. (templated)
+    :param project: Feast's project. (templated)
+    :param model: source: a model of a registry; needs ``alias``. (templated)
+    :param alias: the alias of the serving version. (templated)
+    :param promotion_tag: a tag of the version that holds when it was promoted. (templated)
+    :param deployment: source: ``namespace/name`` of a Kubernetes Deployment. (templated)
+    :param group_by: columns, labels, or ``directory``: one age for each group. (templated)
+    :param timezone: IANA name of the zone of timestamps that have none. (templated)
+    :param conn_id: the connection; the source's default where it has one. (templated)
     :param quantile: the share of the groups that must be fresh, where there are groups; all by default
     :param clock_tolerance: how far a timestamp may lie in the future
     :param name: name of the check in the ledger; made of the source by default, e.g. ``dag:orders``. (templated)
     :raises ValueError: when the DAG is read, for limits or a combination of parameters that cannot be meant
 
-    All else names the source, see :class:`.PipelineFreshnessSensor`, :class:`.FeatureFreshnessSensor` and
-    :class:`.ModelFreshnessSensor`.
+    Exactly one source is given. What each of them measures: :class:`.PipelineFreshnessSensor`,
+    :class:`.FeatureFreshnessSensor`, :class:`.ModelFreshnessSensor`.
     """
 
     template_fields: Sequence[str] = (

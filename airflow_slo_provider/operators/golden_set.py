@@ -39,29 +39,44 @@ class GoldenSetEvaluationOperator(BaseOperator):
     The task fails without a retry when the verdict is ``fail``, ``inconclusive`` or ``unknown`` (see ``fail_on``); it always
     records what it found first. The XCom holds ``verdict``, ``why``, ``metrics`` with intervals, ``comparisons``, ``report``.
 
-    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given
+    .. code-block:: python
+
+        evaluate = GoldenSetEvaluationOperator(
+            task_id="evaluate",
+            golden_set="s3://models/golden/fraud.parquet",
+            predictor=HttpModel("fraud_candidate", "/v2/models/fraud/infer"),
+            champion=HttpModel("fraud_serving", "/v2/models/fraud/infer"),
+            metrics=["roc_auc", "log_loss", "latency_p95"],
+            thresholds={"roc_auc": 0.90, "latency_p95": {"fail": 0.2, "warn": 0.1}},
+            compare_on=["roc_auc"],
+            margin=0.005,
+        )
+
+    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given.
+        (templated)
     :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
-        of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``
+        of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
     :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...), or a mapping name -> function
-    :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``
-    :param champion: where the champion's predictions come from, like ``predictor``
+        (of truth and prediction); latencies in seconds
+    :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``. (templated)
+    :param champion: where the champion's predictions come from, like ``predictor``. (templated)
     :param champion_may_be_missing: a path, column or URI of the champion that renders to an empty text means that there is no
         champion yet, and the thresholds alone decide; without this it is an error
     :param slices: columns whose values are looked at one by one
     :param compare_on: metrics the candidate must win; by default those with thresholds, else the first
     :param margin: what it may lose to the champion in the metric's own unit (a number, or one for each metric); 0 asks that it is
-        better
+        better. (templated)
     :param slice_margin: what a segment may lose
-    :param slice_min_rows: smaller segments are not judged
-    :param confidence: of the intervals
+    :param slice_min_rows: rows; smaller segments are not judged
+    :param confidence: of the intervals, e.g. ``0.95``
     :param decide_on: ``interval``: the whole interval must reach the threshold, and one that holds it is ``inconclusive``;
         ``value``: the value alone decides
     :param min_coverage: share of the golden set's rows that must have a label and a prediction
     :param min_rows: below this many rows an interval by bootstrap or DeLong decides nothing
     :param fail_on: verdicts that fail the task
-    :param name: of the check in the ledger; by default the golden set's file name
-    :param model_version: version of the candidate, for the record
-    :param report_path: directory (path or URI) for the JSON and HTML report
+    :param name: of the check in the ledger; by default the golden set's file name. (templated)
+    :param model_version: version of the candidate, for the record. (templated)
+    :param report_path: directory (path or URI) for the JSON and HTML report. (templated)
     :param id_column: names a row
     :param label_column: the truth
     :param features: what the model is given; by default every column without another part
@@ -71,8 +86,9 @@ class GoldenSetEvaluationOperator(BaseOperator):
     :param pos_label: the positive class of two; by default the greater
     :param decision_threshold: probability from which a row counts as positive
     :param replicates: bootstrap replicates
-    :param sql_conn_id: SQL connection of a golden set that is a query
-    :param pushgateway_conn_id: connection of a Pushgateway that gets the metrics as gauges
+    :param sql_conn_id: SQL connection of a golden set that is a query. (templated)
+    :param pushgateway_conn_id: connection of a Pushgateway that gets the metrics as gauges. (templated)
+    :raises ValueError: when the DAG is read, for an unknown metric, a threshold of none, or a number that makes no sense
     """
 
     template_fields: Sequence[str] = (

@@ -166,8 +166,10 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
     :param settle: how long after the mitigation the burn rate means something
     :param max_burn_rate: 1 spends the budget in exactly its window
     :param min_events: fewer events since the mitigation tell nothing
+    :param poke_interval: time between two looks: 10 s by default
+    :param timeout: how long to wait: 30 minutes by default; then the task fails
 
-    ``poke_interval`` (10 s), ``timeout`` (30 min) and ``mode`` are those of every Airflow sensor.
+    ``mode`` and all else are those of every Airflow sensor.
     """
 
     def __init__(

@@ -173,6 +173,9 @@ class DeploymentSetImageOperator(DeploymentTask):
 class DeploymentScaleOperator(DeploymentTask):
     """Sets the number of replicas of a Deployment, within bounds, and waits until they serve.
 
+    A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
+    faults of the server are retried. Setting the number that is there already changes nothing.
+
     :param replicas: how many. (templated)
     :param minimum: refuse fewer
     :param maximum: refuse more

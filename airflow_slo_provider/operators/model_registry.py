@@ -129,14 +129,29 @@ class PromoteModelOperator(_MoveOperator):
     ``expected_champion`` the alias is moved only while it names that version. A retried task does not promote twice. The
     XCom holds ``from``, ``to``, ``changed``, ``now``.
 
-    :param model: the registered model
-    :param version: the version to promote
-    :param alias: the alias to move
-    :param expected_champion: the version the candidate was compared with; an empty text: none yet; None: whatever serves
-    :param evaluation: XCom of a ``GoldenSetEvaluationOperator``; anything but ``pass`` (or ``warn``) in it refuses the promotion
+    .. code-block:: python
+
+        PromoteModelOperator(
+            task_id="promote",
+            model="fraud",
+            version="{{ params.version }}",
+            expected_champion="{{ params.champion }}",
+            evaluation=evaluate.output,
+        )
+
+    :param model: the registered model. (templated)
+    :param version: the version to promote. (templated)
+    :param alias: the alias to move. (templated)
+    :param expected_champion: the version the candidate was compared with; an empty text: none yet; None: whatever serves.
+        (templated)
+    :param evaluation: XCom of a ``GoldenSetEvaluationOperator``, as ``evaluate.output``; anything but ``pass`` (or ``warn``) in
+        it refuses the promotion. (templated)
     :param accept: verdicts that may be promoted
-    :param model_registry_conn_id: connection of the registry
-    :param registry_path: a directory in its place (path or URI)
+    :param model_registry_conn_id: connection of the registry. (templated)
+    :param registry_path: a directory in its place (path or URI). (templated)
+
+    What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry; a
+    registry that does not answer is retried.
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "evaluation")
@@ -184,13 +199,16 @@ class RollbackModelOperator(_MoveOperator):
     A second rollback in another run goes one further back; a retried task does not go back twice. The XCom holds ``from``,
     ``to``, ``changed``, ``now``.
 
-    :param model: the registered model
-    :param version: the version to go back to; by default the recorded predecessor
-    :param alias: the alias to move
-    :param expected_champion: the version that is believed to be bad: nothing happens to a later one
-    :param reason: why, for the record
-    :param model_registry_conn_id: connection of the registry
-    :param registry_path: a directory in its place (path or URI)
+    :param model: the registered model. (templated)
+    :param version: the version to go back to; by default the recorded predecessor. (templated)
+    :param alias: the alias to move. (templated)
+    :param expected_champion: the version that is believed to be bad: nothing happens to a later one. (templated)
+    :param reason: why, for the record. (templated)
+    :param model_registry_conn_id: connection of the registry. (templated)
+    :param registry_path: a directory in its place (path or URI). (templated)
+
+    What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry; a
+    registry that does not answer is retried.
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "reason")

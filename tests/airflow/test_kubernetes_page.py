@@ -27,11 +27,11 @@ def tasks_of(code: str, home: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("number", "tasks"),
-    [(0, {"roll_back"}), (1, {"release", "scale"}), (2, {"error_budget"})],
-    ids=["rollback", "release", "pod"],
+    [(0, {"roll_back"}), (1, {"release"}), (2, {"scale"}), (3, {"error_budget"})],
+    ids=["rollback", "release", "scale", "pod"],
 )
 def test_the_page(number: int, tasks: set[str], tmp_path: Path) -> None:
-    assert len(EXAMPLES) == 3
+    assert len(EXAMPLES) == 4
     assert tasks_of(EXAMPLES[number], tmp_path).keys() == tasks
 
 

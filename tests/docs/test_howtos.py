@@ -1,0 +1,176 @@
+"""Every public operator, sensor, trigger and notifier has a how-to, and the snippets that can be run here are run."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.airflow.running import Ran, run_task
+from tests.docs.pages import DOCS, Block, blocks
+from tests.docs.public import public_classes, public_names
+from tests.docs.test_snippets import dags_of
+from tests.docs.world import DAY, World
+
+
+def how_to(name: str) -> Block | None:
+    """The snippet below the heading that names the class."""
+    found = [one for one in blocks("python") if f"`{name}`" in one.heading and re.search(rf"\b{name}\(", one.text)]
+    return found[0] if found else None
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_there_is_a_how_to(name: str) -> None:
+    assert how_to(name), f"no page below docs/ has a heading with `{name}` and a Python snippet that uses it"
+
+
+def test_the_list_of_how_tos_is_whole() -> None:
+    text = (DOCS / "how-to.md").read_text()
+    assert [name for name in public_names() if f"`{name}`" not in text] == []
+
+
+def documented(name: str) -> str:
+    """The docstring of a class and of those of our own that it is made of."""
+    return "\n".join(
+        inspect.getdoc(one) or "" for one in public_classes()[name].__mro__ if one.__module__.startswith("airflow_slo")
+    )
+
+
+def parameters(cls: type) -> set[str]:
+    """The parameters that a class of ours takes, its bases' included."""
+    found: set[str] = set()
+    for one in cls.__mro__:
+        if one.__module__.startswith("airflow_slo") and "__init__" in vars(one):
+            found |= set(inspect.signature(vars(one)["__init__"]).parameters) - {"self", "kwargs"}
+    return found - {"poke_interval", "timeout", "mode"}  # those of every Airflow sensor
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_every_parameter_is_documented(name: str) -> None:
+    described = set(re.findall(r":param (\w+):", documented(name)))
+    assert parameters(public_classes()[name]) - described == set()
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_templated_parameters_say_so(name: str) -> None:
+    """A reader of the reference sees which parameters Jinja renders."""
+    cls = public_classes()[name]
+    text = " ".join(documented(name).split())
+    described = dict(re.findall(r":param (\w+): (.*?)(?= :param | :raises |\Z)", text))
+    silent = [one for one in getattr(cls, "template_fields", ()) if one in described and "emplated" not in described[one]]
+    assert not silent
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_errors_are_documented(name: str) -> None:
+    """What fails, what is retried, what is refused when the DAG is read."""
+    assert re.search(r":raises |\bfails?\b|retried|refuse", documented(name))
+
+
+@dataclass(frozen=True)
+class Run:
+    """How the snippet of a class is run.
+
+    :param sees: what its log, its error or its XCom shows
+    :param before: what the world needs first
+    """
+
+    state: str = "success"
+    sees: str = ""
+    before: Callable[[World], Any] = lambda world: None
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+def profiled(world: World) -> None:
+    from airflow_slo_provider import drift
+
+    drift.profile(f"{world.home}/opt/data/training/*.csv").save(f"{world.home}/opt/models/churn/7/profile.json")
+
+
+def promoted(world: World) -> None:
+    from airflow_slo_provider.deployment.registry import Wanted
+    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+    wanted = Wanted(kind="promote", alias="champion", key="made/fraud", to="7", by="world")
+    DirectoryRegistry(world.home / "opt" / "registry").move("fraud", wanted)
+
+
+INTERVAL = (DAY, DAY + timedelta(days=1))
+INCIDENT = {
+    "id": "orders-1", "kind": "burning", "subject": "orders-answered", "severity": "page", "message": "orders-answered burns",
+    "started_at": datetime.now(UTC).isoformat(), "evidence": {"slo": "orders-answered"},
+}  # fmt: skip
+LATENCY = {"data_interval": (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) - timedelta(minutes=2))}
+
+RUNS = {
+    "ErrorBudgetBranchOperator": Run(sees="decision: allowed"),
+    "ErrorBudgetGateOperator": Run(sees="decision: allowed"),
+    "ErrorBudgetSensor": Run(sees="decision: allowed"),
+    "FeatureFreshnessSensor": Run(sees="table:features"),
+    "ModelFreshnessSensor": Run(sees="model:churn@champion"),
+    "FreshnessCheckOperator": Run(sees="churn-model-age"),
+    "DriftProfileOperator": Run(sees="profile.json"),
+    "DriftOperator": Run(sees="ok", before=profiled, arguments={"data_interval": INTERVAL}),
+    "DriftBranchOperator": Run(sees="keep", before=profiled, arguments={"data_interval": INTERVAL}),
+    "GoldenSetEvaluationOperator": Run(sees="cost"),
+    "PromoteModelOperator": Run(
+        sees="promoted from 6 to 7",
+        arguments={"xcoms": {("evaluate", "return_value"): {"verdict": "pass", "model_version": "7"}}},
+    ),
+    "RollbackModelOperator": Run(sees="rolled back from 7 to 6", before=promoted),
+    "LatencyBreakdownOperator": Run(sees="ml_prediction_request", before=World.traces, arguments=LATENCY),
+    "LatencyBreakdownBranchOperator": Run(sees="keep", before=World.traces, arguments=LATENCY),
+    "OpenIncidentOperator": Run(sees="model_serving_degradation", arguments={"conf": {"incident": INCIDENT}}),
+    "OtherIncidentsOperator": Run(sees="return_value", arguments={"conf": {"incident": INCIDENT}}),
+    "BurningCheckOperator": Run(sees="orders-answered", arguments={"conf": {"incident": INCIDENT}}),
+    "PostmortemOperator": Run(sees="orders-1.md", arguments={"conf": {"incident": INCIDENT}}),
+    "PolicyDecisionOperator": Run(sees="allow"),
+    "ServingDecisionOperator": Run(sees="degrade"),
+}
+#: Their snippets are read as DAGs (tests/docs/test_snippets.py); what they do needs more than a process.
+READ_ONLY = {
+    "AlertmanagerTrigger": "an Alertmanager: tests/services/test_burn_rate_trigger.py",
+    "BurnRateTrigger": "a triggerer: tests/services/test_burn_rate_trigger.py, tests/e2e/test_incident_stack.py",
+    "CulpritOperator": "a Prometheus: tests/airflow/test_incident_operators.py",
+    "DeploymentRollbackOperator": "a cluster: tests/services/test_kube_oracle.py",
+    "DeploymentScaleOperator": "a cluster: tests/services/test_kube_changes.py",
+    "DeploymentSetImageOperator": "a cluster: tests/services/test_kube_changes.py",
+    "IncidentNotifier": "somebody to tell: tests/airflow/test_incident_notifier.py",
+    "PipelineFreshnessSensor": "another pipeline: tests/e2e/test_freshness_stack.py",
+    "PlaybookTaskGroup": "a whole run: tests/e2e/test_playbooks_stack.py",
+    "PushLedgerMetricsOperator": "a Pushgateway: tests/services/test_pushgateway.py",
+    "RecoveredSensor": "a mitigation: tests/airflow/test_incident_operators.py",
+    "SLOCheckPodOperator": "a cluster: tests/airflow/test_pod_operator.py",
+}
+
+
+def test_each_is_run_or_says_why_not() -> None:
+    assert sorted([*RUNS, *READ_ONLY]) == public_names()
+    for reason in READ_ONLY.values():
+        for file in re.findall(r"tests/[\w/]+\.py", reason):
+            assert (DOCS.parent / file).exists(), file
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    RUNS[name].before(world)
+    block = how_to(name)
+    assert block
+    tasks = [task for dag in dags_of(block, world).values() for task in dag.tasks if type(task).__name__ == name]
+    assert tasks
+    for task in tasks:
+        check(name, run_task(task, connections=world.connections, **RUNS[name].arguments))
+
+
+def check(name: str, ran: Ran) -> None:
+    """See that it ended as it should, and shows what it found."""
+    assert ran.state == RUNS[name].state, f"{ran.error}\n{ran.log}"
+    assert RUNS[name].sees in f"{ran.log}\n{ran.xcoms}"

@@ -1,0 +1,65 @@
+"""The SQL of docs/production.md, on a real PostgreSQL: each account can do what the page says it needs, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.ledger import open_ledger
+from tests.docs.pages import DOCS, blocks_of
+from tests.services.postgres import PostgresServer, postgres, postgres_database
+from tests.unit.ledger.builders import check, key
+
+__all__ = ["postgres", "postgres_database"]
+
+CREATE, GRANT, DELETE = (block.text for block in blocks_of(DOCS / "production.md") if block.language == "sql")
+
+
+def connected(server: PostgresServer, database: str, statements: str) -> None:
+    with server.connect(database, autocommit=True) as connection:
+        connection.execute(statements)
+
+
+@pytest.fixture
+def granted(postgres: PostgresServer, postgres_database: str) -> Iterator[dict[str, str]]:
+    """URLs of the ledger by account, once the owner has opened it and run the page's second block."""
+    owner = postgres.url(postgres_database)
+    open_ledger(owner).close()
+    connected(postgres, postgres_database, GRANT)
+    place = owner.rpartition("@")[2]
+    yield {"owner": owner, **{name: f"postgresql://{name}:changeme@{place}" for name in ("slo_worker", "slo_reader")}}
+    connected(postgres, postgres_database, "DROP OWNED BY slo_worker, slo_reader; DROP ROLE slo_worker, slo_reader")
+
+
+def test_the_database_is_made(postgres: PostgresServer) -> None:
+    connected(postgres, "postgres", CREATE)
+    connected(postgres, "postgres", "DROP DATABASE slo_ledger")
+
+
+def test_a_worker_records_and_reads(granted: dict[str, str]) -> None:
+    with open_ledger(granted["slo_worker"]) as ledger:
+        ledger.record([check()], key())
+        ledger.record([check(verdict="fail")], key())  # a retry replaces its row
+        assert [row.result.verdict for row in ledger.checks()] == ["fail"]
+
+
+def test_a_reader_only_reads(granted: dict[str, str]) -> None:
+    with open_ledger(granted["slo_worker"]) as ledger:
+        ledger.record([check()], key())
+    with open_ledger(granted["slo_reader"]) as ledger:
+        assert len(ledger.checks()) == 1
+        with pytest.raises(LedgerError) as caught:
+            ledger.record([check()], key("other"))
+    assert caught.value.reason == "access_denied"
+
+
+def test_what_is_older_than_400_days_goes(granted: dict[str, str], postgres: PostgresServer, postgres_database: str) -> None:
+    now = datetime.now(UTC)
+    with open_ledger(granted["owner"]) as ledger:
+        for name, days in (("old", 401), ("new", 399)):
+            ledger.record([check(name, at=now - timedelta(days=days))], key())
+        connected(postgres, postgres_database, DELETE)
+        assert [row.result.name for row in ledger.checks()] == ["new"]
