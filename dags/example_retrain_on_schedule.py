@@ -21,6 +21,7 @@ from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 
 HERE = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
+SLOS = os.environ.get("SLO_DEMO_SLOS", str(HERE / "demo" / "slos"))
 MODEL = "tumour-classifier"
 
 
@@ -33,7 +34,7 @@ MODEL = "tumour-classifier"
     params={
         "registry": Param(str(HOME / "registry"), type="string", description="directory of the model registry"),
         "reports": Param(str(HOME / "reports"), type="string", description="where the evaluation's reports go"),
-        "slos": Param(str(HERE / "demo" / "slos"), type="string", description="SLO documents: a file or a directory"),
+        "slos": Param(SLOS, type="string", description="SLO documents: a file or a directory"),
     },
     tags=["slo", "model", "example"],
     doc_md=__doc__,
