@@ -1,7 +1,9 @@
 # Two commands: `make demo` and `make test`. Each builds the environment in .venv by itself.
 # All paths are relative: make cannot handle a checkout in a directory with a space in its name otherwise.
 SHELL := /bin/sh
-PY := .venv/bin/python
+# make test AIRFLOW=3.2: the same in an environment of its own, .venv-3.2
+VENV := .venv$(if $(AIRFLOW),-$(AIRFLOW))
+PY := $(VENV)/bin/python
 .DEFAULT_GOAL := help
 .PHONY: help env demo stop test lint clean
 export PYTHONUNBUFFERED := 1
@@ -10,8 +12,8 @@ MAKEFLAGS += --no-print-directory
 help: ## list the commands
 	@sed -n 's/^\([a-z][a-z]*\):.*## /  make \1\t/p' Makefile
 
-env: ## build the virtual environment .venv (the others do it themselves)
-	@python=$$(sh tools/find_python.sh) && "$$python" tools/build_env.py
+env: ## build the virtual environment .venv (the others do it themselves); AIRFLOW=3.2 for .venv-3.2
+	@python=$$(sh tools/find_python.sh) && "$$python" tools/build_env.py $(AIRFLOW)
 
 demo: env ## train, serve and gate a model with a real Airflow; KEEP=1 leaves Airflow running
 	@$(PY) -m demo.run $(if $(filter-out 0 no false,$(KEEP)),--keep)
@@ -33,4 +35,4 @@ lint: env ## ruff, mypy, import walls
 	exit $$failed
 
 clean: ## remove what the other commands made (.venv, .demo, caches)
-	rm -rf .venv .venv.lock .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv.lock .venv-* .demo .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist

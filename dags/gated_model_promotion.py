@@ -20,6 +20,7 @@ from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 
 HERE = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
+SLOS = os.environ.get("SLO_DEMO_SLOS", str(HERE / "demo" / "slos"))
 MODEL = "tumour-classifier"
 
 
@@ -30,7 +31,7 @@ MODEL = "tumour-classifier"
     params={
         "candidate": Param(str(HOME / "candidate"), type="string", description="directory of the candidate model"),
         "champion": Param(str(HOME / "champion"), type="string", description="directory of the model registry"),
-        "slos": Param(str(HERE / "demo" / "slos"), type="string", description="SLO documents: a file or a directory"),
+        "slos": Param(SLOS, type="string", description="SLO documents: a file or a directory"),
         "min_accuracy": Param(0.9, type="number", minimum=0, maximum=1, description="below this a candidate is refused"),
     },
     tags=["slo", "model"],
@@ -132,7 +133,8 @@ def gated_model_promotion():
         if not moves:
             return None
         last = moves[-1]
-        run_id = last.key.split("/")[1]
+        _, _, rest = last.key.partition("/")  # of the operator: DAG, run, task; by hand: anything
+        run_id = rest.partition("/")[0] or last.key
         record = {"version": last.after, "directory": f"{MODEL}/versions/{last.after}", "run_id": run_id, "promoted_at": last.at}
         draft = home / "champion.json.new"
         draft.write_text(json.dumps(record, indent=2) + "\n")

@@ -14,51 +14,17 @@ import argparse
 import json
 import signal
 import threading
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider import tracing
 from airflow_slo_provider.incidents.serving import read_decision
 from airflow_slo_provider.tracing import MLRequestTracer
 from demo.model_server import Model, PredictionLog, Server
 
 #: Seconds between two looks at the champion and at the decision.
 LOOK_EVERY = 0.2
-
-
-class VersionMetrics:
-    """Request counters by model version and HTTP status, in Prometheus' text format."""
-
-    def __init__(self) -> None:
-        self._requests: Counter[tuple[str, int]] = Counter()
-        self._lock = threading.Lock()
-        self.serving = ""
-
-    def serve(self, version: str) -> None:
-        """Begin to count for a version."""
-        with self._lock:
-            self.serving = version
-            for status in (200, 500):  # from the start: a series that appears with its first error loses it to increase()
-                self._requests[version, status] += 0
-
-    def observe(self, status: int, seconds: float) -> None:
-        """Count one request."""
-        with self._lock:
-            self._requests[self.serving, status] += 1
-
-    def text(self) -> str:
-        """Return the page that Prometheus scrapes."""
-        with self._lock:
-            lines = [
-                "# HELP model_requests_total Predictions asked for, by model version and HTTP status.",
-                "# TYPE model_requests_total counter",
-                *(
-                    f'model_requests_total{{model_version="{version}",code="{code}"}} {count}'
-                    for (version, code), count in sorted(self._requests.items())
-                ),
-            ]
-        return "\n".join(lines) + "\n"
 
 
 class ChampionServer(Server):
@@ -72,11 +38,9 @@ class ChampionServer(Server):
         self.place, self.decision, self.degraded = place, decision, False
         self._read, self._classes = "", [""]
         self._over = threading.Event()
-        metrics = VersionMetrics()
-        model = self._champion(metrics)
+        model = self._champion()
         assert model is not None
         super().__init__(address, model, log)
-        self.metrics = metrics
         threading.Thread(target=self._follow, daemon=True).start()
 
     def predict(self, tracer: MLRequestTracer, request: Mapping[str, Any]) -> str:
@@ -85,20 +49,20 @@ class ChampionServer(Server):
 
     def look(self) -> None:
         """Load the champion, if it is another one; read the decision."""
-        model = self._champion(self.metrics)
+        model = self._champion()
         if model is not None:
+            self.metrics.serve(model.version)
             self.model = model
         if self.decision is not None:
             self.degraded = read_decision(self.decision).degraded
 
-    def _champion(self, metrics: VersionMetrics) -> Model | None:
+    def _champion(self) -> Model | None:
         text = (self.place / "registry.json").read_text()
         if text == self._read:
             return None
         directory = self.place / "versions" / json.loads(text)["aliases"]["champion"]
         card = json.loads((directory / "model.json").read_text())
         model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
-        metrics.serve(model.version)
         self._classes, self._read = card["classes"], text
         return model
 
@@ -123,7 +87,10 @@ def main() -> None:
     parser.add_argument("--log", type=Path, required=True, help="the prediction log, a SQLite file")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--traces", help="where spans go: http://collector:4318, or file:///path/traces.jsonl")
     options = parser.parse_args()
+    if options.traces:
+        tracing.configure("model-server", endpoint=options.traces, keep_slow_ms=250)
     log = PredictionLog(options.log)
     server = ChampionServer((options.host, options.port), options.registry / options.model, log, options.decision)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
@@ -133,6 +100,7 @@ def main() -> None:
     finally:
         server.server_close()
         log.close()
+        tracing.shutdown()
 
 
 if __name__ == "__main__":

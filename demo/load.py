@@ -48,23 +48,28 @@ def _send(url: str, rows: Sequence[Mapping[str, float]], pause: float) -> Counte
 def main() -> None:
     from demo.model import measured_rows
 
-    parser = argparse.ArgumentParser(description="send real rows to the model server")
-    parser.add_argument("url")
+    parser = argparse.ArgumentParser(description="send real rows to model servers")
+    parser.add_argument("urls", nargs="+", metavar="URL")
     parser.add_argument("--passes", type=int, default=1, help="how often all 569 rows are sent")
     parser.add_argument("--forever", action="store_true", help="go on until stopped")
-    parser.add_argument("--rate", type=float, default=20, help="requests per second")
+    parser.add_argument("--rate", type=float, default=20, help="requests per second, to each server")
     options = parser.parse_args()
     rows = measured_rows()
-    while True:
-        try:
-            print(dict(send(options.url, rows, passes=options.passes, rate=options.rate)), flush=True)
-        except OSError as error:
+
+    def ask(url: str) -> None:
+        while True:
+            try:
+                print(url, dict(send(url, rows, passes=options.passes, rate=options.rate)), flush=True)
+            except (OSError, http.client.HTTPException) as error:
+                if not options.forever:
+                    raise
+                print(f"{url}: {error}; trying again", flush=True)
+                time.sleep(2)
             if not options.forever:
-                raise
-            print(f"{options.url}: {error}; trying again", flush=True)
-            time.sleep(2)
-        if not options.forever:
-            return
+                return
+
+    with ThreadPoolExecutor(len(options.urls)) as pool:
+        list(pool.map(ask, options.urls))
 
 
 if __name__ == "__main__":

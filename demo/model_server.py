@@ -106,41 +106,56 @@ class FeatureStore:
 
 
 class Metrics:
-    """Request counters and a latency histogram in Prometheus' text format."""
+    """Request counters and latency histograms in Prometheus' text format, by model version.
+
+    :param model_version: the version that answers first
+    """
 
     def __init__(self, model_version: str) -> None:
-        self._version = model_version
-        self._requests: Counter[int] = Counter()
-        self._buckets: Counter[float] = Counter()
-        self._seconds = 0.0
+        self._requests: Counter[tuple[str, int]] = Counter()
+        self._buckets: Counter[tuple[str, float]] = Counter()
+        self._seconds: Counter[str] = Counter()
         self._lock = threading.Lock()
+        self.serve(model_version)
+
+    def serve(self, version: str) -> None:
+        """Begin to count for a version."""
+        with self._lock:
+            self.serving = version
+            for status in (200, 500):  # from the start: a series that appears with its first error loses it to increase()
+                self._requests[version, status] += 0
 
     def observe(self, status: int, seconds: float) -> None:
         """Count one request."""
         with self._lock:
-            self._requests[status] += 1
-            self._seconds += seconds
+            self._requests[self.serving, status] += 1
+            self._seconds[self.serving] += seconds
             for bound in BUCKETS:
-                self._buckets[bound] += seconds <= bound
+                self._buckets[self.serving, bound] += seconds <= bound
 
     def text(self) -> str:
         """Return the page that Prometheus scrapes."""
-        version = f'model_version="{self._version}"'
+        name = "model_request_duration_seconds"
         with self._lock:
-            total = sum(self._requests.values())
-            # Both codes exist from the start: a series that appears with its first error loses that error to increase().
-            counts = {200: 0, 500: 0} | self._requests
+            requests = sorted(self._requests.items())
             lines = [
-                "# HELP model_requests_total Predictions asked for, by HTTP status.",
+                "# HELP model_requests_total Predictions asked for, by model version and HTTP status.",
                 "# TYPE model_requests_total counter",
-                *(f'model_requests_total{{{version},code="{code}"}} {count}' for code, count in sorted(counts.items())),
-                "# HELP model_request_duration_seconds Time to answer a prediction request.",
-                "# TYPE model_request_duration_seconds histogram",
-                *(f'model_request_duration_seconds_bucket{{{version},le="{bound}"}} {self._buckets[bound]}' for bound in BUCKETS),
-                f'model_request_duration_seconds_bucket{{{version},le="+Inf"}} {total}',
-                f"model_request_duration_seconds_sum{{{version}}} {self._seconds:.6f}",
-                f"model_request_duration_seconds_count{{{version}}} {total}",
+                *(
+                    f'model_requests_total{{model_version="{version}",code="{code}"}} {count}'
+                    for (version, code), count in requests
+                ),
+                f"# HELP {name} Time to answer a prediction request.",
+                f"# TYPE {name} histogram",
             ]
+            for version in sorted({version for version, _ in self._requests}):
+                label, total = f'model_version="{version}"', sum(count for (of, _), count in requests if of == version)
+                lines += [f'{name}_bucket{{{label},le="{bound}"}} {self._buckets[version, bound]}' for bound in BUCKETS]
+                lines += [
+                    f'{name}_bucket{{{label},le="+Inf"}} {total}',
+                    f"{name}_sum{{{label}}} {self._seconds[version]:.6f}",
+                    f"{name}_count{{{label}}} {total}",
+                ]
         return "\n".join(lines) + "\n"
 
 

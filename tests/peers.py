@@ -20,7 +20,7 @@ from tests.support import REPO
 PROGRAMS = {
     "audit": ("pip-audit==2.10.1",),
     "browser": ("playwright==1.65.2", "axe-playwright-python==0.1.8"),
-    "mlflow": ("mlflow==3.17.2",),
+    "mlflow": ("mlflow==3.17.2", "psycopg[binary]==3.3.9"),
     "docs": ("furo==2025.12.19", "myst-parser==5.1.0", "sphinx==9.0.4", "sphinx-autoapi==3.8.0"),
     "drift-spark": ("pyspark==4.0.1", "numpy==2.4.6", "pandas==3.1.1", "pyarrow==26.0.1", "scipy==1.17.1", "fsspec"),
     "fuzz": ("atheris==3.0.0", "PyYAML==6.0.3"),
@@ -59,10 +59,10 @@ def make(name: str) -> Path:
     with (PEERS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not _is_made(name):
-            _run(sys.executable, "-m", "venv", "--clear", str(home))
+            run(sys.executable, "-m", "venv", "--clear", str(home))
             pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
             # Most of what is installed is never imported: what is, is compiled when it is.
-            _run(*pip, "--no-compile", *PROGRAMS[name])
+            run(*pip, "--no-compile", *PROGRAMS[name])
             _stamp(name).write_text(_fingerprint(name))
     return home / "bin"
 
@@ -79,10 +79,17 @@ def _is_made(name: str) -> bool:
     return _stamp(name).is_file() and _stamp(name).read_text() == _fingerprint(name)
 
 
-def _run(*command: str) -> None:
+def run(*command: str) -> None:
+    """Run a command.
+
+    :raises subprocess.CalledProcessError: with what was printed
+    """
     subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, check=True)
 
 
 if __name__ == "__main__":
+    from tests import wheel
+
     for one in PROGRAMS:
         print(f"peers: {make(one)}", flush=True)
+    print(f"peers: {wheel.make()}", flush=True)

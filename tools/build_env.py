@@ -1,6 +1,7 @@
 """Build the virtual environment ``.venv`` of this checkout, or say within a blink that it is up to date.
 
-Runs on the standard library alone. The environment is rebuilt when pyproject.toml, constraints.txt, the Python or the place
+``build_env.py 3.2`` builds ``.venv-3.2``, with the versions that constraints-3.2.txt puts in place of some in constraints.txt.
+Runs on the standard library alone. The environment is rebuilt when pyproject.toml, the constraints, the Python or the place
 of the checkout changes; a half-built one (interrupted, no network) is never taken for a finished one.
 """
 
@@ -18,7 +19,8 @@ from collections import deque
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / ".venv"
+AIRFLOW = sys.argv[1] if __name__ == "__main__" and sys.argv[1:] else ""
+VENV = ROOT / (f".venv-{AIRFLOW}" if AIRFLOW else ".venv")
 STAMP = VENV / ".complete"
 EXTRAS = "dev"
 NEWS_EVERY = 5.0  # seconds between progress lines when pip is busy
@@ -26,11 +28,19 @@ NEWS_EVERY = 5.0  # seconds between progress lines when pip is busy
 
 def fingerprint() -> str:
     digest = hashlib.sha256()
-    for part in (str(ROOT), sys.version, sys.base_prefix, EXTRAS):
+    for part in (str(ROOT), sys.version, sys.base_prefix, EXTRAS, (ROOT / "pyproject.toml").read_text(), constraints(AIRFLOW)):
         digest.update(part.encode() + b"\0")
-    for name in ("pyproject.toml", "constraints.txt"):
-        digest.update((ROOT / name).read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def constraints(airflow: str = "") -> str:
+    """Return constraints.txt; for a version of Airflow, with the lines of its own file in place of others."""
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    if airflow:
+        own = (ROOT / f"constraints-{airflow}.txt").read_text().splitlines()
+        packages = {line.partition("==")[0] for line in own}
+        lines = [line for line in lines if line.partition("==")[0] not in packages] + own
+    return "\n".join(lines) + "\n"
 
 
 def venv_python() -> Path:
@@ -38,7 +48,7 @@ def venv_python() -> Path:
 
 
 def works() -> bool:
-    """Whether .venv holds an interpreter of this version that starts."""
+    """Whether VENV holds an interpreter of this version that starts."""
     check = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     try:
         return subprocess.run([venv_python(), "-c", check], capture_output=True, check=False).returncode == 0
@@ -58,7 +68,7 @@ def run(command: list[str | os.PathLike[str]], *, started: float) -> None:
         tail.append(line)
         packages += bool(re.match(r"\s*Collecting ", line))
         if line.startswith("Installing collected"):
-            say("unpacking them into .venv", started)
+            say(f"unpacking them into {VENV.name}", started)
         elif line.lstrip().startswith("Collecting") and time.monotonic() - shown >= NEWS_EVERY:
             shown = time.monotonic()
             say(f"{packages} packages so far; {line.strip().split(' (')[0]}", started)
@@ -74,7 +84,7 @@ def say(text: str, started: float) -> None:
 def build(started: float) -> None:
     STAMP.unlink(missing_ok=True)
     if not works():
-        say(f"creating .venv with Python {sys.version.split()[0]}", started)
+        say(f"creating {VENV.name} with Python {sys.version.split()[0]}", started)
         shutil.rmtree(VENV, ignore_errors=True)
         made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
         if made.returncode:
@@ -84,7 +94,9 @@ def build(started: float) -> None:
             )
     say("installing airflow-slo-provider, Apache Airflow and the test tools (about a minute)", started)
     pip = [venv_python(), "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar=off", "--no-input"]
-    run([*pip, "--constraint", "constraints.txt", "--editable", f".[{EXTRAS}]"], started=started)
+    chosen = VENV / "constraints.txt"
+    chosen.write_text(constraints(AIRFLOW))
+    run([*pip, "--constraint", chosen.relative_to(ROOT), "--editable", f".[{EXTRAS}]"], started=started)
     run([venv_python(), "-m", "pip", "--disable-pip-version-check", "check"], started=started)
     STAMP.write_text(fingerprint())
     say("the environment is ready", started)
@@ -93,14 +105,16 @@ def build(started: float) -> None:
 def main() -> None:
     started = time.monotonic()
     os.chdir(ROOT)
-    with (ROOT / ".venv.lock").open("w") as lock:
+    if AIRFLOW and not (ROOT / f"constraints-{AIRFLOW}.txt").exists():
+        sys.exit(f"env: there is no constraints-{AIRFLOW}.txt: write the versions into it that Airflow {AIRFLOW} needs")
+    with (ROOT / f"{VENV.name}.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             say("another make builds the environment; waiting for it", started)
             fcntl.flock(lock, fcntl.LOCK_EX)
         if STAMP.is_file() and STAMP.read_text() == fingerprint() and works():
-            say(f"the environment in .venv is up to date (Python {sys.version.split()[0]})", started)
+            say(f"the environment in {VENV.name} is up to date (Python {sys.version.split()[0]})", started)
         else:
             build(started)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,8 +18,7 @@ def emit(results: Iterable[CheckResult]) -> None:
     one, and for an SLO ``slo.budget.remaining``. Metrics never fail a task: what goes wrong is logged.
     """
     try:
-        from airflow.sdk.observability.stats import gauge
-
+        gauge = _gauge()
         for result in results:
             tags = {"kind": result.kind, "name": result.name}
             gauge("slo.check.verdict", _VERDICTS[result.verdict.value], tags=tags)
@@ -30,3 +29,10 @@ def emit(results: Iterable[CheckResult]) -> None:
                 gauge("slo.budget.remaining", float(remaining), tags=tags)
     except Exception:
         log.warning("the checks are recorded, their metrics could not be sent", exc_info=True)
+
+
+def _gauge() -> Callable[..., None]:
+    """Airflow's function for gauges: of the module since 3.3, of its ``Stats`` before."""
+    from airflow.sdk.observability import stats
+
+    return getattr(stats, "gauge", None) or stats.Stats.gauge

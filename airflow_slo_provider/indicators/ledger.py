@@ -20,12 +20,12 @@ from fractions import Fraction
 from itertools import islice, pairwise
 from typing import Any, TypeVar
 
+from airflow_slo_provider.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, LedgerError, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.slicing import covered, holds, slice_count
 from airflow_slo_provider.ledger.records import Point
 from airflow_slo_provider.ledger.store import Ledger
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo.arithmetic import exact
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import Indicator, RatioMetric, ThresholdMetric
 

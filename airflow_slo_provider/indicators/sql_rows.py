@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from airflow_slo_provider.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.slo.arithmetic import exact
 
 COUNTS = ("good", "bad", "total")
 

@@ -15,14 +15,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 
 from airflow_slo_provider.documents.durations import Duration, as_duration
+from airflow_slo_provider.exact_numbers import Number, exact
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.slo.measuring import Measurement
-
-Number = int | float | str | Decimal | Fraction
 
 #: Share of the budget and long window of each default alert [SRE Workbook ch. 5, table 5-8, plus the 1d pair sloth uses].
 DEFAULT_ALERTS: tuple[tuple[str, Fraction, timedelta], ...] = (
@@ -31,8 +29,6 @@ DEFAULT_ALERTS: tuple[tuple[str, Fraction, timedelta], ...] = (
     ("ticket", Fraction(10, 100), timedelta(days=1)),
     ("ticket", Fraction(10, 100), timedelta(days=3)),
 )
-#: Floats end at 1e308.
-_MAX_EXPONENT = 400
 
 
 @dataclass(frozen=True)
@@ -95,32 +91,6 @@ class BurnRateRule:
     def fires(self, short: Fraction | None, long: Fraction | None) -> bool:
         """Whether both burn rates are known and above the factor (strictly, as the workbook's alerts are)."""
         return short is not None and long is not None and short > self.factor and long > self.factor
-
-
-def exact(value: Number, *, what: str = "value") -> Fraction:
-    """Turn a number into an exact rational. A float is read as its shortest decimal text, so 0.1 is 1/10.
-
-    :raises InvalidMeasurement: for NaN, infinity, a bool, text that is no number, or a number beyond 1e400
-    """
-    if isinstance(value, Fraction):
-        return value
-    if isinstance(value, bool):
-        raise InvalidMeasurement(f"{what} is {value}, not a number", reason="not_a_number")
-    if isinstance(value, int):
-        return Fraction(value)
-    try:
-        number = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
-    except (InvalidOperation, TypeError, ValueError) as error:
-        try:  # numpy scalars
-            number = Decimal(repr(float(value)))
-        except (TypeError, ValueError):
-            raise InvalidMeasurement(f"{what} is {value!r}, not a number", reason="not_a_number") from error
-    if not number.is_finite():
-        raise InvalidMeasurement(f"{what} is {number}, not a finite number", reason="not_a_number")
-    if abs(number.adjusted()) > _MAX_EXPONENT:
-        # As a rational it would have that many digits, and every sum with it would take forever.
-        raise InvalidMeasurement(f"{what} is {number}, which no measurement can be", reason="not_a_number")
-    return Fraction(number)
 
 
 def budget_share(target: Number) -> Fraction:

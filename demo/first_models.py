@@ -1,0 +1,45 @@
+"""The models that docker-compose.yaml begins with: version 1 is the champion in the registry, version 2 the candidate.
+
+What is there already stays as it is, so that starting the stack again undoes no promotion.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
+from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from demo import model
+
+NAME = "tumour-classifier"
+
+
+def make(registry: Path, candidate: Path) -> None:
+    """Train what is missing.
+
+    :param registry: directory of the model registry
+    :param candidate: directory of the candidate
+    """
+    models = DirectoryRegistry(registry)
+    if models.alias(NAME, CHAMPION) is None:
+        with TemporaryDirectory() as directory:
+            model.train(Path(directory), version="1")
+            models.register(NAME, "1", Path(directory))
+        models.move(NAME, Wanted(kind=PROMOTE, alias=CHAMPION, key="first-models", to="1", by="demo"))
+    if not (candidate / "model.json").exists():
+        model.train(candidate, version="2", regularisation=0.1)
+    print(f"the champion is version {models.alias(NAME, CHAMPION)}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="train the first champion and its candidate")
+    parser.add_argument("--registry", type=Path, required=True)
+    parser.add_argument("--candidate", type=Path, required=True)
+    options = parser.parse_args()
+    make(options.registry, options.candidate)
+
+
+if __name__ == "__main__":
+    main()

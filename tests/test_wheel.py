@@ -1,0 +1,127 @@
+"""The wheel, as somebody gets it who has pip and nothing of this tree: with the oldest Airflow it supports.
+
+It does what README.md says under "Use it". What else holds on that Airflow: ``make test AIRFLOW=3.2``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from airflow_slo_provider import __version__
+from airflow_slo_provider.ledger import open_ledger
+from tests import wheel
+from tests.support import REPO
+
+
+class Installed:
+    """The environment, run from a directory that holds nothing of the tree."""
+
+    def __init__(self, programs: Path, home: Path) -> None:
+        self.programs, self.home = programs, home
+        self.env = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON"))}
+        self.env |= {
+            "AIRFLOW_HOME": str(home / "airflow"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "NO_PROXY": "127.0.0.1,localhost",
+        }
+
+    def python(self, *arguments: str, code: int = 0) -> str:
+        """Run its Python, and return what it printed."""
+        done = subprocess.run(
+            [str(self.programs / "python"), *arguments], env=self.env, cwd=self.home, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout[-6000:]
+        return done.stdout
+
+    def airflow(self, *arguments: str, code: int = 0) -> str:
+        """Run a command of its Airflow."""
+        return self.python("-m", "airflow", *arguments, code=code)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    if not wheel.is_made() and not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
+        pytest.skip(f"there is no environment {wheel.NAME}; set SLO_TEST_INSTALL=1 to let the test make it")
+    try:
+        programs = wheel.make()
+    except subprocess.CalledProcessError as error:
+        pytest.fail(f"{' '.join(error.cmd)} ended with {error.returncode}:\n{error.output[-4000:]}")
+    return Installed(programs, tmp_path_factory.mktemp("a user"))
+
+
+def test_what_pip_brought_fits_together(installed: Installed):
+    assert "No broken requirements" in installed.python("-m", "pip", "--disable-pip-version-check", "check")
+
+
+def test_its_entry_points_load_and_every_module_does(installed: Installed):
+    code = (
+        "import airflow, importlib, importlib.metadata as m, json, pathlib, pkgutil\n"
+        "import airflow_slo_provider as p\n"
+        "points = {g: [e.load().__name__ for e in m.entry_points(group=g) if e.dist.name == 'airflow-slo-provider']"
+        " for g in ('apache_airflow_provider', 'airflow.plugins')}\n"
+        "names = [one.name for one in pkgutil.walk_packages(p.__path__, p.__name__ + '.') if not one.name.endswith('__main__')]\n"
+        "for name in names: importlib.import_module(name)\n"
+        "print(json.dumps({'points': points, 'modules': len(names), 'from': p.__file__, 'airflow': airflow.__version__}))"
+    )
+    found = json.loads(installed.python("-c", code).splitlines()[-1])
+    assert found["points"] == {"apache_airflow_provider": ["get_provider_info"], "airflow.plugins": ["SLOPagePlugin"]}
+    assert found["modules"] > 150
+    assert found["from"].startswith(str(installed.programs.parent))
+    assert found["airflow"].startswith(f"{wheel.AIRFLOW}.")
+
+
+def test_airflow_lists_it_and_has_its_command(installed: Installed):
+    listed = json.loads(re.search(r"^\[\{.*\}\]$", installed.airflow("providers", "list", "--output", "json"), re.MULTILINE)[0])
+    assert [one["version"] for one in listed if one["package_name"] == "airflow-slo-provider"] == [__version__]
+    said = installed.airflow("slo", "--help")
+    assert all(command in said for command in ("validate", "status", "report", "rules", "drift", "backfill"))
+
+
+def test_the_example_dags_are_read(installed: Installed):
+    code = (
+        "import json, sys\nfrom airflow.dag_processing.dagbag import DagBag\n"
+        "bag = DagBag(dag_folder=sys.argv[1], load_op_links=False)\n"
+        "print(json.dumps({'dags': sorted(bag.dags), 'errors': bag.import_errors}))"
+    )
+    found = json.loads(installed.python("-c", code, str(REPO / "dags")).splitlines()[-1])
+    assert found["errors"] == {}
+    assert "gated_model_promotion" in found["dags"]
+    assert len(found["dags"]) >= len(list((REPO / "dags").glob("*.py")))
+
+
+def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
+    text = (REPO / "README.md").read_text()
+    (documents,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (connection,) = re.findall(r"export AIRFLOW_CONN_ORDERS_DB='(.*)'", text)
+    (besides,) = re.findall(r"^pip install --constraint constraints.txt \. (.+)$", text, re.MULTILINE)
+    installed.python(
+        "-m", "pip", "install", "-q", "--constraint", str(installed.programs.parent / "constraints.txt"), *besides.split()
+    )
+    slos, dag, log = (installed.home / name for name in ("orders.yaml", "airflow/dags/gate.py", "orders.db"))
+    dag.parent.mkdir(parents=True)
+    slos.write_text(documents)
+    dag.write_text(code.replace("/opt/slos/orders.yaml", str(slos)))
+    at = (datetime.now(UTC) - timedelta(hours=3)).strftime("%Y-%m-%d %H:%M:%S")
+    with sqlite3.connect(log) as database:
+        database.execute("CREATE TABLE requests (created_at TEXT, status INTEGER)")
+        database.executemany("INSERT INTO requests VALUES (?, ?)", [(at, 200)] * 980 + [(at, 500)] * 20)
+    database.close()
+    installed.env["AIRFLOW_CONN_ORDERS_DB"] = json.dumps({**json.loads(connection), "host": str(log)})
+    assert "1 SLO, no fault" in installed.airflow("slo", "validate", str(slos))
+    installed.airflow("slo", "status", str(slos), code=1)  # spent
+    installed.airflow("db", "migrate")
+    out = installed.python(str(dag))
+    assert "frozen" in out
+    with open_ledger(f"sqlite:///{installed.home / 'airflow' / 'slo_ledger.db'}") as ledger:
+        recorded = {row.result.kind: row.result.name for row in ledger.checks()}
+    assert recorded == {"slo": "orders-answered", "decision": "promote_when_the_budget_allows.gate"}
