@@ -265,7 +265,7 @@ def test_a_database_that_does_not_answer(name: str, home: Path) -> None:
         ),
     }  # fmt: skip
     ran = run_task(tasks[name](), connections=connections, data_interval=INTERVAL)
-    assert ran.error is not None, ran.state
+    assert ran.error is not None or "go" in ran.skipped, ran.state
     for where, text in left_behind(ran, home).items():
         assert not found_in(text), f"{where} shows {found_in(text)}: {text[:2000]}"
 
