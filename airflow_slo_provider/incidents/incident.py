@@ -67,7 +67,8 @@ class Incident:
         for key, value in values.items():
             if not isinstance(value, _KINDS.get(key, str)):
                 raise ValueError(f"an incident's {key} is no {type(value).__name__}: {str(value)[:200]}")
-        return cls(**{key: writable(value) if isinstance(value, str) else value for key, value in values.items()})
+        written: dict[str, Any] = {key: writable(value) if isinstance(value, str) else value for key, value in values.items()}
+        return cls(**written)
 
     def looked_up(self, path: str) -> Any:
         """Return a field of the incident, or of its evidence by a dotted path; None where there is none."""
