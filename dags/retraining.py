@@ -16,7 +16,7 @@ updates the two assets that start it; it can be triggered by hand as well.
 
 **As it stands** it needs no server and no connection: `todays_customers` makes the data, the model registry is the directory
 `slo_models` in `AIRFLOW_HOME`, and the ledger is the SQLite file there. Its parameters play a day that goes wrong. It needs the
-extras `evaluation` and `drift`, and scikit-learn.
+extras `evaluation` and `drift`.
 
 **For production**
 

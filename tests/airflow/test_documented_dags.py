@@ -78,6 +78,7 @@ def test_the_gate_of_the_documentation(tmp_path: Path) -> None:
 def test_every_example_dag(file: Path) -> None:
     dags = read_dags(file)
     assert dags
+    assert f"`{file.name}`" in (REPO / "README.md").read_text()
     for dag in dags.values():
         for task in dag.tasks:
             if isinstance(task, ErrorBudgetBranchOperator):

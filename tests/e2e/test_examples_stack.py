@@ -74,7 +74,7 @@ def started(client: Any, *, timeout: float = 120) -> dict[str, Any]:
 
 def test_a_bad_release_is_noticed_rolled_back_verified_and_written_down(airflow_stack, rollbacks) -> None:
     client, registry = rollbacks, DirectoryRegistry(airflow_stack.home / "slo_models")
-    rehearsal = client.trigger("rollback_rehearsal")
+    rehearsal = client.trigger("rollback_rehearsal", run_id="rehearsal")
     run = started(client)
     run_id = run["dag_run_id"]
     assert run["run_type"] == "asset_triggered"
