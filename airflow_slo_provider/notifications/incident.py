@@ -32,7 +32,7 @@ class IncidentNotifier(BaseNotifier):
     others are still tried, and the failure is raised at the end.
 
     :param notifier: a notifier, or the dotted name of one
-    :param notifier_arguments: arguments of the notifier, where it is named. (templated)
+    :param notifier_arguments: arguments of the notifier, where it is named; what it renders itself is templated
     :param alertmanager_conn_id: connection of an Alertmanager. (templated)
     :param webhook_conn_id: connection of a webhook. (templated)
     :param playbook_url: where the playbook can be read. (templated)
@@ -40,7 +40,8 @@ class IncidentNotifier(BaseNotifier):
     :raises ValueError: when it would tell nobody
     """
 
-    template_fields: Sequence[str] = ("notifier_arguments", "alertmanager_conn_id", "webhook_conn_id", "playbook_url", "text")
+    # Not notifier_arguments: the notifier renders its own. Rendered here too, a template in an alert's label would run there.
+    template_fields: Sequence[str] = ("alertmanager_conn_id", "webhook_conn_id", "playbook_url", "text")
 
     def __init__(
         self,

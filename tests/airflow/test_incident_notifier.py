@@ -144,6 +144,27 @@ def test_any_notifier_of_airflow_renders_the_incident(how: str, kind: type[Inner
     assert Inner.said == [(expected, "[critical] checkout: the error budget burns (checkout-page-1)")]
 
 
+HOSTILE = "{{ 7 * 7 }} {% for x in [1] %}run{% endfor %} {{ conn.secret.password }}"
+
+
+@both
+@pytest.mark.parametrize("kind", [Inner, InnerToo])
+@pytest.mark.parametrize("named", [False, True])
+def test_a_template_in_a_label_is_text(how: str, kind: type[Inner], named: bool, monkeypatch: pytest.MonkeyPatch):
+    """What an alert says is rendered into a message, and the message is not rendered once more."""
+    monkeypatch.setenv("AIRFLOW_CONN_SECRET", json.dumps({"conn_type": "http", "password": "hunter2"}))
+    Inner.said.clear()
+    text = "{{ incident_text }}"
+    if named:
+        notifier = IncidentNotifier(notifier=f"{kind.__module__}.{kind.__qualname__}", notifier_arguments={"text": text})
+    else:
+        notifier = IncidentNotifier(notifier=kind(text=text), text="{{ incident.message }}")
+    told(notifier, context(incident={**INCIDENT.to_dict(), "message": HOSTILE}), how=how)
+    ((_, said),) = Inner.said
+    assert HOSTILE in said
+    assert "49" not in said and "hunter2" not in said
+
+
 @both
 def test_an_alertmanager_gets_an_alert(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     with running_alertmanager(tmp_path) as url:
