@@ -46,7 +46,7 @@ def test_the_tutorial(tmp_path: Path) -> None:
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
     env["PYTHONPATH"] = str(REPO)
     done = subprocess.run(
-        ["bash", "-c", script(tmp_path)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300, check=False
+        ["bash", "-c", script(tmp_path)], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=600, check=False
     )
     logs = [path.read_text()[-3000:] for path in tmp_path.glob("gated/run.log")]
     assert done.returncode == 0, "\n".join([done.stdout[-3000:], done.stderr[-3000:], *logs])
