@@ -19,7 +19,7 @@ Each line is a fault at one place: what the user is expected to see, what is los
 tests broke it for real: processes killed with SIGKILL, servers stopped as a crash stops them. "As expected" means that every
 test of the line has passed; the tests are in `tests/e2e/faults/matrix.py`. This page is written by a run of them:
 
-```
+```text
 SLO_TEST_WRITE_DOCS=1 .venv/bin/python -m pytest -m "long or not long" $(.venv/bin/python -m tests.e2e.faults)
 ```
 
