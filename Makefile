@@ -23,7 +23,7 @@ stop: ## stop what `make demo KEEP=1` left running
 
 test: env ## lint, then run every test, two at a time (a part of them, one by one: ARGS="tests/unit -n0")
 	@lint=0; $(MAKE) lint || lint=$$?; \
-	echo "test: pytest"; $(PY) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(ARGS) && exit $$lint
+	echo "test: pytest"; $(PY) -m pytest -n 2 --no-loadscope-reorder $(ARGS) && exit $$lint
 
 lint: env ## ruff, mypy, import walls
 	@failed=0; step() { echo "lint: $$1"; shift; $(PY) "$$@" || failed=1; }; \

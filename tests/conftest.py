@@ -7,10 +7,9 @@ import os
 import shutil
 import sys
 import tempfile
+from typing import Any
 
 import pytest
-
-from tests.support import REPO
 
 if "airflow" in sys.modules:
     raise RuntimeError("Airflow was imported before tests/conftest.py: the tests would use another AIRFLOW_HOME")
@@ -18,6 +17,7 @@ if "airflow" in sys.modules:
 for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[_name]
 
+_REAL_AIRFLOW = "tests/e2e/"
 _HOME = tempfile.mkdtemp(prefix="slo tests ")  # with a space, as a user's may be
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
@@ -42,10 +42,18 @@ pytest_plugins = [
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``-n`` a file stays in one process, and all that shares the real Airflow in one, and first: it takes longest."""
-    if not config.pluginmanager.hasplugin("dsession"):
-        return
-    real = REPO / "tests" / "e2e"
-    items.sort(key=lambda item: real not in item.path.parents)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("e2e" if real in item.path.parents else str(item.path.relative_to(REPO))))
+    """With ``-n`` what needs the real Airflow comes first: it takes longest."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not item.nodeid.startswith(_REAL_AIRFLOW))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With ``-n`` a file stays in one process, and all that shares the real Airflow in one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _REAL_AIRFLOW if nodeid.startswith(_REAL_AIRFLOW) else nodeid.partition("::")[0]
+
+    return Scheduling(config, log)
