@@ -171,7 +171,9 @@ class PromoteModelOperator(_MoveOperator):
         evidence: dict[str, Any] = {}
         if self.evaluation is not None:
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:
-                return self._refuse(context, f"the evaluation is no evaluation: {str(self.evaluation)[:200]!r}", {})
+                why = "is text, as a template gives it" if isinstance(self.evaluation, str) else "has no verdict"
+                why += "; pass the task's XCom itself: evaluation=evaluate.output"
+                return self._refuse(context, f"the evaluation {why}: {str(self.evaluation)[:200]!r}", {})
             keep = ("verdict", "report", "golden_set_hash", "model_version")
             evidence = {name: self.evaluation[name] for name in keep if self.evaluation.get(name) is not None}
             if self.evaluation["verdict"] not in self.accept:

@@ -91,7 +91,7 @@ def test_somebody_moved_the_champion(registry: DirectoryRegistry, files: GoldenF
         ({"verdict": "fail"}, "ended with fail"),
         ({"verdict": "inconclusive"}, "ended with inconclusive"),
         ({"verdict": "pass", "model_version": "3"}, "the evaluation is of version 3"),
-        ("None", "is no evaluation"),
+        ("None", "is text, as a template gives it"),
     ],
 )
 def test_what_did_not_pass_is_not_promoted(
