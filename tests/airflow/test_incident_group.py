@@ -158,7 +158,7 @@ def test_the_dag_in_the_documentation(tmp_path: Path):
     from airflow.dag_processing.dagbag import DagBag
 
     text = (REPO / "docs" / "incidents.md").read_text()
-    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "@dag" in one)
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def on_call()" in one)
     (tmp_path / "documented.py").write_text(code)
     bag = DagBag(dag_folder=tmp_path / "documented.py", safe_mode=False, load_op_links=False)
     assert not bag.import_errors

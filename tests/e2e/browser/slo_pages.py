@@ -78,9 +78,9 @@ def finds_slos_in_the_navigation_sorts_and_filters(page: Page) -> None:
     assert ours(frame) == ["page-search"], names(frame)
     expect(frame.get_by_role("status")).to_contain_text(f"{len(names(frame))} of ")
     frame.get_by_label("Status").select_option("")
-    frame.get_by_label("Search").fill("pAGE-pREDICT")  # other tests record predictions too
+    frame.get_by_role("searchbox", name="Search").fill("pAGE-pREDICT")  # other tests record predictions too
     assert names(frame) == ["page-predictions"]
-    frame.get_by_label("Search").fill("")
+    frame.get_by_role("searchbox", name="Search").fill("")
     frame.get_by_label("Service").select_option("models")
     assert set(ours(frame)) == {"page-ranking", "page-embedding", "page-predictions"}
 
@@ -143,7 +143,7 @@ def is_usable_on_a_narrow_screen(page: Page) -> None:
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 390, f"{name} is {wide} pixels wide"
     page.goto(f"{URL}/slo/overview")
-    page.get_by_label("Search").fill("checkout")
+    page.get_by_role("searchbox", name="Search").fill("checkout")
     assert page.locator("#slos tbody tr:visible").count() == 1
     page.locator("#slos a:visible").first.click()
     expect(page.get_by_role("heading", name="page-checkout")).to_be_visible()

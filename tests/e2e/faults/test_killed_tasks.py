@@ -23,7 +23,7 @@ GATE_STEPS = {
     Step("measured, nothing recorded", f"{LEDGER}:Ledger.record", False): 0,
     Step("in the middle of the record", f"{LEDGER}:_upsert", True): 0,
     Step("recorded, not told to Airflow", f"{LEDGER}:Ledger.record", True): 2,
-    Step("told, no way taken", "airflow_slo_provider.operators.error_budget:evaluate_gate", True): 2,
+    Step("told, no way taken", "airflow_slo_provider.hooks.gate:evaluate_gate", True): 2,
 }
 
 

@@ -163,6 +163,9 @@ def test_of_many_at_once_one_wins(registry: DirectoryRegistry, tmp_path: Path) -
     asked = [(str(tmp_path / "registry"), to, "1") for to in "23" * 4]
     with multiprocessing.get_context("fork").Pool(4) as pool:
         won = pool.starmap(_promote_in_a_process, asked)
+        # Leaving the block would end them by SIGTERM, for which a test before this one may have left a handler.
+        pool.close()
+        pool.join()
     moves = registry.moves("fraud")
     assert len(moves) == 2
     assert won.count(True) == 1
