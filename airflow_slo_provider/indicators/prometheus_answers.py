@@ -114,7 +114,7 @@ def check_clock(date: str | None, *, query: str | None, source: str) -> None:
     """
     try:
         theirs = parsedate_to_datetime(date or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # no date that a clock could show
         return
     if theirs.tzinfo is None:
         return
