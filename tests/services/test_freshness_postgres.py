@@ -47,6 +47,18 @@ def query(text, **arguments):
         ("text", NOW.strftime("%Y-%m-%d %H:%M:%S"), "UTC", NOW.replace(microsecond=0)),
         ("date", NOW.date(), "UTC", NOW.replace(hour=0, minute=0, second=0, microsecond=0)),
     ],
+    # Names without the time of day: two processes of pytest-xdist must find the same tests.
+    ids=[
+        "timestamptz",
+        "timestamp",
+        "timestamp of Berlin",
+        "bigint",
+        "numeric",
+        "double precision",
+        "text",
+        "naive text",
+        "date",
+    ],
 )
 def test_every_form_of_timestamp(database, kind, value, timezone, expected):
     database.execute(f"CREATE TABLE features (ts {kind})")
