@@ -30,6 +30,8 @@ PROGRAMS = {
     "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
     "phoenix": ("arize-phoenix==20.26.1",),
 }
+#: Installed without what they ask for: a test lays them beside the environment it runs in.
+ALONE = {"drift-spark": ("apache-airflow-providers-apache-spark==6.3.4",)}
 PEERS = Path(os.environ.get("SLO_TEST_PEERS") or REPO / ".peers")
 
 
@@ -63,6 +65,8 @@ def make(name: str) -> Path:
             pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
             # Most of what is installed is never imported: what is, is compiled when it is.
             run(*pip, "--no-compile", *PROGRAMS[name])
+            if name in ALONE:
+                run(*pip, "--no-compile", "--no-deps", *ALONE[name])
             _stamp(name).write_text(_fingerprint(name))
     return home / "bin"
 
@@ -72,7 +76,7 @@ def _stamp(name: str) -> Path:
 
 
 def _fingerprint(name: str) -> str:
-    return hashlib.sha256("\n".join((sys.version, *PROGRAMS[name])).encode()).hexdigest()
+    return hashlib.sha256("\n".join((sys.version, *PROGRAMS[name], *ALONE.get(name, ()))).encode()).hexdigest()
 
 
 def _is_made(name: str) -> bool:

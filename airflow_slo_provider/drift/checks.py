@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider.drift.gates import State
+from airflow_slo_provider.drift.gates import State, gates_for, read_gates
 from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
 from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -102,6 +102,44 @@ def summary(report: DriftReport, *, report_uri: str | None = None) -> dict[str, 
         "current_rows": report.current_rows,
         "report": report_uri,
     }
+
+
+def assertions(report: DriftReport, *, name: str, thresholds: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """Return one plain dict per judged column and one for the dataset, as data-quality tools write assertions.
+
+    :param name: of the dataset's check
+    :param thresholds: as they were given to :func:`~airflow_slo_provider.drift.compare`
+    :returns: ``name``, ``column`` (None for the dataset), ``state``, ``success``, ``expected``, ``actual``, ``description``
+    """
+    base, own = read_gates(thresholds)
+    out = [
+        {
+            "name": name,
+            "column": None,
+            "state": report.verdict.value,
+            "success": report.verdict is State.OK,
+            "expected": State.OK.value,
+            "actual": report.verdict.value,
+            "description": report.message,
+        }
+    ]
+    for column in report.columns.values():
+        if column.verdict is State.SKIPPED:
+            continue
+        gates = gates_for(column.name, base, own)
+        limits = {"psi": gates.psi, "ks": gates.ks, "null_rate_change": gates.nulls}
+        out.append(
+            {
+                "name": f"{name}.{column.name}",
+                "column": column.name,
+                "state": column.verdict.value,
+                "success": column.verdict is State.OK,
+                "expected": ", ".join(f"{test} < {limit:g}" for test, limit in limits.items() if limit is not None),
+                "actual": ", ".join(f"{test} {value:g}" for test, value in _numbers(column).items()) or column.verdict.value,
+                "description": column.message,
+            }
+        )
+    return out
 
 
 def _headline(column: ColumnDrift) -> tuple[str, float] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_slo_provider.drift.columns import ColumnProfile
@@ -86,13 +87,17 @@ def compare(
     if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
         raise ValueError("weights must be finite and not negative")
     wanted, codes = _tuple(columns), frozenset(_tuple(categorical) or ())
-    old, old_source = _side(reference, wanted, reference_where, codes, threads, _half(progress, 0))
+    skip = _tuple(ignore) or ()
+
+    def asked(names: Iterable[str]) -> list[str]:
+        return [name for name in names if (wanted is None or name in wanted) and not fits(name, skip)]
+
+    old, old_source = _side(reference, asked, reference_where, codes, threads, _half(progress, 0))
     counted = current
     if type(current).__name__ == "SQLData":
-        counted = current.profile(None if wanted is None else current.known(wanted), like=old)
-    new, new_source = _side(counted, wanted, where, codes, threads, _half(progress, 1))
-    skip = _tuple(ignore) or ()
-    names = [name for name in {**old.columns, **new.columns} if not fits(name, skip)]
+        counted = current.profile(asked(current.names()), like=old)
+    new, new_source = _side(counted, asked, where, codes, threads, _half(progress, 1))
+    names = list({**old.columns, **new.columns})
     settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
     sources = _again((reference, current), (old_source, new_source), old)
     measured = {
@@ -160,28 +165,28 @@ def _half(progress: Progress | None, index: int) -> Progress | None:
 
 def _side(
     data: Any,
-    columns: Sequence[str] | None,
+    asked: Callable[[Iterable[str]], list[str]],
     where: Filter | None,
     categorical: frozenset[str],
     threads: int | None,
     progress: Progress | None,
 ) -> tuple[DatasetProfile, Source | None]:
-    """Profile one side; columns it lacks are judged later, not refused here."""
+    """Profile one side; columns it lacks are judged later, not refused here.
+
+    :param asked: returns those of some columns that are compared
+    """
     check_filter(where)
     data = stored_profile(data) or data
-    if isinstance(data, DatasetProfile) or type(data).__name__ == "SQLData" or type(data).__module__.startswith("pyspark."):
+    elsewhere = type(data).__name__ in ("SQLData", "SparkRows")
+    if isinstance(data, DatasetProfile) or elsewhere or type(data).__module__.startswith("pyspark."):
         if where:
             raise ValueError(
                 "a filter needs rows that this process reads; filter in the database or in Spark, or before profiling"
             )
-        held = profile(data, categorical=categorical)
-        kept = held.columns if columns is None else {name: column for name, column in held.columns.items() if name in columns}
-        return DatasetProfile(
-            columns=kept, rows=held.rows, engine=held.engine, source=held.source or "profile", created_at=held.created_at
-        ), None
+        held = profile(data, asked(data.names() if elsewhere else data.columns), categorical=categorical)
+        return (held if held.source else replace(held, source="profile")), None
     source = open_source(data, where=where)
-    names = None if columns is None else [name for name in columns if name in source.columns()]
-    return profile_source(source, names, categorical=categorical, threads=threads, progress=progress), source
+    return profile_source(source, asked(source.columns()), categorical=categorical, threads=threads, progress=progress), source
 
 
 def _adjust(raw: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

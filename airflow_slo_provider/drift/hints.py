@@ -109,7 +109,14 @@ def _constant(reference: ColumnProfile, current: ColumnProfile) -> str:
     if current.minimum is not None and current.minimum == current.maximum and reference.minimum != reference.maximum:
         return f"every value is {current.say(current.minimum)}: a default took the place of the data"
     if current.categories and len(current.categories) == 1 and len(reference.categories or {}) > 1:
-        return f"every value is {next(iter(current.categories))!r}: a default took the place of the data"
+        (only,) = current.categories
+        before = reference.categories or {}
+        if only in before:
+            return (
+                f"every value is {only!r}, which {before[only] / sum(before.values()):.1%} of the reference's were: "
+                "one partition only, or a filter too many?"
+            )
+        return f"every value is {only!r}: a default took the place of the data"
     return ""
 
 

@@ -1,15 +1,10 @@
-"""Which rows: windows of time, fixed or trailing, as filters; and profiles of several windows as one."""
+"""Which rows: windows of time, fixed or trailing, as filters."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
-from functools import reduce
-from typing import Any
 
-from airflow_slo_provider.drift.engines.local import profile
 from airflow_slo_provider.drift.engines.sources import Filter
-from airflow_slo_provider.drift.profiles import DatasetProfile
 
 Window = tuple[datetime, datetime]
 _WEEK = timedelta(days=7)
@@ -39,11 +34,3 @@ def trailing(start: datetime, end: datetime, back: timedelta, *, same_weekday: b
 def within(column: str, window: Window, where: Filter | None = None) -> Filter:
     """Return the filter for rows of a window: start included, end not."""
     return [*(where or ()), (column, ">=", window[0]), (column, "<", window[1])]
-
-
-def profile_windows(
-    data: Any, column: str, windows: Sequence[Window], *, where: Filter | None = None, **options: Any
-) -> DatasetProfile:
-    """Profile several windows of a dataset, and merge them."""
-    profiles = [profile(data, where=within(column, window, where), **options) for window in windows]
-    return reduce(DatasetProfile.merge, profiles)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
 
@@ -14,7 +14,10 @@ from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-ENGINES = ("local", "sql")
+    from airflow_slo_provider.drift import DatasetProfile
+
+ENGINES = ("local", "sql", "spark")
+T = TypeVar("T")
 
 
 class DriftDataFields(BaseOperator):
@@ -22,16 +25,30 @@ class DriftDataFields(BaseOperator):
 
     :param columns: which columns; all by default. (templated)
     :param categorical: columns of numbers that are codes
-    :param engine: ``local``: files, read by this task; ``sql``: tables or SELECTs, counted in the database of ``sql_conn_id``
+    :param engine: ``local``: files, read by this task; ``sql``: tables or SELECTs, counted in the database of ``sql_conn_id``;
+        ``spark``: paths, tables or SELECTs, counted by Spark's workers, which need this package, numpy and pyarrow
     :param sql_conn_id: Airflow connection of the database. (templated)
     :param sql_kinds: kind of columns whose type does not show it, e.g. ``{"created_at": "time"}`` in SQLite
+    :param spark_conn_id: Airflow connection of type ``spark_connect``, or of a Spark master; without it Spark runs within the
+        task. (templated)
+    :param spark_config: Spark's own settings for the session. (templated)
+    :param spark_format: format of the files behind a path, as Spark calls it
     :param conn_id: Airflow connection of the object store that paths and reports are in. (templated)
     :param time_column: column that says when a row is from. (templated)
     :param name: of the check in the ledger; the task's id by default. (templated)
     :param model_version: version of the model, for the record. (templated)
     """
 
-    template_fields: Sequence[str] = ("columns", "sql_conn_id", "conn_id", "time_column", "name", "model_version")
+    template_fields: Sequence[str] = (
+        "columns",
+        "sql_conn_id",
+        "spark_conn_id",
+        "spark_config",
+        "conn_id",
+        "time_column",
+        "name",
+        "model_version",
+    )
     ui_color = "#e7dcf2"
 
     def __init__(
@@ -42,6 +59,9 @@ class DriftDataFields(BaseOperator):
         engine: str = "local",
         sql_conn_id: str | None = None,
         sql_kinds: Mapping[str, str] | None = None,
+        spark_conn_id: str | None = None,
+        spark_config: Mapping[str, str] | None = None,
+        spark_format: str = "parquet",
         conn_id: str | None = None,
         time_column: str | None = None,
         name: str | None = None,
@@ -50,18 +70,19 @@ class DriftDataFields(BaseOperator):
     ) -> None:
         super().__init__(**kwargs)
         if engine not in ENGINES:
-            raise ValueError(
-                f"{self.task_id}: engine is {engine!r}; there are {', '.join(ENGINES)} (Spark: see drift.engines.spark)"
-            )
+            raise ValueError(f"{self.task_id}: engine is {engine!r}; there are {', '.join(ENGINES)}")
         if (engine == "sql") != (sql_conn_id is not None):
             raise ValueError(
                 f"{self.task_id}: engine='sql' and sql_conn_id go together; engine is {engine!r}, sql_conn_id {sql_conn_id!r}"
             )
+        if engine != "spark" and (spark_conn_id is not None or spark_config):
+            raise ValueError(f"{self.task_id}: spark_conn_id and spark_config need engine='spark'; engine is {engine!r}")
         self.columns = columns
         self.categorical = tuple(categorical)
         self.engine = engine
         self.sql_conn_id = sql_conn_id
         self.sql_kinds = dict(sql_kinds or {})
+        self.spark_conn_id, self.spark_config, self.spark_format = spark_conn_id, dict(spark_config or {}), spark_format
         self.conn_id = conn_id
         self.time_column = time_column
         self.name, self.model_version = name, model_version
@@ -96,14 +117,40 @@ class DriftDataFields(BaseOperator):
             return [object_path(one, self.conn_id) for one in path]
         return object_path(path, self.conn_id) if isinstance(path, str) else path
 
-    def _table(self, source: Any, where: str, window: tuple[datetime, datetime] | None = None) -> Any:
-        """Return rows in the database; a stored profile is one whatever the engine."""
-        if isinstance(source, str) and source.endswith(".json"):
-            return self._path(source)
+    def _on_engine(self, work: Callable[[Any], T], context: Context) -> T:
+        """Call a function with what counts: a Spark session for Spark, else None."""
+        if self.engine != "spark":
+            return work(None)
+        from airflow_slo_provider.hooks.spark_session import with_spark
+
+        return with_spark(work, context, conn_id=self.spark_conn_id, config=self.spark_config)
+
+    def _rows(self, source: Any, where: Any, window: tuple[datetime, datetime] | None, spark: Any) -> tuple[Any, Any]:
+        """Return rows to profile or compare, and the filter to read them with; a stored profile is one whatever the engine.
+
+        :param window: with ``time_column``: the times between which rows lie
+        """
+        within = (str(self.time_column), *window) if window else None
+        if self.engine == "local" or (isinstance(source, str) and source.endswith(".json")):
+            from airflow_slo_provider.drift.windows import within as filtered
+
+            return self._path(source), filtered(within[0], within[1:], where) if within else where
+        if self.engine == "spark":
+            from airflow_slo_provider.drift.engines.spark import spark_rows
+
+            return spark_rows(spark, str(source), form=self.spark_format, where=where or "", within=within), None
         from airflow_slo_provider.hooks.drift_data import sql_data
 
-        within = (self.time_column, *window) if window and self.time_column else None
-        return sql_data(str(source), str(self.sql_conn_id), where=where, within=within, kinds=self.sql_kinds)
+        rows = sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within, kinds=self.sql_kinds)
+        return rows, None
+
+    def _profile(self, rows: Any, where: Any, *, like: DatasetProfile | None = None, progress: Any = None) -> DatasetProfile:
+        """Profile rows; a database counts at another profile's edges where one is given."""
+        from airflow_slo_provider.drift import profile
+
+        if self.engine == "sql" and like is not None:
+            return rows.profile(self.columns, like=like)  # type: ignore[no-any-return]
+        return profile(rows, self.columns, where=where, categorical=self.categorical, progress=progress)
 
     def _progress(self) -> Any:
         """Return what logs progress at each tenth."""

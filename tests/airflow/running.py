@@ -90,6 +90,7 @@ class Ran:
     :param error: the exception it ended with, if any
     :param messages: everything it told or asked its supervisor, in order
     :param log: its log, one line per event
+    :param task: the operator as it ran, which is what listeners get to see
     """
 
     state: str
@@ -97,6 +98,7 @@ class Ran:
     messages: list[Any]
     log: str
     entries: list[Any] = field(repr=False)
+    task: BaseOperator = field(repr=False)
 
     @property
     def xcoms(self) -> dict[str, Any]:
@@ -212,7 +214,7 @@ def run_task(
     with _supervised_by(supervisor), _logged() as entries:
         state, _, error = task_runner.run(instance, instance.get_template_context(), structlog.get_logger("task"))
     lines = [str(entry.get("event", "")) for entry in entries]
-    return Ran(state.value, error, supervisor.messages, "\n".join(lines), entries)
+    return Ran(state.value, error, supervisor.messages, "\n".join(lines), entries, instance.task)
 
 
 def resume(operator: BaseOperator, deferral: comms.DeferTask, event: Any = None, **arguments: Any) -> Ran:

@@ -116,6 +116,26 @@ def test_what_a_state_does(data, ledger, options, current, state, verdict) -> No
     assert ran.xcoms["drift"]["verdict"]
 
 
+def test_listeners_get_every_column_in_the_form_of_the_sql_checks(data) -> None:
+    operator = DriftOperator(
+        task_id="t",
+        reference=data["reference"],
+        current=data["shifted"],
+        ignore=["customer_id"],
+        fail_on_drift=True,
+        thresholds={"amount": {"psi": 0.5}},
+    )
+    ran = run_task(operator)
+    assert ran.state == "failed"
+    whole, amount, country = ran.task.check_results
+    assert (whole.name, whole.success, whole.severity, whole.column) == ("t", False, "error", None)
+    assert (amount.name, amount.check_type, amount.success, amount.column) == ("t.amount", "drift", False, "amount")
+    assert amount.expected == "psi < 0.5, ks < 0.1, null_rate_change < 0.05"
+    assert amount.actual.startswith("psi 0.")
+    assert amount.table == data["shifted"]
+    assert (country.success, country.params) == (True, {"state": "ok"})
+
+
 def test_data_that_cannot_be_read_fails_without_a_retry_and_is_no_pass(data, ledger, tmp_path) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(Path(data["same"]).read_bytes()[:-400])
@@ -251,12 +271,20 @@ def test_rows_in_a_database(tmp_path, ledger) -> None:
     assert "nowhere" in str(gone.error)
 
 
+def test_spark_that_is_not_installed_is_said(data, ledger) -> None:
+    ran = run_task(DriftOperator(task_id="t", reference="a/b", current="c/d", engine="spark", retries=2))
+    assert ran.state == "failed"
+    assert "pip install 'airflow-slo-provider[spark]'" in str(ran.error)
+    assert recorded(ledger)["t"].verdict == "unknown"
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         ({"reference": "a"}, "current is missing"),
         ({"reference": "a", "current": "b", "engine": "abacus"}, "engine is 'abacus'"),
         ({"reference": "a", "current": "b", "engine": "sql"}, "go together"),
+        ({"reference": "a", "current": "b", "spark_conn_id": "spark"}, "need engine='spark'"),
         ({"reference": "a", "current": "b", "thresholds": {"psy": 1}}, "no gate 'psy'"),
         ({"reference": "a", "current": "b", "thresholds": {"psi": float("nan")}}, "psi is nan"),
         ({"reference": "a", "current": "b", "on_states": {"drift": "explode"}}, "action 'explode'"),

@@ -50,6 +50,8 @@ def profile(
         )
     if type(data).__name__ == "SQLData":
         return data.profile(columns)  # type: ignore[no-any-return]
+    if type(data).__name__ == "SparkRows":
+        return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
     if type(data).__module__.startswith("pyspark."):
         from airflow_slo_provider.drift.engines.spark import profile_spark
 

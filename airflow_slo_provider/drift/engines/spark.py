@@ -11,22 +11,22 @@ package and pyarrow. In a DAG:
 
         return drift.compare("s3://models/7/profile.json", spark.read.parquet("s3a://features/day=2026-11-24")).to_json()
 
-or ``spark-submit spark_main.py`` (see :mod:`~airflow_slo_provider.drift.engines.spark_main`).
+or ``DriftOperator(engine="spark", ...)``, or ``spark-submit spark_main.py`` (see
+:mod:`~airflow_slo_provider.drift.engines.spark_main`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.kernel import ColumnBuilder
 from airflow_slo_provider.drift.profiles import DatasetProfile
-
-
-def is_spark(data: Any) -> bool:
-    """Whether ``data`` is a Spark DataFrame, classic or Connect."""
-    return type(data).__module__.partition(".")[0] == "pyspark" and hasattr(data, "mapInArrow")
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 
 def profile_spark(
@@ -38,16 +38,121 @@ def profile_spark(
     :param columns: which columns; all without it
     :param categorical: columns of numbers that are codes
     :raises InvalidMeasurement: when a column asked for is not there
+    :raises QueryError: when Spark refuses, or does not get through (``transient``)
     """
     names = chosen(data.columns, columns, name or "the Spark DataFrame")
-    rows = data.select(*[f"`{column.replace('`', '``')}`" for column in names])
-    parts = rows.mapInArrow(_counter(names, frozenset(categorical)), "part binary")
     made: DatasetProfile | None = None
-    for row in parts.toLocalIterator():
-        part = _read(bytes(row[0]))
-        made = part if made is None else made.merge(part)
+    with _refusals(name or "the Spark DataFrame"):
+        rows = data.select(*[_quoted(column) for column in names])
+        parts = rows.mapInArrow(_counter(names, frozenset(categorical)), "part binary")
+        for row in parts.toLocalIterator():
+            part = _read(bytes(row[0]))
+            made = part if made is None else made.merge(part)
     made = made or DatasetProfile(columns={column: ColumnBuilder(column).profile() for column in names}, rows=0)
     return DatasetProfile(columns=made.columns, rows=made.rows, engine="spark", source=name or "Spark DataFrame")
+
+
+@dataclass(frozen=True)
+class SparkRows:
+    """A Spark DataFrame, and what a profile says its source is.
+
+    :param frame: ``pyspark.sql.DataFrame``
+    :param name: e.g. the path it is read from
+    """
+
+    frame: Any
+    name: str
+
+    def names(self) -> list[str]:
+        """Return the names of the columns."""
+        return list(self.frame.columns)
+
+    def profile(self, columns: Sequence[str] | None = None, *, categorical: Iterable[str] = ()) -> DatasetProfile:
+        """Profile the rows; see :func:`profile_spark`."""
+        return profile_spark(self.frame, columns, categorical=categorical, name=self.name)
+
+
+def spark_rows(
+    spark: Any, source: str, *, form: str = "parquet", where: str = "", within: tuple[str, datetime, datetime] | None = None
+) -> SparkRows:
+    """Return rows that Spark reads.
+
+    :param spark: ``pyspark.sql.SparkSession``
+    :param source: a path or URI (something with a slash in it), a SELECT, or a table's name
+    :param form: format of the files behind a path, as Spark calls it
+    :param where: condition in Spark SQL
+    :param within: a column, and the times between which its values lie: from the first, up to the second
+    :raises QueryError: when Spark refuses
+    :raises InvalidMeasurement: when the column says no time
+    """
+    with _refusals(source):
+        if source.lstrip().lower().startswith(("select", "with")) and len(source.split()) > 1:
+            rows = spark.sql(source)
+        else:
+            rows = spark.read.format(form).load(source) if "/" in source else spark.table(source)
+        if where:
+            rows = rows.filter(where)
+        if within is not None:
+            chosen(rows.columns, [within[0]], source)
+            for condition in _between(dict(rows.dtypes)[within[0]], *within):
+                rows = rows.filter(condition)
+        return SparkRows(rows, " ".join(source.split())[:200])
+
+
+def _quoted(column: str) -> str:
+    return f"`{column.replace('`', '``')}`"
+
+
+def _between(kind: str, column: str, start: datetime, end: datetime) -> list[str]:
+    """Return conditions that hold whatever time zone the session is in; times without a zone are in UTC."""
+    moments = [moment.astimezone(UTC) for moment in (start, end)]
+    if kind == "date":
+        if any(moment.time() != datetime.min.time() for moment in moments):
+            raise InvalidMeasurement(
+                f"column {column} holds dates, and {start} to {end} is not made of whole days of UTC", reason="bad_interval"
+            )
+        texts = [f"DATE'{moment:%Y-%m-%d}'" for moment in moments]
+    elif kind in ("timestamp", "timestamp_ntz"):
+        zone, name = ("+00:00", "TIMESTAMP_LTZ") if kind == "timestamp" else ("", "TIMESTAMP_NTZ")
+        texts = [f"{name}'{moment:%Y-%m-%d %H:%M:%S.%f}{zone}'" for moment in moments]
+    else:
+        raise InvalidMeasurement(
+            f"column {column} is of Spark's type {kind}: no time; make it one in a SELECT", reason="no_time_column"
+        )
+    return [f"{_quoted(column)} >= {texts[0]}", f"{_quoted(column)} < {texts[1]}"]
+
+
+@contextmanager
+def _refusals(source: str) -> Iterator[None]:
+    """Tell what Spark will refuse every time from what may pass."""
+    from pyspark.errors import AnalysisException, PySparkException
+
+    try:
+        yield
+    except AnalysisException as error:
+        raise QueryError(f"{source}: {_first(error)}", reason="bad_query") from error
+    except PySparkException as error:
+        text = str(error)
+        if "No module named" in text:
+            lacking = text[text.index("No module named") :].splitlines()[0]
+            raise QueryError(
+                f"{source}: {lacking} on a Spark worker: workers need airflow-slo-provider, numpy and pyarrow",
+                reason="worker_lacks_module",
+            ) from error
+        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from error
+    except OSError as error:
+        raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from error
+    except Exception as error:
+        # py4j's and gRPC's own errors, of a driver that is gone.
+        if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
+            raise
+        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from error
+
+
+def _first(error: Exception) -> str:
+    """Return an error without Spark's plans and stack."""
+    text = " ".join(str(error).split(";\n")[0].split("JVM stacktrace")[0].split())
+    return f"{type(error).__name__}: {text[:500]}"
 
 
 def _read(data: bytes) -> DatasetProfile:

@@ -135,10 +135,9 @@ class SQLData:
             )
         return counts - profile.negative_infinite if self.dialect.buckets == "sums" else counts
 
-    def known(self, columns: Sequence[str]) -> list[str]:
-        """Return those of some columns that are there."""
-        names, _ = self._ask(f"SELECT * {self._table.text} LIMIT 1")
-        return [name for name in columns if name in names]
+    def names(self) -> list[str]:
+        """Return the names of the columns."""
+        return list(self._ask(f"SELECT * {self._table.text} LIMIT 1")[0])
 
     def _ask(self, statement: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         return self._run(statement, {})

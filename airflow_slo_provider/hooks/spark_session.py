@@ -1,0 +1,61 @@
+"""A Spark session for the length of one call, as the Spark provider's PySparkOperator makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow_slo_provider.exceptions import QueryError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+T = TypeVar("T")
+
+
+def with_spark(
+    work: Callable[[Any], T], context: Context, *, conn_id: str | None = None, config: Mapping[str, str] | None = None
+) -> T:
+    """Call a function with a Spark session, and stop the session.
+
+    :param work: called with the ``pyspark.sql.SparkSession``
+    :param conn_id: Airflow connection of type ``spark_connect``, or one of a Spark master; without it Spark runs in this process
+    :param config: Spark's own settings
+    :raises QueryError: when the Spark provider is not installed, or no session can be had (``transient``)
+    """
+    try:
+        from airflow.providers.apache.spark.operators.spark_pyspark import PySparkOperator
+        from pyspark.errors import PySparkException
+    except ImportError as error:
+        raise QueryError(
+            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): pip install 'airflow-slo-provider[spark]'",
+            reason="not_installed",
+        ) from error
+    found: list[T] = []
+    begun = []
+
+    def call(spark: Any) -> None:
+        begun.append(spark)
+        found.append(work(spark))
+
+    task = context["ti"]
+    operator = PySparkOperator(
+        task_id="spark_session",
+        python_callable=call,
+        conn_id=conn_id,
+        config_kwargs={"spark.app.name": f"{task.dag_id}-{task.task_id}", **(config or {})},
+        show_return_value_in_logs=False,
+    )
+    # Airflow warns of an operator that runs within another; its own runner is what is wrapped around `execute`.
+    execute = getattr(type(operator).execute, "__wrapped__", type(operator).execute)
+    try:
+        execute(operator, context)
+    except Exception as error:
+        if begun and not isinstance(error, PySparkException):
+            raise
+        raise QueryError(
+            f"connection {conn_id}: no Spark session: {type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            reason="spark_failed",
+            transient=True,
+        ) from error
+    return found[0]

@@ -1,0 +1,88 @@
+"""The operator that takes one of several ways by what it finds of a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseBranchOperator
+
+from airflow_slo_provider.operators.drift_compare import DriftOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+#: A task id or a task-group id, or several.
+TaskIds = str | Sequence[str]
+
+
+class DriftBranchOperator(DriftOperator, BaseBranchOperator):
+    """Compares a dataset with its reference, and takes one of several ways.
+
+    =====================================================  ===================================================================
+    state                                                  way
+    =====================================================  ===================================================================
+    drift                                                  ``if_drift``
+    ok                                                     ``if_ok``
+    warn                                                   ``if_warning``; without it, ``if_ok``
+    insufficient_data, schema_change, error                ``if_unknown``; without it, the task fails: what was not found out is
+                                                           neither drift nor its absence
+    =====================================================  ===================================================================
+
+    .. code-block:: python
+
+        DriftBranchOperator(
+            task_id="drifted",
+            reference=PROFILE,
+            current="/data/{{ ds }}.parquet",
+            if_drift="retrain",
+            if_ok="keep",
+            if_unknown="investigate",
+        ) >> [retrain, keep, investigate]
+
+    All other parameters are those of :class:`DriftOperator`.
+
+    :param if_drift: task or task-group ids to follow on drift
+    :param if_ok: ids to follow when there is none
+    :param if_warning: ids to follow on a warning
+    :param if_unknown: ids to follow when it could not be judged
+    """
+
+    def __init__(
+        self,
+        *,
+        if_drift: TaskIds,
+        if_ok: TaskIds | None = None,
+        if_warning: TaskIds | None = None,
+        if_unknown: TaskIds | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not if_drift:
+            raise ValueError(f"{self.task_id}: if_drift names no task")
+        self.if_drift, self.if_ok, self.if_warning, self.if_unknown = if_drift, if_ok, if_warning, if_unknown
+
+    def execute(self, context: Context) -> Any:
+        """Choose the way; the summary is pushed before anything is skipped."""
+        return BaseBranchOperator.execute(self, context)
+
+    def choose_branch(self, context: Context) -> str | Iterable[str] | None:
+        """Compare, record, report, and name the tasks to follow."""
+        from airflow_slo_provider.drift.gates import State
+
+        report, found = self._find(context)
+        context["ti"].xcom_push(key="drift", value=found)
+        self._act(report)
+        if report.verdict is State.DRIFT:
+            return self.if_drift
+        if report.verdict is State.OK:
+            return self.if_ok
+        if report.verdict is State.WARN:
+            return self.if_ok if self.if_warning is None else self.if_warning
+        if self.if_unknown is None:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            raise AirflowFailException(
+                f"{self.check_name}: {report.verdict.value}: {report.message}; give if_unknown a way to handle it"
+            )
+        return self.if_unknown

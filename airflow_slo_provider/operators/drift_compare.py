@@ -1,0 +1,257 @@
+"""The operator that compares a dataset with its reference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import AssetAlias
+
+from airflow_slo_provider.hooks.outcomes import record
+from airflow_slo_provider.links.slo import ReportLink, SLOLink
+from airflow_slo_provider.operators.drift_data import DriftDataFields
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Context
+
+    from airflow_slo_provider.drift import DriftReport
+
+
+class DriftOperator(DriftDataFields):
+    """Compares a dataset with its reference, column by column, and records what it found.
+
+    The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets
+    a check for the dataset and one for each column that is not ok; XCom a small dict (``verdict``, ``message``, ``drifted``,
+    ``worst``, ``report`` ...). The task fails on a verdict only if told to, by ``fail_on_drift`` or ``on_states``; data that
+    cannot be read always fails it.
+
+    .. code-block:: python
+
+        DriftOperator(
+            task_id="drift",
+            reference="s3://models/churn/7/profile.json",
+            current="s3://features/day={{ ds }}/*.parquet",
+            ignore=["customer_id", "*_at"],
+            thresholds={"psi": 0.2, "amount_*": {"psi": 0.3}},
+            report_path="s3://reports/drift/{{ ds }}.html",
+        )
+
+    :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` or
+        ``"spark"`` a table or SELECT. (templated)
+    :param current: the same; with ``time_column`` it is the reference's data by default. (templated)
+    :param tests: ``psi``, ``ks`` or both
+    :param thresholds: gates by name, and mappings of gates by column or pattern. (templated)
+    :param ignore: columns and patterns to leave out. (templated)
+    :param where: rows of ``current``: a list of (column, operator, value), or with ``engine="sql"`` or ``"spark"`` a condition
+        in SQL. (templated)
+    :param reference_where: the same for ``reference``. (templated)
+    :param reference_window: with ``time_column``: the reference is what lies so far before the data interval
+    :param same_weekday: of that, only the windows that are whole weeks before
+    :param alpha: false discovery rate over the columns
+    :param bins: bins of the population stability index
+    :param exact: compute every Kolmogorov-Smirnov statistic exactly; with ``engine="local"`` and files on both sides
+    :param min_rows: fewer values on either side are ``insufficient_data``
+    :param critical: columns and patterns whose drift is the dataset's; all by default
+    :param max_share: share of the columns' weight that may drift
+    :param weights: weight per column, e.g. feature importance. (templated)
+    :param prediction_columns: columns that hold the model's output
+    :param label_columns: columns that hold the truth
+    :param on_states: what a state means: state -> ``fail``, ``warn``, ``skip`` (the task, and what is downstream) or ``pass``
+    :param fail_on_drift: the same as mapping drift, schema_change, insufficient_data and error to ``fail``
+    :param report_path: where to write the report, HTML where it ends in ``.html``, else JSON. (templated)
+    :param asset: an asset that gets an event with the verdict from every run
+    :param drift_asset: an asset that gets an event only from runs that found drift: schedule the retraining DAG on it
+    :raises ValueError: when the DAG is read, for arguments that make no sense
+    """
+
+    template_fields: Sequence[str] = (
+        *DriftDataFields.template_fields,
+        "reference",
+        "current",
+        "thresholds",
+        "ignore",
+        "where",
+        "reference_where",
+        "weights",
+        "report_path",
+    )
+    operator_extra_links = (SLOLink(), ReportLink())
+
+    def __init__(
+        self,
+        *,
+        reference: Any,
+        current: Any = None,
+        tests: Sequence[str] = ("psi", "ks"),
+        thresholds: Mapping[str, Any] | None = None,
+        ignore: Sequence[str] = (),
+        where: Any = None,
+        reference_where: Any = None,
+        reference_window: timedelta | None = None,
+        same_weekday: bool = False,
+        alpha: float = 0.01,
+        bins: int = 10,
+        exact: bool = False,
+        min_rows: int = 500,
+        critical: Sequence[str] | None = None,
+        max_share: float | None = None,
+        weights: Mapping[str, float] | None = None,
+        prediction_columns: Sequence[str] = (),
+        label_columns: Sequence[str] = (),
+        on_states: Mapping[str, str] | None = None,
+        fail_on_drift: bool = False,
+        report_path: str | None = None,
+        asset: Asset | None = None,
+        drift_asset: Asset | None = None,
+        **kwargs: Any,
+    ) -> None:
+        outlets = [*kwargs.pop("outlets", []), *([asset] if asset is not None else [])]
+        if drift_asset is not None:
+            outlets.append(AssetAlias(name=f"drift: {drift_asset.name}"))
+        super().__init__(outlets=outlets, **kwargs)
+        if current is None and self.time_column is None:
+            raise ValueError(
+                f"{self.task_id}: current is missing; name the data to compare, or a time_column that chooses it from reference"
+            )
+        if reference_window is not None and self.time_column is None:
+            raise ValueError(f"{self.task_id}: reference_window needs time_column")
+        if thresholds and not (isinstance(thresholds, Mapping) and any("{" in str(value) for value in thresholds.values())):
+            from airflow_slo_provider.drift.gates import read_gates
+
+            read_gates(thresholds)
+        if (
+            not 0 < alpha < 1
+            or bins < 2
+            or (max_share is not None and not 0 <= max_share <= 1)
+            or set(tests) - {"psi", "ks"}
+            or not tests
+        ):
+            raise ValueError(
+                f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense"
+            )
+        chosen = dict.fromkeys(_TROUBLE, "fail") if fail_on_drift else {}
+        self.on_states = {**chosen, **(on_states or {})}
+        if on_states:
+            from airflow_slo_provider.drift.gates import actions
+
+            actions(on_states)
+        self.reference, self.current = reference, current
+        self.tests, self.thresholds, self.ignore = tuple(tests), thresholds, list(ignore)
+        self.where, self.reference_where = where, reference_where
+        self.reference_window, self.same_weekday = reference_window, same_weekday
+        self.alpha, self.bins, self.exact, self.min_rows = alpha, bins, exact, min_rows
+        self.critical, self.max_share, self.weights = critical, max_share, weights
+        self.prediction_columns, self.label_columns = tuple(prediction_columns), tuple(label_columns)
+        self.report_path, self.asset, self.drift_asset = report_path, asset, drift_asset
+        #: ``SQLCheckResult`` for the dataset and each column, for listeners, once the task has compared.
+        self.check_results: list[Any] = []
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compare, record, report; fail or skip where the state says so."""
+        report, found = self._find(context)
+        context["ti"].xcom_push(key="drift", value=found)
+        # Before failing, so that whoever looks at the failed task sees why.
+        context["ti"].xcom_push(key="return_value", value=found)
+        self._act(report)
+        return found
+
+    def _find(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
+        from airflow_slo_provider.drift.checks import assertions, checks, summary
+        from airflow_slo_provider.drift.gates import actions
+        from airflow_slo_provider.hooks.check_results import check_results
+
+        with self._judging(context):
+            report = self._on_engine(lambda spark: self._compare(context, spark), context)
+            for column in report.ranked():
+                self.log.info("%-17s %s: %s", column.verdict.value, column.name, column.message)
+            self.log.info("%s: %s", report.verdict.value, report.message)
+            uri = report.save(self._path(self.report_path)) if self.report_path else None
+            results = checks(
+                report,
+                name=self.check_name,
+                actions=actions(self.on_states),
+                chosen=frozenset(self.on_states),
+                interval=self._interval(context),
+                model_version=self.model_version,
+                report_uri=uri,
+            )
+            record(results, context)
+        self.check_results = check_results(
+            "drift",
+            assertions(report, name=self.check_name, thresholds=self.thresholds),
+            table=report.current,
+            actions=self.on_states,
+        )
+        found = summary(report, report_uri=uri)
+        self._tell(report, found, context)
+        return report, found
+
+    def _compare(self, context: Context, spark: Any) -> DriftReport:
+        from airflow_slo_provider.drift import compare
+        from airflow_slo_provider.exceptions import InvalidMeasurement
+
+        (reference, reference_where), (current, where) = self._sides(context, spark)
+        try:
+            return compare(
+                reference,
+                current,
+                columns=self.columns,
+                ignore=self.ignore,
+                categorical=self.categorical,
+                tests=self.tests,
+                thresholds=self.thresholds,
+                alpha=self.alpha,
+                bins=self.bins,
+                exact=self.exact,
+                min_rows=self.min_rows,
+                critical=self.critical,
+                max_share=self.max_share,
+                weights=self.weights,
+                prediction=self.prediction_columns,
+                label=self.label_columns,
+                where=where,
+                reference_where=reference_where,
+                progress=self._progress(),
+            )
+        except ValueError as error:  # a templated argument that turned out to make no sense: the same at every try
+            raise InvalidMeasurement(f"{self.task_id}: {error}", reason="bad_argument") from error
+
+    def _sides(self, context: Context, spark: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+        """Return both datasets, each with the filter to read it with."""
+        from airflow_slo_provider.drift.windows import trailing
+
+        window = self._required_interval(context) if self.time_column else None
+        current = self._rows(self.reference if self.current is None else self.current, self.where, window, spark)
+        if window is None or self.reference_window is None:
+            return self._rows(self.reference, self.reference_where, None, spark), current
+        merged = None
+        for span in trailing(*window, self.reference_window, same_weekday=self.same_weekday):
+            part = self._profile(*self._rows(self.reference, self.reference_where, span, spark), like=merged)
+            merged = part if merged is None else merged.merge(part)
+        return (merged, None), current
+
+    def _tell(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
+        """Put the verdict into asset events."""
+        from airflow_slo_provider.drift.gates import State
+
+        events = context["outlet_events"]
+        if self.asset is not None:
+            events[self.asset].extra = dict(found)
+        if self.drift_asset is not None and report.verdict is State.DRIFT:
+            events[AssetAlias(name=f"drift: {self.drift_asset.name}")].add(self.drift_asset, extra=dict(found))
+
+    def _act(self, report: DriftReport) -> None:
+        from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+        action = self.on_states.get(report.verdict.value, "pass")
+        if action == "fail":
+            raise AirflowFailException(f"{self.check_name}: {report.verdict.value}: {report.message}")
+        if action == "skip":
+            raise AirflowSkipException(f"{self.check_name}: {report.verdict.value}: {report.message}")
+        if action == "warn":
+            self.log.warning("%s: %s: %s", self.check_name, report.verdict.value, report.message)
+
+
+#: States of :class:`airflow_slo_provider.drift.gates.State`, which no DAG file needs to load.
+_TROUBLE = ("drift", "schema_change", "insufficient_data", "error")

@@ -1,0 +1,68 @@
+"""The operator that profiles a dataset at training time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.operators.drift_data import DriftDataFields
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset, Context
+
+
+class DriftProfileOperator(DriftDataFields):
+    """Profiles a dataset and stores the profile: at training time, beside the model. Its XCom is the profile's URI, hash and
+    rows.
+
+    .. code-block:: python
+
+        DriftProfileOperator(
+            task_id="profile", data="s3://training/*.parquet", profile_path="s3://models/churn/7/profile.json"
+        )
+
+    :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` or ``"spark"`` a table or SELECT. (templated)
+    :param profile_path: where to write the profile, ending in ``.json``. (templated)
+    :param where: rows: a list of (column, operator, value), or with ``engine="sql"`` a condition. (templated)
+    :param min_rows: fewer rows fail the task: a reference of nothing would pass everything later
+    :param asset: an asset that gets an event with the URI and hash
+    :raises ValueError: when the DAG is read, for a path that does not end in ``.json``
+    """
+
+    template_fields: Sequence[str] = (*DriftDataFields.template_fields, "data", "profile_path", "where")
+
+    def __init__(
+        self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, asset: Asset | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(outlets=[*kwargs.pop("outlets", []), *([asset] if asset is not None else [])], **kwargs)
+        if "{{" not in profile_path and not profile_path.endswith(".json"):
+            raise ValueError(f"{self.task_id}: profile_path {profile_path!r} does not end in .json, by which a profile is known")
+        self.data, self.profile_path, self.where, self.min_rows, self.asset = data, profile_path, where, min_rows, asset
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Profile, check that it can serve as a reference, store."""
+        from airflow_slo_provider.exceptions import NoData
+
+        with self._judging(context):
+            window = self._required_interval(context) if self.time_column else None
+            made = self._on_engine(
+                lambda spark: self._profile(*self._rows(self.data, self.where, window, spark), progress=self._progress()), context
+            )
+            if made.rows < self.min_rows:
+                raise NoData(f"{made.source}: {made.rows} rows; a reference needs {self.min_rows}")
+            for column in made.columns.values():
+                if column.problem:
+                    self.log.warning("%s: %s", column.name, column.problem)
+            uri = made.save(self._path(self.profile_path))
+        found = {
+            "schema_version": 1,
+            "profile": uri,
+            "hash": made.hash,
+            "rows": made.rows,
+            "columns": len(made.columns),
+            "source": made.source,
+        }
+        self.log.info("%d rows, %d columns of %s profiled into %s", made.rows, len(made.columns), made.source, uri)
+        if self.asset is not None:
+            context["outlet_events"][self.asset].extra = dict(found)
+        return found
