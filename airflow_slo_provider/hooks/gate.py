@@ -117,7 +117,8 @@ def evaluate(
 def _previous(
     slos: Sequence[SLO], at: datetime, ledger: Ledger, exclude_key: RunKey | None, *, about_now: bool
 ) -> dict[str, PolicyState]:
-    """What the last decision about each objective left behind.
+    """What the last decision about each objective left behind. An SLO is known by its service and its name: documents of several
+    teams may use one name.
 
     Strictly before the instant: the same question asked twice, in whatever order, gets the same answer. Only a decision about
     now also sees one from after it, if that blocks: the clock of whoever made it is ahead of ours, or ours is behind.
@@ -126,17 +127,18 @@ def _previous(
     """
     from airflow_slo_provider.slo.checks import policy_state
 
-    def state(before: datetime | None) -> tuple[PolicyState | None, bool]:
-        recorded = ledger.latest("slo", name, before=before, exclude_key=exclude_key)
+    def state(slo: SLO, name: str, before: datetime | None) -> tuple[PolicyState | None, bool]:
+        recorded = ledger.latest("slo", name, before=before, exclude_key=exclude_key, evidence={"service": slo.service})
         return (policy_state(recorded.result.evidence), recorded.result.checked_at < at) if recorded else (None, True)
 
     found: dict[str, PolicyState] = {}
-    for name in (name for slo in slos for name, _ in slo.parts()):
-        kept, is_past = state(None if about_now else at)
-        if not is_past and not (kept is not None and kept.action.blocks):
-            kept, _ = state(at)
-        if kept is not None:
-            found[name] = kept
+    for slo in slos:
+        for name, _ in slo.parts():
+            kept, is_past = state(slo, name, None if about_now else at)
+            if not is_past and not (kept is not None and kept.action.blocks):
+                kept, _ = state(slo, name, at)
+            if kept is not None:
+                found[name] = kept
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
 from types import TracebackType
@@ -140,11 +140,19 @@ class Ledger:
         filters = _filters(kind=kind, name=name, dag_id=dag_id) + _window(since, until)
         return self._read(filters, limit=limit, newest_first=newest_first, columns=[table.c[column] for column in COLUMNS])
 
-    def latest(self, kind: str, name: str, before: datetime | None = None, exclude_key: RunKey | None = None) -> Recorded | None:
+    def latest(
+        self,
+        kind: str,
+        name: str,
+        before: datetime | None = None,
+        exclude_key: RunKey | None = None,
+        evidence: Mapping[str, str] | None = None,
+    ) -> Recorded | None:
         """Return the newest check of that kind and name, None where there is none.
 
         :param before: only those checked before this moment (aware)
         :param exclude_key: a task instance whose own row does not count, so that a retry does not see itself as its past
+        :param evidence: texts that the evidence must hold, by key, e.g. ``{"service": "checkout"}``
         """
         from sqlalchemy import and_, not_
 
@@ -153,6 +161,7 @@ class Ledger:
         if exclude_key is not None:
             own = [table.c[column] == getattr(exclude_key, column) for column in ("dag_id", "run_id", "task_id", "map_index")]
             filters.append(not_(and_(*own)))
+        filters += [self._evidence(field) == text for field, text in (evidence or {}).items()]
         found = self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS])
         return found[0] if found else None
 
@@ -199,6 +208,16 @@ class Ledger:
         with self._transaction() as connection:
             rows = connection.execute(select(*columns).where(*filters).order_by(*order).limit(limit)).mappings()
             return [recorded_of(dict(row)) for row in rows]
+
+    def _evidence(self, field: str) -> ColumnElement[Any]:
+        """A text of the evidence."""
+        from sqlalchemy import JSON, cast, func
+
+        column = checks().c.evidence
+        if self._engine.dialect.name == "postgresql":
+            found: ColumnElement[Any] = cast(column, JSON)[field].as_string()
+            return found
+        return func.json_extract(column, f'$."{field}"')
 
     def _distinct(self, column: str, **equal: str) -> list[str]:
         """Find distinct values by stepping through the index: one look-up per value instead of a look at every row."""

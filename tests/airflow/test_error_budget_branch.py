@@ -236,6 +236,18 @@ class TestMemory:
         ran = run_task(gate(sql_documents()), connections=request_log.connection)
         assert ran.xcoms["decision"]["outcome"] == "warning"
 
+    def test_another_services_slo_of_that_name_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        ours = sql_documents()
+        theirs = ours.replace(SERVICE, SERVICE.replace("shop", "billing")).replace("service: shop", "service: billing")
+        assert theirs.count("billing") == 2
+        outcomes = []
+        for documents, good, bad in ((ours, 990, 10), (theirs, 2000, 0), (ours, 1040, 10)):
+            request_log.clear()
+            request_log.write(good, bad)
+            ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
+            outcomes.append(ran.xcoms["decision"]["outcome"])
+        assert outcomes == ["frozen", "allowed", "frozen"]
+
     def test_a_cool_down_outlasts_its_reason(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         documents = sql_documents("  coolDown: 1h" + POLICY)
         start = datetime.now(UTC) - 2 * DAY
