@@ -104,3 +104,24 @@ def _compared(compared: Comparison) -> dict[str, Any]:
         "champion": compared.champion, "candidate": compared.candidate, "low": compared.low, "high": compared.high,
         "pvalue": compared.pvalue, "n": compared.n, "method": compared.method, "margin": compared.margin,
     }  # fmt: skip
+
+
+def summary(assessment: Assessment, *, model_version: str | None = None, report_uri: str | None = None) -> dict[str, Any]:
+    """Return what fits into XCom: the verdict, the metrics with their intervals, where the report is."""
+    return {
+        "schema_version": 1,
+        "verdict": assessment.verdict.value,
+        "why": assessment.why,
+        "model_version": model_version,
+        "golden_set_hash": assessment.content_hash,
+        "rows": assessment.joined.expected,
+        "coverage": assessment.joined.coverage,
+        "metrics": {
+            name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n} for name, one in assessment.estimates.items()
+        },
+        "comparisons": {
+            name: {"delta": one.delta, "low": one.low, "high": one.high, "verdict": one.verdict.value}
+            for name, one in assessment.comparisons.items()
+        },
+        "report": report_uri,
+    }

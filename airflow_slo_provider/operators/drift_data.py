@@ -152,18 +152,6 @@ class DriftDataFields(BaseOperator):
             return rows.profile(self.columns, like=like)  # type: ignore[no-any-return]
         return profile(rows, self.columns, where=where, categorical=self.categorical, progress=progress)
 
-    def _progress(self) -> Any:
-        """Return what logs progress at each tenth."""
-        told = [0]
-
-        def progress(done: int, total: int) -> None:
-            tenth = done * 10 // max(1, total)
-            if tenth > told[0]:
-                told[0] = tenth
-                self.log.info("%d%% read", tenth * 10)
-
-        return progress
-
     @contextmanager
     def _judging(self, context: Context) -> Iterator[None]:
         """Record that nothing could be found out, before a fault fails the task."""

@@ -42,11 +42,15 @@ class DriftProfileOperator(DriftDataFields):
     def execute(self, context: Context) -> dict[str, Any]:
         """Profile, check that it can serve as a reference, store."""
         from airflow_slo_provider.exceptions import NoData
+        from airflow_slo_provider.hooks.progress import tenths
 
         with self._judging(context):
             window = self._required_interval(context) if self.time_column else None
             made = self._on_engine(
-                lambda spark: self._profile(*self._rows(self.data, self.where, window, spark), progress=self._progress()), context
+                lambda spark: self._profile(
+                    *self._rows(self.data, self.where, window, spark), progress=tenths(self.log, "pieces read")
+                ),
+                context,
             )
             if made.rows < self.min_rows:
                 raise NoData(f"{made.source}: {made.rows} rows; a reference needs {self.min_rows}")

@@ -180,6 +180,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the golden set, ask the models, judge, record, and fail on a verdict that is no pass."""
+        from airflow_slo_provider.evaluation.checks import summary
+
         with failing_rightly(), self._recording_faults(context):
             plan = self._plan()
             golden = self._read()
@@ -193,7 +195,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
             reports = self._report(assessment, context)
             version = self.model_version or candidate.model_version
             self._record(assessment, context, version, reports)
-            found = self._summary(assessment, version, reports)
+            found = summary(assessment, model_version=version, report_uri=reports.get("html"))
             self._tell(assessment, found, context)
         context["ti"].xcom_push(key="return_value", value=found)
         if assessment.verdict in self.fail_on:
@@ -266,17 +268,10 @@ class GoldenSetEvaluationOperator(BaseOperator):
 
     def _around(self) -> Surroundings:
         from airflow_slo_provider.evaluation.predictors import Surroundings
+        from airflow_slo_provider.hooks.progress import tenths
         from airflow_slo_provider.hooks.surroundings import model_server, object_path
 
-        told = 0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal told
-            if done * 10 // total > told or done == total:
-                told = done * 10 // total
-                self.log.info("predicted %d of %d rows", done, total)
-
-        return Surroundings(path=object_path, server=model_server, progress=progress)
+        return Surroundings(path=object_path, server=model_server, progress=tenths(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
         from airflow_slo_provider.evaluation.assessing import assess
@@ -314,26 +309,6 @@ class GoldenSetEvaluationOperator(BaseOperator):
             checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval),
             context,  # type: ignore[arg-type]
         )
-
-    def _summary(self, assessment: Assessment, version: str | None, reports: dict[str, str]) -> dict[str, Any]:
-        return {
-            "schema_version": 1,
-            "verdict": assessment.verdict.value,
-            "why": assessment.why,
-            "model_version": version,
-            "golden_set_hash": assessment.content_hash,
-            "rows": assessment.joined.expected,
-            "coverage": assessment.joined.coverage,
-            "metrics": {
-                name: {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
-                for name, one in assessment.estimates.items()
-            },
-            "comparisons": {
-                name: {"delta": one.delta, "low": one.low, "high": one.high, "verdict": one.verdict.value}
-                for name, one in assessment.comparisons.items()
-            },
-            "report": reports.get("html"),
-        }
 
     def _tell(self, assessment: Assessment, found: dict[str, Any], context: Context) -> None:
         """Put the verdict on the outlets' events and the gauges on the Pushgateway."""

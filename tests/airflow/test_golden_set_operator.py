@@ -180,7 +180,7 @@ def test_a_model_server_under_faults(files: GoldenFiles) -> None:
         assert ran.state == "success", ran.log
         assert ran.xcoms["return_value"]["coverage"] == 1
         assert ran.xcoms["return_value"]["metrics"]["latency_p95"]["n"] == 100
-        assert "predicted 1000 of 1000 rows" in ran.log
+        assert "rows predicted: 100 %, 1000 of 1000" in ran.log
         server.faults, server.every = ("status",), 1
         down = run_task(
             evaluation(files, predictor=HttpModel("fraud", retries=0, concurrency=1), retries=2), connections=connections
