@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -15,9 +16,45 @@ Array = npt.NDArray[Any]
 #: Values looked at together: a block and its scratch space fit a core's cache.
 _BLOCK = 131_072
 #: Longest table that counts are kept in directly, per sign.
-_TABLE = 1 << 16
+_TABLE = 1 << 17
 _INTEGER_TABLE = 1 << 21
 _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
+#: Which half of a float64 holds its sign, exponent and leading digits.
+_UPPER = 1 if sys.byteorder == "little" else 0
+
+
+class _Table:
+    """Counts of neighbouring cells, kept where they are: first those of positive numbers, then those of negative ones.
+
+    :param base: leading digits of the smallest magnitude
+    :param width: how many magnitudes
+    """
+
+    def __init__(self, base: int, width: int) -> None:
+        self.base, self.width = base, width
+        #: Slots of one sign; the first and the last of them hold what lies outside.
+        self.span = width + 2
+        self.counts: Array = np.zeros(self.span, dtype=np.int64)
+
+    def holds(self, base: int, width: int) -> bool:
+        """Whether a window lies within this one."""
+        return self.base <= base and base + width <= self.base + self.width
+
+    def add(self, counts: Array) -> int:
+        """Add counts of the same window, and return how many cells are occupied."""
+        if len(counts) > len(self.counts):
+            self.counts = np.concatenate([self.counts, np.zeros(self.span, dtype=np.int64)])
+        self.counts[: len(counts)] += counts
+        return int(np.count_nonzero(self.counts))
+
+    def cells(self, kind: str, bits: int) -> tuple[Array, Array]:
+        """Return the codes and counts of the occupied cells."""
+        held = np.flatnonzero(self.counts)
+        negative = held >= self.span
+        codes = (held - negative * self.span + self.base - 1) << (52 - bits)
+        if kind == "int":
+            codes = codes.view(np.float64).astype(np.int64)
+        return np.where(negative, -codes, codes), self.counts[held]
 
 
 class GridBuilder:
@@ -34,13 +71,17 @@ class GridBuilder:
         self._codes: list[Array] = []
         self._counts: list[Array] = []
         self._waiting = 0
+        self._tables: dict[int, _Table] = {}
         self._lock = threading.Lock()
 
-    def add(self, values: Array) -> None:
-        """Count finite values: float64 or int64, as the builder's kind says."""
+    def add(self, values: Array, ends: tuple[Any, Any] | None = None) -> None:
+        """Count finite values: float64 or int64, as the builder's kind says.
+
+        :param ends: the smallest and the largest, where they are known
+        """
         if not len(values):
             return
-        low, high = values.min(), values.max()
+        low, high = ends or (values.min(), values.max())
         if low == high:
             codes = float_codes(values[:1]) if self.kind == "float" else values[:1].astype(np.int64)
             self.add_cells(codes, np.array([len(values)]), EXACT)
@@ -53,11 +94,11 @@ class GridBuilder:
                 self._add_sorted(values[: 2 * _BLOCK], EXACT)
                 values = values[2 * _BLOCK :]
             if len(values) and self.bits <= 40 and int(low) > -(2**63):
-                self._add_dense(_without_low_digits(values), self.bits)
+                self._add_dense(_without_low_digits(values), self.bits, signed=bool(low < 0))
             elif len(values):
                 self._add_sorted(values, EXACT)
         else:
-            self._add_floats(values)
+            self._add_floats(values, signed=bool(low < 0))
 
     def add_cells(self, codes: Array, counts: Array, bits: int) -> None:
         """Add counts of cells that have at least the digits kept here.
@@ -80,6 +121,8 @@ class GridBuilder:
             return Grid(self.kind, self.bits, self._codes[0], self._counts[0])
 
     def _settle(self) -> None:
+        for bits in list(self._tables):
+            self._spill(bits)
         codes = np.concatenate([np.empty(0, dtype=np.int64), *self._codes])
         counts = np.concatenate([np.empty(0, dtype=np.int64), *self._counts])
         codes, counts = add_up(coarsen(codes, self.kind, self.bits), counts)
@@ -89,6 +132,40 @@ class GridBuilder:
             codes, counts = add_up(coarsen(codes, self.kind, fit), counts)
         self._codes, self._counts, self._waiting = [codes], [counts], len(codes)
 
+    def _spill(self, bits: int) -> None:
+        """Turn a table into cells."""
+        codes, counts = self._tables.pop(bits).cells(self.kind, bits)
+        self._codes.append(codes)
+        self._counts.append(counts)
+        self._waiting += len(codes)
+
+    def _table(self, bits: int, base: int, width: int) -> _Table:
+        """Return a table that holds a window: the one there is, or a new one in its place."""
+        with self._lock:
+            held = self._tables.get(bits)
+            if held is not None:
+                if held.holds(base, width):
+                    return held
+                first, last = min(base, held.base), max(base + width, held.base + held.width)
+                if last - first <= _TABLE:
+                    base, width = first, last - first
+                self._spill(bits)
+            made = self._tables[bits] = _Table(base, width)
+            return made
+
+    def _add_table(self, bits: int, window: _Table, counts: Array) -> None:
+        with self._lock:
+            held = self._tables.setdefault(bits, _Table(window.base, window.width))
+            if (held.base, held.width) == (window.base, window.width):
+                occupied = held.add(counts)
+                if self._waiting + occupied > 4 * self._most:
+                    self._settle()
+                return
+        # Another thread has put a table of another window in its place.
+        own = _Table(window.base, window.width)
+        own.add(counts)
+        self.add_cells(*own.cells(self.kind, bits), bits)
+
     def _add_sorted(self, values: Array, bits: int) -> None:
         for start in range(0, len(values), _BLOCK):
             block = values[start : start + _BLOCK]
@@ -97,7 +174,7 @@ class GridBuilder:
             starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
             self.add_cells(codes[starts], np.diff(np.append(starts, len(codes))), min(bits, self.bits))
 
-    def _add_floats(self, values: Array) -> None:
+    def _add_floats(self, values: Array, *, signed: bool) -> None:
         """Count floats, or integers that a float holds exactly."""
         done = 0
         while self.bits > 51 and done < len(values):
@@ -106,11 +183,11 @@ class GridBuilder:
             done += _BLOCK
             if not self._add_decimals(block):
                 self._add_sorted(block, EXACT)
-            if self._waiting > 2 * self._most:
+            if self._waiting > self._most:
                 with self._lock:
                     self._settle()
         if done < len(values):
-            self._add_dense(values[done:], self.bits)
+            self._add_dense(values[done:], self.bits, signed=signed)
 
     def _add_decimals(self, values: Array) -> bool:
         """Count values of few decimals by their digits: the same codes as sorting finds, without sorting."""
@@ -130,25 +207,31 @@ class GridBuilder:
                 return True
         return False
 
-    def _add_dense(self, values: Array, bits: int) -> None:
-        """Count at ``bits`` digits in one table per sign, over the magnitudes where most values are; the others are sorted."""
+    def _add_dense(self, values: Array, bits: int, *, signed: bool) -> None:
+        """Count at ``bits`` digits in one table per sign, over the magnitudes where most values are; the others are sorted.
+
+        :param signed: whether a value may be below 0
+        """
         shift = 52 - bits
-        signed = bool(values.min() < 0)
-        base, width = _window(values, shift)
-        span = width + 2  # the first slot and the last of each sign hold what lies outside the window
+        window = self._table(bits, *_window(values, shift))
+        base, width, span = window.base, window.width, window.span
         table = np.zeros((1 + signed) * span, dtype=np.int64)
-        slots, signs = (np.empty(_BLOCK, dtype=np.int64) for _ in range(2))
+        # Few digits are in the upper half of a float64: half as much to move.
+        half = shift >= 32
+        word = np.int32 if half else np.int64
+        magnitude, drop, last = (np.int32(2**31 - 1), shift - 32, 31) if half else (_MAGNITUDE, shift, 63)
+        slots, signs = (np.empty(_BLOCK, dtype=word) for _ in range(2))
         outside = []
         for start in range(0, len(values), _BLOCK):
             block = values[start : start + _BLOCK].astype(np.float64, copy=False)
-            raw = block.view(np.int64)
+            raw = block.view(word)[_UPPER::2] if half else block.view(word)
             slot, sign = slots[: len(raw)], signs[: len(raw)]
-            np.bitwise_and(raw, _MAGNITUDE, out=slot)
-            np.right_shift(slot, shift, out=slot)
+            np.bitwise_and(raw, magnitude, out=slot)
+            np.right_shift(slot, drop, out=slot)
             np.subtract(slot, base - 1, out=slot)
             np.clip(slot, 0, width + 1, out=slot)
             if signed:
-                np.right_shift(raw, 63, out=sign)
+                np.right_shift(raw, last, out=sign)
                 np.bitwise_and(sign, span, out=sign)
                 np.add(slot, sign, out=slot)
             counts = np.bincount(slot, minlength=len(table))
@@ -160,12 +243,7 @@ class GridBuilder:
                     away |= slot == place
                 outside.append(block[away])
             table += counts
-        held = np.flatnonzero(table)
-        negative = held >= span
-        codes = (held - negative * span + base - 1) << shift
-        if self.kind == "int":
-            codes = codes.view(np.float64).astype(np.int64)
-        self.add_cells(np.where(negative, -codes, codes), table[held], bits)
+        self._add_table(bits, window, table)
         if outside:
             self._add_outside(np.concatenate(outside), bits)
 

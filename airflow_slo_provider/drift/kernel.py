@@ -108,7 +108,7 @@ class ColumnBuilder:
         with self._lock:
             self._ends.append((low.item(), high.item()))
             builder = self._grids.setdefault(form, GridBuilder(form))
-        builder.add(numbers)
+        builder.add(numbers, (low, high))
 
     def _add_texts(self, texts: Sequence[str], counts: Array) -> None:
         with self._lock:
