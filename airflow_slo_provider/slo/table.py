@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from datetime import timedelta
 from fractions import Fraction
 
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.slo.judging import current_rate
 from airflow_slo_provider.slo.reports import Decision, SLOReport
 
@@ -38,8 +38,8 @@ def _row(report: SLOReport) -> tuple[str, ...]:
     return (
         report.name,
         f"{_exact_percent(report.objective.target)} / {report.slo.window.duration}",
-        _percent(budget.sli, 4) if budget else "-",
-        _percent(budget.remaining, 1) if budget else "-",
+        percent(budget.sli, digits=4, padded=True) if budget else "-",
+        percent(budget.remaining, padded=True) if budget else "-",
         length(budget.remaining_time) if budget else "-",
         f"{float(rate.value):.2f}" if rate and rate.value is not None else "-",
         _exhaustion(report),
@@ -64,12 +64,6 @@ def length(time: timedelta) -> str:
         if count:
             parts.append(f"{count}{name}")
     return ("-" if time < timedelta(0) else "") + (" ".join(parts[:2]) or "0s")
-
-
-def _percent(share: Fraction, digits: int) -> str:
-    # Rounded down: 99.99996 % is not 100 %.
-    scale = 10**digits
-    return f"{math.floor(share * 100 * scale) / scale:.{digits}f} %"
 
 
 def _exact_percent(share: Fraction) -> str:
