@@ -14,6 +14,7 @@ from airflow.sdk import DAG
 from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
 from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
+from airflow_slo_provider.ledger.changes import Happening, happenings
 from airflow_slo_provider.ledger.records import Recorded
 from demo import model
 from demo.model_server import PredictionLog
@@ -64,6 +65,9 @@ class Service:
         assert (ran.state, self.champion) == ("success", "7"), ran.states
         assert (ran.states["promote"], ran.states["hold"]) == ("success", "skipped")
         assert self.outcome() == outcome
+        told = self.told()
+        assert [(one.kind, one.outcome, one.version) for one in told] == [("promote", "pass", "7"), ("decision", outcome, "7")]
+        assert {one.key.run_id for one in told} == {ran.run_id}
         (row,) = self.ledger("promote")
         assert (row.result.verdict, row.result.model_version, row.key.run_id) == ("pass", "7", ran.run_id)
         assert row.result.evidence["from"] is None
@@ -75,10 +79,16 @@ class Service:
         assert (ran.state, self.champion) == ("success", None), ran.states
         assert (ran.states["promote"], ran.states["hold"], ran.states["report"]) == ("skipped", "success", "success")
         assert self.outcome() == outcome
-        assert self.ledger("promote") == []
+        (told,) = self.told()
+        assert (told.kind, told.outcome, told.version, told.key.run_id) == ("decision", outcome, "7", ran.run_id)
         said = ran.xcom("hold")
-        assert said.startswith("version 7 is held back: predictions-")
+        assert said.startswith(f"version 7 is held back: {told.why}")
         return str(said)
+
+    def told(self) -> list[Happening]:
+        """What `airflow slo decisions` shows."""
+        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
+            return happenings(ledger)
 
     def outcome(self) -> str:
         (row,) = self.ledger("decision")
