@@ -1,8 +1,16 @@
 """Promote a candidate model only while the service's error budget allows it.
 
-The candidate is evaluated on a golden set beside the champion, then ``ErrorBudgetBranchOperator`` reads the SLO documents,
-measures them and takes one of three ways: promote, ask a person, or hold. `make demo` runs this DAG as it stands; to run it
-elsewhere, set the Airflow connection ``prediction_log`` and the params.
+The candidate is evaluated on a golden set beside the champion, then `ErrorBudgetBranchOperator` reads the SLO documents,
+measures them and takes one of three ways: promote, ask a person, or hold.
+
+| exit | what it means | the run |
+|---|---|---|
+| `promote` | the budget allows it, or a person does although it is low or not known | success |
+| `hold` | the budget is spent or burns fast, or the person who was asked said no (nobody's answer is a no) | success |
+| `evaluate` fails | the candidate is not good enough, or worse than the champion | failed |
+| `gate` fails | the documents or the connection are wrong: somebody must mend them | failed |
+
+`make demo` runs this DAG as it stands; to run it elsewhere, set the Airflow connection `prediction_log` and the params.
 """
 
 from __future__ import annotations
@@ -11,7 +19,7 @@ import os
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import Param, dag, task
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
@@ -22,6 +30,9 @@ HERE = Path(__file__).resolve().parent.parent
 HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
 SLOS = os.environ.get("SLO_DEMO_SLOS", str(HERE / "demo" / "slos"))
 MODEL = "tumour-classifier"
+
+# Where ways meet again after a branch: one of them was taken, and the others are skipped.
+JOIN = "none_failed_min_one_success"
 
 
 @dag(
@@ -96,10 +107,13 @@ def gated_model_promotion():
         if_unknown="ask_a_person",
     )
 
-    ask_a_person = ApprovalOperator(
+    ask_a_person = HITLBranchOperator(
         task_id="ask_a_person",
-        subject="Promote {{ params.candidate }} although the error budget is not healthy?",
-        defaults="Reject",
+        subject=f"Promote {MODEL} {of_candidate('version')} although the error budget is not healthy?",
+        body="{{ ti.xcom_pull(task_ids='gate', key='decision')['reasons'] | join('\n\n') }}",
+        options=["Approve", "Reject"],
+        options_mapping={"Approve": "promote", "Reject": "hold"},
+        defaults=["Reject"],  # nobody's answer is a no
         response_timeout=timedelta(hours=8),
     )
 
@@ -111,17 +125,21 @@ def gated_model_promotion():
         expected_champion=of_candidate("champion"),
         evaluation=evaluate.output,
         registry_path="{{ params.champion }}",
-        trigger_rule="none_failed_min_one_success",
+        trigger_rule=JOIN,
     )
 
-    @task
-    def hold(candidate: dict) -> None:
-        """Leave the champion alone, and say so."""
+    @task(trigger_rule=JOIN)
+    def hold(candidate: dict, ti=None) -> str:
+        """Leave the champion alone, and say why."""
         import logging
 
-        logging.getLogger(__name__).warning("version %s is held back: the error budget is spent", candidate["version"])
+        decision = ti.xcom_pull(task_ids="gate", key="decision")
+        nobody = "" if decision["outcome"] == "frozen" else "; nobody approved it"
+        said = f"version {candidate['version']} is held back: {'; '.join(decision['reasons'])}{nobody}"
+        logging.getLogger(__name__).warning(said)
+        return said
 
-    @task(trigger_rule="none_failed_min_one_success")
+    @task(trigger_rule=JOIN)
     def report(params: dict | None = None) -> dict | None:
         """Write down which model serves now, for whoever does not ask the registry; a notification would go here."""
         import json
@@ -143,7 +161,7 @@ def gated_model_promotion():
 
     held = hold(registered)
     registered >> evaluate >> gate >> [promote, ask_a_person, held]
-    ask_a_person >> promote
+    ask_a_person >> [promote, held]
     [promote, held] >> report()
 
 

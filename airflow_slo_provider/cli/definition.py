@@ -21,8 +21,10 @@ ARG_LABEL = Arg(
     ("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be given several times"
 )
 ARG_GRAFANA = Arg(("--grafana",), metavar="FILE", help="Also write a Grafana dashboard over the recorded series, as JSON")
-ARG_SINCE = Arg(("--since",), metavar="ISO", help="Where to begin (report: 30 days before the end)")
+ARG_SINCE = Arg(("--since",), metavar="ISO", help="Where to begin (report: 30 days before the end; decisions: no limit)")
 ARG_UNTIL = Arg(("--until",), metavar="ISO", help="Where to end (default: now)")
+ARG_LIMIT = Arg(("--limit",), metavar="N", type=int, default=20, help="Show at most so many, the newest ones (default: 20)")
+ARG_DAG = Arg(("--dag",), metavar="DAG_ID", help="Only what runs of this DAG recorded")
 ARG_EVERY = Arg(("--every",), metavar="DURATION", default="1d", help="Distance of the instants, e.g. 6h (default: 1d)")
 
 SLO_COMMANDS = (
@@ -57,6 +59,17 @@ SLO_COMMANDS = (
         ),
         func=lazy_load_command(f"{_HISTORY}.report"),
         args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_OUTPUT),
+    ),
+    ActionCommand(
+        name="decisions",
+        help="Show what gates decided, and what was promoted, deployed and rolled back",
+        description=(
+            "Reads the ledger, newest first: when, which gate or model, the outcome (of a decision allowed, warning, frozen or "
+            "unknown; of a change pass, fail or unknown), the model version, the DAG run and the reasons. With --select, the "
+            "decisions that looked at the SLO and the changes that their runs made. Exits with 2 when there is nothing to show."
+        ),
+        func=lazy_load_command(f"{_HISTORY}.decisions"),
+        args=(ARG_SELECT, ARG_DAG, ARG_SINCE, ARG_UNTIL, ARG_LIMIT, ARG_OUTPUT),
     ),
     ActionCommand(
         name="backfill",

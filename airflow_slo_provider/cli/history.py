@@ -1,4 +1,4 @@
-"""What ``airflow slo report`` reads from the ledger, and what ``airflow slo backfill`` writes into it."""
+"""What ``airflow slo report`` and ``decisions`` read from the ledger, and what ``airflow slo backfill`` writes into it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ import os
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.cli.commands import leave, load_documents
 
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger.changes import Happening
+
 #: A year of hourly instants; more is a slip of the pen.
 MOST_INSTANTS = 10_000
+_HEAD = ("when (UTC)", "what", "outcome", "version", "DAG run", "why")
 
 
 def report(args: Namespace) -> None:
@@ -43,6 +48,43 @@ def report(args: Namespace) -> None:
     missing = sorted(names - {one.name for one in histories})
     if missing:
         leave(2, f"never recorded in that time: {', '.join(missing)}")
+
+
+def decisions(args: Namespace) -> None:
+    """Print what gates decided and what was promoted, deployed and rolled back; exit with 2 when nothing was recorded."""
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.hooks.ledger import open_default_ledger
+    from airflow_slo_provider.ledger.changes import happenings
+    from airflow_slo_provider.slo.table import columns
+
+    _as_server()
+    try:
+        since, until = _instant(args.since), _instant(args.until)
+        with open_default_ledger() as ledger:
+            found = happenings(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
+    except (ValueError, LedgerError) as error:
+        leave(2, str(error))
+    if args.output == "json":
+        print(json.dumps([_plain(one) for one in found], indent=2))
+    elif found:
+        print(columns(_HEAD, [_row(one) for one in found], left=range(len(_HEAD))))
+    if not found:
+        leave(2, "nothing of that kind was recorded")
+
+
+def _plain(one: Happening) -> dict[str, Any]:
+    told = asdict(one)
+    where = told.pop("key")
+    return {**told, "at": one.at.isoformat(), **{name: where[name] for name in ("dag_id", "run_id", "task_id", "map_index")}}
+
+
+def _row(one: Happening) -> tuple[str, ...]:
+    version = f"{one.before} -> {one.version}" if one.before and one.version else one.version or "-"
+    by = f" (by {one.by})" if one.by else ""
+    run = f"{one.key.dag_id} / {one.key.run_id}"
+    cells = (f"{one.at:%Y-%m-%d %H:%M}", f"{one.kind} {one.name}", one.outcome, version, run, f"{one.why}{by}")
+    # Whatever a version or a message holds, it shall not steer the terminal.
+    return tuple("".join(sign if sign.isprintable() else " " for sign in cell) for cell in cells)
 
 
 def backfill(args: Namespace) -> None:

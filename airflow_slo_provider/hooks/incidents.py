@@ -75,11 +75,14 @@ def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, A
 
     own = ledger.own(INCIDENT_KIND, incident.id, key)
     at = own.result.checked_at if own else datetime.now(UTC)  # a retry keeps its place
-    ledger.record([incident_check(incident, {**facts, "state": "open"}, at=at)], key)
     taker = {name: getattr(key, name) for name in ("run_id", "task_id", "map_index")}
     claimed = CheckResult(kind=CLAIM_KIND, name=incident.id, verdict=Verdict.UNKNOWN, checked_at=at, evidence=taker)
     first = ledger.record_once(claimed, RunKey(key.dag_id, "claim", "claim")).result.evidence
-    return None if first["run_id"] == key.run_id else RunKey(key.dag_id, first["run_id"], first["task_id"], first["map_index"])
+    if first["run_id"] != key.run_id:
+        # No record of its own: nobody would ever close it, and the page of incidents would show it as open for ever.
+        return RunKey(key.dag_id, first["run_id"], first["task_id"], first["map_index"])
+    ledger.record([incident_check(incident, {**facts, "state": "open"}, at=at)], key)
+    return None
 
 
 def incident_check(

@@ -13,9 +13,8 @@ from airflow_slo_provider.hooks.connection_fields import (
     read_object,
 )
 from airflow_slo_provider.hooks.prometheus_form import client_settings, connection_type
+from airflow_slo_provider.trace_store_kinds import KINDS
 
-#: As :data:`airflow_slo_provider.tracing.stores.KINDS`; written here too, because this file is read when Airflow starts.
-KINDS = ("tempo", "jaeger", "mlflow", "phoenix", "otlp_json")
 _KEPT = (
     "auth",
     "token",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
@@ -43,7 +44,7 @@ class Impact:
         if self.budget_minutes is not None:
             found.append(("Error budget spent", f"{self.budget_minutes:.1f} minutes of complete outage"))
         if self.budget_spent is not None:
-            found.append(("Share of the error budget", f"{self.budget_spent * 100:.1f} %"))
+            found.append(("Share of the error budget", percent(self.budget_spent, up=True, padded=True)))
         if self.bad_events is not None and self.total_events is not None:
             found.append(("Requests", f"{self.bad_events:,.0f} of {self.total_events:,.0f} went wrong"))
         return found or [("Impact", "not known")]

@@ -144,6 +144,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
 
     def _missing(self, decision: Decision) -> str:
         """Say what is missing for the waiting to end; nothing when nothing is."""
+        from airflow_slo_provider.exact_numbers import percent
+
         if not decision.allowed:
             return f"the decision is {decision.outcome}: {'; '.join(decision.reasons)}"
         least = _share(self.min_remaining)
@@ -152,8 +154,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         for one in decision.slos:
             left = one.report.remaining
             if one.gates and (left is None or left < least):
-                said = "nothing is known of its budget" if left is None else f"{float(left) * 100:.4g} % of its budget is left"
-                return f"{one.report.name}: {said}, and {float(least) * 100:.4g} % is asked for"
+                said = "nothing is known of its budget" if left is None else f"{percent(left)} of its budget is left"
+                return f"{one.report.name}: {said}, and {percent(least)} is asked for"
         return ""
 
 

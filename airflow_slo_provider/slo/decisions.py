@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.judging import percent
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
 from airflow_slo_provider.slo.windows import nominal_length
@@ -181,7 +181,7 @@ def _said(rule: PolicyRule, report: SLOReport) -> str:
     assert rule.window is not None
     if rule.signal is Signal.BURN_RATE:
         return f"burn rate {float(value):.3g} over {rule.window}"
-    return f"{percent(value)} of the error budget was spent in {rule.window}"
+    return f"{percent(value, up=True)} of the error budget was spent in {rule.window}"
 
 
 def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:

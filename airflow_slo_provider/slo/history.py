@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.results import CheckResult
 
 
@@ -90,4 +91,4 @@ def history_table(histories: Sequence[BudgetHistory]) -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share * 100:.1f} %"
+    return "-" if share is None else percent(share, padded=True)

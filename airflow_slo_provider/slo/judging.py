@@ -8,6 +8,7 @@ from datetime import timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.documents.durations import format_seconds
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.arithmetic import BurnRate, BurnRateRule, budget_of_sli, budget_share, time_to_exhaustion
 from airflow_slo_provider.slo.asking import CURRENT, Answers, Part
@@ -198,7 +199,7 @@ def _message(report: SLOReport, part: Part) -> str:
     assert report.budget is not None
     left = f"{percent(report.budget.remaining)} of the error budget is left"
     if report.status is Status.EXHAUSTED:
-        text = f"the error budget is spent: {percent(report.budget.consumed)} of it is used"
+        text = f"the error budget is spent: {percent(report.budget.consumed, up=True)} of it is used"
     elif report.status is Status.BURNING:
         rule = report.firing[0]
         rate = report.burn_rate(rule.long)
@@ -213,12 +214,6 @@ def _message(report: SLOReport, part: Part) -> str:
     if report.missing not in (None, MissingSlices.IGNORE) and report.coverage is not None and report.coverage < 1:
         text += f"; time slices without data count as {report.missing}"
     return text
-
-
-def percent(share: Fraction) -> str:
-    """Write a share for a sentence."""
-    value = float(share) * 100
-    return f"{value:.3g} %" if abs(value) < 1000 else f"{value:,.0f} %"
 
 
 def _number(value: Fraction) -> str:

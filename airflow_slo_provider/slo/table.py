@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from fractions import Fraction
 
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.slo.judging import current_rate
 from airflow_slo_provider.slo.reports import Decision, SLOReport
 
@@ -20,10 +20,17 @@ _LEFT = (0, 7)
 
 def table(reports: Sequence[SLOReport]) -> str:
     """Write reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status."""
-    rows = [_HEAD, *(_row(report) for report in reports)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD))]
+    return columns(_HEAD, [_row(report) for report in reports], left=_LEFT)
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int]) -> str:
+    """Write rows under a head, in columns as wide as what they hold.
+
+    :param left: the columns that hold text; the others hold numbers and stand at the right
+    """
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     rule = tuple("-" * width for width in widths)
-    return "\n".join(_line(row, widths) for row in (rows[0], rule, *rows[1:]))
+    return "\n".join(_line(row, widths, left) for row in (head, rule, *rows))
 
 
 def decision_text(decision: Decision) -> str:
@@ -38,8 +45,8 @@ def _row(report: SLOReport) -> tuple[str, ...]:
     return (
         report.name,
         f"{_exact_percent(report.objective.target)} / {report.slo.window.duration}",
-        _percent(budget.sli, 4) if budget else "-",
-        _percent(budget.remaining, 1) if budget else "-",
+        percent(budget.sli, digits=4, padded=True) if budget else "-",
+        percent(budget.remaining, padded=True) if budget else "-",
         length(budget.remaining_time) if budget else "-",
         f"{float(rate.value):.2f}" if rate and rate.value is not None else "-",
         _exhaustion(report),
@@ -66,18 +73,12 @@ def length(time: timedelta) -> str:
     return ("-" if time < timedelta(0) else "") + (" ".join(parts[:2]) or "0s")
 
 
-def _percent(share: Fraction, digits: int) -> str:
-    # Rounded down: 99.99996 % is not 100 %.
-    scale = 10**digits
-    return f"{math.floor(share * 100 * scale) / scale:.{digits}f} %"
-
-
 def _exact_percent(share: Fraction) -> str:
     return f"{float(share * 100):.10g} %"
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+def _line(row: Sequence[str], widths: Sequence[int], left: Collection[int]) -> str:
     cells = [
-        cell.ljust(width) if n in _LEFT else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True))
+        cell.ljust(width) if n in left else cell.rjust(width) for n, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()

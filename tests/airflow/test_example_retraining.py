@@ -11,7 +11,9 @@ from airflow.sdk import DAG
 
 from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
-from tests.airflow.whole_dags import WholeRun, answering, example
+from airflow_slo_provider.results import CheckResult
+from tests.airflow.whole_dags import WholeRun, answering, example, nobody_answering
+from tests.support import REPO
 
 pytest.importorskip("sklearn")
 pytest.importorskip("pyarrow")
@@ -33,6 +35,11 @@ class Deployment:
 
     def serving(self, alias: str = "champion") -> str | None:
         return DirectoryRegistry(self.home / "slo_models").alias("churn", alias)
+
+    def ledger(self, kind: str, name: str) -> list[CheckResult]:
+        """What was recorded, newest first."""
+        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
+            return [row.result for row in ledger.checks(kind, name)]
 
     def exits(self, ran: WholeRun) -> set[str]:
         return ran.in_state("success") & EXITS
@@ -132,6 +139,17 @@ def test_a_low_budget_asks_a_person(trained, answer, way):
     assert (trained.serving() == before) is (way == "hold")
 
 
+@pytest.mark.parametrize(("failed", "outcome"), [(0.009, "warning"), (None, "unknown")])
+def test_nobody_answers(trained, failed, outcome):
+    before = trained.serving()
+    (trained.home / "slo_ledger.db").unlink()  # yesterday's requests are not counted either
+    with nobody_answering("ask_a_person") as change:
+        ran = trained.run(change=change, shift=1.0, failed=failed)
+    assert (ran.state, trained.exits(ran)) == ("success", {"hold"}), ran.states
+    assert ran.xcom("gate", key="decision")["outcome"] == outcome
+    assert (ran.states["canary"], trained.serving(), trained.serving("canary")) == ("skipped", before, before)
+
+
 def test_a_budget_that_nobody_knows_asks_a_person(empty):
     ran = empty.run(change=answering("ask_a_person", "Keep the champion"), failed=None)
     assert (ran.state, empty.exits(ran)) == ("success", {"hold"}), ran.states
@@ -144,6 +162,34 @@ def test_a_canary_that_fails(trained):
     ran = trained.run(shift=1.0, missing=0.1)
     assert (ran.state, trained.exits(ran)) == ("success", {"withdraw"}), ran.states
     assert ran.xcom("canary_budget", key="decision")["outcome"] == "frozen"
+    assert (ran.states["promote"], trained.serving(), trained.serving("canary")) == ("skipped", before, before)
+
+
+@pytest.mark.parametrize("asked", [0, 99])
+def test_a_canary_that_was_hardly_asked(trained, asked):
+    """The one before it was asked enough, within the same hour: that says nothing about this one."""
+    before = trained.serving()
+    ran = trained.run(shift=1.0, asked=asked)
+    assert (ran.state, trained.exits(ran)) == ("success", {"withdraw"}), ran.states
+    assert (ran.states["canary_budget"], ran.states["promote"]) == ("skipped", "skipped")
+    assert ran.xcom("report") == {"champion": before, "canary": before}
+    version = ran.xcom("train")["version"]
+    (counted, *_) = trained.ledger("requests", "churn/canary-requests")
+    assert (counted.model_version, counted.total) == (version, asked)
+    assert [one.model_version for one in trained.ledger("promote", "churn@champion")] == [before]
+    assert [one.model_version for one in trained.ledger("promote", "churn@canary")] == [before, version, before]
+
+
+def test_a_canary_that_the_documents_do_not_judge(trained, tmp_path):
+    before = trained.serving()
+    text = (REPO / "dags" / "slos" / "retraining" / "churn.yaml").read_text()
+    documents = tmp_path / "churn.yaml"
+    documents.write_text(text.replace('min-events: "100"', 'min-events: "5000"'))
+    ran = trained.run(shift=1.0, slos=str(documents))
+    assert (ran.state, trained.exits(ran)) == ("success", {"withdraw"}), ran.states
+    decision = ran.xcom("canary_budget", key="decision")
+    assert (decision["outcome"], decision["slos"][0]["status"]) == ("warning", "LOW_TRAFFIC")
+    assert "1000 events, fewer than the 5000" in decision["reasons"][0]
     assert (ran.states["promote"], trained.serving(), trained.serving("canary")) == ("skipped", before, before)
 
 

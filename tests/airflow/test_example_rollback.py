@@ -1,9 +1,10 @@
-"""The exits of dags/rollback.py that end without a rollback that is verified: that one is in tests/e2e."""
+"""The exits of dags/rollback.py but the rollback that is verified: that one is in tests/e2e."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult
-from tests.airflow.whole_dags import WholeRun, answering, example
+from tests.airflow.whole_dags import WholeRun, answering, example, nobody_answering
 
 
 class Incidents:
@@ -40,14 +41,14 @@ class Incidents:
         with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
             ledger.record([check], RunKey("test", "run", version))
 
-    def run(self, answer: str, kind: str = "burning") -> WholeRun:
+    def run(self, answer: str | Callable[[DAG], None], kind: str = "burning") -> WholeRun:
         one = Incident(
             id="recommender-answers-1", kind=kind, subject="recommender-answers", severity="page",
             started_at=datetime.now(UTC), message="it burns", evidence={"slo": "recommender-answers"},
         )  # fmt: skip
 
         def change(dag: DAG) -> None:
-            answering("playbook.approve", answer)(dag)
+            (answering("playbook.approve", answer) if isinstance(answer, str) else answer)(dag)
             dag.get_task("playbook.recovered").timeout = 0
 
         return example("rollback.py").run("rollback", change=change, incident=json.loads(json.dumps(one.to_dict())))
@@ -104,3 +105,30 @@ def test_nothing_is_known(incidents):
     ran = incidents.run("Approve", kind="blind")
     assert (ran.states["post_mortem"], ran.state) == ("failed", "failed")
     assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
+
+
+def test_nobody_answers(incidents):
+    incidents.count("2", 500)
+    with nobody_answering("playbook.approve") as change:
+        ran = incidents.run(change)
+    assert ran.states["playbook.approve"] == "success"
+    assert (ran.states["playbook.roll_back_model"], incidents.champion) == ("skipped", "2")
+    told = ran.xcom("playbook.approve", key="approval")
+    assert (told["approved"], told["by"], told["timed_out"]) == (False, None, True)
+    assert (ran.states["playbook.recovered"], ran.states["post_mortem"], ran.state) == ("failed", "failed", "failed")
+    assert "Approve the rollback: rejected - by nobody within 0:00:01: that means no" in incidents.post_mortem()
+
+
+def test_another_run_takes_care_already(incidents, capsys):
+    incidents.count("2", 500)
+    first = incidents.run("Reject")
+    incidents.count("1", 0)
+    written = incidents.post_mortem()
+    second = incidents.run("Approve")
+    assert (second.state, second.in_state("success")) == ("success", {"playbook.open", "playbook.others"}), second.states
+    assert second.in_state("skipped") == set(second.states) - {"playbook.open", "playbook.others"}
+    assert (incidents.champion, incidents.post_mortem()) == ("2", written)
+    assert f"Run {first.run_id} takes care of recommender-answers-1 already; nothing is done here" in "".join(capsys.readouterr())
+    with open_ledger(f"sqlite:///{incidents.home / 'slo_ledger.db'}") as ledger:
+        runs = {row.key.run_id for row in ledger.checks("incident")}
+    assert runs == {first.run_id}, "the page of incidents shows one, not a second that is open for ever"

@@ -88,6 +88,7 @@ class TestOpening:
         again = run_task(opening(), run_id="first", try_number=2, conf=conf(incident()))
         assert (first.skipped, second.skipped, again.skipped) == (set(), {"act", "post_mortem"}, set())
         assert "Run first takes care of answered-1 already" in second.log
+        assert {row.key.run_id for row in ledger_file.checks("incident")} == {"first"}, "what nobody would close is not opened"
 
     def test_nothing_known_is_told_and_nothing_is_done(self, ledger_file: LedgerFile):
         Heard.heard.clear()

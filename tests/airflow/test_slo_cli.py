@@ -1,4 +1,4 @@
-"""``airflow slo validate|status|rules``, through Airflow's own parser."""
+"""``airflow slo validate|status|rules|report|backfill``, through Airflow's own parser."""
 
 from __future__ import annotations
 
@@ -18,40 +18,6 @@ from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import REPO, need
 
 END = datetime(2026, 3, 2, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-def parser() -> Any:
-    from airflow.cli.cli_parser import get_parser
-
-    from airflow_slo_provider.cli.definition import get_slo_cli_commands
-
-    found = get_parser()
-    group = next(action for action in found._actions if getattr(action, "choices", None) and "dags" in action.choices)
-    if "slo" not in group.choices:  # the package is not installed here: add what its entry point would
-        from airflow.cli.cli_parser import _add_command
-
-        for command in get_slo_cli_commands():
-            _add_command(group, command)
-    return found
-
-
-@pytest.fixture
-def slo_command(parser: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run a command; return exit code, standard output and standard error."""
-    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        args = parser.parse_args(["slo", *map(str, arguments)])
-        code = 0
-        try:
-            args.func(args)
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
-
-    return run
 
 
 @pytest.fixture

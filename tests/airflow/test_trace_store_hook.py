@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -10,10 +12,11 @@ import pytest
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.trace_store import TraceStoreHook
-from airflow_slo_provider.hooks.trace_store_form import KINDS, store_settings, trace_store_connection_type
+from airflow_slo_provider.hooks.trace_store_form import store_settings, trace_store_connection_type
+from airflow_slo_provider.trace_store_kinds import KINDS
 from airflow_slo_provider.tracing import stores
 from tests.services.trace_replay import JaegerReplay, TempoReplay, serving
-from tests.support import acceptance
+from tests.support import REPO, acceptance
 
 
 def connection(host: str | None = "http://tempo:3200", *, extra: dict | str | None = None, **fields: object) -> SimpleNamespace:
@@ -24,13 +27,27 @@ def connection(host: str | None = "http://tempo:3200", *, extra: dict | str | No
 
 def test_the_form_names_every_field_and_every_kind():
     form = trace_store_connection_type()
-    assert KINDS == stores.KINDS
     assert form["conn-fields"]["kind"]["schema"]["enum"] == [*KINDS, None]
     assert form["conn-fields"]["token"]["schema"]["format"] == "password"
     assert form["hook-class-name"] == f"{TraceStoreHook.__module__}.{TraceStoreHook.__qualname__}"
     assert TraceStoreHook.conn_type == form["connection-type"]
     documented = TraceStoreHook.__doc__ or ""
     assert all(f"``{name}``" in documented for name in form["conn-fields"])
+
+
+def test_every_kind_is_opened_by_a_store_of_its_own():
+    opened = {kind: stores.open_store(**store_settings(connection(extra={"kind": kind, "path": "/a"}))) for kind in KINDS}
+    assert len({type(store) for store in opened.values()}) == len(KINDS) == len(stores.KINDS)
+
+
+def test_the_form_loads_no_tracer():
+    """Airflow reads it whenever it starts."""
+    code = (
+        "import sys; from airflow_slo_provider.get_provider_info import get_provider_info; get_provider_info(); "
+        "print([name for name in sys.modules if name.startswith('airflow_slo_provider.tracing')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120, cwd=REPO)
+    assert done.stdout == "[]\n"
 
 
 def test_fields_become_settings():

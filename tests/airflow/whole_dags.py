@@ -3,7 +3,7 @@
 >>> ran = example("retraining.py").run("retraining", shift=1.0)
 >>> ran.state, ran.states["train"], ran.xcom("train")
 
-What needs more than one process (asset scheduling, people's answers, triggers that outlive a task) is in tests/e2e.
+What needs more than one process (asset scheduling, answers through the API, triggers that outlive a task) is in tests/e2e.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -38,6 +41,11 @@ class WholeRun:
     def in_state(self, state: str) -> set[str]:
         """Ids of the tasks in a state."""
         return {task for task, found in self.states.items() if found == state}
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return str(self._run.run_id)
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
         """What a task pushed."""
@@ -123,3 +131,31 @@ def answering(task_id: str, answer: str) -> Callable[[DAG], None]:
         task.execute = lambda context: task.execute_complete(context, event)
 
     return change
+
+
+@contextmanager
+def nobody_answering(task_id: str) -> Iterator[Callable[[DAG], None]]:
+    """Let an approval wait for a second, in vain: what the scheduler does about overdue approvals is done beside the run.
+
+    :return: what to give as ``change``
+    """
+    from airflow.jobs.job import Job
+    from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
+
+    _make_database()
+    scheduler, over = SchedulerJobRunner(Job()), threading.Event()
+
+    def look_after_approvals() -> None:
+        while hasattr(scheduler, "check_awaiting_input_timeouts") and not over.wait(0.3):  # Airflow 3.2 leaves it to a trigger
+            scheduler.check_awaiting_input_timeouts()
+
+    def change(dag: DAG) -> None:
+        dag.get_task(task_id).response_timeout = timedelta(seconds=1)
+
+    thread = threading.Thread(target=look_after_approvals, name="look after approvals")
+    thread.start()
+    try:
+        yield change
+    finally:
+        over.set()
+        thread.join()

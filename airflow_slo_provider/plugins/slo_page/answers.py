@@ -80,6 +80,7 @@ def templates() -> Environment:
     made.filters |= {
         "percent": words.percent,
         "budget": words.budget,
+        "spent": words.spent,
         "span": words.seconds,
         "num": words.number,
         "rate": words.rate,

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 POINTS = 160
 LAST_CHECKS = 50
-#: Kinds that change what serves: they are marked on the budget's chart.
-CHANGES = ("deployment", "promote", "promotion", "rollback")
 _ODD = (("warn", "warn"), ("fail", "bad"), ("unknown", "unknown"))
 
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger.changes import CHANGES, changed_by, changed_from, changed_to
 from airflow_slo_provider.plugins.slo_page import evidence
-from airflow_slo_provider.plugins.slo_page.details import CHANGES, identity
+from airflow_slo_provider.plugins.slo_page.details import identity
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
@@ -45,18 +46,16 @@ def deployments_view(ledger: Ledger, scope: Scope) -> DeploymentsView:
     by_run: dict[tuple[str, str], Recorded] = {}
     for row in decisions:
         by_run.setdefault((row.key.dag_id, row.key.run_id), row)
-    changes = []
-    for row in rows:
-        source = row.result.evidence
-        changes.append(
-            Change(
-                row,
-                who=evidence.text(source, "user", "by", "approved_by", "owner"),
-                version=row.result.model_version or evidence.text(source, "to_version", "version", "to_revision", "image", "to"),
-                before=evidence.text(source, "from_version", "previous", "previous_version", "from_revision", "from"),
-                decision=by_run.get((row.key.dag_id, row.key.run_id)),
-            )
+    changes = [
+        Change(
+            row,
+            who=changed_by(row.result),
+            version=changed_to(row.result),
+            before=changed_from(row.result),
+            decision=by_run.get((row.key.dag_id, row.key.run_id)),
         )
+        for row in rows
+    ]
     return DeploymentsView(datetime.now(UTC), changes, decisions)
 
 

@@ -7,10 +7,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_slo_provider.ledger.changes import first_text
+
 #: Where checks keep the address of their report.
 REPORT_KEYS = ("report_uri", "report", "report_url", "html_report", "postmortem", "markdown")
 TRACE_KEYS = ("trace_id", "trace_ids", "worst_trace_id", "slowest_trace_id")
 _LONGEST = 20_000
+
+#: The first of some entries that is a text or a number, as text; empty where there is none.
+text = first_text
 
 
 def number(source: Any, *keys: str) -> float | None:
@@ -20,17 +25,6 @@ def number(source: Any, *keys: str) -> float | None:
         if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
             return float(value)
     return None
-
-
-def text(source: Any, *keys: str) -> str:
-    """The first of some entries that is a text or a number, as text; empty where there is none."""
-    for key in keys:
-        value = source.get(key) if isinstance(source, Mapping) else None
-        if isinstance(value, str) and value:
-            return value
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            return str(value)
-    return ""
 
 
 def mapping(source: Any, *keys: str) -> Mapping[str, Any]:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Interval
-from airflow_slo_provider.plugins.slo_page.details import CHANGES, tone
+from airflow_slo_provider.plugins.slo_page.details import tone
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.ledger import browse
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.plugins.slo_page.charts import slices
@@ -138,7 +139,7 @@ class Objective:
         if len(self.spark) < 2:
             return "no history of the budget yet"
         values = [value for _, value in self.spark]
-        words = f"from {values[0] * 100:.0f} % to {values[-1] * 100:.0f} %, lowest {min(values) * 100:.0f} %"
+        words = f"from {percent(values[0])} to {percent(values[-1])}, lowest {percent(min(values))}"
         return f"budget left over {self.window or '30d'}: {words}"
 
 

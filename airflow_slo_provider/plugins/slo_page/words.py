@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from markupsafe import Markup, escape
 
+from airflow_slo_provider import exact_numbers
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.report_style import SIGNS, TONES
 from airflow_slo_provider.slo.table import length
@@ -22,17 +22,17 @@ def percent(share: float | None, digits: int = 3) -> str:
     """A share as per cent, rounded down: 99.9996 % is not 100 %. Trailing zeros are dropped."""
     if share is None:
         return DASH
-    scale = 10**digits
-    # The small addition undoes the binary error of numbers that were exact, such as 0.999.
-    shown = f"{math.floor(share * 100 * scale + 1e-6) / scale:.{digits}f}"
-    if "." in shown:
-        shown = shown.rstrip("0").rstrip(".")
-    return f"{shown}{NARROW}%"
+    return exact_numbers.percent(float(share), digits=digits).replace(" ", NARROW)
 
 
 def budget(share: float | None) -> str:
-    """What is left of a budget, with one digit."""
+    """What is left of a budget, with one digit, as messages and `airflow slo status` say it."""
     return percent(share, 1)
+
+
+def spent(share: float | None) -> str:
+    """What was spent of a budget, with one digit, rounded up."""
+    return DASH if share is None else exact_numbers.percent(float(share), up=True).replace(" ", NARROW)
 
 
 def seconds(value: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_slo_provider.trace_store_kinds import KINDS
 from airflow_slo_provider.tracing.stores.files import FileStore
 from airflow_slo_provider.tracing.stores.http import HttpSettings
 from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
@@ -17,14 +18,11 @@ __all__ = [
     "open_store",
 ]  # fmt: skip
 
-#: What a connection may name.
-KINDS = ("tempo", "jaeger", "mlflow", "phoenix", "otlp_json")
-
 
 def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None = None, **options: Any) -> TraceStore:
     """Open a store by the name of its kind.
 
-    :param kind: one of :data:`KINDS`
+    :param kind: one of ``KINDS``
     :param path: for ``otlp_json``: file, directory or glob
     :param http: for all others: how the server is reached
     :param options: further arguments of the store's class

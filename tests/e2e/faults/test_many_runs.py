@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from airflow.sdk import DAG
 
 from airflow_slo_provider.hooks.incidents import claim
 from airflow_slo_provider.incidents import Incident
-from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
+from airflow_slo_provider.ledger import Ledger, Recorded, RunKey, open_ledger
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
@@ -93,17 +93,18 @@ def test_a_run_that_is_overtaken_while_it_opens_an_incident(url: str, monkeypatc
     """The slow one looked at the clock first, the fast one wrote first. Each by itself would believe that it is the first."""
     one = incident("answered-1")
     fast, slow = RunKey("a_dag", "fast", "open"), RunKey("a_dag", "slow", "open")
-    record, taken = Ledger.record, []
+    record_once, taken = Ledger.record_once, []
 
-    def overtaken(self: Ledger, results: Iterable[CheckResult], key: RunKey) -> None:
-        if key == slow:
+    def overtaken(self: Ledger, result: CheckResult, key: RunKey) -> Recorded:
+        if result.evidence["run_id"] == slow.run_id:
             with open_ledger(url) as ledger:
                 taken.append(claim(ledger, one, fast, {}))
-        record(self, results, key)
+        return record_once(self, result, key)
 
-    monkeypatch.setattr(Ledger, "record", overtaken)
+    monkeypatch.setattr(Ledger, "record_once", overtaken)
     with open_ledger(url) as ledger:
         assert claim(ledger, one, slow, {}) == fast
+        assert [row.key for row in ledger.checks("incident")] == [fast]
     assert taken == [None]
 
 
@@ -128,5 +129,5 @@ def test_one_of_them_takes_care_of_an_incident(url: str, seen: Callable[[str], N
 
     assert all_at_once(run) == {"success, acts": EACH, "success, skips": RUNS - EACH}
     with open_ledger(url) as ledger:
-        assert len(ledger.checks("incident", limit=10_000)) == RUNS
+        assert len(ledger.checks("incident", limit=10_000)) == EACH, "only who acts keeps a record, which somebody will close"
     seen(f"{EACH} runs acted, {RUNS - EACH} did not")

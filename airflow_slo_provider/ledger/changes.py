@@ -1,0 +1,147 @@
+"""What gates decided and what was changed under it: decisions, promotions, deployments, rollbacks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.ledger.records import Recorded, RunKey
+from airflow_slo_provider.results import CheckResult
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger.store import Ledger
+
+DECISION, GOLDEN_SET = "decision", "golden_set"
+#: Kinds that change what serves.
+CHANGES = ("deployment", "promote", "promotion", "rollback")
+#: Decisions that are looked through for those about some SLOs.
+_MOST_DECISIONS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Happening:
+    """A decision, or a change of what serves.
+
+    :param kind: ``decision``, or one of :data:`CHANGES`
+    :param name: the gate, ``dag.task``, or what was changed, e.g. ``churn@champion``
+    :param outcome: of a decision ``allowed``, ``warning``, ``frozen`` or ``unknown``; of a change its verdict: ``pass`` when it
+        was made, ``fail`` when it was refused, ``unknown`` when it was begun and nobody wrote down what became of it
+    :param version: the model version it is about; None where nothing in its run names one
+    :param before: the version that served before; None for a decision, and where there was none
+    :param by: who, where a person did it or allowed it
+    :param why: the reasons, or what was done
+    :param slos: status of each SLO that a decision looked at
+    :param key: the task instance that recorded it
+    """
+
+    at: datetime
+    kind: str
+    name: str
+    outcome: str
+    version: str | None
+    before: str | None = None
+    by: str | None = None
+    why: str
+    slos: Mapping[str, str] = field(default_factory=dict)
+    key: RunKey
+
+
+def happenings(
+    ledger: Ledger,
+    *,
+    slos: Collection[str] = (),
+    dag_id: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    limit: int = 20,
+) -> list[Happening]:
+    """Return the newest decisions and changes, newest first.
+
+    :param slos: only decisions that looked at one of these, and what was changed by their runs
+    :param dag_id: only those of that DAG
+    :param since: only those at or after this moment (aware)
+    :param until: only those before this moment (aware)
+    :param limit: at most so many
+    :raises ValueError: for a limit below 1 or above 10,000
+    """
+    if not 1 <= limit <= _MOST_DECISIONS:
+        raise ValueError(f"limit {limit} must lie between 1 and {_MOST_DECISIONS}")
+    most = _MOST_DECISIONS if slos else limit
+    rows = ledger.checks(DECISION, dag_id=dag_id, since=since, until=until, limit=most)
+    if slos:
+        # Each objective of an SLO that has several is one of its own: name[1], name[2], ...
+        rows = [row for row in rows if any(name.partition("[")[0] in slos for name in _statuses(row.result))]
+    runs = {(row.key.dag_id, row.key.run_id) for row in rows}
+    for kind in CHANGES:
+        found = ledger.checks(kind, dag_id=dag_id, since=since, until=until, limit=most)
+        rows += [row for row in found if not slos or (row.key.dag_id, row.key.run_id) in runs]
+    rows.sort(key=lambda row: row.result.checked_at, reverse=True)
+    return [_happening(ledger, row) for row in rows[:limit]]
+
+
+def changed_to(result: CheckResult) -> str:
+    """Return the version that a change put into service; empty where it names none."""
+    return result.model_version or first_text(result.evidence, "to_version", "version", "to_revision", "image", "to")
+
+
+def changed_from(result: CheckResult) -> str:
+    """Return the version that served before a change; empty where it names none."""
+    return first_text(result.evidence, "from_version", "previous", "previous_version", "from_revision", "from")
+
+
+def changed_by(result: CheckResult) -> str:
+    """Return who made a change or allowed it; empty where it names nobody."""
+    return first_text(result.evidence, "user", "by", "approved_by", "owner")
+
+
+def first_text(source: Any, *keys: str) -> str:
+    """Return the first of some entries that is a text or a number, as text; empty where there is none.
+
+    Evidence holds whatever a check wrote: a wrong type is an absent value.
+    """
+    for key in keys:
+        value = source.get(key) if isinstance(source, Mapping) else None
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return str(value)
+    return ""
+
+
+def _happening(ledger: Ledger, row: Recorded) -> Happening:
+    result = row.result
+    if result.kind == DECISION:
+        outcome = first_text(result.evidence, "outcome")
+        version, before, by = _version_of_run(ledger, row.key), "", ""
+    else:
+        outcome = ""
+        version, before, by = changed_to(result), changed_from(result), changed_by(result)
+    return Happening(
+        at=result.checked_at,
+        kind=result.kind,
+        name=result.name,
+        outcome=outcome or result.verdict.value,
+        version=version or None,
+        before=before or None,
+        by=by or None,
+        why=result.message,
+        slos=_statuses(result),
+        key=row.key,
+    )
+
+
+def _version_of_run(ledger: Ledger, key: RunKey) -> str:
+    """The version that a gate decided about: a gate knows budgets and no models, but other tasks of its run do."""
+    from airflow_slo_provider.ledger.browse import of_run
+
+    rows = [row.result for row in reversed(of_run(ledger, key.dag_id, key.run_id))]
+    evaluated = [one.model_version for one in rows if one.kind == GOLDEN_SET and one.model_version]
+    # A run may put several versions into service, the last of them to take the first one back.
+    return next(iter([*evaluated, *filter(None, (changed_to(one) for one in rows if one.kind in CHANGES))]), "")
+
+
+def _statuses(result: CheckResult) -> dict[str, str]:
+    found = result.evidence.get("slos")
+    return {str(name): str(status) for name, status in found.items()} if isinstance(found, Mapping) else {}
