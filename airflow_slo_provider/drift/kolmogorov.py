@@ -134,6 +134,7 @@ def _outside(gap: int, n: int, m: int) -> float:
     """
     touched = np.ones(n + 2)  # touched[i + 1] for i on the current anti-diagonal; everything outside counts as 1
     touched[1] = 0.0
+    steps = np.arange(n + m + 1.0)
     before = (0, 0)
     for t in range(1, n + m + 1):
         # Inside: |i m - (t - i) n| < gap, that is |i (n + m) - t n| < gap.
@@ -141,7 +142,7 @@ def _outside(gap: int, n: int, m: int) -> float:
         last = min(n, t, -((-t * n - gap) // (n + m)) - 1)
         if first > last:
             return 1.0
-        i = np.arange(first, last + 1)
+        i = steps[first : last + 1]
         fresh = (i * touched[first : last + 1] + (t - i) * touched[first + 1 : last + 2]) / t
         touched[before[0] + 1 : before[1] + 2] = 1.0
         touched[first + 1 : last + 2] = fresh

@@ -181,9 +181,10 @@ def _precision(weights: Any, positive: Any, ends: Any) -> float:
     if not (total > 0 and everything > total):
         return float("nan")
     # Counted from the greatest score: what lies at or above each threshold.
-    before = np.concatenate([[0], above[:-1]]).astype(np.float64)
+    before, others_before = np.zeros(len(above)), np.zeros(len(below))
+    before[1:], others_before[1:] = above[:-1], below[:-1]
     hits = total - before
-    said = everything - before - np.concatenate([[0], below[:-1]])
-    gained = np.diff(above, prepend=0).astype(np.float64)
+    said = everything - before - others_before
+    gained = above - before
     shares = np.divide(hits, said, out=np.zeros(len(hits)), where=said > 0)
     return float(np.dot(gained, shares)) / total

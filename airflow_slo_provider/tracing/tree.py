@@ -182,19 +182,22 @@ def _versions(known: dict[str, Span], children: _Children, tops: list[str], keys
     while waiting:
         key, above = waiting.pop()
         attributes = known[key].attributes
-        own = next((attributes[name] for name in keys if attributes.get(name) not in (None, "")), None)
-        if own is not None:
-            above = str(own)
-            named.add(above)
+        for name in keys if attributes else ():
+            if attributes.get(name) not in (None, ""):
+                above = str(attributes[name])
+                named.add(above)
+                break
         found[key] = above
         waiting += [(child, above) for child in children.get(key, ())]
     only = next(iter(named)) if len(named) == 1 else None
     return {key: version if version is not None else only for key, version in found.items()}
 
 
-def _uncovered(placed: _Placed, children: Iterable[str], start: int, end: int) -> int:
+def _uncovered(placed: _Placed, children: Sequence[str], start: int, end: int) -> int:
     """Return the part of ``start``..``end`` that no child covers."""
     free, until = end - start, start
+    if not children:
+        return free
     for first, last in sorted((placed[child][0], placed[child][1]) for child in children):
         first, last = max(first, until), min(last, end)
         if last > first:
@@ -210,7 +213,7 @@ def _critical(placed: _Placed, children: _Children, tops: list[str]) -> dict[str
     while waiting:
         key, low, high = waiting.pop()
         cursor, own = high, 0
-        inside = ((min(placed[child][1], high), max(placed[child][0], low), child) for child in children.get(key, ()))
+        inside = [(min(placed[child][1], high), max(placed[child][0], low), child) for child in children.get(key, ())]
         for last, first, child in sorted(inside, key=lambda item: (-item[0], item[1])):
             if first < last <= cursor:
                 own += cursor - last

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from airflow_slo_provider.hooks.prometheus import PrometheusHook
+if TYPE_CHECKING:
+    from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
 
 @pytest.fixture
 def prometheus_connection(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Store a connection the way a deployment may, in the environment, and return a hook for it."""
+    # Here, and not for every test: those of the domain need no Airflow, and its import takes longer than most of them.
+    from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
     def store(url: str | None, *, extra: Any = None, **fields: Any) -> PrometheusHook:
         connection = {"conn_type": "prometheus", "host": url, **fields}

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -119,21 +118,6 @@ class TestShipped:
             if "ollback" in step.target or "TriggerDagRun" in step.target:
                 assert "approve" in step.after, step.id
         assert any(step.kind == "approval" for step in playbook.steps)
-
-    def test_operators_of_this_package_that_are_there_take_the_parameters(self):
-        import inspect
-
-        for playbook in shipped_playbooks():
-            for step in playbook.steps:
-                module, _, name = step.target.rpartition(".")
-                if step.kind != "operator" or not module:
-                    continue
-                if importlib.util.find_spec(module) is None:  # a part that is not installed
-                    assert module.startswith("airflow_slo_provider.operators.")
-                    continue
-                found = getattr(importlib.import_module(module), name)
-                known = {key for base in found.__mro__ for key in inspect.signature(base.__init__).parameters}
-                assert set(step.arguments) <= known, (playbook.name, step.id)
 
 
 class TestReading:

@@ -33,10 +33,9 @@ def test_in_the_recorded_traces_v2_is_slower_in_model_inference():
 
 @pytest.mark.parametrize("guilty", SPANS)
 def test_ten_percent_slower_is_found_from_spans(guilty):
-    for seed in range(3):
-        spans = [*requests(seed, count=2000, version="v1"), *requests(seed, count=2000, version="v2", slower={guilty: 1.1})]
-        compared = tracing.compare(tracing.breakdown(spans))
-        assert (compared.slower, compared.span) == ("v2", guilty), compared
+    spans = [*requests(0, count=2000, version="v1"), *requests(0, count=2000, version="v2", slower={guilty: 1.1})]
+    compared = tracing.compare(tracing.breakdown(spans))
+    assert (compared.slower, compared.span) == ("v2", guilty), compared
 
 
 def test_ten_percent_slower_is_found_200_times_of_200():
