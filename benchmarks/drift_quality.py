@@ -99,10 +99,11 @@ def evidently(before, after):
 def nannyml(before, after):
     import nannyml as nml
 
-    calculator = nml.UnivariateDriftCalculator(column_names=list(before.columns), chunk_number=1)
+    # Its defaults: ten chunks of each side, and thresholds from how the reference's chunks differ. Any alert is an alarm.
+    calculator = nml.UnivariateDriftCalculator(column_names=list(before.columns))
     calculator.fit(before)
     result = calculator.calculate(after).filter(period="analysis").to_df()
-    drifted = sorted({column[0] for column in result.columns if column[-1] == "alert" and bool(result[column].iloc[0])})
+    drifted = sorted({column[0] for column in result.columns if column[-1] == "alert" and bool(result[column].any())})
     return bool(drifted), drifted, []
 
 
