@@ -195,7 +195,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
             reports = self._report(assessment, context)
             version = self.model_version or candidate.model_version
             self._record(assessment, context, version, reports)
-            found = summary(assessment, model_version=version, report_uri=reports.get("html"))
+            found = summary(assessment, model_version=version, report_uri=reports.get("report.html"))
             self._tell(assessment, found, context)
         context["ti"].xcom_push(key="return_value", value=found)
         if assessment.verdict in self.fail_on:
@@ -287,24 +287,20 @@ class GoldenSetEvaluationOperator(BaseOperator):
             return {}
         from airflow_slo_provider.evaluation.assessing import to_json
         from airflow_slo_provider.evaluation.report import to_html
-        from airflow_slo_provider.hooks.surroundings import object_path
+        from airflow_slo_provider.hooks.report_files import write_reports
 
-        instance = context["ti"]
-        where = object_path(self.report_path) / instance.dag_id / _safe(instance.run_id) / _safe(instance.task_id)
-        if (instance.map_index or 0) > 0:
-            where = where / str(instance.map_index)
-        where.mkdir(parents=True, exist_ok=True)
         title = f"{self._check_name()}: {self.model_version or 'candidate'}"
-        for name, text in (("report.json", to_json(assessment)), ("report.html", to_html(assessment, title))):
-            with (where / name).open("wb") as file:
-                file.write(text.encode())
-        return {"json": str(where / "report.json"), "html": str(where / "report.html")}
+        texts = {"report.json": to_json(assessment), "report.html": to_html(assessment, title)}
+        return write_reports(self.report_path, context["ti"], texts)
 
     def _record(self, assessment: Assessment, context: Context, version: str | None, reports: dict[str, str]) -> None:
         from airflow_slo_provider.evaluation.checks import checks_of
 
         interval = (context.get("data_interval_start"), context.get("data_interval_end"))
-        evidence = {"report": reports.get("html"), "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id}
+        evidence = {
+            "report": reports.get("report.html"),
+            "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id,
+        }
         record(
             checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval),
             context,  # type: ignore[arg-type]
@@ -345,7 +341,3 @@ class GoldenSetEvaluationOperator(BaseOperator):
                 )  # fmt: skip
                 record([check], context)  # type: ignore[arg-type]
             raise
-
-
-def _safe(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)

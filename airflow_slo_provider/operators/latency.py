@@ -208,19 +208,11 @@ class LatencyBreakdownOperator(BaseOperator):
         """Write the report; a retry writes over its own."""
         if not self.report_path:
             return None
-        from airflow.sdk import ObjectStoragePath
-
+        from airflow_slo_provider.hooks.report_files import write_reports
         from airflow_slo_provider.tracing.report import to_html
 
-        instance = context["ti"]
-        where = ObjectStoragePath(self.report_path) / instance.dag_id / _safe(instance.run_id) / _safe(instance.task_id)
-        if instance.map_index is not None and instance.map_index >= 0:
-            where = where / str(instance.map_index)
-        where.mkdir(parents=True, exist_ok=True)
         title = f"Latency of {self.service}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
-        with (where / "latency.html").open("wb") as file:
-            file.write(to_html(assessment, title).encode())
-        return str(where / "latency.html")
+        return write_reports(self.report_path, context["ti"], {"latency.html": to_html(assessment, title)})["latency.html"]
 
 
 class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperator):
@@ -307,7 +299,3 @@ def _moment(value: datetime | str | None, name: str) -> datetime | None:
 def _plain(moment: datetime | None) -> datetime | None:
     """Return Python's own datetime for pendulum's, whose differences are no plain timedeltas."""
     return None if moment is None else datetime.combine(moment.date(), moment.timetz())
-
-
-def _safe(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)
