@@ -3,8 +3,8 @@
     python -m benchmarks.dag_parsing [--repeat 7]
 
 Airflow's DAG processor imports Airflow once and then forks a process for each file, again and again. So does this: one process
-imports what the processor has loaded, and each measurement is a fork of it that reads one file. Bytecode of our modules is there
-from the second time on, unless PYTHONDONTWRITEBYTECODE is set: then each fork compiles them anew.
+imports what the processor has loaded, and each measurement is a fork of it that reads one file. The first time writes bytecode
+of our modules; where it may not (PYTHONDONTWRITEBYTECODE) and none lies there, each fork compiles them anew.
 """
 
 from __future__ import annotations
@@ -71,8 +71,7 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=7)
     options = parser.parse_args()
     trouble = 0
-    bytecode = "without" if sys.dont_write_bytecode else "with"
-    print(f"median of {options.repeat} processes, and the slowest, {bytecode} bytecode; the limit is {LIMIT * 1000:.0f} ms")
+    print(f"median of {options.repeat} processes, and the slowest; the limit is {LIMIT * 1000:.0f} ms")
     for file, runs in measure(sorted((ROOT / "dags").glob("*.py")), options.repeat).items():
         seconds, cpu, loaded = [one[0] for one in runs], [one[1] for one in runs], runs[0][3]
         heavy = [name for name in HEAVY if any(item == name or item.startswith(name + ".") for item in loaded)]
