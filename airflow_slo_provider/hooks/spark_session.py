@@ -53,8 +53,9 @@ def with_spark(
     except Exception as error:
         if begun and not isinstance(error, PySparkException):
             raise
+        what = "Spark failed" if begun else "no Spark session"
         raise QueryError(
-            f"connection {conn_id}: no Spark session: {type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            f"connection {conn_id}: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}",
             reason="spark_failed",
             transient=True,
         ) from error

@@ -92,8 +92,9 @@ def spark_rows(
             rows = spark.read.format(form).load(source) if "/" in source else spark.table(source)
         if where:
             rows = rows.filter(where)
+        # Asking for the columns makes Spark Connect, too, look at the question now, where a refusal is told from a fault.
+        chosen(rows.columns, [within[0]] if within else None, source)
         if within is not None:
-            chosen(rows.columns, [within[0]], source)
             for condition in _between(dict(rows.dtypes)[within[0]], *within):
                 rows = rows.filter(condition)
         return SparkRows(rows, " ".join(source.split())[:200])
