@@ -2,7 +2,8 @@
 
 **What it does.** It waits for fresh data, asks whether there is a reason to train, trains, compares with the champion on a golden
 set, asks the error budget of the service, lets the candidate answer a share of the requests, and promotes it. `scheduled_checks`
-updates the two assets that start it; it can be triggered by hand as well.
+updates the two assets that start it; it can be triggered by hand as well. A run that fails after `canary` promotes nothing and
+leaves that alias with the candidate: clear the failed task, and it goes on from there.
 
 | exit | what it means | the run |
 |---|---|---|

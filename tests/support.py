@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
@@ -38,9 +37,3 @@ def acceptance(*parts: str) -> Path:
     if not path.exists():
         _missing(f"acceptance data {path} is missing; set SLO_ACCEPTANCE_DIR")
     return path
-
-
-def need_dag_test() -> None:
-    """Skip where Airflow cannot run a DAG in one process: that of 3.2 ends in its own API there, see CONTRIBUTING.md."""
-    if version("apache-airflow").startswith("3.2."):
-        pytest.skip("`dag.test()` fails within Airflow 3.2, see CONTRIBUTING.md")

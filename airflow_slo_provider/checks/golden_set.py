@@ -114,7 +114,8 @@ def _predictor(said: Any) -> Predictor:
 
     :raises CheckError: when it is none
     """
-    from airflow_slo_provider.evaluation.predictors import Column, Function, MlflowModel, ModelFile, PredictionFile, predictor_of
+    from airflow_slo_provider.evaluation.predictors import Column, PredictionFile, predictor_of
+    from airflow_slo_provider.evaluation.worker_models import Function, MlflowModel, ModelFile
 
     if isinstance(said, str):
         return predictor_of(said)

@@ -6,13 +6,13 @@ The fields that are texts may hold Jinja: each class names them in ``template_fi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.evaluation.worker_models import Function
+from airflow_slo_provider.exceptions import QueryError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -101,130 +101,6 @@ def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: 
 
 
 @dataclass
-class Function:
-    """A Python function of the features.
-
-    :param function: takes a DataFrame of features and returns one value a row, or class probabilities (rows, classes)
-    :param batch_size: rows a call
-    """
-
-    function: Callable[[Any], Any]
-    batch_size: int = 10_000
-    template_fields: ClassVar[Sequence[str]] = ()
-
-    def __repr__(self) -> str:
-        """Name the function, without an address that changes with every parsing of the DAG."""
-        return f"Function({getattr(self.function, '__module__', '?')}.{getattr(self.function, '__qualname__', '?')})"
-
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
-        """Call the function batch by batch."""
-        return call_in_batches(golden, around, {"prediction": self.function}, self.batch_size)
-
-
-@dataclass
-class ModelFile:
-    """A model in a file: joblib or pickle (scikit-learn and the like), or ONNX.
-
-    Opening such a file runs code from it: that is why the DAG's author says ``trusted=True``.
-
-    :param path: any path or URI that Airflow's ObjectStoragePath opens
-    :param trusted: the author's word that the file is what it should be
-    :param features: columns in the order the model was trained with; by default the golden set's features
-    :param as_array: give the model an array instead of a DataFrame
-    :param batch_size: rows a call
-    """
-
-    path: str
-    trusted: bool = False
-    features: Sequence[str] | None = None
-    as_array: bool = False
-    batch_size: int = 10_000
-    template_fields: ClassVar[Sequence[str]] = ("path",)
-
-    def __post_init__(self) -> None:
-        if self.trusted is not True:
-            raise ValueError(
-                f"{self.path}: opening a model file runs code from it; say trusted=True if you know where it comes from"
-            )
-
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
-        """Load the model and call it batch by batch."""
-        if self.path.lower().endswith(".onnx"):
-            return call_in_batches(golden, around, {"prediction": self._onnx(around)}, self.batch_size, self.features)
-        from airflow_slo_provider.evaluation.sample import array
-
-        model = self._load(around)
-
-        def shaped(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
-            return (lambda rows: method(rows.to_numpy())) if self.as_array else method
-
-        methods = {"prediction": shaped(model.predict)}
-        classes = getattr(model, "classes_", None)
-        probabilities = getattr(model, "predict_proba", None)
-        if probabilities is not None:
-            methods["score"] = shaped(probabilities)
-        labels = None if classes is None or probabilities is None else tuple(array(classes).tolist())
-        return call_in_batches(golden, around, methods, self.batch_size, self.features, labels)
-
-    def _load(self, around: Surroundings) -> Any:
-        import io
-
-        try:
-            import joblib
-        except ImportError as error:
-            raise InvalidMeasurement("a model file needs joblib: install airflow-slo-provider[evaluation]") from error
-        path = around.path(self.path)
-        try:
-            with path.open("rb") as file:
-                return joblib.load(io.BytesIO(file.read()))
-        except FileNotFoundError:
-            raise QueryError(f"{self.path}: there is no such model file", reason="not_found") from None
-        except OSError:
-            raise
-        except Exception as error:
-            message = f"{self.path}: not a model that can be loaded here: {type(error).__name__}: {error}"
-            raise InvalidMeasurement(message) from error
-
-    def _onnx(self, around: Surroundings) -> Callable[[Any], Any]:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise InvalidMeasurement(f"{self.path}: an ONNX model needs the package onnxruntime") from error
-        with around.path(self.path).open("rb") as file:
-            session = onnxruntime.InferenceSession(file.read())
-        name = session.get_inputs()[0].name
-        return lambda rows: session.run(None, {name: rows.to_numpy(dtype="float32")})[0]
-
-
-@dataclass
-class MlflowModel:
-    """A model of an MLflow registry or run, loaded into the worker (needs the extra ``mlflow``, and the model's own libraries).
-
-    :param uri: ``models:/name@alias``, ``models:/name/3``, ``runs:/...``
-    :param trusted: the author's word: a model is code
-    :param batch_size: rows a call
-    """
-
-    uri: str
-    trusted: bool = False
-    batch_size: int = 10_000
-    template_fields: ClassVar[Sequence[str]] = ("uri",)
-
-    def __post_init__(self) -> None:
-        if self.trusted is not True:
-            raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
-
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
-        """Load the model and call it batch by batch."""
-        try:
-            import mlflow.pyfunc
-        except ImportError as error:
-            raise InvalidMeasurement(f"{self.uri}: install airflow-slo-provider[mlflow] to load it into the worker") from error
-        model = mlflow.pyfunc.load_model(self.uri)
-        return call_in_batches(golden, around, {"prediction": model.predict}, self.batch_size)
-
-
-@dataclass
 class HttpModel:
     """A model server.
 
@@ -289,46 +165,6 @@ class HttpModel:
             timeout=self.timeout,
             progress=around.progress,
         )
-
-
-def call_in_batches(
-    golden: GoldenSet,
-    around: Surroundings,
-    methods: dict[str, Callable[[Any], Any]],
-    batch_size: int,
-    features: Sequence[str] | None = None,
-    labels: tuple[Any, ...] | None = None,
-) -> Predictions:
-    """Call functions of the features batch by batch, and time each batch.
-
-    :raises InvalidMeasurement: when a call does not answer for every row
-    """
-    import numpy as np
-
-    from airflow_slo_provider.evaluation.predictions import Predictions
-    from airflow_slo_provider.evaluation.sample import array
-
-    rows = golden.features if features is None else golden.frame[list(features)]
-    found: dict[str, list[Any]] = {name: [] for name in methods}
-    latencies = []
-    started = time.perf_counter()
-    for start in range(0, len(rows), batch_size):
-        batch = rows.iloc[start : start + batch_size]
-        before = time.perf_counter()
-        for name, method in methods.items():
-            answer = array(method(batch))
-            if answer.ndim == 2 and answer.shape[1] == 1:
-                answer = answer[:, 0]
-            if answer.ndim not in (1, 2) or len(answer) != len(batch):
-                raise InvalidMeasurement(f"the model gave an answer of shape {answer.shape} ({name}) for {len(batch)} rows")
-            found[name].append(answer)
-        latencies.append(time.perf_counter() - before)
-        around.progress(min(start + batch_size, len(rows)), len(rows))
-    whole = {name: np.concatenate(parts) for name, parts in found.items()}
-    return Predictions(
-        ids=golden.frame[golden.schema.id].to_numpy(), labels=labels, latencies=np.asarray(latencies),
-        seconds=time.perf_counter() - started, prediction=whole["prediction"], score=whole.get("score"),
-    )  # fmt: skip
 
 
 def place_of(predictor: Predictor) -> str | None:

@@ -19,18 +19,15 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.evaluation.assessing import Assessment, Plan
     from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictors import (
-        Column,
-        HttpModel,
-        MlflowModel,
-        ModelFile,
-        PredictionFile,
-        Surroundings,
-    )
+    from airflow_slo_provider.evaluation.predictors import Column, HttpModel, PredictionFile, Surroundings
+    from airflow_slo_provider.evaluation.worker_models import MlflowModel, ModelFile
 
 __all__ = ["Column", "GoldenSetEvaluationOperator", "HttpModel", "MlflowModel", "ModelFile", "PredictionFile"]
 
-__getattr__ = offer(__name__, {"evaluation.predictors": "Column HttpModel MlflowModel ModelFile PredictionFile"})
+__getattr__ = offer(
+    __name__,
+    {"evaluation.predictors": "Column HttpModel PredictionFile", "evaluation.worker_models": "MlflowModel ModelFile"},
+)
 
 
 class GoldenSetEvaluationOperator(BaseOperator):

@@ -21,8 +21,8 @@ NAMED = {
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.
 MADE = NAMED | {
-    "drift", "drift.gates", "evaluation.metrics", "evaluation.predictors", "evaluation.protocols", "incidents",
-    "incidents.serving",
+    "drift", "drift.gates", "evaluation.metrics", "evaluation.predictors", "evaluation.protocols",
+    "evaluation.worker_models", "incidents", "incidents.serving",
 }  # fmt: skip
 
 BEFORE = """

@@ -23,7 +23,7 @@ from typing import Any
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
-from tests.support import REPO, need_dag_test
+from tests.support import REPO
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,6 @@ class DagFile:
         :param change: changes the DAG before, e.g. shortens a timeout
         :param conf: parameters of the run
         """
-        need_dag_test()
         _make_database()
         dag = self.dags[dag_id]
         for task in dag.tasks:

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.docs.pages import DOCS, Block, blocks_of
-from tests.support import REPO, need_dag_test
+from tests.support import REPO
 
 BLOCKS = blocks_of(DOCS / "tutorial.md")
 #: What a block prints stands between two of these.
@@ -41,7 +41,6 @@ def test_every_block_is_a_file_a_command_or_what_it_prints() -> None:
 
 
 def test_the_tutorial(tmp_path: Path) -> None:
-    need_dag_test()
     assert shutil.which("bash")
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"

@@ -7,7 +7,6 @@ its four components work is for the other tests of this directory.
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import secrets
 import threading
@@ -29,13 +28,7 @@ from tests.peers import peer
 from tests.services.postgres import PostgresServer, running_postgres
 from tests.support import need
 
-pytestmark = [
-    pytest.mark.e2e,
-    pytest.mark.skipif(
-        importlib.metadata.version("apache-airflow").startswith("3.2."),
-        reason="`airflow dags test` fails on 3.2, see CONTRIBUTING.md",
-    ),
-]
+pytestmark = pytest.mark.e2e
 
 PASSWORDS = {name: secrets.token_hex(16) for name in compose.SECRETS}
 #: The share of requests that failed, over everything that was measured.

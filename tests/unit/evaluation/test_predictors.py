@@ -13,17 +13,9 @@ from airflow_slo_provider.evaluation.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics import find
 from airflow_slo_provider.evaluation.model_server import Server
 from airflow_slo_provider.evaluation.predictions import Predictions, join
-from airflow_slo_provider.evaluation.predictors import (
-    Column,
-    Function,
-    HttpModel,
-    MlflowModel,
-    ModelFile,
-    PredictionFile,
-    Surroundings,
-    predictor_of,
-)
+from airflow_slo_provider.evaluation.predictors import Column, HttpModel, PredictionFile, Surroundings, predictor_of
 from airflow_slo_provider.evaluation.protocols import steps_of
+from airflow_slo_provider.evaluation.worker_models import Function, MlflowModel, ModelFile
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
 from tests.unit.evaluation.builders import frame, golden
 from tests.unit.evaluation.faulty_model_server import FAULTS, ModelServer, serving

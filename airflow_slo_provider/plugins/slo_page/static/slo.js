@@ -1,4 +1,4 @@
-/* Sorting, filtering, Airflow's colour mode, and links that lead out of the frame. The pages work without it. */
+/* Sorting, filtering, Airflow's colour mode, links that lead out of the frame and the way back. The pages work without it. */
 "use strict";
 
 (() => {
@@ -18,6 +18,21 @@
   paint();
   window.addEventListener("storage", paint);
 
+  // Airflow 3.2 opens the frame at its first page when a person comes back to it. So the entry that they leave in the browser's history
+  // says where they were.
+  const leave = () => window.parent.history.replaceState({ ...window.parent.history.state, slo: window.location.href }, "");
+  const comeBack = () => {
+    try {
+      const { slo, ...state } = window.parent.history.state ?? {};
+      if (window.parent === window || !slo) return;
+      window.parent.history.replaceState(state, "");
+      if (slo !== window.location.href) window.location.replace(slo);
+    } catch {
+      // another origin's frame: nothing was kept there
+    }
+  };
+  comeBack();
+
   // Airflow shows us in a frame that may not move the page around it; a link of that page itself may.
   document.addEventListener("click", (event) => {
     const link = event.target instanceof Element ? event.target.closest("a.airflow, a.outside") : null;
@@ -28,7 +43,7 @@
       if (link.classList.contains("outside") || event.ctrlKey || event.metaKey || event.shiftKey) {
         out.target = "_blank";
         out.rel = "noreferrer";
-      }
+      } else leave();
       window.parent.document.body.append(out);
       out.click();
       out.remove();
