@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous_champion"
+CHAMPION, PREVIOUS = "champion", "previous_champion"
 PROMOTE, ROLLBACK = "promote", "rollback"
 #: What ``expected`` says when any version may serve now.
 ANY = "*"

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from airflow_slo_provider.drift.cuts import Cuts, count_at
-from airflow_slo_provider.drift.distances import js_distance, total_variation
 from airflow_slo_provider.drift.grid import Grid, cell_ends, code_floats, common_form, float_codes, union
 from airflow_slo_provider.drift.kolmogorov import KS, from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
@@ -185,13 +184,3 @@ def wasserstein_of_cells(cells: JointCells) -> float:
     reference, current = cells.sums()
     places = middles(cells)
     return math.fsum(np.abs(reference[1:-1] / n - current[1:-1] / m) * np.diff(places))
-
-
-def js_of_cells(cells: JointCells, ends: Array) -> float:
-    """Jensen-Shannon distance over the bins."""
-    return js_distance(*binned(cells, ends))
-
-
-def tv_of_cells(cells: JointCells, ends: Array) -> float:
-    """Total variation over the bins."""
-    return total_variation(*binned(cells, ends))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import PIECE, weights
 from airflow_slo_provider.evaluation.curves import Curve, curve
@@ -15,19 +15,6 @@ from airflow_slo_provider.evaluation.sample import Sample, Undefined
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-
-class Statistic(Protocol):
-    """A metric on a sample, ready to be resampled."""
-
-    @property
-    def n(self) -> int:
-        """How many units are resampled."""
-        ...
-
-    def value(self) -> float:
-        """The metric on the sample itself."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -129,10 +129,6 @@ def _incident(row: Recorded, steps: Sequence[Recorded]) -> Incident:
     )
 
 
-def _is_step(one: Recorded, incident: Recorded) -> bool:
-    return one.result.kind == "incident_step" and one.result.evidence.get("incident") == incident.result.name
-
-
 def _step(one: Recorded) -> tuple[str, str]:
     return evidence.text(one.result.evidence, "action") or one.result.name, evidence.text(one.result.evidence, "state")
 
