@@ -23,6 +23,24 @@ class SLOProviderError(Exception):
     """Base class of every error of this provider."""
 
 
+class ReasonedError(SLOProviderError):
+    """An error that says why, and whether it may pass.
+
+    :param message: what happened, where (without credentials), and what to do
+    :param reason: a stable slug for programs; by default that of the class
+    :param transient: whether the same call may succeed later
+    """
+
+    default_reason = "error"
+
+    def __init__(self, message: str, *, reason: str | None = None, transient: bool = False) -> None:
+        # A message may quote what a server answered.
+        self.message = writable(message)
+        super().__init__(self.message)
+        self.reason = reason or self.default_reason
+        self.transient = transient
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing that is wrong with a document.
@@ -57,7 +75,7 @@ class DocumentError(SLOProviderError, ValueError):
         return type(self), (self.faults,)  # the inherited way would pickle the text and read it as the faults
 
 
-class MeasurementError(SLOProviderError):
+class MeasurementError(ReasonedError):
     """An indicator could not be measured. It is never a pass.
 
     :param message: what happened, in words
@@ -80,11 +98,7 @@ class MeasurementError(SLOProviderError):
         http_status: int | None = None,
         source: str | None = None,
     ) -> None:
-        # A message may quote what a server answered.
-        self.message = writable(message)
-        super().__init__(self.message)
-        self.reason = reason or self.default_reason
-        self.transient = transient
+        super().__init__(message, reason=reason, transient=transient)
         self.query = query
         self.http_status = http_status
         self.source = source
@@ -116,22 +130,13 @@ class QueryError(MeasurementError):
     default_reason = "query_error"
 
 
-class LedgerError(SLOProviderError):
-    """The ledger could not be opened, migrated, read or written.
+class LedgerError(ReasonedError):
+    """The ledger could not be opened, migrated, read or written. Reasons: ``locked``, ``read_only``, ``newer_schema``, ..."""
 
-    :param message: what happened, where (without credentials), and what to do
-    :param reason: a stable slug for programs, e.g. ``locked``, ``read_only``, ``newer_schema``
-    :param transient: whether the same call may succeed later
-    """
-
-    def __init__(self, message: str, *, reason: str = "ledger_error", transient: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.transient = transient
+    default_reason = "ledger_error"
 
 
-class DeploymentError(SLOProviderError):
+class DeploymentError(ReasonedError):
     """What is deployed could not be read or changed, or must not be changed.
 
     :param message: what happened, where, and what to do
@@ -140,13 +145,12 @@ class DeploymentError(SLOProviderError):
     :param http_status: HTTP status of the answer, where there was one
     """
 
+    default_reason = "deployment_error"
+
     def __init__(
-        self, message: str, *, reason: str = "deployment_error", transient: bool = False, http_status: int | None = None
+        self, message: str, *, reason: str | None = None, transient: bool = False, http_status: int | None = None
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.transient = transient
+        super().__init__(message, reason=reason, transient=transient)
         self.http_status = http_status
 
 
@@ -157,16 +161,7 @@ class DeploymentArgumentError(DeploymentError, ValueError):
         super().__init__(message, reason="bad_argument")
 
 
-class CheckError(SLOProviderError):
-    """A check could not be run, or what it left behind cannot be read. It is never a pass.
+class CheckError(ReasonedError):
+    """A check could not be run, or what it left behind cannot be read: ``bad_spec``, ``missing_library``, ... Never a pass."""
 
-    :param message: what happened, and what to do
-    :param reason: a stable slug for programs, e.g. ``bad_spec``, ``missing_library``, ``no_result``
-    :param transient: whether the same check may run later
-    """
-
-    def __init__(self, message: str, *, reason: str = "check_error", transient: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.transient = transient
+    default_reason = "check_error"

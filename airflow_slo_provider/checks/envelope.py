@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.exceptions import CheckError
+from airflow_slo_provider.exceptions import CheckError, ReasonedError
 from airflow_slo_provider.results import CheckResult
 
 VERSION = 1
@@ -18,15 +18,12 @@ def seal(results: Sequence[CheckResult]) -> dict[str, Any]:
 
 def seal_error(error: BaseException) -> dict[str, Any]:
     """Wrap an error. One that is not this provider's own may pass: nothing is known about it."""
-    known = isinstance(getattr(error, "reason", None), str)
-    return {
-        "envelope_version": VERSION,
-        "error": {
-            "message": str(error) if known else f"{type(error).__name__}: {error}",
-            "reason": getattr(error, "reason", "crashed") if known else _reason(error),
-            "transient": bool(getattr(error, "transient", False)) if known else not isinstance(error, ValueError),
-        },
-    }
+    if isinstance(error, ReasonedError):
+        told = {"message": str(error), "reason": error.reason, "transient": error.transient}
+    else:
+        passing = not isinstance(error, ValueError)
+        told = {"message": f"{type(error).__name__}: {error}", "reason": _reason(error), "transient": passing}
+    return {"envelope_version": VERSION, "error": told}
 
 
 def unseal(content: Any) -> list[CheckResult]:

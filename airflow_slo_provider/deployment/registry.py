@@ -14,21 +14,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, NONE, PROMOTE
-from airflow_slo_provider.exceptions import SLOProviderError
+from airflow_slo_provider.exceptions import ReasonedError
 
 
-class RegistryError(SLOProviderError):
+class RegistryError(ReasonedError):
     """The registry was not reached, refused, or does not hold what was asked for.
 
-    :param reason: a stable slug: ``not_found``, ``conflict``, ``no_predecessor``, ``connection``, ``timeout``, ...
-    :param transient: whether the same call may succeed later
+    Reasons: ``not_found``, ``conflict``, ``no_predecessor``, ``connection``, ``timeout``, ...
     """
 
-    def __init__(self, message: str, *, reason: str = "registry_error", transient: bool = False) -> None:
-        super().__init__(message)
-        self.message = message
-        self.reason = reason
-        self.transient = transient
+    default_reason = "registry_error"
 
 
 class Conflict(RegistryError):

@@ -13,7 +13,7 @@ from airflow_slo_provider.drift.grid import Grid
 from airflow_slo_provider.drift.measures import Measures, measure_categories, measure_cells, measure_rates
 from airflow_slo_provider.drift.refine import can_refine, narrow, split_heavy
 from airflow_slo_provider.drift.refine_sql import Counts, narrow_by_counts
-from airflow_slo_provider.exceptions import SLOProviderError
+from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ def measure_pair(
     try:
         return _measure(reference, current, gates, settings, sources)
     except SLOProviderError as error:
-        if getattr(error, "transient", False):
+        if isinstance(error, ReasonedError) and error.transient:
             raise
         return State.ERROR, str(error), Measures()
     except (ArithmeticError, ValueError, TypeError, IndexError, KeyError) as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.exceptions import SLOProviderError
+from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
 if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult
@@ -21,7 +21,7 @@ def failing_rightly() -> Iterator[None]:
     try:
         yield
     except SLOProviderError as error:
-        if getattr(error, "transient", False):
+        if isinstance(error, ReasonedError) and error.transient:
             raise
         from airflow.sdk.exceptions import AirflowFailException
 

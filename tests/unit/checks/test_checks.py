@@ -8,6 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 
@@ -167,6 +168,7 @@ class TestEnvelope:
             (QueryError("q", reason="bad_query"), "bad_query", False),
             (ValueError("v"), "bad_spec", False),
             (MemoryError("m"), "crashed", True),
+            (URLError("no route to host"), "crashed", True),  # its own `reason` is a text too
         ],
     )
     def test_errors(self, error: Exception, reason: str, transient: bool) -> None:
