@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import pytest
 from airflow.dag_processing.dagbag import DagBag
 from airflow.sdk import DAG
 
@@ -84,6 +85,7 @@ class DagFile:
         :param conf: parameters of the run
         """
         _make_database()
+        _one_api()
         dag = self.dags[dag_id]
         for task in dag.tasks:
             task.retries = 0  # a retry waits
@@ -106,6 +108,15 @@ def _make_database() -> None:
     """Make the tables of Airflow's metadata database, in the tests' own AIRFLOW_HOME."""
     done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@cache
+def _one_api() -> None:
+    """Let all tasks of this process share one API, as Airflow 3.3 does: 3.2 makes one for each task, in two seconds."""
+    from airflow.sdk.execution_time import supervisor
+
+    if not hasattr(supervisor.in_process_api_server, "cache_info"):
+        supervisor.in_process_api_server = cache(supervisor.in_process_api_server)
 
 
 def _only_file_of_the_bundle(file: Path) -> None:
@@ -142,11 +153,13 @@ def nobody_answering(task_id: str) -> Iterator[Callable[[DAG], None]]:
     from airflow.jobs.job import Job
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
 
+    if not hasattr(SchedulerJobRunner, "check_awaiting_input_timeouts"):
+        pytest.skip("Airflow 3.2 leaves overdue approvals to a trigger, which cannot ask for them in `dag.test()`")
     _make_database()
     scheduler, over = SchedulerJobRunner(Job()), threading.Event()
 
     def look_after_approvals() -> None:
-        while hasattr(scheduler, "check_awaiting_input_timeouts") and not over.wait(0.3):  # Airflow 3.2 leaves it to a trigger
+        while not over.wait(0.3):
             scheduler.check_awaiting_input_timeouts()
 
     def change(dag: DAG) -> None:
