@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -79,12 +79,13 @@ class Run:
 
     :param sees: what its log, its error or its XCom shows
     :param before: what the world needs first
+    :param arguments: for ``run_task``, made when the snippet is run: some of them tell the time
     """
 
     state: str = "success"
     sees: str = ""
     before: Callable[[World], Any] = lambda world: None
-    arguments: dict[str, Any] = field(default_factory=dict)
+    arguments: Callable[[], dict[str, Any]] = dict
 
 
 def profiled(world: World) -> None:
@@ -101,12 +102,22 @@ def promoted(world: World) -> None:
     DirectoryRegistry(world.home / "opt" / "registry").move("fraud", wanted)
 
 
-INTERVAL = (DAY, DAY + timedelta(days=1))
-INCIDENT = {
-    "id": "orders-1", "kind": "burning", "subject": "orders-answered", "severity": "page", "message": "orders-answered burns",
-    "started_at": datetime.now(UTC).isoformat(), "evidence": {"slo": "orders-answered"},
-}  # fmt: skip
-LATENCY = {"data_interval": (datetime.now(UTC) - timedelta(days=1), datetime.now(UTC) - timedelta(minutes=2))}
+def of_the_day() -> dict[str, Any]:
+    return {"data_interval": (DAY, DAY + timedelta(days=1))}
+
+
+def of_the_last_day() -> dict[str, Any]:
+    now = datetime.now(UTC)
+    return {"data_interval": (now - timedelta(days=1), now - timedelta(minutes=2))}
+
+
+def of_an_incident() -> dict[str, Any]:
+    incident = {
+        "id": "orders-1", "kind": "burning", "subject": "orders-answered", "severity": "page", "message": "orders-answered burns",
+        "started_at": datetime.now(UTC).isoformat(), "evidence": {"slo": "orders-answered"},
+    }  # fmt: skip
+    return {"conf": {"incident": incident}}
+
 
 RUNS = {
     "ErrorBudgetBranchOperator": Run(sees="decision: allowed"),
@@ -116,20 +127,20 @@ RUNS = {
     "ModelFreshnessSensor": Run(sees="model:churn@champion"),
     "FreshnessCheckOperator": Run(sees="churn-model-age"),
     "DriftProfileOperator": Run(sees="profile.json"),
-    "DriftOperator": Run(sees="ok", before=profiled, arguments={"data_interval": INTERVAL}),
-    "DriftBranchOperator": Run(sees="keep", before=profiled, arguments={"data_interval": INTERVAL}),
+    "DriftOperator": Run(sees="ok", before=profiled, arguments=of_the_day),
+    "DriftBranchOperator": Run(sees="keep", before=profiled, arguments=of_the_day),
     "GoldenSetEvaluationOperator": Run(sees="cost"),
     "PromoteModelOperator": Run(
         sees="promoted from 6 to 7",
-        arguments={"xcoms": {("evaluate", "return_value"): {"verdict": "pass", "model_version": "7"}}},
+        arguments=lambda: {"xcoms": {("evaluate", "return_value"): {"verdict": "pass", "model_version": "7"}}},
     ),
     "RollbackModelOperator": Run(sees="rolled back from 7 to 6", before=promoted),
-    "LatencyBreakdownOperator": Run(sees="ml_prediction_request", before=World.traces, arguments=LATENCY),
-    "LatencyBreakdownBranchOperator": Run(sees="keep", before=World.traces, arguments=LATENCY),
-    "OpenIncidentOperator": Run(sees="model_serving_degradation", arguments={"conf": {"incident": INCIDENT}}),
-    "OtherIncidentsOperator": Run(sees="return_value", arguments={"conf": {"incident": INCIDENT}}),
-    "BurningCheckOperator": Run(sees="orders-answered", arguments={"conf": {"incident": INCIDENT}}),
-    "PostmortemOperator": Run(sees="orders-1.md", arguments={"conf": {"incident": INCIDENT}}),
+    "LatencyBreakdownOperator": Run(sees="ml_prediction_request", before=World.traces, arguments=of_the_last_day),
+    "LatencyBreakdownBranchOperator": Run(sees="keep", before=World.traces, arguments=of_the_last_day),
+    "OpenIncidentOperator": Run(sees="model_serving_degradation", arguments=of_an_incident),
+    "OtherIncidentsOperator": Run(sees="return_value", arguments=of_an_incident),
+    "BurningCheckOperator": Run(sees="orders-answered", arguments=of_an_incident),
+    "PostmortemOperator": Run(sees="orders-1.md", arguments=of_an_incident),
     "PolicyDecisionOperator": Run(sees="allow"),
     "ServingDecisionOperator": Run(sees="degrade"),
 }
@@ -167,7 +178,7 @@ def test_the_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     tasks = [task for dag in dags_of(block, world).values() for task in dag.tasks if type(task).__name__ == name]
     assert tasks
     for task in tasks:
-        check(name, run_task(task, connections=world.connections, **RUNS[name].arguments))
+        check(name, run_task(task, connections=world.connections, **RUNS[name].arguments()))
 
 
 def check(name: str, ran: Ran) -> None:
