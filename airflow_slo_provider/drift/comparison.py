@@ -20,6 +20,7 @@ from airflow_slo_provider.drift.refine_sql import GridCounts
 from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
 from airflow_slo_provider.drift.verdicts import dataset_verdict
+from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
 def compare(
@@ -72,7 +73,8 @@ def compare(
     :param where: (column, operator, value) for rows of ``current``
     :param reference_where: the same for ``reference``
     :raises QueryError: when data cannot be read
-    :raises InvalidMeasurement: when a column asked for is on neither side
+    :raises InvalidMeasurement: when a column that ``columns``, ``critical``, ``prediction``, ``label`` or ``thresholds`` name is
+        on neither side: a check that was asked for and not made is no pass
     :raises ValueError: for thresholds or parameters that make no sense
     """
     base, own = read_gates(thresholds)
@@ -88,8 +90,11 @@ def compare(
         raise ValueError("weights must be finite and not negative")
     wanted, codes = _tuple(columns), frozenset(_tuple(categorical) or ())
     skip = _tuple(ignore) or ()
+    seen: set[str] = set()
 
     def asked(names: Iterable[str]) -> list[str]:
+        names = list(names)
+        seen.update(names)
         return [name for name in names if (wanted is None or name in wanted) and not fits(name, skip)]
 
     old, old_source = _side(reference, asked, reference_where, codes, threads, _half(progress, 0))
@@ -98,6 +103,10 @@ def compare(
         counted = current.profile(asked(current.names()), like=old)
     new, new_source = _side(counted, asked, where, codes, threads, _half(progress, 1))
     names = list({**old.columns, **new.columns})
+    for what, given in (("prediction", prediction), ("label", label), ("columns", columns)):
+        _there(what, [name for name in _tuple(given) or () if name not in seen], seen)
+    for what, patterns in (("critical", _tuple(critical) or ()), ("thresholds", own)):
+        _there(what, [name for name in patterns if not any(fits(one, (name,)) for one in seen)], seen)
     settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
     sources = _again((reference, current), (old_source, new_source), old)
     measured = {
@@ -136,6 +145,15 @@ def compare(
         current_rows=new.rows,
         alpha=alpha,
     )
+
+
+def _there(what: str, missing: Sequence[str], seen: Iterable[str]) -> None:
+    if missing:
+        raise InvalidMeasurement(
+            f"{what} names {', '.join(map(repr, missing))}, which is no column on either side; "
+            f"there are {', '.join(sorted(seen)[:50]) or 'none'}",
+            reason="unknown_column",
+        )
 
 
 def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None], old: DatasetProfile) -> Again:
@@ -215,12 +233,12 @@ def _judge(
     from airflow_slo_provider.drift.hints import hints_for
 
     found = findings(measures, gates, adjusted, alpha, enough=state is None)
-    if state in (None, State.INSUFFICIENT_DATA):
+    if state in (None, State.INSUFFICIENT_DATA, State.SKIPPED):
         worst = next((level for level in (State.DRIFT, State.WARN) if any(item.state is level for item in found)), None)
-        # A null rate can be judged where the values cannot; what it shows is not hidden behind "too few".
+        # A null rate can be judged where the values cannot; what it shows is not hidden behind "too few" or "skipped".
         if state is None:
             state = worst or State.OK
-        elif worst is State.DRIFT:
+        elif worst is State.DRIFT or (worst and state is State.SKIPPED):
             state = worst
     texts = tuple(item.text for item in found)
     parts = {item: getattr(measures, item) for item in vars(measures)}

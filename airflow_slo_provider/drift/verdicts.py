@@ -36,7 +36,7 @@ def dataset_verdict(
     states |= {column.verdict for column in columns.values() if column.verdict in (State.ERROR, State.SCHEMA_CHANGE)}
     if max_share is not None and not share <= max_share:
         states.add(State.DRIFT)
-    if not judged and not states - {State.SKIPPED}:
+    if not weight and not states - {State.SKIPPED}:
         states.add(State.INSUFFICIENT_DATA)
     if not every:
         # The others' trouble is not the dataset's verdict, but it is no clean bill either.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES
 from airflow_slo_provider.evaluation.comparing import compare_samples
 from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Estimate
-from airflow_slo_provider.evaluation.evaluating import estimates
+from airflow_slo_provider.evaluation.evaluating import check_options, estimates
 from airflow_slo_provider.evaluation.intervals import holm
 from airflow_slo_provider.evaluation.judging import Threshold, judge
 from airflow_slo_provider.evaluation.latency import latency_estimate
@@ -18,6 +19,7 @@ from airflow_slo_provider.evaluation.metrics import LATENCY, Metric
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, Outcome, worst
 from airflow_slo_provider.evaluation.predictions import Joined, join
 from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
+from airflow_slo_provider.exceptions import InvalidMeasurement
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.golden_set import GoldenSet
@@ -54,6 +56,19 @@ class Plan:
     decision_threshold: float = 0.5
     replicates: int = REPLICATES
     method: str = "auto"
+
+    def __post_init__(self) -> None:
+        names = [metric.name for metric in self.metrics]
+        margins = self.margin if isinstance(self.margin, Mapping) else {"": self.margin}
+        for name, margin in margins.items():
+            if name and name not in names:
+                raise InvalidMeasurement(f"margin names {name!r}, which is no metric: {', '.join(names)}", reason="bad_option")
+            if not (margin >= 0 and math.isfinite(margin)):
+                raise InvalidMeasurement(f"margin is {margin}; it is what may be lost: 0 or more", reason="bad_option")
+        try:
+            check_options(self.confidence, self.replicates, self.method)
+        except ValueError as error:
+            raise InvalidMeasurement(str(error), reason="bad_option") from error
 
     def margin_of(self, metric: str) -> float:
         """What the candidate may lose of a metric."""
@@ -201,7 +216,7 @@ def _unseen(golden: GoldenSet, plan: Plan) -> dict[str, int]:
     labels = golden.frame[golden.schema.label].dropna()
     known = set(plan.labels)
     counts = labels[~labels.isin(known)].value_counts()
-    return {str(label): int(count) for label, count in counts.items()}
+    return {str(label): int(count) for label, count in counts.items() if count}  # a categorical names all it could hold
 
 
 def to_dict(assessment: Assessment) -> dict[str, Any]:

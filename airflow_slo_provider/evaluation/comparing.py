@@ -96,6 +96,9 @@ def compare_samples(
     try:
         first, second = statistic(metric, champion), statistic(metric, candidate)
         before, after = first.value(), second.value()
+        for model, value in (("the champion", before), ("the candidate", after)):
+            if not math.isfinite(value):
+                raise Undefined(f"{metric.name} of {model} is {value}", "invalid")
     except Undefined as why:
         return Comparison(
             champion=None, candidate=None, delta=None, low=None, high=None, pvalue=None, verdict=Outcome.UNKNOWN,

@@ -60,10 +60,15 @@ class GoldenSet:
         """How many rows, those without a label included."""
         return len(self.frame)
 
-    @property
-    def features(self) -> pd.DataFrame:
-        """What the model is given, one row per row."""
-        return self.frame[list(feature_columns(self.frame, self.schema))]
+    def features(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """What the model is given, one row per row.
+
+        :param columns: which columns, in which order; by default those of the schema
+        :raises InvalidMeasurement: for a column that is not there
+        """
+        for column in columns or ():
+            require(self.frame, column, self.source or "the golden set")
+        return self.frame[list(feature_columns(self.frame, self.schema) if columns is None else columns)]
 
     @property
     def seed(self) -> int:
@@ -100,7 +105,8 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
             if kind == "csv":
                 # Before pandas 3 the default rounds the last digit, and the content would have another name.
                 exact = {"float_precision": "round_trip"} if int(pd.__version__.partition(".")[0]) < 3 else {}
-                return pd.read_csv(file, **exact)
+                # An empty cell and NaN are nothing. "NA" and "None" are not: a country, a label.
+                return pd.read_csv(file, keep_default_na=False, na_values=["", "nan", "NaN"], **exact)
             # pandas' own reader guesses dates by a column's name, and rounds numbers.
             return pd.DataFrame([json.loads(line) for line in file if line.strip()])
     except FileNotFoundError:
@@ -126,7 +132,7 @@ def make_golden_set(frame: pd.DataFrame, schema: Schema, source: str = "") -> Go
     where = source or "the golden set"
     if frame.empty:
         raise NoData(f"{where} has no rows", source=source or None)
-    for column in _named(schema):
+    for column in dict.fromkeys([*_named(schema), *map(str, frame.columns)]):
         require(frame, column, where)
     check_ids(frame, schema.id, where)
     frame = frame.sort_values(schema.id, key=lambda ids: ids.map(str), kind="stable").reset_index(drop=True)
@@ -141,6 +147,8 @@ def require(frame: pd.DataFrame, column: str, where: str) -> None:
 
     :raises InvalidMeasurement: with the nearest name
     """
+    if list(frame.columns).count(column) > 1:
+        raise InvalidMeasurement(f"{where} has more than one column {column!r}; give each a name of its own")
     if column not in frame.columns:
         near = get_close_matches(column, [str(name) for name in frame.columns], 1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, list(frame.columns)[:12]))}"
@@ -175,9 +183,13 @@ def _hash(frame: pd.DataFrame, schema: Schema) -> str:
     for column in sorted({*_named(schema), *feature_columns(frame, schema)}):
         digest.update(column.encode() + b"\0")
         values = frame[column]
+        if values.isna().all():
+            values = values.astype(object)
         if values.dtype.kind == "b" or (values.dtype.kind in "iu" and values.abs().max() < 1 << 53):
             values = values.astype("float64")  # whether 1 is written as 1 or 1.0 depends on the format
         elif values.dtype.kind not in "iuf":
-            values = values.map(lambda value: None if value is None or value != value else str(value)).astype(object)
+            values = pd.Series(
+                [None if gone else str(value) for value, gone in zip(values, values.isna(), strict=True)], dtype=object
+            )
         digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return digest.hexdigest()

@@ -53,6 +53,9 @@ def predicted_labels(sample: Sample) -> NDArray[Any]:
         chosen = finite(sample.prediction, "predictions")
         if chosen.shape[1] != len(classes):
             raise Undefined(f"{chosen.shape[1]} columns of probabilities for {len(classes)} classes; name `labels`", "invalid")
+        if len(classes) == 2:
+            negative, positive = split(classes, sample.positive)
+            return np.asarray(np.where(chosen[:, 1 if classes[1] == positive else 0] >= sample.cut, positive, negative))
         return np.asarray(classes[chosen.argmax(axis=1)])
     predicted = tidy(present(sample.prediction, "predictions"))
     if predicted.dtype.kind != "f" or np.isin(predicted, classes).all():

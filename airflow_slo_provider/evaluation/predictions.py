@@ -103,7 +103,7 @@ def join(
     covered = labelled & predicted
     kept = labelled if schema.group else covered
     if schema.group:
-        prediction, score = _ranked_last(frame[schema.group], prediction, covered), None
+        prediction, score = _ranked_last(frame[schema.group], prediction if score is None else score, covered), None
     if drop is not None:
         kept = kept & ~drop
     rows = np.flatnonzero(kept)
@@ -161,6 +161,11 @@ def _ranked_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) 
     import numpy as np
     import pandas as pd
 
-    known = pd.Series(np.asarray(scores, dtype=np.float64)).where(covered)
+    if scores.ndim != 1:
+        raise InvalidMeasurement(f"{scores.shape[1]} scores a row; rows of a group are ranked by one number each")
+    try:
+        known = pd.Series(np.asarray(scores, dtype=np.float64)).where(covered)
+    except (TypeError, ValueError) as error:
+        raise InvalidMeasurement(f"rows of a group are ranked by numbers, and the model gave none: {error}") from error
     lowest = known.groupby(groups.to_numpy(), dropna=False).transform("min")
     return np.asarray(known.where(covered, lowest - 1))

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow_slo_provider.evaluation.worker_models import Function
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
     from airflow_slo_provider.evaluation.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.model_server import Server
@@ -91,13 +92,30 @@ class PredictionFile:
 def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: str | None, where: str) -> Predictions:
     from airflow_slo_provider.evaluation.golden_set import check_ids, require
     from airflow_slo_provider.evaluation.predictions import Predictions
-    from airflow_slo_provider.evaluation.sample import array
 
     for name in (id_column, column, *([score_column] if score_column else [])):
         require(frame, name, where)
     check_ids(frame, id_column, where)
-    score = None if score_column is None else array(frame[score_column])
-    return Predictions(ids=frame[id_column].to_numpy(), prediction=array(frame[column]), score=score)
+    score = None if score_column is None else _cells(frame, score_column, where)
+    return Predictions(ids=frame[id_column].to_numpy(), prediction=_cells(frame, column, where), score=score)
+
+
+def _cells(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
+    """Return a column; lists in its cells, such as the probabilities of all classes, become columns of one array.
+
+    :raises InvalidMeasurement: for lists of different lengths, or that hold anything but numbers
+    """
+    import numpy as np
+
+    from airflow_slo_provider.evaluation.sample import array
+
+    values = array(frame[column])
+    if values.dtype != object or not len(values) or not all(isinstance(one, (list, tuple, np.ndarray)) for one in values):
+        return values
+    try:
+        return np.asarray([np.asarray(one, dtype=np.float64) for one in values], dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InvalidMeasurement(f"{where}: column {column!r} holds lists that are no rows of numbers: {error}") from error
 
 
 @dataclass
@@ -152,7 +170,7 @@ class HttpModel:
 
         if around.server is None:
             raise QueryError("there is nothing here that resolves connections", reason="bad_connection")
-        rows = golden.features if self.features is None else golden.frame[list(self.features)]
+        rows = golden.features(self.features)
         return ask_all(
             around.server(self.http_conn_id),
             self.path,

@@ -37,7 +37,11 @@ class Custom:
             raise RuntimeError("a custom metric without a function")
         if self.sample.n == 0:
             raise Undefined("there are no rows")
-        found = float(self.metric.function(self.sample.truth, self.sample.prediction))
+        try:
+            # Copies: what a function changes in place must not reach the metrics after it.
+            found = float(self.metric.function(self.sample.truth.copy(), self.sample.prediction.copy()))
+        except Exception as error:
+            raise Undefined(f"{self.metric.name} raised {type(error).__name__}: {error}", "invalid") from error
         if not math.isfinite(found):
             raise Undefined(f"{self.metric.name} returned {found}", "invalid")
         return found
@@ -51,7 +55,7 @@ class Custom:
             chosen = self.sample.take(np.repeat(np.arange(self.n), row))
             try:
                 out[place] = self.metric.function(chosen.truth, chosen.prediction) if self.metric.function else np.nan
-            except (ValueError, ZeroDivisionError, FloatingPointError):
+            except Exception:  # whatever a function makes of a sample that lacks a class, say
                 out[place] = np.nan
         return out
 

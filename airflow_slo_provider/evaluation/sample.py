@@ -79,9 +79,13 @@ def make_sample(
 
     :raises InvalidMeasurement: when the columns differ in length or have the wrong shape, or a weight is negative or not finite
     """
+    try:
+        weight = None if weight is None else numbers(weight, "weights")
+    except Undefined as error:
+        raise InvalidMeasurement(error.reason) from None
     made = Sample(
         truth=array(truth), prediction=array(prediction), score=None if score is None else array(score),
-        groups=None if groups is None else array(groups), weight=None if weight is None else numbers(weight, "weights"),
+        groups=None if groups is None else array(groups), weight=weight,
         labels=None if labels is None else tuple(labels), positive=positive, cut=cut,
     )  # fmt: skip
     if made.truth.ndim != 1:

@@ -156,7 +156,7 @@ def call_in_batches(
     from airflow_slo_provider.evaluation.predictions import Predictions
     from airflow_slo_provider.evaluation.sample import array
 
-    rows = golden.features if features is None else golden.frame[list(features)]
+    rows = golden.features(features)
     found: dict[str, list[Any]] = {name: [] for name in methods}
     latencies = []
     started = time.perf_counter()

@@ -153,6 +153,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
             raise ValueError(f"decide_on is {decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
         if not 0 < confidence < 1:
             raise ValueError(f"confidence is {confidence}; write a number between 0 and 1, e.g. 0.95")
+        if replicates < 100:
+            raise ValueError(f"replicates is {replicates}; an interval needs 100 at least, better 1,000")
         if not 0 < min_coverage <= 1:
             raise ValueError(f"min_coverage is {min_coverage}; write a share above 0, 1 at most")
         self.golden_set = golden_set

@@ -28,7 +28,7 @@ model = LogisticRegression().fit(rows[["a", "b"]], label)
 ANSWER = """
 found = join(golden, predictor.predict(golden, Surroundings()))
 assert found.coverage == 1
-said = model.predict(golden.features)
+said = model.predict(golden.features())
 assert (found.sample.prediction == said).all(), (found.sample.prediction, said)
 """
 

@@ -29,7 +29,7 @@ def test_the_content_names_the_set_whatever_the_format_and_order(tmp_path: Path,
     WRITERS[form](rows.sample(frac=1, random_state=1)[rows.columns[::-1]], path)
     found = make_golden_set(read_table(path), Schema(segments=("region",)), str(path))
     assert found.content_hash == golden(rows).content_hash
-    assert (found.rows, list(found.features)) == (50, [name for name in found.frame if name in ("amount", "age")])
+    assert (found.rows, list(found.features())) == (50, [name for name in found.frame if name in ("amount", "age")])
 
 
 @pytest.mark.parametrize("column", ["label", "amount", "region", "id"])

@@ -180,7 +180,7 @@ def test_a_function() -> None:
 
 def test_a_model_in_a_file(tmp_path: Path) -> None:
     joblib, linear = pytest.importorskip("joblib"), pytest.importorskip("sklearn.linear_model")
-    rows = golden().features
+    rows = golden().features()
     model = linear.LogisticRegression().fit(rows, golden().frame["label"])
     path = tmp_path / "model.joblib"
     joblib.dump(model, path)
