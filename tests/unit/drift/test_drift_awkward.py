@@ -327,3 +327,40 @@ else:
     raise SystemExit('no error')
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"columns": ["x", "amuont"]},
+        {"critical": ["x", "amuont"]},
+        {"critical": ["amount_*"]},
+        {"prediction": ["amuont"]},
+        {"label": "amuont"},
+        {"thresholds": {"amuont": {"psi": 0.05}}},
+    ],
+)
+def test_a_column_that_is_asked_for_and_nowhere_is_no_pass(asked):
+    with pytest.raises(InvalidMeasurement, match=r"which is no column on either side; there are x, y$"):
+        drift.compare({"x": X, "y": X}, {"x": X, "y": X}, **asked)
+
+
+def test_what_is_named_and_left_out_is_no_mistake():
+    sides = ({"x": X, "y": X}, {"x": X, "y": X})
+    found = drift.compare(*sides, ignore=["y"], label=["y"], critical=["x", "y"], thresholds={"y": {"psi": 0.05}})
+    assert (found.verdict, list(found.columns)) == ("ok", ["x"])
+
+
+def test_without_any_weight_nothing_was_judged():
+    assert drift.compare({"x": X}, {"x": Y + 3}, weights={"x": 0.0}).verdict == "insufficient_data"
+
+
+@pytest.mark.parametrize(("gone", "verdict"), [(0.0, "skipped"), (0.03, "warn"), (0.5, "drift"), (1.0, "drift")])
+def test_nulls_count_where_values_cannot_be_compared(gone, verdict):
+    pa = pytest.importorskip("pyarrow")
+
+    def side(share: float):
+        lists = [None if number < share * N else [1.0, 2.0] for number in range(N)]
+        return pa.table({"embedding": pa.array(lists, type=pa.list_(pa.float64())), "x": X})
+
+    assert drift.compare(side(0.0), side(gone))["embedding"].verdict == verdict

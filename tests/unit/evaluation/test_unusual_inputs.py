@@ -1,0 +1,186 @@
+"""Inputs that are legal and unusual: none of them may change a verdict in silence, or end as a fault that is retried."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from airflow_slo_provider.evaluation import evaluate
+from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_json
+from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
+from airflow_slo_provider.evaluation.judging import threshold_of
+from airflow_slo_provider.evaluation.metrics import find_all
+from airflow_slo_provider.evaluation.outcomes import Outcome
+from airflow_slo_provider.evaluation.predictors import Column, Surroundings
+from airflow_slo_provider.evaluation.worker_models import call_in_batches
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+N = 200
+RNG = np.random.default_rng(3)
+TRUTH = RNG.normal(10, 2, N)
+
+
+def judged(
+    rows: pd.DataFrame, metrics: Any, thresholds: dict[str, float] | None = None, *, schema: Schema | None = None, **plan: Any
+) -> Assessment:
+    schema = schema or Schema(ignored=tuple(name for name in rows if name in ("said", "score", "champion")))
+    made = find_all(metrics)
+    limits = {one.name: threshold_of(thresholds[one.name], one) for one in made if one.name in (thresholds or {})}
+    golden = make_golden_set(rows, schema)
+    around = Surroundings()
+    score = "score" if "score" in rows else None
+    champion = Column("champion").predict(golden, around) if "champion" in rows else None
+    asked = Plan(metrics=made, thresholds=limits, **{"replicates": 200, **plan})
+    return assess(asked, golden, Column("said", score_column=score).predict(golden, around), champion)
+
+
+def frame(**columns: Any) -> pd.DataFrame:
+    return pd.DataFrame({"id": range(N), **columns})
+
+
+def test_the_decision_threshold_holds_for_two_columns_of_probabilities_too():
+    truth = RNG.integers(0, 2, N)
+    score = np.clip(truth * 0.3 + 0.35 + RNG.normal(0, 0.2, N), 0, 1)
+    for cut in (0.5, 0.9):
+        one = evaluate(truth, score, ["accuracy", "recall"], decision_threshold=cut)
+        two = evaluate(truth, np.column_stack([1 - score, score]), ["accuracy", "recall"], decision_threshold=cut)
+        assert {name: found.value for name, found in one.items()} == {name: found.value for name, found in two.items()}
+
+
+def test_a_group_is_ranked_by_the_scores_beside_the_labels():
+    truth = RNG.integers(0, 2, N)
+    rows = frame(label=truth, query=np.repeat(range(20), 10), said=truth, score=-truth.astype(float))
+    schema = Schema(group="query", ignored=("said", "score"))
+    found = judged(rows, ["ndcg@10"], schema=schema).estimates["ndcg@10"].value
+    assert found == pytest.approx(evaluate(truth, -truth, "ndcg@10", groups=rows["query"])["ndcg@10"].value)
+    assert found < 0.9
+
+
+@pytest.mark.parametrize("said", [["yes", "no"] * (N // 2), [[0.5, 0.5]] * N])
+def test_a_group_cannot_be_ranked_by_what_is_no_number(said):
+    rows = frame(label=1, query=np.repeat(range(20), 10), said=pd.Series(said, dtype=object))
+    with pytest.raises(InvalidMeasurement, match="rows of a group are ranked"):
+        judged(rows, ["ndcg@10"], schema=Schema(group="query", ignored=("said",)))
+
+
+def no_number(_truth: Any, _said: Any) -> Any:
+    return None
+
+
+def no_class(_truth: Any, _said: Any) -> float:
+    raise ValueError("only one class")
+
+
+def no_key(_truth: Any, _said: Any) -> float:
+    return {}["cost"]
+
+
+@pytest.mark.parametrize("function", [no_number, no_class, no_key, lambda truth, said: 1 / 0])
+def test_a_metric_of_ones_own_that_fails_is_unknown_and_not_retried(function):
+    found = judged(frame(label=TRUTH, said=TRUTH), {"mine": function})
+    assert (found.verdict, found.estimates["mine"].value) == (Outcome.UNKNOWN, None)
+    assert "mine raised" in found.why
+
+
+def test_a_metric_that_works_in_place_does_not_mend_what_comes_after_it():
+    def forgiving(truth: Any, said: Any) -> float:
+        said[said < 0] = truth[said < 0]
+        return float(abs(truth - said).mean())
+
+    said = np.where(np.arange(N) < 20, -500.0, TRUTH)
+    found = judged(frame(label=TRUTH, said=said), {"forgiving": forgiving, "rmse": "rmse"}, {"rmse": 1.0})
+    assert (found.verdict, found.estimates["rmse"].value) == (Outcome.FAIL, evaluate(TRUTH, said, "rmse")["rmse"].value)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"replicates": 1}, "replicates is 1"),
+        ({"margin": float("inf")}, "margin is inf"),
+        ({"margin": float("nan")}, "margin is nan"),
+        ({"margin": {"rsme": 0.5}}, "margin names 'rsme'"),
+    ],
+)
+def test_options_that_would_let_anything_pass_are_refused(options, why):
+    with pytest.raises(InvalidMeasurement, match=why) as refused:
+        judged(frame(label=TRUTH, said=TRUTH, champion=TRUTH), ["rmse"], compare_on=["rmse"], **options)
+    assert not refused.value.transient
+
+
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_a_comparison_that_overflows_is_unknown_and_can_be_written():
+    said = np.where(np.arange(N) == 0, 1e200, TRUTH)
+    found = judged(frame(label=TRUTH, said=said, champion=TRUTH), ["mse"], compare_on=["mse"], margin=0.1)
+    assert (found.verdict, found.comparisons["mse"].delta) == (Outcome.UNKNOWN, None)
+    assert json.loads(to_json(found))["verdict"] == "unknown"
+
+
+def test_the_texts_na_and_none_are_values_in_a_csv_file(tmp_path: Path):
+    labels = ["None" if number % 10 == 0 else "NA" if number % 10 == 1 else "yes" for number in range(N)]
+    rows = frame(label=labels, said="yes")
+    rows.to_csv(tmp_path / "golden.csv", index=False)
+    read = read_table(tmp_path / "golden.csv")
+    assert read["label"].tolist() == labels
+    assert judged(read, ["accuracy"], {"accuracy": 0.9}, min_coverage=0.75).verdict is Outcome.FAIL
+    numbers = pd.DataFrame({"id": [1, 2, 3], "said": [0.5, None, float("nan")]})
+    numbers.to_csv(tmp_path / "numbers.csv", index=False, na_rep="NaN")
+    assert read_table(tmp_path / "numbers.csv")["said"].isna().tolist() == [False, True, True]
+
+
+def test_a_categorical_label_names_only_what_occurs():
+    label = pd.Categorical(["a", "b"] * (N // 2))
+    found = judged(frame(label=label, said=list(label)), ["accuracy"], labels=("a", "b"))
+    assert (found.verdict, dict(found.unseen_labels)) == (Outcome.PASS, {})
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        pd.array([pd.NA] * N, dtype="Int64"),
+        pd.array([pd.NA] + ["a"] * (N - 1), dtype="string"),
+        pd.Series([pd.NA] + ["a"] * (N - 1), dtype=object),
+        pd.Series([np.array([1.0, 2.0])] * N, dtype=object),
+    ],
+    ids=["no integer", "text", "object", "embedding"],
+)
+def test_features_may_be_missing_or_lists(feature):
+    rows = frame(label=TRUTH, said=TRUTH, feature=feature)
+    schema = Schema(ignored=("said",))
+    named = make_golden_set(rows, schema).content_hash
+    assert named == make_golden_set(rows.sample(frac=1, random_state=1), schema).content_hash
+    assert named != make_golden_set(rows.assign(feature="b"), schema).content_hash
+
+
+def test_probabilities_may_stand_in_one_column_of_lists():
+    truth = RNG.integers(0, 2, N)
+    rows = frame(label=truth, said=pd.Series([[1.0 - one, float(one)] for one in truth], dtype=object))
+    assert judged(rows, ["accuracy", "roc_auc"]).estimates["accuracy"].value == 1
+    rows.loc[0, "said"] = pd.Series([[0.5]], dtype=object)[0]
+    with pytest.raises(InvalidMeasurement, match="lists that are no rows of numbers"):
+        judged(rows, ["accuracy"])
+
+
+@pytest.mark.parametrize("twice", ["id", "label", "amount"])
+def test_two_columns_of_one_name_are_refused(twice):
+    rows = frame(label=TRUTH, amount=TRUTH)
+    with pytest.raises(InvalidMeasurement, match=f"more than one column '{twice}'"):
+        make_golden_set(pd.concat([rows, rows[[twice]]], axis=1), Schema())
+
+
+def test_weights_must_be_numbers():
+    with pytest.raises(InvalidMeasurement, match="weights are not numbers"):
+        judged(frame(label=TRUTH, said=TRUTH, share="1,5"), ["rmse"], schema=Schema(weight="share", ignored=("said",)))
+
+
+def test_a_feature_that_is_not_there_is_named():
+    golden = make_golden_set(frame(label=TRUTH, amount=TRUTH), Schema())
+    assert list(golden.features(["amount"])) == ["amount"]
+    with pytest.raises(InvalidMeasurement, match="no column 'amuont'; did you mean 'amount'"):
+        golden.features(["amuont"])
+    with pytest.raises(InvalidMeasurement, match="did you mean 'amount'"):
+        call_in_batches(golden, Surroundings(), {"prediction": len}, 100, ["amuont"])
