@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
+from collections.abc import Mapping
 from typing import Any
 
 from airflow.sdk import BaseHook
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
+from airflow_slo_provider.redaction import redact
 
 _SECONDS = 15
 
@@ -16,31 +17,35 @@ _SECONDS = 15
 class PushgatewayHook(BaseHook):
     """Sends a group of metrics to a Pushgateway, through an Airflow connection of type ``http``.
 
-    :param conn_id: the connection: host (with or without a scheme), port, and a login where the server asks for one
+    :param conn_id: the connection: host (with or without a scheme), port, login and password, or a password alone as a bearer
+        token; the extra may hold ``headers`` and ``verify``
     """
 
     def __init__(self, conn_id: str = "pushgateway_default", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.conn_id = conn_id
 
-    def replace_group(self, text: str, *, job: str) -> None:
-        """Put metrics in place of all that were pushed for this job before.
+    def replace_group(self, text: str, *, job: str, grouping: Mapping[str, str] | None = None) -> None:
+        """Put metrics in place of all that were pushed for this group before.
 
         :param text: in the text format
         :param job: value of the label ``job``
+        :param grouping: the group's other labels
         :raises QueryError: when the server cannot be reached (worth a retry) or refuses
         """
         import requests
 
-        connection = self.get_connection(self.conn_id)
-        base = _base(connection)
-        login = (connection.login, connection.password or "") if connection.login else user_info(base)
-        secrets = secrets_of(url=base, basic=login)
-        # Base64, because a job with a slash in it has no other form in a Pushgateway's path.
-        url = f"{public_url(base)}/metrics/job@base64/{urlsafe_b64encode(job.encode()).decode()}"
-        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        from airflow_slo_provider.hooks.surroundings import http_server
+
+        server = http_server(self.conn_id)
+        # Base64, because a value with a slash in it, or an empty one, has no other form in a Pushgateway's path.
+        group = {"job": job, **(grouping or {})}
+        url = "/".join([f"{server.url}/metrics", *(f"{name}@base64/{_base64(value)}" for name, value in group.items())])
         try:
-            answer = requests.put(url, data=text.encode(), headers=headers, auth=login, timeout=_SECONDS, allow_redirects=False)
+            answer = requests.put(
+                url, data=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **server.headers},
+                auth=server.basic, verify=server.verify, timeout=_SECONDS, allow_redirects=False,
+            )  # fmt: skip
         except requests.RequestException as error:
             raise QueryError(
                 f"the Pushgateway of connection {self.conn_id} did not answer ({type(error).__name__})",
@@ -49,7 +54,7 @@ class PushgatewayHook(BaseHook):
                 source=url,
             ) from None
         if not 200 <= answer.status_code < 300:
-            said = redact(" ".join(answer.text[:20_000].split()), secrets, limit=300)
+            said = redact(" ".join(answer.text[:20_000].split()), server.secrets, limit=300)
             raise QueryError(
                 f"the Pushgateway of connection {self.conn_id} answered {answer.status_code}: {said}",
                 reason="refused",
@@ -59,9 +64,5 @@ class PushgatewayHook(BaseHook):
             )
 
 
-def _base(connection: Any) -> str:
-    host = (connection.host or "").rstrip("/")
-    if "://" not in host:
-        host = f"{connection.schema if connection.schema in ('http', 'https') else 'http'}://{host}"
-    port = f":{connection.port}" if connection.port else ""
-    return f"{host}{port}"
+def _base64(value: str) -> str:
+    return urlsafe_b64encode(value.encode()).decode() or "="

@@ -26,4 +26,5 @@ def write_reports(base: str, instance: Any, texts: Mapping[str, str]) -> dict[st
 
 
 def _safe(text: str) -> str:
-    return "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)
+    name = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)
+    return name if name.strip(".") else "_" * len(name)  # dots alone would be a step upwards

@@ -50,8 +50,8 @@ def read_sql(query: str, conn_id: str) -> pd.DataFrame:
     return pd.DataFrame([list(row) for row in rows], columns=list(names))
 
 
-def model_server(conn_id: str) -> Server:
-    """Return the model server of a connection of type ``http``.
+def http_server(conn_id: str) -> Server:
+    """Return the server of a connection of type ``http``: a model server, a Pushgateway.
 
     Host is the server's URL or name, login and password are sent as basic authentication, a password without a login as a bearer
     token. The extra may hold ``headers`` (a mapping) and ``verify`` (false, or the file of a CA); every other key that is text is
@@ -69,7 +69,7 @@ def model_server(conn_id: str) -> Server:
     connection = BaseHook.get_connection(conn_id)
     host = (connection.host or "").strip().rstrip("/")
     if not host:
-        raise QueryError(f"connection {conn_id}: there is no host; write the model server's URL there", reason="bad_connection")
+        raise QueryError(f"connection {conn_id}: there is no host; write the server's URL there", reason="bad_connection")
     url = host if "://" in host else f"{connection.schema or 'http'}://{host}"
     if connection.port and ":" not in url.partition("://")[2].partition("/")[0].rpartition("@")[2]:
         scheme, _, rest = url.partition("://")
@@ -88,39 +88,3 @@ def model_server(conn_id: str) -> Server:
     for secret in {*server.secrets, *named.values(), connection.password or ""} - {""}:
         mask_secret(secret)
     return server
-
-
-def push_gauges(text: str, conn_id: str, *, job: str, grouping: dict[str, str]) -> None:
-    """Replace a group of gauges on a Pushgateway.
-
-    :param text: Prometheus' text format
-    :param conn_id: a connection with the Pushgateway's URL as host
-    :raises QueryError: when it does not take them
-    """
-    from base64 import urlsafe_b64encode
-
-    import requests
-
-    from airflow_slo_provider.exceptions import QueryError
-    from airflow_slo_provider.redaction import redact
-
-    def part(name: str, value: str) -> str:
-        return f"{name}@base64/{urlsafe_b64encode(value.encode()).decode() or '='}"
-
-    server = model_server(conn_id)
-    path = "/".join(part(name, value) for name, value in {"job": job, **grouping}.items())
-    try:
-        response = requests.put(
-            f"{server.url}/metrics/{path}", data=text.encode(),
-            headers={"Content-Type": "text/plain; version=0.0.4", **server.headers},
-            auth=server.basic, verify=server.verify, timeout=(5, 30), allow_redirects=False,
-        )  # fmt: skip
-    except requests.exceptions.RequestException as error:
-        message = f"the Pushgateway was not reached ({type(error).__name__})"
-        raise QueryError(message, reason="connection", transient=True, source=server.url) from None
-    if response.status_code not in (200, 202):
-        said = redact(" ".join(response.text[:20_000].split()), server.secrets, limit=200)
-        raise QueryError(
-            f"the Pushgateway answered HTTP {response.status_code}: {said}",
-            reason="http_status", transient=response.status_code >= 500, http_status=response.status_code, source=server.url,
-        )  # fmt: skip

@@ -268,9 +268,9 @@ class GoldenSetEvaluationOperator(BaseOperator):
     def _around(self) -> Surroundings:
         from airflow_slo_provider.evaluation.predictors import Surroundings
         from airflow_slo_provider.hooks.progress import tenths
-        from airflow_slo_provider.hooks.surroundings import model_server, object_path
+        from airflow_slo_provider.hooks.surroundings import http_server, object_path
 
-        return Surroundings(path=object_path, server=model_server, progress=tenths(self.log, "rows predicted"))
+        return Surroundings(path=object_path, server=http_server, progress=tenths(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
         from airflow_slo_provider.evaluation.assessing import assess
@@ -314,13 +314,10 @@ class GoldenSetEvaluationOperator(BaseOperator):
             import time
 
             from airflow_slo_provider.evaluation.exposition import gauges
-            from airflow_slo_provider.hooks.surroundings import push_gauges
+            from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
 
-            push_gauges(
-                gauges(assessment, at=time.time()),
-                self.pushgateway_conn_id,
-                job="golden_set",
-                grouping={"check": self._check_name()},
+            PushgatewayHook(self.pushgateway_conn_id).replace_group(
+                gauges(assessment, at=time.time()), job="golden_set", grouping={"check": self._check_name()}
             )
 
     @contextmanager

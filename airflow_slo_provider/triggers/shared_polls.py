@@ -10,7 +10,7 @@ import asyncio
 import json
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -49,7 +49,8 @@ class _Shared:
         async with self.lock:
             client, self.client = self.client, None
             if client is not None:
-                await client.__aexit__(None, None, None)
+                with suppress(Exception):  # a connection that cannot be closed is gone; whoever waits for answers shall not be
+                    await client.__aexit__(None, None, None)
 
 
 class _Poll:

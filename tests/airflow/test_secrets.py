@@ -77,7 +77,7 @@ def _golden(home: Path) -> BaseOperator:
     model = HttpModel("it", path="/predict", retries=0, timeout=5)
     return GoldenSetEvaluationOperator(
         task_id="golden", golden_set=files.golden, features=["amount"], metrics=["accuracy"], thresholds={"accuracy": 0.9},
-        name="fraud", predictor=model, replicates=50,
+        name="fraud", predictor=model, replicates=100,
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _golden_pushed(home: Path) -> BaseOperator:
 
     return GoldenSetEvaluationOperator(
         task_id="golden", golden_set=files.golden, features=["amount"], metrics=["accuracy"], thresholds={"accuracy": 0.5},
-        name="fraud", predictor=PredictionFile(files.predictions(0.05, "p.csv")), replicates=50, pushgateway_conn_id="it",
+        name="fraud", predictor=PredictionFile(files.predictions(0.05, "p.csv")), replicates=100, pushgateway_conn_id="it",
         report_path=str(home / "reports"),
     )  # fmt: skip
 

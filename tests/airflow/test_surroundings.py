@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import threading
 import traceback
+from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.hooks.surroundings import model_server, read_sql
+from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
+from airflow_slo_provider.hooks.surroundings import http_server, read_sql
 
 
 @pytest.mark.parametrize(
@@ -23,7 +27,7 @@ from airflow_slo_provider.hooks.surroundings import model_server, read_sql
 )
 def test_where_a_model_server_is(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], url: str) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", **fields}))
-    found = model_server("model")
+    found = http_server("model")
     assert (found.url, found.basic, found.verify, dict(found.headers)) == (url, None, True, {})
 
 
@@ -31,17 +35,17 @@ def test_what_is_sent_along(monkeypatch: pytest.MonkeyPatch) -> None:
     extra = {"headers": {"X-Team": "a"}, "verify": "/ca.pem"}
     fields = {"conn_type": "http", "host": "m", "login": "u", "password": "hunter2", "extra": extra}
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps(fields))
-    found = model_server("model")
+    found = http_server("model")
     assert (found.basic, found.verify, found.headers) == (("u", "hunter2"), "/ca.pem", {"X-Team": "a"})
     assert "hunter2" not in repr(found)
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({**fields, "login": None, "extra": {"X-Team": "b"}}))
-    assert model_server("model").headers == {"Authorization": "Bearer hunter2", "X-Team": "b"}
+    assert http_server("model").headers == {"Authorization": "Bearer hunter2", "X-Team": "b"}
 
 
 def test_connections_that_are_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_MODEL", json.dumps({"conn_type": "http", "password": "hunter2"}))
     with pytest.raises(QueryError, match="there is no host"):
-        model_server("model")
+        http_server("model")
     with pytest.raises(QueryError, match="which is no SQL database"):
         read_sql("SELECT 1", "model")
 
@@ -52,3 +56,31 @@ def test_a_database_that_is_not_there_is_a_fault_without_the_password(monkeypatc
         read_sql("SELECT 1", "pg")
     assert error.value.transient
     assert "hunter2" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize(("status", "transient"), [(202, None), (400, False), (429, True), (503, True)])
+def test_a_pushgateway_is_given_the_credentials_and_refuses_for_now_or_for_good(monkeypatch, status, transient):
+    seen: list[tuple[str, str | None, str | None]] = []
+
+    class Gateway(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            seen.append((self.path, self.headers["Authorization"], self.headers["X-Team"]))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Gateway) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        connection = {
+            "conn_type": "http", "host": "127.0.0.1", "port": server.server_port, "password": "hunter2", "extra": {"X-Team": "b"},
+        }  # fmt: skip
+        monkeypatch.setenv("AIRFLOW_CONN_GATEWAY", json.dumps(connection))
+        with nullcontext() if transient is None else pytest.raises(QueryError) as refused:
+            PushgatewayHook("gateway").replace_group("up 1\n", job="golden_set", grouping={"check": ""})
+        server.shutdown()
+    assert seen == [("/metrics/job@base64/Z29sZGVuX3NldA==/check@base64/=", "Bearer hunter2", "b")]
+    if transient is not None:
+        assert (refused.value.transient, refused.value.http_status) == (transient, status)
