@@ -96,7 +96,7 @@ def test_golden_sets(evil: str) -> None:
     rows = frame(400)
     rows["region"] = np.where(np.arange(400) % 2 == 0, evil, f"{evil}2")
     rows["label"] = np.where(rows["label"] == 1, evil, f"{evil}2")
-    asked = Plan(metrics=find_all(["accuracy"]), thresholds={"accuracy": Threshold(0.5)}, replicates=50, slices=SliceRule())
+    asked = Plan(metrics=find_all(["accuracy"]), thresholds={"accuracy": Threshold(0.5)}, replicates=100, slices=SliceRule())
     html = model_report(assess_model(asked, golden(rows), said(rows, rows["label"])), evil)
     Page(html).check()
     assert evil.strip() in Page(html).text
