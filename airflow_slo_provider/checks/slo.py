@@ -24,14 +24,16 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import CheckError, LedgerError, QueryError
-from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
     from airflow_slo_provider.slo.measuring import IndicatorSource
     from airflow_slo_provider.slo.model import DataSource
+    from airflow_slo_provider.slo.reports import SLODecision
 
 #: Not ``slo``: the newest record of that kind is what a gate takes for its own last decision.
 KIND = "error_budget"
+_STRICTER = (Verdict.PASS, Verdict.WARN, Verdict.UNKNOWN, Verdict.FAIL)
 _KEYS = frozenset({"documents", "select", "at", "sources"})
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
@@ -68,7 +70,18 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
             return opened[name]
 
         reports = SLOMonitor(catalog, source).evaluate(at, spec.get("select"))
-    return [replace(one, kind=KIND) for one in slo_checks(decide(reports, catalog))]
+    decision = decide(reports, catalog)
+    return [_by_policy(check, one) for check, one in zip(slo_checks(decision), decision.slos, strict=True)]
+
+
+def _by_policy(check: CheckResult, one: SLODecision) -> CheckResult:
+    """Let the policy's decision count too, where it is the stricter one: it may freeze long before the budget is spent."""
+    from airflow_slo_provider.slo.checks import OUTCOMES
+
+    decided = OUTCOMES[one.outcome] if one.gates else check.verdict
+    if _STRICTER.index(decided) <= _STRICTER.index(check.verdict):
+        return replace(check, kind=KIND)
+    return replace(check, kind=KIND, verdict=decided, message="; ".join(dict.fromkeys([check.message, *one.reasons])))
 
 
 def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -> IndicatorSource:

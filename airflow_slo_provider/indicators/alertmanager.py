@@ -70,7 +70,10 @@ class AsyncAlertmanagerClient(AsyncPrometheusClient):
                 http_status=status, source=self.url,
             )  # fmt: skip
         try:
-            return [_alert(one) for one in json.loads(body)]
+            found = json.loads(body)
+            if not isinstance(found, list):
+                raise TypeError(f"a {type(found).__name__} in its place")
+            return [_alert(one) for one in found]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise QueryError(
                 f"this is no list of alerts ({type(error).__name__}: {error}); is it an Alertmanager with API v2?",

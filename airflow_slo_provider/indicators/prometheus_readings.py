@@ -12,7 +12,8 @@ from airflow_slo_provider.indicators.prometheus_answers import format_time
 from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, Value
 from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, shown
-from airflow_slo_provider.slo.model import MetricSource, RatioMetric, ThresholdMetric
+from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
+from airflow_slo_provider.slo.promql_text import COUNTER_NAME
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
@@ -41,24 +42,51 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
         if not promql.has_window(metric.raw.query):
             raise promql.window_missing(metric.raw.query, source)
         return {"raw": Ask(promql.with_window(metric.raw.query, duration(window)))}
-    return {
-        role: count_ask(query, metric, window, source=source)
-        for role in ("good", "bad", "total")
-        if (query := getattr(metric, role)) is not None
-    }
+    queries = {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
+    as_written = _in_strange_units(queries, source)
+    return {role: _count_ask(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
 
 
-def count_ask(query: MetricSource, metric: RatioMetric, window: int, *, source: str) -> Ask:
-    """Write the query of one count.
+def _in_strange_units(queries: Mapping[str, str], source: str) -> bool:
+    """Return whether all counts must stay as they are written, since one of them is in a unit that nobody knows.
 
+    :raises QueryError: reason ``mixed_units``, where they cannot be in the same one: events beside events per second would make
+        a broken service look sound by the seconds of the window
+    """
+    units = {role: promql.unit(text) for role, text in queries.items()}
+    unknown = promql.MIXED if promql.MIXED in units.values() else promql.SCALED
+    if unknown == promql.MIXED or {promql.SCALED, promql.EVENTS} <= set(units.values()):
+        role = next(role for role, unit in units.items() if unit == unknown)
+        raise QueryError(
+            f"{role} is calculated from rate(), so that nobody can tell whether it counts events as the other query does; "
+            "write increase() in both",
+            reason="mixed_units", query="; ".join(f"{role}: {' '.join(text.split())}" for role, text in queries.items()),
+            source=source,
+        )  # fmt: skip
+    return promql.SCALED in units.values()
+
+
+def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_written: bool) -> Ask:
+    """Write the query of one count, in events.
+
+    :param as_written: leave its unit alone
     :raises QueryError: reason ``window_missing``
     """
-    count = promql.recognise(query.query, counter=metric.counter)
+    count = None if as_written else promql.recognise(text, counter=metric.counter)
     if count is not None:
+        if count.function == "sum_over_time" and COUNTER_NAME.match(count.selector.name):
+            raise QueryError(
+                f"{count.selector.name} is named like a counter, whose samples must not be added up; set counter: true "
+                "in the ratioMetric, or write the query with increase()",
+                reason="counter_not_declared", query=text, source=source,
+            )  # fmt: skip
         return Ask(render(count.function, count.selector, window), count if mergeable(count) else None)
-    if not promql.has_window(query.query):
-        raise promql.window_missing(query.query, source)
-    return Ask(promql.with_window(query.query, duration(window)))
+    if not promql.has_window(text):
+        raise promql.window_missing(text, source)
+    filled = promql.with_window(text, duration(window))
+    if not as_written and promql.unit(text) == promql.PER_SECOND:
+        return Ask(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
+    return Ask(filled)
 
 
 def _threshold_asks(metric: ThresholdMetric, request: MeasureRequest, window: int) -> dict[str, Ask]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from airflow_slo_provider.exceptions import QueryError
 
@@ -30,6 +31,8 @@ _SAFE_REGEX = re.compile(
     r"""(?:(?:[A-Za-z0-9_:/ ,;=@%&~<>!"'#-]|\.|\\[.\\+*?()\[\]{}|^$/-]|\[\^?(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9_.])+\])[*+?]?"""
     r"""|\(\?:|\((?!\?)|\)\??|\|)*"""
 )
+#: Units of counts.
+EVENTS, PER_SECOND, SCALED, MIXED = "events", "events per second", "scaled", "mixed"
 _LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 _KEYWORDS = _LISTS | {"bool", "offset", "and", "or", "unless", "atan2"}
 
@@ -143,6 +146,18 @@ def is_balanced(query: str) -> bool:
 def has_window(query: str) -> bool:
     """Whether the query holds ``{{.window}}``."""
     return WINDOW.search(query) is not None
+
+
+def unit(query: str) -> str:
+    """Return what a count is in: events, events per second, those scaled by something, or both at once (which is no unit)."""
+    cut = tokens(query) or ()
+    called = {text for (kind, text), after in pairwise(cut) if kind == "name" and after == ("op", "(")}
+    if not called & {"rate", "irate"}:
+        return EVENTS
+    if called & {"increase", "delta", "sum_over_time", "count_over_time"}:
+        return MIXED
+    scaled = any(kind == "op" and text in "*/%^" for kind, text in cut)
+    return SCALED if scaled or not is_balanced(query) else PER_SECOND
 
 
 def with_window(query: str, window: str) -> str:

@@ -57,6 +57,8 @@ def measurement(
         return _raw_ratio(metric, answers[0])
     alone = answers[0] is not answers[1]
     column = _wanted(metric)[0]
+    for answer, found in zip(answers, rows, strict=True):
+        _refuse_contradictions(answer, found or ())
     part, total = (
         _count(answer, found, _column(answer, wanted, alone=alone))
         for answer, found, wanted in zip(answers, rows, _wanted(metric), strict=True)
@@ -66,6 +68,20 @@ def measurement(
         part = Fraction(0)  # a query of its own that lists such events, and there was none
     good, whole = counts(part, total, column=column, query=query)
     return Measurement.of_counts(good, whole, query=query)
+
+
+def _refuse_contradictions(answer: Answer, rows: Sequence[Row]) -> None:
+    """Refuse a row that cannot be, before another one makes up for it in the sum.
+
+    :raises InvalidMeasurement: for a negative count, and for more good or bad events than events
+    """
+    for row in rows:
+        total = row.numbers.get("total")
+        for column, number in row.numbers.items():
+            if number is not None and number < 0:
+                raise InvalidMeasurement(f"the row of {row.at.isoformat()} has a negative {column}", query=answer.query)
+            if number is not None and total is not None and number > total:
+                raise InvalidMeasurement(f"the row of {row.at.isoformat()} has more {column} than total", query=answer.query)
 
 
 def buckets(answer: Answer, request: MeasureRequest, width: timedelta, count: int) -> list[list[Row]]:

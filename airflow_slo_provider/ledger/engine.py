@@ -41,7 +41,8 @@ def parse_url(url: str | URL) -> URL:
         ) from None
     if parsed.get_backend_name() == "sqlite":
         name = parsed.database or ""
-        if name in ("", ":memory:") or "memory" in parsed.query.get("mode", ""):
+        memory = name in ("", ":memory:", "file:", "file::memory:") or "memory" in parsed.query.get("mode", "")
+        if memory or parsed.query.get("vfs") == "memdb":
             raise LedgerError("an in-memory ledger forgets everything when the process ends; name a file", reason="bad_url")
     if parsed.drivername in ("postgres", "postgresql"):
         # SQLAlchemy's default driver differs between 2.0 and 2.1; take the one that is installed.

@@ -21,7 +21,8 @@ _VERDICTS = {
     Status.NO_DATA: Verdict.UNKNOWN,
     Status.QUERY_ERROR: Verdict.UNKNOWN,
 }
-_OUTCOMES = {
+#: What a gate's outcome is worth as a check.
+OUTCOMES = {
     Outcome.ALLOWED: Verdict.PASS,
     Outcome.WARNING: Verdict.WARN,
     Outcome.FROZEN: Verdict.FAIL,
@@ -43,7 +44,7 @@ def decision_check(decision: Decision, *, name: str) -> CheckResult:
     return CheckResult(
         kind="decision",
         name=name,
-        verdict=_OUTCOMES[decision.outcome],
+        verdict=OUTCOMES[decision.outcome],
         message="; ".join(decision.reasons),
         checked_at=decision.at,
         evidence={

@@ -104,6 +104,10 @@ def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: Policy
         if _ORDER.index(_outcome(strictest.action)) >= _ORDER.index(outcome):
             outcome, action = _outcome(strictest.action), strictest.action
             reasons.append(f"rule {strictest.name} of policy {policy.name}: {strictest.action}")
+    ordered = _override(policy, report)
+    if ordered is not None and ordered.action.blocks:
+        outcome, action = Outcome.FROZEN, max(action, ordered.action, key=lambda one: one.rank)
+        reasons.append(_override_text(ordered))
     if before.action.blocks and outcome is not Outcome.FROZEN:
         outcome, action = Outcome.FROZEN, before.action
         since = f" since {_time(before.blocked_since)}" if before.blocked_since else ""
@@ -127,7 +131,7 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
     value = _value(rule, report)
     if value is None:  # no events in the window: nothing to enter on, nothing to leave on
         return held_before
-    if held_before and _lacks_coverage(rule, report):
+    if held_before and (_lacks_coverage(rule, report) or (_needs_coverage(rule) and report.coverage_failed)):
         return True  # a history that was lost looks like a budget that has recovered
     level = rule.exit if held_before and rule.exit is not None else rule.enter
     return level is not None and _compare(value, rule.op, level)
@@ -163,7 +167,11 @@ def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
 def _lacks_coverage(rule: PolicyRule, report: SLOReport) -> bool:
     """Whether a blocking rule is about the whole window, of which too little holds data: neither to freeze on nor to clear."""
     covered = report.coverage is None or report.coverage >= report.slo.options.min_coverage
-    return rule.action.blocks and rule.signal in _WHOLE_WINDOW and not covered
+    return _needs_coverage(rule) and not covered
+
+
+def _needs_coverage(rule: PolicyRule) -> bool:
+    return rule.action.blocks and rule.signal in _WHOLE_WINDOW
 
 
 def _said(rule: PolicyRule, report: SLOReport) -> str:
@@ -174,6 +182,8 @@ def _said(rule: PolicyRule, report: SLOReport) -> str:
         return f"held before, and there are too few events to clear it ({report.message})"
     if _lacks_coverage(rule, report):
         return f"held before, and too little of the window holds data to clear it ({report.message})"
+    if _needs_coverage(rule) and report.coverage_failed and not _compare(value, rule.op, rule.enter or Fraction(0)):
+        return f"held before, and nobody knows whether enough of the window holds data to clear it ({report.message})"
     if rule.signal is Signal.REMAINING_BUDGET:
         return f"{percent(value)} of the error budget is left"
     if rule.signal is Signal.TIME_TO_EXHAUSTION:
@@ -185,10 +195,9 @@ def _said(rule: PolicyRule, report: SLOReport) -> str:
 
 
 def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:
-    for override in policy.overrides:
-        if report.at < override.until and (not override.slos or report.slo.name in override.slos):
-            return override
-    return None
+    """The override that counts: the strictest, since a waiver for all must not lift what was ordered for one."""
+    found = [one for one in policy.overrides if report.at < one.until and (not one.slos or report.slo.name in one.slos)]
+    return max(found, key=lambda one: one.action.rank, default=None)
 
 
 def _override_text(override: Override) -> str:

@@ -46,7 +46,10 @@ def unknown(part: Part, error: MeasurementError) -> SLOReport:
 
 
 def with_coverage(report: SLOReport, answer: object) -> SLOReport:
-    """Add the share of the window that holds data; a source that cannot say leaves it out."""
+    """Add the share of the window that holds data; a source that cannot say leaves it out, one that failed to is remembered."""
+    if isinstance(answer, MeasurementError) and answer.reason != "coverage_unknown":
+        note = f"how much of the window holds data could not be found out: {answer.message}"
+        return replace(report, coverage_failed=True, message=f"{report.message}; {note}")
     if not isinstance(answer, Fraction):
         return report
     if answer >= report.slo.options.min_coverage:

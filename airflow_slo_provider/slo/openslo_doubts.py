@@ -36,7 +36,9 @@ def doubts(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[SLO]) -> Iterat
 def _stops_when_spent(rule: PolicyRule) -> bool:
     """Whether a rule blocks with nothing left of the budget, which then lasts no second."""
     about_what_is_left = rule.signal in (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
-    return rule.action.blocks and about_what_is_left and rule.enter is not None and rule.enter >= 0
+    if not rule.action.blocks or not about_what_is_left or rule.enter is None:
+        return False
+    return rule.enter > 0 or (rule.enter == 0 and rule.op != "lt")
 
 
 def _never(rule: PolicyRule, slo: SLO) -> str:

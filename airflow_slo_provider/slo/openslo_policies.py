@@ -182,8 +182,9 @@ def _check_exit(when: Fields, key: str, signal: Signal, op: str, enter: Fraction
         )
     elif signal is Signal.REMAINING_BUDGET and (leave > 1 or (leave == 1 and op == "lte")):
         when.fault("exit", "is never reached: more than the whole budget, 1, is never left")
-    elif signal is Signal.BURN_RATE and (leave < 0 or (leave == 0 and op == "gte")):
-        when.fault("exit", "is never reached: a burn rate is never below 0")
+    elif signal in _WINDOWED and (leave < 0 or (leave == 0 and op == "gte")):
+        what = "burn rate" if signal is Signal.BURN_RATE else "budget drop"
+        when.fault("exit", f"is never reached: a {what} is never below 0")
 
 
 def _refuse_twins(spec: Fields, rules: list[PolicyRule | None]) -> None:

@@ -19,7 +19,7 @@ _SELECTOR = rf"(?:[a-zA-Z_:][a-zA-Z0-9_:]*\s*(?:\{{{_MATCHER_TEXT}\}})?|\{{{_MAT
 _BARE = re.compile(rf"(?P<selector>{_SELECTOR})")
 _SUMMED = re.compile(rf"sum\s*(?:by\s*\(\s*\)\s*)?\(\s*(?P<selector>{_SELECTOR})\s*\)")
 # Names that Prometheus reserves by convention for counters, and for the counters of histograms and summaries.
-_COUNTER_NAME = re.compile(r"[a-zA-Z0-9_:]+_(total|count|bucket)\b")
+COUNTER_NAME = re.compile(r"[a-zA-Z0-9_:]+_(total|count|bucket)\b")
 
 #: How each operator of OpenSLO is written in PromQL.
 OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
@@ -74,7 +74,7 @@ def counts_over(query: str, window: str, *, counter: bool) -> str:
             f"cannot tell where the window belongs in {shorten(text)!r}; write it as {{{{.window}}}}, "
             "e.g. sum(increase(requests_total[{{.window}}]))"
         )
-    if not counter and _COUNTER_NAME.match(selector):
+    if not counter and COUNTER_NAME.match(selector):
         raise ValueError(
             f"{shorten(selector)} is named like a counter; set counter: true, or write its window as {{{{.window}}}}"
         )

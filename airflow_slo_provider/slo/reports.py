@@ -51,6 +51,7 @@ class SLOReport:
     :param firing: the multi-window alert rules that hold
     :param time_to_exhaustion: how long the budget lasts at the current rate; None where it does not burn or nothing is known
     :param coverage: share of the window that holds data; None where it was not asked for or the source cannot say
+    :param coverage_failed: it was asked for, and the source did not answer
     :param missing: what slices without data counted as, where there were slices
     :param error: why nothing is known
     :param query: what was asked
@@ -71,6 +72,7 @@ class SLOReport:
     firing: tuple[BurnRateRule, ...] = ()
     time_to_exhaustion: timedelta | None = None
     coverage: Fraction | None = None
+    coverage_failed: bool = False
     missing: MissingSlices | None = None
     error: MeasurementError | None = None
     query: str = ""
