@@ -7,6 +7,7 @@ import os
 from argparse import Namespace
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.cli.commands import leave, load_documents
@@ -31,12 +32,13 @@ def report(args: Namespace) -> None:
     try:
         until = _instant(args.until) or datetime.now(UTC)
         since = _instant(args.since) or until - timedelta(days=30)
-        names = {name for slo in catalog.select(args.select) for name, _ in slo.parts()}
+        names = {name: slo.service for slo in catalog.select(args.select) for name, _ in slo.parts()}
         checks = []
         with open_default_ledger() as ledger:
             for name in sorted(names):
                 found = ledger.checks("slo", name, since, until, limit=MOST_ROWS)
-                checks += [one.result for one in found]
+                # Another service's SLO may have that name.
+                checks += [one.result for one in found if one.result.evidence.get("service", names[name]) == names[name]]
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
     histories = summarise_history(checks)
@@ -45,7 +47,7 @@ def report(args: Namespace) -> None:
     else:
         print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded\n")
         print(history_table(histories))
-    missing = sorted(names - {one.name for one in histories})
+    missing = sorted(names.keys() - {one.name for one in histories})
     if missing:
         leave(2, f"never recorded in that time: {', '.join(missing)}")
 
@@ -100,10 +102,13 @@ def backfill(args: Namespace) -> None:
     unknown = 0
     try:
         instants = _instants(args)
+        # Of other services there may be SLOs of the same names: their rows are not ours to replace.
+        services = "\n".join(sorted({slo.service for slo in catalog}))
+        task_id = f"backfill-{sha256(services.encode()).hexdigest()[:12]}"
         with open_default_ledger() as ledger:
             for at in instants:
                 # A row of its own for each instant, and the same one when the command is run again.
-                key = RunKey("airflow slo backfill", at.isoformat(), "backfill")
+                key = RunKey("airflow slo backfill", at.isoformat(), task_id)
                 decision = evaluate(catalog, ledger=ledger, select=args.select, at=at, exclude_key=key)
                 ledger.record(slo_checks(decision), key)
                 states = ", ".join(f"{one.name} {one.status}" for one in decision.reports)

@@ -140,7 +140,10 @@ class PrometheusSource:
         if self._parallel == 1 or len(jobs) < 2:
             answers: Iterable[Replies] = [job(self.client) for _, job in jobs]
         else:
-            _ = self.client.connect  # opened once, before threads share it
+            try:
+                _ = self.client.connect  # opened once, before threads share it
+            except QueryError as error:
+                return {group: dict.fromkeys(asks, error) for group, asks in groups.items()}
             with ThreadPoolExecutor(self._parallel) as pool:
                 answers = list(pool.map(lambda item: item[1](self.client), jobs))
         for (group, _job), answer in zip(jobs, answers, strict=True):

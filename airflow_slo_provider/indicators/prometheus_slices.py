@@ -40,7 +40,9 @@ def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], w
         if found not in known:  # most slices of a service look alike
             known[found] = _judge_slice(request, dict(zip(roles, found, strict=True)), leading, query)
         values.append(known[found])
-    return Slices(when.start - when.step, when.step, tuple(values), query)
+    seen = max((moment for moment in columns[roles.index(leading)] if moment <= last), default=None)
+    last_seen = None if seen is None else when.end - timedelta(milliseconds=last - seen)
+    return Slices(when.start - when.step, when.step, tuple(values), query, last_seen)
 
 
 def _judge_slice(request: MeasureRequest, values: Mapping[str, Value | None], leading: str, query: str) -> Measurement | None:

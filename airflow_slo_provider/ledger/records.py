@@ -158,11 +158,11 @@ def _json(evidence: Mapping[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     """Reduce evidence to what JSON knows. Anything else (Decimal, datetime, NaN) is kept as text rather than lost."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(_text(str(key))): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
         return [_plain(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, (bool, int, str)):
+    if value is None or isinstance(value, (bool, int)):
         return value
-    return str(value)
+    return _text(str(value))

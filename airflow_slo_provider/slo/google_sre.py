@@ -131,8 +131,8 @@ def _good_bad(sli: Fields) -> RatioMetric | None:
         if operators[-1] != "sum":
             sli.fault("filter_bad", "needs sum as the last of the operators, so that good and bad add up; or write filter_valid")
             return None
-        # A series without events may not exist; both missing are no events at all, which is no data.
-        total = f"({good} or on () vector(0)) + ({bad} or on () vector(0))"
+        # A series without events may not exist; both missing are no data, which must not look like no events.
+        total = f"(({good}) + ({bad})) or ({good}) or ({bad})"
         return RatioMetric(bad=_source(bad), total=_source(total), counter=counter)
     if good is None or valid is None:
         return None

@@ -95,7 +95,11 @@ def _projects(part: Part) -> bool:
 
 
 def _of_slices(part: Part, slices: Slices) -> SLOReport:
-    width = slices.width
+    width, missing = slices.width, part.slo.options.missing_slices
+    end = slices.start + width * len(slices.values)
+    if missing is not MissingSlices.BAD and slices.last_seen is not None and slices.last_seen <= end - max(_BLIND, width):
+        ago = format_seconds(int((end - slices.last_seen).total_seconds()))
+        raise NoData(f"nothing was measured in the last {ago}", reason="empty", query=slices.query)
     before = (part.span.start - slices.start) // width  # slices that only burn rates look at
     own = slices.values[before:]
     summary = _summary(part, own)
@@ -109,7 +113,10 @@ def _of_slices(part: Part, slices: Slices) -> SLOReport:
         try:
             found = _summary(part, slices.values[-count:])
         except NoData as error:
-            rates.append(BurnRate(window, None, problem=error.message))
+            if missing is MissingSlices.BAD:  # the whole window holds data: what has none now is bad, and burns
+                rates.append(_rate(part, window, Fraction(0), None, None))
+            else:
+                rates.append(BurnRate(window, None, problem=error.message))
         else:
             rates.append(_rate(part, window, found.sli, found.good, found.total))
     report = replace(

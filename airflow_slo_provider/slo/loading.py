@@ -150,7 +150,12 @@ def _below(directory: Path, above: tuple[str, ...], findings: Findings) -> Itera
         path = directory / name
         if name.startswith("."):
             continue
-        if path.is_dir():
+        try:
+            below = path.is_dir()
+        except OSError as error:
+            findings.faults.append(Fault(_explain(error), file=_shown(path)))
+            continue
+        if below:
             yield from _below(path, (*above, real), findings)
         elif name.lower().endswith(SUFFIXES):
             yield path

@@ -97,12 +97,14 @@ class Slices:
 
     :param width: width of a slice
     :param start: start of the first slice
+    :param last_seen: end of the last slice of which the source had anything, also that nothing happened; None where it cannot say
     """
 
     start: datetime
     width: timedelta
     values: tuple[Measurement | None, ...]
     query: str = ""
+    last_seen: datetime | None = None
 
 
 class IndicatorSource(Protocol):

@@ -73,7 +73,8 @@ def test_good_and_bad() -> None:
     assert metric.bad is not None and metric.total is not None
     bad = 'sum(increase(failed_total{job="x"}[{{.window}}]))'
     assert metric.bad.query == bad
-    assert metric.total.query == f"(sum(increase(ok_total[{{{{.window}}}}])) or on () vector(0)) + ({bad} or on () vector(0))"
+    good = "sum(increase(ok_total[{{.window}}]))"
+    assert metric.total.query == f"(({good}) + ({bad})) or ({good}) or ({bad})", "nothing when both are missing"
 
 
 def test_a_place_for_the_window_and_operators_of_ones_own() -> None:
