@@ -147,3 +147,50 @@ def test_an_empty_window_is_no_data(forms: PrometheusSource) -> None:
     assert isinstance(share, NoData)
     (sliced,) = forms.slices([over(availability("a"), END, MINUTE)], HOUR)
     assert isinstance(sliced, InvalidMeasurement)
+
+
+BAD, ALL = 'http_requests_total{service="a",code=~"404|500"}', 'http_requests_total{service="a"}'
+
+
+def rate(selector: str) -> str:
+    return f"sum(rate({selector}[{{{{.window}}}}]))"
+
+
+def increase(selector: str) -> str:
+    return f"sum(increase({selector}[{{{{.window}}}}]))"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(rate(BAD), increase(BAD), BAD, f"sum({BAD})", f"({rate(BAD)})"),
+        *(f"{rate(BAD)} or vector(0)", f"{increase(BAD)} or vector(0)", f"{rate(BAD)} # why"),
+        f"{rate('nothing_total')} + {rate(BAD)} or {rate(BAD)}",
+    ],
+)
+@pytest.mark.parametrize("total", [rate(ALL), increase(ALL), ALL, f"{rate(ALL)} or vector(0)", f"({increase(ALL)})"])
+def test_counts_are_events_whatever_form_their_queries_have(forms: PrometheusSource, bad: str, total: str) -> None:
+    found = measured(forms, ratio(bad=bad, total=total))
+    assert float(found.ratio) == pytest.approx(200 / 1104), "events beside events per second would be nearly 1"
+    assert float(found.total or 0) == pytest.approx(60 * 1104)
+
+
+@pytest.mark.parametrize(
+    ("bad", "total"),
+    [(f"{rate(BAD)} * 60", increase(ALL)), (f"{rate(BAD)} * 60", ALL), (f"{rate(BAD)} + {increase(BAD)}", rate(ALL))],
+)
+def test_events_beside_what_nobody_knows_are_refused(forms: PrometheusSource, bad: str, total: str) -> None:
+    error = refused(forms, ratio(bad=bad, total=total))
+    assert (type(error), error.reason, error.transient) == (QueryError, "mixed_units", False)
+    assert "bad is calculated from rate()" in str(error)
+
+
+def test_rates_scaled_on_both_sides_are_left_alone(forms: PrometheusSource) -> None:
+    found = measured(forms, ratio(bad=f"{rate(BAD)} * 60", total=f"{rate(ALL)} * 60"))
+    assert float(found.ratio) == pytest.approx(200 / 1104)
+
+
+def test_a_counter_that_is_not_declared_is_refused(forms: PrometheusSource) -> None:
+    error = refused(forms, ratio(bad=BAD, total=ALL, counter=False))
+    assert (error.reason, error.transient) == ("counter_not_declared", False)
+    assert "set counter: true" in str(error)

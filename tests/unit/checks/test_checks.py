@@ -42,6 +42,15 @@ def test_error_budgets_of_a_database(log: RequestLog, good: int, bad: int, verdi
     assert result.target == 0.99
 
 
+def test_the_policy_counts_where_it_is_stricter(log: RequestLog) -> None:
+    log.write(994, 6)
+    early = "\n  rules:\n    - name: half\n      action: freeze\n      when: {signal: remainingBudget, enter: 0.5}\n"
+    assert registry.run("slo", sql_spec(log))[0].verdict is Verdict.PASS
+    (result,) = registry.run("slo", sql_spec(log, documents=sql_documents(early)))
+    assert result.verdict is Verdict.FAIL
+    assert "rule half: 40 % of the error budget is left" in result.message
+
+
 def test_a_source_is_named_by_its_document_or_its_type(log: RequestLog) -> None:
     log.write(100, 0)
     for name in ("source", "SQL"):

@@ -126,3 +126,21 @@ def test_a_row_of_events_with_null_is_no_row_of_zero(sql: SQLSource, column: str
     without = query.replace("1 AS total", "CASE WHEN ok THEN 1 END AS total")
     measured = one(sql, ask(bad_ratio(without) if column == "bad" else ratio(without)))
     assert (measured.ratio, measured.total) == (1, 54), "rows without events say nothing"
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ([(150, 100), (50, 100)], "more good than total"),
+        ([(-50, 100), (50, 100)], "a negative good"),
+        ([(50, -100), (50, 300)], "a negative total"),
+    ],
+)
+def test_a_row_that_cannot_be_is_not_made_up_for_by_another(sql: SQLSource, rows: list[tuple[int, int]], why: str) -> None:
+    shown = [
+        f"SELECT '{(T0 + (place + 1) * MINUTE).isoformat()}' AS timestamp, {good} AS good, {total} AS total"
+        for place, (good, total) in enumerate(rows)
+    ]
+    query = f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found WHERE :date_from < :date_to"
+    with pytest.raises(InvalidMeasurement, match=why):
+        one(sql, ask(ratio(query)))

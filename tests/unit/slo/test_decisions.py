@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.exceptions import NoData, QueryError
+from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo.decisions import decide
 from airflow_slo_provider.slo.monitor import SLOMonitor
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
@@ -34,7 +34,7 @@ def decided(
     events: Any,
     *rules: PolicyRule,
     before: PolicyState | None = None,
-    coverage: Fraction | None = None,
+    coverage: Fraction | MeasurementError | None = None,
     options: dict[str, Any] | None = None,
     **policy: Any,
 ) -> SLODecision:
@@ -261,3 +261,30 @@ def test_a_holding_blocking_rule_is_never_outvoted(policy: list[PolicyRule], bef
         assert found.outcome is Outcome.FROZEN
     if found.outcome is Outcome.ALLOWED:
         assert found.report.status is Status.HEALTHY
+
+
+@pytest.mark.parametrize("events", [EMPTY, LOST])
+def test_an_ordered_freeze_holds_when_nothing_is_known(events: Any) -> None:
+    ordered = Override(Action.FREEZE, AT + DAY, "the audit")
+    found = decided(events, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW, overrides=(ordered,))
+    assert (found.outcome, found.action) == (Outcome.FROZEN, Action.FREEZE)
+    assert any("the audit" in reason for reason in found.reasons)
+    assert decided(events, on_no_data=OnUnknown.ALLOW, on_error=OnUnknown.ALLOW).outcome is Outcome.ALLOWED
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_several_overrides_the_strictest_counts(turned: bool) -> None:
+    both = (Override(Action.ALLOW, AT + DAY, "a waiver for all"), Override(Action.FREEZE, AT + DAY, "the audit", "", ("api",)))
+    found = decided(steady(0), FREEZE, overrides=both[::-1] if turned else both)
+    assert (found.outcome, found.reasons[0].endswith("the audit")) == (Outcome.FROZEN, True)
+
+
+def test_coverage_that_cannot_be_found_out_clears_nothing() -> None:
+    held = PolicyState(("spent",), Action.FREEZE, AT - 10 * DAY)
+    assert decided(steady(0), FREEZE, before=held, coverage=Fraction(1)).outcome is Outcome.ALLOWED
+    for answer in (Fraction(1, 100), LOST):
+        found = decided(steady(0), FREEZE, before=held, coverage=answer)
+        assert (found.outcome, found.state.holding) == (Outcome.FROZEN, ("spent",)), answer
+    assert any("nobody knows whether enough of the window holds data" in reason for reason in found.reasons)
+    no_answer = MeasurementError("an aggregate does not say", reason="coverage_unknown")
+    assert decided(steady(0), FREEZE, before=held, coverage=no_answer).outcome is Outcome.ALLOWED

@@ -264,3 +264,8 @@ def test_a_burn_window_shorter_than_a_time_slice_is_told() -> None:
     slo = changed(slo, "  name: checkout\n", "  name: checkout\n  annotations: {airflow-slo/error-budget-policy: gate}\n")
     (found,) = warnings(joined(slo, SERVICE_TEXT, POLICY_TEXT + BURNS))
     assert "rule burns can never hold for the SLO checkout: its window 1h is shorter than a time slice (2h)" in found
+
+
+def test_a_budget_drop_that_could_never_end_is_refused() -> None:
+    found = faults(when("{signal: budgetDrop, enter: 0.2, exit: 0, window: 1h}"))
+    assert any("spec.rules[0].when.exit: is never reached: a budget drop is never below 0" in fault for fault in found), found

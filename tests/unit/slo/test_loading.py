@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import DocumentError
@@ -220,6 +220,7 @@ def test_warnings_are_kept(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=200))
 def test_arbitrary_text_gives_a_catalog_or_faults(text: str) -> None:
+    assume("\0" in text or not os.path.isdir(text))  # "/" is a directory, and all of this machine is below it
     reading = read(text)
     assert (reading.catalog is None) == bool(reading.faults)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
+from airflow_slo_provider.slo.measuring import Slices
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -293,3 +295,36 @@ def test_bad_arguments_are_refused() -> None:
         SLOMonitor(catalog(), MemorySource()).evaluate(AT)
     with pytest.raises(TypeError, match="sources must be"):
         SLOMonitor(catalog(slo()), 7)
+
+
+class Sighted(MemorySource):
+    """Says also when it last saw anything."""
+
+    ago = timedelta(0)
+
+    def _slices(self, request: Any, width: timedelta) -> Slices | MeasurementError:
+        found = super()._slices(request, width)
+        return found if isinstance(found, MeasurementError) else replace(found, last_seen=AT - self.ago)
+
+
+@pytest.mark.parametrize("method", [BudgetingMethod.TIMESLICES, BudgetingMethod.RATIO_TIMESLICES])
+@pytest.mark.parametrize("missing", [MissingSlices.GOOD, MissingSlices.IGNORE])
+def test_a_source_that_sees_nothing_any_more_is_noticed_with_time_slices(method: BudgetingMethod, missing: MissingSlices) -> None:
+    one = slo(target="0.9", window="1d", method=method, missing_slices=missing, **SLICED)
+    source = Sighted(api=steady(0, until=2 * HOUR))
+    (quiet,) = SLOMonitor(catalog(one), {"SQL": source}).evaluate(AT)
+    assert quiet.status is Status.HEALTHY, "nothing happened, and it was seen"
+    source.ago = 2 * HOUR
+    (blind,) = SLOMonitor(catalog(one), {"SQL": source}).evaluate(AT)
+    assert (blind.status, blind.message) == (Status.NO_DATA, "nothing was measured in the last 2h")
+
+
+def test_where_missing_slices_are_bad_an_outage_burns() -> None:
+    one = slo(target="0.9", window="1d", method=BudgetingMethod.TIMESLICES, missing_slices=MissingSlices.BAD, **SLICED)
+    source = Sighted(api=steady(0, until=6 * HOUR))
+    source.ago = 6 * HOUR
+    (found,) = SLOMonitor(catalog(one), {"SQL": source}).evaluate(AT)
+    assert (found.sli, found.status) == (Fraction(3, 4), Status.EXHAUSTED)
+    rate = found.burn_rate(HOUR)
+    assert rate is not None
+    assert rate.value == 10
