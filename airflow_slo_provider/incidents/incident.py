@@ -14,19 +14,22 @@ SCHEMA_VERSION = 1
 _KINDS: Mapping[str, type] = {"started_at": datetime, "evidence": Mapping, "schema_version": int}
 #: What an event is about: a budget that burns (or an alert that fires), or nothing being seen for too long.
 BURNING, BLIND = "burning", "blind"
+# It becomes a run id, part of a URL, and the name of a file.
+_ID = re.compile(r"[A-Za-z0-9_.:+-]{1,200}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
     """One incident.
 
-    :param id: the same wherever and however often it is told; at most 200 letters, digits and ``-_.:+``
+    :param id: the same wherever and however often it is told; at most 200 letters, digits and ``-_.:+``, without ``..``
     :param kind: ``burning``, or ``blind`` where nothing is known for too long
     :param subject: the SLO (or the alert) it is about
     :param severity: as its source says: ``page``, ``ticket``, or an alert's label
     :param started_at: when it was first seen (aware)
     :param message: one sentence for a person
     :param evidence: JSON-able: burn rates, budget, labels, query
+    :raises ValueError: for an id that is none, or a time without a zone
     """
 
     id: str
@@ -39,6 +42,8 @@ class Incident:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id) or ".." in self.id:
+            raise ValueError(f"incident id {self.id[:250]!a}: write at most 200 letters, digits and -_.:+, without '..'")
         if self.started_at.tzinfo is None:
             raise ValueError(f"incident {self.id}: started_at {self.started_at} has no time zone")
 

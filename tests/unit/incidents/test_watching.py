@@ -128,6 +128,16 @@ def test_what_is_no_incident_is_refused(data: dict):
         Incident.from_dict(data)
 
 
+@pytest.mark.parametrize("name", ["../../dags/evil", "a/b", "a\\b", "a..b", "..", "a b", "a\n", "поиск", "", "a" * 201])
+def test_an_id_that_could_lead_somewhere_else_is_refused(name: str):
+    """It names the files of the post-mortem, and a run's conf may hold any text."""
+    with pytest.raises(ValueError, match="id"):
+        Incident.from_dict({"id": name})
+    with pytest.raises(ValueError, match="id"):
+        Incident(id=name)
+    assert Incident(id="checkout:page+1_a.b-2026").id == "checkout:page+1_a.b-2026"
+
+
 def test_an_incident_needs_a_zone():
     with pytest.raises(ValueError, match="no time zone"):
         Incident(id="x", started_at=datetime(2026, 1, 1))
