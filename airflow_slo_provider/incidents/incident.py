@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from airflow_slo_provider.exceptions import writable
@@ -88,6 +89,12 @@ class Incident:
 
 
 def incident_id(subject: str, started_at: datetime) -> str:
-    """Name an incident by what burns and since when: fit for a run id, a URL and a file name."""
-    plain = re.sub(r"[^A-Za-z0-9_.+]+", "-", subject).strip("-")[:150] or "incident"
+    """Name an incident by what burns and since when: fit for a run id, a URL and a file name.
+
+    Where letters had to be replaced, eight digits of the subject's SHA-256 keep two subjects apart.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.+]+|\.{2,}", "-", subject).strip("-")[:150]
+    if plain != subject:
+        digest = sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        plain = f"{plain or 'incident'}-{digest}"
     return f"{plain}-{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"
