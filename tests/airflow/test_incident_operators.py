@@ -17,11 +17,12 @@ from airflow.sdk.execution_time import comms
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
+from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
 from airflow_slo_provider.hooks.incidents import incidents_of
 from airflow_slo_provider.incidents import Incident, PlaybookStep, State
 from airflow_slo_provider.incidents.model import Kind
-from airflow_slo_provider.incidents.serving import read_decision
+from airflow_slo_provider.incidents.serving import document, read_decision
 from airflow_slo_provider.operators.incident import (
     OpenIncidentOperator,
     OtherIncidentsOperator,
@@ -454,6 +455,35 @@ class TestPolicyActs:
             ran = run_task(task)
             assert ran.xcoms["return_value"]["action"] == read_decision(tmp_path / "d.json").action == action
         assert ran.xcoms["return_value"]["before"] == "degrade"
+
+    def test_a_backfill_is_about_the_past_and_lifts_nothing(
+        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
+    ):
+        path, now = tmp_path / "d.json", datetime.now(UTC)
+        holds = document("degrade", reasons=["spent"], at=now, until=now + timedelta(hours=1), source="live", slos={})
+        path.write_text(json.dumps(holds))
+        request_log.write(1000, 0, at=now - timedelta(days=20, minutes=5))
+        interval = (now - timedelta(days=21), now - timedelta(days=20))
+        for task in (
+            ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test"),
+            PolicyDecisionOperator(task_id="act", slos=sql_documents(DEGRADES), decision_path=str(path)),
+        ):
+            ran = run_task(task, run_type="backfill", data_interval=interval, connections=request_log.connection)
+            told = ran.xcoms["return_value"]
+            assert (told["action"], told["before"], told["changed"], told["written"]) == ("allow", "degrade", False, False)
+            assert json.loads(path.read_text()) == holds
+        assert ledger_file.checks("decision"), "it is recorded all the same"
+
+    def test_a_later_decision_stays(self, tmp_path: Path):
+        path, now = tmp_path / "d.json", datetime.now(UTC)
+        later = document("degrade", reasons=["spent"], at=now + MINUTE, until=now + 2 * MINUTE, source="live", slos={})
+        path.write_text(json.dumps(later))
+        task = ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test")
+        ran = run_task(task)
+        assert isinstance(ran.error, ReasonedError) and ran.error.transient and "it stays" in str(ran.error)
+        assert json.loads(path.read_text()) == later
+        path.write_text(json.dumps({**later, "valid_until": now.isoformat()}))  # expired: it holds no longer
+        assert run_task(task).state == "success"
 
     def test_wrong_arguments_fail_when_the_dag_is_read(self):
         for arguments, said in (({"action": "explode"}, "action='explode'"), ({"valid_for": timedelta(0)}, "must be positive")):
