@@ -50,7 +50,8 @@ def current_incident(context: Mapping[str, Any]) -> Incident:
     if found:
         return found[0]
     run = context["dag_run"]
-    started = getattr(run, "start_date", None) or datetime.now(UTC)
+    # Not start_date: clearing a finished run sets that anew, and its post-mortem would be about another incident.
+    started = getattr(run, "run_after", None) or getattr(run, "start_date", None) or datetime.now(UTC)
     by_hand = f"{run.dag_id}-{run.run_id}"
     return Incident(
         id=incident_id(by_hand, started), subject="", severity="", started_at=started, message="started by hand", evidence={}

@@ -19,7 +19,7 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
-from airflow_slo_provider.hooks.incidents import incidents_of
+from airflow_slo_provider.hooks.incidents import current_incident, incidents_of
 from airflow_slo_provider.incidents import Incident, PlaybookStep, State
 from airflow_slo_provider.incidents.model import Kind
 from airflow_slo_provider.incidents.serving import document, read_decision
@@ -45,6 +45,15 @@ def incident(name: str = "answered", kind: str = "burning", **more: Any) -> Inci
 
 def conf(one: Incident) -> dict[str, Any]:
     return {"incident": json.loads(json.dumps(one.to_dict()))}
+
+
+def test_a_run_started_by_hand_has_one_incident_also_when_it_is_cleared():
+    """Airflow gives a finished run that is cleared another start_date."""
+    run = SimpleNamespace(dag_id="rollback", run_id="manual__1", conf={}, run_after=T0, start_date=T0 + MINUTE)
+    first = current_incident({"dag_run": run})
+    run.start_date = T0 + 60 * MINUTE
+    assert current_incident({"dag_run": run}) == first and first.started_at == T0
+    assert first.id == f"rollback-manual__1-{T0:%Y%m%dT%H%M%SZ}"
 
 
 class Heard(BaseNotifier):
