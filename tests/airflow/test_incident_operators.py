@@ -20,9 +20,11 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
 from airflow_slo_provider.hooks.incidents import current_incident, incidents_of
-from airflow_slo_provider.incidents import Incident, PlaybookStep, State
+from airflow_slo_provider.hooks.ledger import open_default_ledger
+from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
 from airflow_slo_provider.incidents.model import Kind
 from airflow_slo_provider.incidents.serving import document, read_decision
+from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.operators.incident import (
     OpenIncidentOperator,
     OtherIncidentsOperator,
@@ -301,6 +303,25 @@ class TestPostMortem:
         ran, _ = self.written(tmp_path, fail_if_unresolved=False)
         assert ran.state == "success"
 
+    def test_a_mitigation_that_was_not_reached_over_a_failed_diagnosis_fails_it(self, ledger_file: LedgerFile, tmp_path: Path):
+        """The rollback waits for the culprit: Airflow calls it upstream_failed, and there is no record of it."""
+        run_task(opening(playbooks=["model_serving_degradation"]), run_id="r", conf=conf(incident()))
+        task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
+        before = run_task(in_dag(task, dag_id="incident"), conf=conf(incident()), run_id="r")
+        assert before.state == "success", "nothing failed"
+        step = StepRecord(step_id="culprit", phase="diagnosis", action="Find it", state=State.FAILED, message="no answer", ended_at=T0)
+        with open_default_ledger() as ledger:
+            ledger.record([step.to_check(incident())], RunKey("incident", "r", "culprit"))
+        ran = run_task(task, conf=conf(incident()), run_id="r")
+        assert isinstance(ran.error, AirflowFailException) and ran.xcoms["return_value"]["ended_at"] is None
+        assert "Find it: failed no answer" in str(ran.error) and "Roll the Deployment back: not reached" in str(ran.error)
+        over = StepRecord(
+            step_id="recovered", phase="resolution", action="Wait", state=State.DONE, ended_at=T0, evidence={"recovered": True}
+        )
+        with open_default_ledger() as ledger:
+            ledger.record([over.to_check(incident())], RunKey("incident", "r", "recovered"))
+        assert run_task(task, conf=conf(incident()), run_id="r").state == "success", "it is over all the same"
+
     def test_an_impact_that_cannot_be_measured_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
         ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist
         assert ran.state == "success" and re.search(r"Impact \| not known: .*request\\_log", text)
@@ -331,10 +352,6 @@ class TestRecovery:
         return run_task(in_dag(task, dag_id="incident"), run_id="r", conf=conf(incident()), connections=request_log.connection)
 
     def mitigated(self, at: datetime) -> None:
-        from airflow_slo_provider.hooks.ledger import open_default_ledger
-        from airflow_slo_provider.incidents import StepRecord
-        from airflow_slo_provider.ledger import RunKey
-
         step = StepRecord(step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=at, ended_at=at)
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "back"))
