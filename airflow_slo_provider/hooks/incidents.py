@@ -29,6 +29,7 @@ def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
     Airflow may start one run for several events. What burns comes first, then by time; an incident that was told twice is one.
 
     :param context: Airflow's task context
+    :raises ValueError: for what is no incident
     """
     run = context.get("dag_run")
     told = (getattr(run, "conf", None) or {}).get(CONF_KEY)
@@ -45,8 +46,14 @@ def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
 
 
 def current_incident(context: Mapping[str, Any]) -> Incident:
-    """Return the incident that this run takes care of. A run that was started by hand has one of its own."""
-    found = incidents_of(context)
+    """Return the incident that this run takes care of. A run that was started by hand has one of its own.
+
+    :raises AirflowFailException: when the run was started with what is no incident
+    """
+    from airflow_slo_provider.hooks.outcomes import failing_over_values
+
+    with failing_over_values():
+        found = incidents_of(context)
     if found:
         return found[0]
     run = context["dag_run"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
 
-from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
 
@@ -132,14 +132,15 @@ class OtherIncidentsOperator(BaseOperator):
     """Returns the incidents beside the run's own as arguments of ``TriggerDagRunOperator``, to be mapped over.
 
     Airflow starts one run for all asset events it finds; each incident shall have its own. The same incident always gets the same
-    run id, so that it cannot be started twice. Takes no parameters, asks nobody, and fails over nothing.
+    run id, so that it cannot be started twice. Takes no parameters, asks nobody, and fails over nothing but what is no incident.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return them; nothing, as a rule."""
         from airflow_slo_provider.hooks.incidents import incidents_of, other_runs
 
-        return other_runs(incidents_of(context)[1:])
+        with failing_over_values():
+            return other_runs(incidents_of(context)[1:])
 
 
 class PostmortemOperator(BaseOperator):

@@ -169,7 +169,9 @@ class PromoteModelOperator(_MoveOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the evaluation, move the alias, record it."""
         if not self.version or str(self.version).lower() == "none":
-            raise ValueError(f"version of {self.model} is {self.version!r}; name the version to promote")
+            from airflow.sdk.exceptions import AirflowFailException
+
+            raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
         evidence: dict[str, Any] = {}
         if self.evaluation is not None:
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.hooks.outcomes import failing_over_values
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -47,14 +48,15 @@ class _WritesDecision(BaseOperator):
         before = read_decision(file)
         ti = context["ti"]
         decided = at or datetime.now(UTC)
-        made = document(
-            action,
-            reasons=reasons,
-            at=decided,
-            until=decided + valid_for,
-            source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
-            slos=slos,
-        )
+        with failing_over_values():
+            made = document(
+                action,
+                reasons=reasons,
+                at=decided,
+                until=decided + valid_for,
+                source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+                slos=slos,
+            )
         written = instant(None, context) is None
         if written:
             if before.at is not None and before.at > decided:

@@ -77,6 +77,13 @@ def opening(**arguments: Any) -> BaseOperator:
     return task
 
 
+@pytest.mark.parametrize("task", [OpenIncidentOperator, OtherIncidentsOperator])
+@pytest.mark.parametrize("told", ["checkout burns", {"id": "../../dags/evil"}])
+def test_a_run_with_what_is_no_incident_is_not_tried_again(ledger_file: LedgerFile, task: type[BaseOperator], told: Any):
+    ran = run_task(task(task_id="t", retries=3), conf={"incident": told})
+    assert isinstance(ran.error, AirflowFailException) and "incident" in str(ran.error)
+
+
 class TestOpening:
     def test_it_is_claimed_chosen_explained_and_told(self, ledger_file: LedgerFile):
         Heard.heard.clear()
@@ -510,6 +517,13 @@ class TestPolicyActs:
         assert json.loads(path.read_text()) == later
         path.write_text(json.dumps({**later, "valid_until": now.isoformat()}))  # expired: it holds no longer
         assert run_task(task).state == "success"
+
+    def test_a_rendered_action_that_is_none_fails_at_once(self, tmp_path: Path):
+        task = ServingDecisionOperator(
+            task_id="act", decision_path=str(tmp_path / "d.json"), action="{{ params.action }}", reason="r",
+            params={"action": "freez"}, retries=3,
+        )  # fmt: skip
+        assert isinstance(run_task(task).error, AirflowFailException) and not (tmp_path / "d.json").exists()
 
     def test_wrong_arguments_fail_when_the_dag_is_read(self):
         for arguments, said in (({"action": "explode"}, "action='explode'"), ({"valid_for": timedelta(0)}, "must be positive")):

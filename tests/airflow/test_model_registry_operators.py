@@ -131,6 +131,14 @@ def test_what_did_not_pass_is_not_promoted(
     assert registry.alias("fraud", "champion") == "1"
 
 
+@pytest.mark.parametrize("version", ["", "None"])
+def test_no_version_is_promoted_and_not_tried_again(
+    registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path, version: str
+) -> None:
+    ran = run_task(promotion(version=version), connections=connection(tmp_path))
+    assert type(ran.error).__name__ == "AirflowFailException" and "name the version to promote" in str(ran.error)
+
+
 def test_the_evaluation_stands_in_the_record(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
     evaluation = {"verdict": "pass", "model_version": "2", "report": "file:///r.html", "metrics": {"many": "numbers"}}
     ran = run_task(promotion(evaluation=evaluation), connections=connection(tmp_path))
