@@ -113,10 +113,12 @@ def incident_check(
 
 def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: str) -> dict[str, StepRecord]:
     """Return what is recorded of each step of one run, by step."""
-    rows = ledger.checks(STEP_KIND, dag_id=dag_id, since=None, limit=1000)
-    found = {}
-    for row in rows:
-        if row.key.run_id == run_id and row.result.evidence.get("incident") == incident.id:
+    from airflow_slo_provider.ledger.browse import of_run
+    from airflow_slo_provider.ledger.store import MOST_ROWS
+
+    found: dict[str, StepRecord] = {}
+    for row in of_run(ledger, dag_id, run_id, limit=MOST_ROWS):  # newest first
+        if row.result.kind == STEP_KIND and row.result.evidence.get("incident") == incident.id:
             record = StepRecord.from_check(row.result)
             found.setdefault(record.step_id, record)
     return found

@@ -222,7 +222,8 @@ def test_a_deadline_that_was_missed(webhook: Webhook, how: str):
 @both
 @pytest.mark.parametrize("deadline", [False, True])
 @pytest.mark.parametrize(
-    "conf", ["checkout burns", {"slo": "x"}, {"id": "x", "started_at": "yesterday"}, {"id": "../x"}, {"id": "x", "evidence": "text"}]
+    "conf",
+    ["checkout burns", {"slo": "x"}, {"id": "x", "started_at": "yesterday"}, {"id": "../x"}, {"id": "x", "evidence": "text"}],
 )
 def test_a_run_with_what_is_no_incident_is_told_of_all_the_same(webhook: Webhook, how: str, deadline: bool, conf: Any):
     values = {"dag_id": "rollback", "run_id": "r", "conf": {"incident": conf}}

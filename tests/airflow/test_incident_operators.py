@@ -19,7 +19,7 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
 from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
-from airflow_slo_provider.hooks.incidents import current_incident, incidents_of
+from airflow_slo_provider.hooks.incidents import current_incident, incidents_of, recorded_steps
 from airflow_slo_provider.hooks.ledger import open_default_ledger
 from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
 from airflow_slo_provider.incidents.model import Kind
@@ -34,6 +34,7 @@ from airflow_slo_provider.operators.incident import (
 from airflow_slo_provider.operators.incident_checks import RecoveredSensor
 from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from airflow_slo_provider.results import CheckResult
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 
@@ -316,7 +317,9 @@ class TestPostMortem:
         task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
         before = run_task(in_dag(task, dag_id="incident"), conf=conf(incident()), run_id="r")
         assert before.state == "success", "nothing failed"
-        step = StepRecord(step_id="culprit", phase="diagnosis", action="Find it", state=State.FAILED, message="no answer", ended_at=T0)
+        step = StepRecord(
+            step_id="culprit", phase="diagnosis", action="Find it", state=State.FAILED, message="no answer", ended_at=T0
+        )
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "culprit"))
         ran = run_task(task, conf=conf(incident()), run_id="r")
@@ -328,6 +331,18 @@ class TestPostMortem:
         with open_default_ledger() as ledger:
             ledger.record([over.to_check(incident())], RunKey("incident", "r", "recovered"))
         assert run_task(task, conf=conf(incident()), run_id="r").state == "success", "it is over all the same"
+
+    def test_the_steps_of_a_run_are_found_however_many_incidents_came_later(self, ledger_file: LedgerFile):
+        def done(one: Incident, step_id: str, at: datetime) -> CheckResult:
+            step = StepRecord(step_id=step_id, phase="mitigation", action="Roll back", state=State.DONE, ended_at=at)
+            return step.to_check(one)
+
+        mine, later = incident(), incident("later")
+        with open_default_ledger() as ledger:
+            ledger.record([done(mine, "back", T0)], RunKey("incident", "r", "back"))
+            ledger.record([done(later, f"step-{n}", T0 + MINUTE) for n in range(1001)], RunKey("incident", "later", "back"))
+            assert list(recorded_steps(ledger, mine, dag_id="incident", run_id="r")) == ["back"]
+            assert len(recorded_steps(ledger, later, dag_id="incident", run_id="later")) == 1001
 
     def test_an_impact_that_cannot_be_measured_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
         ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist

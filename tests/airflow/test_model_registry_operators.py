@@ -84,7 +84,9 @@ def test_two_alerts_over_one_release_roll_back_once(registry: DirectoryRegistry,
     began = datetime.now(UTC)
     assert (back(registry, "a", began)["to"], registry.alias("fraud", "champion")) == ("2", "2")
     told = back(registry, "b", began)
-    assert (told["changed"], told["now"]) == (False, "2") and "nothing left to do: fraud@champion was rolled back from 3" in told["message"]
+    assert (told["changed"], told["now"]) == (False, "2") and "nothing left to do: fraud@champion was rolled back from 3" in told[
+        "message"
+    ]
     registry.move("fraud", Wanted(kind="promote", alias="champion", key="fixed", to="3"))
     assert back(registry, "c", began)["changed"] is False, "what was promoted meanwhile is not what it was about"
     assert back(registry, "d", datetime.now(UTC))["to"] == "2", "a run that began later is about what serves now"
