@@ -18,8 +18,8 @@ class IncidentNotifier(BaseNotifier):
     """Tells of an incident, through any Airflow notifier, an Alertmanager, or a webhook - or several of these.
 
     Usable as a callback of a DAG or a task, in ``notifiers=`` of the incident's task group, and in a ``DeadlineAlert``
-    (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one, or with one that
-    cannot be read, the task that failed or the deadline that was missed.
+    (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one that can
+    be read, the task that failed or the deadline that was missed.
 
     - ``notifier`` gets the context with ``incident_text``, ``incident_title`` and ``incident`` in it, for its own templates:
       ``SlackNotifier(text="{{ incident_text }}")``. For a ``DeadlineAlert``, whose arguments must be plain, give its dotted name

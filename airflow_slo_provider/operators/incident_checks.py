@@ -161,7 +161,7 @@ class CulpritOperator(BaseOperator):
             elif name in found:
                 # Whichever of them counted, another version might be accused.
                 raise QueryError(
-                    f"the answer has several series with {self.by}={name!r}; aggregate by that label, e.g. sum by ({self.by}) (...)",
+                    f"several series have {self.by}={name!r}; aggregate by that label, e.g. sum by ({self.by}) (...)",
                     reason="bad_query",
                     query=self.query,
                 )

@@ -61,8 +61,8 @@ class _WritesDecision(BaseOperator):
         if written:
             if before.at is not None and before.at > decided:
                 raise ReasonedError(
-                    f"{path} holds a decision of {before.at.isoformat()}, later than this one of {decided.isoformat()}: it stays. "
-                    "Where it was no other run that wrote it, compare the clocks of the workers",
+                    f"{path} holds a decision of {before.at.isoformat()}, later than this one of {decided.isoformat()}: "
+                    "it stays. Where no other run wrote it, compare the clocks of the workers",
                     reason="later_decision",
                     transient=True,
                 )

@@ -73,7 +73,7 @@ def test_several_series_of_one_version_accuse_nobody(counted, monkeypatch: pytes
     pods = [("8", "a", "1/2"), ("7", "a", "1/50"), ("8", "b", "0")]
     ran = asked(monkeypatch, *[({"model_version": version, "pod": pod}, value) for version, pod, value in pods])
     assert isinstance(ran.error, AirflowFailException)
-    assert "several series with model_version='8'" in str(ran.error) and "sum by (model_version)" in str(ran.error)
+    assert "several series have model_version='8'" in str(ran.error) and "sum by (model_version)" in str(ran.error)
 
 
 def test_a_series_without_the_label_is_nobodys(counted, monkeypatch: pytest.MonkeyPatch):
