@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, NONE, PROMOTE
+from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, NONE, PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import ReasonedError
 
 
@@ -126,6 +126,8 @@ class Wanted:
 
     :param to: the version to promote, or to roll back to; None: the recorded predecessor
     :param expected: the version that is believed to be named by the alias; ``*``: any, empty: none
+    :param since: when it was decided to roll back (aware). Where any version is expected, a rollback that another run has made
+        since then leaves nothing to do
     """
 
     kind: str
@@ -133,6 +135,7 @@ class Wanted:
     key: str
     to: str | None = None
     expected: str = ANY
+    since: datetime | None = None
     by: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
@@ -192,6 +195,13 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
             f"{name} names {state.current or 'no version'}, not {wanted.expected or 'none'} as expected: somebody moved it; "
             "evaluate against what serves now"
         )
+    rival = _rolled_back_since(state, wanted)
+    if rival is not None:
+        return Moved(
+            changed=False, model=model, alias=wanted.alias, before=state.current, after=rival.after, current=state.current,
+            message=f"nothing left to do: {name} was rolled back from {rival.before or 'nothing'} to {rival.after} at {rival.at} "
+            f"by {rival.by or rival.key}; it names {state.current or 'nothing'} now",
+        )  # fmt: skip
     to = wanted.to or predecessor(model, state, wanted.alias)
     if to == state.current:
         return Moved(
@@ -207,6 +217,19 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
         key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to, at=at.isoformat(),
         by=wanted.by, evidence=dict(wanted.evidence),
     )  # fmt: skip
+
+
+def _rolled_back_since(state: State, wanted: Wanted) -> Move | None:
+    """Return the rollback that another run made since this one was decided: two alerts over one release take one version away."""
+    if wanted.kind != ROLLBACK or wanted.expected != ANY or wanted.since is None:
+        return None
+    own = wanted.key.split("/")[:2]  # DAG and run
+    for move in reversed(state.moves):
+        if datetime.fromisoformat(move.at) < wanted.since or move.key.split("/")[:2] == own:
+            return None  # what this run promoted itself is what it rolls back
+        if move.kind == ROLLBACK:
+            return move
+    return None
 
 
 def predecessor(model: str, state: State, alias: str) -> str:

@@ -29,6 +29,7 @@ def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
     Airflow may start one run for several events. What burns comes first, then by time; an incident that was told twice is one.
 
     :param context: Airflow's task context
+    :raises ValueError: for what is no incident
     """
     run = context.get("dag_run")
     told = (getattr(run, "conf", None) or {}).get(CONF_KEY)
@@ -45,12 +46,19 @@ def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
 
 
 def current_incident(context: Mapping[str, Any]) -> Incident:
-    """Return the incident that this run takes care of. A run that was started by hand has one of its own."""
-    found = incidents_of(context)
+    """Return the incident that this run takes care of. A run that was started by hand has one of its own.
+
+    :raises AirflowFailException: when the run was started with what is no incident
+    """
+    from airflow_slo_provider.hooks.outcomes import failing_over_values
+
+    with failing_over_values():
+        found = incidents_of(context)
     if found:
         return found[0]
     run = context["dag_run"]
-    started = getattr(run, "start_date", None) or datetime.now(UTC)
+    # Not start_date: clearing a finished run sets that anew, and its post-mortem would be about another incident.
+    started = getattr(run, "run_after", None) or getattr(run, "start_date", None) or datetime.now(UTC)
     by_hand = f"{run.dag_id}-{run.run_id}"
     return Incident(
         id=incident_id(by_hand, started), subject="", severity="", started_at=started, message="started by hand", evidence={}
@@ -105,10 +113,12 @@ def incident_check(
 
 def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: str) -> dict[str, StepRecord]:
     """Return what is recorded of each step of one run, by step."""
-    rows = ledger.checks(STEP_KIND, dag_id=dag_id, since=None, limit=1000)
-    found = {}
-    for row in rows:
-        if row.key.run_id == run_id and row.result.evidence.get("incident") == incident.id:
+    from airflow_slo_provider.ledger.browse import of_run
+    from airflow_slo_provider.ledger.store import MOST_ROWS
+
+    found: dict[str, StepRecord] = {}
+    for row in of_run(ledger, dag_id, run_id, limit=MOST_ROWS):  # newest first
+        if row.result.kind == STEP_KIND and row.result.evidence.get("incident") == incident.id:
             record = StepRecord.from_check(row.result)
             found.setdefault(record.step_id, record)
     return found

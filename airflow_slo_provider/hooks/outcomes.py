@@ -28,6 +28,20 @@ def failing_rightly() -> Iterator[None]:
         raise AirflowFailException(str(error)) from error
 
 
+@contextmanager
+def failing_over_values() -> Iterator[None]:
+    """Turn a ``ValueError`` into ``AirflowFailException``: a text that was rendered or handed in stays as wrong as it is.
+
+    :raises AirflowFailException: for every ``ValueError``
+    """
+    try:
+        yield
+    except ValueError as error:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        raise AirflowFailException(str(error)) from error
+
+
 def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
     """Write into the ledger what is about to be done, in the place of the check that will say what became of it.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 
 from airflow_slo_provider.exceptions import writable
@@ -14,19 +15,22 @@ SCHEMA_VERSION = 1
 _KINDS: Mapping[str, type] = {"started_at": datetime, "evidence": Mapping, "schema_version": int}
 #: What an event is about: a budget that burns (or an alert that fires), or nothing being seen for too long.
 BURNING, BLIND = "burning", "blind"
+# It becomes a run id, part of a URL, and the name of a file.
+_ID = re.compile(r"[A-Za-z0-9_.:+-]{1,200}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Incident:
     """One incident.
 
-    :param id: the same wherever and however often it is told; at most 200 letters, digits and ``-_.:+``
+    :param id: the same wherever and however often it is told; at most 200 letters, digits and ``-_.:+``, without ``..``
     :param kind: ``burning``, or ``blind`` where nothing is known for too long
     :param subject: the SLO (or the alert) it is about
     :param severity: as its source says: ``page``, ``ticket``, or an alert's label
     :param started_at: when it was first seen (aware)
     :param message: one sentence for a person
     :param evidence: JSON-able: burn rates, budget, labels, query
+    :raises ValueError: for an id that is none, or a time without a zone
     """
 
     id: str
@@ -39,6 +43,8 @@ class Incident:
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
+        if not _ID.fullmatch(self.id) or ".." in self.id:
+            raise ValueError(f"incident id {self.id[:250]!a}: write at most 200 letters, digits and -_.:+, without '..'")
         if self.started_at.tzinfo is None:
             raise ValueError(f"incident {self.id}: started_at {self.started_at} has no time zone")
 
@@ -83,6 +89,12 @@ class Incident:
 
 
 def incident_id(subject: str, started_at: datetime) -> str:
-    """Name an incident by what burns and since when: fit for a run id, a URL and a file name."""
-    plain = re.sub(r"[^A-Za-z0-9_.+]+", "-", subject).strip("-")[:150] or "incident"
+    """Name an incident by what burns and since when: fit for a run id, a URL and a file name.
+
+    Where letters had to be replaced, eight digits of the subject's SHA-256 keep two subjects apart.
+    """
+    plain = re.sub(r"[^A-Za-z0-9_.+]+|\.{2,}", "-", subject).strip("-")[:150]
+    if plain != subject:
+        digest = sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        plain = f"{plain or 'incident'}-{digest}"
     return f"{plain}-{started_at.astimezone(UTC):%Y%m%dT%H%M%SZ}"

@@ -43,6 +43,7 @@ class ServingDecision:
     :param degraded: whether a simpler answer shall be served: stale features, a smaller model, a default
     :param reason: why, in a sentence
     :param until: until when it holds (aware)
+    :param at: when it was decided (aware)
     """
 
     action: str
@@ -50,6 +51,7 @@ class ServingDecision:
     degraded: bool
     reason: str
     until: datetime | None = None
+    at: datetime | None = None
 
     @property
     def known(self) -> bool:
@@ -104,7 +106,9 @@ def read_decision(path: str | os.PathLike[str] | Readable, now: datetime | None 
         experiments, degraded = _MEANING[action]
         if until <= (now or datetime.now(UTC)):
             return _unknown(f"the decision {action} has expired at {until.isoformat()}")
-        return ServingDecision(action, experiments, degraded, "; ".join(map(str, data["reasons"])), until)
+        decided = data.get("decided_at")
+        at = datetime.fromisoformat(decided).astimezone(UTC) if decided else None
+        return ServingDecision(action, experiments, degraded, "; ".join(map(str, data["reasons"])), until, at)
     except Exception as error:  # whatever is wrong with it, serving must go on
         return _unknown(f"there is no decision to read ({type(error).__name__}: {error})")
 

@@ -18,8 +18,8 @@ class IncidentNotifier(BaseNotifier):
     """Tells of an incident, through any Airflow notifier, an Alertmanager, or a webhook - or several of these.
 
     Usable as a callback of a DAG or a task, in ``notifiers=`` of the incident's task group, and in a ``DeadlineAlert``
-    (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one, the task that
-    failed or the deadline that was missed.
+    (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one that can
+    be read, the task that failed or the deadline that was missed.
 
     - ``notifier`` gets the context with ``incident_text``, ``incident_title`` and ``incident`` in it, for its own templates:
       ``SlackNotifier(text="{{ incident_text }}")``. For a ``DeadlineAlert``, whose arguments must be plain, give its dotted name
@@ -68,9 +68,8 @@ class IncidentNotifier(BaseNotifier):
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
         """Render; the incident's own texts are there for templates."""
-        for name, value in self._told(context).items():
-            context.setdefault(name, value)
-        super().render_template_fields(context, jinja_env)
+        # Not in Airflow's own context, which the next callback of the same try gets too: it would tell this story again.
+        super().render_template_fields({**self._told(context), **context}, jinja_env)
 
     def notify(self, context: Context) -> None:
         """Tell, and wait until it is told."""
@@ -117,8 +116,8 @@ class IncidentNotifier(BaseNotifier):
         subject = str(incident.get("subject") or incident.get("id"))
         title = f"[{severity}] {subject}: {_headline(incident)}"
         lines = [title, str(incident.get("message") or ""), f"since {_since(incident)}"]
-        rates = (incident.get("evidence") or {}).get("burn_rates") or {}
-        if rates:
+        rates = (incident.get("evidence") or {}).get("burn_rates")
+        if isinstance(rates, Mapping) and rates:
             lines.append("burn rates: " + ", ".join(f"{name}: {value}" for name, value in rates.items() if value is not None))
         url = run_url(context)
         lines += [f"playbook: {choice['title']}"] if choice.get("title") else []
@@ -202,18 +201,21 @@ def run_url(context: Any) -> str | None:
 def _incident(context: Any) -> dict[str, Any]:
     """The incident of a context: given, of the run, or what has just gone wrong."""
     from airflow_slo_provider.hooks.incidents import CONF_KEY, incidents_of
+    from airflow_slo_provider.incidents.incident import Incident
 
     given, run = context.get("incident"), context.get("dag_run")
     if isinstance(given, Mapping) and given.get("id"):
         return dict(given)
-    if isinstance(run, Mapping):  # a deadline: its context holds plain data only
-        told = (run.get("conf") or {}).get(CONF_KEY)
-        if isinstance(told, Mapping) and told.get("id"):
-            return dict(told)
-    elif run is not None:
-        found = incidents_of(context)
-        if found:
-            return found[0].to_dict()
+    try:
+        if isinstance(run, Mapping):  # a deadline: its context holds plain data only
+            told = (run.get("conf") or {}).get(CONF_KEY)
+            found = [Incident.from_dict(told)] if told is not None else []
+        else:
+            found = incidents_of(context) if run is not None else []
+    except ValueError:  # what the run was started with is no incident: that something went wrong is told all the same
+        found = []
+    if found:
+        return found[0].to_dict()
     return _mishap(context, run)
 
 

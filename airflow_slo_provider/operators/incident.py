@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
 
-from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
     from airflow_slo_provider.incidents.incident import Incident
     from airflow_slo_provider.incidents.postmortem import PostMortem
+    from airflow_slo_provider.incidents.timeline import StepRecord
 
 __all__ = ["OpenIncidentOperator", "OtherIncidentsOperator", "PlaybookTaskGroup", "PostmortemOperator"]
 
@@ -131,29 +132,31 @@ class OtherIncidentsOperator(BaseOperator):
     """Returns the incidents beside the run's own as arguments of ``TriggerDagRunOperator``, to be mapped over.
 
     Airflow starts one run for all asset events it finds; each incident shall have its own. The same incident always gets the same
-    run id, so that it cannot be started twice. Takes no parameters, asks nobody, and fails over nothing.
+    run id, so that it cannot be started twice. Takes no parameters, asks nobody, and fails over nothing but what is no incident.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return them; nothing, as a rule."""
         from airflow_slo_provider.hooks.incidents import incidents_of, other_runs
 
-        return other_runs(incidents_of(context)[1:])
+        with failing_over_values():
+            return other_runs(incidents_of(context)[1:])
 
 
 class PostmortemOperator(BaseOperator):
     """Writes the post-mortem of the run's incident from what happened: Markdown, HTML, and the incident's record in the ledger.
 
     It runs whatever became of the tasks before it (``trigger_rule="all_done"``), and so does the run's state not depend on them:
-    therefore it fails, once everything is written, when a step of mitigation or resolution has failed, or when the incident was
-    that nothing is known.
+    therefore it fails, once everything is written, when a step of mitigation or resolution has failed, when an incident without
+    an end has a failed step and a mitigation that was not reached, or when the incident was that nothing is known.
 
     XCom: ``markdown`` and ``html`` (where they are), ``incident``, ``severity``, ``started_at``, ``ended_at``, ``action_items``.
 
     :param path: directory the files go to: a path or URI as ``ObjectStoragePath`` takes it. (templated)
     :param slos: SLO documents, to measure what the incident has cost. (templated)
     :param storage_conn_id: connection of the object storage
-    :param fail_if_unresolved: whether a failed step of mitigation or resolution fails this task
+    :param fail_if_unresolved: whether a failed step of mitigation or resolution, or a mitigation that was not reached over a
+        failed step, fails this task
     """
 
     template_fields: Sequence[str] = ("path", "slos")
@@ -210,10 +213,10 @@ class PostmortemOperator(BaseOperator):
         self.log.info("Post-mortem: %s", markdown)
         if not found.opened and any(isinstance(one, OpenIncidentOperator) for one in self.get_flat_relatives(upstream=True)):
             raise AirflowFailException(f"the incident was never opened, see the task that opens it. Post-mortem: {markdown}")
-        failed = [one for one in found.steps if one.state in ("failed", "running") and one.phase in ("mitigation", "resolution")]
-        if failed and self.fail_if_unresolved:
+        unresolved = _unresolved(found)
+        if unresolved and self.fail_if_unresolved:
             context["ti"].xcom_push(key="return_value", value=told)
-            said = "; ".join(f"{one.action}: {one.state} {one.message}".strip() for one in failed)
+            said = "; ".join(f"{one.action}: {one.state} {one.message}".strip() for one in unresolved)
             raise AirflowFailException(f"the incident is not resolved: {said}. Post-mortem: {markdown}")
         return told
 
@@ -230,6 +233,18 @@ class PostmortemOperator(BaseOperator):
             file.write_bytes(text.encode())
             out.append(str(file))
         return out[0], out[1]
+
+
+def _unresolved(found: PostMortem) -> list[StepRecord]:
+    """The steps for which the incident is not resolved: those of mitigation or resolution that failed.
+
+    Where it has no end, also any other that failed and kept a mitigation from being reached, with what was not reached.
+    """
+    failed = [one for one in found.steps if one.state in ("failed", "running")]
+    missed = [one for one in found.steps if one.state == "not reached" and one.phase == "mitigation"]
+    if failed and missed and found.ended_at is None:
+        return failed + missed
+    return [one for one in failed if one.phase in ("mitigation", "resolution")]
 
 
 def _steps_of(playbook: Any) -> list[dict[str, str]]:

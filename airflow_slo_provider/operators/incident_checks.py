@@ -79,7 +79,8 @@ class CulpritOperator(BaseOperator):
     counted for each model version.
 
     XCom: ``version`` (its name), ``message``, ``values``. Where nothing stands out, the task is skipped and with it every step
-    that needs to know: a rollback of nobody knows what would be worse than none.
+    that needs to know: a rollback of nobody knows what would be worse than none. A series without the label is left out; two with
+    one value of it fail the task.
 
     :param query: PromQL of an instant vector with one series for each value of the label ``by``. (templated)
     :param by: the label. (templated)
@@ -149,10 +150,24 @@ class CulpritOperator(BaseOperator):
             from airflow_slo_provider.hooks.incident_measures import failing_versions
 
             return failing_versions(self.check, self.within)
+        from airflow_slo_provider.exceptions import QueryError
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
-        samples = PrometheusHook(self.prometheus_conn_id).query(str(self.query))
-        return {sample.labels.get(self.by, ""): sample.value for sample in samples}
+        found: dict[str, Fraction | None] = {}
+        for sample in PrometheusHook(self.prometheus_conn_id).query(str(self.query)):
+            name = sample.labels.get(self.by)
+            if not name:
+                self.log.warning("A series has no label %s and is left out: %s", self.by, dict(sample.labels))
+            elif name in found:
+                # Whichever of them counted, another version might be accused.
+                raise QueryError(
+                    f"several series have {self.by}={name!r}; aggregate by that label, e.g. sum by ({self.by}) (...)",
+                    reason="bad_query",
+                    query=self.query,
+                )
+            else:
+                found[name] = sample.value
+        return found
 
 
 class RecoveredSensor(_WithDocuments, BaseSensorOperator):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseBranchOperator, BaseOperator
 
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 
 if TYPE_CHECKING:
@@ -156,8 +156,10 @@ class LatencyBreakdownOperator(BaseOperator):
         from airflow_slo_provider.tracing.comparison import compare
         from airflow_slo_provider.tracing.latency import Rules, assess, read_budgets
 
+        with failing_over_values():
+            budgets = None if self.budgets is None else read_budgets(self.budgets)
         rules = Rules(
-            budgets=None if self.budgets is None else read_budgets(self.budgets),
+            budgets=budgets,
             fewest=self.min_spans,
             warn_at=self.warn_at,
             slower=self.slower,

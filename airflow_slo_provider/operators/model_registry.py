@@ -55,6 +55,7 @@ class _MoveOperator(BaseOperator):
     def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
         """Move, record, and say what became of it."""
         from airflow_slo_provider.deployment.registry import RegistryError, Wanted
+        from airflow_slo_provider.hooks.deployments import decided_at
         from airflow_slo_provider.hooks.ledger import run_key
         from airflow_slo_provider.results import Verdict
 
@@ -66,6 +67,7 @@ class _MoveOperator(BaseOperator):
             key="/".join((key.dag_id, key.run_id, key.task_id, str(key.map_index))),
             to=str(self.version) if self.version else None,
             expected=ANY if self.expected_champion is None else str(self.expected_champion),
+            since=decided_at(context),
             by=f"{key.dag_id}.{key.task_id}",
             evidence=evidence,
         )
@@ -167,7 +169,9 @@ class PromoteModelOperator(_MoveOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the evaluation, move the alias, record it."""
         if not self.version or str(self.version).lower() == "none":
-            raise ValueError(f"version of {self.model} is {self.version!r}; name the version to promote")
+            from airflow.sdk.exceptions import AirflowFailException
+
+            raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
         evidence: dict[str, Any] = {}
         if self.evaluation is not None:
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:
@@ -198,8 +202,9 @@ class PromoteModelOperator(_MoveOperator):
 class RollbackModelOperator(_MoveOperator):
     """Gives the alias back to the version that served before, as it was recorded when the present one was promoted.
 
-    A second rollback in another run goes one further back; a retried task does not go back twice. The XCom holds ``from``,
-    ``to``, ``changed``, ``now``.
+    A second rollback in a run that began later goes one further back; a retried task does not go back twice, and neither do two
+    runs that began before either had rolled back (two alerts over one release), unless ``expected_champion`` names what serves.
+    The XCom holds ``from``, ``to``, ``changed``, ``now``.
 
     :param model: the registered model. (templated)
     :param version: the version to go back to; by default the recorded predecessor. (templated)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.hooks.outcomes import failing_over_values
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -31,32 +32,50 @@ class _WritesDecision(BaseOperator):
         slos: Mapping[str, str],
         at: datetime | None = None,
     ) -> dict[str, Any]:
-        """Write a decision and return what XCom keeps of it."""
+        """Write a decision and return what XCom keeps of it. In a run of a backfill, which is about the past, nothing is written.
+
+        :raises ReasonedError: transient, when a later decision holds already; decided anew, this one may be the latest
+        """
         import json
 
         from airflow.sdk import ObjectStoragePath
 
+        from airflow_slo_provider.exceptions import ReasonedError
+        from airflow_slo_provider.hooks.gate import instant
         from airflow_slo_provider.incidents.serving import document, read_decision
 
         file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         before = read_decision(file)
         ti = context["ti"]
         decided = at or datetime.now(UTC)
-        made = document(
-            action,
-            reasons=reasons,
-            at=decided,
-            until=decided + valid_for,
-            source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
-            slos=slos,
-        )
-        file.parent.mkdir(parents=True, exist_ok=True)
-        _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
+        with failing_over_values():
+            made = document(
+                action,
+                reasons=reasons,
+                at=decided,
+                until=decided + valid_for,
+                source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+                slos=slos,
+            )
+        written = instant(None, context) is None
+        if written:
+            if before.at is not None and before.at > decided:
+                raise ReasonedError(
+                    f"{path} holds a decision of {before.at.isoformat()}, later than this one of {decided.isoformat()}: "
+                    "it stays. Where no other run wrote it, compare the clocks of the workers",
+                    reason="later_decision",
+                    transient=True,
+                )
+            file.parent.mkdir(parents=True, exist_ok=True)
+            _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
         self.log.info("%s: %s (before: %s), until %s: %s", path, action, before.action, made["valid_until"], "; ".join(reasons))
+        if not written:
+            self.log.warning("This run of a backfill is about the past: %s is left as it is", path)
         told = {
             "action": action,
             "before": before.action,
-            "changed": before.action != action,
+            "changed": written and before.action != action,
+            "written": written,
             "experiments": made["experiments"],
             "degraded": made["degraded"],
             "valid_until": made["valid_until"],
@@ -65,7 +84,7 @@ class _WritesDecision(BaseOperator):
         }
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {
-                key: told[key] for key in ("action", "before", "changed", "valid_until", "path")
+                key: told[key] for key in ("action", "before", "changed", "written", "valid_until", "path")
             }
         return told
 
@@ -73,7 +92,8 @@ class _WritesDecision(BaseOperator):
 class ServingDecisionOperator(_WritesDecision):
     """Tells the serving code to stop experiments, to serve a simpler answer, or to go back to normal.
 
-    The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`.
+    The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`. A run of a backfill
+    writes none, and a later decision is not replaced.
 
     :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
     :param action: ``allow``, ``reduce_experimentation``, ``degrade`` or another action of a policy. (templated)
@@ -136,6 +156,8 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     A budget of which nothing is known stops experiments and degrades nothing: the document says ``freeze``. A fault that may
     pass is retried first. An override of the policy holds as long as it says, and not a minute longer. The document expires by
     itself after ``valid_for``: schedule the DAG more often than that. With an asset in ``outlets``, its event tells the action.
+    A run of a backfill is about the past: it decides and records, and leaves the document as it is (``written`` in XCom). A later
+    decision is not replaced.
 
     :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_slo_provider.hooks.prometheus import PrometheusHook
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.operators.incident_checks import CulpritOperator
 from airflow_slo_provider.results import CheckResult
-from tests.airflow.running import run_task
+from tests.airflow.running import Ran, run_task
 
 CHECK = "recommender/requests"
 
@@ -56,6 +60,27 @@ def test_nobody_stands_out(counted, failed):
 def test_nothing_was_counted(counted):
     ran = run_task(CulpritOperator(task_id="t", check=CHECK))
     assert (ran.state, ran.xcoms["message"]) == ("skipped", "nothing is known: there are no values to compare")
+
+
+def asked(monkeypatch: pytest.MonkeyPatch, *series: tuple[dict[str, str], str]) -> Ran:
+    samples = [SimpleNamespace(labels=labels, value=Fraction(value)) for labels, value in series]
+    monkeypatch.setattr(PrometheusHook, "query", lambda hook, query: samples)
+    return run_task(CulpritOperator(task_id="t", query="failures"))
+
+
+def test_several_series_of_one_version_accuse_nobody(counted, monkeypatch: pytest.MonkeyPatch):
+    """Version 8 fails on one of its pods only: taken from the other one, its number would make 7 the culprit."""
+    pods = [("8", "a", "1/2"), ("7", "a", "1/50"), ("8", "b", "0")]
+    ran = asked(monkeypatch, *[({"model_version": version, "pod": pod}, value) for version, pod, value in pods])
+    assert isinstance(ran.error, AirflowFailException)
+    assert "several series have model_version='8'" in str(ran.error) and "sum by (model_version)" in str(ran.error)
+
+
+def test_a_series_without_the_label_is_nobodys(counted, monkeypatch: pytest.MonkeyPatch):
+    ran = asked(monkeypatch, ({}, "1/2"), ({"model_version": ""}, "1/3"), ({"model_version": "7"}, "1/50"))
+    assert (ran.state, ran.xcoms["version"], list(ran.xcoms["return_value"]["values"])) == ("success", "7", ["7"])
+    ran = asked(monkeypatch, ({}, "1/2"))
+    assert (ran.state, ran.xcoms["version"]) == ("skipped", None)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"query": "up", "check": CHECK}, {"check": CHECK, "by": "region"}])

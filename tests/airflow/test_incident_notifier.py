@@ -219,6 +219,39 @@ def test_a_deadline_that_was_missed(webhook: Webhook, how: str):
     assert body["run_url"].endswith("/dags/train/runs/r")
 
 
+@both
+@pytest.mark.parametrize("deadline", [False, True])
+@pytest.mark.parametrize(
+    "conf",
+    ["checkout burns", {"slo": "x"}, {"id": "x", "started_at": "yesterday"}, {"id": "../x"}, {"id": "x", "evidence": "text"}],
+)
+def test_a_run_with_what_is_no_incident_is_told_of_all_the_same(webhook: Webhook, how: str, deadline: bool, conf: Any):
+    values = {"dag_id": "rollback", "run_id": "r", "conf": {"incident": conf}}
+    given = {"dag_run": values if deadline else SimpleNamespace(**values), "ti": SimpleNamespace(task_id="open")}
+    told(IncidentNotifier(webhook_conn_id="hook"), {**given, "exception": ValueError("no incident")}, how=how)
+    ((_, _, body),) = webhook.taken
+    assert body["title"] == "[unknown] rollback.open: a task has failed" and "ValueError: no incident" in body["text"]
+
+
+@both
+def test_burn_rates_that_are_none_stop_no_message(webhook: Webhook, how: str):
+    told(IncidentNotifier(webhook_conn_id="hook"), context(incident={"id": "x", "evidence": {"burn_rates": "high"}}), how=how)
+    assert len(webhook.taken) == 1
+
+
+@both
+def test_each_callback_of_a_try_tells_its_own_story(webhook: Webhook, how: str):
+    """Airflow gives all callbacks of a try one context."""
+    given = {"dag_run": SimpleNamespace(dag_id="train", run_id="r", conf={}), "ti": SimpleNamespace(task_id="fit")}
+    told(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
+    assert not [name for name in given if name.startswith("incident")]
+    given["exception"] = ValueError("no rows")
+    told(IncidentNotifier(webhook_conn_id="hook", text="{{ incident.kind }}"), given, how=how)
+    first, second = (body for _, _, body in webhook.taken)
+    assert first["text"].endswith("notice") and second["text"].endswith("failure")
+    assert second["title"] == "[unknown] train.fit: a task has failed"
+
+
 def test_airflow_takes_it_in_a_deadline_alert_and_as_a_callback():
     from airflow.serialization.serialized_objects import DagSerialization
 

@@ -17,11 +17,14 @@ from airflow.sdk.execution_time import comms
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
+from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
-from airflow_slo_provider.hooks.incidents import incidents_of
-from airflow_slo_provider.incidents import Incident, PlaybookStep, State
+from airflow_slo_provider.hooks.incidents import current_incident, incidents_of, recorded_steps
+from airflow_slo_provider.hooks.ledger import open_default_ledger
+from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
 from airflow_slo_provider.incidents.model import Kind
-from airflow_slo_provider.incidents.serving import read_decision
+from airflow_slo_provider.incidents.serving import document, read_decision
+from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.operators.incident import (
     OpenIncidentOperator,
     OtherIncidentsOperator,
@@ -31,6 +34,7 @@ from airflow_slo_provider.operators.incident import (
 from airflow_slo_provider.operators.incident_checks import RecoveredSensor
 from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from airflow_slo_provider.results import CheckResult
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 
@@ -44,6 +48,15 @@ def incident(name: str = "answered", kind: str = "burning", **more: Any) -> Inci
 
 def conf(one: Incident) -> dict[str, Any]:
     return {"incident": json.loads(json.dumps(one.to_dict()))}
+
+
+def test_a_run_started_by_hand_has_one_incident_also_when_it_is_cleared():
+    """Airflow gives a finished run that is cleared another start_date."""
+    run = SimpleNamespace(dag_id="rollback", run_id="manual__1", conf={}, run_after=T0, start_date=T0 + MINUTE)
+    first = current_incident({"dag_run": run})
+    run.start_date = T0 + 60 * MINUTE
+    assert current_incident({"dag_run": run}) == first and first.started_at == T0
+    assert first.id == f"rollback-manual__1-{T0:%Y%m%dT%H%M%SZ}"
 
 
 class Heard(BaseNotifier):
@@ -63,6 +76,13 @@ def opening(**arguments: Any) -> BaseOperator:
         task = OpenIncidentOperator(task_id="open", **arguments)
         task >> EmptyOperator(task_id="act") >> PostmortemOperator(task_id="post_mortem", path="/tmp/x")
     return task
+
+
+@pytest.mark.parametrize("task", [OpenIncidentOperator, OtherIncidentsOperator])
+@pytest.mark.parametrize("told", ["checkout burns", {"id": "../../dags/evil"}])
+def test_a_run_with_what_is_no_incident_is_not_tried_again(ledger_file: LedgerFile, task: type[BaseOperator], told: Any):
+    ran = run_task(task(task_id="t", retries=3), conf={"incident": told})
+    assert isinstance(ran.error, AirflowFailException) and "incident" in str(ran.error)
 
 
 class TestOpening:
@@ -291,6 +311,39 @@ class TestPostMortem:
         ran, _ = self.written(tmp_path, fail_if_unresolved=False)
         assert ran.state == "success"
 
+    def test_a_mitigation_that_was_not_reached_over_a_failed_diagnosis_fails_it(self, ledger_file: LedgerFile, tmp_path: Path):
+        """The rollback waits for the culprit: Airflow calls it upstream_failed, and there is no record of it."""
+        run_task(opening(playbooks=["model_serving_degradation"]), run_id="r", conf=conf(incident()))
+        task = PostmortemOperator(task_id="post_mortem", path=str(tmp_path))
+        before = run_task(in_dag(task, dag_id="incident"), conf=conf(incident()), run_id="r")
+        assert before.state == "success", "nothing failed"
+        step = StepRecord(
+            step_id="culprit", phase="diagnosis", action="Find it", state=State.FAILED, message="no answer", ended_at=T0
+        )
+        with open_default_ledger() as ledger:
+            ledger.record([step.to_check(incident())], RunKey("incident", "r", "culprit"))
+        ran = run_task(task, conf=conf(incident()), run_id="r")
+        assert isinstance(ran.error, AirflowFailException) and ran.xcoms["return_value"]["ended_at"] is None
+        assert "Find it: failed no answer" in str(ran.error) and "Roll the Deployment back: not reached" in str(ran.error)
+        over = StepRecord(
+            step_id="recovered", phase="resolution", action="Wait", state=State.DONE, ended_at=T0, evidence={"recovered": True}
+        )
+        with open_default_ledger() as ledger:
+            ledger.record([over.to_check(incident())], RunKey("incident", "r", "recovered"))
+        assert run_task(task, conf=conf(incident()), run_id="r").state == "success", "it is over all the same"
+
+    def test_the_steps_of_a_run_are_found_however_many_incidents_came_later(self, ledger_file: LedgerFile):
+        def done(one: Incident, step_id: str, at: datetime) -> CheckResult:
+            step = StepRecord(step_id=step_id, phase="mitigation", action="Roll back", state=State.DONE, ended_at=at)
+            return step.to_check(one)
+
+        mine, later = incident(), incident("later")
+        with open_default_ledger() as ledger:
+            ledger.record([done(mine, "back", T0)], RunKey("incident", "r", "back"))
+            ledger.record([done(later, f"step-{n}", T0 + MINUTE) for n in range(1001)], RunKey("incident", "later", "back"))
+            assert list(recorded_steps(ledger, mine, dag_id="incident", run_id="r")) == ["back"]
+            assert len(recorded_steps(ledger, later, dag_id="incident", run_id="later")) == 1001
+
     def test_an_impact_that_cannot_be_measured_is_not_zero(self, ledger_file: LedgerFile, tmp_path: Path):
         ran, text = self.written(tmp_path, slos=sql_documents())  # the connection does not exist
         assert ran.state == "success" and re.search(r"Impact \| not known: .*request\\_log", text)
@@ -321,10 +374,6 @@ class TestRecovery:
         return run_task(in_dag(task, dag_id="incident"), run_id="r", conf=conf(incident()), connections=request_log.connection)
 
     def mitigated(self, at: datetime) -> None:
-        from airflow_slo_provider.hooks.ledger import open_default_ledger
-        from airflow_slo_provider.incidents import StepRecord
-        from airflow_slo_provider.ledger import RunKey
-
         step = StepRecord(step_id="back", phase="mitigation", action="Roll back", state=State.DONE, started_at=at, ended_at=at)
         with open_default_ledger() as ledger:
             ledger.record([step.to_check(incident())], RunKey("incident", "r", "back"))
@@ -454,6 +503,42 @@ class TestPolicyActs:
             ran = run_task(task)
             assert ran.xcoms["return_value"]["action"] == read_decision(tmp_path / "d.json").action == action
         assert ran.xcoms["return_value"]["before"] == "degrade"
+
+    def test_a_backfill_is_about_the_past_and_lifts_nothing(
+        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
+    ):
+        path, now = tmp_path / "d.json", datetime.now(UTC)
+        holds = document("degrade", reasons=["spent"], at=now, until=now + timedelta(hours=1), source="live", slos={})
+        path.write_text(json.dumps(holds))
+        request_log.write(1000, 0, at=now - timedelta(days=20, minutes=5))
+        interval = (now - timedelta(days=21), now - timedelta(days=20))
+        for task in (
+            ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test"),
+            PolicyDecisionOperator(task_id="act", slos=sql_documents(DEGRADES), decision_path=str(path)),
+        ):
+            ran = run_task(task, run_type="backfill", data_interval=interval, connections=request_log.connection)
+            told = ran.xcoms["return_value"]
+            assert (told["action"], told["before"], told["changed"], told["written"]) == ("allow", "degrade", False, False)
+            assert json.loads(path.read_text()) == holds
+        assert ledger_file.checks("decision"), "it is recorded all the same"
+
+    def test_a_later_decision_stays(self, tmp_path: Path):
+        path, now = tmp_path / "d.json", datetime.now(UTC)
+        later = document("degrade", reasons=["spent"], at=now + MINUTE, until=now + 2 * MINUTE, source="live", slos={})
+        path.write_text(json.dumps(later))
+        task = ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test")
+        ran = run_task(task)
+        assert isinstance(ran.error, ReasonedError) and ran.error.transient and "it stays" in str(ran.error)
+        assert json.loads(path.read_text()) == later
+        path.write_text(json.dumps({**later, "valid_until": now.isoformat()}))  # expired: it holds no longer
+        assert run_task(task).state == "success"
+
+    def test_a_rendered_action_that_is_none_fails_at_once(self, tmp_path: Path):
+        task = ServingDecisionOperator(
+            task_id="act", decision_path=str(tmp_path / "d.json"), action="{{ params.action }}", reason="r",
+            params={"action": "freez"}, retries=3,
+        )  # fmt: skip
+        assert isinstance(run_task(task).error, AirflowFailException) and not (tmp_path / "d.json").exists()
 
     def test_wrong_arguments_fail_when_the_dag_is_read(self):
         for arguments, said in (({"action": "explode"}, "action='explode'"), ({"valid_for": timedelta(0)}, "must be positive")):

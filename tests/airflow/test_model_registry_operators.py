@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -70,6 +72,35 @@ def test_a_retry_changes_nothing_and_keeps_one_row(registry: DirectoryRegistry, 
     assert other_run.xcoms["return_value"]["to"] == "1"
 
 
+def back(registry: DirectoryRegistry, run: str, began: datetime, **more: Any) -> dict[str, Any]:
+    task = RollbackModelOperator(task_id="back", model="fraud", registry_path=str(registry._root), **more)
+    ti = SimpleNamespace(dag_id="d", run_id=run, task_id="back", map_index=-1, try_number=1)
+    return task.execute({"ti": ti, "dag_run": SimpleNamespace(start_date=began)})
+
+
+def test_two_alerts_over_one_release_roll_back_once(registry: DirectoryRegistry, files: GoldenFiles) -> None:
+    for version in "23":
+        registry.move("fraud", Wanted(kind="promote", alias="champion", key=version, to=version))
+    began = datetime.now(UTC)
+    assert (back(registry, "a", began)["to"], registry.alias("fraud", "champion")) == ("2", "2")
+    told = back(registry, "b", began)
+    assert (told["changed"], told["now"]) == (False, "2") and "nothing left to do: fraud@champion was rolled back from 3" in told[
+        "message"
+    ]
+    registry.move("fraud", Wanted(kind="promote", alias="champion", key="fixed", to="3"))
+    assert back(registry, "c", began)["changed"] is False, "what was promoted meanwhile is not what it was about"
+    assert back(registry, "d", datetime.now(UTC))["to"] == "2", "a run that began later is about what serves now"
+    assert back(registry, "e", began, expected_champion="2")["to"] == "1", "it says what is bad"
+
+
+def test_a_run_rolls_back_what_it_promoted_itself(registry: DirectoryRegistry, files: GoldenFiles) -> None:
+    registry.move("fraud", Wanted(kind="promote", alias="champion", key="2", to="2"))
+    began = datetime.now(UTC)
+    assert back(registry, "another", began)["to"] == "1"
+    registry.move("fraud", Wanted(kind="promote", alias="champion", key="d/own/promote/-1", to="3"))
+    assert (back(registry, "own", began)["from"], registry.alias("fraud", "champion")) == ("3", "1")
+
+
 def refused(ran: Ran, files: GoldenFiles, text: str) -> dict[str, Any]:
     assert ran.state == "failed"
     assert type(ran.error).__name__ == "AirflowFailException"
@@ -100,6 +131,14 @@ def test_what_did_not_pass_is_not_promoted(
     ran = run_task(promotion(evaluation=evaluation), connections=connection(tmp_path))
     assert refused(ran, files, text)["reason"] == "evaluation"
     assert registry.alias("fraud", "champion") == "1"
+
+
+@pytest.mark.parametrize("version", ["", "None"])
+def test_no_version_is_promoted_and_not_tried_again(
+    registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path, version: str
+) -> None:
+    ran = run_task(promotion(version=version), connections=connection(tmp_path))
+    assert type(ran.error).__name__ == "AirflowFailException" and "name the version to promote" in str(ran.error)
 
 
 def test_the_evaluation_stands_in_the_record(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:

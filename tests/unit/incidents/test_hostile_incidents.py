@@ -57,7 +57,9 @@ def test_an_incident_is_one_or_is_refused(data: Any) -> None:
 
 @given(subject=st.text(max_size=300), at=st.datetimes(timezones=st.just(UTC)))
 def test_the_name_of_an_incident_is_fit_for_an_id_a_url_and_a_file(subject: str, at: datetime) -> None:
-    assert re.fullmatch(r"[A-Za-z0-9_.+:-]{1,200}", incident_id(subject, at))
+    name = incident_id(subject, at)
+    assert re.fullmatch(r"[A-Za-z0-9_.+:-]{1,200}", name)
+    assert Incident(id=name).id == name
 
 
 @pytest.mark.parametrize("text", ["a" * 200_000, "latency " * 20_000, "-" * 100_000 + "x", "\n" * 100_000])

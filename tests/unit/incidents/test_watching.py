@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_slo_provider.incidents import Incident
+from airflow_slo_provider.incidents import Incident, incident_id
 from airflow_slo_provider.incidents.watching import Limits, Memory, Seen, Sighting, blind, rank, remember
 
 T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)
@@ -80,8 +80,16 @@ def test_a_ticket_that_becomes_a_page_is_a_new_incident_and_not_the_other_way():
 def test_an_incident_is_named_by_what_burns_and_since_when():
     _, incident = remember(Memory(), Sighting("a b/<c>", Seen.BURNING, "page", since=T0 - MINUTE), T0, LIMITS)
     assert incident is not None
-    assert (incident.id, incident.started_at) == ("a-b-c-page-20261124T045900Z", T0 - MINUTE)
+    assert (incident.id, incident.started_at) == ("a-b-c-page-41656c32-20261124T045900Z", T0 - MINUTE)
     assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))) == incident
+
+
+def test_two_subjects_are_two_incidents():
+    """Burning since the same moment, and told apart by what a name of an id cannot hold."""
+    subjects = ["HighErrors/поиск", "HighErrors/реклама", "eu/west", "eu-west", "eu west", "a..b", "a.b", "a" * 160, "a" * 161]
+    assert len({incident_id(subject, T0) for subject in subjects}) == len(subjects)
+    assert incident_id("eu-west", T0) == "eu-west-20261124T050000Z"
+    assert all(Incident(id=incident_id(subject, T0)) for subject in subjects)
 
 
 class TestBlind:
@@ -126,6 +134,16 @@ def test_what_is_no_memory_is_refused(data: dict):
 def test_what_is_no_incident_is_refused(data: dict):
     with pytest.raises(ValueError):
         Incident.from_dict(data)
+
+
+@pytest.mark.parametrize("name", ["../../dags/evil", "a/b", "a\\b", "a..b", "..", "a b", "a\n", "поиск", "", "a" * 201])
+def test_an_id_that_could_lead_somewhere_else_is_refused(name: str):
+    """It names the files of the post-mortem, and a run's conf may hold any text."""
+    with pytest.raises(ValueError, match="id"):
+        Incident.from_dict({"id": name})
+    with pytest.raises(ValueError, match="id"):
+        Incident(id=name)
+    assert Incident(id="checkout:page+1_a.b-2026").id == "checkout:page+1_a.b-2026"
 
 
 def test_an_incident_needs_a_zone():
