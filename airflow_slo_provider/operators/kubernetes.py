@@ -106,7 +106,7 @@ class DeploymentRollbackOperator(DeploymentTask):
                 change_key(context),
                 self.only_try,
                 known_good=known_good,
-                bad_revision=_number("bad_revision", self.bad_revision),
+                bad_revision=None if self.bad_revision is None else _number("bad_revision", self.bad_revision),
                 bad_version=self.bad_version,
                 since=decided_at(context),
                 plan=plan_key(context),
@@ -176,7 +176,7 @@ class DeploymentScaleOperator(DeploymentTask):
     A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
     faults of the server are retried. Setting the number that is there already changes nothing.
 
-    :param replicas: how many. (templated)
+    :param replicas: how many; None, as a template makes of an XCom that is not there, is refused. (templated)
     :param minimum: refuse fewer
     :param maximum: refuse more
     :param despite_autoscaler: set the number although a HorizontalPodAutoscaler owns it, and will set it again
@@ -210,7 +210,7 @@ class DeploymentScaleOperator(DeploymentTask):
                 self.api(),
                 self.namespace,
                 self.name,
-                _number("replicas", self.replicas) or 0,
+                _number("replicas", self.replicas),
                 self.only_try,
                 minimum=self.minimum,
                 maximum=self.maximum,
@@ -219,19 +219,22 @@ class DeploymentScaleOperator(DeploymentTask):
         return self.finish(context, {"action": "scale", "digest": "", **_plain(asdict(result))})
 
 
-def _number(what: str, value: int | str | None) -> int | None:
-    """Read a number that a template may have made text of.
+def _number(what: str, value: Any) -> int:
+    """Read a whole number that a template may have made text or a float of.
 
-    :raises DeploymentArgumentError: when it is none
+    :raises DeploymentArgumentError: when it is none; an XCom that is not there is rendered as None or as text
     """
-    if value is None or isinstance(value, int):
-        return value
     from airflow_slo_provider.exceptions import DeploymentArgumentError
 
     try:
-        return int(value)
-    except ValueError:
-        raise DeploymentArgumentError(f"{what} is {value!r}, which is no number") from None
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise DeploymentArgumentError(
+            f"{what} is {value!r}, which is no whole number: give one, or look at what the template gave"
+        )
+    return number
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
