@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class DeploymentRollbackOperator(DeploymentTask):
     """Puts an earlier revision of a Deployment back, once, and waits until it serves.
 
-    By default that is the newest revision that is *known to have been good*: whose model version passed its checks, as the ledger
-    has it. "The previous revision" is not that: after one undo the bad one is the previous.
+    By default that is the newest revision that is *known to have been good*: whose model version passed its checks (golden sets,
+    drift, latency), as the ledger has it, and that was neither an incident's culprit nor left by a rollback within ``look_back``.
+    "The previous revision" is not that: after one undo the bad one is the previous.
 
     - **Once.** The change and its record (an annotation with DAG, run, task and map index) are one conditional patch. A retry
       finds its own record and only waits; ``kubectl rollout undo`` in a retried task would undo the undo.
@@ -48,8 +49,9 @@ class DeploymentRollbackOperator(DeploymentTask):
 
     :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
     :param known_good: revision numbers, images or model versions that are good; without it the ledger is asked. (templated)
-    :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``. Needed where checks of several
-        models share the ledger: two models may both have a version 7. (templated)
+    :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``; each of them must have judged a
+        version that is good. Needed where checks of several models share the ledger: two models may both have a version 7.
+        (templated)
     :param look_back: how old a check may be that counts
     :param bad_revision: refuse unless the Deployment is at this revision: the world may have moved. (templated)
     :param bad_version: refuse unless the Deployment runs this model version or image. (templated)
