@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
+from airflow_slo_provider.deployment.registry_names import PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.results import CheckResult, Verdict
 
-#: What was done to a Deployment says nothing about the model in it.
-NOT_JUDGING = frozenset({"deployment", "decision"})
+LATENCY = "latency"
+#: Kinds of check that judge a model version. Others, e.g. how old a model is, count where ``checks`` names them.
+JUDGING = frozenset({"golden_set", LATENCY, "drift"})
+CULPRIT = "culprit"
+#: Records that speak against a version: it was named as what fails, or an alias was taken away from it.
+ACCUSING = frozenset({CULPRIT, ROLLBACK})
+#: What was done or decided judges no model, whatever it is called: being promoted makes no version good.
+_ACTIONS = ACCUSING | {PROMOTE, "deployment", "decision"}
+_FINE = (Verdict.PASS, Verdict.WARN)
 
 
 def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | None = None) -> list[str]:
     """Return the model versions whose newest checks all passed, in the order of those checks, the newest last.
 
     Of each check (kind and name) the newest result about a version counts. A warning does not make a version bad; ``fail`` and
-    ``unknown`` do. Of a check that has parts (``name/part``) the whole counts.
+    ``unknown`` do. Of a check that has parts (``name/part``) the whole counts; a latency check has no whole: all its parts count.
+    A version that was named as the culprit of an incident, or that a rollback took an alias away from, is not good: it had passed
+    its checks before that, too.
 
-    :param results: checks, in any order; those without a model version are passed over
-    :param checks: names of the checks that count, as ``name`` or ``kind/name``; None for all
+    :param results: what the ledger holds, in any order; what is about no model version is passed over
+    :param checks: names of the checks that count, each as ``name`` or ``kind/name``, of latency checks also the service; each of
+        them must have judged a version that is good. None for all of the kinds :data:`JUDGING`
     :raises DeploymentError: when a version was judged by checks of the same kind and different names and ``checks`` does not say
         which count: two models may both have a version 7
     """
     newest: dict[str, dict[tuple[str, str], CheckResult]] = {}
+    accused: set[str] = set()
     for result in results:
-        counts = checks is None or result.name in checks or f"{result.kind}/{result.name}" in checks
-        if result.model_version is None or result.kind in NOT_JUDGING or not counts:
+        accused.update(_accused(result))
+        if result.model_version is None or not _counts(result, checks):
             continue
         of_version = newest.setdefault(result.model_version, {})
         before = of_version.get((result.kind, result.name))
@@ -37,29 +49,61 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
     good = {
         version: max(result.checked_at for result in of_version.values())
         for version, of_version in newest.items()
-        if all(result.verdict in (Verdict.PASS, Verdict.WARN) for result in of_version.values())
+        if version not in accused
+        and all(result.verdict in _FINE for result in of_version.values())
         and any(result.verdict is Verdict.PASS for result in of_version.values())
+        and all(any(one in _names(result) for result in of_version.values()) for one in checks or ())
     }
     return sorted(good, key=lambda version: good[version])
 
 
+def _counts(result: CheckResult, checks: Collection[str] | None) -> bool:
+    if checks is None:
+        return result.kind in JUDGING
+    return result.kind not in _ACTIONS and any(one in checks for one in _names(result))
+
+
+def _accused(result: CheckResult) -> Iterator[str]:
+    if result.kind == CULPRIT and result.model_version is not None:
+        yield result.model_version
+    left = result.evidence.get("from") if result.kind == ROLLBACK else None
+    if left is not None and left != result.evidence.get("to"):
+        yield str(left)
+
+
+def _names(result: CheckResult) -> set[str]:
+    """What ``checks`` may call a check."""
+    names = {result.name, _subject(result.kind, result.name)}
+    return names | {f"{result.kind}/{name}" for name in names}
+
+
+def _subject(kind: str, name: str) -> str:
+    """What the rows of one check have in common: latency has one row for each span and tier, all named after the service."""
+    return name.partition("/")[0] if kind == LATENCY else name
+
+
 def _wholes(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
-    """Leave the parts of a check out (``name/part``): the whole (``name``) has judged them."""
+    """Leave the parts of a check out (``name/part``, of drift ``name.column``): the whole (``name``) has judged them."""
     return {
         (kind, name): result
         for (kind, name), result in of_version.items()
-        if not any((kind, name[:place]) in of_version for place in range(1, len(name)) if name[place] == "/")
+        if not any((kind, name[:place]) in of_version for place in range(1, len(name)) if name[place] == _separator(kind))
     }
+
+
+def _separator(kind: str) -> str:
+    return "." if kind == "drift" else "/"
 
 
 def _refuse_ambiguity(newest: dict[str, dict[tuple[str, str], CheckResult]]) -> None:
     for version, of_version in newest.items():
+        subjects: dict[str, set[str]] = {}
         for kind, name in of_version:
-            others = sorted(other for other_kind, other in of_version if other_kind == kind and other != name)
-            if others:
-                names = ", ".join(sorted([name, *others]))
+            subjects.setdefault(kind, set()).add(_subject(kind, name))
+        for kind, names in subjects.items():
+            if len(names) > 1:
                 raise DeploymentError(
-                    f"model version {version} was judged by the {kind} checks {names}, which may be about different models: "
-                    "say with checks=[...] which ones count",
+                    f"model version {version} was judged by the {kind} checks {', '.join(sorted(names))}, which may be about "
+                    "different models: say with checks=[...] which ones count",
                     reason="ambiguous_checks",
                 )

@@ -27,8 +27,8 @@ class SetImageResult:
     :param from_revision: the outgoing revision: what to go back to
     :param message: one sentence for a person
     :param digest: digest of the template that the Deployment shall have from now on
-    :param from_images: image of each container before, by container
-    :param to_images: image of each container after, by container
+    :param from_images: image of each container before, by container; empty where that was an earlier try and its revision is gone
+    :param to_images: image of each container after, by container; empty in that case, too
     :param from_version: model version of the outgoing revision, where its template names one
     :param to_version: model version of the new template, where it names one
     :param warnings: what else manages the Deployment and may revert this, in sentences
@@ -93,9 +93,7 @@ def set_image(
         )
         own = state.made_by(key)
         if own is not None:
-            superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
-            message = f"this task set the image before, leaving revision {own.from_revision}{superseded}"
-            return replace(result, message=message, digest=own.became, from_revision=own.from_revision)
+            return _made_before(state, own, images, variables or {}, result)
         if first is not None and first.digest != state.digest:
             raise DeploymentError(
                 f'deployment "{name}" was changed from {first.current} to {state.current} at the same time; '
@@ -135,6 +133,36 @@ def set_image(
         return Plan(patch, lambda became: replace(done, digest=state.digest if dry_run else became))
 
     return change(Cluster(api), namespace, name, decide, dry_run=dry_run)
+
+
+def _made_before(
+    state: State, own: Change, images: Mapping[str, str], variables: Mapping[str, str], result: SetImageResult
+) -> SetImageResult:
+    """Say what this key did before.
+
+    :raises DeploymentError: ``conflict`` when it is asked for something else by now, as by a run that was cleared
+    """
+    templates = {one.digest: one.template for one in (*state.revisions, state.current)}
+    left, made = templates.get(own.was) or {}, templates.get(own.became) or {}
+    if made and digest(_changed(made, _operations(made, images, variables))) != own.became:
+        gave, asked = (", ".join(f"{name}: {image}" for name, image in sorted(each.items())) for each in (_images(made), images))
+        with_variables = f" with {', '.join(sorted(variables))}" if variables else ""
+        raise DeploymentError(
+            f'this task instance gave deployment "{state.name}" other images or variables before ({gave}), and is asked for '
+            f"{asked}{with_variables} now; nothing was changed: start a new run",
+            reason="conflict",
+        )
+    superseded = "" if state.digest == own.became else "; the Deployment was changed by somebody else since"
+    return replace(
+        result,
+        message=f"this task set the image before, leaving revision {own.from_revision}{superseded}",
+        digest=own.became,
+        from_revision=own.from_revision,
+        from_images=_images(left),
+        to_images=_images(made),
+        from_version=model_version_of(left),
+        to_version=model_version_of(made),
+    )
 
 
 def _operations(template: Mapping[str, Any], images: Mapping[str, str], variables: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -183,5 +211,5 @@ def _changed(template: Mapping[str, Any], operations: list[dict[str, Any]]) -> d
 
 
 def _images(template: Mapping[str, Any]) -> dict[str, str]:
-    spec = template["spec"]
+    spec = template.get("spec") or {}
     return {one["name"]: one.get("image", "") for one in [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]}

@@ -161,7 +161,7 @@ class ModelRegistry(Protocol):
     def move(self, model: str, wanted: Wanted) -> Moved:
         """Move an alias, once for each key.
 
-        :raises Conflict: when the alias names another version than is believed
+        :raises Conflict: when the alias names another version than is believed, or this key moved it to another version before
         :raises RegistryError: when the registry was not reached, or there is no such version or predecessor
         """
         ...
@@ -170,12 +170,13 @@ class ModelRegistry(Protocol):
 def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = None) -> Move | Moved:
     """Return the move to make, or what there is to say when it was made before.
 
-    :raises Conflict: when the alias names another version than is believed
+    :raises Conflict: when the alias names another version than is believed, or this key moved it to another version before
     :raises RegistryError: reason ``no_predecessor``
     """
     name = f"{model}@{wanted.alias}"
     done = next((move for move in state.moves if move.key == wanted.key), None)
     if done is not None:
+        _same_as(done, wanted, name, "moved it")
         since = "" if state.current == done.after else f"; it names {state.current or 'nothing'} since"
         return Moved(
             changed=False, model=model, alias=wanted.alias, before=done.before, after=done.after, current=state.current,
@@ -184,6 +185,7 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
     begun = state.pending
     if begun is not None and begun.key == wanted.key:
         # An earlier try was killed on its way. What it saw and meant counts, not what this one would make of it.
+        _same_as(begun, wanted, name, "began to move it")
         if state.current not in (begun.before, begun.after):
             raise Conflict(
                 f"{name} names {state.current or 'nothing'}: somebody moved it while {begun.before or 'nothing'} was being "
@@ -230,6 +232,18 @@ def _rolled_back_since(state: State, wanted: Wanted) -> Move | None:
         if move.kind == ROLLBACK:
             return move
     return None
+
+
+def _same_as(before: Move, wanted: Wanted, name: str, did: str) -> None:
+    """Refuse a key that wants something else by now: a run that was cleared and trained another version.
+
+    :raises Conflict: saying so; that this key has moved once would else be taken for what it asks for
+    """
+    if wanted.to is not None and wanted.to != before.after:
+        raise Conflict(
+            f"{name}: this task instance {did} to {before.after} before, and is asked for {wanted.to} now; nothing was changed: "
+            "start a new run"
+        )
 
 
 def predecessor(model: str, state: State, alias: str) -> str:

@@ -1,8 +1,8 @@
 """MLflow's model registry, over its REST API: the worker needs no mlflow.
 
 MLflow keeps no history of alias moves and cannot move and record in one step. What is missing is kept in tags of the registered
-model: ``airflow-slo.pending`` while a move is under way, ``airflow-slo.move.<digest of the key>`` for each that was made. A move
-that was cut off in the middle is finished by whoever comes back with the same key.
+model: ``airflow-slo.pending.<alias>`` while a move is under way, ``airflow-slo.move.<digest of the key>`` for each that was made.
+A move that was cut off in the middle is finished by whoever comes back with the same key, or recorded by the next of its alias.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from airflow_slo_provider.deployment.registry import (
 from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS, PROMOTE
 from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
 
+#: One tag for each alias: a move of another one must not wipe a move that was cut off. The bare name, which was once that of all
+#: aliases, is still read.
 _PENDING, _MOVE = "airflow-slo.pending", "airflow-slo.move."
 #: Longest value of a tag MLflow takes.
 _LONGEST = 5000
@@ -79,7 +81,7 @@ class MlflowRegistry:
             version=str(found.get("version", version)),
             created_at=None if created is None else datetime.fromtimestamp(int(created) / 1000, UTC),
             uri=found.get("source"),
-            tags={str(tag["key"]): str(tag.get("value", "")) for tag in found.get("tags", ())},
+            tags=_tags(found),
         )
 
     def alias(self, model: str, alias: str) -> str | None:
@@ -100,11 +102,11 @@ class MlflowRegistry:
         found = decide(model, state, wanted)
         if isinstance(found, Moved):
             if state.pending is not None and state.pending.key == wanted.key:
-                self._clear(model)  # an earlier try did everything but this
+                self._clear(model, wanted.alias)  # an earlier try did everything but this
             return found
         self.get(model, found.after)
         if state.pending is None or state.pending.key != found.key:
-            self._tag(model, _PENDING, _fitting(found))
+            self._tag(model, f"{_PENDING}.{found.alias}", _fitting(found))
             pending = self._state(model, wanted.alias).pending
             if pending is None or pending.key != found.key:
                 raise _under_way(model, pending)
@@ -129,7 +131,7 @@ class MlflowRegistry:
         if begun is None or begun.key == wanted.key:
             return state
         if any(move.key == begun.key for move in state.moves):
-            self._clear(model)
+            self._clear(model, wanted.alias)
             return self._state(model, wanted.alias)
         if state.current == begun.after:
             # Moved and not recorded: its task was killed, and without the record a rollback would not know where to go.
@@ -152,21 +154,21 @@ class MlflowRegistry:
         # Moving an alias changes no timestamp of a version: this says since when it serves.
         since = "airflow-slo.promoted_at" if move.kind == PROMOTE else "airflow-slo.restored_at"
         self._call("POST", f"{_VERSION}/set-tag", {"name": model, "version": move.after, "key": since, "value": move.at})
-        self._clear(model)
+        self._clear(model, move.alias)
 
-    def _clear(self, model: str) -> None:
-        self._call("DELETE", f"{_MODEL}/delete-tag", {"name": model, "key": _PENDING})
+    def _clear(self, model: str, alias: str) -> None:
+        for key in _begun(_tags(self._model(model)), alias):
+            self._call("DELETE", f"{_MODEL}/delete-tag", {"name": model, "key": key})
 
     def _state(self, model: str, alias: str) -> State:
         found = self._model(model)
-        tags = {str(tag["key"]): str(tag.get("value", "")) for tag in found.get("tags", ())}
+        tags = _tags(found)
         moves = [Move.from_json(value) for key, value in tags.items() if key.startswith(_MOVE)]
-        pending = Move.from_json(tags[_PENDING]) if _PENDING in tags else None
         aliases = self._aliases(found)
         return State(
             current=aliases.get(alias),
             moves=sorted((move for move in moves if move.alias == alias), key=lambda move: move.at),
-            pending=pending if pending is not None and pending.alias == alias else None,
+            pending=next(iter(_begun(tags, alias).values()), None),
             previous=aliases.get(PREVIOUS),
         )
 
@@ -231,6 +233,16 @@ class MlflowRegistry:
             reason=reason,
             transient=status >= 500 or status == 429,
         )
+
+
+def _tags(found: Mapping[str, Any]) -> dict[str, str]:
+    return {str(tag["key"]): str(tag.get("value", "")) for tag in found.get("tags", ())}
+
+
+def _begun(tags: Mapping[str, str], alias: str) -> dict[str, Move]:
+    """Return the moves of an alias that are under way, by their tags."""
+    found = {key: Move.from_json(tags[key]) for key in (f"{_PENDING}.{alias}", _PENDING) if key in tags}
+    return {key: move for key, move in found.items() if move.alias == alias}
 
 
 def _under_way(model: str, move: Move | None) -> RegistryError:

@@ -165,6 +165,25 @@ class Ledger:
         found = self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS])
         return found[0] if found else None
 
+    def newest_of_versions(
+        self, kind: str | None = None, name: str | None = None, since: datetime | None = None, limit: int = MOST_ROWS
+    ) -> list[Recorded]:
+        """Return the newest check of each kind and name about each model version, however many there were before it.
+
+        :param since: only those checked at or after this moment (aware)
+        :param limit: at most this many rows, the newest; several that were checked at the same moment are all there
+        """
+        from sqlalchemy import func, select, tuple_
+
+        table = checks()
+        what = [table.c[column] for column in ("kind", "name", "model_version")]
+        filters = [*_filters(kind=kind, name=name), *_window(since, None), table.c.model_version.is_not(None)]
+        newest = select(*what, func.max(table.c.checked_at)).where(*filters).group_by(*what)
+        columns = [table.c[column] for column in COLUMNS]
+        return self._read(
+            [*filters, tuple_(*what, table.c.checked_at).in_(newest)], limit=limit, newest_first=True, columns=columns
+        )
+
     def own(self, kind: str, name: str, key: RunKey) -> Recorded | None:
         """Return the check of that kind and name a task instance recorded itself, in this try or an earlier one."""
         table = checks()

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 class DeploymentRollbackOperator(DeploymentTask):
     """Puts an earlier revision of a Deployment back, once, and waits until it serves.
 
-    By default that is the newest revision that is *known to have been good*: whose model version passed its checks, as the ledger
-    has it. "The previous revision" is not that: after one undo the bad one is the previous.
+    By default that is the newest revision that is *known to have been good*: whose model version passed its checks (golden sets,
+    drift, latency), as the ledger has it, and that was neither an incident's culprit nor left by a rollback within ``look_back``.
+    "The previous revision" is not that: after one undo the bad one is the previous.
 
     - **Once.** The change and its record (an annotation with DAG, run, task and map index) are one conditional patch. A retry
       finds its own record and only waits; ``kubectl rollout undo`` in a retried task would undo the undo.
@@ -48,8 +49,9 @@ class DeploymentRollbackOperator(DeploymentTask):
 
     :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
     :param known_good: revision numbers, images or model versions that are good; without it the ledger is asked. (templated)
-    :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``. Needed where checks of several
-        models share the ledger: two models may both have a version 7. (templated)
+    :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``; each of them must have judged a
+        version that is good. Needed where checks of several models share the ledger: two models may both have a version 7.
+        (templated)
     :param look_back: how old a check may be that counts
     :param bad_revision: refuse unless the Deployment is at this revision: the world may have moved. (templated)
     :param bad_version: refuse unless the Deployment runs this model version or image. (templated)
@@ -106,7 +108,7 @@ class DeploymentRollbackOperator(DeploymentTask):
                 change_key(context),
                 self.only_try,
                 known_good=known_good,
-                bad_revision=_number("bad_revision", self.bad_revision),
+                bad_revision=None if self.bad_revision is None else _number("bad_revision", self.bad_revision),
                 bad_version=self.bad_version,
                 since=decided_at(context),
                 plan=plan_key(context),
@@ -176,7 +178,7 @@ class DeploymentScaleOperator(DeploymentTask):
     A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
     faults of the server are retried. Setting the number that is there already changes nothing.
 
-    :param replicas: how many. (templated)
+    :param replicas: how many; None, as a template makes of an XCom that is not there, is refused. (templated)
     :param minimum: refuse fewer
     :param maximum: refuse more
     :param despite_autoscaler: set the number although a HorizontalPodAutoscaler owns it, and will set it again
@@ -210,7 +212,7 @@ class DeploymentScaleOperator(DeploymentTask):
                 self.api(),
                 self.namespace,
                 self.name,
-                _number("replicas", self.replicas) or 0,
+                _number("replicas", self.replicas),
                 self.only_try,
                 minimum=self.minimum,
                 maximum=self.maximum,
@@ -219,19 +221,22 @@ class DeploymentScaleOperator(DeploymentTask):
         return self.finish(context, {"action": "scale", "digest": "", **_plain(asdict(result))})
 
 
-def _number(what: str, value: int | str | None) -> int | None:
-    """Read a number that a template may have made text of.
+def _number(what: str, value: Any) -> int:
+    """Read a whole number that a template may have made text or a float of.
 
-    :raises DeploymentArgumentError: when it is none
+    :raises DeploymentArgumentError: when it is none; an XCom that is not there is rendered as None or as text
     """
-    if value is None or isinstance(value, int):
-        return value
     from airflow_slo_provider.exceptions import DeploymentArgumentError
 
     try:
-        return int(value)
-    except ValueError:
-        raise DeploymentArgumentError(f"{what} is {value!r}, which is no number") from None
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or (isinstance(value, float) and value != number):
+        raise DeploymentArgumentError(
+            f"{what} is {value!r}, which is no whole number: give one, or look at what the template gave"
+        )
+    return number
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

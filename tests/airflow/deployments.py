@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,10 +70,19 @@ def fire(ran: Ran) -> dict[str, Any]:
 
 
 def judged(
-    ledger: Ledger, version: str, verdict: str, *, name: str = "checkout", minutes: int = 5, kind: str = "golden_set"
+    ledger: Ledger,
+    version: str | None,
+    verdict: str,
+    *,
+    name: str = "checkout",
+    minutes: int = 5,
+    kind: str = "golden_set",
+    evidence: Mapping[str, Any] | None = None,
 ) -> None:
     at = datetime.now(UTC) - timedelta(minutes=minutes)
-    result = CheckResult(kind=kind, name=name, verdict=Verdict(verdict), model_version=version, checked_at=at)
+    result = CheckResult(
+        kind=kind, name=name, verdict=Verdict(verdict), model_version=version, checked_at=at, evidence=evidence or {}
+    )
     ledger.record([result], RunKey("evaluate", at.isoformat(), f"{kind}-{name}-{version}"))
 
 

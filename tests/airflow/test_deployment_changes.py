@@ -15,7 +15,8 @@ from airflow_slo_provider.operators.kubernetes import (
     DeploymentScaleOperator,
     DeploymentSetImageOperator,
 )
-from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, own_ledger, rollback
+from airflow_slo_provider.results import Verdict
+from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, last, own_ledger, rollback
 from tests.airflow.running import run_task
 from tests.services.kube_states import released
 from tests.services.kube_world import NAME, World
@@ -73,6 +74,28 @@ class TestSetImage:
         ran = run_task(self.operator(world), conf={"v": 2}, try_number=2)
         assert (ran.state, world.images()) == ("failed", [V1])
         assert "set the image before, leaving revision 1; the Deployment was changed by somebody else since" in str(ran.error)
+        # What it says it set is what it set, and not what is there by now.
+        change = ran.xcoms["change"]
+        assert (change["from_images"], change["to_images"], change["changed"]) == ({"server": V1}, {"server": V2}, False)
+
+    @pytest.mark.parametrize("rolled_back", [False, True])
+    def test_a_cleared_run_that_wants_another_image_is_told_so(self, world: World, ledger: Ledger, rolled_back: bool) -> None:
+        released(world, 1)
+        complete_when_patched(world)
+        variables = {"MODEL_VERSION": "{{ dag_run.conf['v'] }}"}
+        assert run_task(self.operator(world, variables=variables), conf={"v": 2}).state == "success"
+        assert run_task(self.operator(world, variables=variables), conf={"v": 2}, try_number=2).state == "success"
+        if rolled_back:
+            assert run_task(rollback(world), run_id="incident").state == "success"
+        there = world.images()
+        ran = run_task(self.operator(world, variables=variables, retries=5), conf={"v": 3}, try_number=3)
+        assert (ran.state, world.images()) == ("failed", there)
+        assert f"other images or variables before (server: {V2}), and is asked for server: " in str(ran.error)
+        assert "start a new run" in str(ran.error)
+        assert last(ledger, world).verdict is Verdict.FAIL
+        # The same image with another value of a variable is another question, too.
+        ran = run_task(self.operator(world, variables={"MODEL_VERSION": "x"}), conf={"v": 2}, try_number=4)
+        assert (ran.state, world.images()) == ("failed", there)
 
 
 class TestScale:
@@ -88,6 +111,23 @@ class TestScale:
         done = ran.xcoms["return_value"]
         assert (done["from_replicas"], done["to_replicas"], done["changed"]) == (1, 4, True)
 
+    @pytest.mark.parametrize("rendered", [None, "None", "", True, 2.9, float("nan"), [2]])
+    def test_what_is_no_number_is_not_read_as_none_at_all(self, world: World, ledger: Ledger, rendered: Any) -> None:
+        """What a template gives for an XCom that is not there would otherwise take everything down."""
+        released(world, 1)
+        operator = self.operator(world, minimum=0, retries=2)
+        operator.replicas = rendered
+        ran = run_task(operator)
+        assert (ran.state, world.emulator.writes()) == ("failed", 0)
+        assert f"replicas is {rendered!r}, which is no whole number" in str(ran.error)
+
+    def test_a_whole_float_is_a_number(self, world: World, ledger: Ledger) -> None:
+        released(world, 1)
+        complete_when_patched(world)
+        operator = self.operator(world)
+        operator.replicas = 2.0  # type: ignore[assignment]
+        assert (run_task(operator).state, world.deployment()["spec"]["replicas"]) == ("success", 2)
+
     def test_an_autoscaler_owns_the_number(self, world: World, ledger: Ledger) -> None:
         released(world, 1)
         target = {"kind": "Deployment", "name": NAME}
@@ -99,7 +139,7 @@ class TestScale:
         assert 'HorizontalPodAutoscaler "hpa" owns the replicas' in str(ran.error)
         assert run_task(self.operator(world, despite_autoscaler=True)).state == "success"
 
-    @pytest.mark.parametrize(("replicas", "text"), [(0, "outside of the bounds 1 to 5"), (6, "bounds"), ("many", "no number")])
+    @pytest.mark.parametrize(("replicas", "text"), [(0, "outside of the bounds 1 to 5"), (6, "bounds"), ("many", "whole number")])
     def test_bounds(self, world: World, ledger: Ledger, replicas: Any, text: str) -> None:
         released(world, 1)
         ran = run_task(self.operator(world, replicas=replicas, maximum=5))

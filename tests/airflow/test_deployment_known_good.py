@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from airflow_slo_provider.exceptions import DeploymentError
+from airflow_slo_provider.hooks import deployments
+from airflow_slo_provider.hooks.deployments import known_good_versions
 from airflow_slo_provider.ledger import Ledger
 from airflow_slo_provider.operators.kubernetes import (
     DeploymentRollbackOperator,
@@ -82,6 +86,33 @@ class TestLastKnownGood:
         operator = rollback(world, to="last_known_good", checks=["golden_set/shop/checkout"])
         assert "no check of it has passed" not in str(run_task(operator).error)
         assert world.images() == [V1]
+
+    @pytest.mark.parametrize("checks", [None, ["checkout"]])
+    def test_what_a_rollback_left_is_not_good(self, world: World, ledger: Ledger, checks: list[str] | None) -> None:
+        """Rolled back to 1 from 2 and later from 3: both burned, and the later row must not hide the earlier."""
+        for version in "123":
+            judged(ledger, version, "pass")
+        for minutes, left in ((4, "2"), (2, "3")):
+            found = {"from": left, "to": "1", "now": "1"}
+            judged(ledger, "1", "pass", kind="rollback", name="m@champion", minutes=minutes, evidence=found)
+        assert known_good_versions(checks, timedelta(days=1)) == ["1"]
+
+    def test_what_is_older_than_many_other_checks_is_not_forgotten(
+        self, world: World, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(deployments, "MOST_ROWS", 5)
+        judged(ledger, "2", "fail", minutes=60)
+        judged(ledger, "2", "pass", kind="latency", name="model-server/predict/p99")
+        judged(ledger, "1", "pass", minutes=50)
+        for minutes in range(20):
+            judged(ledger, "1", "pass", minutes=minutes, kind="latency", name="model-server/predict/p99")
+            judged(ledger, None, "pass", minutes=minutes, kind="slo", name="availability")
+        assert known_good_versions(None, timedelta(days=1)) == ["1"]
+        assert known_good_versions(["latency/model-server"], timedelta(days=1)) == ["2", "1"]
+        for version in "345":
+            judged(ledger, version, "pass")
+        with pytest.raises(DeploymentError, match="5 results of golden_set or more within look_back"):
+            known_good_versions(None, timedelta(days=1))
 
     def test_said_by_the_dag(self, world: World, ledger: Ledger) -> None:
         released(world, 1, 2, 3)

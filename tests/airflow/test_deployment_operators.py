@@ -115,7 +115,7 @@ def test_another_run_that_began_before_only_reports(world: World, ledger: Ledger
     [
         ({"to": "{{ 'latest' }}"}, "is no revision"),
         ({"to": "99"}, "unable to find specified revision 99 in history"),
-        ({"bad_revision": "{{ none }}"}, "which is no number"),
+        ({"bad_revision": "{{ none }}"}, "which is no whole number"),
         ({"bad_revision": "{{ 1 }}"}, "the world has moved"),
         ({"bad_version": "1"}, "the world has moved"),
         ({"name": "nope"}, 'deployments.apps "nope" not found'),

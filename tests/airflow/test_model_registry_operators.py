@@ -110,6 +110,15 @@ def refused(ran: Ran, files: GoldenFiles, text: str) -> dict[str, Any]:
     return dict(row.result.evidence)
 
 
+def test_a_cleared_run_that_trained_another_version(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
+    """Its key is the same, and what it did before is not what it is asked for now."""
+    assert run_task(promotion(), connections=connection(tmp_path)).state == "success"
+    run_task(RollbackModelOperator(task_id="back", model="fraud"), run_id="r2", connections=connection(tmp_path))
+    ran = run_task(promotion(version="3", expected_champion="1"), try_number=2, connections=connection(tmp_path))
+    assert refused(ran, files, "moved it to 2 before, and is asked for 3 now")["reason"] == "conflict"
+    assert registry.alias("fraud", "champion") == "1"
+
+
 def test_somebody_moved_the_champion(registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path) -> None:
     ran = run_task(promotion(expected_champion="3"), connections=connection(tmp_path))
     assert refused(ran, files, "names 1, not 3 as expected")["reason"] == "conflict"

@@ -47,6 +47,20 @@ def tags(url: str, name: str) -> dict[str, str]:
     return {one["key"]: one["value"] for one in found.get("tags", ())}
 
 
+def begun(url: str, name: str) -> list[str]:
+    """Tags of moves that are under way."""
+    return [key for key in tags(url, name) if key.startswith("airflow-slo.pending")]
+
+
+def begin(url: str, name: str, move: Move, tag: str = "airflow-slo.pending.champion") -> None:
+    """What a task leaves that is killed before it has moved anything."""
+    call(url, "registered-models/set-tag", {"name": name, "key": tag, "value": move.to_json()})
+
+
+#: The second is what was written when there was one tag for all aliases.
+PENDING = ("airflow-slo.pending.champion", "airflow-slo.pending")
+
+
 def test_promote_and_roll_back(mlflow: str) -> None:
     make_model(mlflow, "fraud", champion=None)
     registry = MlflowRegistry(mlflow)
@@ -76,7 +90,7 @@ def test_promote_and_roll_back(mlflow: str) -> None:
     with pytest.raises(RegistryError, match="no predecessor of version 1"):
         registry.move("fraud", back("f"))
     assert alias(mlflow, "fraud") == "1"
-    assert "airflow-slo.pending" not in tags(mlflow, "fraud")
+    assert not begun(mlflow, "fraud")
     assert len(registry.moves("fraud")) == 5
 
 
@@ -103,32 +117,59 @@ def test_what_is_not_there(mlflow: str) -> None:
     assert gone.value.transient
 
 
-def test_a_move_that_is_under_way_keeps_others_out(mlflow: str) -> None:
-    make_model(mlflow, "busy")
+@pytest.mark.parametrize("tag", PENDING)
+def test_a_move_that_is_under_way_keeps_others_out(mlflow: str, tag: str) -> None:
+    name = f"busy-{tag}"
+    make_model(mlflow, name)
     registry = MlflowRegistry(mlflow)
 
-    def begin(seconds_ago: float) -> None:
-        at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+    def begun_before(seconds: float) -> None:
+        at = (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
         move = Move(key="other", kind="promote", alias="champion", before="1", after="3", at=at, by="other.promote")
-        call(mlflow, "registered-models/set-tag", {"name": "busy", "key": "airflow-slo.pending", "value": move.to_json()})
+        begin(mlflow, name, move, tag)
 
-    begin(5)
+    begun_before(5)
     with pytest.raises(RegistryError, match=r"under way: other\.promote moves it from 1 to 3") as error:
-        registry.move("busy", promote("2", "mine"))
+        registry.move(name, promote("2", "mine"))
     assert (error.value.reason, error.value.transient) == ("locked", True)
-    begin(600)  # given up for dead
-    assert registry.move("busy", promote("2", "mine")).changed
-    assert alias(mlflow, "busy") == "2"
+    begun_before(600)  # given up for dead
+    assert registry.move(name, promote("2", "mine")).changed
+    assert alias(mlflow, name) == "2"
+    assert not begun(mlflow, name)
 
 
-def test_a_move_that_was_never_recorded_is_recorded_by_the_next(mlflow: str) -> None:
+@pytest.mark.parametrize("tag", PENDING)
+def test_a_move_that_was_never_recorded_is_recorded_by_the_next(mlflow: str, tag: str) -> None:
     """Its task was killed and never retried: without a record a rollback would not know where to go."""
-    make_model(mlflow, "orphan")
+    name = f"orphan-{tag}"
+    make_model(mlflow, name)
     move = Move(key="dead", kind="promote", alias="champion", before="1", after="2", at=datetime.now(UTC).isoformat())
-    call(mlflow, "registered-models/set-tag", {"name": "orphan", "key": "airflow-slo.pending", "value": move.to_json()})
-    call(mlflow, "registered-models/alias", {"name": "orphan", "alias": "champion", "version": "2"})
-    assert MlflowRegistry(mlflow).move("orphan", back("mine")).after == "1"
-    assert [one.key for one in MlflowRegistry(mlflow).moves("orphan")] == ["dead", "mine"]
+    begin(mlflow, name, move, tag)
+    call(mlflow, "registered-models/alias", {"name": name, "alias": "champion", "version": "2"})
+    assert MlflowRegistry(mlflow).move(name, back("mine")).after == "1"
+    assert [one.key for one in MlflowRegistry(mlflow).moves(name)] == ["dead", "mine"]
+    assert not begun(mlflow, name)
+
+
+@pytest.mark.parametrize("tag", PENDING)
+def test_a_move_of_another_alias_leaves_one_that_was_cut_off_alone(mlflow: str, tag: str) -> None:
+    """Killed after the alias was moved and before that was recorded; another DAG moves another alias before the retry."""
+    name = f"aliases-{tag}"
+    make_model(mlflow, name)
+    registry = MlflowRegistry(mlflow)
+    registry.move(name, promote("2", "first"))
+    begin(
+        mlflow,
+        name,
+        Move(key="k", kind="promote", alias="champion", before="2", after="3", at=datetime.now(UTC).isoformat()),
+        tag,
+    )
+    call(mlflow, "registered-models/alias", {"name": name, "alias": "champion", "version": "3"})
+    assert registry.move(name, Wanted(kind="promote", alias="shadow", key="other", to="1")).changed
+    assert begun(mlflow, name) == [tag]
+    assert registry.move(name, promote("3", "k", expected="2")).changed
+    assert not begun(mlflow, name)
+    assert registry.move(name, back("incident")).after == "2"
 
 
 CUTS = {
@@ -170,7 +211,7 @@ def test_a_task_killed_on_its_way(mlflow: str, files: GoldenFiles, cut: str, kin
     assert start(kind, arguments=arguments, connections=conn, try_number=2).wait(120) == 0
     expected = {"promote": ("4", "3"), "rollback": ("2", "1")}[row]
     assert (alias(mlflow, name), alias(mlflow, name, PREVIOUS)) == expected
-    assert "airflow-slo.pending" not in tags(mlflow, name)
+    assert not begun(mlflow, name)
     assert [(one.before, one.after) for one in registry.moves(name)] == [("1", "2"), ("2", "3"), ("3", expected[0])]
     (recorded,) = files.all_checks(row)
     assert (recorded.result.verdict, recorded.result.model_version) == (Verdict.PASS, expected[0])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.known_good import good_versions
+from airflow_slo_provider.deployment.known_good import JUDGING, good_versions
 from airflow_slo_provider.deployment.kubernetes_api import Question, fault_of_status
 from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION, Change, changes, with_change
 from airflow_slo_provider.deployment.kubernetes_revisions import Revision, digest, model_version_of, selector_text
@@ -133,6 +133,17 @@ def check(version: str | None, verdict: str, minutes: int = 0, *, kind: str = "g
         ),
         ([check("1", "fail"), check("1", "pass", name="m/accuracy")], []),
         ([check("1", "pass", kind="deployment"), check("2", "pass", kind="decision")], []),
+        # That it was promoted, that it is young, that its requests were counted: nobody has measured how good it is.
+        ([check("1", "pass", kind=kind) for kind in ("promote", "rollback", "freshness", "requests")], []),
+        ([check("1", "pass"), check("1", "fail", 1, kind="freshness")], ["1"]),
+        ([check("1", "pass"), check("1", "pass", kind="promote"), check("1", "pass", kind="promote", name="m@canary")], ["1"]),
+        # One latency check: a row for each span and tier, none for the whole.
+        ([check("1", "pass", kind="latency", name=name) for name in ("s/predict/p50", "s/predict/p99", "s/version")], ["1"]),
+        (
+            [check("1", "pass", kind="latency", name="s/predict/p50"), check("1", "fail", kind="latency", name="s/predict/p99")],
+            [],
+        ),
+        ([check("1", "warn", kind="drift"), check("1", "warn", kind="drift", name="m.age"), check("1", "pass")], ["1"]),
     ],
 )
 def test_known_to_be_good(results: list[CheckResult], good: list[str]) -> None:
@@ -145,7 +156,41 @@ def test_checks_of_two_models_must_be_told_apart() -> None:
         good_versions(results)
     assert good_versions(results, checks=["a"]) == ["1"]
     assert good_versions(results, checks=["golden_set/b"]) == ["2"]
-    assert good_versions([replace(one, kind=one.name) for one in results]) == ["2"]
+    latency = [check("1", "pass", kind="latency", name=f"{service}/predict/p99") for service in ("a", "b")]
+    with pytest.raises(DeploymentError, match="latency checks a, b,"):
+        good_versions(latency)
+    assert good_versions(latency, checks=["latency/a"]) == good_versions(latency, checks=["b"]) == ["1"]
+
+
+def test_each_named_check_must_have_judged_a_version() -> None:
+    results = [check("1", "pass"), check("1", "warn", kind="latency", name="s/predict/p99"), check("2", "pass")]
+    assert good_versions(results, checks=["m"]) == ["1", "2"]
+    assert good_versions(results, checks=["m", "latency/s"]) == ["1"]
+    assert good_versions(results, checks=["m", "latency/t"]) == []
+    # A kind that judges by itself nothing, and does where it is named; what was done never does.
+    assert good_versions([check("1", "pass", kind="freshness")], checks=["freshness/m"]) == ["1"]
+    assert good_versions([check("1", "pass", kind="promote")], checks=["m"]) == []
+
+
+def test_the_kinds_that_judge_are_those_that_are_written() -> None:
+    from airflow_slo_provider.drift.checks import KIND as DRIFT
+    from airflow_slo_provider.evaluation.checks import KIND as GOLDEN_SET
+    from airflow_slo_provider.tracing.latency import KIND as LATENCY
+
+    assert {DRIFT, GOLDEN_SET, LATENCY} == JUDGING
+
+
+@pytest.mark.parametrize("checks", [None, ["m"]])
+def test_what_burned_is_not_good_though_it_passed_its_checks(checks: list[str] | None) -> None:
+    passed = [check("7", "pass"), check("8", "pass", 1), check("9", "pass", 2)]
+    back = replace(check("8", "pass", kind="rollback", name="m@champion"), evidence={"from": "9", "to": "8", "now": "8"})
+    assert good_versions([*passed, back], checks=checks) == ["7", "8"]
+    assert good_versions([*passed, check("8", "warn", kind="culprit", name="dag.task")], checks=checks) == ["7", "9"]
+    # Named by two incidents: two accusations, not two models.
+    twice = [check("8", "warn", kind="culprit", name=name) for name in ("one.culprit", "two.culprit")]
+    assert good_versions([*passed, back, *twice], checks=checks) == ["7"]
+    for nothing in ({"from": "8", "to": "8"}, {"from": None, "to": "8"}, {}):
+        assert good_versions([*passed, replace(back, evidence=nothing)], checks=checks) == ["7", "8", "9"]
 
 
 @pytest.mark.parametrize("body", [None, b"", b"<html>nginx</html>", b"[]", b'{"message": null}', b"\xff\xfe"])

@@ -71,6 +71,20 @@ def test_a_retry_does_not_promote_twice(registry: DirectoryRegistry) -> None:
     assert len(registry.moves("fraud")) == 3
 
 
+def test_a_cleared_run_that_wants_another_version_is_told_so(registry: DirectoryRegistry) -> None:
+    """That its key has moved once is no answer to what it asks for now."""
+    registry.move("fraud", promote("1"))
+    registry.move("fraud", promote("2", key="a"))
+    registry.move("fraud", back("b"))
+    with pytest.raises(Conflict, match=r"moved it to 2 before, and is asked for 3 now; nothing was changed: start a new run"):
+        registry.move("fraud", promote("3", key="a", expected="1"))
+    assert registry.alias("fraud", "champion") == "1"
+    # A rollback to the predecessor asks for no version: the same question again.
+    assert not registry.move("fraud", back("b")).changed
+    with pytest.raises(Conflict, match="moved it to 1 before, and is asked for 2 now"):
+        registry.move("fraud", back("b", to="2"))
+
+
 def test_somebody_moved_it(registry: DirectoryRegistry) -> None:
     registry.move("fraud", promote("1"))
     with pytest.raises(Conflict, match="names 1, not 3 as expected: somebody moved it"):
@@ -183,6 +197,11 @@ class TestAMoveThatWasCutOff:
         begun = moved("a", "1", "2")
         found = decide("m", State(current="2", pending=begun), promote("2", key="a", expected="1"))
         assert found == begun  # though the alias no longer names what was expected: that was us
+
+    @pytest.mark.parametrize("current", ["1", "2"])
+    def test_begun_for_another_version(self, current: str) -> None:
+        with pytest.raises(Conflict, match="began to move it to 2 before, and is asked for 3 now"):
+            decide("m", State(current=current, pending=moved("a", "1", "2")), promote("3", key="a"))
 
     def test_moved_by_somebody_else_since(self) -> None:
         with pytest.raises(Conflict, match="names 3: somebody moved it while 1 was being replaced by 2"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -173,6 +174,23 @@ def test_latest_of_one_service(ledger: Ledger) -> None:
     newest = ledger.latest("slo", "a")
     assert newest is not None
     assert newest.key.run_id == "r2"
+
+
+def test_the_newest_about_each_model_version(ledger: Ledger) -> None:
+    for number, (kind, version) in enumerate([("drift", "1"), ("drift", "2"), ("drift", "1"), ("drift", None), ("slo", "1")]):
+        for name in "ab":
+            ledger.record([check(name, kind=kind, at=T0 + number * MINUTE, model_version=version)], key(f"r{number}"))
+    # Another check at the moment of the newest one of something else is not the newest of its own.
+    ledger.record([check("b", kind="drift", at=T0 + 9 * MINUTE, model_version="1")], key("r9"))
+
+    def found(*arguments: Any, **more: Any) -> list[tuple[str, str | None, str]]:
+        rows = ledger.newest_of_versions(*arguments, **more)
+        return [(one.result.name, one.result.model_version, one.key.run_id) for one in rows]
+
+    assert found("drift") == [("b", "1", "r9"), ("a", "1", "r2"), ("b", "2", "r1"), ("a", "2", "r1")]
+    assert found("drift", "a", T0 + 2 * MINUTE) == [("a", "1", "r2")]
+    assert found(name="a") == [("a", "1", "r4"), ("a", "1", "r2"), ("a", "2", "r1")]
+    assert found("drift", limit=1) == [("b", "1", "r9")]
 
 
 def test_names_and_kinds(ledger: Ledger) -> None:
