@@ -55,7 +55,8 @@ class Assessment:
     :param verdict: the worst of all checks
     :param why: a sentence
     :param version: the model version that was judged
-    :param checks: one per span and tier, and one for the comparison of versions
+    :param checks: one per span and tier (and service, where several have spans of that name), and one for the comparison of
+        versions
     :param symptoms: what the numbers look like, with the likely cause
     """
 
@@ -178,16 +179,17 @@ def _tiers(
 ) -> Sequence[CheckResult]:
     checks = []
     for span, tiers in (DEFAULT_BUDGETS if rules.budgets is None else rules.budgets).items():
-        row = next((one for one in breakdown.rows if one.span == span and one.model_version == version), None)
-        if row is None and rules.budgets is None:
+        # The same name in several services is several rows: each is held against the budget, the worst decides.
+        rows = [one for one in breakdown.rows if one.span == span and one.model_version == version]
+        if not rows and rules.budgets is None:
             continue
         for tier, budget in tiers.items():
-            name = f"{span}/{tier}"
-            if row is None:
+            if not rows:
                 message = f"{span}: there are no such spans of version {version}; there are {_names(breakdown)}"
-                checks.append(frame.check(name, Verdict.UNKNOWN, message, target=budget, op="lte", unit="seconds"))
-                continue
-            checks.append(_tier(row, tier, budget, name, breakdown, rules, frame, doubt))
+                checks.append(frame.check(f"{span}/{tier}", Verdict.UNKNOWN, message, target=budget, op="lte", unit="seconds"))
+            for row in rows:
+                what = span if len(rows) == 1 else f"{span}/{row.service}"
+                checks.append(_tier(row, tier, budget, what, breakdown, rules, frame, doubt))
     return checks
 
 
@@ -195,14 +197,14 @@ def _tier(
     row: SpanStats,
     tier: str,
     budget: float,
-    name: str,
+    what: str,
     breakdown: LatencyBreakdown,
     rules: Rules,
     frame: _Frame,
     doubt: str | None,
 ) -> CheckResult:
     value: float = getattr(row, tier)
-    said = f"{row.span} {tier} is {value * 1000:.4g} ms, budget {budget * 1000:.4g} ms ({row.count} spans of {row.model_version})"
+    said = f"{what} {tier} is {value * 1000:.4g} ms, budget {budget * 1000:.4g} ms ({row.count} spans of {row.model_version})"
     if doubt is not None:
         verdict, message = Verdict.UNKNOWN, f"{said}; but {doubt}"
     elif row.count < rules.fewest:
@@ -218,7 +220,7 @@ def _tier(
     )
     within = None if samples.sampled else sum(one <= budget * SECOND for one in samples.durations)
     return frame.check(
-        name, verdict, message, value=value, target=budget, op="lte", unit="seconds",
+        f"{what}/{tier}", verdict, message, value=value, target=budget, op="lte", unit="seconds",
         good=within, total=row.count if within is not None else None,
         evidence={"self_p50": row.self_p50, "critical_share": row.critical_share, "error_rate": row.error_rate},
     )  # fmt: skip

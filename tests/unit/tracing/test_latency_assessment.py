@@ -71,6 +71,25 @@ def test_a_record_per_tier(recorded):
     assert (small["verdict"], small["slower"], small["span"], small["traces"]) == ("fail", "v2", "model_inference", 240)
 
 
+def test_the_same_span_in_several_services_is_judged_in_each():
+    spans = []
+    for number in range(100):
+        trace, at = f"t{number}", number * 1000.0
+        spans += [
+            span("ml_prediction_request", at, at + 90, trace=trace, version="8"),
+            span("feature_fetch", at, at + 15, "ml_prediction_request", trace=trace),
+            span("model_inference", at + 15, at + 85, "ml_prediction_request", trace=trace),
+            span("feature_fetch", at, at + 80, "ml_prediction_request", trace=trace, key="cache", service="cache"),
+        ]
+    found = tracing.breakdown(spans)
+    assert verdicts(found, budgets={"feature_fetch": {"p99": 0.02}, "model_inference": {"p99": 0.1}}) == {
+        "feature_fetch/server/p99": "pass",
+        "feature_fetch/cache/p99": "fail",
+        "model_inference/p99": "pass",
+    }
+    assert assess(found, Rules(budgets={"feature_fetch": {"p99": 0.02}}), service="s").verdict is Verdict.FAIL
+
+
 def test_within_near_and_over(recorded):
     p99 = recorded.row("model_inference", "v2").p99
     budgets = {"model_inference": {"p99": p99}}
