@@ -54,7 +54,8 @@ class LatencyBreakdownOperator(BaseOperator):
     :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value
         alone is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
     :param baseline: version to compare with; by default the one before ``model_version``. (templated)
-    :param model_version: version to judge; the newest that served by default. (templated)
+    :param model_version: version to judge; by default the newest that served, and ``unknown`` where requests without a version,
+        or of a version whose name does not tell that it is older, were served beside it or after it. (templated)
     :param version_keys: span attributes that may hold the model version, best first
     :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore`` (no comparison)
     :param min_spans: spans below which a percentile is not judged
@@ -177,8 +178,8 @@ class LatencyBreakdownOperator(BaseOperator):
                     raise
                 self.log.info("versions are not compared: %s", error)
         return assess(
-            found, rules, service=self.service, comparison=compared, version=self.model_version, interval=(start, end),
-            evidence={"store": self.trace_store_conn_id, "attributes": dict(self.attributes or {})},
+            found, rules, service=self.service, comparison=compared, version=self.model_version, baseline=self.baseline or None,
+            interval=(start, end), evidence={"store": self.trace_store_conn_id, "attributes": dict(self.attributes or {})},
         )  # fmt: skip
 
     def _interval(self, context: Context) -> tuple[datetime, datetime]:

@@ -12,6 +12,7 @@ from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats
 from airflow_slo_provider.tracing.comparison import VersionComparison
 from airflow_slo_provider.tracing.samples import SECOND
+from airflow_slo_provider.tracing.served import judged_version, served_beside
 from airflow_slo_provider.tracing.symptoms import Symptom, diagnose
 
 KIND = "latency"
@@ -114,6 +115,7 @@ def assess(
     service: str,
     comparison: VersionComparison | None = None,
     version: str | None = None,
+    baseline: str | None = None,
     interval: tuple[datetime | None, datetime | None] = (None, None),
     evidence: Mapping[str, Any] | None = None,
 ) -> Assessment:
@@ -121,14 +123,19 @@ def assess(
 
     :param service: what the checks are named after
     :param comparison: of this version with the one before it
-    :param version: the model version to judge; the newest by default
+    :param version: the model version to judge; by default the one that was compared, else the newest. Where it is not named and
+        others served after it or beside it, nothing is judged, see :func:`~.served.served_beside`
+    :param baseline: the version it is compared with, where one was named: that one may serve beside it
     :param interval: what the check is about
     :param evidence: goes into every check
     """
-    judged = version if version is not None else (breakdown.versions[-1] if breakdown.versions else None)
+    judged = version if version is not None else judged_version(breakdown, comparison, baseline)
     known = {"traces": breakdown.traces, "truncated": breakdown.truncated, "notes": list(breakdown.notes), **(evidence or {})}
     frame = _Frame(service, judged, interval, known)
+    budgets = DEFAULT_BUDGETS if rules.budgets is None else rules.budgets
     doubt = _doubt(breakdown, rules)
+    if doubt is None and version is None:
+        doubt = served_beside(breakdown, judged, budgets, baseline)
     checks = list(_tiers(breakdown, rules, judged, frame, doubt))
     if not breakdown.traces:
         checks = [frame.check("traces", Verdict.UNKNOWN, doubt or "there are no traces")]

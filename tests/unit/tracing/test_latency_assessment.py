@@ -124,6 +124,68 @@ def test_a_slower_version_counts_as_told(recorded, slower, verdict):
     assert len(ignored.checks) == 1
 
 
+# --- which version is judged
+
+
+def in_turn(*versions: str | None, slow: str | None = "8") -> LatencyBreakdown:
+    """One request a second of these versions; those of one take 90 ms, all others 30 ms."""
+    return tracing.breakdown(
+        span("ml_prediction_request", at * 1000, at * 1000 + (90 if version == slow else 30), trace=f"t{at}", version=version)
+        for at, version in enumerate(versions)
+    )
+
+
+IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
+
+
+@pytest.mark.parametrize(
+    ("versions", "judged", "verdict"),
+    [
+        # A rolling release, with and without an overlap, from names that tell their order and from hashes.
+        (["7"] * 300 + ["8"] * 200, "8", "fail"),
+        (["7"] * 300 + ["7", "8"] * 20 + ["8"] * 200, "8", "fail"),
+        (["f00"] * 300 + ["a11"] * 200, "a11", "pass"),
+        ([None] * 300 + ["7"] * 200, "7", "pass"),
+        # A canary whose number is higher; a few that carry no version.
+        (["7", "7", "8"] * 150, "8", "fail"),
+        (["7"] * 300 + ["7", *["8"] * 49] * 4, "8", "fail"),
+        (["7", None, *["7"] * 38] * 10, "7", "pass"),
+        # The release lost its version; it was rolled back; two hashes, and one that is none of a pair.
+        (["7"] * 100 + [None] * 400, "7", "unknown"),
+        (["7"] * 1000 + [None] * 20, "7", "unknown"),
+        (["7", None] * 200, "7", "unknown"),
+        (["7"] * 300 + ["8"] * 200 + ["7"] * 300, "8", "unknown"),
+        (["a11", "f00"] * 200, "f00", "unknown"),
+        (["7", "7-hotfix"] * 200, "7-hotfix", "unknown"),
+    ],
+)
+def test_a_version_that_may_not_be_the_newest_is_not_judged(versions, judged, verdict):
+    found = in_turn(*versions)
+    assessment = assess(found, Rules(budgets=IN_TIME), service="s")
+    assert (assessment.version, assessment.verdict.value) == (judged, verdict)
+    assert ("name the model_version" in assessment.why) == (verdict == "unknown")
+    named = assess(found, Rules(budgets=IN_TIME), service="s", version=judged)
+    assert named.verdict is (Verdict.FAIL if judged == "8" else Verdict.PASS), "a version that was named is judged"
+
+
+def test_a_named_baseline_may_serve_whenever_it_likes():
+    for versions in (["7"] * 300 + ["8"] * 200 + ["7"] * 300, ["7", "8"] * 200):
+        assessment = assess(in_turn(*versions), Rules(budgets=IN_TIME), service="s", baseline="7")
+        assert (assessment.version, assessment.verdict) == ("8", Verdict.FAIL)
+    hashes = in_turn(*["a11", "f00"] * 200, slow="a11")
+    assert assess(hashes, Rules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
+    lost = in_turn(*["7", "8", None] * 200, slow=None)
+    assert assess(lost, Rules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
+
+
+def test_tiers_and_comparison_judge_one_version():
+    found = in_turn(*["7", "8"] * 200, slow="7")
+    compared = tracing.compare(found, "8")
+    assessment = assess(found, Rules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
+    assert {check.model_version for check in assessment.checks} == {"7"} == {assessment.version}
+    assert assessment.verdict is Verdict.FAIL
+
+
 def test_budgets_as_people_write_them():
     given = {"a": 0.02, "b": "20ms", "c": {"p50": "1.5 s", "p95": timedelta(milliseconds=3)}, "d": "250us"}
     assert read_budgets(given) == {"a": {"p99": 0.02}, "b": {"p99": 0.02}, "c": {"p50": 1.5, "p95": 0.003}, "d": {"p99": 0.00025}}
