@@ -114,6 +114,7 @@ def assess(
     *,
     service: str,
     comparison: VersionComparison | None = None,
+    not_compared: str | None = None,
     version: str | None = None,
     baseline: str | None = None,
     interval: tuple[datetime | None, datetime | None] = (None, None),
@@ -123,6 +124,7 @@ def assess(
 
     :param service: what the checks are named after
     :param comparison: of this version with the one before it
+    :param not_compared: why there is none although one was asked for: that is unknown
     :param version: the model version to judge; by default the one that was compared, else the newest. Where it is not named and
         others served after it or beside it, nothing is judged, see :func:`~.served.served_beside`
     :param baseline: the version it is compared with, where one was named: that one may serve beside it
@@ -143,6 +145,9 @@ def assess(
         checks = [frame.check("budgets", Verdict.UNKNOWN, f"none of the spans has a budget: {_names(breakdown)}")]
     if comparison is not None and rules.slower != "ignore":
         checks.append(_versions(comparison, rules, frame, doubt))
+    elif not_compared is not None and rules.slower != "ignore":
+        message = f"versions are not compared: {not_compared}"
+        checks.append(frame.check("version", Verdict.UNKNOWN, message, evidence={"baseline": baseline}))
     worst = max(checks, key=lambda check: _ORDER[check.verdict])
     symptoms = diagnose(breakdown, comparison, version=judged)
     why = "every span is within its budget" if worst.verdict is Verdict.PASS else worst.message

@@ -1,7 +1,7 @@
 """Which model version is judged, and whether what served beside it leaves that open.
 
-A version that was not named is the newest. Nobody judges what carries no version, and names alone do not always tell which version is
-the newest: then the answer is unknown, and the version must be named.
+A version that was not named is the newest. Nobody judges what carries no version, and names alone do not always tell which
+version is the newest: then the answer is unknown, and the version must be named.
 """
 
 from __future__ import annotations
