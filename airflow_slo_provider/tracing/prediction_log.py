@@ -223,7 +223,7 @@ class PredictionLog:
                 return
         left = rows
         # Where it is no matter of the connection or the disk, one row may be what is not taken: the others need not go with it.
-        if len(rows) > 1 and classify(getattr(fault, "orig", None) or fault).reason == "bad_query":
+        if fault and len(rows) > 1 and classify(getattr(fault, "orig", None) or fault).reason == "bad_query":
             left = [row for row in rows if self._put([row]) is not None]
         with self._lock:
             self._dropped += len(left)
