@@ -53,8 +53,10 @@ class LatencyBreakdownOperator(BaseOperator):
     :param limit: requests to read at most; a longer answer is ``unknown`` unless ``allow_truncated``
     :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value
         alone is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
-    :param baseline: version to compare with; by default the one before ``model_version``. (templated)
-    :param model_version: version to judge; the newest that served by default. (templated)
+    :param baseline: version to compare with; by default the one before ``model_version``. One that is named and has no spans, or
+        too few, is ``unknown``. (templated)
+    :param model_version: version to judge; by default the newest that served, and ``unknown`` where requests without a version,
+        or of a version whose name does not tell that it is older, were served beside it or after it. (templated)
     :param version_keys: span attributes that may hold the model version, best first
     :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore`` (no comparison)
     :param min_spans: spans below which a percentile is not judged
@@ -169,17 +171,17 @@ class LatencyBreakdownOperator(BaseOperator):
         self.log.info("reading traces of %s from %s to %s", self.service, start.isoformat(), end.isoformat())
         spans = hook.spans(self.service, start, end, dict(self.attributes or {}), self.limit)
         found = breakdown(spans, version_keys=self.version_keys)
-        compared = None
+        compared = not_compared = None
         if self.slower != "ignore" and (self.baseline or len(found.versions) > 1):
             try:
                 compared = compare(found, self.baseline, self.model_version)
             except NoData as error:
-                # A version asked for by name must be there; without a word there is just nothing to compare.
-                if self.baseline:
-                    raise
+                # Without a baseline there is just nothing to compare; one that was named and is not there is unknown.
+                not_compared = str(error) if self.baseline else None
                 self.log.info("versions are not compared: %s", error)
         return assess(
-            found, rules, service=self.service, comparison=compared, version=self.model_version, interval=(start, end),
+            found, rules, service=self.service, comparison=compared, not_compared=not_compared,
+            version=self.model_version, baseline=self.baseline or None, interval=(start, end),
             evidence={"store": self.trace_store_conn_id, "attributes": dict(self.attributes or {})},
         )  # fmt: skip
 

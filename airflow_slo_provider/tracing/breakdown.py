@@ -63,7 +63,7 @@ class LatencyBreakdown:
     :param spans: spans that were read, each once
     :param kept: traces a rule kept although the head sampler had dropped them; not in the rows, they would make every
         percentile worse
-    :param partial: traces the store left spans out of; only durations are read off them
+    :param partial: traces the store left spans out of, of which only durations are read off, or that came in pieces too far apart
     :param missing_parents: spans whose parent is named and not there
     :param skewed: spans whose service's clock disagrees with their caller's
     :param duplicates: spans that came more than once
@@ -130,14 +130,16 @@ def breakdown(
         :class:`~airflow_slo_provider.tracing.spans.Span`, of OTLP-JSON documents or of the OpenTelemetry SDK's spans. Spans of
         one trace may come in any order, and apart from each other
     :param version_keys: attributes that may hold the model version, best first
-    :param max_open_spans: spans that may wait for the rest of their trace
-    :param max_values: spans whose times are kept per row; percentiles of a row with more are those of a uniform sample
+    :param max_open_spans: spans that may wait for the rest of their trace; a trace whose pieces come further apart makes the
+        result truncated
+    :param max_values: spans whose times are kept per row; percentiles of a row with more are those of a uniform sample. As many
+        traces are remembered, to tell their later pieces from traces of their own
     :raises InvalidMeasurement: for something that is no span
     """
     collector = Collector(version_keys=version_keys, max_open_spans=max_open_spans, max_values=max_values)
     collector.add_all(spans)
     notes = list(getattr(spans, "notes", ()))
-    truncated = bool(getattr(spans, "truncated", False)) or collector.partial > 0
+    truncated = bool(getattr(spans, "truncated", False)) or collector.partial > 0 or collector.cut > 0
     rows = collector.rows or collector.kept_rows
     notes += _notes(collector, only_kept=not collector.rows and bool(collector.kept_rows))
     versions = version_order(_seen(rows))
@@ -154,7 +156,7 @@ def breakdown(
         traces=collector.traces,
         spans=collector.spans,
         kept=collector.kept,
-        partial=collector.partial,
+        partial=collector.partial + collector.cut,
         missing_parents=collector.missing_parents,
         skewed=collector.skewed,
         duplicates=collector.duplicates,
@@ -203,6 +205,11 @@ def _notes(collector: Collector, *, only_kept: bool) -> list[str]:
     notes = []
     if collector.partial:
         notes.append(f"{collector.partial} of {collector.traces} traces lack spans: only durations are read off them")
+    if collector.cut:
+        notes.append(
+            f"{collector.cut} of {collector.traces} traces came in pieces too far apart: their own times are not right; raise "
+            "max_open_spans or narrow the interval"
+        )
     if collector.flat:
         notes.append(
             f"{collector.flat} of {collector.traces} traces came without parents: their spans are taken for children of the "

@@ -26,8 +26,8 @@ class Collector:
 
     :param version_keys: attributes that may hold the model version, best first
     :param max_open_spans: spans that wait for the rest of their trace; beyond it the trace that has waited longest is taken as
-        it is
-    :param max_values: spans kept per row, see :class:`Samples`
+        it is, and counted in :attr:`cut` when more of it comes
+    :param max_values: spans kept per row, see :class:`Samples`, and traces that are remembered as taken
     :param max_rows: rows; spans of further names are put together as ``(others)``
     """
 
@@ -43,12 +43,14 @@ class Collector:
         self._max_open, self._max_values, self._max_rows = max_open_spans, max_values, max_rows
         self._open: dict[str, list[Span]] = {}
         self._waiting = 0
+        #: Traces that did not wait for their end, the oldest first, and whether more of them came.
+        self._taken: dict[int, bool] = {}
         #: What the head sampler let through, and what a rule kept beside it: the second would make every percentile worse.
         self.rows: dict[RowKey, Samples] = {}
         self.kept_rows: dict[RowKey, Samples] = {}
         self.slowest: dict[str | None, tuple[int, Trace]] = {}
         self.spans = self.traces = self.kept = self.partial = self.flat = 0
-        self.missing_parents = self.skewed = self.duplicates = self.lumped = 0
+        self.missing_parents = self.skewed = self.duplicates = self.lumped = self.cut = 0
         self.resolution_ns = 1
         self.first_ns: int | None = None
         self.last_ns = 0
@@ -70,18 +72,27 @@ class Collector:
         self._open[span.trace_id] = group
         self._waiting += 1
         while self._waiting > self._max_open:
-            self._close(next(iter(self._open)))
+            taken = next(iter(self._open))
+            self._close(taken)
+            # The hash: many ids are kept, and a number is smaller.
+            self._taken.setdefault(hash(taken), False)
+            if len(self._taken) > self._max_values:
+                del self._taken[next(iter(self._taken))]
 
     def _close(self, trace_id: str) -> None:
         group = self._open.pop(trace_id)
         self._waiting -= len(group)
-        trace = analyse(group, version_keys=self._keys)
-        self.traces += 1
+        more = self._taken.get(hash(trace_id))
+        if more is False:
+            self._taken[hash(trace_id)] = True
+            self.cut += 1
+        trace = analyse(group, version_keys=self._keys, cut=more is not None)
+        self.traces += more is None
         self.spans += len(trace.parts)
         self.missing_parents += trace.missing_parents
         self.skewed += trace.skewed
         self.duplicates += trace.duplicates
-        self.partial += not trace.whole
+        self.partial += not trace.whole and more is None
         self.flat += not trace.nested
         kept = any(KEPT in part.span.attributes for part in trace.parts)
         self.kept += kept

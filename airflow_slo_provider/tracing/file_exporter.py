@@ -16,13 +16,15 @@ from typing import Any
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from airflow_slo_provider.tracing.otlp import ROTATED
+
 _IDS = ("traceId", "spanId", "parentSpanId")
 
 
 class FileExporter(SpanExporter):
     """Appends batches to a file; a file that grows too large is moved to ``<name>.1``, in place of the one before.
 
-    Several processes may write to one file: each batch is one write of one line at its end.
+    Several processes may write to one file: each batch is one write of one line at its end, and one of them moves it.
 
     :param path: made where it is not there
     :param most_bytes: size from which the file is moved away
@@ -48,8 +50,7 @@ class FileExporter(SpanExporter):
         line = (json.dumps(document, separators=(",", ":")) + "\n").encode()
         with self._lock:
             try:
-                if self._path.exists() and self._path.stat().st_size + len(line) > self._most:
-                    self._path.replace(self._path.with_name(self._path.name + ".1"))
+                self._make_room(len(line))
                 handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
                 try:
                     written = os.write(handle, line)
@@ -58,6 +59,26 @@ class FileExporter(SpanExporter):
             except OSError:
                 return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS if written == len(line) else SpanExportResult.FAILURE
+
+    def _make_room(self, more: int) -> None:
+        """Move the file away where it would grow too large."""
+        import fcntl
+
+        try:
+            handle = os.open(self._path, os.O_RDONLY)
+        except FileNotFoundError:
+            return
+        try:
+            if os.fstat(handle).st_size + more <= self._most:
+                return
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Looked at again under the lock: where another process has moved it, the file of that name is a new one.
+            if os.path.samestat(os.fstat(handle), self._path.stat()):
+                self._path.replace(self._path.with_name(self._path.name + ROTATED))
+        except (BlockingIOError, FileNotFoundError):
+            pass  # Another process is moving it just now. A batch that still goes to its end is not lost.
+        finally:
+            os.close(handle)
 
     def shutdown(self) -> None:
         """Nothing is held open."""

@@ -12,6 +12,7 @@ from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats
 from airflow_slo_provider.tracing.comparison import VersionComparison
 from airflow_slo_provider.tracing.samples import SECOND
+from airflow_slo_provider.tracing.served import judged_version, served_beside
 from airflow_slo_provider.tracing.symptoms import Symptom, diagnose
 
 KIND = "latency"
@@ -55,7 +56,8 @@ class Assessment:
     :param verdict: the worst of all checks
     :param why: a sentence
     :param version: the model version that was judged
-    :param checks: one per span and tier, and one for the comparison of versions
+    :param checks: one per span and tier (and service, where several have spans of that name), and one for the comparison of
+        versions
     :param symptoms: what the numbers look like, with the likely cause
     """
 
@@ -112,7 +114,9 @@ def assess(
     *,
     service: str,
     comparison: VersionComparison | None = None,
+    not_compared: str | None = None,
     version: str | None = None,
+    baseline: str | None = None,
     interval: tuple[datetime | None, datetime | None] = (None, None),
     evidence: Mapping[str, Any] | None = None,
 ) -> Assessment:
@@ -120,14 +124,20 @@ def assess(
 
     :param service: what the checks are named after
     :param comparison: of this version with the one before it
-    :param version: the model version to judge; the newest by default
+    :param not_compared: why there is none although one was asked for: that is unknown
+    :param version: the model version to judge; by default the one that was compared, else the newest. Where it is not named and
+        others served after it or beside it, nothing is judged, see :func:`~.served.served_beside`
+    :param baseline: the version it is compared with, where one was named: that one may serve beside it
     :param interval: what the check is about
     :param evidence: goes into every check
     """
-    judged = version if version is not None else (breakdown.versions[-1] if breakdown.versions else None)
+    judged = version if version is not None else judged_version(breakdown, comparison, baseline)
     known = {"traces": breakdown.traces, "truncated": breakdown.truncated, "notes": list(breakdown.notes), **(evidence or {})}
     frame = _Frame(service, judged, interval, known)
+    budgets = DEFAULT_BUDGETS if rules.budgets is None else rules.budgets
     doubt = _doubt(breakdown, rules)
+    if doubt is None and version is None:
+        doubt = served_beside(breakdown, judged, budgets, baseline)
     checks = list(_tiers(breakdown, rules, judged, frame, doubt))
     if not breakdown.traces:
         checks = [frame.check("traces", Verdict.UNKNOWN, doubt or "there are no traces")]
@@ -135,6 +145,9 @@ def assess(
         checks = [frame.check("budgets", Verdict.UNKNOWN, f"none of the spans has a budget: {_names(breakdown)}")]
     if comparison is not None and rules.slower != "ignore":
         checks.append(_versions(comparison, rules, frame, doubt))
+    elif not_compared is not None and rules.slower != "ignore":
+        message = f"versions are not compared: {not_compared}"
+        checks.append(frame.check("version", Verdict.UNKNOWN, message, evidence={"baseline": baseline}))
     worst = max(checks, key=lambda check: _ORDER[check.verdict])
     symptoms = diagnose(breakdown, comparison, version=judged)
     why = "every span is within its budget" if worst.verdict is Verdict.PASS else worst.message
@@ -178,16 +191,17 @@ def _tiers(
 ) -> Sequence[CheckResult]:
     checks = []
     for span, tiers in (DEFAULT_BUDGETS if rules.budgets is None else rules.budgets).items():
-        row = next((one for one in breakdown.rows if one.span == span and one.model_version == version), None)
-        if row is None and rules.budgets is None:
+        # The same name in several services is several rows: each is held against the budget, the worst decides.
+        rows = [one for one in breakdown.rows if one.span == span and one.model_version == version]
+        if not rows and rules.budgets is None:
             continue
         for tier, budget in tiers.items():
-            name = f"{span}/{tier}"
-            if row is None:
+            if not rows:
                 message = f"{span}: there are no such spans of version {version}; there are {_names(breakdown)}"
-                checks.append(frame.check(name, Verdict.UNKNOWN, message, target=budget, op="lte", unit="seconds"))
-                continue
-            checks.append(_tier(row, tier, budget, name, breakdown, rules, frame, doubt))
+                checks.append(frame.check(f"{span}/{tier}", Verdict.UNKNOWN, message, target=budget, op="lte", unit="seconds"))
+            for row in rows:
+                what = span if len(rows) == 1 else f"{span}/{row.service}"
+                checks.append(_tier(row, tier, budget, what, breakdown, rules, frame, doubt))
     return checks
 
 
@@ -195,14 +209,14 @@ def _tier(
     row: SpanStats,
     tier: str,
     budget: float,
-    name: str,
+    what: str,
     breakdown: LatencyBreakdown,
     rules: Rules,
     frame: _Frame,
     doubt: str | None,
 ) -> CheckResult:
     value: float = getattr(row, tier)
-    said = f"{row.span} {tier} is {value * 1000:.4g} ms, budget {budget * 1000:.4g} ms ({row.count} spans of {row.model_version})"
+    said = f"{what} {tier} is {value * 1000:.4g} ms, budget {budget * 1000:.4g} ms ({row.count} spans of {row.model_version})"
     if doubt is not None:
         verdict, message = Verdict.UNKNOWN, f"{said}; but {doubt}"
     elif row.count < rules.fewest:
@@ -218,7 +232,7 @@ def _tier(
     )
     within = None if samples.sampled else sum(one <= budget * SECOND for one in samples.durations)
     return frame.check(
-        name, verdict, message, value=value, target=budget, op="lte", unit="seconds",
+        f"{what}/{tier}", verdict, message, value=value, target=budget, op="lte", unit="seconds",
         good=within, total=row.count if within is not None else None,
         evidence={"self_p50": row.self_p50, "critical_share": row.critical_share, "error_rate": row.error_rate},
     )  # fmt: skip

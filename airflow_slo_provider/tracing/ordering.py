@@ -24,6 +24,14 @@ def version_order(seen: Mapping[str | None, tuple[int, int]]) -> list[str | None
     return ordered
 
 
+def told_by_number(one: str | None, other: str | None) -> bool:
+    """Whether two names differ in numbers alone, so that they tell which version is newer: ``v9`` and ``v10``, no two hashes."""
+    if one is None or other is None:
+        return False
+    texts = [set(re.findall(r"[^0-9]+", name)) for name in (one, other)]
+    return texts[0] == texts[1]
+
+
 def _before(seen: Mapping[str | None, tuple[int, int]], one: str | None, other: str | None) -> bool:
     """Whether ``one`` was over, but for a tenth of its time, when ``other`` began."""
     first, last = seen[one]

@@ -13,6 +13,8 @@ from airflow_slo_provider.tracing.spans import Span, checked, parent_id_of, span
 
 #: ``Span.flags``: whether "the parent is in another process" is known, and what it is (opentelemetry/proto/trace/v1).
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
+#: What our exporter puts behind the name of a file that has grown too large.
+ROTATED = ".1"
 #: What reading JSON of another shape raises.
 UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import math
 import queue
 import random
 import threading
@@ -23,6 +24,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
+from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.exceptions import writable
 from airflow_slo_provider.tracing.request import trouble
 
 
@@ -69,7 +72,8 @@ class PredictionLog:
     :param batch: rows written at once
     :param every: seconds after which a smaller batch is written
     :param capacity: rows that wait at most
-    :param attempts: times a batch is tried; then its rows are dropped and counted
+    :param attempts: times a batch is tried; then its rows are tried one by one where it may be a row that is not taken, and those
+        that are not taken are dropped and counted
     :raises ValueError: when it is none of these
     """
 
@@ -120,17 +124,20 @@ class PredictionLog:
 
         :param trace_id: ``tracer.trace_id``, or the number OpenTelemetry has
         :param prediction: text, or anything JSON knows
-        :param latency: seconds
+        :param latency: seconds; a row whose latency is no finite number is not taken
         :return: whether it was taken
         """
         try:
+            took = float(latency)
+            if not math.isfinite(took):
+                raise ValueError(f"latency is {took}; write seconds")
             row = Prediction(
-                request_id=str(request_id),
+                request_id=writable(str(request_id)),
                 trace_id=hex_trace_id(trace_id),
-                model_version=str(model_version),
+                model_version=writable(str(model_version)),
                 prediction=_text(prediction),
-                latency=float(latency),
-                status=str(status),
+                latency=took,
+                status=writable(str(status)),
                 timestamp=timestamp or datetime.now(UTC),
             )
             if self._closing.is_set():
@@ -207,19 +214,30 @@ class PredictionLog:
         return rows
 
     def _deliver(self, rows: list[Prediction]) -> None:
+        fault: Exception | None = None
         for attempt in range(self._attempts):
             if attempt:
                 self._closing.wait(0.2 * 2**attempt)
-            try:
-                self._sink.write(rows)
-            except Exception as error:
-                trouble("prediction log", error)
-            else:
-                with self._lock:
-                    self._written += len(rows)
+            fault = self._put(rows)
+            if fault is None:
                 return
+        left = rows
+        # Where it is no matter of the connection or the disk, one row may be what is not taken: the others need not go with it.
+        if fault and len(rows) > 1 and classify(getattr(fault, "orig", None) or fault).reason == "bad_query":
+            left = [row for row in rows if self._put([row]) is not None]
         with self._lock:
-            self._dropped += len(rows)
+            self._dropped += len(left)
+
+    def _put(self, rows: list[Prediction]) -> Exception | None:
+        """Write rows and count them; return what went wrong."""
+        try:
+            self._sink.write(rows)
+        except Exception as error:
+            trouble("prediction log", error)
+            return error
+        with self._lock:
+            self._written += len(rows)
+        return None
 
 
 def hex_trace_id(trace_id: str | int | None) -> str:
@@ -284,8 +302,10 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
 
 
 def _text(prediction: Any) -> str | None:
-    if prediction is None or isinstance(prediction, str):
-        return prediction
+    if prediction is None:
+        return None
+    if isinstance(prediction, str):
+        return writable(prediction)
     # numpy scalars and arrays know how to become Python's own.
     plain = prediction.tolist() if hasattr(prediction, "tolist") else prediction
     return json.dumps(plain, default=str)

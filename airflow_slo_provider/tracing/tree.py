@@ -54,11 +54,12 @@ class Trace:
     nested: bool
 
 
-def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_version",)) -> Trace:
+def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_version",), cut: bool = False) -> Trace:
     """Put the spans of one trace in their places.
 
     :param spans: spans of one trace id, in any order
     :param version_keys: attributes that may hold the model version, best first
+    :param cut: whether other spans of the trace are known to exist and are not among these
     """
     listed = list(spans)
     known: dict[str, Span] = {}
@@ -66,7 +67,7 @@ def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_vers
         other = known.get(span.span_id)
         if other is None or span.duration_ns > other.duration_ns:
             known[span.span_id] = span
-    whole = all(span.whole for span in listed)
+    whole = not cut and all(span.whole for span in listed)
     children, tops, missing = _family(known)
     placed, skewed = _place(known, children, tops)
     versions = _versions(known, children, tops, version_keys)

@@ -191,6 +191,21 @@ def test_ways(arguments, way):
     assert recorded()
 
 
+@pytest.mark.parametrize(("arguments", "way"), [({}, "ask"), ({"slower": "ignore"}, "go_on"), ({"if_unknown": None}, None)])
+def test_a_named_baseline_that_is_not_there_is_unknown_and_takes_its_way(arguments, way):
+    ran = run_task(
+        branch(baseline="v0", budgets=GENEROUS, model_version="v2", **arguments), connections=files(), data_interval=INTERVAL
+    )
+    assert ran.state == ("failed" if way is None else "success"), ran.error
+    checks = {name: check.verdict.value for name, check in recorded().items()}
+    assert checks.pop("model-server/version", None) == (None if "slower" in arguments else "unknown")
+    assert set(checks.values()) == {"pass"}
+    if way is not None:
+        assert ran.skipped == {"go_on", "stop", "roll_back", "look", "ask"} - {way}
+    if way != "go_on":
+        assert "no spans of version v0" in ran.xcoms["latency"]["why"]
+
+
 def test_without_a_way_for_the_unknown_the_task_fails():
     ran = run_task(branch(service="nobody", if_unknown=None), connections=files(), data_interval=INTERVAL)
     assert ran.state == "failed"

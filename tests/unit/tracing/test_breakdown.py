@@ -207,7 +207,20 @@ def test_spans_of_a_trace_that_come_far_apart_are_taken_as_they_are_and_said():
     first = [span("model", 1, 2, "request", trace="far", remote_parent=False)]
     between = [span("r", 0, 1, trace=f"t{n}") for n in range(100)]
     found = tracing.breakdown([*first, *between, span("request", 0, 3, trace="far")], max_open_spans=50)
-    assert (found.traces, found.missing_parents) == (102, 1)
+    assert (found.traces, found.missing_parents, found.partial, found.truncated) == (101, 1, 1, True)
+    assert "1 of 101 traces came in pieces too far apart" in found.notes[0]
+    assert found.row("request").self_p50 is None, "its child is not there to be taken off"
+    whole = tracing.breakdown([*first, *between, span("request", 0, 3, trace="far")], max_open_spans=102)
+    assert (whole.traces, whole.partial, whole.truncated, whole.row("request").self_p50) == (101, 0, False, 0.002)
+
+
+def test_traces_that_did_not_wait_but_were_all_there_are_whole():
+    spans = [one for n in range(100) for one in (span("m", 1, 2, "r", trace=f"t{n}"), span("r", 0, 3, trace=f"t{n}"))]
+    found = tracing.breakdown(spans, max_open_spans=10)
+    assert (found.traces, found.partial, found.truncated, found.notes) == (100, 0, False, ())
+    apart = tracing.breakdown(spans[::2] + spans[1::2], max_open_spans=10)
+    assert (apart.traces, apart.spans, apart.truncated) == (100, 200, True)
+    assert apart.partial >= 90
 
 
 # --- OTLP-JSON files

@@ -71,6 +71,25 @@ def test_a_record_per_tier(recorded):
     assert (small["verdict"], small["slower"], small["span"], small["traces"]) == ("fail", "v2", "model_inference", 240)
 
 
+def test_the_same_span_in_several_services_is_judged_in_each():
+    spans = []
+    for number in range(100):
+        trace, at = f"t{number}", number * 1000.0
+        spans += [
+            span("ml_prediction_request", at, at + 90, trace=trace, version="8"),
+            span("feature_fetch", at, at + 15, "ml_prediction_request", trace=trace),
+            span("model_inference", at + 15, at + 85, "ml_prediction_request", trace=trace),
+            span("feature_fetch", at, at + 80, "ml_prediction_request", trace=trace, key="cache", service="cache"),
+        ]
+    found = tracing.breakdown(spans)
+    assert verdicts(found, budgets={"feature_fetch": {"p99": 0.02}, "model_inference": {"p99": 0.1}}) == {
+        "feature_fetch/server/p99": "pass",
+        "feature_fetch/cache/p99": "fail",
+        "model_inference/p99": "pass",
+    }
+    assert assess(found, Rules(budgets={"feature_fetch": {"p99": 0.02}}), service="s").verdict is Verdict.FAIL
+
+
 def test_within_near_and_over(recorded):
     p99 = recorded.row("model_inference", "v2").p99
     budgets = {"model_inference": {"p99": p99}}
@@ -103,6 +122,68 @@ def test_a_slower_version_counts_as_told(recorded, slower, verdict):
     ignored = assess(recorded, replace(rules, slower="ignore"), service="s", comparison=compared)
     assert ignored.verdict is Verdict.PASS
     assert len(ignored.checks) == 1
+
+
+# --- which version is judged
+
+
+def in_turn(*versions: str | None, slow: str | None = "8") -> LatencyBreakdown:
+    """One request a second of these versions; those of one take 90 ms, all others 30 ms."""
+    return tracing.breakdown(
+        span("ml_prediction_request", at * 1000, at * 1000 + (90 if version == slow else 30), trace=f"t{at}", version=version)
+        for at, version in enumerate(versions)
+    )
+
+
+IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
+
+
+@pytest.mark.parametrize(
+    ("versions", "judged", "verdict"),
+    [
+        # A rolling release, with and without an overlap, from names that tell their order and from hashes.
+        (["7"] * 300 + ["8"] * 200, "8", "fail"),
+        (["7"] * 300 + ["7", "8"] * 20 + ["8"] * 200, "8", "fail"),
+        (["f00"] * 300 + ["a11"] * 200, "a11", "pass"),
+        ([None] * 300 + ["7"] * 200, "7", "pass"),
+        # A canary whose number is higher; a few that carry no version.
+        (["7", "7", "8"] * 150, "8", "fail"),
+        (["7"] * 300 + ["7", *["8"] * 49] * 4, "8", "fail"),
+        (["7", None, *["7"] * 38] * 10, "7", "pass"),
+        # The release lost its version; it was rolled back; two hashes, and one that is none of a pair.
+        (["7"] * 100 + [None] * 400, "7", "unknown"),
+        (["7"] * 1000 + [None] * 20, "7", "unknown"),
+        (["7", None] * 200, "7", "unknown"),
+        (["7"] * 300 + ["8"] * 200 + ["7"] * 300, "8", "unknown"),
+        (["a11", "f00"] * 200, "f00", "unknown"),
+        (["7", "7-hotfix"] * 200, "7-hotfix", "unknown"),
+    ],
+)
+def test_a_version_that_may_not_be_the_newest_is_not_judged(versions, judged, verdict):
+    found = in_turn(*versions)
+    assessment = assess(found, Rules(budgets=IN_TIME), service="s")
+    assert (assessment.version, assessment.verdict.value) == (judged, verdict)
+    assert ("name the model_version" in assessment.why) == (verdict == "unknown")
+    named = assess(found, Rules(budgets=IN_TIME), service="s", version=judged)
+    assert named.verdict is (Verdict.FAIL if judged == "8" else Verdict.PASS), "a version that was named is judged"
+
+
+def test_a_named_baseline_may_serve_whenever_it_likes():
+    for versions in (["7"] * 300 + ["8"] * 200 + ["7"] * 300, ["7", "8"] * 200):
+        assessment = assess(in_turn(*versions), Rules(budgets=IN_TIME), service="s", baseline="7")
+        assert (assessment.version, assessment.verdict) == ("8", Verdict.FAIL)
+    hashes = in_turn(*["a11", "f00"] * 200, slow="a11")
+    assert assess(hashes, Rules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
+    lost = in_turn(*["7", "8", None] * 200, slow=None)
+    assert assess(lost, Rules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
+
+
+def test_tiers_and_comparison_judge_one_version():
+    found = in_turn(*["7", "8"] * 200, slow="7")
+    compared = tracing.compare(found, "8")
+    assessment = assess(found, Rules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
+    assert {check.model_version for check in assessment.checks} == {"7"} == {assessment.version}
+    assert assessment.verdict is Verdict.FAIL
 
 
 def test_budgets_as_people_write_them():

@@ -137,6 +137,51 @@ def test_what_cannot_be_a_row_is_dropped_and_counted():
     log.close()
 
 
+@pytest.mark.parametrize("latency", [float("nan"), float("inf")])
+def test_a_latency_that_is_no_number_costs_its_own_row_alone(target, latency):
+    with PredictionLog(target) as log:
+        put(log, 9)
+        assert not log.write(request_id="bad", trace_id=TRACE, model_version="v", prediction="a", latency=latency)
+    assert (log.written, log.dropped, len(read(target))) == (9, 1, 9)
+
+
+def test_texts_that_nothing_can_hold_are_written_as_they_can_be(target):
+    bad = "half \ud800, nul \x00"
+    with PredictionLog(target) as log:
+        put(log, 2)
+        log.write(request_id=bad, trace_id=TRACE, model_version=bad, prediction=bad, latency=0.1, status=bad)
+    assert (log.written, log.dropped) == (3, 0)
+    row = read(target)[-1]
+    assert {row.request_id, row.model_version, row.prediction, row.status} == {"half \\ud800, nul \ufffd"}
+    assert failed([row], {row.request_id: bad}) == [], "a label is written the same way"
+
+
+class Picky(Slow):
+    """A target that takes no long id, as PostgreSQL; or is not there at all."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__()
+        self.go.set()
+        self.fault, self.tries = fault, 0
+
+    def write(self, rows: Sequence[Prediction]) -> None:
+        self.tries += 1
+        if any(len(row.request_id) > 200 for row in rows):
+            raise self.fault
+        super().write(rows)
+
+
+@pytest.mark.parametrize(("fault", "written", "tries"), [(ValueError("too long"), 9, 1 + 10), (ConnectionError("gone"), 0, 1)])
+def test_a_row_that_is_not_taken_goes_alone(fault, written, tries):
+    picky = Picky(fault)
+    log = PredictionLog(picky, batch=10, every=60, attempts=1)
+    put(log, 9)
+    log.write(request_id="r" * 201, trace_id=TRACE, model_version="v", prediction="a", latency=0.1)
+    assert log.flush()
+    log.close()
+    assert (log.written, log.dropped, picky.tries) == (written, 10 - written, tries)
+
+
 def test_rows_are_written_in_time_without_a_full_batch(target):
     with PredictionLog(target, batch=1000, every=0.05) as log:
         put(log, 3)

@@ -108,9 +108,61 @@ def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
     finally:
         tracing.shutdown()
     assert path.with_name("traces.jsonl.1").exists()
-    found = tracing.breakdown(FileStore(path).spans("filed"))
-    assert (found.traces, found.spans, found.missing_parents) == (30, 60, 0)
-    assert found.row("post_process").count == 30
+    for place in (path, tmp_path, str(tmp_path / "*.jsonl"), str(tmp_path / "*")):
+        found = tracing.breakdown(FileStore(place).spans("filed"))
+        assert (found.traces, found.spans, found.missing_parents) == (60, 120, 0), "the file that was moved and the one after it"
+        assert found.row("post_process").count == 60
+        assert found.truncated, "the first thirty are gone"
+        assert "older than those in it may be gone" in found.notes[0]
+    second = sorted(span.start_ns for span in FileStore(path).spans("filed") if span.parent_id is None)[1]
+    kept = tracing.breakdown(FileStore(path).spans("filed", second))
+    assert (kept.traces, kept.truncated, kept.notes) == (59, False, ())
+    path.unlink()
+    assert tracing.breakdown(FileStore(path).spans("filed")).traces == 30, "moved, and nothing was written since"
+
+
+def test_a_file_that_is_moved_while_it_is_read_is_reported(tmp_path):
+    from airflow_slo_provider.tracing.file_exporter import FileExporter
+
+    path = tmp_path / "traces.jsonl"
+    tracing.configure("filed", exporter=FileExporter(path))
+    for number in range(2):
+        with tracing.MLRequestTracer(f"r{number}", "v1").trace_request():
+            pass
+    tracing.shutdown()
+    stream = FileStore(path).spans("filed")
+    spans = iter(stream)
+    next(spans)
+    path.rename(tmp_path / "traces.jsonl.1")
+    path.write_text("")
+    list(spans)
+    assert stream.truncated
+    assert "moved away while they were read" in stream.notes[0]
+
+
+def test_of_two_processes_one_moves_the_file(tmp_path, monkeypatch):
+    from opentelemetry.sdk.trace import TracerProvider
+
+    from airflow_slo_provider.tracing.file_exporter import FileExporter
+
+    path = tmp_path / "traces.jsonl"
+    path.write_text("x" * 1000 + "\n")
+    one, other = (FileExporter(path, most_bytes=900) for _ in range(2))
+    span = TracerProvider().get_tracer("t").start_span("s")
+    span.end()
+    move = Path.replace
+    others: list[object] = []
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if not others:  # between the look and the move
+            others.append(other.export([span]))
+        return move(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    one.export([span])
+    moved = path.with_name("traces.jsonl.1").read_text()
+    assert moved.startswith("x" * 1000)
+    assert moved.count("\n") + path.read_text().count("\n") == 3, "nothing is lost"
 
 
 def test_a_disk_that_is_full_or_not_there_breaks_nothing(tmp_path):
