@@ -6,7 +6,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison
+from airflow_slo_provider.evaluation.curves import Curve
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, too_few
 from airflow_slo_provider.evaluation.evaluating import check_options
 from airflow_slo_provider.evaluation.intervals import (
     delong_variance,
@@ -125,8 +126,9 @@ def compare_samples(
         how = "bootstrap"
     # From here on a gain is positive, whichever way the metric counts.
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
-    if verdict is not Outcome.UNKNOWN and how != "mcnemar" and second.n < min_rows:
-        verdict, reason = Outcome.INCONCLUSIVE, f"{second.n} rows or groups are too few for an interval: {min_rows} are needed"
+    few = too_few(second.n, second.rarer if isinstance(second, Curve) else None, min_rows)
+    if few and verdict is not Outcome.UNKNOWN and how != "mcnemar":
+        verdict, reason = Outcome.INCONCLUSIVE, few
     ends = sorted((sign * low + 0.0, sign * high + 0.0))  # + 0.0: no negative zero in a report
     return Comparison(
         champion=before, candidate=after, delta=after - before,

@@ -37,6 +37,14 @@ class Curve:
         """How many rows."""
         return len(self.positive)
 
+    @property
+    def rarer(self) -> int | None:
+        """How many rows the rarer class has, where the metric is made of pairs of a positive and a negative."""
+        if self.base != "roc_auc":
+            return None
+        positive = int(self.positive.sum())
+        return min(positive, self.n - positive)
+
     def value(self) -> float:
         """The metric on the sample itself."""
         import numpy as np

@@ -138,6 +138,7 @@ def make(
     return Estimate(
         metric=metric.name, value=value, low=low, high=high, n=item.n, confidence=confidence, method=method if bounds else "none",
         reason=reason, excluded=excluded, higher_is_better=metric.higher_is_better,
+        rarer=item.rarer if isinstance(item, Curve) else None,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate
+from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate, too_few
 from airflow_slo_provider.evaluation.metrics import Metric
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
 
@@ -81,8 +81,9 @@ def judge(
         span = f"[{estimate.low:.6g}, {estimate.high:.6g}]"
         least = estimate.low if sign > 0 else estimate.high
         most = estimate.high if sign > 0 else estimate.low
-        if estimate.method not in ("wilson", "exact") and estimate.n < min_rows:
-            return Outcome.INCONCLUSIVE, f"{estimate.n} rows or groups are too few for an interval: {min_rows} are needed"
+        few = too_few(estimate.n, estimate.rarer, min_rows)
+        if few and estimate.method not in ("wilson", "exact"):
+            return Outcome.INCONCLUSIVE, few
         if sign * (least - threshold.fail) >= 0:
             outcome, why = Outcome.PASS, f"{value:.6g} {word} {threshold.fail:g} with its whole interval {span}"
         elif sign * (most - threshold.fail) < 0:

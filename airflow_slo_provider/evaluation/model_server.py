@@ -96,7 +96,12 @@ def ask_all(
     started = time.perf_counter()
     with ThreadPoolExecutor(max_workers=min(concurrency, max(len(starts), 1))) as pool:
         futures = [pool.submit(one, start) for start in starts]
-        finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        try:
+            finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
+        except BaseException:  # Airflow's timeout ends the task here: the pool would work off its whole queue first
+            caller.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
         failed = next((future.exception() for future in futures if future in finished and future.exception()), None)
         if failed is not None:
             caller.stop()
@@ -150,11 +155,16 @@ class _Caller:
         :raises QueryError: after the last attempt
         """
         body = json.dumps(self._protocol.encode(batch), allow_nan=True).encode()
+        started = time.perf_counter()
         for attempt in range(self._retries + 1):
             if self._stopped.is_set():
                 raise QueryError("given up: another batch failed", reason="given_up", transient=True)
             try:
-                return self._once(body, len(batch))
+                found = self._once(body, len(batch))
+                with self._lock:
+                    # What failed before is part of it: whoever asks waits for that too.
+                    self.latencies.append(time.perf_counter() - started)
+                return found
             except _Failure as failure:
                 if attempt == self._retries or not failure.passing:
                     times = f" ({attempt + 1} attempts)" if attempt else ""
@@ -208,8 +218,6 @@ class _Caller:
             raise _Failure("the answer is not JSON", "wrong_answer", True, 200) from None
         except WrongAnswer as wrong:
             raise _Failure(str(wrong), "wrong_answer", True, 200) from None
-        with self._lock:
-            self.latencies.append(time.perf_counter() - started)
         return found
 
     def _read(self, response: requests.Response, deadline: float) -> bytes:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from airflow_slo_provider.drift import SQLData
     from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
     from airflow_slo_provider.hooks.sql_runner import HookRunner
@@ -68,7 +67,12 @@ def _between(dialect: str, column: str, start: datetime, end: datetime) -> list[
     # A plain name is left to the database, which may fold its case.
     spoken = DIALECTS.get(dialect, DIALECTS["postgresql"])
     name = column if column.isidentifier() and column.isascii() else spoken.identifier(column)
-    return [f"{name} >= '{start.isoformat(sep=' ')}'", f"{name} < '{end.isoformat(sep=' ')}'"]
+    first, last = start.astimezone(UTC), end.astimezone(UTC)
+    if dialect == "sqlite":
+        # Its times are texts, which sort before the same moment with an offset behind it.
+        name = f"datetime({name})"
+        return [f"{name} >= '{first:%Y-%m-%d %H:%M:%S}'", f"{name} < '{last:%Y-%m-%d %H:%M:%S}'"]
+    return [f"{name} >= '{first.isoformat(sep=' ')}'", f"{name} < '{last.isoformat(sep=' ')}'"]
 
 
 def sql_data(

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import threading
 import traceback
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
+from datetime import UTC, datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.hooks.drift_data import _between
 from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
 from airflow_slo_provider.hooks.surroundings import http_server, read_sql
 
@@ -84,3 +87,26 @@ def test_a_pushgateway_is_given_the_credentials_and_refuses_for_now_or_for_good(
     assert seen == [("/metrics/job@base64/Z29sZGVuX3NldA==/check@base64/=", "Bearer hunter2", "b")]
     if transient is not None:
         assert (refused.value.transient, refused.value.http_status) == (transient, status)
+
+
+def test_a_day_of_a_sqlite_table_is_that_day():
+    """Times are texts there, and an offset behind one would sort after the moment itself."""
+    day = datetime(2026, 1, 2, tzinfo=UTC)
+    clauses = " AND ".join(_between("sqlite", "at", day, day + timedelta(days=1)))
+    with closing(sqlite3.connect(":memory:")) as database:
+        for text in (
+            "2026-01-01 23:59:59",
+            "2026-01-02",
+            "2026-01-02 23:59:59",
+            "2026-01-02T12:00:00Z",
+            "2026-01-03",
+            "2026-01-03 00:00:00",
+        ):
+            database.execute("CREATE TABLE IF NOT EXISTS rows (at TEXT)")
+            database.execute("INSERT INTO rows VALUES (?)", (text,))
+        found = [at for (at,) in database.execute(f"SELECT at FROM rows WHERE {clauses}")]
+    assert found == ["2026-01-02", "2026-01-02 23:59:59", "2026-01-02T12:00:00Z"]
+    assert (
+        _between("duckdb", "at", datetime(2026, 1, 2, 1, tzinfo=timezone(timedelta(hours=1))), day)[0]
+        == "at >= '2026-01-02 00:00:00+00:00'"
+    )

@@ -6,18 +6,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
-from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, need_pyarrow
+from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, in_utc, need_pyarrow
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 
-def expression(where: Filter) -> Any:
-    """Turn a filter into an Arrow expression, None for an empty one."""
+def expression(where: Filter, schema: Any) -> Any:
+    """Turn a filter into an Arrow expression, None for an empty one.
+
+    :param schema: of what is filtered: a moment is compared in UTC with timestamps that have no zone
+    """
     import pyarrow.compute as pc
+    import pyarrow.types as kinds
 
     made = None
     for column, operator, value in where:
-        field = pc.field(column)
+        field, kind = pc.field(column), schema.field(column).type
+        if kinds.is_timestamp(kind) and kind.tz is None:
+            value = [in_utc(one) for one in value] if operator in ("in", "not in") else in_utc(value)
         if operator in ("in", "not in"):
             part = field.isin(list(value))
             part = part if operator == "in" else ~part
@@ -47,7 +53,7 @@ class TableSource:
         if len(set(names)) < len(names):
             raise InvalidMeasurement(f"{self.name} has more than one column {max(names, key=names.count)}", reason="bad_columns")
         chosen(names, [item[0] for item in where or ()], self.name)
-        self._table = data.filter(expression(where)) if where else data
+        self._table = data.filter(expression(where, data.schema)) if where else data
 
     def columns(self) -> Mapping[str, str]:
         """Types of the columns, by name."""
@@ -77,19 +83,21 @@ class ScanSource:
         self._dataset = dataset
         chosen(dataset.schema.names, [item[0] for item in where or ()], name)
         self._where = tuple(where or ())
-        self._physical = set(next(iter(dataset.get_fragments())).physical_schema.names)
+        # The dataset's own schema is that of its first file.
+        self._fields = {field.name: field for part in dataset.get_fragments() for field in part.physical_schema}
+        self._fields.update({field.name: field for field in dataset.schema if field.name in self._fields})
         self.name = name
 
     def columns(self) -> Mapping[str, str]:
         """Types of the columns, by name. What is only in the names of directories can be filtered by, and is no column."""
-        return {field.name: str(field.type) for field in self._dataset.schema if field.name in self._physical}
+        return {name: str(field.type) for name, field in self._fields.items()}
 
     def problems(self) -> dict[str, str]:
         """Columns that not every file has, or not with the same kind. Arrow would fill in nulls."""
         found: dict[str, str] = {}
         for fragment in self._dataset.get_fragments():
             kinds = {field.name: kind_of(field.type) for field in fragment.physical_schema}
-            for name, field in ((field.name, field) for field in self._dataset.schema if field.name in self._physical):
+            for name, field in self._fields.items():
                 kind = kinds.get(name)
                 if kind is None:
                     found.setdefault(name, f"column {name} is missing in {fragment.path}")
@@ -106,7 +114,7 @@ class ScanSource:
             try:
                 scanner = self._dataset.scanner(
                     columns=list(columns),
-                    filter=expression(self._where),
+                    filter=expression(self._where, self._dataset.schema),
                     batch_size=PIECE // 8,
                     batch_readahead=4,
                     fragment_readahead=1,

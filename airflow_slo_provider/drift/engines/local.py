@@ -40,6 +40,8 @@ def profile(
     :raises InvalidMeasurement: when a column asked for is not there
     """
     data = stored_profile(data) or data
+    if where and (isinstance(data, DatasetProfile) or type(data).__name__ in ("SQLData", "SparkRows")):
+        raise ValueError("a filter needs rows that this process reads; filter in the database or in Spark, or before profiling")
     if isinstance(data, DatasetProfile):
         if columns is None:
             return data
@@ -119,8 +121,10 @@ def run_tasks(
             future = pool.submit(task.run, consume)
             future.add_done_callback(finished)
             futures.append(future)
-        settled, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in futures:
-            future.cancel()
+        try:
+            settled, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        finally:  # also when Airflow's timeout ends the task here: the pool would work off its whole queue first
+            for future in futures:
+                future.cancel()
         for future in settled:
             future.result()

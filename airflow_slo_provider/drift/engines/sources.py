@@ -101,7 +101,16 @@ class FrameSource:
             yield Task(len(self._frame), run)
 
 
+def in_utc(value: Any) -> Any:
+    """Return a moment as those without a zone are meant, in UTC; anything else as it is."""
+    from datetime import UTC, datetime
+
+    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo is not None else value
+
+
 def _holds(series: Any, operator: str, value: Any) -> Any:
+    if series.dtype.kind == "M" and getattr(series.dtype, "tz", None) is None:
+        value = [in_utc(one) for one in value] if operator in ("in", "not in") else in_utc(value)
     if operator in ("in", "not in"):
         inside = series.isin(list(value))
         return inside if operator == "in" else ~inside

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
 import numpy as np
@@ -364,3 +365,32 @@ def test_nulls_count_where_values_cannot_be_compared(gone, verdict):
         return pa.table({"embedding": pa.array(lists, type=pa.list_(pa.float64())), "x": X})
 
     assert drift.compare(side(0.0), side(gone))["embedding"].verdict == verdict
+
+
+def test_a_filter_is_never_left_out(tmp_path):
+    saved = drift.profile({"x": X}).save(tmp_path / "p.json")
+    with pytest.raises(ValueError, match="a filter needs rows"):
+        drift.profile(saved, where=[("x", "<", 0)])
+
+
+def test_times_without_a_zone_are_filtered_in_utc(tmp_path):
+    pytest.importorskip("pyarrow")
+    hours = pd.date_range("2026-01-01", periods=48, freq="h")
+    rows = pd.DataFrame({"at": hours, "x": np.arange(48.0)})
+    rows.to_parquet(tmp_path / "naive.parquet")
+    berlin = timezone(timedelta(hours=1))
+    day = [("at", ">=", datetime(2026, 1, 2, 1, tzinfo=berlin)), ("at", "<", datetime(2026, 1, 3, 1, tzinfo=berlin))]
+    for data in (tmp_path / "naive.parquet", rows):
+        found = drift.profile(data, ["x"], where=day)
+        assert (found.rows, found["x"].minimum) == (24, 24)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_column_of_later_files_only_is_not_lost_by_a_filter(tmp_path, turned):
+    pytest.importorskip("pyarrow")
+    both = [pd.DataFrame({"x": X}), pd.DataFrame({"x": X, "y": Y})]
+    for number, rows in enumerate(both[::-1] if turned else both):
+        rows.to_parquet(tmp_path / f"{number}.parquet")
+    found = drift.profile(tmp_path, where=[("x", ">", -100.0)])
+    assert found["x"].rows == 2 * N
+    assert "column y is missing in" in str(found["y"].problem)

@@ -184,3 +184,11 @@ def test_a_feature_that_is_not_there_is_named():
         golden.features(["amuont"])
     with pytest.raises(InvalidMeasurement, match="did you mean 'amount'"):
         call_in_batches(golden, Surroundings(), {"prediction": len}, 100, ["amuont"])
+
+
+def test_an_area_of_few_positives_decides_nothing():
+    truth = np.r_[np.ones(5, dtype=int), np.zeros(400, dtype=int)]
+    rows = pd.DataFrame({"id": range(405), "label": truth, "said": truth * 0.9 + 0.05, "champion": 0.5})
+    found = judged(rows, ["roc_auc"], {"roc_auc": 0.8}, compare_on=["roc_auc"], margin=0.1)
+    assert (found.verdict, found.comparisons["roc_auc"].verdict) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
+    assert "5 rows of the rarer class are too few" in found.why
