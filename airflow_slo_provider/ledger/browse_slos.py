@@ -6,6 +6,7 @@ The service stands in the evidence, which no index knows. So rows are found by t
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,8 +30,9 @@ from airflow_slo_provider.slo_key import SLOKey
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
-#: So many of a DAG's newest checks of a name are asked for their services: gates beside each other in one DAG, and mapped ones.
-BREADTH = 32
+#: So many of a DAG's newest checks of a name are asked for their services: gates beside each other in one DAG. Of names that
+#: several services turn out to have it is the second number: mapped gates.
+BREADTH, MOST_BREADTH = 8, 128
 #: A name that several DAGs check counts once for each.
 MOST_PLACES = 4 * MOST_ROWS
 #: All DAGs, by stepping through the index.
@@ -40,6 +42,7 @@ dags(dag_id) AS (
     UNION ALL
     SELECT (SELECT MIN(c.dag_id) FROM checks c WHERE c.dag_id > dags.dag_id) FROM dags WHERE dags.dag_id IS NOT NULL
 )"""
+_PLACES = "found(dag_id, name) AS (SELECT dags.dag_id, names.name FROM dags CROSS JOIN names WHERE dags.dag_id IS NOT NULL)"
 
 
 class Sample(NamedTuple):
@@ -63,13 +66,24 @@ def newest(
     """
     if dags is not None and not dags:
         return []
-    values: dict[str, Any] = {"kind": "slo", "limit": limit, "breadth": BREADTH}
-    ours = _ALL_DAGS if dags is None else table_of("dags", [(dag,) for dag in dags], values, "dag_id")
-    if name is None:
-        names = NAMES_OF_DAGS
+    if name is not None:
+        rows = _newest(ledger, [name], dags, limit, MOST_BREADTH)
     else:
-        values["name"] = name
-        names = "found(dag_id, name) AS (SELECT dag_id, CAST(:name AS VARCHAR(500)) FROM dags WHERE dag_id IS NOT NULL)"
+        rows = _newest(ledger, (), dags, limit, BREADTH)
+        shared = [one for one, services in Counter(row.result.name for row in rows).items() if services > 1]
+        if shared:
+            rows = [row for row in rows if row.result.name not in shared]
+            rows += _newest(ledger, shared, dags, limit, MOST_BREADTH)
+    return sorted(rows, key=lambda row: (row.result.name, SLOKey.of(row.result).service))
+
+
+def _newest(ledger: Ledger, names: Sequence[str], dags: Collection[str] | None, limit: int, breadth: int) -> list[Recorded]:
+    """The newest check of each SLO of some names, of all names where none is given."""
+    values: dict[str, Any] = {"kind": "slo", "limit": limit, "breadth": breadth}
+    ours = _ALL_DAGS if dags is None else table_of("dags", [(dag,) for dag in dags], values, "dag_id")
+    theirs = NAMES_OF_DAGS
+    if names:
+        theirs = f"{table_of('names', [(one,) for one in names], values, 'name')}, {_PLACES}"
     where = "c.dag_id = found.dag_id AND c.kind = :kind AND c.name = found.name"
     seen = f"SELECT c.id FROM checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT :breadth"  # noqa: S608
     service = service_text(ledger)
@@ -83,11 +97,11 @@ def newest(
     place = f"ROW_NUMBER() OVER (PARTITION BY c.name, {service} ORDER BY c.checked_at DESC, c.id DESC) AS place"
     rows = rows_of(
         ledger,
-        f"WITH RECURSIVE {ours}, {names}, placed AS (SELECT c.id, {place} FROM {some}) "  # noqa: S608 - only our own words
+        f"WITH RECURSIVE {ours}, {theirs}, placed AS (SELECT c.id, {place} FROM {some}) "  # noqa: S608 - only our own words
         f"SELECT {COLUMN_LIST} FROM {whole} WHERE placed.place = 1",
         values,
     )
-    return sorted((recorded_of(row) for row in rows), key=lambda row: (row.result.name, SLOKey.of(row.result).service))
+    return [recorded_of(row) for row in rows]
 
 
 def newest_with_value(ledger: Ledger, slos: Collection[SLOKey], *, dags: Collection[str] | None = None) -> list[Recorded]:

@@ -77,12 +77,14 @@ def make_app(desk: Desk) -> FastAPI:
     def slo(seen: Seen, name: Words, service: Words | None = None) -> Response:
         try:
             return answers.html("slo.html", view=_slo(desk, seen, name, service))
-        except details.SeveralServices:
+        except details.SeveralServices as error:
             found = desk.overview(seen)
+            listed = {one.key: one for one in found.objectives}
+            several = [Objective(row) for row in error.slos]
             return answers.html(
                 "overview.html",
                 found=found,
-                chosen=[one for one in found.objectives if one.name == name],
+                chosen=sorted((listed.get(one.key, one) for one in several), key=lambda one: one.rank),
                 filters={"q": name, "status": "", "service": "", "tier": ""},
                 **choices(found.objectives),
             )

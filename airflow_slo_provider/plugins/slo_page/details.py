@@ -77,13 +77,13 @@ class SLOView:
 class SeveralServices(LookupError):
     """A name that SLOs of several services have: one of them must be chosen.
 
-    :param slos: the SLOs of that name
+    :param slos: the newest check of each SLO of that name
     """
 
-    def __init__(self, slos: Sequence[SLOKey]) -> None:
+    def __init__(self, name: str, slos: Sequence[Recorded]) -> None:
         self.slos = slos
-        services = ", ".join(repr(slo.service) for slo in slos)
-        super().__init__(f"SLOs of several services have the name {slos[0].name!r}; name the service too, one of: {services}")
+        services = ", ".join(repr(SLOKey.of(row.result).service) for row in slos)
+        super().__init__(f"SLOs of several services have the name {name!r}; name the service too, one of: {services}")
 
 
 def slo_view(
@@ -97,7 +97,7 @@ def slo_view(
     now = now or datetime.now(UTC)
     found = {SLOKey.of(row.result): row for row in _allowed(browse_slos.newest(ledger, name=name, dags=scope.limit), scope)}
     if service is None and len(found) > 1:
-        raise SeveralServices(list(found))
+        raise SeveralServices(name, list(found.values()))
     slo = next(iter(found), None) if service is None else SLOKey(service, name)
     if slo not in found:
         return None

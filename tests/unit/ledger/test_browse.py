@@ -169,11 +169,14 @@ def test_slos_of_one_name_are_told_apart_by_their_service(teams: Ledger) -> None
     def seen(**more: Any) -> list[tuple[str, str, float | None]]:
         return [(*SLOKey.of(row.result), row.result.value) for row in browse_slos.newest(teams, **more)]
 
-    everything = [("checkout", "a", None), ("pay", "a", 47.2), ("search", "a", 47.1)]
-    # The one without a service lies behind more checks of its DAG than are asked for their services.
+    everything = [("", "a", 7.0), ("checkout", "a", None), ("pay", "a", 47.2), ("search", "a", 47.1)]
     assert seen() == seen(name="a") == everything
-    assert seen(dags=["two"]) == seen(name="a", dags=["two"]) == everything[1:]
-    assert seen(name="b") == seen(dags=[]) == seen(name="a", dags=["absent"]) == []
+    assert seen(dags=["two"]) == seen(name="a", dags=["two"]) == everything[2:]
+    teams.record([check("b", evidence={"service": "mapped"})], RunKey("three", "r", "t"))
+    for number in range(40):
+        teams.record([check("m", evidence={"service": str(number)})], RunKey("three", "r", "t", map_index=number))
+    assert len(seen()) == 4 + 1 + 40
+    assert seen(name="absent") == seen(dags=[]) == seen(name="a", dags=["absent"]) == []
 
 
 def test_what_is_known_of_one_service_is_not_known_of_another(teams: Ledger) -> None:
