@@ -115,7 +115,7 @@ def timed(work: Callable[[], Any], repeat: int = 7) -> float:
 
 def in_process(url: str, slos: int) -> dict[str, float]:
     """What the parts of the page cost when nothing is kept, and the obvious query beside it."""
-    from airflow_slo_provider.ledger import browse, open_ledger
+    from airflow_slo_provider.ledger import browse, browse_slos, open_ledger
     from airflow_slo_provider.plugins.slo_page.access import Scope
     from airflow_slo_provider.plugins.slo_page.answers import Page, render
     from airflow_slo_provider.plugins.slo_page.objectives import choices, overview, sparklines
@@ -142,7 +142,7 @@ def in_process(url: str, slos: int) -> dict[str, float]:
                 assert len(connection.exec_driver_sql(obvious).all()) == slos
 
         return {
-            "newest check of every SLO": timed(lambda: browse.newest(ledger, "slo")),
+            "newest check of every SLO": timed(lambda: browse_slos.newest(ledger)),
             "the same, as one would write it first": timed(obviously, 3),
             "overview's data, all DAGs": timed(lambda: overview(ledger, everything, sparks)),
             "overview's data, 3 of 10 DAGs": timed(lambda: overview(ledger, some, sparks)),

@@ -26,19 +26,20 @@ def report(args: Namespace) -> None:
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.store import MOST_ROWS
     from airflow_slo_provider.slo.history import history_table, summarise_history
+    from airflow_slo_provider.slo_key import SLOKey
 
     catalog = load_documents(args.path, otherwise=2)
     _as_server()
     try:
         until = _instant(args.until) or datetime.now(UTC)
         since = _instant(args.since) or until - timedelta(days=30)
-        names = {name: slo.service for slo in catalog.select(args.select) for name, _ in slo.parts()}
+        slos = {SLOKey(slo.service, name) for slo in catalog.select(args.select) for name, _ in slo.parts()}
         checks = []
         with open_default_ledger() as ledger:
-            for name in sorted(names):
-                found = ledger.checks("slo", name, since, until, limit=MOST_ROWS)
-                # Another service's SLO may have that name.
-                checks += [one.result for one in found if one.result.evidence.get("service", names[name]) == names[name]]
+            for slo in slos:
+                found = ledger.checks("slo", slo.name, since, until, limit=MOST_ROWS)
+                # Another team's SLO may have the name too.
+                checks += [one.result for one in found if SLOKey.of(one.result) == slo]
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
     histories = summarise_history(checks)
@@ -47,7 +48,7 @@ def report(args: Namespace) -> None:
     else:
         print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded\n")
         print(history_table(histories))
-    missing = sorted(names.keys() - {one.name for one in histories})
+    missing = sorted({slo.name for slo in slos} - {one.name for one in histories})
     if missing:
         leave(2, f"never recorded in that time: {', '.join(missing)}")
 

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+from airflow_slo_provider.slo_key import SLOKey
+
 if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult
 
@@ -21,6 +23,8 @@ def emit(results: Iterable[CheckResult]) -> None:
         gauge = _gauge()
         for result in results:
             tags = {"kind": result.kind, "name": result.name}
+            if result.kind == "slo" and (service := SLOKey.of(result).service):
+                tags["service"] = service
             gauge("slo.check.verdict", _VERDICTS[result.verdict.value], tags=tags)
             if result.value is not None:
                 gauge("slo.check.value", result.value, tags=tags)

@@ -10,6 +10,7 @@
 ``airflow_slo_check_timestamp_seconds``       when it was made: alert on ``time() - ...``
 ============================================  ============================================================
 
+The last three are by ``kind`` and ``name``; those of an SLO by ``service`` too, as SLOs of several services may have one name.
 An SLO that could not be measured has no ratio here, never 0: only its verdict and its time.
 """
 
@@ -19,8 +20,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger import browse, browse_slos
 from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.slo_key import SLOKey
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.records import Recorded
@@ -38,14 +40,17 @@ _HELP = {
 
 
 def newest_checks(ledger: Ledger, kinds: Sequence[str] | None = None, *, dags: Iterable[str] | None = None) -> list[Recorded]:
-    """Return the newest check of every kind and name.
+    """Return the newest check of every kind and name; of SLOs, of every service and name.
 
     :param kinds: only these; None for all but decisions
     :param dags: only those of these DAGs
     """
     wanted = [kind for kind in browse.all_kinds(ledger) if kind != "decision"] if kinds is None else kinds
     limit = None if dags is None else list(dags)
-    return [row for kind in wanted for row in browse.newest(ledger, kind, dags=limit)]
+    rows: list[Recorded] = []
+    for kind in wanted:
+        rows += browse_slos.newest(ledger, dags=limit) if kind == "slo" else browse.newest(ledger, kind, dags=limit)
+    return rows
 
 
 def exposition(rows: Iterable[Recorded]) -> str:
@@ -63,14 +68,15 @@ def exposition(rows: Iterable[Recorded]) -> str:
     for row in rows:
         result = row.result
         check = {"kind": result.kind, "name": result.name}
+        service = {"service": SLOKey.of(row.result).service} if result.kind == "slo" else {}
+        check |= service
         add("airflow_slo_check_timestamp_seconds", check, result.checked_at.timestamp())
         for verdict in Verdict:
             add("airflow_slo_check_verdict", check | {"verdict": verdict.value}, float(verdict is result.verdict))
         if result.kind != "slo":
             add("airflow_slo_check_value", check | {"unit": result.unit or ""}, result.value)
             continue
-        service = result.evidence.get("service")
-        slo = {"slo": result.name, "service": service if isinstance(service, str) else ""}
+        slo = {"slo": result.name} | service
         add("airflow_slo_sli_ratio", slo, result.value)
         add("airflow_slo_objective_ratio", slo, result.target)
         add("airflow_slo_error_budget_remaining_ratio", slo, result.evidence.get("remaining"))

@@ -9,12 +9,14 @@ from datetime import datetime
 
 from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.slo_key import SLOKey
 
 
 @dataclass(frozen=True)
 class BudgetHistory:
     """One objective's recorded checks in a few numbers.
 
+    :param service: what the objective is about; empty where the checks name none
     :param name: the objective
     :param checks: how many checks were recorded
     :param first: when the first of them was
@@ -27,6 +29,7 @@ class BudgetHistory:
     :param freezes: how often a check began to block deployments
     """
 
+    service: str
     name: str
     checks: int
     first: datetime
@@ -43,21 +46,22 @@ def summarise_history(checks: Sequence[CheckResult]) -> list[BudgetHistory]:
     """Sum up recorded checks of kind ``slo``.
 
     :param checks: in any order; those of other kinds are left out
-    :return: one history for each objective, by name
+    :return: one history for each objective, by name; an objective is known by its service and its name
     """
-    by_name: dict[str, list[CheckResult]] = {}
+    found: dict[SLOKey, list[CheckResult]] = {}
     for check in sorted(checks, key=lambda one: one.checked_at):
         if check.kind == "slo":
-            by_name.setdefault(check.name, []).append(check)
-    return [_history(name, by_name[name]) for name in sorted(by_name)]
+            found.setdefault(SLOKey.of(check), []).append(check)
+    return [_history(slo, found[slo]) for slo in sorted(found, key=lambda slo: (slo.name, slo.service))]
 
 
-def _history(name: str, checks: Sequence[CheckResult]) -> BudgetHistory:
+def _history(slo: SLOKey, checks: Sequence[CheckResult]) -> BudgetHistory:
     measured = [(check, left) for check in checks if (left := _number(check.evidence.get("remaining"))) is not None]
     lowest = min(measured, key=lambda pair: pair[1], default=None)
     blocked = [check.evidence.get("outcome") == "frozen" for check in checks]
     return BudgetHistory(
-        name=name,
+        service=slo.service,
+        name=slo.name,
         checks=len(checks),
         first=checks[0].checked_at,
         last=checks[-1].checked_at,

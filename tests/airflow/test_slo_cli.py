@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
+from airflow_slo_provider.ledger import RunKey
 from tests.airflow.gates import DAY, POLICY, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
+from tests.airflow.page_data import slo_check
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import REPO, need
 
@@ -187,6 +189,21 @@ class TestHistory:
         code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat(), "-o", "json")
         (one,) = json.loads(out)
         assert (one["freezes"], one["statuses"]) == (1, {"HEALTHY": 2, "EXHAUSTED": 1, "NO_DATA": 1})
+
+    def test_another_teams_slo_of_the_same_name_is_not_counted(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        connected.write(1000, 0, at=END - 0.5 * DAY)
+        at = END.isoformat()
+        assert slo_command("backfill", documents, "--since", at, "--until", at)[0] == 0
+        theirs = slo_check("answered", "EXHAUSTED", "fail", -9.0, 0.5, END, service="theirs")
+        with ledger_file.open() as ledger:
+            ledger.record([theirs], RunKey("team_b", "r", "gate"))
+        code, out, err = slo_command("report", documents, "--since", at, "--until", (END + DAY).isoformat(), "-o", "json")
+        assert (code, err) == (0, "")
+        (one,) = json.loads(out)
+        assert (one["checks"], one["status"], one["lowest"]) == (1, "HEALTHY", 1.0)
+        assert one["service"] not in ("", "theirs")
 
     def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
         code, _, err = slo_command("report", documents)

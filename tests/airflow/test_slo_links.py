@@ -121,19 +121,21 @@ def test_a_record_sends_gauges_and_a_broken_metrics_server_fails_nothing(
 ) -> None:
     from airflow.sdk.observability import stats
 
-    sent: dict[tuple[str, str], float] = {}
+    sent: dict[tuple[str, ...], float] = {}
 
     def gauge(stat: str, value: float, *, tags: dict[str, str], **_more: object) -> None:
-        sent[stat, tags["name"]] = value
+        sent[(stat, tags["name"], *([tags["service"]] if "service" in tags else []))] = value
 
     where = stats if hasattr(stats, "gauge") else stats.Stats  # Airflow 3.3, and 3.2
     monkeypatch.setattr(where, "gauge", gauge)
-    slo = CheckResult(kind="slo", name="s", verdict="fail", value=0.99, checked_at=NOW, evidence={"remaining": -0.5})
+    slo = CheckResult(
+        kind="slo", name="s", verdict="fail", value=0.99, checked_at=NOW, evidence={"remaining": -0.5, "service": "shop"}
+    )
     assert run_task(Checks(task_id="check", results=[slo, _drift("a")])).state == "success"
     assert sent == {
-        ("slo.check.verdict", "s"): 2,
-        ("slo.check.value", "s"): 0.99,
-        ("slo.budget.remaining", "s"): -0.5,
+        ("slo.check.verdict", "s", "shop"): 2,
+        ("slo.check.value", "s", "shop"): 0.99,
+        ("slo.budget.remaining", "s", "shop"): -0.5,
         ("slo.check.verdict", "a"): 0,
     }
 

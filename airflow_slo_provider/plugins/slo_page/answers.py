@@ -91,6 +91,7 @@ def templates() -> Environment:
         "outcome": words.outcome,
         "part": words.part,
         "task_url": words.task_url,
+        "slo_url": words.slo_url,
         "pretty": evidence.pretty,
     }
     made.globals |= {"ago": words.ago, "measured": words.measured, "bar": charts.bar, "sparkline": charts.sparkline}

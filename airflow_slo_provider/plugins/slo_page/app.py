@@ -74,11 +74,20 @@ def make_app(desk: Desk) -> FastAPI:
         )
 
     @app.get("/slo")
-    def slo(seen: Seen, name: Words) -> Response:
-        view = details.slo_view(desk.ledger(), seen, name)
-        if view is None:
-            raise HTTPException(404, f"there is no check of an SLO named {name!r} that you may see")
-        return answers.html("slo.html", view=view)
+    def slo(seen: Seen, name: Words, service: Words | None = None) -> Response:
+        try:
+            return answers.html("slo.html", view=_slo(desk, seen, name, service))
+        except details.SeveralServices as error:
+            found = desk.overview(seen)
+            listed = {one.key: one for one in found.objectives}
+            several = [Objective(row) for row in error.slos]
+            return answers.html(
+                "overview.html",
+                found=found,
+                chosen=sorted((listed.get(one.key, one) for one in several), key=lambda one: one.rank),
+                filters={"q": name, "status": "", "service": "", "tier": ""},
+                **choices(found.objectives),
+            )
 
     @app.get("/checks")
     def checks(seen: Seen) -> Response:
@@ -147,15 +156,21 @@ def make_app(desk: Desk) -> FastAPI:
         return JSONResponse({"at": found.at.isoformat(), "slos": [data.objective(one) for one in found.objectives]})
 
     @app.get("/data/slo")
-    def data_slo(seen: Seen, name: Words) -> Response:
-        view = details.slo_view(desk.ledger(), seen, name)
-        if view is None:
-            raise HTTPException(404, f"there is no check of an SLO named {name!r} that you may see")
-        return JSONResponse(data.slo(view))
+    def data_slo(seen: Seen, name: Words, service: Words | None = None) -> Response:
+        try:
+            return JSONResponse(data.slo(_slo(desk, seen, name, service)))
+        except details.SeveralServices as error:
+            raise HTTPException(409, str(error)) from None
 
     @app.get("/data/checks")
-    def data_checks(seen: Seen, kind: Words, name: Words = "", limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> Response:
-        rows = browse.recent(desk.ledger(), [kind], name=name or None, dags=seen.limit, limit=limit)
+    def data_checks(
+        seen: Seen,
+        kind: Words,
+        name: Words = "",
+        service: Words | None = None,
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+    ) -> Response:
+        rows = browse.recent(desk.ledger(), [kind], name=name or None, service=service, dags=seen.limit, limit=limit)
         return JSONResponse({"checks": [data.check(row) for row in rows if seen.allows(row.key.dag_id)]})
 
     @app.get("/static/{name}")
@@ -170,6 +185,14 @@ def make_app(desk: Desk) -> FastAPI:
         raise HTTPException(404, "there is no such page")
 
     return app
+
+
+def _slo(desk: Desk, seen: Scope, name: str, service: str | None) -> details.SLOView:
+    view = details.slo_view(desk.ledger(), seen, name, service)
+    if view is None:
+        which = f"an SLO named {name!r}" + (f" of service {service!r}" if service else "")
+        raise HTTPException(404, f"there is no check of {which} that you may see")
+    return view
 
 
 def _matches(one: Objective, q: str, status: str, service: str, tier: str) -> bool:

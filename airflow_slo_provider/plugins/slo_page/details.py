@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup
 
 from airflow_slo_provider.documents.durations import format_seconds
-from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger import browse, browse_slos
 from airflow_slo_provider.ledger.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
 from airflow_slo_provider.plugins.slo_page.words import part
 from airflow_slo_provider.slo.arithmetic import burn_rate_rules
+from airflow_slo_provider.slo_key import SLOKey
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
@@ -73,20 +74,43 @@ class SLOView:
         ]
 
 
-def slo_view(ledger: Ledger, scope: Scope, name: str, *, now: datetime | None = None) -> SLOView | None:
-    """Read everything about one SLO; None where there is nothing that may be seen."""
+class SeveralServices(LookupError):
+    """A name that SLOs of several services have: one of them must be chosen.
+
+    :param slos: the newest check of each SLO of that name
+    """
+
+    def __init__(self, name: str, slos: Sequence[Recorded]) -> None:
+        self.slos = slos
+        services = ", ".join(repr(SLOKey.of(row.result).service) for row in slos)
+        super().__init__(f"SLOs of several services have the name {name!r}; name the service too, one of: {services}")
+
+
+def slo_view(
+    ledger: Ledger, scope: Scope, name: str, service: str | None = None, *, now: datetime | None = None
+) -> SLOView | None:
+    """Read everything about one SLO; None where there is nothing that may be seen.
+
+    :param service: its service, empty for an SLO that names none; None where the name is to say it alone
+    :raises SeveralServices: when it does not
+    """
     now = now or datetime.now(UTC)
-    last = _allowed(browse.recent(ledger, ["slo"], name=name, dags=scope.limit, limit=LAST_CHECKS), scope)
-    if not last:
+    found = {SLOKey.of(row.result): row for row in _allowed(browse_slos.newest(ledger, name=name, dags=scope.limit), scope)}
+    if service is None and len(found) > 1:
+        raise SeveralServices(name, list(found.values()))
+    slo = next(iter(found), None) if service is None else SLOKey(service, name)
+    if slo not in found:
         return None
-    known = None
-    if last[0].result.value is None:
-        known = next(iter(_allowed(browse.newest_with_value(ledger, "slo", [name], dags=scope.limit), scope)), None)
-    objective = Objective(last[0], known=known)
+    newest, known = found[slo], None
+    recent = browse.recent(ledger, ["slo"], name=name, service=slo.service, dags=scope.limit, limit=LAST_CHECKS)
+    last = _allowed(recent, scope) or [newest]
+    if newest.result.value is None:
+        known = next(iter(_allowed(browse_slos.newest_with_value(ledger, [slo], dags=scope.limit), scope)), None)
+    objective = Objective(newest, known=known)
     # A history that ended is shown up to its end, not as an empty chart.
-    end = now if now - last[0].result.checked_at < objective.length else last[0].result.checked_at
+    end = now if now - newest.result.checked_at < objective.length else newest.result.checked_at
     start = end - objective.length
-    rows = _allowed(browse.history(ledger, "slo", name, charts.slices(start, end, POINTS), dags=scope.limit), scope)
+    rows = _allowed(browse_slos.history(ledger, slo, charts.slices(start, end, POINTS), dags=scope.limit), scope)
     events = _events(ledger, scope, name, start, rows)
     rules = _rules(objective)
     rates = _rates(rows)
@@ -284,7 +308,15 @@ class DagView:
 
 def dag_view(ledger: Ledger, dag_id: str) -> DagView:
     """Read the newest of each check that a DAG made. The caller has asked whether it may be seen."""
-    groups = [(kind, browse.newest(ledger, kind, dags=[dag_id], limit=200)) for kind in browse.all_kinds(ledger)]
+    groups = [
+        (
+            kind,
+            browse_slos.newest(ledger, dags=[dag_id], limit=200)
+            if kind == "slo"
+            else browse.newest(ledger, kind, dags=[dag_id], limit=200),
+        )
+        for kind in browse.all_kinds(ledger)
+    ]
     return DagView(dag_id, datetime.now(UTC), [(kind, rows) for kind, rows in groups if rows])
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exact_numbers import percent
-from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger import browse_slos
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.plugins.slo_page.charts import slices
 from airflow_slo_provider.slo.reports import Status
+from airflow_slo_provider.slo_key import SLOKey
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
@@ -65,9 +66,14 @@ class Objective:
         return _RANK.get(self.status, len(_RANK)), 2.0 if left is None else left
 
     @property
+    def key(self) -> SLOKey:
+        """What tells it from all others."""
+        return SLOKey.of(self.row.result)
+
+    @property
     def service(self) -> str:
         """What it is about."""
-        return evidence.text(self.row.result.evidence, "service")
+        return self.key.service
 
     @property
     def tier(self) -> str:
@@ -155,7 +161,7 @@ class Overview:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-Sparks = dict[str, tuple[tuple[float, float], ...]]
+Sparks = dict[SLOKey, tuple[tuple[float, float], ...]]
 
 
 def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | None = None) -> Overview:
@@ -164,15 +170,15 @@ def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | No
     :param sparks: what :func:`sparklines` returned
     """
     now = now or datetime.now(UTC)
-    rows = [row for row in browse.newest(ledger, "slo", dags=scope.limit) if scope.allows(row.key.dag_id)]
-    silent = [row.result.name for row in rows if row.result.value is None]
+    found = {SLOKey.of(row.result): row for row in browse_slos.newest(ledger, dags=scope.limit) if scope.allows(row.key.dag_id)}
+    silent = [slo for slo, row in found.items() if row.result.value is None]
     known = {
-        row.result.name: row
-        for row in browse.newest_with_value(ledger, "slo", silent, dags=scope.limit)
+        SLOKey.of(row.result): row
+        for row in browse_slos.newest_with_value(ledger, silent, dags=scope.limit)
         if scope.allows(row.key.dag_id)
     }
-    objectives = [Objective(row, sparks.get(row.result.name, ()), known.get(row.result.name)) for row in rows]
-    objectives.sort(key=lambda one: (one.rank, one.name))
+    objectives = [Objective(row, sparks.get(slo, ()), known.get(slo)) for slo, row in found.items()]
+    objectives.sort(key=lambda one: (one.rank, one.name, one.service))
     counts: dict[str, int] = {}
     for one in objectives:
         counts[one.status] = counts.get(one.status, 0) + 1
@@ -182,16 +188,16 @@ def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | No
 def sparklines(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> Sparks:
     """Read how each budget went over its own window, in few points."""
     now = now or datetime.now(UTC)
-    by_window: dict[timedelta, list[str]] = defaultdict(list)
-    for row in browse.newest(ledger, "slo", dags=scope.limit):
-        by_window[window_length(evidence.text(row.result.evidence, "window"))].append(row.result.name)
-    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for window, names in by_window.items():
+    by_window: dict[timedelta, list[SLOKey]] = defaultdict(list)
+    for row in browse_slos.newest(ledger, dags=scope.limit):
+        by_window[window_length(evidence.text(row.result.evidence, "window"))].append(SLOKey.of(row.result))
+    found: dict[SLOKey, list[tuple[float, float]]] = defaultdict(list)
+    for window, slos in by_window.items():
         start = now - window
-        for one in browse.samples(ledger, "slo", names, slices(start, now, SPARK_POINTS), field="remaining", dags=scope.limit):
+        for one in browse_slos.samples(ledger, slos, slices(start, now, SPARK_POINTS), field="remaining", dags=scope.limit):
             if one.field is not None and scope.allows(one.dag_id):
-                found[one.name].append(((one.checked_at - start) / window, one.field))
-    return {name: tuple(points) for name, points in found.items()}
+                found[one.slo].append(((one.checked_at - start) / window, one.field))
+    return {slo: tuple(points) for slo, points in found.items()}
 
 
 def choices(objectives: Sequence[Objective]) -> dict[str, list[str]]:

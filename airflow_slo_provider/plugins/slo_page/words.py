@@ -12,6 +12,7 @@ from airflow_slo_provider import exact_numbers
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.report_style import SIGNS, TONES
 from airflow_slo_provider.slo.table import length
+from airflow_slo_provider.slo_key import SLOKey
 
 DASH = "–"
 #: A space that keeps a number and its unit on one line.
@@ -128,6 +129,12 @@ def part(value: Any) -> str:
     # A browser takes a segment of dots, quoted or not, for a step upwards.
     text = quote(str(value), safe="")
     return text.replace(".", "%2E") if set(text) <= {"."} else text
+
+
+def slo_url(row: Any) -> str:
+    """The page of the SLO that a check is about. An empty service is said too: a name may also be one of a service's."""
+    slo = SLOKey.of(row.result)
+    return f"slo?name={part(slo.name)}&service={part(slo.service)}"
 
 
 def task_url(key: Any) -> str:

@@ -9,11 +9,16 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.ledger import Ledger, RunKey, browse, open_ledger
+from airflow_slo_provider.ledger import Ledger, RunKey, browse, browse_slos, open_ledger
 from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.slo_key import SLOKey
 from tests.unit.ledger.builders import MINUTE, T0, check, explain
 
 DAY = timedelta(days=1)
+
+
+def slos(*names: str, service: str = "") -> list[SLOKey]:
+    return [SLOKey(service, name) for name in names]
 
 
 @pytest.fixture
@@ -48,6 +53,8 @@ def test_the_newest_of_each_name(full: Ledger) -> None:
     ]
     assert [row.result.name for row in browse.newest(full, "slo", limit=2)] == ["a", "b"]
     assert browse.newest(full, "drift") == []
+    assert [row.result.name for row in browse_slos.newest(full)] == ["a", "b", "c"]
+    assert browse_slos.newest(full)[1].key.dag_id == "two"
 
 
 def test_the_newest_that_a_person_may_see(full: Ledger) -> None:
@@ -70,26 +77,26 @@ def test_the_last_known_value(full: Ledger) -> None:
     full.record([check("a", at=T0 + 3 * DAY, verdict="unknown")], RunKey("one", "late", "gate"))
     full.record([check("never", at=T0, verdict="unknown")], RunKey("one", "late", "gate"))
     assert browse.newest(full, "slo")[0].result.value is None
-    rows = browse.newest_with_value(full, "slo", ["a", "never", "c"])
+    rows = browse_slos.newest_with_value(full, slos("a", "never", "c"))
     assert {row.result.name: row.result.value for row in rows} == {"a": 0.47, "c": 0.47}
-    assert browse.newest_with_value(full, "slo", ["c"], dags=["one"]) == []
-    assert browse.newest_with_value(full, "slo", []) == []
+    assert browse_slos.newest_with_value(full, slos("c"), dags=["one"]) == []
+    assert browse_slos.newest_with_value(full, slos()) == []
 
 
 def test_one_sample_a_slice(full: Ledger) -> None:
     slices = [(T0 + n * DAY / 2, T0 + (n + 1) * DAY / 2) for n in range(4)]
-    found = browse.samples(full, "slo", ["a", "c"], slices, field="remaining")
-    assert [(one.name, one.value) for one in found] == [(n, v) for v in (0.11, 0.23, 0.35, 0.47) for n in ("a", "c")]
-    assert [one.field for one in found if one.name == "a"] == pytest.approx([0.89, 0.77, 0.65, 0.53])
-    assert {one.dag_id for one in browse.samples(full, "slo", ["b"], slices, field="remaining", dags=["one"])} == {"one"}
-    assert [one.field for one in browse.samples(full, "slo", ["a"], slices[:1], field="dag")] == [None]
-    assert browse.samples(full, "slo", ["a"], [(T0 + 9 * DAY, T0 + 10 * DAY)], field="remaining") == []
+    found = browse_slos.samples(full, slos("a", "c"), slices, field="remaining")
+    assert [(one.slo.name, one.value) for one in found] == [(n, v) for v in (0.11, 0.23, 0.35, 0.47) for n in ("a", "c")]
+    assert [one.field for one in found if one.slo.name == "a"] == pytest.approx([0.89, 0.77, 0.65, 0.53])
+    assert {one.dag_id for one in browse_slos.samples(full, slos("b"), slices, field="remaining", dags=["one"])} == {"one"}
+    assert [one.field for one in browse_slos.samples(full, slos("a"), slices[:1], field="dag")] == [None]
+    assert browse_slos.samples(full, slos("a"), [(T0 + 9 * DAY, T0 + 10 * DAY)], field="remaining") == []
 
 
 @pytest.mark.parametrize("odd", ["NaN", "a lot", None, [1], {"x": 1}, True])
 def test_evidence_that_is_no_number_does_not_stop_the_page(ledger: Ledger, odd: Any) -> None:
     ledger.record([check("a", evidence={"remaining": odd})], RunKey("one", "r", "t"))
-    (found,) = browse.samples(ledger, "slo", ["a"], [(T0, T0 + DAY)], field="remaining")
+    (found,) = browse_slos.samples(ledger, slos("a"), [(T0, T0 + DAY)], field="remaining")
     assert found.field is None or odd is True
     assert found.verdict is Verdict.PASS
 
@@ -136,8 +143,62 @@ def test_dags_and_kinds(full: Ledger) -> None:
 def test_names_are_values_never_words_of_the_query(full: Ledger, name: str) -> None:
     full.record([check(name, at=T0, value=0.5, evidence={"remaining": 0.5})], RunKey(name, name, name))
     assert [row.result.value for row in browse.newest(full, "slo", dags=[name])] == [0.5]
-    assert [one.name for one in browse.samples(full, "slo", [name], [(T0, T0 + DAY)], field="remaining", dags=[name])] == [name]
+    assert [one.slo.name for one in browse_slos.samples(full, slos(name), [(T0, T0 + DAY)], field="remaining", dags=[name])] == [
+        name
+    ]
     assert [row.result.name for row in browse.of_run(full, name, name, task_id=name)] == [name]
+
+
+@pytest.fixture
+def teams(ledger: Ledger) -> Ledger:
+    """Two days of hourly checks of two SLOs of one name, by two DAGs, and by one DAG in two tasks; the first falls silent."""
+    for hour in range(48):
+        at, run = T0 + hour * timedelta(hours=1), f"run {hour}"
+        for number, (service, dag, task) in enumerate(
+            (("checkout", "one", "gate"), ("search", "two", "gate"), ("pay", "two", "2"))
+        ):
+            silent = service == "checkout" and hour > 40
+            found: dict[str, Any] = {"verdict": "unknown"} if silent else {"value": hour + number / 10}
+            told = {"service": service, "remaining": None if silent else number}
+            ledger.record([check("a", at=at + number * MINUTE, evidence=told, **found)], RunKey(dag, run, task))
+    ledger.record([check("a", at=T0, value=7.0)], RunKey("one", "before services were named", "gate"))
+    return ledger
+
+
+def test_slos_of_one_name_are_told_apart_by_their_service(teams: Ledger) -> None:
+    def seen(**more: Any) -> list[tuple[str, str, float | None]]:
+        return [(*SLOKey.of(row.result), row.result.value) for row in browse_slos.newest(teams, **more)]
+
+    everything = [("", "a", 7.0), ("checkout", "a", None), ("pay", "a", 47.2), ("search", "a", 47.1)]
+    assert seen() == seen(name="a") == everything
+    assert seen(dags=["two"]) == seen(name="a", dags=["two"]) == everything[2:]
+    teams.record([check("b", evidence={"service": "mapped"})], RunKey("three", "r", "t"))
+    for number in range(40):
+        teams.record([check("m", evidence={"service": str(number)})], RunKey("three", "r", "t", map_index=number))
+    assert len(seen()) == 4 + 1 + 40
+    assert seen(name="absent") == seen(dags=[]) == seen(name="a", dags=["absent"]) == []
+
+
+def test_what_is_known_of_one_service_is_not_known_of_another(teams: Ledger) -> None:
+    rows = browse_slos.newest_with_value(teams, [SLOKey("checkout", "a"), SLOKey("", "a"), SLOKey("absent", "a")])
+    assert sorted((SLOKey.of(row.result).service, row.result.value) for row in rows) == [("", 7.0), ("checkout", 40.0)]
+    halves = [(T0, T0 + DAY), (T0 + DAY, T0 + 2 * DAY)]
+    found = browse_slos.samples(teams, [SLOKey("search", "a"), SLOKey("pay", "a")], halves, field="remaining")
+    assert [(one.slo.service, one.value, one.field) for one in found] == [
+        (service, hour + number / 10, number) for hour in (23, 47) for number, service in ((1, "search"), (2, "pay"))
+    ]
+    assert [row.result.value for row in browse_slos.history(teams, SLOKey("search", "a"), halves)] == [23.1, 47.1]
+    assert [row.result.value for row in browse_slos.history(teams, SLOKey("", "a"), halves)] == [7.0]
+    recent = browse.recent(teams, ["slo"], name="a", service="search", limit=3)
+    assert [row.result.value for row in recent] == [47.1, 46.1, 45.1]
+
+
+@pytest.mark.parametrize("odd", [5, None, ["x"], {"x": "y"}, True, "' OR 1=1 --"])
+def test_a_service_may_be_anything(ledger: Ledger, odd: Any) -> None:
+    ledger.record([check("a", evidence={"service": odd})], RunKey("one", "r", "t"))
+    ledger.record([check("a", evidence={"service": "shop"})], RunKey("one", "r", "u"))
+    told = odd if isinstance(odd, str) else ""
+    assert sorted(SLOKey.of(row.result) for row in browse_slos.newest(ledger)) == sorted([SLOKey(told, "a"), SLOKey("shop", "a")])
 
 
 _SLICES = [(T0 + n * DAY, T0 + (n + 1) * DAY) for n in range(10)]
@@ -148,15 +209,33 @@ _SLICES = [(T0 + n * DAY, T0 + (n + 1) * DAY) for n in range(10)]
     [
         lambda ledger: browse.newest(ledger, "slo"),
         lambda ledger: browse.newest(ledger, "slo", dags=["dag 3"]),
-        lambda ledger: browse.newest_with_value(ledger, "slo", ["slo 1"]),
-        lambda ledger: browse.samples(ledger, "slo", ["slo 1"], _SLICES, field="remaining"),
+        lambda ledger: browse_slos.newest_with_value(ledger, slos("slo 1")),
+        lambda ledger: browse_slos.samples(ledger, slos("slo 1"), _SLICES, field="remaining"),
+        lambda ledger: browse_slos.newest(ledger),
+        lambda ledger: browse_slos.newest(ledger, name="slo 1", dags=["dag 3"]),
+        lambda ledger: browse_slos.history(ledger, SLOKey("shop", "slo 1"), _SLICES),
+        lambda ledger: browse.recent(ledger, ["slo"], name="slo 1", service="shop"),
         lambda ledger: browse.history(ledger, "slo", "slo 1", _SLICES),
         lambda ledger: browse.recent(ledger, ["slo"], name="slo 1"),
         lambda ledger: browse.recent(ledger, ["slo"]),
         lambda ledger: browse.of_run(ledger, "dag 3", "run 3"),
         lambda ledger: browse.by_identity(ledger, "0" * 64),
     ],
-    ids=["newest", "newest of dags", "with value", "samples", "history", "recent of name", "recent", "run", "identity"],
+    ids=[
+        "newest",
+        "newest of dags",
+        "with value",
+        "samples",
+        "newest SLOs",
+        "SLOs of a name",
+        "history of SLO",
+        "recent of SLO",
+        "history",
+        "recent of name",
+        "recent",
+        "run",
+        "identity",
+    ],
 )
 def test_no_question_looks_at_every_row(ledger: Ledger, ask: Callable[[Ledger], object]) -> None:
     for number in range(40):
