@@ -106,8 +106,8 @@ def compare(
     for what, given in (("prediction", prediction), ("label", label), ("columns", columns)):
         _there(what, [name for name in _tuple(given) or () if name not in seen], seen)
     # A pattern of thresholds may be one for all of somebody's datasets; one of critical columns says what must be there.
-    exact = [name for name in own if not set(name) & set("*?[")]
-    for what, patterns in (("critical", _tuple(critical) or ()), ("thresholds", exact)):
+    plain = [name for name in own if not set(name) & set("*?[")]
+    for what, patterns in (("critical", _tuple(critical) or ()), ("thresholds", plain)):
         _there(what, [name for name in patterns if not any(fits(one, (name,)) for one in seen)], seen)
     settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
     sources = _again((reference, current), (old_source, new_source), old)
