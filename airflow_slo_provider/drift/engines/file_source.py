@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -183,14 +184,14 @@ class ParquetSource:
         return found
 
     def problems(self) -> dict[str, str]:
-        """Columns that not every file has."""
-        names = [set(metadata.schema.to_arrow_schema().names) for metadata in self._metadata]
-        return {
-            column: f"column {column} is missing in {file}"
-            for column in self.columns()
-            for file, held in zip(self._files, names, strict=True)
-            if column not in held
-        }
+        """Columns that not every file has, or one has twice."""
+        found: dict[str, str] = {}
+        for file, metadata in zip(self._files, self._metadata, strict=True):
+            names = Counter(metadata.schema.to_arrow_schema().names)
+            for column in self.columns():
+                if names[column] != 1:
+                    found.setdefault(column, f"column {column} is {'twice' if names[column] else 'missing'} in {file}")
+        return found
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
         """Return a task for each file, run of row groups and column."""

@@ -394,3 +394,15 @@ def test_a_column_of_later_files_only_is_not_lost_by_a_filter(tmp_path, turned):
     found = drift.profile(tmp_path, where=[("x", ">", -100.0)])
     assert found["x"].rows == 2 * N
     assert "column y is missing in" in str(found["y"].problem)
+
+
+def test_a_column_that_a_file_has_twice_is_not_compared(tmp_path):
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as pq
+
+    pq.write_table(
+        pa.Table.from_arrays([pa.array(X), pa.array(Y + 9), pa.array(X)], names=["x", "x", "y"]), tmp_path / "t.parquet"
+    )
+    found = drift.compare(tmp_path / "t.parquet", tmp_path / "t.parquet")
+    assert (found["x"].verdict, found["y"].verdict, found.verdict) == ("error", "ok", "error")
+    assert "column x is twice in" in found["x"].message
