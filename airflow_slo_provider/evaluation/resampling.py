@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.bootstrap import PIECE, weights
@@ -19,15 +20,26 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Custom:
-    """A metric that is any function of truth and prediction."""
+    """A metric that is any function of truth and prediction. Rows of a group depend on each other: groups are resampled whole."""
 
     metric: Metric
     sample: Sample
 
     @property
     def n(self) -> int:
-        """How many rows."""
-        return self.sample.n
+        """How many rows, or groups where there are some."""
+        return self.sample.n if self._units is None else len(self._units)
+
+    @cached_property
+    def _units(self) -> list[NDArray[np.intp]] | None:
+        """The rows of each group; None where every row is one."""
+        import numpy as np
+
+        if self.sample.groups is None:
+            return None
+        index = np.unique([str(group) for group in self.sample.groups], return_inverse=True)[1]
+        order = np.argsort(index, kind="stable")
+        return np.split(order, np.flatnonzero(np.diff(index[order])) + 1) if len(order) else []
 
     def value(self) -> float:
         """The function's value on the sample itself."""
@@ -52,7 +64,8 @@ class Custom:
 
         out = np.empty(len(block))
         for place, row in enumerate(block):
-            chosen = self.sample.take(np.repeat(np.arange(self.n), row))
+            drawn = np.repeat(np.arange(self.n), row)
+            chosen = self.sample.take(drawn if self._units is None else np.concatenate([self._units[unit] for unit in drawn]))
             try:
                 out[place] = self.metric.function(chosen.truth, chosen.prediction) if self.metric.function else np.nan
             except Exception:  # whatever a function makes of a sample that lacks a class, say

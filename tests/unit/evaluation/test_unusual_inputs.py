@@ -192,3 +192,23 @@ def test_an_area_of_few_positives_decides_nothing():
     found = judged(rows, ["roc_auc"], {"roc_auc": 0.8}, compare_on=["roc_auc"], margin=0.1)
     assert (found.verdict, found.comparisons["roc_auc"].verdict) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
     assert "5 rows of the rarer class are too few" in found.why
+
+
+def test_a_metric_of_ones_own_sees_whole_groups_when_it_is_resampled():
+    queries, hotels = 200, 20
+    relevant = np.random.default_rng(5).random(queries) < 0.87
+    truth = np.zeros((queries, hotels), dtype=int)
+    truth[:, 0] = relevant
+    seen: set[bool] = set()
+
+    def first_is_good(labels: np.ndarray, said: np.ndarray) -> float:
+        shown = np.take_along_axis(labels.reshape(-1, hotels), said.reshape(-1, hotels).argmax(axis=1)[:, None], axis=1)
+        seen.add(bool((np.sort(said.reshape(-1, hotels), axis=1) == np.arange(hotels)).all()))
+        return float(shown.mean())
+
+    said = np.tile(np.arange(hotels)[::-1].astype(float), queries)
+    found = evaluate(truth.ravel(), said, {"mine": first_is_good}, groups=np.repeat(np.arange(queries), hotels))["mine"]
+    assert seen == {True}
+    assert found.n == queries
+    half = 1.96 * np.sqrt(found.value * (1 - found.value) / queries)
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.25)
