@@ -6,8 +6,9 @@ A decision is in the task log, in the ledger and in XCom before anybody acts on 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
@@ -131,15 +132,30 @@ def _previous(
         recorded = ledger.latest("slo", name, before=before, exclude_key=exclude_key, evidence={"service": slo.service})
         return (policy_state(recorded.result.evidence), recorded.result.checked_at < at) if recorded else (None, True)
 
+    def last(slo: SLO, name: str) -> PolicyState | None:
+        kept, is_past = state(slo, name, None if about_now else at)
+        return kept if is_past or (kept is not None and kept.action.blocks) else state(slo, name, at)[0]
+
     found: dict[str, PolicyState] = {}
     for slo in slos:
-        for name, _ in slo.parts():
-            kept, is_past = state(slo, name, None if about_now else at)
-            if not is_past and not (kept is not None and kept.action.blocks):
-                kept, _ = state(slo, name, at)
-            if kept is not None:
-                found[name] = kept
+        names = [name for name, _ in slo.parts()]
+        own = {name: kept for name in names if (kept := last(slo, name)) is not None}
+        if not own and (before := _under_other_names(slo, last)) is not None:
+            own = dict.fromkeys(names, before)
+        found.update(own)
     return found
+
+
+def _under_other_names(slo: SLO, last: Callable[[SLO, str], PolicyState | None]) -> PolicyState | None:
+    """What blocked an SLO when it had one objective and now has several, or the other way round: its reports had other names."""
+    if len(slo.objectives) > 1:
+        kept = last(slo, slo.name)
+        return kept if kept is not None and kept.action.blocks else None
+    for number in count(1):
+        kept = last(slo, slo.part_name(number))
+        if kept is None or kept.action.blocks:
+            return kept
+    return None
 
 
 def instant(at: datetime | str | None, context: Mapping[str, Any]) -> datetime | None:

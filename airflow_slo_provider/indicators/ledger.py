@@ -5,7 +5,8 @@
 - ``kind``: which kind of check, where several have that name (``slo`` and ``decision`` are taken only when named: they are
   what an SLO says about itself);
 - ``unknown``: ``bad`` (the default) or ``ignore``: what a check counts as that could not find out;
-- ``events: true``: add up the good and total events the checks counted, instead of counting checks.
+- ``events: true``: add up the good and total events the checks counted, instead of counting checks. A check that could not
+  count any is ``bad`` with as many events as the others had on average.
 
 A ratio metric counts checks that passed or warned as good. A threshold metric holds each check's value against the objective.
 """
@@ -199,6 +200,8 @@ def _good(request: MeasureRequest, point: Point) -> bool:
 
 
 def _events(question: _Question, points: Sequence[Point]) -> Measurement:
+    """Add up counted events. A check that could not count weighs as much as the mean of the others, and all of it is bad."""
+    blind = [point for point in points if point.verdict is Verdict.UNKNOWN and point.total is None]
     counted = [point for point in points if point.verdict is not Verdict.UNKNOWN or point.total is not None]
     if not counted:
         raise NoData("no checks in the window", reason="no_checks", query=question.text)
@@ -211,4 +214,6 @@ def _events(question: _Question, points: Sequence[Point]) -> Measurement:
                 query=question.text,
             )
         good, total = good + exact(point.good), total + exact(point.total)
+    if not question.ignore_unknown:
+        total += total / len(counted) * len(blind)
     return Measurement.of_counts(good, total, query=question.text)

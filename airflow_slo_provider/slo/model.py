@@ -265,4 +265,8 @@ class SLO:
     def parts(self) -> Iterator[tuple[str, Objective]]:
         """Yield ``(unique name, objective)``; the name is the SLO's own where there is one objective."""
         for number, objective in enumerate(self.objectives, start=1):
-            yield (self.name if len(self.objectives) == 1 else f"{self.name}[{number}]"), objective
+            yield (self.name if len(self.objectives) == 1 else self.part_name(number)), objective
+
+    def part_name(self, number: int) -> str:
+        """Return what an objective is called, counted from 1, where there are several."""
+        return f"{self.name}[{number}]"

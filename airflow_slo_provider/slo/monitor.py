@@ -77,22 +77,30 @@ class SLOMonitor:
     def check_sli(self, sli: SLIDefinition | str, at: datetime | None = None) -> Fraction:
         """Measure one SLI: the share of good over its window.
 
-        :param sli: the definition, or the name of an SLO
+        :param sli: the definition, or the name of an SLO; of one with several objectives, ``name[1]`` and so on
         :param at: the instant (aware); now when None
         :raises NoData: when there is nothing to judge
         :raises QueryError: when the question was not answered
+        :raises ValueError: for an unknown name, and for one of several objectives
         """
         return self.compute_error_budget(sli, at).sli
 
     def compute_error_budget(self, sli: SLIDefinition | str, at: datetime | None = None) -> ErrorBudget:
         """Measure one SLI and compute what is left of its error budget.
 
-        :param sli: the definition, or the name of an SLO
+        :param sli: the definition, or the name of an SLO; of one with several objectives, ``name[1]`` and so on
         :param at: the instant (aware); now when None
         :raises NoData: when there is nothing to judge
         :raises QueryError: when the question was not answered
+        :raises ValueError: for an unknown name, and for one of several objectives
         """
-        (report,) = self.evaluate(at, sli if isinstance(sli, str) else sli.slo_name)[:1]
+        asked = sli if isinstance(sli, str) else sli.slo_name
+        slo = next((slo for slo in self.catalog for name, _ in slo.parts() if name == asked), None)
+        reports = self.evaluate(at, slo.name if slo else asked)
+        report = next((one for one in reports if one.name == asked), None)
+        if report is None:
+            names = ", ".join(one.name for one in reports)
+            raise ValueError(f"the SLO {asked!r} has several objectives; name one of {names}")
         if report.budget is None:
             assert report.error is not None
             raise report.error

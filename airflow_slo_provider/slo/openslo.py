@@ -152,18 +152,24 @@ class _Reader:
             metadata.source.fault(POLICY_KEY, f"there is no {POLICY} document named {name!r}{known}")
 
     def check_overrides(self) -> None:
-        """Warn of an override for an SLO that is not there: misspelt, it would not do what its author wants."""
+        """Warn of an override that does nothing for an SLO it names: misspelt, or the SLO follows another policy."""
         for policy in self.policies.values():
             for override in policy.overrides if policy else ():
                 for name in override.slos:
-                    if policy is not None and name not in self.slos:
+                    why = self._out_of_reach(policy, name) if policy else ""
+                    if policy is not None and why:
                         where = policy.location
-                        self.findings.warnings.append(
-                            Fault(
-                                f"names the SLO {name!r}, which is not among these documents{did_you_mean(name, self.slos)}",
-                                "spec.overrides", f"{POLICY}/{policy.name}", where.file, where.line,
-                            )
-                        )  # fmt: skip
+                        place = (where.file, where.line)
+                        self.findings.warnings.append(Fault(why, "spec.overrides", f"{POLICY}/{policy.name}", *place))
+
+    def _out_of_reach(self, policy: ErrorBudgetPolicy, name: str) -> str:
+        if name not in self.slos:
+            return f"names the SLO {name!r}, which is not among these documents{did_you_mean(name, self.slos)}"
+        followed = self.slos[name][2].annotations.get(POLICY_KEY, "").strip()
+        if followed == policy.name:
+            return ""
+        rather = f"follows the policy {followed!r}" if followed else f"names no policy ({POLICY_KEY})"
+        return f"names the SLO {name!r}, which {rather}: for it this override does nothing"
 
 
 def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLOCatalog:

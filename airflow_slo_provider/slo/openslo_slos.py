@@ -95,6 +95,8 @@ def _objective(
     weight = fields.number("compositeWeight")
     if weight is not None and weight <= 0:
         fields.fault("compositeWeight", "must be above 0")
+    elif weight is not None:
+        fields.warn("compositeWeight", "is not used: each objective is judged by itself, and the strictest decides")
     target = _target(fields)
     op, value = _threshold(fields, own or shared)
     slice_target, slice_window = _slices(fields, method, window)

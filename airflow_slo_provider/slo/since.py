@@ -70,7 +70,9 @@ def _measured(
 ) -> tuple[SLO, Objective, Measurement]:
     slo, objective = next(((slo, one) for slo in catalog for part, one in slo.parts() if part == name), (None, None))
     if slo is None or objective is None:
-        raise ValueError(f"there is no SLO {name!r} in these documents")
+        parts = ", ".join(part for one in catalog if one.name == name for part, _ in one.parts())
+        several = f"the SLO {name!r} has several objectives; name one of {parts}"
+        raise ValueError(several if parts else f"there is no SLO {name!r} in these documents")
     if slo.method is not BudgetingMethod.OCCURRENCES:
         raise ValueError(f"{name} counts time slices; only an SLO of Occurrences is measured between any two instants")
     indicator = slo.indicator_of(objective)

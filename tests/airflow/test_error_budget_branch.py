@@ -248,6 +248,21 @@ class TestMemory:
             outcomes.append(ran.xcoms["decision"]["outcome"])
         assert outcomes == ["frozen", "allowed", "frozen"]
 
+    @pytest.mark.parametrize("grows", [True, False])
+    def test_another_number_of_objectives_does_not_thaw(
+        self, grows: bool, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        one = sql_documents()
+        several = one.replace("[{displayName: most", "[{displayName: half, target: 0.5}, {displayName: most")
+        outcomes = []
+        for documents, good, bad in ((one if grows else several, 990, 10), (several if grows else one, 1040, 10)):
+            request_log.clear()
+            request_log.write(good, bad)
+            ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
+            outcomes.append((ran.xcoms["decision"]["outcome"], len(ran.xcoms["decision"]["slos"])))
+        # Without a past, what is left the second time is a warning.
+        assert outcomes == [("frozen", 1 if grows else 2), ("frozen", 2 if grows else 1)]
+
     def test_a_cool_down_outlasts_its_reason(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         documents = sql_documents("  coolDown: 1h" + POLICY)
         start = datetime.now(UTC) - 2 * DAY

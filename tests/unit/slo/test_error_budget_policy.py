@@ -211,6 +211,22 @@ def test_an_override_for_an_slo_that_is_not_there_is_a_warning() -> None:
     assert "did you mean 'checkout'?" in warning
 
 
+@pytest.mark.parametrize(
+    ("annotation", "said"),
+    [
+        ("", "names no policy (airflow-slo/error-budget-policy)"),
+        ("  annotations: {airflow-slo/error-budget-policy: other}\n", "follows the policy 'other'"),
+    ],
+)
+def test_an_override_for_an_slo_of_another_policy_is_a_warning(annotation: str, said: str) -> None:
+    text = joined(
+        changed(SLO_TEXT, "  name: checkout\n", "  name: checkout\n" + annotation), SERVICE_TEXT,
+        POLICY_TEXT + OVERRIDE + "      slos: [checkout]\n", changed(POLICY_TEXT, "name: gate", "name: other"),
+    )  # fmt: skip
+    (warning,) = warnings(text)
+    assert f"names the SLO 'checkout', which {said}: for it this override does nothing" in warning
+
+
 def test_our_kind_under_openslos_version_is_refused_with_the_right_one() -> None:
     (fault,) = faults(changed(POLICY_TEXT, "airflow-slo/v1", "openslo/v1"))
     assert "'ErrorBudgetPolicy' is a kind of apiVersion airflow-slo/v1, not of openslo/v1" in fault

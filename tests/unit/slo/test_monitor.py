@@ -250,6 +250,10 @@ def test_each_objective_has_a_report_of_its_own() -> None:
     both = slo(indicator=None, objectives=(Objective(Fraction(1, 2), indicator=own), Objective(Fraction(9, 10), indicator=own)))
     found = SLOMonitor(catalog(both), MemorySource(other=[(HOUR, 8, 2)])).evaluate(AT)
     assert [(one.name, one.status) for one in found] == [("api[1]", Status.HEALTHY), ("api[2]", Status.EXHAUSTED)]
+    monitor = SLOMonitor(catalog(both), MemorySource(other=[(HOUR, 8, 2)]))
+    assert [monitor.compute_error_budget(name, AT).remaining for name in ("api[1]", "api[2]")] == [Fraction(3, 5), -1]
+    with pytest.raises(ValueError, match=r"'api' has several objectives; name one of api\[1\], api\[2\]"):
+        monitor.check_sli("api", AT)
 
 
 def test_sources_by_data_source_are_made_once_each() -> None:

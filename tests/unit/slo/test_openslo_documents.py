@@ -225,6 +225,11 @@ def test_a_service_that_is_not_there_is_a_warning() -> None:
     ]
 
 
+def test_a_weight_that_nothing_uses_is_a_warning() -> None:
+    (warning,) = warnings(joined(changed(SLO_TEXT, "target: 0.999", "target: 0.999\n      compositeWeight: 2"), SERVICE_TEXT))
+    assert "compositeWeight: is not used: each objective is judged by itself, and the strictest decides" in warning
+
+
 def test_two_documents_of_one_name() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT, changed(SLO_TEXT, "target: 0.999", "target: 2"))
     found = faults(text)

@@ -81,6 +81,9 @@ def test_what_cannot_be_measured_is_raised() -> None:
             burn_between(catalog(), sources(Source(error=error)), slo.name, END - timedelta(hours=1), END)
     with pytest.raises(ValueError, match="there is no SLO 'nobody'"):
         burn_between(catalog(), sources(Source()), "nobody", END - timedelta(hours=1), END)
+    both = load(joined(SLO_TEXT.rstrip() + "\n    - target: 0.5\n", SERVICE_TEXT))
+    with pytest.raises(ValueError, match="has several objectives; name one of"):
+        burn_between(both, sources(Source()), slo.name, END - timedelta(hours=1), END)
     (report,) = SLOMonitor(catalog(), Source(counts=False)).evaluate(END)
     with pytest.raises(NoData, match="its events are not counted"):
         spent_between(catalog(), sources(Source(counts=False)), report, END - timedelta(hours=1), END)
