@@ -60,7 +60,15 @@ class ServingDecision:
 
 
 def document(
-    action: str, *, reasons: Sequence[str], at: datetime, until: datetime, source: str, slos: Mapping[str, str]
+    action: str,
+    *,
+    reasons: Sequence[str],
+    at: datetime,
+    until: datetime,
+    source: str,
+    slos: Mapping[str, str],
+    held_by: str = "",
+    beside: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the document.
 
@@ -70,26 +78,51 @@ def document(
     :param until: until when it holds (aware): a writer that has died must not leave the service degraded for ever
     :param source: DAG, run and task that decided
     :param slos: status by SLO
+    :param held_by: who asks for it: an incident, a policy
+    :param beside: what others ask for, from :func:`holding`. The document says what all of them together mean, and keeps each
+        under ``each``.
     :raises ValueError: for an action that is none
     """
     if action not in _MEANING:
         raise ValueError(f"action {action!r} is none of {', '.join(_MEANING)}")
-    experiments, degraded = _MEANING[action]
-    return {
-        "schema_version": SCHEMA_VERSION,
+    own = {
         "action": action,
-        "experiments": experiments,
-        "degraded": degraded,
         "reasons": list(reasons),
         "decided_at": at.astimezone(UTC).isoformat(),
         "valid_until": until.astimezone(UTC).isoformat(),
+        "held_by": held_by,
         "source": source,
         "slos": dict(slos),
     }
+    each = [*({key: entry[key] for key in own if key in entry} for entry in beside), own]
+    told = _combined(each)
+    assert told.until is not None
+    made = {
+        **own,
+        "schema_version": SCHEMA_VERSION,
+        "action": told.action,
+        "experiments": told.experiments,
+        "degraded": told.degraded,
+        "reasons": [reason for entry in _strict(each) for reason in entry["reasons"]],
+        "valid_until": told.until.astimezone(UTC).isoformat(),
+    }
+    return {**made, "each": each} if beside else made
+
+
+def holding(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> list[dict[str, Any]]:
+    """Return what is asked for at an instant, one entry for each who asks; nothing where there is no document. Never raises.
+
+    :param path: a path, or whatever has ``read_text``
+    :param now: the instant (aware); the present one by default
+    """
+    try:
+        return _holding(path, now or datetime.now(UTC))
+    except Exception:  # whatever is wrong with it, it holds nothing
+        return []
 
 
 def read_decision(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> ServingDecision:
-    """Read the decision that holds.
+    """Read the decision that holds. Where several ask for something, all of it holds.
 
     Where there is none - no file, one that cannot be read, one that has expired - experiments stop, since nobody vouches for
     them, and the full answer is served. Never raises.
@@ -98,20 +131,45 @@ def read_decision(path: str | os.PathLike[str] | Readable, now: datetime | None 
     :param now: the instant (aware); the present one by default
     """
     try:
-        file: Readable = Path(path) if isinstance(path, str | os.PathLike) else path
-        data = json.loads(file.read_text())
-        if data["schema_version"] != SCHEMA_VERSION:
-            return _unknown(f"schema_version {data['schema_version']} is not {SCHEMA_VERSION}")
-        until, action = datetime.fromisoformat(data["valid_until"]), str(data["action"])
-        experiments, degraded = _MEANING[action]
-        if until <= (now or datetime.now(UTC)):
-            return _unknown(f"the decision {action} has expired at {until.isoformat()}")
-        decided = data.get("decided_at")
-        at = datetime.fromisoformat(decided).astimezone(UTC) if decided else None
-        return ServingDecision(action, experiments, degraded, "; ".join(map(str, data["reasons"])), until, at)
+        return _combined(_holding(path, now or datetime.now(UTC)))
     except Exception as error:  # whatever is wrong with it, serving must go on
-        return _unknown(f"there is no decision to read ({type(error).__name__}: {error})")
+        return ServingDecision(
+            "unknown", experiments=False, degraded=False,
+            reason=f"there is no decision to read ({type(error).__name__}: {error})",
+        )  # fmt: skip
 
 
-def _unknown(reason: str) -> ServingDecision:
-    return ServingDecision("unknown", experiments=False, degraded=False, reason=reason)
+def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dict[str, Any]]:
+    """Read what holds.
+
+    :raises Exception: whatever is wrong with the document; ValueError also where all of it has expired
+    """
+    file: Readable = Path(path) if isinstance(path, str | os.PathLike) else path
+    data = json.loads(file.read_text())
+    if data["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema_version {data['schema_version']} is not {SCHEMA_VERSION}")
+    each = data.get("each") or [data]
+    found = [entry for entry in each if _MEANING[entry["action"]] and datetime.fromisoformat(entry["valid_until"]) > now]
+    if not found:
+        ended = ", ".join(f"{entry['action']} at {entry['valid_until']}" for entry in each)
+        raise ValueError(f"the decision has expired: {ended}")
+    return found
+
+
+def _combined(entries: Sequence[Mapping[str, Any]]) -> ServingDecision:
+    """What several decisions mean together: no experiments where one stops them, a simpler answer where one asks for it."""
+    strict = _strict(entries)
+    decided = [datetime.fromisoformat(entry["decided_at"]).astimezone(UTC) for entry in entries if entry.get("decided_at")]
+    return ServingDecision(
+        action=max((str(entry["action"]) for entry in entries), key=ACTIONS.index),
+        experiments=all(_MEANING[entry["action"]][0] for entry in entries),
+        degraded=any(_MEANING[entry["action"]][1] for entry in entries),
+        reason="; ".join(str(reason) for entry in strict for reason in entry["reasons"]),
+        until=min(datetime.fromisoformat(entry["valid_until"]) for entry in strict),
+        at=max(decided, default=None),
+    )
+
+
+def _strict(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    """Those that ask for something, or all where none does."""
+    return [entry for entry in entries if entry["action"] != "allow"] or entries

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.slo.reports import Decision
+
+
+_LOCAL = ("file", "local", "")
 
 
 class _WritesDecision(BaseOperator):
@@ -30,51 +34,55 @@ class _WritesDecision(BaseOperator):
         reasons: Sequence[str],
         valid_for: timedelta,
         slos: Mapping[str, str],
+        held_by: str | None,
         at: datetime | None = None,
     ) -> dict[str, Any]:
         """Write a decision and return what XCom keeps of it. In a run of a backfill, which is about the past, nothing is written.
 
+        :param held_by: who asks for it, and takes back no more than that; None for one who decides for all
         :raises ReasonedError: transient, when a later decision holds already; decided anew, this one may be the latest
         """
         import json
 
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_slo_provider.exceptions import ReasonedError
         from airflow_slo_provider.hooks.gate import instant
-        from airflow_slo_provider.incidents.serving import document, read_decision
+        from airflow_slo_provider.incidents.serving import document, holding, read_decision
 
         file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
-        before = read_decision(file)
         ti = context["ti"]
         decided = at or datetime.now(UTC)
-        with failing_over_values():
-            made = document(
-                action,
-                reasons=reasons,
-                at=decided,
-                until=decided + valid_for,
-                source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
-                slos=slos,
-            )
         written = instant(None, context) is None
         if written:
-            if before.at is not None and before.at > decided:
-                raise ReasonedError(
-                    f"{path} holds a decision of {before.at.isoformat()}, later than this one of {decided.isoformat()}: "
-                    "it stays. Where no other run wrote it, compare the clocks of the workers",
-                    reason="later_decision",
-                    transient=True,
-                )
             file.parent.mkdir(parents=True, exist_ok=True)
-            _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
+        with _alone(file, writing=written):
+            before, held = read_decision(file), holding(file)
+            others = [entry for entry in held if held_by and entry.get("held_by", "") != held_by]
+            with failing_over_values():
+                made = document(
+                    action,
+                    reasons=reasons,
+                    at=decided,
+                    until=decided + valid_for,
+                    source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+                    slos=slos,
+                    held_by=held_by or "",
+                    beside=others,
+                )
+            if written:
+                _refuse_if_later(path, [entry for entry in held if entry not in others], decided)
+                _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
         self.log.info("%s: %s (before: %s), until %s: %s", path, action, before.action, made["valid_until"], "; ".join(reasons))
+        if others:
+            who = ", ".join(f"{entry.get('held_by') or entry['source']}: {entry['action']}" for entry in others)
+            self.log.info("Others ask for something too (%s); together it is %s", who, made["action"])
         if not written:
             self.log.warning("This run of a backfill is about the past: %s is left as it is", path)
         told = {
             "action": action,
+            "effective": made["action"],
             "before": before.action,
-            "changed": written and before.action != action,
+            "changed": written and before.action != made["action"],
             "written": written,
             "experiments": made["experiments"],
             "degraded": made["degraded"],
@@ -84,7 +92,7 @@ class _WritesDecision(BaseOperator):
         }
         for outlet in self.outlets:
             context["outlet_events"][outlet].extra = {
-                key: told[key] for key in ("action", "before", "changed", "written", "valid_until", "path")
+                key: told[key] for key in ("action", "effective", "before", "changed", "written", "valid_until", "path")
             }
         return told
 
@@ -93,17 +101,19 @@ class ServingDecisionOperator(_WritesDecision):
     """Tells the serving code to stop experiments, to serve a simpler answer, or to go back to normal.
 
     The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`. A run of a backfill
-    writes none, and a later decision is not replaced.
+    writes none, and a later decision is not replaced. With ``held_by`` several incidents and policies may ask for something in
+    one document: all of it holds, and each takes back only what it asked for.
 
     :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
     :param action: ``allow``, ``reduce_experimentation``, ``degrade`` or another action of a policy. (templated)
     :param reason: why, in a sentence. (templated)
+    :param held_by: who asks for it, such as ``{{ ti.dag_id }}/{{ run_id }}``; None to decide for all. (templated)
     :param valid_for: how long it holds; afterwards the serving code is back to normal, without experiments
     :param storage_conn_id: connection of the object storage
     :raises ValueError: when the DAG is read, for an action or a time that is none
     """
 
-    template_fields: Sequence[str] = ("decision_path", "action", "reason")
+    template_fields: Sequence[str] = ("decision_path", "action", "reason", "held_by")
 
     def __init__(
         self,
@@ -111,6 +121,7 @@ class ServingDecisionOperator(_WritesDecision):
         decision_path: str,
         action: str,
         reason: str,
+        held_by: str | None = None,
         valid_for: timedelta = timedelta(hours=4),
         storage_conn_id: str | None = None,
         **kwargs: Any,
@@ -125,6 +136,7 @@ class ServingDecisionOperator(_WritesDecision):
         self.decision_path = decision_path
         self.action = action
         self.reason = reason
+        self.held_by = held_by
         self.valid_for = valid_for
         self.storage_conn_id = storage_conn_id
 
@@ -138,6 +150,7 @@ class ServingDecisionOperator(_WritesDecision):
             reasons=[self.reason],
             valid_for=self.valid_for,
             slos={},
+            held_by=self.held_by,
         )
 
 
@@ -157,7 +170,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     pass is retried first. An override of the policy holds as long as it says, and not a minute longer. The document expires by
     itself after ``valid_for``: schedule the DAG more often than that. With an asset in ``outlets``, its event tells the action.
     A run of a backfill is about the past: it decides and records, and leaves the document as it is (``written`` in XCom). A later
-    decision is not replaced.
+    decision is not replaced, nor what an incident asks for in the same document.
 
     :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
@@ -202,6 +215,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
             reasons=decision.reasons or ("all budgets are healthy",),
             valid_for=min([self.valid_for, *self._overridden_for(decision)]),
             slos={one.report.name: one.report.status.value for one in decision.slos},
+            held_by=f"{context['ti'].dag_id}.{self.task_id}",
             at=decision.at,
         )
 
@@ -218,9 +232,44 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         ]
 
 
+def _refuse_if_later(path: str, replaced: Sequence[Mapping[str, Any]], decided: datetime) -> None:
+    from airflow_slo_provider.exceptions import ReasonedError
+
+    latest = max((datetime.fromisoformat(one["decided_at"]) for one in replaced if one.get("decided_at")), default=decided)
+    if latest > decided:
+        raise ReasonedError(
+            f"{path} holds a decision of {latest.isoformat()}, later than this one of {decided.isoformat()}: "
+            "it stays. Where no other run wrote it, compare the clocks of the workers",
+            reason="later_decision",
+            transient=True,
+        )
+
+
+@contextmanager
+def _alone(file: Any, *, writing: bool) -> Iterator[None]:
+    """Keep others on this machine from writing between our reading and our writing.
+
+    Object stores and some network file systems have no such lock: of two who write in the same moment, one is lost there.
+    """
+    if not writing or file.protocol not in _LOCAL:
+        yield
+        return
+    import fcntl
+    import os
+    from contextlib import suppress
+
+    directory = os.open(os.path.dirname(file.path) or ".", os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
 def _replace(file: Any, text: str) -> None:
     """Put a file in place as a whole where the storage can: a reader sees the old document or the new one, never half of one."""
-    if file.protocol in ("file", "local", ""):
+    if file.protocol in _LOCAL:
         import os
         from pathlib import Path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import DAG, Asset, BaseNotifier, BaseOperator
+from airflow.sdk import DAG, Asset, BaseNotifier, BaseOperator, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
@@ -33,7 +34,7 @@ from airflow_slo_provider.operators.incident import (
 )
 from airflow_slo_provider.operators.incident_checks import RecoveredSensor
 from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
-from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator, _alone
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
@@ -503,6 +504,46 @@ class TestPolicyActs:
             ran = run_task(task)
             assert ran.xcoms["return_value"]["action"] == read_decision(tmp_path / "d.json").action == action
         assert ran.xcoms["return_value"]["before"] == "degrade"
+
+    def test_each_incident_takes_back_only_what_it_asked_for(
+        self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path
+    ):
+        path, seen = tmp_path / "d.json", []
+
+        def switch(action: str, run_id: str | None) -> None:
+            held_by = None if run_id is None else "{{ ti.dag_id }}/{{ run_id }}"
+            task = ServingDecisionOperator(
+                task_id="switch", decision_path=str(path), action=action, reason="a test", held_by=held_by
+            )
+            ran = run_task(task, run_id=run_id or "by hand")
+            found = read_decision(path)
+            assert ran.xcoms["return_value"]["effective"] == found.action
+            seen.append((found.action, found.degraded))
+
+        switch("degrade", "first")
+        switch("reduce_experimentation", "second")
+        switch("allow", "second")
+        request_log.write(1000, 0)
+        assert self.decided(request_log, path).xcoms["return_value"]["action"] == "allow"
+        seen.append((read_decision(path).action, read_decision(path).degraded))
+        switch("allow", "first")
+        switch("degrade", "third")
+        switch("allow", None)
+        assert seen == [("degrade", True)] * 4 + [("allow", False), ("degrade", True), ("allow", False)]
+
+    def test_who_writes_waits_for_who_is_writing(self, tmp_path: Path):
+        file = ObjectStoragePath(str(tmp_path / "d.json"))
+
+        def enter() -> bool:
+            with _alone(file, writing=True):
+                return True
+
+        with ThreadPoolExecutor(1) as pool:
+            with _alone(file, writing=True):
+                other = pool.submit(enter)
+                with pytest.raises(TimeoutError):
+                    other.result(timeout=0.3)
+            assert other.result(timeout=30)
 
     def test_a_backfill_is_about_the_past_and_lifts_nothing(
         self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path

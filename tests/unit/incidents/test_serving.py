@@ -4,11 +4,12 @@ import json
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from airflow_slo_provider.incidents.culprit import stands_out
-from airflow_slo_provider.incidents.serving import ACTIONS, document, read_decision
+from airflow_slo_provider.incidents.serving import ACTIONS, document, holding, read_decision
 from airflow_slo_provider.slo.policy import Action
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
@@ -64,6 +65,31 @@ def test_without_a_decision_that_holds_experiments_stop_and_nothing_else(spoil, 
     found = read_decision(str(path), NOW)
     assert (found.known, found.experiments, found.degraded) == (False, False, False)
     assert found.reason
+
+
+def asked(action: str, held_by: str, hours: int, beside: Any = ()) -> dict[str, Any]:
+    return document(
+        action, reasons=[f"{held_by} says so"], at=NOW, until=NOW + timedelta(hours=hours), source="d/r/t", slos={},
+        held_by=held_by, beside=beside,
+    )  # fmt: skip
+
+
+def test_what_several_ask_for_holds_together_each_as_long_as_it_says(tmp_path: Path):
+    path, seen = tmp_path / "d.json", []
+    for action, held_by, hours in (("degrade", "a", 1), ("reduce_experimentation", "b", 2), ("allow", "c", 3)):
+        path.write_text(json.dumps(asked(action, held_by, hours, holding(path, NOW))))
+    for hours in (0, 1, 2, 3):
+        found = read_decision(path, NOW + timedelta(hours=hours))
+        seen.append((found.action, found.experiments, found.degraded, found.reason))
+    assert seen[:3] == [
+        ("degrade", False, True, "a says so; b says so"),
+        ("reduce_experimentation", False, False, "b says so"),
+        ("allow", True, False, "c says so"),
+    ]
+    assert seen[3][:3] == ("unknown", False, False) and "expired: degrade at" in seen[3][3]
+    assert [one["held_by"] for one in holding(path, NOW)] == ["a", "b", "c"]
+    whole = json.loads(path.read_text())
+    assert (whole["action"], whole["degraded"], whole["valid_until"]) == ("degrade", True, (NOW + timedelta(hours=1)).isoformat())
 
 
 def test_an_unknown_action_is_not_written():
