@@ -17,11 +17,11 @@ def seal(results: Sequence[CheckResult]) -> dict[str, Any]:
 
 
 def seal_error(error: BaseException) -> dict[str, Any]:
-    """Wrap an error. One that is not this provider's own may pass: nothing is known about it."""
+    """Wrap an error. One that is not this provider's own may pass, unless it is a mistake in a spec or in the check's code."""
     if isinstance(error, ReasonedError):
         told = {"message": str(error), "reason": error.reason, "transient": error.transient}
     else:
-        passing = not isinstance(error, ValueError)
+        passing = not isinstance(error, (ValueError, TypeError, LookupError, AttributeError))
         told = {"message": f"{type(error).__name__}: {error}", "reason": _reason(error), "transient": passing}
     return {"envelope_version": VERSION, "error": told}
 

@@ -177,6 +177,8 @@ class TestEnvelope:
             (QueryError("q", reason="bad_query"), "bad_query", False),
             (ValueError("v"), "bad_spec", False),
             (MemoryError("m"), "crashed", True),
+            (TypeError("a list where a number is"), "crashed", False),
+            (KeyError("spec"), "crashed", False),
             (URLError("no route to host"), "crashed", True),  # its own `reason` is a text too
         ],
     )
