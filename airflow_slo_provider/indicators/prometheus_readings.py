@@ -37,14 +37,34 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
     """
     metric = request.indicator.metric
     if isinstance(metric, ThresholdMetric):
+        _refuse_vector(metric.source.query, source)
         return _threshold_asks(metric, request, window)
     if metric.raw is not None:
         if not promql.has_window(metric.raw.query):
             raise promql.window_missing(metric.raw.query, source)
+        _refuse_vector(metric.raw.query, source)
         return {"raw": Ask(promql.with_window(metric.raw.query, duration(window)))}
     queries = {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
     as_written = _in_strange_units(queries, source)
     return {role: _count_ask(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
+
+
+def hides_absence(text: str) -> bool:
+    """Whether a query may answer a number of its own where there is no series."""
+    return "vector" in promql.called(text)
+
+
+def _refuse_vector(text: str, source: str) -> None:
+    """Refuse a ratio or a value that may be made up where nothing is measured.
+
+    :raises QueryError: reason ``hidden_absence``
+    """
+    if hides_absence(text):
+        raise QueryError(
+            "with vector() a query answers a number where no series is, so that a server which is gone looks well; remove it, or "
+            "write good or bad beside total",
+            reason="hidden_absence", query=text, source=source,
+        )  # fmt: skip
 
 
 def _in_strange_units(queries: Mapping[str, str], source: str) -> bool:
@@ -149,7 +169,7 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
     A missing ``good`` or ``bad`` counts as 0 here; whether a missing ``bad`` may is decided before.
 
     :param values: by role; None where the series is missing
-    :raises NoData: reason ``empty`` where the total is missing, ``no_events`` where it is 0 or a raw ratio is 0/0
+    :raises NoData: reason ``empty`` where the total is missing or may be, ``no_events`` where it is 0 or a raw ratio is 0/0
     :raises InvalidMeasurement: for NaN, infinities, negative counts and more good events than events
     """
     if "raw" in values:
@@ -158,6 +178,12 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
     if total is None:
         raise NoData("the query for the total answers nothing: no such series in the window", reason="empty", query=query)
     events = _count(total, "total", query)
+    metric = request.indicator.metric
+    if not events and isinstance(metric, RatioMetric) and metric.total is not None and hides_absence(metric.total.query):
+        raise NoData(
+            "the total is 0, and for its vector() nobody can tell whether there is such a series; remove vector() from the total",
+            reason="empty", query=query,
+        )  # fmt: skip
     role = "good" if "good" in values else "bad"
     part = _count(values[role] or 0, role, query)
     if events < part <= events * (1 + _ROUNDING):

@@ -148,13 +148,17 @@ def has_window(query: str) -> bool:
     return WINDOW.search(query) is not None
 
 
+def called(query: str) -> frozenset[str]:
+    """Return the functions and aggregations of a query."""
+    return frozenset(text for (kind, text), after in pairwise(tokens(query) or ()) if kind == "name" and after == ("op", "("))
+
+
 def unit(query: str) -> str:
     """Return what a count is in: events, events per second, those scaled by something, or both at once (which is no unit)."""
-    cut = tokens(query) or ()
-    called = {text for (kind, text), after in pairwise(cut) if kind == "name" and after == ("op", "(")}
-    if not called & {"rate", "irate"}:
+    cut, functions = tokens(query) or (), called(query)
+    if not functions & {"rate", "irate"}:
         return EVENTS
-    if called & {"increase", "delta", "sum_over_time", "count_over_time"}:
+    if functions & {"increase", "delta", "sum_over_time", "count_over_time"}:
         return MIXED
     scaled = any(kind == "op" and text in "*/%^" for kind, text in cut)
     return SCALED if scaled or not is_balanced(query) else PER_SECOND

@@ -20,6 +20,8 @@ from airflow_slo_provider.slo.windows import nominal_length
 
 #: A server that has had no series for so long has lost sight of the service, whatever its longer windows still hold.
 _BLIND = CURRENT
+#: No series for the total; or none for the failures, and nothing that shows that there were none.
+_UNSEEN = ("empty", "bad_series_missing")
 
 
 def judge(part: Part, answers: Answers) -> SLOReport:
@@ -77,7 +79,7 @@ def _of_events(part: Part, whole: Measurement, windows: Mapping[timedelta, Measu
         if isinstance(answer, MeasurementError):
             if not isinstance(answer, NoData):
                 raise answer
-            if part.source[0] == "Prometheus" and window == _BLIND and answer.reason == "empty":
+            if part.source[0] == "Prometheus" and window == _BLIND and answer.reason in _UNSEEN:
                 raise NoData(
                     f"nothing was measured in the last {format_seconds(int(window.total_seconds()))}: {answer.message}",
                     reason=answer.reason, query=answer.query, source=answer.source,

@@ -118,12 +118,13 @@ def test_an_error_in_a_burn_window_makes_the_whole_unknown() -> None:
     assert found.status is Status.QUERY_ERROR
 
 
+@pytest.mark.parametrize("reason", ["empty", "bad_series_missing"])
 @pytest.mark.parametrize("target", ["0.99", "0.9", "0.5"])
-def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target: str) -> None:
+def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target: str, reason: str) -> None:
     class Blind(MemorySource):
         def measure(self, requests):  # type: ignore[no-untyped-def]
             found = super().measure(requests)
-            return [NoData("no such series", reason="empty") if isinstance(one, NoData) else one for one in found]
+            return [NoData("no such series", reason=reason) if isinstance(one, NoData) else one for one in found]
 
     events = steady(0, until=61 * MINUTE)
     (found,) = SLOMonitor(catalog(slo(target=target, kind="Prometheus")), Blind(api=events)).evaluate(AT)
