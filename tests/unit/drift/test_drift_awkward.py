@@ -323,7 +323,7 @@ assert (report['x'].verdict, report['s'].verdict, report['t'].verdict) == ('drif
 try:
     drift.profile({str(tmp_path / "x.csv")!r})
 except Exception as error:
-    assert "pip install 'airflow-slo-provider[drift]'" in str(error), error
+    assert "pip install --constraint constraints.txt 'airflow-slo-provider[drift]'" in str(error), error
 else:
     raise SystemExit('no error')
 """

@@ -133,6 +133,20 @@ def test_a_candidate_against_the_champion(candidate: float, champion: float, mar
     assert found.comparisons["accuracy"].method == "mcnemar"
 
 
+@pytest.mark.parametrize(("names", "score"), [(["accuracy"], False), (["f1"], False), (["roc_auc"], True)])
+def test_identical_predictions_are_told_from_too_few_rows(names: list[str], score: bool) -> None:
+    rows = frame(2000)
+    one, other = wrong(rows["label"], 0.1), wrong(rows["label"], 0.1, seed=2)
+    if score:
+        one, other = one * 0.5 + 0.1, other * 0.5 + 0.1
+    same = assess(plan(names, compare_on=names), golden(rows), said(rows, one), said(rows, one))
+    assert same.verdict == "inconclusive"
+    assert "both models predict the same on every row" in same.why
+    assert "more rows" not in same.why
+    near = assess(plan(names, compare_on=names), golden(rows), said(rows, one), said(rows, other))
+    assert (near.verdict, "more rows are needed" in near.why) == ("inconclusive", True)
+
+
 def test_the_champion_is_compared_on_the_same_rows() -> None:
     rows = frame(400)
     champion = said(rows.iloc[:390], rows["label"][:390])
