@@ -206,6 +206,7 @@ def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
     if kind == "Ledger":
         query = spec.text("check", required=True)
         spec.text("kind")
+        spec.text("service")
         spec.choice("unknown", ("bad", "ignore"))
         spec.boolean("events")
     else:
