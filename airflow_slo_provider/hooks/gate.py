@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
-from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
@@ -50,24 +50,19 @@ def evaluate_gate(
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
-    from airflow.sdk.exceptions import AirflowFailException
-
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
     key = run_key(context)
-    with failing_rightly():
+    with failing_rightly(), failing_over_values():
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
         with open_default_ledger() as ledger:
-            try:
-                decision = evaluate(
-                    catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
-                )
-            except ValueError as error:
-                raise AirflowFailException(str(error)) from error
+            decision = evaluate(
+                catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
+            )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
             ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)

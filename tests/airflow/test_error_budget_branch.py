@@ -406,7 +406,14 @@ class TestDocuments:
         assert ledger_file.checks() == []
 
     @pytest.mark.parametrize(
-        ("select", "said"), [("answred", "answered"), (["nothing"], "nothing"), (lambda slo: False, "no SLO")]
+        ("select", "said"),
+        [
+            ("answred", "answered"),
+            (["nothing"], "nothing"),
+            (lambda slo: False, "no SLO"),
+            (5, "select is 5; write the name"),
+            ([5], "select is [5]"),
+        ],
     )
     def test_a_wrong_selection_opens_nothing(
         self, request_log: RequestLog, ledger_file: LedgerFile, select: Any, said: str
@@ -415,6 +422,11 @@ class TestDocuments:
         ran = run_task(gate(sql_documents(), select=select, retries=3), connections=request_log.connection)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert said in str(ran.error)
+
+    def test_documents_that_are_none(self, ledger_file: LedgerFile) -> None:
+        ran = run_task(gate(5, retries=3))  # type: ignore[arg-type]
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert "SLO documents are a path, paths or the YAML text, not 5" in str(ran.error)
 
     def test_a_missing_file(self, ledger_file: LedgerFile) -> None:
         ran = run_task(gate("/nowhere/slos.yaml", retries=3))
