@@ -30,6 +30,7 @@ from airflow_slo_provider.drift.engines.sql_text import (
     Table,
     batches,
     distinct_values,
+    not_whole,
     quantile_query,
     rank_query,
     summary,
@@ -154,7 +155,18 @@ class SQLData:
                 _, found = self._ask(f"SELECT {quoted} {self._table.also(f'{quoted} IS NOT NULL')} LIMIT 1")
                 seen = [row[0] for row in found]
             held.append(self._column(name, seen))
-        return held
+        return self._widened(held)
+
+    def _widened(self, columns: list[Column]) -> list[Column]:
+        """Take whole numbers for fractions where any row says so: some databases give every value a type of its own."""
+        asked = [column for column in columns if column.kind == "number" and column.form == "int"]
+        if not self.dialect.whole:
+            return columns
+        mixed = set()
+        for batch in batches(asked, [1] * len(asked)):
+            (row,) = self._ask(not_whole(self._table, batch, self.dialect))[1]
+            mixed |= {column.name for column, count in zip(batch, row, strict=True) if count}
+        return [replace(column, form="float") if column.name in mixed else column for column in columns]
 
     def _column(self, name: str, seen: Sequence[Any]) -> Column:
         kind, form, cast = "empty", "float", ""
@@ -194,7 +206,7 @@ class SQLData:
             if len(rows) > MOST_CATEGORIES:
                 return replace(held, categories={}, overflow=True)
             return replace(held, categories={str(value): int(count) for value, count in rows})
-        values = [_number(value, column.form) for value, _ in rows]
+        values = [_number(value, column) for value, _ in rows]
         counts = np.array([int(count) for _, count in rows], dtype=np.int64)
         codes = np.array(values, dtype=np.int64) if column.form == "int" else float_codes(np.array(values, dtype=np.float64))
         return replace(held, distribution=Grid(column.form, EXACT, *add_up(codes, counts)))
@@ -225,7 +237,7 @@ class SQLData:
             for column in columns:
                 wanted = ranks(made[column.name].values, [Fraction(i, SQL_BINS) for i in range(1, SQL_BINS)])
                 by_rank = {int(row[0]): row[1] for row in self._ask(rank_query(self._table, column, self.dialect, wanted))[1]}
-                found[column] = [_number(by_rank[rank], column.form) for rank in wanted]
+                found[column] = [_number(by_rank[rank], column) for rank in wanted]
             return found
         single = self.dialect.quantiles == "array"
         for batch in batches(columns, [1 if single else SQL_BINS - 1] * len(columns)):
@@ -233,7 +245,7 @@ class SQLData:
             answers = list(row)
             for column in batch:
                 edges, answers = (answers[0], answers[1:]) if single else (answers[: SQL_BINS - 1], answers[SQL_BINS - 1 :])
-                found[column] = [_number(edge, column.form) for edge in edges]
+                found[column] = [_number(edge, column) for edge in edges]
         return found
 
     def _cuts(
@@ -296,7 +308,7 @@ def _summed(column: Column, rows: int, answers: Iterator[Any]) -> ColumnProfile:
     if column.kind in CATEGORICAL:
         return ColumnProfile(name=column.name, kind=column.kind, rows=rows, nulls=rows - present, categories={})
     finite, above, below = (int(next(answers) or 0) for _ in range(3))
-    low, high = (_number(next(answers), column.form) for _ in range(2))
+    low, high = (_number(next(answers), column) for _ in range(2))
     return ColumnProfile(
         name=column.name,
         kind=column.kind,
@@ -311,8 +323,13 @@ def _summed(column: Column, rows: int, answers: Iterator[Any]) -> ColumnProfile:
     )
 
 
-def _number(value: Any, form: str) -> Any:
+def _number(value: Any, column: Column) -> Any:
     if value is None:
         return None
-    number = int(value) if form == "int" else float(value)
+    number = int(value) if column.form == "int" else float(value)
+    if column.kind == "number" and column.form == "int" and number != value:
+        raise InvalidMeasurement(
+            f"column {column.name} holds whole numbers in its first {_SAMPLE} rows, and {value!r} later; "
+            "give a SELECT that casts it to one type"
+        )
     return abs(number) if number == 0 else number
