@@ -91,7 +91,8 @@ class SQLData:
         spoken = dialect or known.get(module)
         if spoken is None:
             raise QueryError(f"which SQL dialect does a connection of {module} speak? Give `dialect`", reason="bad_dialect")
-        return cls(ConnectionRunner(connection, spoken), source, dialect=spoken, **options)
+        runner = ConnectionRunner(connection, spoken, name=options.get("name") or "")
+        return cls(runner, source, dialect=spoken, **options)
 
     def session(self) -> AbstractContextManager[Any]:
         """Hold one snapshot, where the database can: all counts must be of the same rows."""

@@ -21,7 +21,7 @@ from airflow_slo_provider.drift.engines.sql_text import (
     summary,
 )
 from airflow_slo_provider.drift.grid import code_value, value_code
-from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 AMOUNT, COUNT, AT, WORD = (
     Column("amount", "number"),
@@ -158,3 +158,16 @@ def test_a_fraction_among_whole_numbers_is_never_cut() -> None:
 
     with pytest.raises(InvalidMeasurement, match=r"column price .*0\.25 later; .* casts it"):
         SQLData(run, "prices", dialect="sqlite").profile(["price"])
+
+
+def test_a_database_that_stops_while_rows_are_fetched() -> None:
+    """SQLite finds its rows one by one: what stops it after the first does so in the fetch."""
+    connection = sqlite3.connect(":memory:")
+    connection.create_function("reached", 1, lambda n: connection.interrupt() if n == 150 else n)
+    connection.execute(
+        "CREATE TABLE numbers AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 200) SELECT * FROM n"
+    )
+    connection.commit()
+    with pytest.raises(QueryError, match=r"interrupted; query: SELECT .*; asked: numbers on disk") as caught:
+        SQLData.of(connection, "SELECT x, reached(x) AS y FROM numbers", name="numbers on disk").profile()
+    assert (caught.value.reason, caught.value.transient) == ("timeout", True)
