@@ -13,7 +13,7 @@ from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, 
 from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, shown
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql_text import COUNTER_NAME
+from airflow_slo_provider.slo.promql_text import COUNTER_NAME, has_window, quote, with_window
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
@@ -40,10 +40,10 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
         _refuse_vector(metric.source.query, source)
         return _threshold_asks(metric, request, window)
     if metric.raw is not None:
-        if not promql.has_window(metric.raw.query):
+        if not has_window(metric.raw.query):
             raise promql.window_missing(metric.raw.query, source)
         _refuse_vector(metric.raw.query, source)
-        return {"raw": Ask(promql.with_window(metric.raw.query, duration(window)))}
+        return {"raw": Ask(with_window(metric.raw.query, duration(window)))}
     queries = {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
     as_written = _in_strange_units(queries, source)
     return {role: _count_ask(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
@@ -101,9 +101,9 @@ def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_w
                 reason="counter_not_declared", query=text, source=source,
             )  # fmt: skip
         return Ask(render(count.function, count.selector, window), count if mergeable(count) else None)
-    if not promql.has_window(text):
+    if not has_window(text):
         raise promql.window_missing(text, source)
-    filled = promql.with_window(text, duration(window))
+    filled = with_window(text, duration(window))
     if not as_written and promql.unit(text) == promql.PER_SECOND:
         return Ask(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
     return Ask(filled)
@@ -131,7 +131,7 @@ def _threshold_asks(metric: ThresholdMetric, request: MeasureRequest, window: in
 def points_query(metric: ThresholdMetric, request: MeasureRequest, window: int) -> tuple[str, int]:
     """Return a threshold metric's query with its window filled in, and the distance of its points in milliseconds."""
     step = min(milliseconds(request.resolution), window)
-    return promql.with_window(metric.source.query, duration(step)), step
+    return with_window(metric.source.query, duration(step)), step
 
 
 def _decimal(value: Fraction) -> str:
@@ -154,7 +154,7 @@ def one_series(rows: Rows, ask: Ask) -> Points | None:
 
 
 def _show(labels: Mapping[str, str]) -> str:
-    pairs = ",".join(f"{name}={promql.quote(text)}" for name, text in sorted(labels.items()) if name != "__name__")
+    pairs = ",".join(f"{name}={quote(text)}" for name, text in sorted(labels.items()) if name != "__name__")
     return f"{labels.get('__name__', '')}{{{pairs}}}"
 
 

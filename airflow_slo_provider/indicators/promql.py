@@ -12,8 +12,8 @@ from functools import lru_cache
 from itertools import pairwise
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.slo.promql_text import quote, with_window
 
-WINDOW = re.compile(r"\{\{\s*\.window\s*\}\}")
 # Stands for {{.window}} while a query is cut into tokens: a duration no one writes.
 _MARK = "987654321ms"
 _TOKEN = re.compile(
@@ -89,12 +89,6 @@ class Count:
     selector: Selector
 
 
-def quote(text: str) -> str:
-    """Write a text as a PromQL string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return f'"{escaped}"'
-
-
 def escape_regex(text: str) -> str:
     """Write a text as a regular expression that matches it alone. RE2 refuses the needless escapes that ``re.escape`` writes."""
     return re.sub(r"[.+*?()|\[\]{}^$\\]", r"\\\g<0>", text)
@@ -120,7 +114,7 @@ def compiled(text: str) -> re.Pattern[str]:
 @lru_cache(maxsize=4096)
 def tokens(query: str) -> tuple[tuple[str, str], ...] | None:
     """Cut a query into ``(kind, text)``, without spaces and comments; None where it holds something unknown."""
-    text, position, found = WINDOW.sub(_MARK, query), 0, []
+    text, position, found = with_window(query, _MARK), 0, []
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
@@ -143,11 +137,6 @@ def is_balanced(query: str) -> bool:
     return not stack
 
 
-def has_window(query: str) -> bool:
-    """Whether the query holds ``{{.window}}``."""
-    return WINDOW.search(query) is not None
-
-
 def called(query: str) -> frozenset[str]:
     """Return the functions and aggregations of a query."""
     return frozenset(text for (kind, text), after in pairwise(tokens(query) or ()) if kind == "name" and after == ("op", "("))
@@ -162,11 +151,6 @@ def unit(query: str) -> str:
         return MIXED
     scaled = any(kind == "op" and text in "*/%^" for kind, text in cut)
     return SCALED if scaled or not is_balanced(query) else PER_SECOND
-
-
-def with_window(query: str, window: str) -> str:
-    """Put a duration in the place of ``{{.window}}``."""
-    return WINDOW.sub(window, query)
 
 
 @lru_cache(maxsize=4096)
