@@ -5,6 +5,7 @@ import pytest
 from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.promql import Count, Matcher, Selector
 from airflow_slo_provider.slo.promql_text import quote
+from airflow_slo_provider.slo.promql_tokens import is_balanced
 
 A = Selector("x_total", (Matcher("service", "=", "a"),))
 
@@ -110,6 +111,6 @@ def test_selectors_that_cannot_be_read_for_sure(query: str) -> None:
 
 
 def test_brackets() -> None:
-    assert promql.is_balanced('sum(x{a=")"}[5m]) # )')
+    assert is_balanced('sum(x{a=")"}[5m]) # )')
     for query in ("sum(x)) or (sum(y)", "sum(x", "sum(x]", ""):
-        assert not promql.is_balanced(query)
+        assert not is_balanced(query)
