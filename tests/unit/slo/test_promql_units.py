@@ -79,10 +79,7 @@ def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) ->
         (f"sum(sum_over_time(batch_count{W}))", ""),
         ("errors:ratio{window='{{.window}}'}", ""),
         ("sum_over_time((sum(rate(x_total[5m])) > bool 0)[{{.window}}:1m])", ""),
-        (
-            ("sum_over_time((sum by (a) (irate(x[5m])) > bool 0)[{{ .window }}:1m]) + sum(increase(y_total[{{.window}}]))", ""),
-            "",
-        ),
+        ("sum_over_time((sum by (a) (irate(x[5m])) > bool 0)[{{ .window }}:1m]) + sum(increase(y[{{.window}}]))", ""),
         ("sum_over_time(max_over_time(x[5m])[{{- .window -}}:1m])", ""),
     ],
 )
