@@ -89,10 +89,11 @@ class CulpritOperator(BaseOperator):
     :param by: the label. (templated)
     :param check: in place of a query: name of checks in the ledger with ``good``, ``total`` and ``model_version``. (templated)
     :param within: how old those checks may be
-    :param at_least: below this value nothing stands out
-    :param times: how many times the next highest value it must be
+    :param at_least: below this value nothing stands out, nor does 0
+    :param times: how many times the next highest value it must be; above 1
     :param prometheus_conn_id: the connection. (templated)
-    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``
+    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``, an ``at_least`` below 0, and
+        ``times`` of 1 or less
     """
 
     template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
@@ -120,6 +121,10 @@ class CulpritOperator(BaseOperator):
         self.within = within
         self.at_least = Fraction(str(at_least))
         self.times = Fraction(str(times))
+        if self.at_least < 0:
+            raise ValueError(f"{self.task_id}: at_least={at_least!r} is negative; write a value below which nothing stands out")
+        if self.times <= 1:
+            raise ValueError(f"{self.task_id}: times={times!r} would accuse one of several that are alike; write more than 1")
         self.prometheus_conn_id = prometheus_conn_id
         self._given = given(self, "query", "by", "check", "prometheus_conn_id")
 
