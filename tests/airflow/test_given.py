@@ -19,6 +19,7 @@ from airflow_slo_provider.operators.kubernetes import (
     DeploymentScaleOperator,
     DeploymentSetImageOperator,
 )
+from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperator, LatencyBreakdownOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
@@ -37,6 +38,8 @@ GUARDS: list[tuple[type[BaseOperator], dict[str, Any], str]] = [
     (DeploymentRollbackOperator, SERVING, "bad_revision bad_version checks cluster_context known_good"),
     (DeploymentSetImageOperator, {**SERVING, "images": {"server": "s:2"}}, "cluster_context images variables"),
     (DeploymentScaleOperator, {**SERVING, "replicas": 2}, "cluster_context"),
+    (LatencyBreakdownOperator, {"service": "s"}, "attributes baseline budgets end model_version start"),
+    (LatencyBreakdownBranchOperator, {"service": "s", "follow_task_ids_if_within": "go"}, "attributes baseline"),
     (ErrorBudgetGateOperator, {"slos": "/slos"}, "at select slos"),
     (ErrorBudgetBranchOperator, {"slos": "/slos", "follow_task_ids_if_allowed": "down"}, "at select"),
     (ErrorBudgetSensor, {"slos": "/slos"}, "select"),
@@ -82,6 +85,7 @@ def test_an_xcom_that_is_not_there_switches_no_guard_off(kind, more, name):
         (RollbackModelOperator, {"model": "m"}, "version"),
         (RollbackModelOperator, {"model": "m"}, "expected_champion"),
         (DeploymentRollbackOperator, SERVING, "bad_version"),
+        (LatencyBreakdownOperator, {"service": "s"}, "model_version"),
         (BurningCheckOperator, {"slos": "/slos"}, "slo"),
     ],
 )
