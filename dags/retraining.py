@@ -13,6 +13,7 @@ leaves that alias with the candidate: clear the failed task, and it goes on from
 | `keep_champion` | the candidate is not shown to be as good as the champion | success |
 | `hold` | the error budget is spent, or the person who was asked said no (nobody's answer is a no) | success |
 | `withdraw` | the canary failed requests, or was asked too little to tell: its alias names the champion again | success |
+| `withdraw` fails | the same of the first model, with no champion to go back to: somebody must take the alias from it | failed |
 | `promote` | the candidate is the champion | success |
 
 **As it stands** it needs no server and no connection: `todays_customers` makes the data, the model registry is the directory
@@ -139,7 +140,6 @@ def retraining():
             "path": f"{candidate.uri}/model.joblib",
             "champion": champion or "",
             "champion_path": f"{registry.get(MODEL, champion).uri}/model.joblib" if champion else "",
-            "serving": champion or version,
         }
 
     def from_training(name: str) -> str:
@@ -215,7 +215,7 @@ def retraining():
     withdraw = PromoteModelOperator(
         task_id="withdraw",
         model=MODEL,
-        version=from_training("serving"),
+        version=from_training("champion"),  # of the first model there is none: this fails, and the canary must be taken by hand
         alias="canary",
         expected_champion=from_training("version"),
         trigger_rule=JOIN,

@@ -16,7 +16,8 @@ What was found takes a way, and updates the assets that start `retraining`.
 | | `model_is_worse` | it is not: somebody must decide between a rollback and a training |
 | | `look_at_the_golden_set` | it cannot be said: an interval holds the threshold, rows or predictions are missing |
 
-What does not exist or does not answer (a table, a database) fails the run: nothing was checked.
+What does not exist or does not answer (a table, a database) fails the run: nothing was checked. So does a DAG for whose kind no
+document says, by the annotation `scheduled-checks/source`, what to check.
 
 **As they stand** they need no server and no connection: `example_data` makes the data, and its parameters play a bad day. They
 need the extras `drift` and `evaluation`.
@@ -31,6 +32,7 @@ need the extras `drift` and `evaluation`.
 
 from __future__ import annotations
 
+import logging
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -71,8 +73,9 @@ SETTINGS: dict[str, Any] = {
 
 @task
 def documents(kind: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return an operator's parameters for each SLO that counts checks of a kind."""
+    """Return an operator's parameters for each SLO that counts checks of a kind; for none there would be nothing to check."""
     import yaml
+    from airflow.sdk.exceptions import AirflowFailException
 
     from airflow_slo_provider import slo
 
@@ -80,13 +83,22 @@ def documents(kind: str, params: dict[str, Any] | None = None) -> list[dict[str,
         plain = isinstance(value, str) and value.endswith((".csv", ".parquet", ".json", "/_SUCCESS"))
         return f"{params['data']}/{value}" if plain and "://" not in value and not value.startswith("/") else value
 
-    found = []
+    found, left_out = [], []
     for one in slo.load(params["slos"]):
-        for source in one.indicator.metric.sources[:1] if one.indicator and SOURCE in one.annotations else ():
-            if source.spec.get("kind") == kind:
+        for source in one.indicator.metric.sources[:1] if one.indicator else ():
+            if source.spec.get("kind") == kind and SOURCE in one.annotations:
                 wanted = {name: below_data(value) for name, value in yaml.safe_load(one.annotations[SOURCE]).items()}
                 limit = one.objectives[0].value
                 found.append(wanted | {"name": source.query} | ({"max_age": timedelta(seconds=float(limit))} if limit else {}))
+            elif source.spec.get("kind") == kind:
+                left_out.append(one.name)
+    if left_out:
+        logging.getLogger(__name__).warning("not checked, for want of the annotation %s: %s", SOURCE, ", ".join(left_out))
+    if not found:
+        raise AirflowFailException(
+            f"{params['slos']}: no SLO counts checks of kind {kind} and says by the annotation {SOURCE} what to check"
+            f" (without it: {', '.join(left_out) or 'none'}); add one, or pause this DAG"
+        )
     return found
 
 

@@ -92,7 +92,7 @@ class State:
     :param current: version the alias names now
     :param moves: recorded moves of the alias, oldest first
     :param pending: a move that was begun, where a registry cannot move and record in one step
-    :param previous: version of the alias ``previous_champion``
+    :param previous: version of the alias ``previous_champion``, which says nothing of other aliases than the champion's
     """
 
     current: str | None
@@ -201,7 +201,7 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
             message=f"nothing left to do: {name} was rolled back from {rival.before or 'nothing'} to {rival.after} at {rival.at} "
             f"by {rival.by or rival.key}; it names {state.current or 'nothing'} now",
         )  # fmt: skip
-    to = wanted.to or predecessor(model, state, wanted.alias)
+    to = predecessor(model, state, wanted.alias) if wanted.to is None else wanted.to
     if to == state.current:
         return Moved(
             changed=False, model=model, alias=wanted.alias, before=state.current, after=to, current=to,
@@ -263,22 +263,69 @@ def _same_as(before: Move, wanted: Wanted, name: str, did: str) -> None:
 def predecessor(model: str, state: State, alias: str) -> str:
     """Return the version that served before the one that serves now was promoted.
 
-    A second rollback goes one further back: not to what the first one took away.
+    A second rollback goes one further back, and none goes to a version that a rollback took away, unless it was released again
+    since. What others did to the alias since the last recorded move counts as far as it can be told.
 
     :raises RegistryError: reason ``no_predecessor``
     """
     if state.current is None:
         raise RegistryError(f"{model}@{alias} names no version: there is nothing to roll back", reason="no_predecessor")
-    promoted = [move for move in state.moves if move.kind == PROMOTE and move.after == state.current]
-    found = promoted[-1].before if promoted else None
-    if found is None and not promoted and state.previous != state.current:
-        found = state.previous  # whoever promoted it otherwise may have kept this alias
+    found = _before(state)
+    recorded = state.moves[-1].after if state.moves else None
+    kept = state.previous if alias == CHAMPION else None
+    if kept is not None and state.current != recorded and kept != _before(State(current=recorded, moves=state.moves)):
+        # Whoever moved the champion otherwise keeps this alias, too: it does not say what the last recorded move made it say.
+        found = None if kept in _refused(state) else kept
     if found is None:
+        gone = sorted(_taken_away(_history(state)))
+        but = f" (a rollback took away: {', '.join(gone)})" if gone else ""
         raise RegistryError(
-            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to go back to",
+            f"{model}@{alias}: no predecessor of version {state.current} is recorded; name the version to go back to{but}",
             reason="no_predecessor",
         )
     return found
+
+
+def _before(state: State) -> str | None:
+    """Return what served before the current version and may serve again, by the moves alone."""
+    refused, found = _refused(state), state.current
+    for move in reversed(_history(state)):
+        if found in refused and move.kind == PROMOTE and move.after == found:
+            found = move.before
+    return None if found in refused else found
+
+
+def _history(state: State) -> list[Move]:
+    """Return the recorded moves, and between and after them those that others must have made.
+
+    A version that comes in that way was released. One that had served before may have been released again or gone back to:
+    what is before it is not known.
+    """
+    found: list[Move] = []
+    for move in (*state.moves, None):
+        before = state.current if move is None else move.before
+        last = found[-1].after if found else None
+        if before is not None and before != last:
+            known = before not in {one.after for one in found}
+            found.append(Move(key="", kind=PROMOTE, alias="", before=last if known else None, after=before, at=""))
+        if move is not None:
+            found.append(move)
+    return found
+
+
+def _taken_away(history: Sequence[Move]) -> set[str]:
+    """Return the versions that a rollback left and nobody has put back since."""
+    gone: set[str] = set()
+    for move in history:
+        gone.discard(move.after)
+        if move.kind == ROLLBACK and move.before is not None:
+            gone.add(move.before)
+    return gone
+
+
+def _refused(state: State) -> set[str | None]:
+    """Return the versions that no rollback goes to by itself."""
+    return {state.current, *_taken_away(_history(state))}
 
 
 def finished(model: str, move: Move) -> Moved:
@@ -292,9 +339,4 @@ def finished(model: str, move: Move) -> Moved:
 
 def previous_after(move: Move, state: State) -> str | None:
     """Return what ``previous_champion`` must name after a move: what a rollback would go to."""
-    if move.kind == PROMOTE:
-        return move.before
-    try:
-        return predecessor("", State(current=move.after, moves=state.moves), move.alias)
-    except RegistryError:
-        return None
+    return _before(State(current=move.after, moves=(*state.moves, move)))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 
@@ -70,8 +71,16 @@ class DeploymentTask(BaseOperator):
         self.poll_interval = poll_interval
         self.evidence = evidence
         self.deferrable = deferrable
+        self._given = given(self, "name", "namespace", "kubernetes_conn_id", "cluster_context")
         if rollout_timeout <= timedelta(0) or poll_interval <= timedelta(0):
             raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
+
+    def require_given(self) -> None:
+        """Fail when something that was given is nothing now: another cluster or fewer conditions than were meant.
+
+        :raises AirflowFailException: naming it
+        """
+        require(self, self._given)
 
     def api(self) -> ApiClient:
         """A client for the cluster."""

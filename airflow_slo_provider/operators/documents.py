@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class DocumentFields(BaseOperator):
             raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
         self.slos = slos
         self.select = Choice(select) if callable(select) else select
+        self._given = given(self, "slos", "select")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""

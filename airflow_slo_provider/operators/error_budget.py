@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseBranchOperator, SkipMixin
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -27,10 +28,12 @@ class _ErrorBudgetOperator(DocumentFields):
     def __init__(self, *, at: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.at = at
+        self._given |= given(self, "at")
 
     def _decide(self, context: Context) -> Decision:
         from airflow_slo_provider.hooks.gate import evaluate_gate
 
+        require(self, self._given)
         return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_slo_provider.hooks.freshness_assets import inlets_of
+from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.operators.freshness_fields import FreshnessFields
 
@@ -106,6 +107,7 @@ class FreshnessCheckOperator(FreshnessFields):
 
         from airflow_slo_provider.hooks.freshness import measure
 
+        require(self, self._given)
         with failing_rightly():
             name = self.check_name()
             found = measure(self.question(), self.limits(), name=name, context=context, log=self.log, evidence={})

@@ -9,6 +9,7 @@ from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.hooks.freshness_question import PARAMETERS, Question, question
+from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class FreshnessFields(BaseOperator):
         self.clock_tolerance = clock_tolerance
         self.conn_id = conn_id
         self.name = name
+        self._given = given(self, *(field for field in self.template_fields if field != "name"))
         check_limits(max_age, warn_age, clock_tolerance)
         share_of(quantile)
         self.question()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, BaseSensorOperator
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class _WithDocuments(BaseOperator):
             raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
         self.slos = slos
         self.slo = slo
+        self._given = given(self, "slos", "slo")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
@@ -48,6 +50,7 @@ class _WithDocuments(BaseOperator):
 
         from airflow_slo_provider.hooks.incidents import current_incident
 
+        require(self, self._given)
         name = self.slo or current_incident(context).looked_up("slo")
         if not name:
             raise AirflowFailException("neither the incident nor this task names an SLO; give slo=")
@@ -86,10 +89,11 @@ class CulpritOperator(BaseOperator):
     :param by: the label. (templated)
     :param check: in place of a query: name of checks in the ledger with ``good``, ``total`` and ``model_version``. (templated)
     :param within: how old those checks may be
-    :param at_least: below this value nothing stands out
-    :param times: how many times the next highest value it must be
+    :param at_least: below this value nothing stands out, nor does 0
+    :param times: how many times the next highest value it must be; above 1
     :param prometheus_conn_id: the connection. (templated)
-    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``
+    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``, an ``at_least`` below 0, and
+        ``times`` of 1 or less
     """
 
     template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
@@ -117,7 +121,12 @@ class CulpritOperator(BaseOperator):
         self.within = within
         self.at_least = Fraction(str(at_least))
         self.times = Fraction(str(times))
+        if self.at_least < 0:
+            raise ValueError(f"{self.task_id}: at_least={at_least!r} is negative; write a value below which nothing stands out")
+        if self.times <= 1:
+            raise ValueError(f"{self.task_id}: times={times!r} would accuse one of several that are alike; write more than 1")
         self.prometheus_conn_id = prometheus_conn_id
+        self._given = given(self, "query", "by", "check", "prometheus_conn_id")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Ask, compare, tell."""
@@ -126,6 +135,7 @@ class CulpritOperator(BaseOperator):
         from airflow_slo_provider.incidents.culprit import stands_out
         from airflow_slo_provider.results import CheckResult, Verdict
 
+        require(self, self._given)
         with failing_rightly():
             found = stands_out(self._values(), at_least=self.at_least, times=self.times)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}

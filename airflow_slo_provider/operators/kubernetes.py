@@ -7,6 +7,7 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.operators.deployment_task import DeploymentTask
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class DeploymentRollbackOperator(DeploymentTask):
     :param bad_revision: refuse unless the Deployment is at this revision: the world may have moved. (templated)
     :param bad_version: refuse unless the Deployment runs this model version or image. (templated)
     :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
+
+    What was given and is nothing when the task runs (``bad_version`` from an XCom that is not there) fails it without a retry.
     """
 
     template_fields: Sequence[str] = (
@@ -87,6 +90,7 @@ class DeploymentRollbackOperator(DeploymentTask):
         self.bad_revision = bad_revision
         self.bad_version = bad_version
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
+        self._given |= given(self, "known_good", "checks", "bad_revision", "bad_version")
         if isinstance(known_good, str) or isinstance(checks, str):
             raise ValueError(f"{self.task_id}: known_good and checks are lists")
 
@@ -95,7 +99,10 @@ class DeploymentRollbackOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes import LAST_KNOWN_GOOD, rollback
         from airflow_slo_provider.hooks.deployments import change_key, decided_at, known_good_versions, plan_key
 
+        self.require_given()
         with self.failing(context):
+            _list("known_good", self.known_good)
+            _list("checks", self.checks)
             known_good = self.known_good
             if known_good is None and self.to == LAST_KNOWN_GOOD:
                 known_good = known_good_versions(self.checks, self.look_back)
@@ -147,6 +154,7 @@ class DeploymentSetImageOperator(DeploymentTask):
         self.variables = variables
         self.change_cause = change_cause
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
+        self._given |= given(self, "images", "variables")
         if not images:
             raise ValueError(f"{self.task_id}: images is empty: say which container gets which image")
 
@@ -155,6 +163,7 @@ class DeploymentSetImageOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes_images import set_image
         from airflow_slo_provider.hooks.deployments import change_key
 
+        self.require_given()
         with self.failing(context):
             said = ", ".join(f"{container}: {image}" for container, image in self.images.items())
             self.announce(context, f"images are about to be set: {said}", {"action": "set_image", "to_images": dict(self.images)})
@@ -207,6 +216,7 @@ class DeploymentScaleOperator(DeploymentTask):
         """Scale, and wait until the replicas are available."""
         from airflow_slo_provider.deployment.kubernetes_scale import scale
 
+        self.require_given()
         with self.failing(context):
             result = scale(
                 self.api(),
@@ -237,6 +247,17 @@ def _number(what: str, value: Any) -> int:
             f"{what} is {value!r}, which is no whole number: give one, or look at what the template gave"
         )
     return number
+
+
+def _list(what: str, value: Any) -> None:
+    """Refuse a text, whose letters would be taken for names.
+
+    :raises DeploymentArgumentError: saying so
+    """
+    from airflow_slo_provider.exceptions import DeploymentArgumentError
+
+    if isinstance(value, str):
+        raise DeploymentArgumentError(f"{what} is the text {value!r}: give a list")
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

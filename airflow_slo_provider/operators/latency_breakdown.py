@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.tracing.latency import Assessment
+
+#: Where the model server writes its version, unless told otherwise.
+_VERSION_KEYS = ("model_version",)
+#: Of these an empty text means the default: ``{{ params.baseline or '' }}``.
+_MAY_BE_EMPTY = ("start", "end", "baseline")
 
 
 class LatencyBreakdownOperator(BaseOperator):
@@ -50,11 +56,12 @@ class LatencyBreakdownOperator(BaseOperator):
     :param limit: requests to read at most; a longer answer is ``unknown`` unless ``allow_truncated``
     :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value
         alone is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
-    :param baseline: version to compare with; by default the one before ``model_version``. One that is named and has no spans, or
-        too few, is ``unknown``. (templated)
+    :param baseline: version to compare with; by default (None, or an empty text) the one before ``model_version``. One that is
+        named and has no spans, or too few, is ``unknown``. (templated)
     :param model_version: version to judge; by default the newest that served, and ``unknown`` where requests without a version,
         or of a version whose name does not tell that it is older, were served beside it or after it. (templated)
-    :param version_keys: span attributes that may hold the model version, best first
+    :param version_keys: span attributes that may hold the model version, best first. Where they are named, or ``slower`` is
+        ``fail``, and no span has any of them, the answer is ``unknown``
     :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore`` (no comparison)
     :param min_spans: spans below which a percentile is not judged
     :param warn_at: share of a budget from which a tier is a warning
@@ -92,7 +99,7 @@ class LatencyBreakdownOperator(BaseOperator):
         budgets: Mapping[str, Any] | None = None,
         baseline: str | None = None,
         model_version: str | None = None,
-        version_keys: Sequence[str] = ("model_version",),
+        version_keys: Sequence[str] = _VERSION_KEYS,
         slower: str = "warn",
         min_spans: int = 100,
         warn_at: float = 0.9,
@@ -121,6 +128,7 @@ class LatencyBreakdownOperator(BaseOperator):
         self.baseline, self.model_version, self.version_keys = baseline, model_version, tuple(version_keys)
         self.slower, self.min_spans, self.warn_at = slower, min_spans, warn_at
         self.allow_truncated, self.fail_on, self.report_path = allow_truncated, frozenset(fail_on), report_path
+        self._given = given(self, *(field for field in self.template_fields if field != "report_path"))
 
     def execute(self, context: Context, event: Any = None) -> Any:
         """Read the traces, judge, record, report, and fail on a verdict that is no pass."""
@@ -168,23 +176,31 @@ class LatencyBreakdownOperator(BaseOperator):
         self.log.info("reading traces of %s from %s to %s", self.service, start.isoformat(), end.isoformat())
         spans = hook.spans(self.service, start, end, dict(self.attributes or {}), self.limit)
         found = breakdown(spans, version_keys=self.version_keys)
+        baseline = self.baseline or None
         compared = not_compared = None
-        if self.slower != "ignore" and (self.baseline or len(found.versions) > 1):
+        if all(version is None for version in found.versions) and found.traces and self._versions_matter():
+            not_compared = f"no span has the attribute {' or '.join(self.version_keys)}; look at version_keys"
+        elif self.slower != "ignore" and (baseline or len(found.versions) > 1):
             try:
-                compared = compare(found, self.baseline, self.model_version)
+                compared = compare(found, baseline, self.model_version)
             except NoData as error:
                 # Without a baseline there is just nothing to compare; one that was named and is not there is unknown.
-                not_compared = str(error) if self.baseline else None
+                not_compared = str(error) if baseline else None
                 self.log.info("versions are not compared: %s", error)
         return assess(
             found, rules, service=self.service, comparison=compared, not_compared=not_compared,
-            version=self.model_version, baseline=self.baseline or None, interval=(start, end),
+            version=self.model_version, baseline=baseline, interval=(start, end),
             evidence={"store": self.trace_store_conn_id, "attributes": dict(self.attributes or {})},
         )  # fmt: skip
+
+    def _versions_matter(self) -> bool:
+        """Whether spans without any version leave something open that was asked for."""
+        return self.slower == "fail" or self.version_keys != _VERSION_KEYS
 
     def _interval(self, context: Context) -> tuple[datetime, datetime]:
         from airflow.sdk.exceptions import AirflowFailException
 
+        require(self, self._given, may_be_empty=_MAY_BE_EMPTY)
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
         if known_start == known_end:  # a manual run: a moment is no interval
             known_start = known_end = None
@@ -219,7 +235,7 @@ class LatencyBreakdownOperator(BaseOperator):
 def _moment(value: datetime | str | None, name: str) -> datetime | None:
     from airflow.sdk.exceptions import AirflowFailException
 
-    if value is None or value in ("", "None"):
+    if value is None or value == "":
         return None
     try:
         found = _plain(value) if isinstance(value, datetime) else datetime.fromisoformat(value)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 
@@ -44,6 +45,7 @@ class _MoveOperator(BaseOperator):
         self.expected_champion = expected_champion
         self.model_registry_conn_id = model_registry_conn_id
         self.registry_path = registry_path
+        self._given = given(self, "model", "version", "alias", "expected_champion", "model_registry_conn_id", "registry_path")
 
     def _registry(self) -> ModelRegistry:
         from airflow_slo_provider.hooks.model_registry import ModelRegistryHook, directory_registry
@@ -65,7 +67,7 @@ class _MoveOperator(BaseOperator):
             alias=self.alias,
             # Not of the try: a retry finds what an earlier one did.
             key="/".join((key.dag_id, key.run_id, key.task_id, str(key.map_index))),
-            to=str(self.version) if self.version else None,
+            to=None if self.version is None else str(self.version),
             expected=ANY if self.expected_champion is None else str(self.expected_champion),
             since=decided_at(context),
             by=f"{key.dag_id}.{key.task_id}",
@@ -146,14 +148,15 @@ class PromoteModelOperator(_MoveOperator):
     :param alias: the alias to move. (templated)
     :param expected_champion: the version the candidate was compared with; an empty text: none yet; None: whatever serves.
         (templated)
-    :param evaluation: XCom of a ``GoldenSetEvaluationOperator``, as ``evaluate.output``; anything but ``pass`` (or ``warn``) in
-        it refuses the promotion. (templated)
+    :param evaluation: XCom of a ``GoldenSetEvaluationOperator`` with ``model_version``, as ``evaluate.output``; anything but
+        ``pass`` (or ``warn``) of this version refuses the promotion. (templated)
     :param accept: verdicts that may be promoted
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
 
-    What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry; a
-    registry that does not answer is retried.
+    What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry, and
+    so does a parameter that was given and is nothing when the task runs (an XCom that is not there); a registry that does not
+    answer is retried.
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "evaluation")
@@ -164,6 +167,7 @@ class PromoteModelOperator(_MoveOperator):
     ) -> None:
         super().__init__(model=model, version=version, **kwargs)
         self.evaluation = evaluation
+        self._evaluated = evaluation is not None
         self.accept = tuple(accept)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -172,8 +176,11 @@ class PromoteModelOperator(_MoveOperator):
             from airflow.sdk.exceptions import AirflowFailException
 
             raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
+        require(self, self._given, may_be_empty=("expected_champion",))
         evidence: dict[str, Any] = {}
-        if self.evaluation is not None:
+        if self._evaluated:
+            if self.evaluation is None:
+                return self._refuse(context, "its evaluation is not there: the task that it is the XCom of has pushed none", {})
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:
                 why = "is text, as a template gives it" if isinstance(self.evaluation, str) else "has no verdict"
                 why += "; pass the task's XCom itself: evaluation=evaluate.output"
@@ -184,7 +191,10 @@ class PromoteModelOperator(_MoveOperator):
                 why = f"its evaluation ended with {self.evaluation['verdict']}"
                 return self._refuse(context, why, evidence)
             judged = self.evaluation.get("model_version")
-            if judged is not None and str(judged) != str(self.version):
+            if judged is None:
+                why = "the evaluation does not say of which version it is; give its task model_version="
+                return self._refuse(context, why, evidence)
+            if str(judged) != str(self.version):
                 return self._refuse(context, f"the evaluation is of version {judged}", evidence)
         return self._move(context, evidence)
 
@@ -214,8 +224,9 @@ class RollbackModelOperator(_MoveOperator):
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
 
-    What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry; a
-    registry that does not answer is retried.
+    What can never be moved (no such version or predecessor, another champion by now) fails without a retry, and so does a
+    parameter that was given and is nothing when the task runs (an XCom that is not there, an empty template): it does not mean
+    the predecessor, or whatever serves. A registry that does not answer is retried.
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "reason")
@@ -227,4 +238,5 @@ class RollbackModelOperator(_MoveOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Move the alias back, record it."""
+        require(self, self._given)
         return self._move(context, {"why": self.reason} if self.reason else {})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, conf
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 from airflow_slo_provider.links.slo import SLOLink
 
@@ -87,6 +88,7 @@ class SLOCheckPodOperator(BaseOperator):
         self.fail_on = frozenset(fail_on)
         self.deferrable = deferrable
         self._running: KubernetesPodOperator | None = None
+        self._given = given(self, "kind", "spec", "image", "namespace", "kubernetes_conn_id")
         taken = sorted(_OWN & self.pod.keys())
         if taken:
             raise ValueError(f"{self.task_id}: pod={{{taken[0]!r}: ...}} is set by this operator itself")
@@ -102,6 +104,7 @@ class SLOCheckPodOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Run the pod, and judge what it found."""
+        require(self, self._given)
         self._running = self._pod_operator()
         # Unwrapped: Airflow warns of an operator that is executed within another one. Defers to trigger_reentry, where asked to.
         unwrap(type(self._running).execute)(self._running, context)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values
 from airflow_slo_provider.operators.documents import DocumentFields
 
@@ -147,9 +148,11 @@ class ServingDecisionOperator(_WritesDecision):
         self.held_by = held_by
         self.valid_for = valid_for
         self.storage_conn_id = storage_conn_id
+        self._given = given(self, "decision_path", "action", "held_by")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the decision."""
+        require(self, self._given)  # without held_by it would take back what others ask for
         return self.write(
             context,
             path=self.decision_path,
@@ -211,6 +214,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         from airflow_slo_provider.slo.policy import Action
         from airflow_slo_provider.slo.reports import Outcome
 
+        require(self, self._given)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log)
         if not decision.allowed:
             raise_unless_acceptable(decision, context, acceptable=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_slo_provider.hooks.deferral import SHORTEST
+from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
 
         from airflow_slo_provider.hooks.gate import evaluate_gate, instant, raise_for_wrong_questions
 
+        require(self, self._given)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, remember_own=True)
         if not decision.allowed:
             raise_for_wrong_questions(decision)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.operators.freshness_fields import FreshnessFields
 
@@ -101,6 +102,7 @@ class FreshnessSensor(FreshnessFields, BaseSensorOperator):
         from airflow_slo_provider.hooks.freshness import measure
 
         evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
+        require(self, self._given)
         with failing_rightly():
             found = measure(
                 self.question(), self.limits(), name=self.check_name(), context=context, log=self.log, evidence=evidence

@@ -145,7 +145,7 @@ def assess(
         checks = [frame.check("budgets", Verdict.UNKNOWN, f"none of the spans has a budget: {_names(breakdown)}")]
     if comparison is not None and rules.slower != "ignore":
         checks.append(_versions(comparison, rules, frame, doubt))
-    elif not_compared is not None and rules.slower != "ignore":
+    elif not_compared is not None:
         message = f"versions are not compared: {not_compared}"
         checks.append(frame.check("version", Verdict.UNKNOWN, message, evidence={"baseline": baseline}))
     worst = max(checks, key=lambda check: _ORDER[check.verdict])

@@ -73,6 +73,18 @@ def test_drift(home, conf, way, events):
     assert (ways(ran, *DRIFT), ran.asset_events()) == ({way}, events)
 
 
+@pytest.mark.parametrize("dag_id", ["hourly_freshness", "daily_drift", "nightly_golden_set"])
+def test_documents_that_ask_for_no_check(home, tmp_path, dag_id):
+    """A misspelt annotation is no green run that has checked nothing."""
+    documents = tmp_path / "documents"
+    shutil.copytree(REPO / "dags" / "slos" / "checks", documents)
+    for file in documents.iterdir():
+        file.write_text(file.read_text().replace("scheduled-checks/source", "scheduled-check/source"))
+    ran = check(dag_id, slos=str(documents))
+    assert (ran.state, ran.states["documents"]) == ("failed", "failed"), ran.states
+    assert not ran.in_state("success") - {"example_data"}
+
+
 @pytest.mark.parametrize(
     ("conf", "way"),
     [({}, "good_enough"), ({"wrong": 0.6}, "model_is_worse"), ({"wrong": 0.2}, "look_at_the_golden_set")],

@@ -180,6 +180,13 @@ def test_a_canary_that_was_hardly_asked(trained, asked):
     assert [one.model_version for one in trained.ledger("promote", "churn@canary")] == [before, version, before]
 
 
+def test_a_first_canary_has_no_champion_to_go_back_to(empty):
+    ran = empty.run(asked=0)
+    assert (ran.state, empty.exits(ran), ran.states["withdraw"]) == ("failed", set(), "failed"), ran.states
+    assert (empty.serving(), empty.serving("canary")) == (None, ran.xcom("train")["version"])
+    assert len(empty.ledger("promote", "churn@canary")) == 1, "that it was withdrawn is not recorded"
+
+
 def test_a_canary_that_the_documents_do_not_judge(trained, tmp_path):
     before = trained.serving()
     text = (REPO / "dags" / "slos" / "retraining" / "churn.yaml").read_text()

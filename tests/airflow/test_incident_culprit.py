@@ -87,3 +87,9 @@ def test_a_series_without_the_label_is_nobodys(counted, monkeypatch: pytest.Monk
 def test_one_question_and_no_other(arguments):
     with pytest.raises(ValueError, match="query"):
         CulpritOperator(task_id="t", **arguments)
+
+
+@pytest.mark.parametrize("wrong", [{"times": 0}, {"times": 1}, {"times": "0.5"}, {"at_least": "-0.01"}])
+def test_numbers_by_which_one_of_two_alike_would_stand_out(wrong):
+    with pytest.raises(ValueError, match=f"t: {next(iter(wrong))}="):
+        CulpritOperator(task_id="t", check=CHECK, **wrong)

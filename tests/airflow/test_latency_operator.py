@@ -103,6 +103,34 @@ def test_what_is_not_known_fails_the_task_and_is_recorded_as_unknown(arguments, 
     assert "pass" not in {check.verdict.value for check in recorded().values()}
 
 
+@pytest.mark.parametrize("baseline", [None, "", "{{ params.baseline or '' }}"])
+def test_a_baseline_that_is_empty_is_the_version_before(baseline):
+    task = operator(budgets=GENEROUS, slower="fail", baseline=baseline, params={"baseline": None})
+    ran = run_task(task, connections=files(), data_interval=INTERVAL)
+    assert "model_inference is slower since v2" in str(ran.error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict"),
+    [
+        ({"version_keys": ["model_versoin"], "slower": "fail"}, "unknown"),
+        ({"version_keys": ["model_versoin"]}, "unknown"),
+        ({"version_keys": ["model_versoin"], "slower": "ignore"}, "unknown"),
+        ({"slower": "fail"}, "unknown"),
+        ({"baseline": "v1"}, "unknown"),
+        ({}, "pass"),  # nobody has said that there are versions
+    ],
+)
+def test_spans_without_any_version(tmp_path, arguments, verdict):
+    traces = tmp_path / "traces.json"
+    traces.write_text(acceptance("traces", "otlp.json").read_text().replace("model_version", "another_attribute"))
+    ran = run_task(operator(budgets=GENEROUS, **arguments), connections=files(traces), data_interval=INTERVAL)
+    assert ran.xcoms["return_value"]["verdict"] == verdict, ran.error
+    if verdict == "unknown":
+        assert recorded()["model-server/version"].verdict.value == "unknown"
+        assert ("there are of none" if "baseline" in arguments else "; look at version_keys") in str(ran.error)
+
+
 def test_a_truncated_answer_may_be_judged_when_told():
     ran = run_task(
         operator(budgets=GENEROUS, limit=100, allow_truncated=True, slower="ignore"), connections=files(), data_interval=INTERVAL

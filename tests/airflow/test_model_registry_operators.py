@@ -9,7 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import Asset, ObjectStoragePath
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, Asset, ObjectStoragePath
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.deployment.registry import RegistryError, Wanted
@@ -131,6 +132,9 @@ def test_somebody_moved_the_champion(registry: DirectoryRegistry, files: GoldenF
         ({"verdict": "fail"}, "ended with fail"),
         ({"verdict": "inconclusive"}, "ended with inconclusive"),
         ({"verdict": "pass", "model_version": "3"}, "the evaluation is of version 3"),
+        ({"verdict": "pass", "model_version": None}, "does not say of which version it is; give its task model_version="),
+        ({"verdict": "pass"}, "does not say of which version it is"),
+        ("", "is text, as a template gives it"),
         ("None", "is text, as a template gives it"),
     ],
 )
@@ -139,6 +143,17 @@ def test_what_did_not_pass_is_not_promoted(
 ) -> None:
     ran = run_task(promotion(evaluation=evaluation), connections=connection(tmp_path))
     assert refused(ran, files, text)["reason"] == "evaluation"
+    assert registry.alias("fraud", "champion") == "1"
+
+
+def test_an_evaluation_that_is_not_there_is_none_that_passed(
+    registry: DirectoryRegistry, files: GoldenFiles, tmp_path: Path
+) -> None:
+    """As after a task that was marked as a success by hand: it has pushed nothing."""
+    with DAG("d", schedule=None):
+        move = promotion(evaluation=EmptyOperator(task_id="evaluate").output)
+    ran = run_task(move, connections=connection(tmp_path))
+    assert refused(ran, files, "its evaluation is not there")["reason"] == "evaluation"
     assert registry.alias("fraud", "champion") == "1"
 
 

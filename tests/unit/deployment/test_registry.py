@@ -122,6 +122,78 @@ def test_back_to_the_predecessor_and_one_further(registry: DirectoryRegistry) ->
     assert error.value.reason == "no_predecessor"
 
 
+def history(*versions: str) -> list[Move]:
+    """Promotions of one after the other; ``-2`` is a rollback to 2."""
+    names = [None, *(version.lstrip("-") for version in versions)]
+    return [
+        moved(str(place), names[place], version.lstrip("-"), "rollback" if version.startswith("-") else "promote")
+        for place, version in enumerate(versions)
+    ]
+
+
+def goes_back_to(state: State, alias: str = "champion") -> str | None:
+    """Where a rollback goes; None where it asks for the version."""
+    try:
+        found = decide("m", state, Wanted(kind="rollback", alias=alias, key="a"))
+    except RegistryError as error:
+        return None if error.reason == "no_predecessor" else f"{error}"
+    return found.after
+
+
+@pytest.mark.parametrize(
+    ("moves", "to"),
+    [
+        ("A B C B", "C"),
+        ("A B C B -C", "A"),  # not to B, which the first rollback took away
+        ("A B C B -C -A", None),
+        ("B C B -C", None),
+        ("A B C B -C B", "C"),  # released again since
+        ("A B -A B -A", None),
+        ("A B A B", "A"),
+        ("A B A B -A", None),
+        ("A B C -B D -C", "B"),  # somebody has named C, though a rollback took it away
+    ],
+)
+def test_no_rollback_goes_to_what_one_took_away(moves: str, to: str | None) -> None:
+    made = history(*moves.split())
+    assert goes_back_to(State(current=made[-1].after, moves=made)) == to
+
+
+def test_three_rollbacks_in_a_row(registry: DirectoryRegistry) -> None:
+    for place, version in enumerate("1232"):
+        registry.move("fraud", promote(version, key=str(place)))
+    assert (registry.move("fraud", back("a")).after, registry.alias("fraud", PREVIOUS)) == ("3", "1")
+    assert (registry.move("fraud", back("b")).after, registry.alias("fraud", PREVIOUS)) == ("1", None)
+    with pytest.raises(RegistryError, match=r"no predecessor of version 1 .* \(a rollback took away: 2, 3\)"):
+        registry.move("fraud", back("c"))
+
+
+def by_hand(registry: DirectoryRegistry, to: str) -> None:
+    place = registry._root / "fraud" / "registry.json"
+    document = json.loads(place.read_text())
+    place.write_text(json.dumps({**document, "aliases": {**document["aliases"], "champion": to}}))
+
+
+def test_after_a_move_by_hand_it_goes_to_what_served_last(registry: DirectoryRegistry) -> None:
+    for version in "12":
+        registry.move("fraud", promote(version))
+    by_hand(registry, "3")
+    assert registry.move("fraud", back("a")).after == "2"
+    assert registry.move("fraud", back("b")).after == "1"
+
+
+def test_a_version_that_came_back_by_hand_has_no_known_predecessor(registry: DirectoryRegistry) -> None:
+    """Whether 3 was bad or 2 was released again, nobody has recorded: going "back" to 3 might release what was taken away."""
+    for version in "123":
+        registry.move("fraud", promote(version))
+    by_hand(registry, "2")
+    with pytest.raises(RegistryError, match="no predecessor of version 2 is recorded; name the version"):
+        registry.move("fraud", back("a"))
+    assert registry.move("fraud", promote("1", key="b")).before == "2"
+    assert registry.move("fraud", back("c")).after == "2"
+    assert goes_back_to(State(current="2", moves=registry.moves("fraud"))) is None
+
+
 def test_a_rollback_leaves_a_later_promotion_alone(registry: DirectoryRegistry) -> None:
     for version in "12":
         registry.move("fraud", promote(version))
@@ -231,10 +303,18 @@ class TestAMoveThatWasCutOff:
         assert not found.changed
 
 
-def test_an_alias_that_others_keep_is_used_when_nothing_is_recorded() -> None:
-    found = decide("m", State(current="5", previous="4"), back("a"))
-    assert isinstance(found, Move)
-    assert found.after == "4"
+def test_an_alias_that_others_keep_is_used_where_they_moved_the_champion() -> None:
+    assert goes_back_to(State(current="5", previous="4")) == "4"
+    assert goes_back_to(State(current="5", previous="5")) is None
+    moves = [moved("x", "5", "4", kind="rollback")]
+    assert goes_back_to(State(current="7", moves=moves, previous="6")) == "6"
+    assert goes_back_to(State(current="7", moves=moves, previous="5")) is None, "a rollback took that away"
+    assert goes_back_to(State(current="7", moves=moves)) == "4"
+    assert goes_back_to(State(current="7", moves=history("1", "2"), previous="1")) == "2", "that is of the move to 2"
+
+
+def test_the_champions_predecessor_is_no_other_aliass() -> None:
+    assert goes_back_to(State(current="4", previous="1"), alias="canary") is None
 
 
 def test_a_recorded_move_is_read_back() -> None:
