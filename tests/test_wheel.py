@@ -10,6 +10,7 @@ import os
 import re
 import sqlite3
 import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -136,3 +137,15 @@ def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
     with open_ledger(f"sqlite:///{installed.home / 'airflow' / 'slo_ledger.db'}") as ledger:
         recorded = {row.result.kind: row.result.name for row in ledger.checks()}
     assert recorded == {"slo": "orders-answered", "decision": "promote_when_the_budget_allows.gate"}
+
+
+def test_every_extra_can_be_had_with_the_constraints() -> None:
+    """pip finds versions of everything that stand beside those of constraints.txt; nothing is installed."""
+    if not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
+        pytest.skip("asks the package index; set SLO_TEST_INSTALL=1 to let the test do that")
+    pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--constraint", "constraints.txt", ".[all]"]
+    done = subprocess.run(
+        pip, cwd=REPO, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:]

@@ -129,7 +129,7 @@ def test_verdicts(pods: Pods, ledger: Ledger, verdict: str, fail_on: list[str] |
         ({"error": "value"}, "my_checks:run", "failed", "no such luck"),
         ({"error": "os"}, "my_checks:run", "up_for_retry", "OSError: no such luck"),
         ({"times": 0, "name": "m"}, "my_checks:run", "failed", "found nothing to say"),
-        ({}, "my_checks:run", "up_for_retry", "KeyError: 'name'"),
+        ({}, "my_checks:run", "failed", "KeyError: 'name'"),
         ({}, "no_such_module:run", "failed", "needs no_such_module, which is not installed here"),
         ({}, "my_checks:walk", "failed", "has no function 'walk'"),
         ({}, "fresh", "failed", "there is no check of kind 'fresh', only "),
