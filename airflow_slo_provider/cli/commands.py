@@ -7,6 +7,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -69,7 +70,8 @@ def rules(args: Namespace) -> None:
     catalog = load_documents(args.path, otherwise=1)
     try:
         text = write_rules(catalog, select=args.select, interval=args.interval, extra_labels=_labels(args.label))
-        dashboard = grafana_dashboard(catalog) if args.grafana else None
+        drawn = replace(catalog, slos=catalog.select(args.select)) if args.select else catalog
+        dashboard = grafana_dashboard(drawn) if args.grafana else None
         if args.output_file:
             Path(args.output_file).write_text(text, encoding="utf-8")
         else:

@@ -143,6 +143,17 @@ class TestRules:
         checked = subprocess.run([need("promtool"), "check", "rules", file], capture_output=True, text=True, check=False)
         assert checked.returncode == 0, checked.stderr
 
+    def test_the_dashboard_offers_what_was_selected(self, slo_command: Any, tmp_path: Path) -> None:
+        path, dashboard = tmp_path / "prom.yaml", tmp_path / "dashboard.json"
+        one = prometheus_documents()
+        another = one[one.rindex("apiVersion: openslo/v1\nkind: SLO") :].replace("answered", "other")
+        path.write_text(f"{one}---\n{another}")
+        offered = {}
+        for arguments in ((), ("--select", "other")):
+            assert slo_command("rules", path, "--grafana", dashboard, *arguments)[0] == 0
+            offered[len(arguments)] = {name for name in ("answered", "other") if f'"{name}"' in dashboard.read_text()}
+        assert offered == {0: {"answered", "other"}, 2: {"other"}}
+
     @pytest.mark.parametrize(
         "arguments",
         [("--interval", "soon"), ("--interval", "1h"), ("--label", "team"), ("--label", "=x"), ("--select", "nothing")],
