@@ -99,5 +99,5 @@ def sql_data(
     dialect = _DIALECTS.get(runner.dialect, runner.dialect)
     name = f"connection {conn_id}: {' '.join(source.split())[:200]}"
     if within is not None:
-        where = " AND ".join([*([f"({where})"] if where else []), *_between(dialect, *within)])
+        where = " AND ".join([*([f"({where}\n)"] if where else []), *_between(dialect, *within)])
     return SQLData(_HookStatements(runner, dialect, timeout), source, dialect=dialect, where=where, kinds=kinds, name=name)
