@@ -278,6 +278,38 @@ def test_a_remote_file(tmp_path) -> None:
         drift.profile("memory://drift/absent.parquet")
 
 
+def test_what_a_job_is_still_writing_is_no_data(tmp_path):
+    pytest.importorskip("pyarrow")
+    fsspec = pytest.importorskip("fsspec")
+    for root in (f"{tmp_path}/day", "memory://drift/day"):
+        for name in ("part-0.parquet", "_temporary/0/part-1.parquet", ".spark/part-2.parquet", "_SUCCESS"):
+            with fsspec.open(f"{root}/{name}", "wb", auto_mkdir=True) as file:
+                frame(X).to_parquet(file)
+        assert drift.profile(root).rows == N, root
+
+
+@pytest.mark.parametrize(("name", "where"), [("x.parquet", None), ("x.csv", None), ("x.parquet", [("x", ">", 0.0)])])
+def test_a_store_that_does_not_answer_is_a_fault_that_may_pass(name, where, monkeypatch):
+    pytest.importorskip("pyarrow")
+    memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+    with memory().open(f"/faults/{name}", "wb") as file:
+        frame(X).to_parquet(file) if name.endswith("parquet") else frame(X).to_csv(file, index=False)
+
+    def busy(*_args, **_more):
+        raise OSError("503 slow down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "_open", busy)
+        with pytest.raises(QueryError, match="503 slow down") as fault:
+            drift.profile(f"memory://faults/{name}", where=where)
+    assert fault.value.transient
+    with memory().open(f"/faults/{name}", "wb") as file:
+        file.write(b"PAR1" if name.endswith("parquet") else b"x,y\n1\n2,3,4\n")
+    with pytest.raises(QueryError) as verdict:
+        drift.profile(f"memory://faults/{name}", where=where)
+    assert not verdict.value.transient
+
+
 def test_identifiers_are_no_categories(monkeypatch, tmp_path) -> None:
     """The limit is lowered to keep the test quick; ten million distinct texts take the same way."""
     from airflow_slo_provider.drift import kernel
