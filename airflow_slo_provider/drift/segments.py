@@ -36,6 +36,8 @@ def compare_segments(
         )
     alpha = options.pop("alpha", 0.01) / max(1, len(names))
     ignore = (*options.pop("ignore", ()), by)
+    if options.get("columns") is not None:  # within a segment it has one value
+        options["columns"] = [name for name in options["columns"] if name != by]
     return {
         str(name): compare(
             reference,

@@ -371,6 +371,7 @@ else:
         {"prediction": ["amuont"]},
         {"label": "amuont"},
         {"thresholds": {"amuont": {"psi": 0.05}}},
+        {"weights": {"amuont": 50}, "max_share": 0.4},
     ],
 )
 def test_a_column_that_is_asked_for_and_nowhere_is_no_pass(asked):
@@ -378,14 +379,35 @@ def test_a_column_that_is_asked_for_and_nowhere_is_no_pass(asked):
         drift.compare({"x": X, "y": X}, {"x": X, "y": X}, **asked)
 
 
-def test_what_is_named_and_left_out_is_no_mistake():
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"columns": ["x"], "prediction": ["y"]},
+        {"columns": ["x"], "label": ["y"]},
+        {"columns": ["x"], "critical": ["y"]},
+        {"columns": ["x"], "thresholds": {"y": {"psi": 0.3}}},
+        {"columns": ["x", "y"], "ignore": ["y*"]},
+        {"ignore": ["y"], "prediction": ["y"]},
+        {"ignore": ["y"], "critical": ["y*"]},
+    ],
+)
+def test_a_column_that_must_be_judged_and_is_left_out_is_no_pass(asked):
+    with pytest.raises(InvalidMeasurement, match=r"names 'y\*?', which is left out of the comparison; take it out of ignore"):
+        drift.compare({"x": X, "y": X}, {"x": X, "y": Y + 3}, **asked)
+
+
+def test_a_pattern_may_name_what_is_left_out_too():
     sides = ({"x": X, "y": X}, {"x": X, "y": X})
-    found = drift.compare(*sides, ignore=["y"], label=["y"], critical=["x", "y"], thresholds={"y": {"psi": 0.05}, "amount_*": {}})
+    found = drift.compare(*sides, ignore=["y"], critical=["*"], thresholds={"amount_*": {}}, weights={"y": 2.0})
     assert (found.verdict, list(found.columns)) == ("ok", ["x"])
 
 
 def test_without_any_weight_nothing_was_judged():
     assert drift.compare({"x": X}, {"x": Y + 3}, weights={"x": 0.0}).verdict == "insufficient_data"
+
+
+def test_drift_of_no_weight_is_no_clean_bill():
+    assert drift.compare({"x": X, "y": X}, {"x": X, "y": Y + 3}, weights={"y": 0.0}).verdict == "warn"
 
 
 @pytest.mark.parametrize(("gone", "verdict"), [(0.0, "skipped"), (0.03, "warn"), (0.5, "drift"), (1.0, "drift")])
