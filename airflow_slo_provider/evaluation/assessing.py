@@ -15,7 +15,7 @@ from airflow_slo_provider.evaluation.evaluating import check_options, estimates
 from airflow_slo_provider.evaluation.intervals import holm
 from airflow_slo_provider.evaluation.judging import Threshold, judge
 from airflow_slo_provider.evaluation.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics import LATENCY, Metric
+from airflow_slo_provider.evaluation.metrics import LATENCY, RANKING, Metric
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, Outcome, worst
 from airflow_slo_provider.evaluation.predictions import Joined, join
 from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
@@ -124,11 +124,14 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
 
     :raises InvalidMeasurement: when predictions contradict the golden set: two for one id, a negative relevance
     """
-    options: dict[str, Any] = {"positive": plan.pos_label, "cut": plan.decision_threshold, "labels": plan.labels}
+    ranking = any(metric.reads == RANKING for metric in plan.metrics)
+    options: dict[str, Any] = {
+        "positive": plan.pos_label, "cut": plan.decision_threshold, "labels": plan.labels, "ranking": ranking,
+    }  # fmt: skip
     ours = join(golden, candidate, **options)
     theirs = None if champion is None else join(golden, champion, **options)
     paired = ours
-    if theirs is not None and not golden.schema.group:
+    if theirs is not None:
         # The same rows for both: what one of them did not answer counts for neither, and coverage says so.
         paired = join(golden, candidate, drop=~theirs.covered, **options)
         theirs = join(golden, champion, drop=~ours.covered, **options)  # type: ignore[arg-type]
@@ -137,17 +140,19 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     how: dict[str, Any] = {
         "confidence": plan.confidence, "replicates": plan.replicates, "seed": golden.seed, "method": plan.method,
     }  # fmt: skip
-    found = estimates(measured, ours.sample, **how) if measured else {}
+    found = _estimates(measured, ours, **how)
     found |= {metric.name: latency_estimate(metric, candidate, plan.confidence) for metric in timed}
     before: dict[str, Estimate] = {}
     comparisons: dict[str, Comparison] = {}
     if theirs is not None:
-        before = estimates(measured, theirs.sample, **how) if measured else {}
+        before = _estimates(measured, theirs, **how)
         by_name = {metric.name: metric for metric in measured}
         for name in plan.compare_on:
+            metric = by_name[name]
             comparisons[name] = compare_samples(
-                theirs.sample, paired.sample, by_name[name], margin=plan.margin_of(name), min_rows=plan.min_rows, **how
-            )
+                theirs.read_by(metric), paired.read_by(metric), metric,
+                margin=plan.margin_of(name), min_rows=plan.min_rows, **how,
+            )  # fmt: skip
     asked = [name for name in comparisons if comparisons[name].pvalue is not None]
     adjusted = holm([comparisons[name].pvalue or 0.0 for name in asked])
     pvalues = dict(zip(asked, adjusted, strict=True))
@@ -177,6 +182,14 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
         comparisons=comparisons, pvalues=pvalues, slices=slices, joined=ours, champion=theirs, unseen_labels=unseen, plan=plan,
         content_hash=golden.content_hash,
     )  # fmt: skip
+
+
+def _estimates(metrics: Sequence[Metric], joined: Joined, **how: Any) -> dict[str, Estimate]:
+    found: dict[str, Estimate] = {}
+    for ranking in (False, True):
+        chosen = [metric for metric in metrics if (metric.reads == RANKING) is ranking]
+        found |= estimates(chosen, joined.read_by(chosen[0]), **how) if chosen else {}
+    return {metric.name: found[metric.name] for metric in metrics}
 
 
 def _coverage(plan: Plan, joined: Joined, name: str) -> Part:

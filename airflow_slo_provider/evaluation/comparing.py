@@ -107,9 +107,10 @@ def compare_samples(
         )  # fmt: skip
     shared["n"] = second.n
     sign = 1.0 if metric.higher_is_better else -1.0
-    if method != "bootstrap" and metric.base == "accuracy" and candidate.weight is None:
+    alone = method != "bootstrap" and candidate.weight is None and candidate.groups is None
+    if alone and metric.base == "accuracy":
         low, high, pvalue, how = _mcnemar(champion, candidate, margin, confidence)
-    elif method != "bootstrap" and metric.base == "roc_auc" and candidate.weight is None:
+    elif alone and metric.base == "roc_auc":
         low, high, pvalue, how = _delong(champion, candidate, margin, confidence)
     else:
         if seed is None:

@@ -47,7 +47,7 @@ def evaluate(
     :param y_pred: predicted labels, probabilities of the positive class, numbers or scores, one a row, or class probabilities,
         shape (rows, classes)
     :param metrics: a name, several, or a mapping name -> function (y_true, y_pred) -> float
-    :param groups: group (query) of each row, for ranking metrics
+    :param groups: group (query) of each row: what is ranked together; the other metrics' intervals come of whole groups too
     :param y_score: probabilities or scores, where ``y_pred`` holds labels
     :param sample_weight: weight of each row
     :param labels: the classes in the order of the columns of ``y_pred``
@@ -149,7 +149,7 @@ def closed_form(
     if isinstance(item, Moments) and item.counts is not None:
         interval = exact if method == "exact" else wilson
         return (*interval(*item.counts, confidence), interval.__name__)
-    if isinstance(item, Curve) and item.base == "roc_auc" and sample.weight is None:
+    if isinstance(item, Curve) and item.base == "roc_auc" and sample.weight is None and sample.groups is None:
         positive, scores = binary_scores(sample, probabilities=False)
         found = placements(positive, scores)
         variance = delong_variance(found)

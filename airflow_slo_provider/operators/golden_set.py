@@ -77,7 +77,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
     :param id_column: names a row
     :param label_column: the truth
     :param features: what the model is given; by default every column without another part
-    :param group_column: the query a row belongs to, for ranking metrics
+    :param group_column: the query a row belongs to: rows of one are ranked together, and depend on each other
     :param weight_column: weight of a row
     :param labels: the classes known in training; others are reported
     :param pos_label: the positive class of two; by default the greater

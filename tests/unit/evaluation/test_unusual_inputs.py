@@ -17,6 +17,7 @@ from airflow_slo_provider.evaluation.judging import threshold_of
 from airflow_slo_provider.evaluation.metrics import find_all
 from airflow_slo_provider.evaluation.outcomes import Outcome
 from airflow_slo_provider.evaluation.predictors import Column, Surroundings
+from airflow_slo_provider.evaluation.slices import SliceRule
 from airflow_slo_provider.evaluation.worker_models import call_in_batches
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
@@ -66,6 +67,36 @@ def test_a_group_cannot_be_ranked_by_what_is_no_number(said):
     rows = frame(label=1, query=np.repeat(range(20), 10), said=pd.Series(said, dtype=object))
     with pytest.raises(InvalidMeasurement, match="rows of a group are ranked"):
         judged(rows, ["ndcg@10"], schema=Schema(group="query", ignored=("said",)))
+
+
+@pytest.mark.parametrize("champion", [False, True])
+def test_rows_that_were_not_answered_count_for_rankings_only(champion):
+    """A model without a clue that is silent about the easy rows has an area of 0.5, not the 0.63 of "all those are last"."""
+    rng = np.random.default_rng(0)
+    truth, said = (rng.random(2000) < 0.3).astype(int), rng.random(2000)
+    rows = pd.DataFrame({"id": range(2000), "label": truth, "query": np.repeat(range(200), 10), "said": said, "region": "north"})
+    rows.loc[(truth == 0) & (rng.random(2000) < 0.25), "said"] = np.nan
+    options: dict[str, Any] = {"min_coverage": 0.8, "slices": SliceRule(min_rows=100)}
+    if champion:
+        rows["champion"], options["compare_on"] = rng.random(2000), ["roc_auc", "ndcg@10"]
+    apart = ("said", "champion")
+    found = judged(rows, ["roc_auc", "ndcg@10"], schema=Schema(group="query", ignored=apart, segments=("region",)), **options)
+    single = judged(
+        rows, ["roc_auc"], schema=Schema(ignored=(*apart, "query")), **options | {"compare_on": ["roc_auc"] * champion}
+    )
+    assert found.estimates["roc_auc"].value == pytest.approx(single.estimates["roc_auc"].value)
+    answered = {one.metric: one.rows for one in found.slices.shown}
+    assert answered == {"roc_auc": rows["said"].notna().sum(), "ndcg@10": 2000}
+    if champion:
+        assert found.comparisons["roc_auc"].delta == pytest.approx(single.comparisons["roc_auc"].delta)
+        assert found.comparisons["roc_auc"].method == "bootstrap"
+        assert found.comparisons["ndcg@10"].n == found.estimates["ndcg@10"].n
+
+
+def test_texts_in_groups_need_no_order_where_nothing_is_ranked():
+    rows = frame(label=["yes", "no"] * (N // 2), query=np.repeat(range(40), 5), said="yes")
+    found = judged(rows, ["accuracy"], {"accuracy": 0.3}, schema=Schema(group="query", ignored=("said",)))
+    assert (found.estimates["accuracy"].value, found.estimates["accuracy"].n) == (0.5, 40)
 
 
 def no_number(_truth: Any, _said: Any) -> Any:
@@ -191,7 +222,7 @@ def test_an_area_of_few_positives_decides_nothing():
     rows = pd.DataFrame({"id": range(405), "label": truth, "said": truth * 0.9 + 0.05, "champion": 0.5})
     found = judged(rows, ["roc_auc"], {"roc_auc": 0.8}, compare_on=["roc_auc"], margin=0.1)
     assert (found.verdict, found.comparisons["roc_auc"].verdict) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
-    assert "5 rows of the rarer class are too few" in found.why
+    assert "5 rows or groups of the rarer class are too few" in found.why
 
 
 def test_a_metric_of_ones_own_sees_whole_groups_when_it_is_resampled():
