@@ -79,7 +79,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
     :param features: what the model is given; by default every column without another part
     :param group_column: the query a row belongs to: rows of one are ranked together, and depend on each other
     :param weight_column: weight of a row
-    :param labels: the classes known in training; others are reported
+    :param labels: the classes known in training, in the order of the columns where predictions are a probability of each; others
+        are reported
     :param pos_label: the positive class of two; by default the greater
     :param decision_threshold: probability from which a row counts as positive
     :param replicates: bootstrap replicates

@@ -53,6 +53,22 @@ def test_the_decision_threshold_holds_for_two_columns_of_probabilities_too():
         assert {name: found.value for name, found in one.items()} == {name: found.value for name, found in two.items()}
 
 
+@pytest.mark.parametrize("labels", [(0, 1), (1, 0)])
+def test_the_greater_class_is_positive_in_whatever_order_they_are_known(labels):
+    truth = RNG.integers(0, 2, N)
+    inverted = np.clip(0.8 - truth * 0.6 + RNG.normal(0, 0.05, N), 0, 1)
+    found = judged(frame(label=truth, said=inverted), ["roc_auc", "accuracy", "precision"], {"roc_auc": 0.9}, labels=labels)
+    assert (found.verdict, found.estimates["roc_auc"].value, found.estimates["accuracy"].value) == (Outcome.FAIL, 0, 0)
+    columns = np.column_stack([inverted, 1 - inverted] if labels == (0, 1) else [1 - inverted, inverted])
+    for metric in ("roc_auc", "accuracy", "brier"):  # there their order is that of the columns
+        right = evaluate(truth, 1 - inverted, metric)[metric].value
+        assert evaluate(truth, columns, metric, labels=labels)[metric].value == pytest.approx(right)
+
+
+def test_classes_of_different_kinds_have_no_greater_one():
+    assert evaluate(["a", 1] * 50, np.linspace(0, 1, 100), "roc_auc", labels=("a", 1))["roc_auc"].status == "invalid"
+
+
 def test_a_group_is_ranked_by_the_scores_beside_the_labels():
     truth = RNG.integers(0, 2, N)
     rows = frame(label=truth, query=np.repeat(range(20), 10), said=truth, score=-truth.astype(float))
