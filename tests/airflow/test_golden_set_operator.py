@@ -253,6 +253,26 @@ def test_a_dag_with_bad_arguments_does_not_parse(files: GoldenFiles, arguments: 
         evaluation(files, **{"predictor": "p", **arguments})
 
 
+class StoreError(Exception):
+    """As gcsfs has it: no OSError."""
+
+
+def test_a_store_that_does_not_answer_is_no_verdict_on_the_model(files: GoldenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("joblib")
+    from airflow_slo_provider.hooks import surroundings
+
+    def path(uri: str) -> Any:
+        class Busy:
+            def open(self, _mode: str) -> Any:
+                raise StoreError("503 backend error")
+
+        return Busy() if uri.startswith("gs://") else Path(uri)
+
+    monkeypatch.setattr(surroundings, "object_path", path)
+    ran = run_task(evaluation(files, predictor=ModelFile("gs://models/m.joblib", trusted=True), retries=2))
+    assert (ran.state, "503" in str(ran.error)) == ("up_for_retry", True)
+
+
 def test_what_the_documentation_shows(tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
