@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ from airflow_slo_provider.evaluation.evaluating import check_options, estimates
 from airflow_slo_provider.evaluation.intervals import holm
 from airflow_slo_provider.evaluation.judging import Threshold, judge
 from airflow_slo_provider.evaluation.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics import LATENCY, RANKING, Metric
-from airflow_slo_provider.evaluation.outcomes import INTERVAL, Outcome, worst
+from airflow_slo_provider.evaluation.metrics import LATENCY, RANKING, Metric, check_compared, check_judged
+from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome, worst
 from airflow_slo_provider.evaluation.predictions import Joined, join
 from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
 from airflow_slo_provider.exceptions import InvalidMeasurement
@@ -58,15 +57,24 @@ class Plan:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        names = [metric.name for metric in self.metrics]
-        margins = self.margin if isinstance(self.margin, Mapping) else {"": self.margin}
-        for name, margin in margins.items():
-            if name and name not in names:
-                raise InvalidMeasurement(f"margin names {name!r}, which is no metric: {', '.join(names)}", reason="bad_option")
-            if not (margin >= 0 and math.isfinite(margin)):
-                raise InvalidMeasurement(f"margin is {margin}; it is what may be lost: 0 or more", reason="bad_option")
+        by_name = {metric.name: metric for metric in self.metrics}
+        margins = self.margin if isinstance(self.margin, Mapping) else {}
         try:
-            check_options(self.confidence, self.replicates, self.method)
+            for what, given in (("thresholds", self.thresholds), ("compare_on", self.compare_on), ("margin", margins)):
+                for name in given:
+                    if name not in by_name:
+                        raise ValueError(f"{what} names {name!r}, which is no metric: {', '.join(by_name)}")
+            for name in self.thresholds:
+                check_judged(by_name[name])
+            for name in self.compare_on:
+                check_compared(by_name[name], self.margin_of(name))
+            if self.slices is not None:
+                self.slices.check([by_name[name] for name in self.compare_on])
+            if self.decide_on not in (INTERVAL, VALUE):
+                raise ValueError(f"decide_on is {self.decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
+            if not 0 < self.min_coverage <= 1:
+                raise ValueError(f"min_coverage is {self.min_coverage}; write a share above 0, 1 at most")
+            check_options(self.confidence, self.replicates, self.method, self.decision_threshold)
         except ValueError as error:
             raise InvalidMeasurement(str(error), reason="bad_option") from error
 
@@ -167,6 +175,7 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     if unseen:
         listed = ", ".join(f"{label} ({count} rows)" for label, count in list(unseen.items())[:5])
         parts.append(Part(name="labels", verdict=Outcome.WARN, why=f"labels unseen in training, counted as wrong: {listed}"))
+    parts += _missing(plan, champion is not None)
     parts += _judged(plan, found)
     parts += [_compared(one, pvalues.get(name), plan) for name, one in comparisons.items()]
     if slices is not None:
@@ -199,6 +208,17 @@ def _coverage(plan: Plan, joined: Joined, name: str) -> Part:
         return Part(name=name, verdict=Outcome.PASS, why=why)
     some = f"; no prediction for {joined.unpredicted} ids, e.g. {', '.join(joined.missing)}" if joined.missing else ""
     return Part(name=name, verdict=Outcome.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{some}")
+
+
+def _missing(plan: Plan, champion: bool) -> list[Part]:
+    """What must have been asked before anything may pass: that every row was answered does not make a model good."""
+    if champion and not plan.compare_on:
+        why = "there is a champion, and no metric to compare it on; name one in compare_on"
+    elif not champion and not plan.thresholds:
+        why = "nothing says what is good enough; give thresholds, or a champion to compare with"
+    else:
+        return []
+    return [Part(name="requirements", verdict=Outcome.UNKNOWN, why=why)]
 
 
 def _judged(plan: Plan, found: Mapping[str, Estimate]) -> list[Part]:

@@ -61,7 +61,7 @@ def evaluate(
     :raises ValueError: for an unknown metric or method, or a confidence outside (0, 1)
     :raises InvalidMeasurement: when columns do not fit together, or a relevance is negative
     """
-    check_options(confidence, replicates, method)
+    check_options(confidence, replicates, method, decision_threshold)
     wanted = find_all(metrics)
     sample = sorted_by_score(
         make_sample(
@@ -74,7 +74,7 @@ def evaluate(
     return estimates(wanted, sample, confidence=confidence, replicates=replicates, seed=seed, method=method)
 
 
-def check_options(confidence: float, replicates: int, method: str) -> None:
+def check_options(confidence: float, replicates: int, method: str, decision_threshold: float) -> None:
     """Refuse options that mean nothing.
 
     :raises ValueError: with what to write instead
@@ -85,6 +85,8 @@ def check_options(confidence: float, replicates: int, method: str) -> None:
         raise ValueError(f"replicates is {replicates}; an interval needs 100 at least, better 1,000")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; write one of {', '.join(METHODS)}")
+    if not 0 <= decision_threshold <= 1:
+        raise ValueError(f"decision_threshold is {decision_threshold}; it is a probability: write a number from 0 to 1")
 
 
 def estimates(

@@ -38,6 +38,16 @@ class SliceRule:
     min_rows: int = 200
     most: int = 100
 
+    def check(self, metrics: Sequence[Metric]) -> None:
+        """Refuse a margin that no segment could miss by any of the metrics.
+
+        :raises ValueError: with what to write instead
+        """
+        if not 0 <= self.margin < math.inf:
+            raise ValueError(f"slice_margin is {self.margin}; it is what a segment may lose: 0 or more")
+        if metrics and self.margin >= 1 and all(metric.bounded for metric in metrics):
+            raise ValueError(f"slice_margin is {self.margin:g}; nothing can lose that much: write less than 1, e.g. 0.02")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
