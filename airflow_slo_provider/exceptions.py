@@ -19,6 +19,11 @@ def writable(text: str) -> str:
     return text.replace("\x00", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def to_install(extra: str) -> str:
+    """Say how an extra is installed: with the versions that the rest was installed with, or pip may exchange Airflow's own."""
+    return f"pip install --constraint constraints.txt 'airflow-slo-provider[{extra}]' (in a checkout: '.[{extra}]')"
+
+
 class SLOProviderError(Exception):
     """Base class of every error of this provider."""
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
@@ -37,3 +40,24 @@ def acceptance(*parts: str) -> Path:
     if not path.exists():
         _missing(f"acceptance data {path} is missing; set SLO_ACCEPTANCE_DIR")
     return path
+
+
+class Timeout(BaseException):
+    """Stands for ``AirflowTaskTimeout``, which is no ``Exception`` either."""
+
+
+@contextmanager
+def airflow_timeout(seconds: float) -> Iterator[None]:
+    """End what is inside as ``execution_timeout`` does: by a signal, wherever the main thread is. It must not end before."""
+
+    def ring(*_: object) -> None:
+        raise Timeout
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        with pytest.raises(Timeout):
+            yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

@@ -193,10 +193,7 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
             )
         return begun
     if wanted.expected != ANY and (state.current or NONE) != wanted.expected:
-        raise Conflict(
-            f"{name} names {state.current or 'no version'}, not {wanted.expected or 'none'} as expected: somebody moved it; "
-            "evaluate against what serves now"
-        )
+        raise Conflict(_unexpected(state, wanted, name))
     rival = _rolled_back_since(state, wanted)
     if rival is not None:
         return Moved(
@@ -219,6 +216,23 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
         key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to, at=at.isoformat(),
         by=wanted.by, evidence=dict(wanted.evidence),
     )  # fmt: skip
+
+
+def _unexpected(state: State, wanted: Wanted, name: str) -> str:
+    """Say why the alias does not name what is expected: a first promotion is no race."""
+    if state.current is not None:
+        return (
+            f"{name} names {state.current}, not {wanted.expected or 'none'} as expected: somebody moved it; "
+            "evaluate against what serves now"
+        )
+    if state.moves:
+        return f"{name} names no version, not {wanted.expected} as expected: somebody took it away after {state.moves[-1].after}"
+    if wanted.kind == ROLLBACK:
+        return f"{name} names no version yet, not {wanted.expected} as expected: there is nothing to roll back"
+    return (
+        f"{name} names no version yet, not {wanted.expected} as expected: there is no {wanted.alias}. "
+        f"Promote {wanted.expected} first, or make {wanted.to} the first one with expected_champion=''"
+    )
 
 
 def _rolled_back_since(state: State, wanted: Wanted) -> Move | None:

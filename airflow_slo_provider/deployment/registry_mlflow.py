@@ -188,10 +188,11 @@ class MlflowRegistry:
     def _call(self, method: str, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         import requests
         from requests.adapters import HTTPAdapter
-        from urllib3.util.retry import Retry
+
+        from airflow_slo_provider.http_retries import QuietRetry
 
         # Only reading is repeated here; a write that was lost on its way is for the task's own retry, which looks first.
-        retry = Retry(total=self._retries, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
+        retry = QuietRetry(total=self._retries, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
         session = requests.Session()
         for scheme in ("http://", "https://"):
             session.mount(scheme, HTTPAdapter(max_retries=retry))

@@ -26,7 +26,7 @@ def compare_segments(
     :param segments: which values; the commonest of both sides without it
     :param most: compare at most so many
     :param options: as for :func:`~airflow_slo_provider.drift.comparison.compare`
-    :raises InvalidMeasurement: when ``by`` is no column with a few values
+    :raises InvalidMeasurement: when ``by`` is no column with a few values, or has none: no report at all would look like no drift
     """
     wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]
     names = list(segments) if segments is not None else _values(reference, current, by, wheres, most)
@@ -34,7 +34,9 @@ def compare_segments(
         raise InvalidMeasurement(
             f"{len(names)} segments of {by}; compare at most {most}, or raise `most`", reason="too_many_segments"
         )
-    alpha = options.pop("alpha", 0.01) / max(1, len(names))
+    if not names:
+        raise InvalidMeasurement(f"column {by} has no value on either side, so there is no segment", reason="no_segments")
+    alpha = options.pop("alpha", 0.01) / len(names)
     ignore = (*options.pop("ignore", ()), by)
     if options.get("columns") is not None:  # within a segment it has one value
         options["columns"] = [name for name in options["columns"] if name != by]

@@ -178,14 +178,8 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     parts += _missing(plan, champion is not None)
     parts += _judged(plan, found)
     parts += [_compared(one, pvalues.get(name), plan) for name, one in comparisons.items()]
-    if slices is not None:
-        parts += [
-            Part(name=f"segment {one.name}", verdict=one.verdict, why=one.why, metric=one.metric)
-            for one in slices.judged
-            if one.verdict is not Outcome.PASS
-        ]
-        if slices.judged and all(one.verdict is Outcome.PASS for one in slices.judged):
-            parts.append(Part(name="segments", verdict=Outcome.PASS, why=f"none of {len(slices.judged)} is worse by the margin"))
+    if slices is not None and plan.slices is not None:
+        parts += _segments(slices, plan.slices)
     return Assessment(
         verdict=worst([part.verdict for part in parts]), parts=tuple(parts), estimates=found, champion_estimates=before,
         comparisons=comparisons, pvalues=pvalues, slices=slices, joined=ours, champion=theirs, unseen_labels=unseen, plan=plan,
@@ -241,6 +235,23 @@ def _compared(one: Comparison, adjusted: float | None, plan: Plan) -> Part:
     if verdict is Outcome.PASS and not one.margin and adjusted is not None and not adjusted < 1 - plan.confidence:
         verdict, why = Outcome.INCONCLUSIVE, f"{why} ({adjusted:.3g} among {len(plan.compare_on)} comparisons)"
     return Part(name=name, verdict=verdict, why=f"{why}; {one.reason}" if one.reason else why, metric=one.metric)
+
+
+def _segments(slices: Slices, rule: SliceRule) -> list[Part]:
+    if not slices.shown:  # asked for and not to be had: whoever reads the report must not take it for a look at each of them
+        small = f"none of {slices.too_small} has the {rule.min_rows} rows it needs to be judged"
+        why = small if slices.too_small else "no metric that was asked for can be measured within a segment"
+        return [Part(name="segments", verdict=Outcome.WARN, why=why)]
+    parts = [
+        Part(name=f"segment {one.name}", verdict=one.verdict, why=one.why, metric=one.metric)
+        for one in slices.judged
+        if one.verdict is not Outcome.PASS
+    ]
+    if slices.judged and not parts:
+        small = f"; {slices.too_small} more are too small to be judged" if slices.too_small else ""
+        why = f"none of {len(slices.judged)} is worse by the margin{small}"
+        parts.append(Part(name="segments", verdict=Outcome.PASS, why=why))
+    return parts
 
 
 def _unseen(golden: GoldenSet, plan: Plan) -> dict[str, int]:

@@ -22,7 +22,7 @@ from airflow_slo_provider.evaluation.metrics import Metric, check_compared, find
 from airflow_slo_provider.evaluation.moments import Moments
 from airflow_slo_provider.evaluation.outcomes import Outcome
 from airflow_slo_provider.evaluation.resampling import replicate, statistic
-from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sample
+from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sample, same_predictions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +127,8 @@ def compare_samples(
         how = "bootstrap"
     # From here on a gain is positive, whichever way the metric counts.
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
+    if verdict is Outcome.INCONCLUSIVE and not margin and same_predictions(champion, candidate):
+        reason = "both models predict the same on every row: no difference can show, however many such rows there are"
     few = too_few(second.n, second.rarer if isinstance(second, Curve) else None, min_rows)
     if few and verdict is not Outcome.UNKNOWN and how != "mcnemar":
         verdict, reason = Outcome.INCONCLUSIVE, few

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
+from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, to_install
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,7 +112,7 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
     except FileNotFoundError:
         raise NoData(f"{path}: there is no such file", source=str(path)) from None
     except ImportError as error:
-        raise InvalidMeasurement(f"{path}: {error}; install airflow-slo-provider[drift] for parquet") from error
+        raise InvalidMeasurement(f"{path}: {error}; parquet needs pyarrow: {to_install('drift')}") from error
     except pd.errors.EmptyDataError:
         raise NoData(f"{path}: the file is empty", source=str(path)) from None
     except (ValueError, UnicodeError) as error:

@@ -117,6 +117,16 @@ def make_sample(
     return made
 
 
+def same_predictions(first: Sample, second: Sample) -> bool:
+    """Whether two models said the same on every row."""
+    import numpy as np
+
+    if (first.score is None) != (second.score is None):
+        return False
+    scores = first.score is None or second.score is None or np.array_equal(first.score, second.score)
+    return bool(scores and np.array_equal(first.prediction, second.prediction))
+
+
 def array(values: Any) -> NDArray[Any]:
     """Make an array of anything array-like; pandas' own types become numpy's, their missing values NaN or None."""
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.golden_set import GoldenSet
@@ -87,7 +87,7 @@ class ModelFile:
         try:
             import joblib
         except ImportError as error:
-            raise InvalidMeasurement("a model file needs joblib: install airflow-slo-provider[evaluation]") from error
+            raise InvalidMeasurement(f"a model file needs joblib: {to_install('evaluation')}") from error
         data = self._read(around)
         try:
             return joblib.load(io.BytesIO(data))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Protocol
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.freshness.moments import of_seconds
 from airflow_slo_provider.freshness.observation import Observation
+from airflow_slo_provider.local_times import in_utc
 
 WHICH = ("newest", "oldest")
 
@@ -73,7 +75,10 @@ def _moment(path: str, changed: Any) -> datetime:
     if isinstance(changed, datetime):
         if changed.utcoffset() is None:
             raise InvalidMeasurement(f"{path}: the storage says {changed}, without a time zone", reason="no_timezone")
-        return changed.astimezone(UTC)
+        try:
+            return in_utc(changed)
+        except ValueError as error:
+            raise InvalidMeasurement(f"{path}: the storage says {error}", reason="bad_timestamp") from None
     if isinstance(changed, (int, float)) and not isinstance(changed, bool) and changed > 0:
-        return datetime.fromtimestamp(changed, UTC)
+        return of_seconds(changed, what=f"{path}: time of the last change")
     raise QueryError(f"{path}: the storage does not say when it was last changed", reason="no_timestamp")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits
+from airflow_slo_provider.local_times import in_utc
 from airflow_slo_provider.results import Verdict
 
 
@@ -57,7 +58,7 @@ def judge(
     :param max_age: the oldest that is accepted
     :param warn_age: the oldest that is accepted without a warning
     :param tolerance: how far ``observed_at`` may lie in the future; that much counts as an age of 0, more is ``clock_skew``
-    :raises ValueError: for a datetime without a time zone, and for limits that :func:`check_limits` refuses
+    :raises ValueError: for a datetime without a time zone or beyond all years, and for limits that :func:`check_limits` refuses
     """
     check_limits(max_age, warn_age, tolerance)
     now = _aware(now, "now")
@@ -80,4 +81,7 @@ def _aware(moment: datetime, name: str) -> datetime:
         raise ValueError(f"{name} {moment!r} is no datetime")
     if moment.utcoffset() is None:
         raise ValueError(f"{name} {moment} has no time zone; use an aware datetime")
-    return moment.astimezone(UTC)
+    try:
+        return in_utc(moment)
+    except ValueError as error:
+        raise ValueError(f"{name} {error}") from None

@@ -7,6 +7,7 @@ that tag is then asked for.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
@@ -37,7 +38,7 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
     number = str(version.get("version"))
     note, moment = f"version {number} was made then", None
     if promotion_tag is None:
-        moment = of_seconds(_milliseconds(version, call, reply) / 1000, what="creation_timestamp")
+        moment = of_seconds(Fraction(_milliseconds(version, call, reply), 1000), what="creation_timestamp")
     else:
         text = _tag(version, promotion_tag)
         note = f"version {number} was promoted then" if text else f"version {number} has no tag {promotion_tag}"
@@ -50,7 +51,7 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
 def _milliseconds(version: Mapping[str, Any], call: Call, reply: Reply) -> int:
     try:
         return int(version["creation_timestamp"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, OverflowError, TypeError, ValueError):
         raise QueryError(
             f"the answer to {call.path} has no creation_timestamp: {reply.text[:200]}", reason="wrong_shape", source=reply.where
         ) from None

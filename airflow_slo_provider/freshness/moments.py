@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.local_times import in_utc
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Seconds since 1970 reach this in the year 5138; milliseconds have been beyond it since 1973.
@@ -55,13 +56,16 @@ def read_moment(value: Any, *, zone: tzinfo | None, what: str) -> datetime | Non
 def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
     """Convert seconds since 1970.
 
-    :raises InvalidMeasurement: for NaN, an infinity, or a number that must be milliseconds
+    :raises InvalidMeasurement: for NaN, an infinity, a number that must be milliseconds, or one before the year 1
     """
-    if not math.isfinite(value):
-        raise _wrong(what, value, "is no moment in time")
-    if not -_NOT_SECONDS < value < _NOT_SECONDS:
-        raise _wrong(what, value, "is no number of seconds since 1970 (milliseconds?); convert it in the query")
-    return EPOCH + timedelta(microseconds=round(Fraction(value) * 1_000_000))
+    try:
+        if isinstance(value, (float, Decimal)) and not math.isfinite(value):
+            raise _wrong(what, value, "is no moment in time")
+        if not -_NOT_SECONDS < value < _NOT_SECONDS:
+            raise _wrong(what, value, "is no number of seconds since 1970 (milliseconds?); convert it in the query")
+        return EPOCH + timedelta(microseconds=round(Fraction(value) * 1_000_000))
+    except (OverflowError, ValueError):  # before the year 1, or a NaN that signals
+        raise _wrong(what, value, "is no moment in time") from None
 
 
 def _of_text(text: str, zone: tzinfo | None, what: str) -> datetime:
@@ -80,14 +84,14 @@ def _of_text(text: str, zone: tzinfo | None, what: str) -> datetime:
 
 
 def _of_datetime(moment: datetime, zone: tzinfo | None, what: str) -> datetime:
-    if moment.utcoffset() is not None:
-        return moment.astimezone(UTC)
-    if zone is None:
+    if zone is None and moment.utcoffset() is None:
         raise InvalidMeasurement(
             f"{what}: {moment} has no time zone; say which one it is in with timezone=, e.g. timezone='UTC'", reason="no_timezone"
         )
-    # Of an hour that happens twice take the earlier: never fresher than it is.
-    return moment.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    try:
+        return in_utc(moment, zone=zone)  # of an hour that happens twice the earlier: never fresher than it is
+    except ValueError as error:
+        raise InvalidMeasurement(f"{what}: {error}", reason="bad_timestamp") from None
 
 
 def _wrong(what: str, value: object, message: str) -> InvalidMeasurement:

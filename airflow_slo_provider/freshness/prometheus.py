@@ -8,7 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Protocol
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.moments import EPOCH, of_seconds
 from airflow_slo_provider.freshness.observation import Observation
 
@@ -77,7 +77,13 @@ class PrometheusQuestion:
         if sample.value is None:
             return None
         moment = of_seconds(sample.value, what="query")
-        return moment if self.gives == "timestamp" else at - (moment - EPOCH)
+        try:
+            return moment if self.gives == "timestamp" else at - (moment - EPOCH)
+        except OverflowError:
+            raise InvalidMeasurement(
+                f"the query answers an age of {sample.text} seconds, which is beyond the years 1 to 9999",
+                reason="bad_timestamp", query=self.query,
+            ) from None  # fmt: skip
 
     def _two(self, message: str) -> QueryError:
         return QueryError(

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any, Protocol
 
-from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness.moments import of_seconds, read_moment
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.freshness.moments import EPOCH, of_seconds, read_moment
 from airflow_slo_provider.freshness.observation import Observation
 
 #: Databases whose names are upper-case unless quoted: a lower-case name means what it would mean without quotes.
@@ -128,16 +128,22 @@ class QueryQuestion:
     def _moment(self, cell: Any, now: datetime) -> datetime | None:
         if self.gives == "timestamp" or cell is None:
             return read_moment(cell, zone=self.zone, what="query")
-        if isinstance(cell, timedelta):  # what PostgreSQL's intervals become
-            return now - cell
         try:
+            if isinstance(cell, timedelta):  # what PostgreSQL's intervals become
+                return now - cell
             # Read as seconds since 1970, so that text, NaN and milliseconds are refused in the same words.
             seconds = of_seconds(cell if not isinstance(cell, str) else float(cell), what="query (age in seconds)")
+            return now - (seconds - EPOCH)
         except (TypeError, ValueError):
             raise QueryError(
                 f"the query answers {cell!r:.80}, which is no age in seconds", reason="wrong_shape", query=self.query
             ) from None
-        return now - (seconds - of_seconds(0, what="query"))
+        except OverflowError:
+            raise InvalidMeasurement(
+                f"the query answers an age of {cell!r:.80}, which is beyond the years 1 to 9999",
+                reason="bad_timestamp",
+                query=self.query,
+            ) from None
 
 
 def quote(name: str, dialect: str | None) -> str:

@@ -32,8 +32,8 @@ def object_path(uri: str, conn_id: str | None = None) -> Any:
 class _HookStatements:
     """Runs statements on an Airflow connection: one database connection and one snapshot per session."""
 
-    def __init__(self, runner: HookRunner, dialect: str, timeout: float) -> None:
-        self._runner, self._dialect, self._timeout = runner, dialect, timeout
+    def __init__(self, runner: HookRunner, dialect: str, *, name: str, timeout: float) -> None:
+        self._runner, self._dialect, self._name, self._timeout = runner, dialect, name, timeout
         self._open: ConnectionRunner | None = None
 
     @contextmanager
@@ -44,7 +44,7 @@ class _HookStatements:
             yield
             return
         with closing(self._runner.connect()) as connection:
-            self._open = ConnectionRunner(connection, self._dialect, timeout=self._timeout)
+            self._open = ConnectionRunner(connection, self._dialect, name=self._name, timeout=self._timeout)
             try:
                 with self._open.session():
                     yield
@@ -100,4 +100,5 @@ def sql_data(
     name = f"connection {conn_id}: {' '.join(source.split())[:200]}"
     if within is not None:
         where = " AND ".join([*([f"({where}\n)"] if where else []), *_between(dialect, *within)])
-    return SQLData(_HookStatements(runner, dialect, timeout), source, dialect=dialect, where=where, kinds=kinds, name=name)
+    statements = _HookStatements(runner, dialect, name=f"connection {conn_id}", timeout=timeout)
+    return SQLData(statements, source, dialect=dialect, where=where, kinds=kinds, name=name)

@@ -6,19 +6,17 @@ A decision is in the task log, in the ledger and in XCom before anybody acts on 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
-from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
-    from airflow_slo_provider.slo.model import SLO
-    from airflow_slo_provider.slo.reports import Decision, PolicyState
+    from airflow_slo_provider.slo.reports import Decision
 
 #: Where SLO documents are: a file, a directory, the text itself, or several of these.
 Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -52,24 +50,19 @@ def evaluate_gate(
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
-    from airflow.sdk.exceptions import AirflowFailException
-
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
     key = run_key(context)
-    with failing_rightly():
+    with failing_rightly(), failing_over_values():
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
         with open_default_ledger() as ledger:
-            try:
-                decision = evaluate(
-                    catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
-                )
-            except ValueError as error:
-                raise AirflowFailException(str(error)) from error
+            decision = evaluate(
+                catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
+            )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
             ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
@@ -103,59 +96,17 @@ def evaluate(
     :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for an instant without a zone
     :raises LedgerError: when the earlier decisions cannot be read
     """
+    from airflow_slo_provider.hooks.gate_memory import Memory
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.slo.decisions import decide
     from airflow_slo_provider.slo.monitor import SLOMonitor
 
     about_now, at = at is None, at or datetime.now(UTC)
-    previous = _previous(catalog.select(select), at, ledger, exclude_key, about_now=about_now)
+    previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
     held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
         reports = SLOMonitor(catalog, source).evaluate(at, select, covering=held)
     return decide(reports, catalog, previous=previous)
-
-
-def _previous(
-    slos: Sequence[SLO], at: datetime, ledger: Ledger, exclude_key: RunKey | None, *, about_now: bool
-) -> dict[str, PolicyState]:
-    """What the last decision about each objective left behind. An SLO is known by its service and its name: documents of several
-    teams may use one name.
-
-    Strictly before the instant: the same question asked twice, in whatever order, gets the same answer. Only a decision about
-    now also sees one from after it, if that blocks: the clock of whoever made it is ahead of ours, or ours is behind.
-
-    :param about_now: whether the instant is this very moment
-    """
-    from airflow_slo_provider.slo.checks import policy_state
-
-    def state(slo: SLO, name: str, before: datetime | None) -> tuple[PolicyState | None, bool]:
-        recorded = ledger.latest("slo", name, before=before, exclude_key=exclude_key, evidence={"service": slo.service})
-        return (policy_state(recorded.result.evidence), recorded.result.checked_at < at) if recorded else (None, True)
-
-    def last(slo: SLO, name: str) -> PolicyState | None:
-        kept, is_past = state(slo, name, None if about_now else at)
-        return kept if is_past or (kept is not None and kept.action.blocks) else state(slo, name, at)[0]
-
-    found: dict[str, PolicyState] = {}
-    for slo in slos:
-        names = [name for name, _ in slo.parts()]
-        own = {name: kept for name in names if (kept := last(slo, name)) is not None}
-        if not own and (before := _under_other_names(slo, last)) is not None:
-            own = dict.fromkeys(names, before)
-        found.update(own)
-    return found
-
-
-def _under_other_names(slo: SLO, last: Callable[[SLO, str], PolicyState | None]) -> PolicyState | None:
-    """What blocked an SLO when it had one objective and now has several, or the other way round: its reports had other names."""
-    if len(slo.objectives) > 1:
-        kept = last(slo, slo.name)
-        return kept if kept is not None and kept.action.blocks else None
-    for number in count(1):
-        kept = last(slo, slo.part_name(number))
-        if kept is None or kept.action.blocks:
-            return kept
-    return None
 
 
 def instant(at: datetime | str | None, context: Mapping[str, Any]) -> datetime | None:

@@ -30,13 +30,13 @@ def failing_rightly() -> Iterator[None]:
 
 @contextmanager
 def failing_over_values() -> Iterator[None]:
-    """Turn a ``ValueError`` into ``AirflowFailException``: a text that was rendered or handed in stays as wrong as it is.
+    """Turn a ``ValueError`` or ``TypeError`` into ``AirflowFailException``: what was handed in stays as wrong as it is.
 
-    :raises AirflowFailException: for every ``ValueError``
+    :raises AirflowFailException: for every ``ValueError`` and ``TypeError``
     """
     try:
         yield
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         from airflow.sdk.exceptions import AirflowFailException
 
         raise AirflowFailException(str(error)) from error

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
+
+#: ``scheduled__2026-11-24T00:00:00+00:00``, ``manual__2026-11-24T05:06:07.890+00:00_aBcD``: the colons of a time, and no other.
+_RUN_ID = re.compile(r"[\w.+-]+__\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d:\d\d)?[\w.+-]*")
 
 
 def write_reports(base: str, instance: Any, texts: Mapping[str, str]) -> dict[str, str]:
@@ -26,5 +31,14 @@ def write_reports(base: str, instance: Any, texts: Mapping[str, str]) -> dict[st
 
 
 def _safe(text: str) -> str:
+    """Return a name for a directory: the text, where it is one.
+
+    Of the run ids that Airflow makes only the colons are replaced. Where any other letter is, eight digits of the text's SHA-256
+    keep two names apart.
+    """
     name = "".join(letter if letter.isalnum() or letter in "-_.+" else "_" for letter in text)
-    return name if name.strip(".") else "_" * len(name)  # dots alone would be a step upwards
+    if not name.strip("."):
+        name = "_" * len(name)  # dots alone would be a step upwards
+    if name == text or _RUN_ID.fullmatch(text):
+        return name
+    return f"{name}-{sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"

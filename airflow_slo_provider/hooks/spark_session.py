@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import QueryError, to_install
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,7 +28,7 @@ def with_spark(
         from pyspark.errors import PySparkException
     except ImportError as error:
         raise QueryError(
-            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): pip install 'airflow-slo-provider[spark]'",
+            f"engine='spark' needs Airflow's Spark provider and pyspark ({error}): {to_install('spark')}",
             reason="not_installed",
         ) from error
     found: list[T] = []

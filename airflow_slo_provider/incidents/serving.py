@@ -68,6 +68,7 @@ def document(
     source: str,
     slos: Mapping[str, str],
     held_by: str = "",
+    before: str = "unknown",
     beside: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """Make the document.
@@ -79,6 +80,7 @@ def document(
     :param source: DAG, run and task that decided
     :param slos: status by SLO
     :param held_by: who asks for it: an incident, a policy
+    :param before: the action that held before, so that a repeated writing of the same decision can still tell what it changed
     :param beside: what others ask for, from :func:`holding`. The document says what all of them together mean, and keeps each
         under ``each``.
     :raises ValueError: for an action that is none
@@ -92,6 +94,7 @@ def document(
         "valid_until": until.astimezone(UTC).isoformat(),
         "held_by": held_by,
         "source": source,
+        "before": before,
         "slos": dict(slos),
     }
     each = [*({key: entry[key] for key in own if key in entry} for entry in beside), own]

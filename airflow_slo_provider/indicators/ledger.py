@@ -4,6 +4,7 @@
 
 - ``kind``: which kind of check, where several have that name (``slo`` and ``decision`` are taken only when named: they are
   what an SLO says about itself);
+- ``service``: of which service, where several have an SLO of that name (only for ``kind: slo``);
 - ``unknown``: ``bad`` (the default) or ``ignore``: what a check counts as that could not find out;
 - ``events: true``: add up the good and total events the checks counted, instead of counting checks. A check that could not
   count any is ``bad`` with as many events as the others had on average.
@@ -43,10 +44,17 @@ class _Question:
     kind: str | None
     ignore_unknown: bool
     events: bool
+    service: str | None = None
 
     @property
     def text(self) -> str:
-        return f"ledger: {self.kind or '*'}/{self.name}"
+        of = f" of {self.service}" if self.service else ""
+        return f"ledger: {self.kind or '*'}/{self.name}{of}"
+
+    @property
+    def rows(self) -> tuple[str, str | None, str | None]:
+        """Which rows it is about; questions over the same rows read them once."""
+        return self.name, self.kind, self.service
 
 
 class LedgerSource:
@@ -85,15 +93,15 @@ class LedgerSource:
         self, requests: Sequence[MeasureRequest], one: Callable[[MeasureRequest, _Question, Sequence[Point]], _T]
     ) -> list[_T | MeasurementError]:
         questions = [_caught(_question, request.indicator) for request in requests]
-        spans: dict[tuple[str, str | None], tuple[datetime, datetime]] = {}
+        spans: dict[tuple[str, str | None, str | None], tuple[_Question, datetime, datetime]] = {}
         for request, question in zip(requests, questions, strict=True):
             if isinstance(question, _Question):
-                low, high = spans.get((question.name, question.kind), (request.start, request.end))
-                spans[question.name, question.kind] = (min(low, request.start), max(high, request.end))
-        read = {key: _caught(self._read, key[0], key[1], *span) for key, span in spans.items()}
+                _, low, high = spans.get(question.rows, (question, request.start, request.end))
+                spans[question.rows] = (question, min(low, request.start), max(high, request.end))
+        read = {key: _caught(self._read, *span) for key, span in spans.items()}
         answers: list[_T | MeasurementError] = []
         for request, question in zip(requests, questions, strict=True):
-            points = question if isinstance(question, MeasurementError) else read[question.name, question.kind]
+            points = question if isinstance(question, MeasurementError) else read[question.rows]
             if isinstance(question, MeasurementError) or isinstance(points, MeasurementError):
                 answers.append(question if isinstance(question, MeasurementError) else points)  # type: ignore[arg-type]
                 continue
@@ -103,16 +111,28 @@ class LedgerSource:
                 answer.source = answer.source or self._ledger.where
         return answers
 
-    def _read(self, name: str, kind: str | None, start: datetime, end: datetime) -> list[Point]:
-        query = f"ledger: {kind or '*'}/{name}"
+    def _read(self, question: _Question, start: datetime, end: datetime) -> list[Point]:
+        name, query = question.name, question.text
+        evidence = {"service": question.service} if question.service else None
         try:
-            found = kind or self._only_kind(name, query)
-            points = list(islice(self._ledger.points(found, name, start, end), MOST_POINTS + 1))
+            kind = question.kind or self._only_kind(name, query)
+            if kind == "slo" and not question.service:
+                self._refuse_several_services(name, start, end, query)
+            points = list(islice(self._ledger.points(kind, name, start, end, evidence=evidence), MOST_POINTS + 1))
         except LedgerError as error:
             raise QueryError(error.message, reason=error.reason, transient=error.transient, query=query) from error
         if len(points) > MOST_POINTS:
             raise QueryError(f"more than {MOST_POINTS} checks; use a shorter window", reason="too_many_rows", query=query)
         return points
+
+    def _refuse_several_services(self, name: str, start: datetime, end: datetime, query: str) -> None:
+        services = self._ledger.services("slo", name, start, end)
+        if len(services) > 1:
+            raise QueryError(
+                f"services {', '.join(services)} have an SLO named {name!r}; say which with metricSource.spec.service",
+                reason="bad_query",
+                query=query,
+            )
 
     def _only_kind(self, name: str, query: str) -> str:
         kinds = [kind for kind in self._ledger.kinds(name) if kind not in _OWN_KINDS]
@@ -149,12 +169,16 @@ def _question(indicator: Indicator) -> _Question:
     sources = indicator.metric.sources
     name, spec = sources[0].query.strip(), sources[0].spec
     kind, unknown, events = spec.get("kind"), spec.get("unknown", "bad"), spec.get("events", False)
-    asked = [(source.query.strip(), *(source.spec.get(key) for key in ("kind", "unknown", "events"))) for source in sources]
+    service = spec.get("service")
+    keys = ("kind", "service", "unknown", "events")
+    asked = [(source.query.strip(), *(source.spec.get(key) for key in keys)) for source in sources]
     problem = None
     if any(item != asked[0] for item in asked):
         problem = "good and total name different checks; a ledger ratio is the share of one check that passed"
     elif not name:
         problem = "the query is empty; write the name of a check"
+    elif service is not None and (kind != "slo" or not service):
+        problem = f"metricSource.spec.service {service!r} belongs to kind: slo, and names one"
     elif unknown not in ("bad", "ignore"):
         problem = f"metricSource.spec.unknown {unknown!r} is neither bad nor ignore"
     elif not isinstance(events, bool):
@@ -165,7 +189,7 @@ def _question(indicator: Indicator) -> _Question:
         problem = "metricSource.spec.events belongs to a ratio metric; a threshold metric looks at each check's value"
     if problem:
         raise QueryError(problem, reason="bad_query", query=f"ledger: {kind or '*'}/{name}")
-    return _Question(name, None if kind is None else str(kind), unknown == "ignore", events)
+    return _Question(name, None if kind is None else str(kind), unknown == "ignore", events, service)
 
 
 def _between(points: Sequence[Point], start: datetime, end: datetime) -> Sequence[Point]:

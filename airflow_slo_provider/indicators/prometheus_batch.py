@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.prometheus_answers import parse_value, to_milliseconds
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_merge import Merged
 from airflow_slo_provider.indicators.promql import Count
+from airflow_slo_provider.slo.promql_tokens import is_balanced
 
 #: Queries in one union, and characters of it.
 _UNION_SIZE = 25
@@ -111,7 +111,7 @@ def union_jobs(asks: Sequence[Ask], when: When) -> list[Job]:
     """Ask several queries in one: each is given a label of its own and joined with ``or``."""
     jobs, batch, length = [], list[Ask](), 0
     for ask in asks:
-        if not promql.is_balanced(ask.text):
+        if not is_balanced(ask.text):
             jobs.append(_or_alone(None, [ask], when))  # put into a bracket it might become a part of its neighbour
             continue
         if batch and (len(batch) == _UNION_SIZE or length + len(ask.text) > _UNION_LENGTH):

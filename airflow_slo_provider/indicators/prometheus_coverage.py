@@ -21,6 +21,7 @@ from airflow_slo_provider.indicators.prometheus_readings import milliseconds, po
 from airflow_slo_provider.indicators.promql import Count
 from airflow_slo_provider.slo.measuring import MeasureRequest
 from airflow_slo_provider.slo.model import ThresholdMetric
+from airflow_slo_provider.slo.promql_text import has_window, with_window
 
 _PARTS = 100
 #: How long before an instant a sample still shows that there was data, in milliseconds: longer than every scrape interval in
@@ -61,10 +62,10 @@ def coverage_ask(request: MeasureRequest, when: When, *, source: str) -> tuple[i
         window = min(max(step, _LEAST), _MOST, span)
         present = Count("present_over_time", count.selector)
         return window, Ask(render(present.function, present.selector, window), present if mergeable(present) else None)
-    if not promql.has_window(text):
+    if not has_window(text):
         raise promql.window_missing(text, source)
     window = min(max(step, _LEAST), span)
-    return window, Ask(promql.with_window(text, duration(window)))
+    return window, Ask(with_window(text, duration(window)))
 
 
 def share_present(rows: Rows, when: When) -> Fraction:

@@ -1,7 +1,7 @@
 """Telling "no failure happened" from "the query for failures has a typo": both answer an empty vector.
 
 An empty ``bad`` counts as 0 only when every selector of its query names a metric that has series in the window, every label the
-selector needs exists on that metric, and no label is pinned to another value than the total pins it to.
+selector needs exists on that metric, and no matcher asks for another value of a label than the total pins it to.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
     for selector in failing:
         out.add(Selector(selector.name))
         for matcher in selector.matchers:
-            if matcher.op == "=" and matcher.label in pinned and matcher.value not in pinned[matcher.label]:
+            if matcher.label in pinned and not _could_match(matcher, pinned[matcher.label]):
                 return None
             if matcher.is_positive:
                 out.add(Selector(selector.name, (Matcher(matcher.label, "!=", ""),)))
@@ -43,24 +43,32 @@ def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
     return frozenset(selector for selector in out if selector.matchers or selector.name not in labelled)
 
 
-def asks_at_end(selectors: Iterable[Selector]) -> dict[Selector, Ask]:
+def _could_match(matcher: Matcher, values: Iterable[str]) -> bool:
+    """Whether a matcher lets one of the values pass; no, where nobody can say what its regular expression means."""
+    if matcher.is_regex and not promql.safe_regex(matcher.value):
+        return False
+    return any(matcher.matches(value) for value in values)
+
+
+def asks_at_end(selectors: Iterable[Selector]) -> list[Ask]:
     """Ask whether series exist at the end of the window: cheap, and enough where they do."""
-    return {selector: Ask(f"count({selector})") for selector in selectors}
+    return [Ask(f"count({selector})") for selector in selectors]
 
 
-def asks_in_window(selectors: Iterable[Selector], window: int) -> dict[Selector, Ask]:
+def asks_in_window(selectors: Iterable[Selector], window: int) -> list[Ask]:
     """Ask whether series existed anywhere in the window.
 
     :param window: milliseconds
     """
-    return {selector: Ask(f"count(present_over_time({selector}[{duration(window)}]))") for selector in selectors}
+    return [Ask(f"count(present_over_time({selector}[{duration(window)}]))") for selector in selectors]
 
 
 def missing(bad: str, query: str) -> NoData:
     """Make the error for an empty ``bad`` that proves nothing."""
     return NoData(
-        "the query for bad events answers nothing, and its metric or one of its labels does not exist in the window either: "
-        f"check it for a typo, or write `or vector(0)` behind it if no series means no failure ({' '.join(bad.split())})",
+        "the query for bad events answers nothing, and nothing shows that there were none: its metric or one of its labels does "
+        "not exist in the window, or it selects other series than the total does; check it for a typo, or write `or vector(0)` "
+        f"behind it if no series means no failure ({' '.join(bad.split())})",
         reason="bad_series_missing",
         query=query,
     )

@@ -13,7 +13,9 @@ from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, 
 from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, shown
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql_text import COUNTER_NAME
+from airflow_slo_provider.slo.promql_text import COUNTER_NAME, has_window, quote, with_window
+from airflow_slo_provider.slo.promql_tokens import called
+from airflow_slo_provider.slo.promql_units import PER_SECOND, are_counts, unit, window_fault
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
@@ -37,43 +39,76 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
     """
     metric = request.indicator.metric
     if isinstance(metric, ThresholdMetric):
+        _refuse_vector(metric.source.query, source)
         return _threshold_asks(metric, request, window)
     if metric.raw is not None:
-        if not promql.has_window(metric.raw.query):
+        if not has_window(metric.raw.query):
             raise promql.window_missing(metric.raw.query, source)
-        return {"raw": Ask(promql.with_window(metric.raw.query, duration(window)))}
-    queries = {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
-    as_written = _in_strange_units(queries, source)
+        _refuse_vector(metric.raw.query, source)
+        _refuse_wrong_window(metric.raw.query, source)
+        return {"raw": Ask(with_window(metric.raw.query, duration(window)))}
+    queries = _queries(metric)
+    as_written = not _are_counts(queries, source)
     return {role: _count_ask(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
 
 
-def _in_strange_units(queries: Mapping[str, str], source: str) -> bool:
-    """Return whether all counts must stay as they are written, since one of them is in a unit that nobody knows.
+def hides_absence(text: str) -> bool:
+    """Whether a query may answer a number of its own where there is no series."""
+    return "vector" in called(text)
 
-    :raises QueryError: reason ``mixed_units``, where they cannot be in the same one: events beside events per second would make
-        a broken service look sound by the seconds of the window
+
+def _refuse_vector(text: str, source: str) -> None:
+    """Refuse a ratio or a value that may be made up where nothing is measured.
+
+    :raises QueryError: reason ``hidden_absence``
     """
-    units = {role: promql.unit(text) for role, text in queries.items()}
-    unknown = promql.MIXED if promql.MIXED in units.values() else promql.SCALED
-    if unknown == promql.MIXED or {promql.SCALED, promql.EVENTS} <= set(units.values()):
-        role = next(role for role, unit in units.items() if unit == unknown)
+    if hides_absence(text):
         raise QueryError(
-            f"{role} is calculated from rate(), so that nobody can tell whether it counts events as the other query does; "
-            "write increase() in both",
-            reason="mixed_units", query="; ".join(f"{role}: {' '.join(text.split())}" for role, text in queries.items()),
-            source=source,
+            "with vector() a query answers a number where no series is, so that a server which is gone looks well; remove it, or "
+            "write good or bad beside total",
+            reason="hidden_absence", query=text, source=source,
         )  # fmt: skip
-    return promql.SCALED in units.values()
+
+
+def _refuse_wrong_window(text: str, source: str) -> None:
+    """Refuse a query that counts over another time than the one asked about.
+
+    :raises QueryError: reason ``wrong_window``
+    """
+    fault = window_fault(text)
+    if fault:
+        raise QueryError(fault, reason="wrong_window", query=text, source=source)
+
+
+def _are_counts(queries: Mapping[str, str], source: str) -> bool:
+    """Say whether the queries of a ratio are counted in events; where not, only their ratio means something.
+
+    :raises QueryError: reason ``mixed_units``
+    """
+    try:
+        return are_counts(queries)
+    except ValueError as error:
+        shown = "; ".join(f"{role}: {' '.join(text.split())}" for role, text in queries.items())
+        raise QueryError(str(error), reason="mixed_units", query=shown, source=source) from error
+
+
+def _queries(metric: RatioMetric) -> dict[str, str]:
+    return {role: query.query for role in ("good", "bad", "total") if (query := getattr(metric, role)) is not None}
 
 
 def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_written: bool) -> Ask:
     """Write the query of one count, in events.
 
     :param as_written: leave its unit alone
-    :raises QueryError: reason ``window_missing``
+    :raises QueryError: reason ``window_missing``, ``wrong_window`` or ``counter_not_declared``
     """
-    count = None if as_written else promql.recognise(text, counter=metric.counter)
-    if count is not None:
+    count = promql.recognise(text, counter=metric.counter)
+    if count is not None and as_written and count.function == "increase" and not has_window(text):
+        raise QueryError(
+            f"{count.selector.name} is named like a recorded rate, which is no counter; ask for the counter it is made of",
+            reason="mixed_units", query=text, source=source,
+        )  # fmt: skip
+    if count is not None and not (as_written and has_window(text)):
         if count.function == "sum_over_time" and COUNTER_NAME.match(count.selector.name):
             raise QueryError(
                 f"{count.selector.name} is named like a counter, whose samples must not be added up; set counter: true "
@@ -81,10 +116,11 @@ def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_w
                 reason="counter_not_declared", query=text, source=source,
             )  # fmt: skip
         return Ask(render(count.function, count.selector, window), count if mergeable(count) else None)
-    if not promql.has_window(text):
+    if not has_window(text):
         raise promql.window_missing(text, source)
-    filled = promql.with_window(text, duration(window))
-    if not as_written and promql.unit(text) == promql.PER_SECOND:
+    _refuse_wrong_window(text, source)
+    filled = with_window(text, duration(window))
+    if not as_written and unit(text) == PER_SECOND:
         return Ask(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
     return Ask(filled)
 
@@ -111,7 +147,7 @@ def _threshold_asks(metric: ThresholdMetric, request: MeasureRequest, window: in
 def points_query(metric: ThresholdMetric, request: MeasureRequest, window: int) -> tuple[str, int]:
     """Return a threshold metric's query with its window filled in, and the distance of its points in milliseconds."""
     step = min(milliseconds(request.resolution), window)
-    return promql.with_window(metric.source.query, duration(step)), step
+    return with_window(metric.source.query, duration(step)), step
 
 
 def _decimal(value: Fraction) -> str:
@@ -134,7 +170,7 @@ def one_series(rows: Rows, ask: Ask) -> Points | None:
 
 
 def _show(labels: Mapping[str, str]) -> str:
-    pairs = ",".join(f"{name}={promql.quote(text)}" for name, text in sorted(labels.items()) if name != "__name__")
+    pairs = ",".join(f"{name}={quote(text)}" for name, text in sorted(labels.items()) if name != "__name__")
     return f"{labels.get('__name__', '')}{{{pairs}}}"
 
 
@@ -149,7 +185,7 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
     A missing ``good`` or ``bad`` counts as 0 here; whether a missing ``bad`` may is decided before.
 
     :param values: by role; None where the series is missing
-    :raises NoData: reason ``empty`` where the total is missing, ``no_events`` where it is 0 or a raw ratio is 0/0
+    :raises NoData: reason ``empty`` where the total is missing or may be, ``no_events`` where it is 0 or a raw ratio is 0/0
     :raises InvalidMeasurement: for NaN, infinities, negative counts and more good events than events
     """
     if "raw" in values:
@@ -158,6 +194,12 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
     if total is None:
         raise NoData("the query for the total answers nothing: no such series in the window", reason="empty", query=query)
     events = _count(total, "total", query)
+    metric = request.indicator.metric
+    if not events and isinstance(metric, RatioMetric) and metric.total is not None and hides_absence(metric.total.query):
+        raise NoData(
+            "the total is 0, and for its vector() nobody can tell whether there is such a series; remove vector() from the total",
+            reason="empty", query=query,
+        )  # fmt: skip
     role = "good" if "good" in values else "bad"
     part = _count(values[role] or 0, role, query)
     if events < part <= events * (1 + _ROUNDING):
@@ -170,7 +212,10 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
         )  # fmt: skip
     if part < 0:
         raise InvalidMeasurement(f"negative count: {role} {shown(part)}, total {shown(events)}", query=query)
-    return Measurement.of_counts(part if role == "good" else events - part, events, query=query)
+    found = Measurement.of_counts(part if role == "good" else events - part, events, query=query)
+    if isinstance(metric, RatioMetric) and not are_counts(_queries(metric)):
+        return Measurement.of_ratio(found.ratio, query=query)
+    return found
 
 
 def _judge_raw(request: MeasureRequest, value: Value | None, query: str) -> Measurement:

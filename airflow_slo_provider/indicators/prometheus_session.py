@@ -21,9 +21,9 @@ from urllib3.exceptions import (
     ReadTimeoutError,
     SSLError,
 )
-from urllib3.util.retry import Retry
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http_retries import QuietRetry
 from airflow_slo_provider.indicators.prometheus_answers import check_clock, public_url, read_envelope, redact, verify_data
 
 #: A Retry-After longer than this is left to Airflow's own retries.
@@ -31,7 +31,7 @@ RETRY_AFTER_CAP = 10
 _CHUNK = 1 << 18
 
 
-class BoundedRetry(Retry):
+class BoundedRetry(QuietRetry):
     """A few quick attempts at a read. A timed-out read is not repeated: the server may still be computing the first one."""
 
     @classmethod

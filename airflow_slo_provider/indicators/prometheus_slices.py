@@ -8,20 +8,28 @@ from datetime import timedelta
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus_batch import Points, Value, When
-from airflow_slo_provider.indicators.prometheus_readings import judge
+from airflow_slo_provider.indicators.prometheus_readings import hides_absence, judge
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.model import RatioMetric
 
 _Values = tuple[Value | None, ...]
 
 
-def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], when: When, query: str) -> Slices:
+def judge_slices(
+    request: MeasureRequest,
+    series: Mapping[str, Points | None],
+    when: When,
+    query: str,
+    without_failures: frozenset[int] | None = None,
+) -> Slices:
     """Judge every slice by itself.
 
     A slice whose total (or raw ratio) is missing, 0 or NaN, or whose good or bad is NaN, is None: it holds nothing to judge and
-    spoils no other.
+    spoils no other. So is one with events and without ``bad``, unless it is among those that surely had no failures.
 
     :param series: by role; keyed by the end of each slice
     :param when: the ends of the slices
+    :param without_failures: slices (by their ends) in which a missing ``bad`` means 0; None for all of them
     :raises NoData: when not one slice has a total, so that even "missing slices are good" cannot make a pass of it
     :raises InvalidMeasurement: when a slice is infinite, negative or has more good events than events
     """
@@ -33,6 +41,13 @@ def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], w
     step = when.step // timedelta(milliseconds=1)
     first, last = to_milliseconds(when.start), to_milliseconds(when.end)
     columns = [series[role] or {} for role in roles]
+    if without_failures is not None:
+        columns[roles.index("bad")] = dict.fromkeys(without_failures, 0) | columns[roles.index("bad")]
+        columns[roles.index("total")] = {
+            moment: value
+            for moment, value in columns[roles.index("total")].items()
+            if value == 0 or moment in columns[roles.index("bad")]
+        }
     known: dict[_Values, Measurement | None] = {}
     values: list[Measurement | None] = []
     for moment in range(first, last + 1, step):
@@ -40,9 +55,16 @@ def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], w
         if found not in known:  # most slices of a service look alike
             known[found] = _judge_slice(request, dict(zip(roles, found, strict=True)), leading, query)
         values.append(known[found])
-    seen = max((moment for moment in columns[roles.index(leading)] if moment <= last), default=None)
+    hidden = leading == "total" and hides_absence(_total(request))  # its 0 may stand for no series
+    points = columns[roles.index(leading)].items()
+    seen = max((moment for moment, value in points if moment <= last and not (hidden and value == 0)), default=None)
     last_seen = None if seen is None else when.end - timedelta(milliseconds=last - seen)
     return Slices(when.start - when.step, when.step, tuple(values), query, last_seen)
+
+
+def _total(request: MeasureRequest) -> str:
+    metric = request.indicator.metric
+    return metric.total.query if isinstance(metric, RatioMetric) and metric.total is not None else ""
 
 
 def _judge_slice(request: MeasureRequest, values: Mapping[str, Value | None], leading: str, query: str) -> Measurement | None:

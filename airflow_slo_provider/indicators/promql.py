@@ -1,4 +1,4 @@
-"""Just enough PromQL: tokens, the forms that can be merged, and the selectors of a query.
+"""Just enough PromQL: the forms that can be merged, and the selectors of a query.
 
 This is no parser. It recognises a few exact forms and says None for everything else; the server stays the judge of what a query
 means. Grammar: https://prometheus.io/docs/prometheus/latest/querying/basics/
@@ -9,20 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.slo.promql_text import quote
+from airflow_slo_provider.slo.promql_tokens import MARK, tokens
 
-WINDOW = re.compile(r"\{\{\s*\.window\s*\}\}")
-# Stands for {{.window}} while a query is cut into tokens: a duration no one writes.
-_MARK = "987654321ms"
-_TOKEN = re.compile(
-    r"(?P<space>\s+|\#[^\n]*)"
-    r'|(?P<string>"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`)'
-    r"|(?P<number>0x[0-9a-fA-F]+|(?:[0-9]+(?:ms|[smhdwy]))+|[0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?|[0-9]+\.)"
-    r"|(?P<name>:?[a-zA-Z_][a-zA-Z0-9_:]*)"
-    r"|(?P<op>=~|!~|!=|==|>=|<=|[-+*/%^=<>(){}\[\],@:])"
-)
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
 # Regular expressions that mean the same in RE2 (Go) and in Python, fully anchored: literals, ".", escaped punctuation and simple
@@ -31,8 +22,6 @@ _SAFE_REGEX = re.compile(
     r"""(?:(?:[A-Za-z0-9_:/ ,;=@%&~<>!"'#-]|\.|\\[.\\+*?()\[\]{}|^$/-]|\[\^?(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9_.])+\])[*+?]?"""
     r"""|\(\?:|\((?!\?)|\)\??|\|)*"""
 )
-#: Units of counts.
-EVENTS, PER_SECOND, SCALED, MIXED = "events", "events per second", "scaled", "mixed"
 _LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
 _KEYWORDS = _LISTS | {"bool", "offset", "and", "or", "unless", "atan2"}
 
@@ -89,12 +78,6 @@ class Count:
     selector: Selector
 
 
-def quote(text: str) -> str:
-    """Write a text as a PromQL string."""
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
-    return f'"{escaped}"'
-
-
 def escape_regex(text: str) -> str:
     """Write a text as a regular expression that matches it alone. RE2 refuses the needless escapes that ``re.escape`` writes."""
     return re.sub(r"[.+*?()|\[\]{}^$\\]", r"\\\g<0>", text)
@@ -118,54 +101,6 @@ def compiled(text: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=4096)
-def tokens(query: str) -> tuple[tuple[str, str], ...] | None:
-    """Cut a query into ``(kind, text)``, without spaces and comments; None where it holds something unknown."""
-    text, position, found = WINDOW.sub(_MARK, query), 0, []
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            return None
-        position = match.end()
-        if match.lastgroup != "space":
-            found.append((str(match.lastgroup), match[0]))
-    return tuple(found)
-
-
-def is_balanced(query: str) -> bool:
-    """Whether all brackets close in order, so that the query stays one expression when brackets are put around it."""
-    stack: list[str] = []
-    pairs = {")": "(", "]": "[", "}": "{"}
-    for kind, text in tokens(query) or (("op", ")"),):
-        if kind == "op" and text in "([{":
-            stack.append(text)
-        elif kind == "op" and text in pairs and (not stack or stack.pop() != pairs[text]):
-            return False
-    return not stack
-
-
-def has_window(query: str) -> bool:
-    """Whether the query holds ``{{.window}}``."""
-    return WINDOW.search(query) is not None
-
-
-def unit(query: str) -> str:
-    """Return what a count is in: events, events per second, those scaled by something, or both at once (which is no unit)."""
-    cut = tokens(query) or ()
-    called = {text for (kind, text), after in pairwise(cut) if kind == "name" and after == ("op", "(")}
-    if not called & {"rate", "irate"}:
-        return EVENTS
-    if called & {"increase", "delta", "sum_over_time", "count_over_time"}:
-        return MIXED
-    scaled = any(kind == "op" and text in "*/%^" for kind, text in cut)
-    return SCALED if scaled or not is_balanced(query) else PER_SECOND
-
-
-def with_window(query: str, window: str) -> str:
-    """Put a duration in the place of ``{{.window}}``."""
-    return WINDOW.sub(window, query)
-
-
-@lru_cache(maxsize=4096)
 def recognise(query: str, *, counter: bool) -> Count | None:
     """Recognise a count.
 
@@ -182,7 +117,7 @@ def recognise(query: str, *, counter: bool) -> Count | None:
         if texts[: len(head)] == head and texts[-1:] == [")"]:
             cut, texts, summed = cut[len(head) : -1], texts[len(head) : -1], True
             break
-    if summed and texts[:2] in (["increase", "("], ["rate", "("]) and texts[-4:] == ["[", _MARK, "]", ")"]:
+    if summed and texts[:2] in (["increase", "("], ["rate", "("]) and texts[-4:] == ["[", MARK, "]", ")"]:
         selector = _whole_selector(cut[2:-4])
         return Count("increase", selector) if selector else None
     selector = _whole_selector(cut)

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_slo_provider.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
+from airflow_slo_provider.local_times import in_utc
 
 COUNTS = ("good", "bad", "total")
 
@@ -142,11 +143,12 @@ def read_moment(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
             return _EPOCH + timedelta(microseconds=round(exact(cell) * 1_000_000))
         except (MeasurementError, OverflowError):
             raise wrong(f"{cell!r} is no timestamp; return one with time zone, ISO 8601 text or seconds since 1970") from None
-    if moment.tzinfo is not None:
-        return moment.astimezone(UTC)
-    if zone is None:
+    if zone is None and moment.utcoffset() is None:
         raise wrong(f"{cell} has no time zone; convert it in the query, or declare it: metricSource.spec.timeZone: UTC")
-    return moment.replace(tzinfo=zone).astimezone(UTC)
+    try:
+        return in_utc(moment, zone=zone)
+    except ValueError as error:
+        raise wrong(str(error)) from None
 
 
 def within(answer: Answer, start: datetime, end: datetime, *, slack: timedelta = LONGEST_BUCKET) -> list[Row]:

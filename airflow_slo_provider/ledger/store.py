@@ -161,7 +161,7 @@ class Ledger:
         if exclude_key is not None:
             own = [table.c[column] == getattr(exclude_key, column) for column in ("dag_id", "run_id", "task_id", "map_index")]
             filters.append(not_(and_(*own)))
-        filters += [self._evidence(field) == text for field, text in (evidence or {}).items()]
+        filters += self._evidence_is(evidence)
         found = self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS])
         return found[0] if found else None
 
@@ -199,20 +199,35 @@ class Ledger:
         """Return the kinds of check that have that name."""
         return [kind for kind in self._distinct("kind") if self.latest(kind, name) is not None]
 
-    def points(self, kind: str, name: str, start: datetime, end: datetime) -> Iterator[Point]:
-        """Yield the checks of a window, oldest first, as they were at one instant.
-
-        The rows are streamed: one connection stays busy until the iterator is used up or closed.
+    def services(self, kind: str, name: str, start: datetime, end: datetime) -> list[str]:
+        """Return the services that the checks of a window are about, as far as they say it.
 
         :param start: start of the window (aware)
         :param end: end of the window, exclusive (aware)
         """
         from sqlalchemy import select
 
+        query = select(self._evidence("service")).where(*_filters(kind=kind, name=name), *_window(start, end)).distinct()
+        with self._transaction() as connection:
+            return sorted(str(row[0]) for row in connection.execute(query) if row[0] is not None)
+
+    def points(
+        self, kind: str, name: str, start: datetime, end: datetime, *, evidence: Mapping[str, str] | None = None
+    ) -> Iterator[Point]:
+        """Yield the checks of a window, oldest first, as they were at one instant.
+
+        The rows are streamed: one connection stays busy until the iterator is used up or closed.
+
+        :param start: start of the window (aware)
+        :param end: end of the window, exclusive (aware)
+        :param evidence: texts that the evidence must hold, by key
+        """
+        from sqlalchemy import select
+
         table = checks()
         query = (
             select(table.c.checked_at, table.c.verdict, table.c.value, table.c.good, table.c.total)
-            .where(*_filters(kind=kind, name=name), *_window(start, end))
+            .where(*_filters(kind=kind, name=name), *_window(start, end), *self._evidence_is(evidence))
             .order_by(table.c.checked_at, table.c.id)
         )
         with self._transaction() as connection:
@@ -227,6 +242,9 @@ class Ledger:
         with self._transaction() as connection:
             rows = connection.execute(select(*columns).where(*filters).order_by(*order).limit(limit)).mappings()
             return [recorded_of(dict(row)) for row in rows]
+
+    def _evidence_is(self, wanted: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
+        return [self._evidence(field) == text for field, text in (wanted or {}).items()]
 
     def _evidence(self, field: str) -> ColumnElement[Any]:
         """A text of the evidence."""

@@ -51,12 +51,19 @@ class _WritesDecision(BaseOperator):
 
         file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         ti = context["ti"]
+        source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
         decided = at or datetime.now(UTC)
         written = instant(None, context) is None
         if written:
             file.parent.mkdir(parents=True, exist_ok=True)
         with _alone(file, writing=written):
-            before, held = read_decision(file), holding(file)
+            held = holding(file)
+            # A try that died after it had written must not hide the change from the one that repeats it.
+            own = next(
+                (entry for entry in held if entry.get("source") == source and entry["action"] == action and "before" in entry),
+                None,
+            )
+            before = str(own["before"]) if own else read_decision(file).action
             others = [entry for entry in held if held_by and entry.get("held_by", "") != held_by]
             with failing_over_values():
                 made = document(
@@ -64,15 +71,16 @@ class _WritesDecision(BaseOperator):
                     reasons=reasons,
                     at=decided,
                     until=decided + valid_for,
-                    source=f"{ti.dag_id}/{ti.run_id}/{ti.task_id}",
+                    source=source,
                     slos=slos,
                     held_by=held_by or "",
+                    before=before,
                     beside=others,
                 )
             if written:
                 _refuse_if_later(path, [entry for entry in held if entry not in others], decided)
                 _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
-        self.log.info("%s: %s (before: %s), until %s: %s", path, action, before.action, made["valid_until"], "; ".join(reasons))
+        self.log.info("%s: %s (before: %s), until %s: %s", path, action, before, made["valid_until"], "; ".join(reasons))
         if others:
             who = ", ".join(f"{entry.get('held_by') or entry['source']}: {entry['action']}" for entry in others)
             self.log.info("Others ask for something too (%s); together it is %s", who, made["action"])
@@ -81,8 +89,8 @@ class _WritesDecision(BaseOperator):
         told = {
             "action": action,
             "effective": made["action"],
-            "before": before.action,
-            "changed": written and before.action != made["action"],
+            "before": before,
+            "changed": written and before != made["action"],
             "written": written,
             "experiments": made["experiments"],
             "degraded": made["degraded"],

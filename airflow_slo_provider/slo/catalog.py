@@ -68,6 +68,8 @@ class SLOCatalog:
         elif select is None:
             chosen = self.slos
         else:
+            if not isinstance(select, Collection) or not all(isinstance(name, str) for name in select):
+                raise TypeError(f"select is {select!r}; write the name of an SLO, several names, or a function that chooses them")
             wanted = [select] if isinstance(select, str) else list(select)
             for name in wanted:
                 try:

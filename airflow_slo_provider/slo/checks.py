@@ -105,6 +105,7 @@ def _slo_check(one: SLODecision) -> CheckResult:
         **{key: value for key, value in report_dict(report).items() if key not in ("name", "message")},
         "method": report.slo.method.value,
         "tier": report.slo.options.tier,
+        "policy": report.slo.options.error_budget_policy or "",
         "burn_rates": {format_seconds(int(r.window.total_seconds())): _float(r.value) for r in report.burn_rates},
         "outcome": one.outcome.value,
         "action": one.action.value,

@@ -20,6 +20,8 @@ from airflow_slo_provider.slo.windows import nominal_length
 
 #: A server that has had no series for so long has lost sight of the service, whatever its longer windows still hold.
 _BLIND = CURRENT
+#: No series for the total; or none for the failures, and nothing that shows that there were none.
+_UNSEEN = ("empty", "bad_series_missing")
 
 
 def judge(part: Part, answers: Answers) -> SLOReport:
@@ -77,7 +79,7 @@ def _of_events(part: Part, whole: Measurement, windows: Mapping[timedelta, Measu
         if isinstance(answer, MeasurementError):
             if not isinstance(answer, NoData):
                 raise answer
-            if part.source[0] == "Prometheus" and window == _BLIND and answer.reason == "empty":
+            if part.source[0] == "Prometheus" and window == _BLIND and answer.reason in _UNSEEN:
                 raise NoData(
                     f"nothing was measured in the last {format_seconds(int(window.total_seconds()))}: {answer.message}",
                     reason=answer.reason, query=answer.query, source=answer.source,
@@ -164,8 +166,10 @@ def _finished(
     length = window if part.slo.window.rolling else part.span.length
     budget = budget_of_sli(budget_share(part.objective.target), sli, length, report.total, scale=scale)
     firing = tuple(rule for rule in part.burn if _fires(part, report, rule))
+    report = replace(report, budget=budget)
     current = current_rate(report)
-    rate = current.value if current is not None and current.value is not None else (1 - sli) / budget.budget
+    assert current is not None
+    assert current.value is not None
     options = part.slo.options
     if budget.remaining <= 0:
         status = Status.EXHAUSTED
@@ -183,9 +187,8 @@ def _finished(
     report = replace(
         report,
         status=Status.LOW_TRAFFIC if few else status,
-        budget=budget,
         firing=firing,
-        time_to_exhaustion=time_to_exhaustion(budget.remaining, rate, length),
+        time_to_exhaustion=time_to_exhaustion(budget.remaining, current.value, length),
     )
     return replace(report, message=few or _message(report, part))
 
@@ -201,8 +204,12 @@ def _fires(part: Part, report: SLOReport, rule: BurnRateRule) -> bool:
 
 
 def current_rate(report: SLOReport) -> BurnRate | None:
-    """The burn rate of the last hour, or of the next longer window that was measured."""
-    return next((rate for rate in report.burn_rates if rate.window >= CURRENT and rate.value is not None), None)
+    """The burn rate of the last hour, or of the next longer window that was measured, which may be the objective's own."""
+    found = next((rate for rate in report.burn_rates if rate.window >= CURRENT and rate.value is not None), None)
+    if found is None and report.budget is not None:
+        rate = (1 - report.budget.sli) / report.budget.budget
+        return BurnRate(report.end - report.start, rate, report.good, report.total)
+    return found
 
 
 def _message(report: SLOReport, part: Part) -> str:

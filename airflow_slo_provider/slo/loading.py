@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -91,7 +91,9 @@ def _texts(source: Source, findings: Findings) -> Iterator[tuple[str, str]]:
     if isinstance(source, str):
         findings.faults.append(Fault("is empty; give a file, a directory or the text of a document", file=TEXT))
         return
-    paths = [source] if isinstance(source, os.PathLike) else list(source)
+    paths = [source] if isinstance(source, os.PathLike) else list(source) if isinstance(source, Iterable) else None
+    if paths is None or not all(isinstance(path, str | os.PathLike) for path in paths):
+        raise TypeError(f"SLO documents are a path, paths or the YAML text, not {source!r}")
     if not paths:
         findings.faults.append(Fault("no path is given, so there is no document", file="<no files>"))
     for path in paths:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,9 +20,9 @@ from airflow_slo_provider.slo.model import (
 )
 from airflow_slo_provider.slo.openslo_metadata import Metadata, read_metadata
 from airflow_slo_provider.slo.openslo_sources import KNOWN_TYPES, refuse_secrets, warn_of_type
+from airflow_slo_provider.slo.promql_text import with_window
 
 T = TypeVar("T")
-_WINDOW = re.compile(r"\{\{\s*\.window\s*\}\}")
 
 
 @dataclass
@@ -48,7 +47,7 @@ def look_up(fields: Fields, key: str, shelf: Mapping[str, T | None], kind: str) 
 
 def normal_query(query: str) -> str:
     """Write the window's place holder the one way everything else expects: ``{{.window}}``."""
-    return _WINDOW.sub("{{.window}}", query)
+    return with_window(query, "{{.window}}")
 
 
 def read_sli(document: Fields, metadata: Metadata, library: Library) -> Indicator | None:
@@ -206,6 +205,7 @@ def _queries(fields: Fields, kind: str, ref: str | None) -> MetricSource | None:
     if kind == "Ledger":
         query = spec.text("check", required=True)
         spec.text("kind")
+        spec.text("service")
         spec.choice("unknown", ("bad", "ignore"))
         spec.boolean("events")
     else:

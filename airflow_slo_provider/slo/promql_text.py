@@ -1,7 +1,7 @@
 """Small pure functions that write PromQL text: windows, counts over a window, numbers and quoted strings.
 
-The same forms of a query are read in the same way as by the Prometheus indicator, so that an alert and a gate ask the same
-question.
+The same forms of a query are read in the same way as by the Prometheus indicator, which fills windows in with these too, so that
+an alert and a gate ask the same question.
 """
 
 from __future__ import annotations

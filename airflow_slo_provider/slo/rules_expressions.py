@@ -14,7 +14,18 @@ from datetime import timedelta
 
 from airflow_slo_provider.documents.durations import as_duration
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MissingSlices, Objective, RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql_text import OPPOSITES, close, counts_over, grid, has_window, number, window_text, with_window
+from airflow_slo_provider.slo.promql_text import (
+    OPPOSITES,
+    close,
+    counts_over,
+    grid,
+    has_window,
+    number,
+    shorten,
+    window_text,
+    with_window,
+)
+from airflow_slo_provider.slo.promql_units import PER_SECOND, are_counts, unit, window_fault
 
 _STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
 #: Distance between the points at which a threshold metric is read.
@@ -34,16 +45,12 @@ def error_ratio(indicator: Indicator, objective: Objective, window: str) -> str:
         return _threshold_error(metric, objective, window)
     if metric.raw is not None:
         return _raw_error(metric, window)
-    total = events_total(indicator, window)
-    if total is None:
-        raise ValueError("a ratio metric needs total with good or bad, or raw")
-    if metric.bad is not None:
-        bad = _summed(counts_over(metric.bad.query, window, counter=metric.counter))
+    counts = _counts(metric, window)
+    total, role = counts["total"], "bad" if "bad" in counts else "good"
+    if role == "bad":
         # A NaN among the errors fails the comparison and is dropped.
-        return f"(\n{_indent(bad)}\n  or\n{_indent(f'0 * {total}')}\n)\n/\n({total} > 0)\n>= 0"
-    if metric.good is None:
-        raise ValueError("a ratio metric needs good or bad beside total")
-    good = _summed(counts_over(metric.good.query, window, counter=metric.counter))
+        return f"(\n{_indent(counts[role])}\n  or\n{_indent(f'0 * {total}')}\n)\n/\n({total} > 0)\n>= 0"
+    good = counts[role]
     # Sums of floats may put good above total by a rounding error: that is 0. More than that is a contradiction: no number.
     ratio = f"(\n{_indent(total)}\n  -\n{_indent(good)}\n  or\n{_indent(total)}\n)\n/\n({total} > 0)"
     return f"clamp_min(\n{_indent(ratio)}\n  >= -1e-9,\n  0\n)"
@@ -55,9 +62,35 @@ def events_total(indicator: Indicator, window: str) -> str | None:
     :raises ValueError: when the query's form does not allow it
     """
     metric = indicator.metric
-    if isinstance(metric, ThresholdMetric) or metric.total is None:
+    if isinstance(metric, ThresholdMetric) or metric.total is None or not are_counts(_queries(metric)):
         return None
-    return _summed(counts_over(metric.total.query, window, counter=metric.counter))
+    return _in_events(metric.total.query, window, counter=metric.counter)
+
+
+def _queries(metric: RatioMetric) -> dict[str, str]:
+    return {role: source.query for role in ("good", "bad", "total") if (source := getattr(metric, role)) is not None}
+
+
+def _counts(metric: RatioMetric, window: str) -> dict[str, str]:
+    """Write the counts of a ratio in one unit: as they are where they have the same, else in events.
+
+    :raises ValueError: when a query's form does not allow it, or when they have no common unit
+    """
+    queries = _queries(metric)
+    if "total" not in queries or len(queries) != 2:
+        raise ValueError("a ratio metric needs total with good or bad, or raw")
+    for query in queries.values():
+        fault = window_fault(query)
+        if fault:
+            raise ValueError(f"{fault} ({shorten(query)})")
+    if are_counts(queries) and len({unit(query) for query in queries.values()}) > 1:
+        return {role: _in_events(query, window, counter=metric.counter) for role, query in queries.items()}
+    return {role: _summed(counts_over(query, window, counter=metric.counter)) for role, query in queries.items()}
+
+
+def _in_events(query: str, window: str, *, counter: bool) -> str:
+    count = _summed(counts_over(query, window, counter=counter))
+    return f"{count} * {int(as_duration(window).timedelta.total_seconds())}" if unit(query) == PER_SECOND else count
 
 
 def slice_verdict(slice_error: str, method: BudgetingMethod, objective: Objective, missing: MissingSlices) -> str:
@@ -104,6 +137,8 @@ def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str)
 def _raw_error(metric: RatioMetric, window: str) -> str:
     if metric.raw is None or not has_window(metric.raw.query):
         raise ValueError("a raw ratio must name its window as {{.window}}: without it, it cannot be asked for another window")
+    if fault := window_fault(metric.raw.query):
+        raise ValueError(f"{fault} ({shorten(metric.raw.query)})")
     raw = f"(\n{_indent(with_window(metric.raw.query.strip(), window))}\n)"
     inside = f"({raw} >= 0) <= 1"  # drops NaN and what is no share
     return inside if metric.raw_type == "failure" else f"1 - ({inside})"

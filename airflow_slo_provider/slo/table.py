@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.slo.judging import current_rate
-from airflow_slo_provider.slo.reports import Decision, SLOReport
+from airflow_slo_provider.slo.reports import Decision, Outcome, SLOReport
 
 #: The lines around a decision in a log, so that programs can cut it out.
 BEGIN = "---- error budgets ----"
@@ -35,9 +35,15 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collect
 
 def decision_text(decision: Decision) -> str:
     """Write a decision: the table, the outcome, and why."""
-    lines = [BEGIN, table(decision.reports), "", f"decision: {decision.outcome} (action: {decision.action})"]
+    lines = [BEGIN, table(decision.reports), "", f"decision: {decision.outcome} ({_effect(decision)})"]
     lines += [f"  - {reason}" for reason in decision.reasons]
     return "\n".join([*lines, END])
+
+
+def _effect(decision: Decision) -> str:
+    if decision.outcome is Outcome.UNKNOWN and decision.action.blocks:
+        return f"blocks as {decision.action} does"
+    return f"action: {decision.action}"
 
 
 def _row(report: SLOReport) -> tuple[str, ...]:

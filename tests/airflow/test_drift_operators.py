@@ -274,7 +274,7 @@ def test_rows_in_a_database(tmp_path, ledger) -> None:
 def test_spark_that_is_not_installed_is_said(data, ledger) -> None:
     ran = run_task(DriftOperator(task_id="t", reference="a/b", current="c/d", engine="spark", retries=2))
     assert ran.state == "failed"
-    assert "pip install 'airflow-slo-provider[spark]'" in str(ran.error)
+    assert "pip install --constraint constraints.txt 'airflow-slo-provider[spark]'" in str(ran.error)
     assert recorded(ledger)["t"].verdict == "unknown"
 
 

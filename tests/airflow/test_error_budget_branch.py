@@ -249,19 +249,47 @@ class TestMemory:
         assert outcomes == ["frozen", "allowed", "frozen"]
 
     @pytest.mark.parametrize("grows", [True, False])
+    @pytest.mark.parametrize("seen_before", [True, False])
     def test_another_number_of_objectives_does_not_thaw(
-        self, grows: bool, request_log: RequestLog, ledger_file: LedgerFile
+        self, grows: bool, seen_before: bool, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         one = sql_documents()
         several = one.replace("[{displayName: most", "[{displayName: half, target: 0.5}, {displayName: most")
+        first, then = (one, several) if grows else (several, one)
         outcomes = []
-        for documents, good, bad in ((one if grows else several, 990, 10), (several if grows else one, 1040, 10)):
+        # Without a past, what is left the last time is a warning.
+        for documents, good, bad in ([(then, 1000, 0)] * seen_before) + [(first, 990, 10), (then, 1040, 10)]:
             request_log.clear()
             request_log.write(good, bad)
             ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
             outcomes.append((ran.xcoms["decision"]["outcome"], len(ran.xcoms["decision"]["slos"])))
-        # Without a past, what is left the second time is a warning.
-        assert outcomes == [("frozen", 1 if grows else 2), ("frozen", 2 if grows else 1)]
+        assert outcomes[-2:] == [("frozen", 1 if grows else 2), ("frozen", 2 if grows else 1)]
+        request_log.clear()
+        request_log.write(5000, 10)
+        for documents in (then, first):  # what thawed under the one name does not come back under the other
+            ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {documents is first}")
+            assert ran.xcoms["decision"]["outcome"] == "allowed"
+
+    def test_a_decision_under_another_policy_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        strict = sql_documents("  coolDown: 1d" + POLICY)
+        mild = sql_documents().replace("the-policy", "another-policy")
+        outcomes = []
+        for documents, good, bad in ((mild, 1000, 0), (strict, 990, 10), (mild, 5000, 10), (strict, 5000, 10)):
+            request_log.clear()
+            request_log.write(good, bad)
+            ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
+            outcomes.append(ran.xcoms["decision"]["outcome"])
+        assert outcomes == ["allowed", "frozen", "allowed", "frozen"]
+
+    def test_a_policy_by_another_name_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        outcomes = []
+        for name, good in (("the-policy", 990), ("renamed-policy", 1040)):
+            request_log.clear()
+            request_log.write(good, 10)
+            documents = sql_documents().replace("the-policy", name)
+            ran = run_task(gate(documents), connections=request_log.connection, run_id=name)
+            outcomes.append(ran.xcoms["decision"]["outcome"])
+        assert outcomes == ["frozen", "frozen"]
 
     def test_a_cool_down_outlasts_its_reason(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         documents = sql_documents("  coolDown: 1h" + POLICY)
@@ -378,7 +406,14 @@ class TestDocuments:
         assert ledger_file.checks() == []
 
     @pytest.mark.parametrize(
-        ("select", "said"), [("answred", "answered"), (["nothing"], "nothing"), (lambda slo: False, "no SLO")]
+        ("select", "said"),
+        [
+            ("answred", "answered"),
+            (["nothing"], "nothing"),
+            (lambda slo: False, "no SLO"),
+            (5, "select is 5; write the name"),
+            ([5], "select is [5]"),
+        ],
     )
     def test_a_wrong_selection_opens_nothing(
         self, request_log: RequestLog, ledger_file: LedgerFile, select: Any, said: str
@@ -387,6 +422,11 @@ class TestDocuments:
         ran = run_task(gate(sql_documents(), select=select, retries=3), connections=request_log.connection)
         assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
         assert said in str(ran.error)
+
+    def test_documents_that_are_none(self, ledger_file: LedgerFile) -> None:
+        ran = run_task(gate(5, retries=3))  # type: ignore[arg-type]
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        assert "SLO documents are a path, paths or the YAML text, not 5" in str(ran.error)
 
     def test_a_missing_file(self, ledger_file: LedgerFile) -> None:
         ran = run_task(gate("/nowhere/slos.yaml", retries=3))

@@ -305,7 +305,7 @@ def test_what_the_documentation_shows(tmp_path: Path) -> None:
     from airflow.dag_processing.dagbag import DagBag
 
     text = (REPO / "docs" / "golden-sets.md").read_text()
-    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "evaluation=evaluate.output" in one)
+    (code,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "def promote_what_passed" in one)
     (tmp_path / "documented.py").write_text(code)
     dag = DagBag(dag_folder=tmp_path / "documented.py", safe_mode=False, load_op_links=False).dags["promote_what_passed"]
     assert dag.get_task("evaluate").downstream_task_ids == {"promote"}

@@ -531,6 +531,17 @@ class TestPolicyActs:
         switch("allow", None)
         assert seen == [("degrade", True)] * 4 + [("allow", False), ("degrade", True), ("allow", False)]
 
+    def test_a_try_that_died_after_writing_does_not_hide_the_change(self, tmp_path: Path):
+        def switch(action: str, run_id: str) -> Any:
+            task = ServingDecisionOperator(task_id="switch", decision_path=str(tmp_path / "d.json"), action=action, reason="r")
+            return run_task(task, run_id=run_id).xcoms["return_value"]
+
+        switch("degrade", "one")
+        for _ in range(2):  # the second time as the retry of the same task instance
+            told = switch("allow", "two")
+            assert (told["before"], told["changed"]) == ("degrade", True)
+        assert switch("allow", "three")["changed"] is False
+
     def test_who_writes_waits_for_who_is_writing(self, tmp_path: Path):
         file = ObjectStoragePath(str(tmp_path / "d.json"))
 

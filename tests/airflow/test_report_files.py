@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from fastapi import HTTPException
 from starlette.testclient import TestClient
 
+from airflow_slo_provider.hooks.report_files import write_reports
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.plugins.slo_page import report_files
 from airflow_slo_provider.results import CheckResult
@@ -148,6 +150,32 @@ def test_no_other_file_is_opened(client: TestClient, name: str, more: str, statu
 def test_the_check_page_leads_to_its_reports(client: TestClient) -> None:
     page = client.get(f"/slo/check?id={KEY.identity('drift', 'good')}", headers=as_user("guest")).text
     assert page.count('href="report?id=') == 2
+
+
+def _written(base: Path, run_id: str, task_id: str = "check") -> str:
+    instance = SimpleNamespace(dag_id="dag", run_id=run_id, task_id=task_id, map_index=-1)
+    address = write_reports(str(base), instance, {"r.html": run_id})["r.html"].removeprefix("file://")
+    assert Path(address).read_text() == run_id
+    return str(Path(address).parent.relative_to(base))
+
+
+@pytest.mark.parametrize(
+    ("run_id", "directory"),
+    [
+        ("nightly-1.2+x_y", "nightly-1.2+x_y"),
+        ("scheduled__2026-11-24T00:00:00+00:00", "scheduled__2026-11-24T00_00_00+00_00"),
+        ("manual__2026-11-24T05:06:07.890123+00:00_aBcD", "manual__2026-11-24T05_06_07.890123+00_00_aBcD"),
+    ],
+)
+def test_the_directory_of_an_ordinary_run_is_its_name(tmp_path: Path, run_id: str, directory: str) -> None:
+    assert _written(tmp_path, run_id) == f"dag/{directory}/check"
+
+
+def test_two_names_have_two_directories(tmp_path: Path) -> None:
+    names = ["a:b", "a~b", "a b", "a_b", "a/b", "..", "...", "__", "___", "manual__2026-11-24T05:06:07:b", "é~", "漢 "]
+    assert len({_written(tmp_path, name) for name in names}) == len(names)
+    assert len({_written(tmp_path, "r", task_id=name) for name in names}) == len(names)
+    assert _written(tmp_path, "a:b") == _written(tmp_path, "a:b")  # a retry writes over its own
 
 
 def test_without_configuration_the_root_is_below_airflow_home(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from airflow.sdk.execution_time import comms
 
 from tests.airflow.running import Ran, run_task
-from tests.docs.pages import DOCS, Block, blocks
+from tests.docs.pages import DOCS, Block, blocks, blocks_of
 from tests.docs.public import public_classes, public_names
-from tests.docs.test_snippets import dags_of
+from tests.docs.test_snippets import dags_of, is_dag_code
 from tests.docs.world import DAY, World
 
 
@@ -179,6 +180,44 @@ def test_the_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert tasks
     for task in tasks:
         check(name, run_task(task, connections=world.connections, **RUNS[name].arguments()))
+
+
+def golden_sets(heading: str, world: World) -> dict[str, Any]:
+    """The tasks of the snippet below a heading of docs/golden-sets.md, by id."""
+    (block,) = (one for one in blocks_of(DOCS / "golden-sets.md") if one.heading == heading and is_dag_code(one))
+    (dag,) = dags_of(block, world).values()
+    return {task.task_id: task for task in dag.tasks}
+
+
+def test_the_ranking_golden_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path)
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    ran = run_task(golden_sets("Judge a ranking, query by query", world)["evaluate"])
+    assert ran.state == "success", ran.log
+    assert re.search(r"ndcg@10 vs champion: pass: .* against ", ran.log), ran.log
+
+
+@pytest.mark.parametrize(("serving", "said"), [("", "promoted from nothing to 7"), ("6", "promoted from 6 to 7")])
+def test_the_first_champion_and_the_next(serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_slo_provider.deployment.registry import Wanted
+    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+
+    world = World(tmp_path)
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    registry = DirectoryRegistry(world.home / "opt" / "registry")
+    for version in "67":
+        registry.register("fraud-eu", version, world.home / "opt" / "models" / "fraud" / "7")
+    if serving:
+        registry.move("fraud-eu", Wanted(kind="promote", alias="champion", key="made", to=serving, by="world"))
+    tasks = golden_sets("The first champion", world)
+    asked = run_task(tasks["serving"], connections=world.connections)
+    assert asked.xcoms["return_value"] == serving
+    pulled = {comms.GetXComSequenceSlice: comms.XComSequenceSliceResult(root=[serving])}
+    evaluated = run_task(tasks["evaluate"], answers=pulled)
+    assert evaluated.state == "success", evaluated.log
+    assert ("the thresholds alone decide" in evaluated.log) == (not serving)
+    known = {("evaluate", "return_value"): evaluated.xcoms["return_value"]}
+    assert said in run_task(tasks["promote"], xcoms=known, answers=pulled, connections=world.connections).log
 
 
 def check(name: str, ran: Ran) -> None:

@@ -84,6 +84,13 @@ class World:
             rows.append(f"r{number},{label},{chance.choice(['de', 'fr'])},{chance.gauss(50, 10):.2f},{candidate},{champion}")
             predictions.append(f"r{number},{candidate}")
         (self.home / "opt" / "data" / "golden" / "fraud.csv").write_text("\n".join(rows) + "\n")
+        searched = ["id,query,label,candidate,champion"]
+        for query in range(200):
+            for place in range(8):
+                label = max(0, chance.randrange(-3, 4))
+                scores = (f"{label + chance.gauss(0, noise):.3f}" for noise in (0.5, 1.5))
+                searched.append(f"q{query}-{place},q{query},{label},{','.join(scores)}")
+        (self.home / "opt" / "data" / "golden" / "search.csv").write_text("\n".join(searched) + "\n")
         (self.home / "opt" / "models" / "fraud" / "7" / "predictions.csv").write_text("\n".join(predictions) + "\n")
 
     def _registry(self) -> None:

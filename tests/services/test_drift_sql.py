@@ -235,3 +235,42 @@ def test_a_gate_inside_the_interval_is_asked_again(database, monkeypatch) -> Non
                 assert found.lower - 1e-12 <= truth <= found.upper + 1e-12
             assert found.upper - found.lower < 0.06
             assert not found.lower < 0.1 <= found.upper
+
+
+class RowsStayBehind:
+    """A PostgreSQL connection whose rows are fetched from a cursor in the server; it is ended after the first of them."""
+
+    def __init__(self, connection, end) -> None:
+        self._connection, self._end = connection, end
+        self.rollback = connection.rollback
+
+    def cursor(self):
+        return self
+
+    def execute(self, statement) -> None:
+        self._cursor = self._connection.cursor("rows" if statement.startswith("SELECT") else "")
+        self._cursor.execute(statement)
+
+    @property
+    def description(self):
+        return self._cursor.description
+
+    def fetchall(self):
+        first = self._cursor.fetchmany(10)
+        self._end()
+        return [*first, *self._cursor.fetchall()]
+
+
+def test_a_connection_lost_while_rows_are_fetched(postgres, postgres_database) -> None:
+    """A fault of the surroundings, which a retry may mend: not a driver's own error, and not that of the ROLLBACK after it."""
+    with postgres.connect(postgres_database) as connection, postgres.connect(postgres_database, autocommit=True) as admin:
+        create(connection, rows_of(300), mark="%s")
+
+        def end() -> None:
+            admin.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
+
+        data = SQLData.of(RowsStayBehind(connection, end), "facts", dialect="postgresql", name="the warehouse")
+        for _ in range(2):  # the second time the connection is gone before anything is asked
+            with pytest.raises(QueryError, match="asked: the warehouse") as caught:
+                data.profile()
+            assert (caught.value.reason, caught.value.transient) == ("connection", True)

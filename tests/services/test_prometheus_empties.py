@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.measuring import Measurement, Slices
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, one, refused
 from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
@@ -54,6 +54,9 @@ def test_no_bad_is_no_failure_where_the_series_would_exist(forms: PrometheusSour
         'sum(increase(http_request_total{service="fine",code=~"5.."}[{{.window}}]))',  # metric
         'sum(increase(http_requests_total{service="fine",status=~"5.."}[{{.window}}]))',  # label
         'sum(increase(http_requests_total{service="fien",code=~"5.."}[{{.window}}]))',  # value that the total pins otherwise
+        'sum(increase(http_requests_total{service=~"fien.*",code=~"5.."}[{{.window}}]))',  # the same as a pattern
+        'sum(increase(http_requests_total{service!="fine",code=~"7.."}[{{.window}}]))',  # the same turned round
+        'sum(increase(http_requests_total{service=~"(?i)FINE",code=~"5.."}[{{.window}}]))',  # a pattern that may mean anything
         'sum(increase(http_requests_total{service="fine",status=~"(?i)5.."}[{{.window}}]))',  # not mergeable
         'sum(increase(http_request_total{service="fine",code=~"5.."}[{{.window}}])) + 0',  # not recognised
         'sum(increase({__name__="http_requests_total",service="fine",code=~"5.."}[{{.window}}]))',  # cannot be read for sure
@@ -68,6 +71,48 @@ def test_a_typo_in_the_query_for_failures_is_not_a_perfect_service(forms: Promet
     (sliced,) = forms.slices([over(indicator, END, HOUR)], 5 * MINUTE)
     assert isinstance(sliced, NoData)
     assert sliced.reason == "bad_series_missing"
+
+
+def test_a_pattern_that_fits_what_the_total_pins_is_no_typo(forms: PrometheusSource) -> None:
+    bad = 'sum(increase(http_requests_total{service=~"fi.*",code=~"5.."}[{{.window}}]))'
+    assert measured(forms, ratio(bad=bad, total='sum(increase(http_requests_total{service="fine"}[{{.window}}]))')).ratio == 1
+
+
+def test_slices_are_without_failures_only_where_the_metric_of_failures_is_seen(forms: PrometheusSource) -> None:
+    """Its exporter went away two hours ago; that of the requests is there."""
+    total = 'sum(increase(http_requests_total{code="200"}[{{.window}}]))'
+    for service in ("other", "without a failure"):
+        bad = f'sum(increase(failures_total{{kind!="none",service="{service}"}}[{{{{.window}}}}]))'
+        (found,) = forms.slices([over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
+        assert isinstance(found, Slices), found
+        seen = [one is not None for one in found.values]
+        # Prometheus 2 counts a sample on the edge to both slices, Prometheus 3 to one.
+        assert seen[:12] == [True] * 12 and seen[13:] == [False] * 23, service
+        assert found.last_seen is not None and found.last_seen <= END - 2 * HOUR + 5 * MINUTE
+
+
+def test_a_made_up_zero_is_no_sight_of_the_service(forms: PrometheusSource) -> None:
+    bad = 'sum(increase(failures_total{kind="crash"}[{{.window}}])) or vector(0)'
+    total = "sum(increase(failures_total[{{.window}}])) or vector(0)"
+    error = refused(forms, ratio(bad=bad, total=total))
+    assert (type(error), error.reason) == (NoData, "empty") and "remove vector() from the total" in str(error)
+    assert isinstance(one(forms, ratio(bad=bad, total=total), 3 * HOUR), Measurement)
+    (found,) = forms.slices([over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
+    assert isinstance(found, Slices)
+    assert found.last_seen is not None and found.last_seen <= END - 2 * HOUR + 5 * MINUTE
+
+
+@pytest.mark.parametrize(
+    "indicator",
+    [
+        ratio(raw="sum(increase(ghost_total[{{.window}}])) / 1 or vector(1)", raw_type="success"),
+        threshold("max(ghost) or vector(0)"),
+    ],
+)
+def test_a_made_up_value_is_no_measurement(forms: PrometheusSource, indicator: Indicator) -> None:
+    limits = () if indicator.metric.__class__.__name__ == "RatioMetric" else ("lt", Fraction(1))
+    error = refused(forms, indicator, *limits)
+    assert (type(error), error.reason, error.transient) == (QueryError, "hidden_absence", False)
 
 
 def test_no_events_at_all_is_said_as_such(forms: PrometheusSource) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from airflow_slo_provider.drift.kernel import Values
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
 
 #: Rows handed over together, about. One column of them is decoded at a time by each thread.
 PIECE = 1_048_576
@@ -163,7 +163,7 @@ def need_pyarrow(what: str) -> None:
         import pyarrow as pa  # noqa: F401
     except ImportError:
         raise QueryError(
-            f"{what} needs pyarrow: pip install 'airflow-slo-provider[drift]'. A pandas DataFrame is compared without it.",
+            f"{what} needs pyarrow: {to_install('drift')}. A pandas DataFrame is compared without it.",
             reason="missing_library",
         ) from None
 

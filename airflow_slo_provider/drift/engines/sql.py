@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -21,8 +19,8 @@ import numpy.typing as npt
 from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
 from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.distances import ranks
-from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
+from airflow_slo_provider.drift.engines.sql_columns import ColumnFinder, number_of
 from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
 from airflow_slo_provider.drift.engines.sql_text import (
@@ -43,7 +41,6 @@ Array = npt.NDArray[Any]
 Runner = Callable[..., tuple[Sequence[str], Sequence[Sequence[Any]]]]
 #: Bins whose edges a database counts at; an even multiple of ten, so that the index has its deciles.
 SQL_BINS = 20
-_SAMPLE = 200
 
 
 class SQLData:
@@ -90,7 +87,8 @@ class SQLData:
         spoken = dialect or known.get(module)
         if spoken is None:
             raise QueryError(f"which SQL dialect does a connection of {module} speak? Give `dialect`", reason="bad_dialect")
-        return cls(ConnectionRunner(connection, spoken), source, dialect=spoken, **options)
+        runner = ConnectionRunner(connection, spoken, name=options.get("name") or "")
+        return cls(runner, source, dialect=spoken, **options)
 
     def session(self) -> AbstractContextManager[Any]:
         """Hold one snapshot, where the database can: all counts must be of the same rows."""
@@ -143,28 +141,7 @@ class SQLData:
         return self._run(statement, {})
 
     def _columns(self, columns: Sequence[str] | None) -> list[Column]:
-        """Find the columns and their kinds, by looking at some rows."""
-        names, rows = self._ask(f"SELECT * {self._table.text} LIMIT {_SAMPLE}")
-        held = []
-        for name in chosen(names, columns, self.name):
-            place = list(names).index(name)
-            seen = [row[place] for row in rows if row[place] is not None]
-            if not seen:
-                quoted = self.dialect.identifier(name)
-                _, found = self._ask(f"SELECT {quoted} {self._table.also(f'{quoted} IS NOT NULL')} LIMIT 1")
-                seen = [row[0] for row in found]
-            held.append(self._column(name, seen))
-        return held
-
-    def _column(self, name: str, seen: Sequence[Any]) -> Column:
-        kind, form, cast = "empty", "float", ""
-        if seen:
-            kind = next((kind for types, kind in _KINDS if isinstance(seen[0], types)), "other")
-        if kind == "number":
-            form = "int" if all(isinstance(value, int) for value in seen) else "float"
-            cast = self.dialect.double if any(isinstance(value, Decimal) for value in seen) else ""
-        kind = self._kinds.get(name, kind) if seen else kind
-        return Column(name, kind, "int" if kind in ("time", "duration") else form, cast)
+        return ColumnFinder(self._ask, self._table, self.dialect, kinds=self._kinds, name=self.name).find(columns)
 
     def _summaries(self, columns: Sequence[Column]) -> tuple[int, dict[str, ColumnProfile]]:
         totals, made = set(), {}
@@ -194,7 +171,7 @@ class SQLData:
             if len(rows) > MOST_CATEGORIES:
                 return replace(held, categories={}, overflow=True)
             return replace(held, categories={str(value): int(count) for value, count in rows})
-        values = [_number(value, column.form) for value, _ in rows]
+        values = [number_of(value, column) for value, _ in rows]
         counts = np.array([int(count) for _, count in rows], dtype=np.int64)
         codes = np.array(values, dtype=np.int64) if column.form == "int" else float_codes(np.array(values, dtype=np.float64))
         return replace(held, distribution=Grid(column.form, EXACT, *add_up(codes, counts)))
@@ -225,7 +202,7 @@ class SQLData:
             for column in columns:
                 wanted = ranks(made[column.name].values, [Fraction(i, SQL_BINS) for i in range(1, SQL_BINS)])
                 by_rank = {int(row[0]): row[1] for row in self._ask(rank_query(self._table, column, self.dialect, wanted))[1]}
-                found[column] = [_number(by_rank[rank], column.form) for rank in wanted]
+                found[column] = [number_of(by_rank[rank], column) for rank in wanted]
             return found
         single = self.dialect.quantiles == "array"
         for batch in batches(columns, [1 if single else SQL_BINS - 1] * len(columns)):
@@ -233,7 +210,7 @@ class SQLData:
             answers = list(row)
             for column in batch:
                 edges, answers = (answers[0], answers[1:]) if single else (answers[: SQL_BINS - 1], answers[SQL_BINS - 1 :])
-                found[column] = [_number(edge, column.form) for edge in edges]
+                found[column] = [number_of(edge, column) for edge in edges]
         return found
 
     def _cuts(
@@ -282,21 +259,12 @@ def _ordered(closed: Array, opened: Array) -> tuple[Array, Array]:
     return codes[order], flags[order]
 
 
-_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
-    ((bool,), "bool"),
-    ((int, float, Decimal), "number"),
-    ((str,), "text"),
-    ((datetime, date), "time"),
-    ((timedelta, time), "duration"),
-)
-
-
 def _summed(column: Column, rows: int, answers: Iterator[Any]) -> ColumnProfile:
     present = int(next(answers))
     if column.kind in CATEGORICAL:
         return ColumnProfile(name=column.name, kind=column.kind, rows=rows, nulls=rows - present, categories={})
     finite, above, below = (int(next(answers) or 0) for _ in range(3))
-    low, high = (_number(next(answers), column.form) for _ in range(2))
+    low, high = (number_of(next(answers), column) for _ in range(2))
     return ColumnProfile(
         name=column.name,
         kind=column.kind,
@@ -309,10 +277,3 @@ def _summed(column: Column, rows: int, answers: Iterator[Any]) -> ColumnProfile:
         maximum=high,
         distribution=Grid(column.form, EXACT, np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64)),
     )
-
-
-def _number(value: Any, form: str) -> Any:
-    if value is None:
-        return None
-    number = int(value) if form == "int" else float(value)
-    return abs(number) if number == 0 else number

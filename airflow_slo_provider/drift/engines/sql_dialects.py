@@ -23,6 +23,7 @@ class Dialect:
     :param array: the array expression, with ``{x}``, ``{condition}`` and ``{shares}``
     :param buckets: how rows below edges are counted: ``sums`` over CASE, one ``histogram`` per column, or groups
         of a ``width_bucket``
+    :param whole: condition that ``{x}`` is stored as a whole number, where rows of one column may differ in their types
     """
 
     name: str
@@ -35,6 +36,7 @@ class Dialect:
     quantiles: str = "rank"
     array: str = ""
     buckets: str = "sums"
+    whole: str = ""
 
     def identifier(self, name: str) -> str:
         """Quote a name."""
@@ -86,6 +88,7 @@ DIALECTS: dict[str, Dialect] = {
             " + CAST(ROUND((strftime('%f', {x}) - strftime('%S', {x})) * 1000) AS INTEGER) * 1000)",
             duration="{x}",
             text="TEXT",
+            whole="typeof({x}) = 'integer'",
         ),
         Dialect(
             "snowflake",

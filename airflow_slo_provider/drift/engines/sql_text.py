@@ -87,6 +87,13 @@ def summary(table: Table, columns: Sequence[Column], dialect: Dialect) -> str:
     return f"SELECT {', '.join(parts)} {table.text}"
 
 
+def not_whole(table: Table, columns: Sequence[Column], dialect: Dialect) -> str:
+    """Ask, per column, for the values that are no whole numbers."""
+    names = [dialect.identifier(column.name) for column in columns]
+    sums = [f"SUM(CASE WHEN {name} IS NOT NULL AND NOT {dialect.whole.format(x=name)} THEN 1 ELSE 0 END)" for name in names]
+    return f"SELECT {', '.join(sums)} {table.text}"
+
+
 def distinct_values(table: Table, column: Column, dialect: Dialect) -> str:
     """Ask for every value and how often it occurs, one more than a profile can hold."""
     x = column.expression(dialect)

@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import browse
 from airflow_slo_provider.ledger.exposition import exposition, newest_checks
-from airflow_slo_provider.plugins.slo_page import answers, data, details, events, kinds, report_files
+from airflow_slo_provider.plugins.slo_page import answers, data, details, events, kinds, report_files, slo_details
 from airflow_slo_provider.plugins.slo_page.access import Scope, may_read, scope_of
 from airflow_slo_provider.plugins.slo_page.desk import Desk
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, choices
@@ -77,7 +77,7 @@ def make_app(desk: Desk) -> FastAPI:
     def slo(seen: Seen, name: Words, service: Words | None = None) -> Response:
         try:
             return answers.html("slo.html", view=_slo(desk, seen, name, service))
-        except details.SeveralServices as error:
+        except slo_details.SeveralServices as error:
             found = desk.overview(seen)
             listed = {one.key: one for one in found.objectives}
             several = [Objective(row) for row in error.slos]
@@ -159,7 +159,7 @@ def make_app(desk: Desk) -> FastAPI:
     def data_slo(seen: Seen, name: Words, service: Words | None = None) -> Response:
         try:
             return JSONResponse(data.slo(_slo(desk, seen, name, service)))
-        except details.SeveralServices as error:
+        except slo_details.SeveralServices as error:
             raise HTTPException(409, str(error)) from None
 
     @app.get("/data/checks")
@@ -187,8 +187,8 @@ def make_app(desk: Desk) -> FastAPI:
     return app
 
 
-def _slo(desk: Desk, seen: Scope, name: str, service: str | None) -> details.SLOView:
-    view = details.slo_view(desk.ledger(), seen, name, service)
+def _slo(desk: Desk, seen: Scope, name: str, service: str | None) -> slo_details.SLOView:
+    view = slo_details.slo_view(desk.ledger(), seen, name, service)
     if view is None:
         which = f"an SLO named {name!r}" + (f" of service {service!r}" if service else "")
         raise HTTPException(404, f"there is no check of {which} that you may see")

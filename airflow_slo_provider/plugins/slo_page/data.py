@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Recorded
-    from airflow_slo_provider.plugins.slo_page.details import SLOView
     from airflow_slo_provider.plugins.slo_page.objectives import Objective
+    from airflow_slo_provider.plugins.slo_page.slo_details import SLOView
 
 
 def objective(one: Objective) -> dict[str, Any]:

@@ -94,6 +94,19 @@ def test_somebody_moved_it(registry: DirectoryRegistry) -> None:
     assert registry.alias("fraud", "champion") == "1"
 
 
+def test_a_registry_without_a_champion_says_so(registry: DirectoryRegistry) -> None:
+    """Nobody moved anything: whoever promotes for the first time is told how."""
+    with pytest.raises(Conflict, match="names no version yet, not 1 as expected: there is no champion") as refused:
+        registry.move("fraud", promote("2", expected="1"))
+    assert str(refused.value).endswith("Promote 1 first, or make 2 the first one with expected_champion=''")
+    with pytest.raises(Conflict, match="names no version yet, not 1 as expected: there is nothing to roll back"):
+        registry.move("fraud", back("a", expected="1"))
+    assert registry.move("fraud", promote("2", expected=NONE)).changed
+    gone = State(current=None, moves=[moved("a", None, "1")])
+    with pytest.raises(Conflict, match="names no version, not 1 as expected: somebody took it away after 1"):
+        decide("fraud", gone, promote("2", expected="1"))
+
+
 def test_back_to_the_predecessor_and_one_further(registry: DirectoryRegistry) -> None:
     for version in "123":
         registry.move("fraud", promote(version))

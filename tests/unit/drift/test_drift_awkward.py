@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -14,8 +15,10 @@ import pytest
 
 from airflow_slo_provider import drift
 from airflow_slo_provider.drift import columns as columns_module
+from airflow_slo_provider.drift.engines.local import run_tasks
+from airflow_slo_provider.drift.engines.sources import Task
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
-from tests.support import acceptance
+from tests.support import acceptance, airflow_timeout
 
 N = 2000
 RNG = np.random.default_rng(7)
@@ -355,7 +358,7 @@ assert (report['x'].verdict, report['s'].verdict, report['t'].verdict) == ('drif
 try:
     drift.profile({str(tmp_path / "x.csv")!r})
 except Exception as error:
-    assert "pip install 'airflow-slo-provider[drift]'" in str(error), error
+    assert "pip install --constraint constraints.txt 'airflow-slo-provider[drift]'" in str(error), error
 else:
     raise SystemExit('no error')
 """
@@ -460,3 +463,16 @@ def test_a_column_that_a_file_has_twice_is_not_compared(tmp_path):
     found = drift.compare(tmp_path / "t.parquet", tmp_path / "t.parquet")
     assert (found["x"].verdict, found["y"].verdict, found.verdict) == ("error", "ok", "error")
     assert "column x is twice in" in found["x"].message
+
+
+def test_airflows_timeout_ends_the_queue() -> None:
+    """Pieces that are being counted end; those that wait for a thread are never begun."""
+    begun = []
+
+    def count(consume) -> None:
+        begun.append(consume)
+        time.sleep(0.2)
+
+    with airflow_timeout(0.5):
+        run_tasks([Task(1, count)] * 40, lambda column, values: None, threads=2)
+    assert 0 < len(begun) < 20

@@ -14,6 +14,7 @@ from airflow_slo_provider import drift
 from airflow_slo_provider.drift.checks import checks, summary
 from airflow_slo_provider.drift.gates import actions
 from airflow_slo_provider.drift.table import table
+from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.results import CheckResult
 
 N = 3000
@@ -164,6 +165,15 @@ def test_segments() -> None:
     assert found["fr"].alpha == 0.005
     flags = drift.compare_segments(before.assign(f=country == "de"), after.assign(f=country == "de"), "f", columns=["x"])
     assert set(flags) == {"True", "False"}
+
+
+def test_segments_too_small_to_judge_are_no_ok() -> None:
+    rows = pd.DataFrame({"country": ["de", "fr"] * 20, "x": np.arange(40.0)})
+    found = drift.compare_segments(rows, rows, "country", min_rows=100)
+    assert {str(report.verdict) for report in found.values()} == {"insufficient_data"}
+    nowhere = rows.assign(country=pd.array([None] * 40, dtype="string"))
+    with pytest.raises(InvalidMeasurement, match="country has no value on either side"):
+        drift.compare_segments(nowhere, nowhere, "country")
 
 
 def test_checks_and_summary_stay_small() -> None:

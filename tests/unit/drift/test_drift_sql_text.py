@@ -1,9 +1,15 @@
-"""What the databases that are not at hand are asked, word for word."""
+"""What the databases that are not at hand are asked, word for word; and a database whose columns hold several types."""
 
 from __future__ import annotations
 
+import sqlite3
+
+import pandas as pd
 import pytest
 
+from airflow_slo_provider import drift
+from airflow_slo_provider.drift import SQLData
+from airflow_slo_provider.drift.engines import sql
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
 from airflow_slo_provider.drift.engines.sql_text import (
     Column,
@@ -14,7 +20,8 @@ from airflow_slo_provider.drift.engines.sql_text import (
     rank_query,
     summary,
 )
-from airflow_slo_provider.drift.grid import value_code
+from airflow_slo_provider.drift.grid import code_value, value_code
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 AMOUNT, COUNT, AT, WORD = (
     Column("amount", "number"),
@@ -116,3 +123,58 @@ def test_names_and_selects_cannot_break_out() -> None:
         'GROUP BY "a""; DROP TABLE x; --" LIMIT 200001'
     )
     assert "`a``b`" in distinct_values(Table("t"), Column("a`b", "text"), DIALECTS["mysql"])
+
+
+LATE_FRACTIONS = [*range(300), *(0.25 + number for number in range(200)), None]
+
+
+def mixed_rows() -> SQLData:
+    """A SQLite table whose fractions come after the rows that kinds are read off."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE prices (price NUMERIC, n NUMERIC, word)")
+    connection.executemany("INSERT INTO prices VALUES (?, ?, ?)", [(one, i, i) for i, one in enumerate(LATE_FRACTIONS)])
+    connection.execute("UPDATE prices SET word = 'none' WHERE n = 400")
+    connection.commit()
+    return SQLData.of(connection, "prices")
+
+
+def test_fractions_that_come_late_in_sqlite_are_kept() -> None:
+    """A NUMERIC column holds whole numbers as such: what the first rows are says nothing about the others."""
+    counted = mixed_rows().profile()
+    assert counted["price"] == drift.profile(pd.DataFrame({"price": pd.array(LATE_FRACTIONS, dtype="Float64")}))["price"]
+    assert counted["n"].distribution.kind == "int"
+    assert (counted["word"].values, counted["word"].nan) == (500, 1)  # a text among numbers is none, as in a column of fractions
+
+
+def test_fractions_that_come_late_are_counted_below_edges(monkeypatch) -> None:
+    monkeypatch.setattr(sql, "MOST_CELLS", 100)
+    cuts = mixed_rows().profile(["price"])["price"].distribution
+    held = sorted(one for one in LATE_FRACTIONS if one is not None)
+    edges = [held[-(-len(held) * part // 20) - 1] for part in range(1, 20)]
+    assert [code_value(int(code), "float") for code in cuts.codes] == edges
+    assert cuts.counts.tolist() == [sum(one <= edge for one in held) for edge in edges]
+
+
+def test_a_fraction_among_whole_numbers_is_never_cut() -> None:
+    """From a runner whose database should hold one type in a column, and does not."""
+    plain = mixed_rows()._run
+
+    def run(statement, parameters):
+        names, rows = plain(statement, parameters)
+        return names, [(0,) * len(row) if "typeof" in statement else row for row in rows]
+
+    with pytest.raises(InvalidMeasurement, match=r"column price .*0\.25 later; .* casts it"):
+        SQLData(run, "prices", dialect="sqlite").profile(["price"])
+
+
+def test_a_database_that_stops_while_rows_are_fetched() -> None:
+    """SQLite finds its rows one by one: what stops it after the first does so in the fetch."""
+    connection = sqlite3.connect(":memory:")
+    connection.create_function("reached", 1, lambda n: connection.interrupt() if n == 150 else n)
+    connection.execute(
+        "CREATE TABLE numbers AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 200) SELECT * FROM n"
+    )
+    connection.commit()
+    with pytest.raises(QueryError, match=r"interrupted; query: SELECT .*; asked: numbers on disk") as caught:
+        SQLData.of(connection, "SELECT x, reached(x) AS y FROM numbers", name="numbers on disk").profile()
+    assert (caught.value.reason, caught.value.transient) == ("timeout", True)

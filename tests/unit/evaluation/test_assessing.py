@@ -16,6 +16,7 @@ from airflow_slo_provider.evaluation.exposition import gauges
 from airflow_slo_provider.evaluation.judging import Threshold, judge, threshold_of
 from airflow_slo_provider.evaluation.metrics import find, find_all
 from airflow_slo_provider.evaluation.outcomes import Outcome, worst
+from airflow_slo_provider.evaluation.predictions import Predictions
 from airflow_slo_provider.evaluation.report import to_html
 from airflow_slo_provider.evaluation.slices import SliceRule
 from airflow_slo_provider.results import Verdict
@@ -137,6 +138,20 @@ def test_a_candidate_against_the_champion(candidate: float, champion: float, mar
     assert found.comparisons["accuracy"].method == "mcnemar"
 
 
+@pytest.mark.parametrize(("names", "score"), [(["accuracy"], False), (["f1"], False), (["roc_auc"], True)])
+def test_identical_predictions_are_told_from_too_few_rows(names: list[str], score: bool) -> None:
+    rows = frame(2000)
+    one, other = wrong(rows["label"], 0.1), wrong(rows["label"], 0.1, seed=2)
+    if score:
+        one, other = one * 0.5 + 0.1, other * 0.5 + 0.1
+    same = assess(plan(names, compare_on=names), golden(rows), said(rows, one), said(rows, one))
+    assert same.verdict == "inconclusive"
+    assert "both models predict the same on every row" in same.why
+    assert "more rows" not in same.why
+    near = assess(plan(names, compare_on=names), golden(rows), said(rows, one), said(rows, other))
+    assert (near.verdict, "more rows are needed" in near.why) == ("inconclusive", True)
+
+
 def test_the_champion_is_compared_on_the_same_rows() -> None:
     rows = frame(400)
     champion = said(rows.iloc[:390], rows["label"][:390])
@@ -183,6 +198,28 @@ def test_small_segments_are_counted_not_judged_and_null_is_a_segment() -> None:
     assert [one.name for one in found.slices.judged] == ["region=(null)", "region=north"]
     assert found.slices.too_small == 2
     assert parts(found)["segments"] == "pass"
+    assert any("2 more are too small" in part.why for part in found.parts)
+
+
+@pytest.mark.parametrize("champion", [True, False])
+def test_segments_that_are_all_too_small_are_a_warning(champion) -> None:
+    """They were asked for, and none was looked at: that is no plain pass."""
+    rows = frame(1000)
+    asked = plan(thresholds={"accuracy": 0.5}, compare_on=["accuracy"], slices=SliceRule(min_rows=900))
+    right = said(rows, rows["label"])
+    found = assess(asked, golden(rows), right, said(rows, wrong(rows["label"], 0.2)) if champion else None)
+    assert (found.verdict, parts(found)["segments"]) == ("warn", "warn")
+    assert "none of 2 has the 900 rows" in found.why
+    assert to_dict(found)["segments_too_small"] == 2
+
+
+def test_segments_that_no_metric_can_be_measured_in_are_a_warning() -> None:
+    rows = frame(1000)
+    timed = Predictions(
+        ids=rows["id"].to_numpy(), prediction=rows["label"].to_numpy(), latencies=np.full(1000, 0.01), seconds=10.0
+    )
+    found = assess(plan(["latency_p50"], {"latency_p50": 0.1}, slices=SliceRule()), golden(rows), timed)
+    assert (found.verdict, parts(found)["segments"]) == ("warn", "warn")
 
 
 def test_many_equal_segments_rarely_raise_a_false_alarm() -> None:

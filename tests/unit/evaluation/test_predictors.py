@@ -17,6 +17,7 @@ from airflow_slo_provider.evaluation.predictors import Column, HttpModel, Predic
 from airflow_slo_provider.evaluation.protocols import steps_of
 from airflow_slo_provider.evaluation.worker_models import Function, MlflowModel, ModelFile
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
+from tests.support import airflow_timeout
 from tests.unit.evaluation.builders import frame, golden
 from tests.unit.evaluation.faulty_model_server import FAULTS, ModelServer, serving
 
@@ -83,6 +84,30 @@ def test_one_request_in_twenty_fails_in_every_way(server: ModelServer, protocol:
     assert scores == pytest.approx(expected())
     assert found.retried >= 9
     assert server.requests == 200 + found.retried
+
+
+def test_latencies_hold_the_attempts_that_failed(server: ModelServer) -> None:
+    """Whoever asks the model waits for them too: the second request gets no answer, the third one answers its batch."""
+    server.faults, server.every = ("hang",), 2
+    found = http_model("oip_v2", concurrency=1, timeout=0.5).predict(golden(frame(14)), around(server))
+    assert (found.retried, len(found.latencies)) == (1, 2)
+    assert found.latencies[1] >= 0.5
+
+
+def test_airflows_timeout_ends_the_queue(server: ModelServer) -> None:
+    """Requests that are under way end; the 40 that wait for them are never sent."""
+    server.delay, rows = 0.2, golden(frame(40))
+    with airflow_timeout(0.5):
+        http_model("oip_v2", batch_size=1, concurrency=2).predict(rows, around(server))
+    assert 0 < server.requests < 20
+
+
+def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
+    """A batch that is to be asked again is not."""
+    server.faults, server.every, rows = ("status",), 1, golden(frame(14))
+    with airflow_timeout(0.5):
+        http_model("oip_v2", concurrency=2, retries=5).predict(rows, around(server))
+    assert 0 < server.requests < 2 * 6
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
@@ -48,6 +48,12 @@ def test_no_file_is_unknown():
 def test_a_storage_without_times_is_an_error(changed):
     with pytest.raises(QueryError, match="does not say when"):
         look({"a": NOW, "b": changed})
+
+
+@pytest.mark.parametrize("changed", [datetime(9999, 12, 31, 23, tzinfo=timezone(-HOUR)), 1e300, float("inf"), float("nan")])
+def test_a_time_out_of_all_range_is_an_error_of_ours(changed):
+    with pytest.raises((InvalidMeasurement, QueryError), match="a: "):
+        look({"a": changed})
 
 
 def test_a_naive_time_is_an_error():

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness import steps
 from airflow_slo_provider.freshness.airflow_api import last_success
 from airflow_slo_provider.freshness.feast_registry import last_materialisation
@@ -135,6 +135,12 @@ class TestMlflow:
     def test_anything_else_is_an_error(self, status, body):
         with pytest.raises(QueryError):
             ask(version_of_alias("churn", "champion"), (status, body))
+
+    @pytest.mark.parametrize("created", [10**400, float("inf"), float("nan")])
+    def test_a_moment_out_of_all_range_is_an_error_of_ours(self, created):
+        with pytest.raises((InvalidMeasurement, QueryError), match="creation_timestamp"):
+            version = {**VERSION, "creation_timestamp": created}
+            ask(version_of_alias("churn", "champion"), (200, {"model_version": version}))
 
 
 def view(*ends):

@@ -113,3 +113,8 @@ def test_a_pass_is_never_older_than_the_limit(observed, now, max_age, share):
         assert found.age > max_age or found.age < -freshness.CLOCK_TOLERANCE
     else:
         assert observed is None
+
+
+def test_a_moment_out_of_all_range_is_named():
+    with pytest.raises(ValueError, match=r"observed_at .* is beyond the years 1 to 9999"):
+        judge(datetime(9999, 12, 31, 23, tzinfo=timezone(timedelta(hours=-12))), NOW, timedelta(hours=4))

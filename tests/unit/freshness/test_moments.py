@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -72,6 +73,45 @@ def test_anything_else_is_an_error(value):
 def test_milliseconds_are_not_taken_for_the_far_future(value):
     with pytest.raises(InvalidMeasurement, match="milliseconds"):
         read_moment(value, zone=None, what="x")
+
+
+EDGE = timezone(timedelta(hours=-12))
+
+
+@pytest.mark.parametrize(
+    ("value", "zone"),
+    [
+        ("9999-12-31T23:59:59-12:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        (datetime(9999, 12, 31, 23, tzinfo=EDGE), None),
+        (datetime(9999, 12, 31, 23), EDGE),
+        (date.min, BERLIN),
+        (-99_999_999_999, None),
+        (10**400, None),
+        (Fraction(10**400, 3), None),
+        (Decimal("1e500"), None),
+        (Decimal("sNaN"), None),
+        ("sNaN", None),
+    ],
+)
+def test_a_moment_out_of_all_range_is_an_error_of_ours(value, zone):
+    with pytest.raises(InvalidMeasurement, match="column ts: ") as caught:
+        read_moment(value, zone=zone, what="column ts")
+    assert (caught.value.reason, caught.value.transient) == ("bad_timestamp", False)
+
+
+@pytest.mark.parametrize("value", ["2026-03-29 02:30:00", datetime(2026, 3, 29, 2, 30)])
+def test_a_time_that_clocks_jump_over_is_in_another_zone(value):
+    with pytest.raises(InvalidMeasurement, match="x: 2026-03-29 02:30:00 never was in Europe/Berlin") as caught:
+        read_moment(value, zone=BERLIN, what="x")
+    assert caught.value.reason == "bad_timestamp"
+    assert read_moment("2026-03-29 01:59:59", zone=BERLIN, what="x") == datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC)
+    assert read_moment("2026-03-29 03:00:00", zone=BERLIN, what="x") == datetime(2026, 3, 29, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [date(2018, 11, 4), "2018-11-04", "2018-11-04 00:00:00"])
+def test_a_day_whose_midnight_is_jumped_over_still_begins(value):
+    assert read_moment(value, zone=ZoneInfo("America/Sao_Paulo"), what="x") == datetime(2018, 11, 4, 3, tzinfo=UTC)
 
 
 def test_nothing_stays_nothing():

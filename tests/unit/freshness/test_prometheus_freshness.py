@@ -27,6 +27,12 @@ def test_a_timestamp_and_an_age():
     assert read(sample(60), gives="age").observed_at == NOW - timedelta(minutes=1)
 
 
+def test_an_age_of_more_than_all_years_is_an_error_of_ours():
+    with pytest.raises(InvalidMeasurement, match="an age of 90000000000 seconds") as caught:
+        read(sample(90_000_000_000), gives="age")
+    assert (caught.value.reason, caught.value.query) == ("bad_timestamp", "q")
+
+
 def test_one_taken_for_the_other_is_old_and_never_fresh():
     assert NOW - read(sample(60)).observed_at > timedelta(days=10_000)
     assert NOW - read(sample(NOW.timestamp()), gives="age").observed_at > timedelta(days=10_000)

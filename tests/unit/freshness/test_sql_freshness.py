@@ -166,6 +166,13 @@ def test_a_query_may_answer_an_age(run):
             query(text, gives="age").observe(run, now=NOW, where="x")
 
 
+@pytest.mark.parametrize("age", [90_000_000_000, timedelta(days=999_999_999), timedelta(days=-999_999_999)])
+def test_an_age_of_more_than_all_years_is_an_error_of_ours(age):
+    with pytest.raises(InvalidMeasurement, match="beyond the years 1 to 9999") as caught:
+        query("SELECT age", gives="age").observe(lambda text, parameters: (["age"], [(age,)]), now=NOW, where="x")
+    assert (caught.value.reason, caught.value.query) == ("bad_timestamp", "SELECT age")
+
+
 def test_an_age_below_zero_is_a_clock_that_is_wrong(run):
     assert query("SELECT -7200", gives="age").observe(run, now=NOW, where="x").observed_at == NOW + 2 * HOUR
 

@@ -141,6 +141,20 @@ def test_what_an_slo_says_about_itself_is_not_its_indicator(ledger: Ledger, sour
         one(source, ask(ratio()))
 
 
+def test_the_slo_of_one_service_is_not_that_of_another(ledger: Ledger, source: LedgerSource) -> None:
+    for number, (service, verdict) in enumerate([("a", "fail"), ("b", "pass"), ("b", "pass")]):
+        moment = T0 + number * MINUTE
+        ledger.record([check("av", kind="slo", at=moment, verdict=verdict, evidence={"service": service})], key(f"av{number}"))
+    assert one(source, ask(ratio("av", kind="slo", service="a"))).ratio == 0
+    of_b = one(source, ask(ratio("av", kind="slo", service="b")))
+    assert (of_b.ratio, of_b.total, of_b.query) == (1, 2, "ledger: slo/av of b")
+    assert one(source, ask(ratio("av", kind="slo"), end=T0 + MINUTE)).total == 1, "only one service in that window"
+    with pytest.raises(QueryError, match=r"services a, b have an SLO named 'av'; say which with metricSource\.spec\.service"):
+        one(source, ask(ratio("av", kind="slo")))
+    with pytest.raises(QueryError, match="service 'a' belongs to kind: slo"):
+        one(source, ask(ratio("av", service="a")))
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [

@@ -4,6 +4,8 @@ import pytest
 
 from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.promql import Count, Matcher, Selector
+from airflow_slo_provider.slo.promql_text import quote
+from airflow_slo_provider.slo.promql_tokens import is_balanced
 
 A = Selector("x_total", (Matcher("service", "=", "a"),))
 
@@ -14,6 +16,7 @@ A = Selector("x_total", (Matcher("service", "=", "a"),))
         'sum(increase(x_total{service="a"}[{{.window}}]))',
         'sum(rate(x_total{service="a"}[{{.window}}]))',
         "sum by () (increase(x_total{service='a',}[{{ .window }}]))",
+        'sum(increase(x_total{service="a"}[{{- .window -}}]))',  # as rules read it
         "\n sum ( increase ( x_total { service = `a` } [ {{  .window}} ] ) ) # all of them\n",
     ],
 )
@@ -55,7 +58,7 @@ def test_everything_else_is_left_to_the_server(query: str) -> None:
 
 def test_strings_are_read_and_written_as_promql_does() -> None:
     for text in ("plain", 'quo"te', "back\\slash", "5\\..", "new\nline", "tab\t", "ü"):
-        assert promql.unquote(promql.quote(text)) == text
+        assert promql.unquote(quote(text)) == text
     assert promql.unquote("`a\\.b`") == "a\\.b"
     assert promql.unquote("'it\\'s'") == "it's"
     assert promql.unquote('"\\u0041"') is None
@@ -108,6 +111,6 @@ def test_selectors_that_cannot_be_read_for_sure(query: str) -> None:
 
 
 def test_brackets() -> None:
-    assert promql.is_balanced('sum(x{a=")"}[5m]) # )')
+    assert is_balanced('sum(x{a=")"}[5m]) # )')
     for query in ("sum(x)) or (sum(y)", "sum(x", "sum(x]", ""):
-        assert not promql.is_balanced(query)
+        assert not is_balanced(query)

@@ -144,3 +144,25 @@ def test_a_row_that_cannot_be_is_not_made_up_for_by_another(sql: SQLSource, rows
     query = f"SELECT * FROM ({' UNION ALL '.join(shown)}) AS found WHERE :date_from < :date_to"
     with pytest.raises(InvalidMeasurement, match=why):
         one(sql, ask(ratio(query)))
+
+
+@pytest.mark.parametrize(
+    ("moments", "contradicts"),
+    [
+        ((1, 2), True),  # both count the same minutes
+        ((1, 3), False),  # single events, each at its own time
+    ],
+)
+def test_a_moment_that_cannot_be_is_not_made_up_for_by_another_query(
+    sql: SQLSource, moments: tuple[int, int], contradicts: bool
+) -> None:
+    def listed(column: str, numbers: dict[int, int]) -> str:
+        rows = [f"SELECT '{(T0 + minute * MINUTE).isoformat()}' AS timestamp, {n} AS {column}" for minute, n in numbers.items()]
+        return f"SELECT * FROM ({' UNION ALL '.join(rows)}) AS found WHERE :date_from < :date_to"
+
+    asked = ask(ratio(listed("good", dict(zip(moments, (150, 50), strict=True))), listed("total", {1: 100, 2: 100})))
+    if contradicts:
+        with pytest.raises(InvalidMeasurement, match="there are more good than total"):
+            one(sql, asked)
+    else:
+        assert one(sql, asked).ratio == 1

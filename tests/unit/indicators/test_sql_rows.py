@@ -140,6 +140,8 @@ def test_timestamps(stamp: Any) -> None:
         (float("nan"), "nan is no timestamp"),
         (10**30, "is no timestamp"),
         (True, "True is no timestamp"),
+        ("9999-12-31T23:00:00-12:00", "9999-12-31 23:00:00-12:00 is beyond the years 1 to 9999"),
+        (-(10**11), "is no timestamp"),
     ],
 )
 def test_timestamps_that_could_mean_anything_are_refused(stamp: Any, message: str) -> None:
@@ -158,6 +160,13 @@ def test_the_zone_of_naive_timestamps_can_be_declared() -> None:
     assert bucket("2026-11-01 03:00:00", "UTC") == [3]
     assert bucket(datetime(2026, 11, 1, 3), "Europe/Berlin") == [2]
     assert bucket("2026-11-01T03:00:00Z", "Europe/Berlin") == [3]
+
+
+def test_a_bucket_at_a_time_that_clocks_jump_over_is_in_another_zone() -> None:
+    source = SQLSource(Canned(["timestamp", "good", "total"], ("2026-03-29 02:30:00", 1, 2)), name="x")
+    (found,) = source.slices([ask(ratio(ONE_ROW, timeZone="Europe/Berlin"), T0, T0 + DAY)], HOUR)
+    assert isinstance(found, InvalidMeasurement)
+    assert "never was in Europe/Berlin" in str(found)
     with pytest.raises(QueryError, match="timeZone 'Mars/Base' is no IANA time zone"):
         one(SQLSource(Canned([]), name="x"), ask(ratio(ONE_ROW, timeZone="Mars/Base")))
 

@@ -81,6 +81,12 @@ def test_the_table_says_everything_and_stays_between_its_marks() -> None:
     assert "decision: frozen (action: freeze)" in lines
 
 
+def test_an_unknown_decision_does_not_read_as_a_freeze() -> None:
+    documents = catalog(slo("lost"))
+    reports = SLOMonitor(documents, MemorySource(lost=QueryError("refused", reason="refused"))).evaluate(AT)
+    assert "decision: unknown (blocks as freeze does)" in table.decision_text(decide(reports, documents)).splitlines()
+
+
 def test_shares_are_rounded_down_so_that_a_failure_shows() -> None:
     documents = catalog(slo(target="0.999"))
     reports = SLOMonitor(documents, MemorySource(api=[(HOUR, 99_999_999, 1)])).evaluate(AT)

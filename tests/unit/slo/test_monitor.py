@@ -11,6 +11,8 @@ import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
+from airflow_slo_provider.slo import table
+from airflow_slo_provider.slo.judging import current_rate
 from airflow_slo_provider.slo.measuring import Slices
 from airflow_slo_provider.slo.model import (
     SLO,
@@ -87,6 +89,17 @@ def test_time_to_exhaustion_is_at_the_rate_of_the_last_hour() -> None:
     assert found.time_to_exhaustion == timedelta(seconds=int(found.remaining * 30 * 86400 / 2))
 
 
+def test_the_rate_of_a_service_that_nobody_has_used_for_days_is_that_of_its_window() -> None:
+    """What is shown as burn rate is what the exhaustion is computed from."""
+    found = report(slo(target="0.99"), [(10 * DAY, 9_960, 40)])
+    rate = current_rate(found)
+    assert rate is not None
+    assert (rate.window, rate.value) == (30 * DAY, Fraction(40, 100))
+    assert found.remaining is not None
+    assert found.time_to_exhaustion == timedelta(seconds=int(found.remaining * 30 * 86400 / rate.value))
+    assert " 0.40  " in table.table([found])
+
+
 def test_low_budget_is_a_warning_by_the_policys_level() -> None:
     assert report(slo(target="0.988"), steady(1)).status is Status.WARNING  # a sixth is left
     calm = ErrorBudgetPolicy("calm", (), warning_level=Fraction(1, 10))
@@ -118,12 +131,13 @@ def test_an_error_in_a_burn_window_makes_the_whole_unknown() -> None:
     assert found.status is Status.QUERY_ERROR
 
 
+@pytest.mark.parametrize("reason", ["empty", "bad_series_missing"])
 @pytest.mark.parametrize("target", ["0.99", "0.9", "0.5"])
-def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target: str) -> None:
+def test_a_server_that_has_not_seen_the_service_for_an_hour_knows_nothing(target: str, reason: str) -> None:
     class Blind(MemorySource):
         def measure(self, requests):  # type: ignore[no-untyped-def]
             found = super().measure(requests)
-            return [NoData("no such series", reason="empty") if isinstance(one, NoData) else one for one in found]
+            return [NoData("no such series", reason=reason) if isinstance(one, NoData) else one for one in found]
 
     events = steady(0, until=61 * MINUTE)
     (found,) = SLOMonitor(catalog(slo(target=target, kind="Prometheus")), Blind(api=events)).evaluate(AT)

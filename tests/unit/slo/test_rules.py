@@ -166,6 +166,28 @@ def test_several_series_become_one() -> None:
     assert "sum(\n    sum(a{" in records(slo(hidden))["slo:sli_error:ratio_rate5m"]
 
 
+def test_counts_in_two_units_are_written_in_events() -> None:
+    mixed = bad_over_total("sum(rate(bad_total[{{.window}}]))", "sum(increase(all_total[{{.window}}]))")
+    assert " ".join(records(slo(mixed))["slo:sli_error:ratio_rate1h"].split()) == (
+        "( sum(rate(bad_total[1h])) * 3600 or 0 * sum(increase(all_total[1h])) ) / (sum(increase(all_total[1h])) > 0) >= 0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        (
+            bad_over_total("sum(rate(bad_total[{{.window}}])) * 60", "sum(rate(all_total[{{.window}}]))"),
+            "write increase() in both",
+        ),
+        (bad_over_total("sum(increase(bad_total[5m])) # {{.window}}", "all_total"), "stands in no range"),
+        (RatioMetric(raw=prometheus("sum(rate(bad_total[5m])) # {{.window}}"), raw_type="failure"), "stands in no range"),
+    ],
+)
+def test_what_a_gate_refuses_to_ask_is_no_rule(metric: RatioMetric, said: str) -> None:
+    assert not records(slo(metric)) and said in comments(slo(metric))
+
+
 def test_each_objective_has_names_and_labels_of_its_own() -> None:
     own = Indicator("own", good_over_total("sum(fine_total)", "sum(all_total)"))
     composite = slo(objectives=(Objective(Fraction("0.999")), Objective(Fraction("0.99"), indicator=own)))

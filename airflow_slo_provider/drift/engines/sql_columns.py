@@ -1,0 +1,92 @@
+"""What the columns of a table in a database are: read off some rows, and off all of them where one row may differ in its type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import Any
+
+from airflow_slo_provider.drift.engines.sources import chosen
+from airflow_slo_provider.drift.engines.sql_dialects import Dialect
+from airflow_slo_provider.drift.engines.sql_text import Column, Table, batches, not_whole
+from airflow_slo_provider.exceptions import InvalidMeasurement
+
+#: Runs one statement: (column names, rows).
+Ask = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
+_SAMPLE = 200
+_KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
+    ((bool,), "bool"),
+    ((int, float, Decimal), "number"),
+    ((str,), "text"),
+    ((datetime, date), "time"),
+    ((timedelta, time), "duration"),
+)
+
+
+class ColumnFinder:
+    """Finds the columns of a table and their kinds.
+
+    :param ask: runs one statement
+    :param kinds: kind of columns whose type does not show it
+    :param name: what a message says the table is
+    """
+
+    def __init__(self, ask: Ask, table: Table, dialect: Dialect, *, kinds: Mapping[str, str], name: str) -> None:
+        self._ask, self._table, self._dialect, self._kinds, self._name = ask, table, dialect, kinds, name
+
+    def find(self, columns: Sequence[str] | None) -> list[Column]:
+        """Find them, by looking at some rows.
+
+        :param columns: which; all without it
+        :raises InvalidMeasurement: for one that is not there
+        """
+        names, rows = self._ask(f"SELECT * {self._table.text} LIMIT {_SAMPLE}")
+        held = []
+        for name in chosen(names, columns, self._name):
+            place = list(names).index(name)
+            seen = [row[place] for row in rows if row[place] is not None]
+            if not seen:
+                quoted = self._dialect.identifier(name)
+                _, found = self._ask(f"SELECT {quoted} {self._table.also(f'{quoted} IS NOT NULL')} LIMIT 1")
+                seen = [row[0] for row in found]
+            held.append(self._column(name, seen))
+        return self._widened(held)
+
+    def _column(self, name: str, seen: Sequence[Any]) -> Column:
+        kind, form, cast = "empty", "float", ""
+        if seen:
+            kind = next((kind for types, kind in _KINDS if isinstance(seen[0], types)), "other")
+        if kind == "number":
+            form = "int" if all(isinstance(value, int) for value in seen) else "float"
+            cast = self._dialect.double if any(isinstance(value, Decimal) for value in seen) else ""
+        kind = self._kinds.get(name, kind) if seen else kind
+        return Column(name, kind, "int" if kind in ("time", "duration") else form, cast)
+
+    def _widened(self, columns: list[Column]) -> list[Column]:
+        """Take whole numbers for fractions where any row says so: some databases give every value a type of its own."""
+        asked = [column for column in columns if column.kind == "number" and column.form == "int"]
+        if not self._dialect.whole:
+            return columns
+        mixed = set()
+        for batch in batches(asked, [1] * len(asked)):
+            (row,) = self._ask(not_whole(self._table, batch, self._dialect))[1]
+            mixed |= {column.name for column, count in zip(batch, row, strict=True) if count}
+        return [replace(column, form="float") if column.name in mixed else column for column in columns]
+
+
+def number_of(value: Any, column: Column) -> Any:
+    """Return a database's number as a column holds it; None stays None.
+
+    :raises InvalidMeasurement: for a fraction in a column of whole numbers, which is never cut
+    """
+    if value is None:
+        return None
+    number = int(value) if column.form == "int" else float(value)
+    if column.kind == "number" and column.form == "int" and number != value:
+        raise InvalidMeasurement(
+            f"column {column.name} holds whole numbers in its first {_SAMPLE} rows, and {value!r} later; "
+            "give a SELECT that casts it to one type"
+        )
+    return abs(number) if number == 0 else number

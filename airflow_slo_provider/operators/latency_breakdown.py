@@ -1,0 +1,235 @@
+"""The task that reads traces, breaks latency down, and says which deployment made it worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record
+from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_slo_provider.tracing.latency import Assessment
+
+
+class LatencyBreakdownOperator(BaseOperator):
+    """Breaks the latency of a service's requests down by span and by model version, and holds it against a budget.
+
+    Spans are read from a trace store for the run's data interval, as a stream. Each percentile is compared with its budget; the
+    newest model version is compared with the one before it (a rank test of each span's own time, and a bootstrap interval of the
+    p99). What was found is in the ledger (one record per span and tier, and one for the comparison), in XCom as a small dict, and
+    as an HTML report where ``report_path`` is given.
+
+    Fail closed: no traces, too few of them, or a truncated answer is ``unknown`` and never a pass. ``fail`` and ``unknown`` fail
+    the task without a retry (``fail_on``); a store that does not answer fails the try, so that ``retries`` apply.
+
+    .. code-block:: python
+
+        LatencyBreakdownOperator(
+            task_id="latency",
+            service="model-server",
+            trace_store_conn_id="tempo",
+            budgets={"ml_prediction_request": {"p50": "50ms", "p99": "100ms"}, "feature_fetch": "20ms"},
+            report_path="s3://reports/latency",
+        )
+
+    :param service: ``service.name`` of the model server. (templated)
+    :param trace_store_conn_id: the connection. (templated)
+    :param start: of the interval: an aware datetime, or ISO 8601 text with a zone; by default the start of the data interval, or
+        ``window`` before ``end`` where the run has none. (templated)
+    :param end: of the interval, exclusive; by default the end of the data interval, or ``lag`` ago. (templated)
+    :param window: length of the interval in a run that has none
+    :param lag: how long spans take to be found (they are exported in batches, and Tempo leaves the last 30 s out): an interval
+        that ended less than this ago is waited for, deferred
+    :param attributes: keep the requests in which a span of the service has all of these. (templated)
+    :param limit: requests to read at most; a longer answer is ``unknown`` unless ``allow_truncated``
+    :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value
+        alone is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
+    :param baseline: version to compare with; by default the one before ``model_version``. One that is named and has no spans, or
+        too few, is ``unknown``. (templated)
+    :param model_version: version to judge; by default the newest that served, and ``unknown`` where requests without a version,
+        or of a version whose name does not tell that it is older, were served beside it or after it. (templated)
+    :param version_keys: span attributes that may hold the model version, best first
+    :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore`` (no comparison)
+    :param min_spans: spans below which a percentile is not judged
+    :param warn_at: share of a budget from which a tier is a warning
+    :param allow_truncated: judge although traces are missing
+    :param fail_on: verdicts that fail the task
+    :param report_path: directory (path or URI) for the HTML report. (templated)
+    :raises ValueError: when the DAG is read, for arguments that make no sense
+    """
+
+    template_fields: Sequence[str] = (
+        "service",
+        "trace_store_conn_id",
+        "start",
+        "end",
+        "attributes",
+        "budgets",
+        "baseline",
+        "model_version",
+        "report_path",
+    )
+    ui_color = "#e5ddf7"
+    operator_extra_links = (SLOLink(), ReportLink(), TraceLink())
+
+    def __init__(
+        self,
+        *,
+        service: str,
+        trace_store_conn_id: str = "trace_store_default",
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        window: timedelta = timedelta(hours=1),
+        lag: timedelta = timedelta(seconds=60),
+        attributes: Mapping[str, Any] | None = None,
+        limit: int = 10_000,
+        budgets: Mapping[str, Any] | None = None,
+        baseline: str | None = None,
+        model_version: str | None = None,
+        version_keys: Sequence[str] = ("model_version",),
+        slower: str = "warn",
+        min_spans: int = 100,
+        warn_at: float = 0.9,
+        allow_truncated: bool = False,
+        fail_on: Sequence[str] = ("fail", "unknown"),
+        report_path: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if slower not in ("warn", "fail", "ignore"):
+            raise ValueError(f"slower is {slower!r}; write warn, fail or ignore")
+        if limit < 1 or min_spans < 1:
+            raise ValueError(f"limit is {limit} and min_spans {min_spans}; both start at 1")
+        if not 0 < warn_at <= 1:
+            raise ValueError(f"warn_at is {warn_at}; write a share of the budget above 0, 1 at most")
+        if window <= timedelta(0) or lag < timedelta(0):
+            raise ValueError(f"window is {window} and lag {lag}; a window is longer than nothing, a lag not negative")
+        strange = set(fail_on) - {"warn", "fail", "unknown"}
+        if strange:
+            raise ValueError(f"fail_on names {sorted(strange)[0]!r}; there are warn, fail and unknown")
+        if isinstance(version_keys, str) or not version_keys:
+            raise ValueError(f"version_keys is {version_keys!r}; write a list of attribute names")
+        self.service, self.trace_store_conn_id = service, trace_store_conn_id
+        self.start, self.end, self.window, self.lag = start, end, window, lag
+        self.attributes, self.limit, self.budgets = attributes, limit, budgets
+        self.baseline, self.model_version, self.version_keys = baseline, model_version, tuple(version_keys)
+        self.slower, self.min_spans, self.warn_at = slower, min_spans, warn_at
+        self.allow_truncated, self.fail_on, self.report_path = allow_truncated, frozenset(fail_on), report_path
+
+    def execute(self, context: Context, event: Any = None) -> Any:
+        """Read the traces, judge, record, report, and fail on a verdict that is no pass."""
+        start, end = self._interval(context)
+        self._wait(end)
+        assessment, found = self._judge(context, start, end)
+        if assessment.verdict.value in self.fail_on:
+            from airflow.sdk.exceptions import AirflowFailException
+
+            context["ti"].xcom_push(key="return_value", value=found)
+            raise AirflowFailException(f"{self.service}: {assessment.verdict.value}: {assessment.why}")
+        return found
+
+    def _judge(self, context: Context, start: datetime, end: datetime) -> tuple[Assessment, dict[str, Any]]:
+        from airflow_slo_provider.tracing.latency import summary
+
+        with failing_rightly():
+            assessment = self._assess(start, end)
+            self.log.info("%s: %s: %s", self.service, assessment.verdict.value, assessment.why)
+            for note in assessment.breakdown.notes:
+                self.log.warning("%s", note)
+            for symptom in assessment.symptoms:
+                self.log.info("%s: likely %s; look at %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
+            report = self._report(assessment, context, start, end)
+            record(assessment.with_evidence(report=report).checks, context)  # type: ignore[arg-type]
+            return assessment, summary(assessment, service=self.service, report=report)
+
+    def _assess(self, start: datetime, end: datetime) -> Assessment:
+        from airflow_slo_provider.exceptions import NoData
+        from airflow_slo_provider.hooks.trace_store import TraceStoreHook
+        from airflow_slo_provider.tracing.breakdown import breakdown
+        from airflow_slo_provider.tracing.comparison import compare
+        from airflow_slo_provider.tracing.latency import Rules, assess, read_budgets
+
+        with failing_over_values():
+            budgets = None if self.budgets is None else read_budgets(self.budgets)
+        rules = Rules(
+            budgets=budgets,
+            fewest=self.min_spans,
+            warn_at=self.warn_at,
+            slower=self.slower,
+            allow_truncated=self.allow_truncated,
+        )
+        hook = TraceStoreHook(self.trace_store_conn_id)
+        self.log.info("reading traces of %s from %s to %s", self.service, start.isoformat(), end.isoformat())
+        spans = hook.spans(self.service, start, end, dict(self.attributes or {}), self.limit)
+        found = breakdown(spans, version_keys=self.version_keys)
+        compared = not_compared = None
+        if self.slower != "ignore" and (self.baseline or len(found.versions) > 1):
+            try:
+                compared = compare(found, self.baseline, self.model_version)
+            except NoData as error:
+                # Without a baseline there is just nothing to compare; one that was named and is not there is unknown.
+                not_compared = str(error) if self.baseline else None
+                self.log.info("versions are not compared: %s", error)
+        return assess(
+            found, rules, service=self.service, comparison=compared, not_compared=not_compared,
+            version=self.model_version, baseline=self.baseline or None, interval=(start, end),
+            evidence={"store": self.trace_store_conn_id, "attributes": dict(self.attributes or {})},
+        )  # fmt: skip
+
+    def _interval(self, context: Context) -> tuple[datetime, datetime]:
+        from airflow.sdk.exceptions import AirflowFailException
+
+        known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
+        if known_start == known_end:  # a manual run: a moment is no interval
+            known_start = known_end = None
+        end = _moment(self.end, "end") or _plain(known_end) or datetime.now(UTC) - self.lag
+        start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
+        if start >= end:
+            raise AirflowFailException(f"nothing lies between start {start.isoformat()} and end {end.isoformat()}")
+        return start, end
+
+    def _wait(self, end: datetime) -> None:
+        """Wait, deferred, until the interval's last spans can be found."""
+        ready = end + self.lag
+        if ready > datetime.now(UTC) + timedelta(seconds=1):
+            from airflow.providers.standard.triggers.temporal import DateTimeTrigger
+
+            from airflow_slo_provider.hooks.deferral import earliest
+
+            self.log.info("the last spans before %s can be found from %s on", end.isoformat(), ready.isoformat())
+            self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest())), method_name="execute")
+
+    def _report(self, assessment: Assessment, context: Context, start: datetime, end: datetime) -> str | None:
+        """Write the report; a retry writes over its own."""
+        if not self.report_path:
+            return None
+        from airflow_slo_provider.hooks.report_files import write_reports
+        from airflow_slo_provider.tracing.report import to_html
+
+        title = f"Latency of {self.service}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
+        return write_reports(self.report_path, context["ti"], {"latency.html": to_html(assessment, title)})["latency.html"]
+
+
+def _moment(value: datetime | str | None, name: str) -> datetime | None:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    if value is None or value in ("", "None"):
+        return None
+    try:
+        found = _plain(value) if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except ValueError:
+        raise AirflowFailException(f"{name} is {value!r}, which is no time; write ISO 8601 with a zone") from None
+    if found is None or found.tzinfo is None:
+        raise AirflowFailException(f"{name} {value} has no time zone; write e.g. 2026-11-24T10:00:00+00:00")
+    return found
+
+
+def _plain(moment: datetime | None) -> datetime | None:
+    """Return Python's own datetime for pendulum's, whose differences are no plain timedeltas."""
+    return None if moment is None else datetime.combine(moment.date(), moment.timetz())

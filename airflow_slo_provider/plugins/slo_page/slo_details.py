@@ -1,0 +1,227 @@
+"""What the page of one SLO shows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from airflow_slo_provider.documents.durations import format_seconds
+from airflow_slo_provider.ledger import browse, browse_slos
+from airflow_slo_provider.ledger.changes import CHANGES
+from airflow_slo_provider.plugins.slo_page import charts, evidence
+from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
+from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
+from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
+from airflow_slo_provider.slo.arithmetic import burn_rate_rules
+from airflow_slo_provider.slo_key import SLOKey
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, Recorded
+    from airflow_slo_provider.plugins.slo_page.access import Scope
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened, with its number on the chart and what the budget was when it did."""
+
+    number: int
+    row: Recorded
+    what: str
+    spent: float | None = None
+
+
+@dataclass(frozen=True)
+class SLOView:
+    """The page of one SLO."""
+
+    objective: Objective
+    now: datetime
+    start: datetime
+    history: Sequence[Recorded]
+    last: Sequence[Recorded]
+    events: Sequence[Event]
+    budget_chart: Markup
+    rates_chart: Markup
+    rates_legend: Markup
+    rules: Sequence[tuple[str, str, str, float]]
+    document: Mapping[str, str]
+    query: str
+
+    @property
+    def points(self) -> list[tuple[datetime, float | None, float | None, str]]:
+        """The numbers of the charts: when, budget left, SLI, status."""
+        return [
+            (
+                row.result.checked_at,
+                evidence.number(row.result.evidence, "remaining"),
+                row.result.value,
+                evidence.text(row.result.evidence, "status") or row.result.verdict.value,
+            )
+            for row in self.history
+        ]
+
+
+class SeveralServices(LookupError):
+    """A name that SLOs of several services have: one of them must be chosen.
+
+    :param slos: the newest check of each SLO of that name
+    """
+
+    def __init__(self, name: str, slos: Sequence[Recorded]) -> None:
+        self.slos = slos
+        services = ", ".join(repr(SLOKey.of(row.result).service) for row in slos)
+        super().__init__(f"SLOs of several services have the name {name!r}; name the service too, one of: {services}")
+
+
+def slo_view(
+    ledger: Ledger, scope: Scope, name: str, service: str | None = None, *, now: datetime | None = None
+) -> SLOView | None:
+    """Read everything about one SLO; None where there is nothing that may be seen.
+
+    :param service: its service, empty for an SLO that names none; None where the name is to say it alone
+    :raises SeveralServices: when it does not
+    """
+    now = now or datetime.now(UTC)
+    found = {SLOKey.of(row.result): row for row in allowed(browse_slos.newest(ledger, name=name, dags=scope.limit), scope)}
+    if service is None and len(found) > 1:
+        raise SeveralServices(name, list(found.values()))
+    slo = next(iter(found), None) if service is None else SLOKey(service, name)
+    if slo not in found:
+        return None
+    newest, known = found[slo], None
+    recent = browse.recent(ledger, ["slo"], name=name, service=slo.service, dags=scope.limit, limit=LAST_CHECKS)
+    last = allowed(recent, scope) or [newest]
+    if newest.result.value is None:
+        known = next(iter(allowed(browse_slos.newest_with_value(ledger, [slo], dags=scope.limit), scope)), None)
+    objective = Objective(newest, known=known)
+    # A history that ended is shown up to its end, not as an empty chart.
+    end = now if now - newest.result.checked_at < objective.length else newest.result.checked_at
+    start = end - objective.length
+    rows = allowed(browse_slos.history(ledger, slo, charts.slices(start, end, POINTS), dags=scope.limit), scope)
+    events = _events(ledger, scope, name, start, rows)
+    rules = _rules(objective)
+    rates = _rates(rows)
+    marks = [Mark(event.row.result.checked_at, event.number, tone(event.row.result.verdict.value)) for event in events]
+    budget = Line("budget left", [(row.result.checked_at, evidence.number(row.result.evidence, "remaining")) for row in rows])
+    title = f"Error budget left of {name} over {objective.window or '30d'}"
+    return SLOView(
+        objective=objective,
+        now=now,
+        start=start,
+        history=rows,
+        last=last,
+        events=events,
+        budget_chart=charts.chart(
+            title,
+            [budget],
+            start=start,
+            end=end,
+            unit="percent",
+            levels=[Level("spent", 0.0)],
+            marks=marks,
+            floor=0.0,
+            ceiling=1.0,
+        ),
+        rates_chart=charts.chart(
+            f"Burn rates of {name}",
+            rates,
+            start=start,
+            end=end,
+            levels=[
+                Level(f"{severity}: {long} above {factor:g}", factor, "bad" if severity == "page" else "warn")
+                for severity, _, long, factor in rules
+            ],
+            floor=0.0,
+        ),
+        rates_legend=charts.legend(rates),
+        rules=rules,
+        document=_document(objective),
+        query=evidence.text(objective.row.result.evidence, "query"),
+    )
+
+
+def _rates(rows: Sequence[Recorded]) -> list[Line]:
+    """A line for each window whose burn rate was measured, shortest first, at most six."""
+    windows = dict.fromkeys(window for row in rows for window, _ in Objective(row).burn_rates)
+    ordered = sorted(windows, key=window_length)
+    return [
+        Line(
+            window,
+            [
+                (row.result.checked_at, evidence.number(evidence.mapping(row.result.evidence, "burn_rates"), window))
+                for row in rows
+            ],
+        )
+        for window in ordered[-6:]
+    ]
+
+
+def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
+    """The default alert rules of its window: severity, short and long window, factor."""
+    try:
+        rules = burn_rate_rules(objective.length, target=objective.target)
+    except (ValueError, ArithmeticError):  # a window that is no whole number of seconds, an objective of 1
+        return []
+    return [
+        (
+            rule.severity,
+            format_seconds(int(rule.short.total_seconds())),
+            format_seconds(int(rule.long.total_seconds())),
+            round(float(rule.factor), 3),
+        )
+        for rule in rules
+    ]
+
+
+def _document(objective: Objective) -> dict[str, str]:
+    """The objective as it was evaluated."""
+    source = objective.row.result.evidence
+    words = {
+        key.replace("_", " "): evidence.text(source, key)
+        for key in ("service", "tier", "window", "method", "missing_slices", "coverage")
+    }
+    state = evidence.mapping(source, "policy_state")
+    words |= {"outcome": evidence.text(source, "outcome"), "policy asks for": evidence.text(source, "action")}
+    words["rules that hold"] = ", ".join(str(rule) for rule in evidence.sequence(state, "holding"))
+    error = evidence.mapping(source, "error")
+    words |= {"not answered because": evidence.text(error, "reason"), "asked": evidence.text(error, "asked")}
+    words["blocked since"] = evidence.text(state, "blocked_since")
+    return {name: value for name, value in words.items() if value}
+
+
+def _events(ledger: Ledger, scope: Scope, name: str, start: datetime, history: Sequence[Recorded]) -> list[Event]:
+    """Deployments, incidents, and the moments when a gate began to freeze because of this SLO; oldest first."""
+    rows = browse.recent(ledger, [*CHANGES, "incident"], since=start, dags=scope.limit, limit=60)
+    found = [(row, row.result.kind) for row in allowed(rows, scope)]
+    frozen = False
+    for row in history:
+        now_frozen = evidence.text(row.result.evidence, "outcome") == "frozen"
+        if now_frozen and not frozen:
+            found.append((row, "freeze"))
+        frozen = now_frozen
+    found.sort(key=lambda item: item[0].result.checked_at)
+    found = found[-60:]
+    changes = [row.result.checked_at for row, what in found if what in CHANGES]
+    events = []
+    for number, (row, what) in enumerate(found, start=1):
+        spent = None
+        if what in CHANGES:
+            after = next((at for at in changes if at > row.result.checked_at), None)
+            spent = _spent(history, row.result.checked_at, after)
+        events.append(Event(number, row, what, spent))
+    return events
+
+
+def _spent(history: Sequence[Recorded], start: datetime, end: datetime | None) -> float | None:
+    """How much of the budget went between two instants: the difference of what was left."""
+    left = [
+        value
+        for row in history
+        if row.result.checked_at >= start and (end is None or row.result.checked_at < end)
+        if (value := evidence.number(row.result.evidence, "remaining")) is not None
+    ]
+    return left[0] - left[-1] if len(left) > 1 else None

@@ -1,0 +1,51 @@
+"""A server that is not there is one short warning, however often it is asked."""
+
+from __future__ import annotations
+
+import logging
+import socket
+
+import pytest
+import urllib3
+
+from airflow_slo_provider.deployment.registry import RegistryError
+from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+
+
+@pytest.fixture
+def nobody() -> str:
+    """An address that refuses."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{one.getsockname()[1]}"
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+SAID = "the connection failed (NewConnectionError); trying again, 2 more at most"
+
+
+def test_prometheus(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = PrometheusClient(nobody, retries=2)
+    with pytest.raises(QueryError, match="refused the connection"):
+        client.connect.custom_query("up")
+    assert warnings(caplog) == [SAID]
+    with pytest.raises(QueryError):
+        client.connect.custom_query("up")
+    assert warnings(caplog) == [SAID, SAID]
+
+
+def test_mlflow(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(RegistryError, match="the connection failed"):
+        MlflowRegistry(nobody, retries=2).alias("fraud", "champion")
+    assert warnings(caplog) == [SAID]
+
+
+def test_retries_of_others_are_not_touched(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(urllib3.exceptions.MaxRetryError):
+        urllib3.PoolManager().request("GET", nobody, retries=urllib3.Retry(2))
+    assert [text.partition("(")[0] for text in warnings(caplog)] == ["Retrying ", "Retrying "]
