@@ -6,7 +6,8 @@ The spec, with the parameters of ``GoldenSetEvaluationOperator`` under the same 
      "predictor": {"function": "my_model.serving:predict"},   # or a column, a file, {"model_file": {...}}, {"mlflow": {...}}
      "metrics": ["accuracy", "log_loss"],
      "thresholds": {"accuracy": {"fail": 0.90, "warn": 0.92}},
-     "champion": "champion_prediction",                       # optional, like predictor
+     "champion": "champion_prediction",                       # optional, like predictor; an empty text is an error, unless
+                                                              # "champion_may_be_missing": true
      "name": "checkout", "model_version": "7"}
 
 A function takes a DataFrame of features and returns one value a row, or class probabilities. ``trusted`` is asked for where a
@@ -32,8 +33,8 @@ _NEEDED = ("golden_set", "predictor", "metrics")
 _SCHEMA = ("id_column", "label_column", "features", "group_column", "weight_column", "slices")
 _SLICING = ("slice_margin", "slice_min_rows")
 #: Passed on to the plan as they are.
-_PLAN = ("margin", "confidence", "decide_on", "min_coverage", "min_rows", "pos_label", "decision_threshold", "replicates")
-_OTHERS = ("champion", "thresholds", "compare_on", "labels", "name", "model_version")
+_PLAN = ("confidence", "decide_on", "min_coverage", "min_rows", "pos_label", "decision_threshold", "replicates")
+_OTHERS = ("margin", "champion", "champion_may_be_missing", "thresholds", "compare_on", "labels", "name", "model_version")
 
 
 def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
@@ -54,7 +55,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
         raise CheckError(f"check golden_set: {wrong[0]}; a spec has {', '.join(sorted(known))}", reason="bad_spec")
     plan = _plan(spec)
     predictor = _predictor(spec["predictor"])
-    champion = _predictor(spec["champion"]) if spec.get("champion") else None
+    champion = _champion(spec)
     golden = _read(spec, [predictor, champion])
     around = Surroundings()
     candidate = predictor.predict(golden, around)
@@ -69,26 +70,46 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
 def _plan(spec: Mapping[str, Any]) -> Plan:
     from airflow_slo_provider.evaluation.assessing import Plan
-    from airflow_slo_provider.evaluation.judging import threshold_of
-    from airflow_slo_provider.evaluation.metrics import find_all
+    from airflow_slo_provider.evaluation.judging import margin_of, threshold_of
+    from airflow_slo_provider.evaluation.metrics import find_all, to_compare
     from airflow_slo_provider.evaluation.slices import SliceRule
 
     metrics = find_all(spec["metrics"])
     by_name = {metric.name: metric for metric in metrics}
     thresholds = spec.get("thresholds") or {}
-    compare_on = spec.get("compare_on") or list(thresholds or by_name)[: len(thresholds) or 1]
-    strange = [name for name in (*thresholds, *compare_on) if name not in by_name]
-    if strange:
-        raise CheckError(f"check golden_set: {strange[0]!r} is none of its metrics: {', '.join(by_name)}", reason="bad_spec")
+    named = "champion" in spec
+    compare_on = to_compare(metrics, thresholds=thresholds, compare_on=spec.get("compare_on"), champion=named)
     sizes = {key.removeprefix("slice_"): spec[key] for key in _SLICING if key in spec}
     return Plan(
         metrics=metrics,
         thresholds={name: threshold_of(value, by_name[name]) for name, value in thresholds.items()},
-        compare_on=[name for name in compare_on if by_name[name].reads != "latency"],
+        compare_on=compare_on if named else (),
+        margin=margin_of(spec.get("margin", 0.0)),
         slices=SliceRule(**sizes) if spec.get("slices") else None,
         labels=tuple(spec["labels"]) if spec.get("labels") is not None else None,
         **{key: spec[key] for key in _PLAN if key in spec},
     )
+
+
+def _champion(spec: Mapping[str, Any]) -> Predictor | None:
+    """Make the champion's predictor; None where the spec has none, or may lack it.
+
+    :raises CheckError: when its place is empty, and must not be: a template that was rendered into nothing is no wish
+    """
+    from airflow_slo_provider.evaluation.predictors import place_of
+
+    if "champion" not in spec:
+        return None
+    said = spec["champion"]
+    champion = _predictor(said) if said else None
+    if champion is not None and place_of(champion) != "":
+        return champion
+    if not spec.get("champion_may_be_missing"):
+        raise CheckError(
+            f"check golden_set: champion is {said!r}; leave it out, or write champion_may_be_missing for a first model",
+            reason="bad_spec",
+        )
+    return None
 
 
 def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> GoldenSet:

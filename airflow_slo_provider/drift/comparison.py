@@ -74,7 +74,8 @@ def compare(
     :param reference_where: the same for ``reference``
     :raises QueryError: when data cannot be read
     :raises InvalidMeasurement: when a column that ``columns``, ``critical``, ``prediction``, ``label`` or ``thresholds`` name is
-        on neither side: a check that was asked for and not made is no pass
+        on neither side, or left out of the comparison: a check that was asked for and not made is no pass; and when ``weights``
+        name a column that is on neither side
     :raises ValueError: for thresholds or parameters that make no sense
     """
     base, own = read_gates(thresholds)
@@ -88,8 +89,9 @@ def compare(
         )
     if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
         raise ValueError("weights must be finite and not negative")
-    wanted, codes = _tuple(columns), frozenset(_tuple(categorical) or ())
-    skip = _tuple(ignore) or ()
+    codes, skip = frozenset(_tuple(categorical) or ()), _tuple(ignore) or ()
+    outputs, truths, binding = (_tuple(given) or () for given in (prediction, label, critical))
+    wanted = _tuple(columns)
     seen: set[str] = set()
 
     def asked(names: Iterable[str]) -> list[str]:
@@ -103,12 +105,15 @@ def compare(
         counted = current.profile(asked(current.names()), like=old)
     new, new_source = _side(counted, asked, where, codes, threads, _half(progress, 1))
     names = list({**old.columns, **new.columns})
-    for what, given in (("prediction", prediction), ("label", label), ("columns", columns)):
-        _there(what, [name for name in _tuple(given) or () if name not in seen], seen)
+    for what, given in (("prediction", outputs), ("label", truths), ("columns", wanted or ())):
+        _there(what, [name for name in given if name not in seen], seen)
+        _compared(what, [name for name in given if name not in names])
     # A pattern of thresholds may be one for all of somebody's datasets; one of critical columns says what must be there.
     plain = [name for name in own if not set(name) & set("*?[")]
-    for what, patterns in (("critical", _tuple(critical) or ()), ("thresholds", plain)):
+    for what, patterns in (("critical", binding), ("thresholds", plain)):
         _there(what, [name for name in patterns if not any(fits(one, (name,)) for one in seen)], seen)
+        _compared(what, [name for name in patterns if not any(fits(one, (name,)) for one in names)])
+    _there("weights", [name for name in weights or () if name not in seen], seen)
     settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
     sources = _again((reference, current), (old_source, new_source), old)
     measured = {
@@ -120,7 +125,7 @@ def compare(
     judged = {}
     for name, (state, message, measures) in measured.items():
         side = old.columns.get(name) or new.columns[name]
-        role = "prediction" if name in (_tuple(prediction) or ()) else "label" if name in (_tuple(label) or ()) else "feature"
+        role = "prediction" if name in outputs else "label" if name in truths else "feature"
         weight = float((weights or {}).get(name, 1.0))
         judged[name] = _judge(
             name,
@@ -155,6 +160,15 @@ def _there(what: str, missing: Sequence[str], seen: Iterable[str]) -> None:
             f"{what} names {', '.join(map(repr, missing))}, which is no column on either side; "
             f"there are {', '.join(sorted(seen)[:50]) or 'none'}",
             reason="unknown_column",
+        )
+
+
+def _compared(what: str, left: Sequence[str]) -> None:
+    if left:
+        raise InvalidMeasurement(
+            f"{what} names {', '.join(map(repr, left))}, which is left out of the comparison; "
+            "take it out of ignore, or add it to columns",
+            reason="not_compared",
         )
 
 

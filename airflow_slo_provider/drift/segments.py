@@ -38,6 +38,8 @@ def compare_segments(
         raise InvalidMeasurement(f"column {by} has no value on either side, so there is no segment", reason="no_segments")
     alpha = options.pop("alpha", 0.01) / len(names)
     ignore = (*options.pop("ignore", ()), by)
+    if options.get("columns") is not None:  # within a segment it has one value
+        options["columns"] = [name for name in options["columns"] if name != by]
     return {
         str(name): compare(
             reference,

@@ -38,10 +38,9 @@ def dataset_verdict(
         states.add(State.DRIFT)
     if not weight and not states - {State.SKIPPED}:
         states.add(State.INSUFFICIENT_DATA)
-    if not every:
-        # The others' trouble is not the dataset's verdict, but it is no clean bill either.
-        softer = {column.verdict for column in columns.values()} & {State.DRIFT, State.WARN, State.INSUFFICIENT_DATA}
-        states |= {State.WARN} if softer else set()
+    # The others' trouble (of no weight, or not critical) is not the dataset's verdict, but it is no clean bill either.
+    softer = {column.verdict for column in columns.values()} & {State.DRIFT, State.WARN, State.INSUFFICIENT_DATA}
+    states |= {State.WARN} if softer else set()
     verdict = next((state for state in ORDER if state in states), State.OK)
     if verdict is State.SKIPPED:
         verdict = State.INSUFFICIENT_DATA

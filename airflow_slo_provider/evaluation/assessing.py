@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,8 +14,8 @@ from airflow_slo_provider.evaluation.evaluating import check_options, estimates
 from airflow_slo_provider.evaluation.intervals import holm
 from airflow_slo_provider.evaluation.judging import Threshold, judge
 from airflow_slo_provider.evaluation.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics import LATENCY, Metric
-from airflow_slo_provider.evaluation.outcomes import INTERVAL, Outcome, worst
+from airflow_slo_provider.evaluation.metrics import LATENCY, RANKING, Metric, check_compared, check_judged
+from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome, worst
 from airflow_slo_provider.evaluation.predictions import Joined, join
 from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
 from airflow_slo_provider.exceptions import InvalidMeasurement
@@ -58,15 +57,24 @@ class Plan:
     method: str = "auto"
 
     def __post_init__(self) -> None:
-        names = [metric.name for metric in self.metrics]
-        margins = self.margin if isinstance(self.margin, Mapping) else {"": self.margin}
-        for name, margin in margins.items():
-            if name and name not in names:
-                raise InvalidMeasurement(f"margin names {name!r}, which is no metric: {', '.join(names)}", reason="bad_option")
-            if not (margin >= 0 and math.isfinite(margin)):
-                raise InvalidMeasurement(f"margin is {margin}; it is what may be lost: 0 or more", reason="bad_option")
+        by_name = {metric.name: metric for metric in self.metrics}
+        margins = self.margin if isinstance(self.margin, Mapping) else {}
         try:
-            check_options(self.confidence, self.replicates, self.method)
+            for what, given in (("thresholds", self.thresholds), ("compare_on", self.compare_on), ("margin", margins)):
+                for name in given:
+                    if name not in by_name:
+                        raise ValueError(f"{what} names {name!r}, which is no metric: {', '.join(by_name)}")
+            for name in self.thresholds:
+                check_judged(by_name[name])
+            for name in self.compare_on:
+                check_compared(by_name[name], self.margin_of(name))
+            if self.slices is not None:
+                self.slices.check([by_name[name] for name in self.compare_on])
+            if self.decide_on not in (INTERVAL, VALUE):
+                raise ValueError(f"decide_on is {self.decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
+            if not 0 < self.min_coverage <= 1:
+                raise ValueError(f"min_coverage is {self.min_coverage}; write a share above 0, 1 at most")
+            check_options(self.confidence, self.replicates, self.method, self.decision_threshold)
         except ValueError as error:
             raise InvalidMeasurement(str(error), reason="bad_option") from error
 
@@ -124,11 +132,14 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
 
     :raises InvalidMeasurement: when predictions contradict the golden set: two for one id, a negative relevance
     """
-    options: dict[str, Any] = {"positive": plan.pos_label, "cut": plan.decision_threshold, "labels": plan.labels}
+    ranking = any(metric.reads == RANKING for metric in plan.metrics)
+    options: dict[str, Any] = {
+        "positive": plan.pos_label, "cut": plan.decision_threshold, "labels": plan.labels, "ranking": ranking,
+    }  # fmt: skip
     ours = join(golden, candidate, **options)
     theirs = None if champion is None else join(golden, champion, **options)
     paired = ours
-    if theirs is not None and not golden.schema.group:
+    if theirs is not None:
         # The same rows for both: what one of them did not answer counts for neither, and coverage says so.
         paired = join(golden, candidate, drop=~theirs.covered, **options)
         theirs = join(golden, champion, drop=~ours.covered, **options)  # type: ignore[arg-type]
@@ -137,17 +148,19 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     how: dict[str, Any] = {
         "confidence": plan.confidence, "replicates": plan.replicates, "seed": golden.seed, "method": plan.method,
     }  # fmt: skip
-    found = estimates(measured, ours.sample, **how) if measured else {}
+    found = _estimates(measured, ours, **how)
     found |= {metric.name: latency_estimate(metric, candidate, plan.confidence) for metric in timed}
     before: dict[str, Estimate] = {}
     comparisons: dict[str, Comparison] = {}
     if theirs is not None:
-        before = estimates(measured, theirs.sample, **how) if measured else {}
+        before = _estimates(measured, theirs, **how)
         by_name = {metric.name: metric for metric in measured}
         for name in plan.compare_on:
+            metric = by_name[name]
             comparisons[name] = compare_samples(
-                theirs.sample, paired.sample, by_name[name], margin=plan.margin_of(name), min_rows=plan.min_rows, **how
-            )
+                theirs.read_by(metric), paired.read_by(metric), metric,
+                margin=plan.margin_of(name), min_rows=plan.min_rows, **how,
+            )  # fmt: skip
     asked = [name for name in comparisons if comparisons[name].pvalue is not None]
     adjusted = holm([comparisons[name].pvalue or 0.0 for name in asked])
     pvalues = dict(zip(asked, adjusted, strict=True))
@@ -162,6 +175,7 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     if unseen:
         listed = ", ".join(f"{label} ({count} rows)" for label, count in list(unseen.items())[:5])
         parts.append(Part(name="labels", verdict=Outcome.WARN, why=f"labels unseen in training, counted as wrong: {listed}"))
+    parts += _missing(plan, champion is not None)
     parts += _judged(plan, found)
     parts += [_compared(one, pvalues.get(name), plan) for name, one in comparisons.items()]
     if slices is not None and plan.slices is not None:
@@ -173,6 +187,14 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     )  # fmt: skip
 
 
+def _estimates(metrics: Sequence[Metric], joined: Joined, **how: Any) -> dict[str, Estimate]:
+    found: dict[str, Estimate] = {}
+    for ranking in (False, True):
+        chosen = [metric for metric in metrics if (metric.reads == RANKING) is ranking]
+        found |= estimates(chosen, joined.read_by(chosen[0]), **how) if chosen else {}
+    return {metric.name: found[metric.name] for metric in metrics}
+
+
 def _coverage(plan: Plan, joined: Joined, name: str) -> Part:
     covered = int(joined.covered.sum())
     why = f"{covered} of {joined.expected} rows have a label and a prediction"
@@ -180,6 +202,17 @@ def _coverage(plan: Plan, joined: Joined, name: str) -> Part:
         return Part(name=name, verdict=Outcome.PASS, why=why)
     some = f"; no prediction for {joined.unpredicted} ids, e.g. {', '.join(joined.missing)}" if joined.missing else ""
     return Part(name=name, verdict=Outcome.UNKNOWN, why=f"{why}, {plan.min_coverage:.4g} of them must{some}")
+
+
+def _missing(plan: Plan, champion: bool) -> list[Part]:
+    """What must have been asked before anything may pass: that every row was answered does not make a model good."""
+    if champion and not plan.compare_on:
+        why = "there is a champion, and no metric to compare it on; name one in compare_on"
+    elif not champion and not plan.thresholds:
+        why = "nothing says what is good enough; give thresholds, or a champion to compare with"
+    else:
+        return []
+    return [Part(name="requirements", verdict=Outcome.UNKNOWN, why=why)]
 
 
 def _judged(plan: Plan, found: Mapping[str, Estimate]) -> list[Part]:

@@ -18,7 +18,7 @@ from airflow_slo_provider.evaluation.intervals import (
     z_of,
 )
 from airflow_slo_provider.evaluation.labels import binary_scores, encoded
-from airflow_slo_provider.evaluation.metrics import Metric, find
+from airflow_slo_provider.evaluation.metrics import Metric, check_compared, find
 from airflow_slo_provider.evaluation.moments import Moments
 from airflow_slo_provider.evaluation.outcomes import Outcome
 from airflow_slo_provider.evaluation.resampling import replicate, statistic
@@ -57,13 +57,13 @@ def compare(
     :param margin: what the candidate may lose in the metric's own unit: 0 asks that it is better (superiority), more that it is
         not worse by that much (non-inferiority)
     :param min_rows: below this many rows (or groups) a bootstrap or DeLong interval decides nothing
-    :raises ValueError: for a negative margin, an unknown metric or option
+    :raises ValueError: for a margin that is negative or cannot be lost, an unknown metric or option, and a function of which
+        nothing says which way is better
     :raises InvalidMeasurement: when columns do not fit together
     """
-    check_options(confidence, replicates, method)
-    if not (margin >= 0 and math.isfinite(margin)):
-        raise ValueError(f"margin is {margin}; it is what the candidate may lose: 0 or more")
+    check_options(confidence, replicates, method, decision_threshold)
     wanted = find(metric)
+    check_compared(wanted, margin)
 
     def sample_of(prediction: Any, score: Any) -> Sample:
         return make_sample(
@@ -107,9 +107,10 @@ def compare_samples(
         )  # fmt: skip
     shared["n"] = second.n
     sign = 1.0 if metric.higher_is_better else -1.0
-    if method != "bootstrap" and metric.base == "accuracy" and candidate.weight is None:
+    alone = method != "bootstrap" and candidate.weight is None and candidate.groups is None
+    if alone and metric.base == "accuracy":
         low, high, pvalue, how = _mcnemar(champion, candidate, margin, confidence)
-    elif method != "bootstrap" and metric.base == "roc_auc" and candidate.weight is None:
+    elif alone and metric.base == "roc_auc":
         low, high, pvalue, how = _delong(champion, candidate, margin, confidence)
     else:
         if seed is None:

@@ -24,6 +24,7 @@ class Curve:
     :param positive: which of the sorted rows are positive, as 0 and 1
     :param ends: last place of each distinct score; None where all scores differ
     :param weight: weights of the sorted rows
+    :param units: the group of each row, in the rows' own order; None where every row stands for itself
     """
 
     base: str
@@ -31,19 +32,33 @@ class Curve:
     positive: NDArray[np.uint8]
     ends: NDArray[np.intp] | None
     weight: NDArray[np.float64] | None
+    units: NDArray[np.intp] | None = None
 
     @property
-    def n(self) -> int:
+    def rows(self) -> int:
         """How many rows."""
         return len(self.positive)
 
     @property
+    def n(self) -> int:
+        """How many rows, or groups where there are some."""
+        return self.rows if self.units is None else int(self.units.max()) + 1
+
+    @property
     def rarer(self) -> int | None:
-        """How many rows the rarer class has, where the metric is made of pairs of a positive and a negative."""
+        """How many rows, or groups, have the rarer class, where the metric is made of pairs of a positive and a negative."""
+        import numpy as np
+
         if self.base != "roc_auc":
             return None
-        positive = int(self.positive.sum())
-        return min(positive, self.n - positive)
+        marks = self.positive.astype(bool)
+        if self.units is None:
+            return min(int(marks.sum()), int((~marks).sum()))
+        units = self._sorted(self.units)
+        return min(len(np.unique(units[marks])), len(np.unique(units[~marks])))
+
+    def _sorted(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values if self.order is None else values[self.order]
 
     def value(self) -> float:
         """The metric on the sample itself."""
@@ -54,14 +69,14 @@ class Curve:
     def values(self, weights: NDArray[Any]) -> NDArray[np.float64]:
         """Return the metric under each weighting of the rows; NaN where a class has no weight.
 
-        :param weights: shape (replicates, rows), in the rows' own order
+        :param weights: shape (replicates, rows or groups), in their own order
         """
         import numpy as np
 
         out = np.empty(len(weights))
-        scratch = _Scratch(self.n)
+        scratch = _Scratch(self.rows)
         for place, row in enumerate(weights):  # a row at a time stays in the processor's cache
-            ordered = row if self.order is None else row[self.order]
+            ordered = self._sorted(row if self.units is None else row[self.units])
             if self.weight is not None:
                 ordered = ordered * self.weight
             if self.base == "average_precision":
@@ -73,11 +88,17 @@ class Curve:
         return out
 
     def influence(self) -> NDArray[np.float64]:
-        """Return how much each sorted row moves the metric, up to a factor: its derivative by the row's weight."""
+        """Return how much each sorted row, or each group, moves the metric, up to a factor: its derivative by the weight."""
         import numpy as np
 
-        weight = np.ones(self.n) if self.weight is None else self.weight
-        ends = np.arange(self.n) if self.ends is None else self.ends
+        found = self._influence_of_rows()
+        return found if self.units is None else np.asarray(np.bincount(self._sorted(self.units), weights=found), dtype=np.float64)
+
+    def _influence_of_rows(self) -> NDArray[np.float64]:
+        import numpy as np
+
+        weight = np.ones(self.rows) if self.weight is None else self.weight
+        ends = np.arange(self.rows) if self.ends is None else self.ends
         group = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=-1))
         above, below = _cumulated(weight, self.positive, self.ends)
         gained, missed = np.diff(above, prepend=0.0), np.diff(below, prepend=0.0)
@@ -149,7 +170,8 @@ def curve(metric: Metric, sample: Sample) -> Curve:
         positive, scores = positive[order], scores[order]
     last = np.append(scores[1:] != scores[:-1], True)
     weight = None if sample.weight is None else (sample.weight if order is None else sample.weight[order])
-    return Curve(metric.base, order, positive.astype(np.uint8), None if last.all() else np.flatnonzero(last), weight)
+    ends = None if last.all() else np.flatnonzero(last)
+    return Curve(metric.base, order, positive.astype(np.uint8), ends, weight, sample.units)
 
 
 def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:

@@ -16,13 +16,13 @@ def too_few(n: int, rarer: int | None, min_rows: int) -> str:
     """Say what there is too little of for an interval by normal theory or by bootstrap; nothing where there is enough.
 
     :param n: rows or groups
-    :param rarer: rows of the rarer class, for metrics that are made of pairs of a positive and a negative
+    :param rarer: rows or groups of the rarer class, for metrics that are made of pairs of a positive and a negative
     """
     if n < min_rows:
         return f"{n} rows or groups are too few for an interval: {min_rows} are needed"
     least = min(MIN_OF_CLASS, min_rows)
     if rarer is not None and rarer < least:
-        return f"{rarer} rows of the rarer class are too few for an interval: {least} are needed"
+        return f"{rarer} rows or groups of the rarer class are too few for an interval: {least} are needed"
     return ""
 
 
@@ -34,13 +34,13 @@ class Estimate:
     :param value: the metric, None where it is undefined (``status`` is not ``ok`` then)
     :param low: lower end of the interval
     :param high: upper end of the interval
-    :param n: independent units behind it: rows, or groups for ranking metrics
+    :param n: independent units behind it: rows, or groups where there are some
     :param confidence: of the interval
     :param method: how the interval was made: ``wilson``, ``delong``, ``bootstrap``, ``exact``
     :param status: ``ok``, ``insufficient_data`` (one class, no rows, ...) or ``invalid`` (NaN among the predictions, ...)
     :param reason: why there is no number, or what the number leaves out
     :param excluded: units that cannot count, e.g. queries without a relevant item
-    :param rarer: rows of the rarer class, for metrics made of pairs of a positive and a negative
+    :param rarer: rows or groups of the rarer class, for metrics made of pairs of a positive and a negative
     """
 
     metric: str
@@ -71,7 +71,7 @@ class Comparison:
     :param verdict: ``pass`` when the whole interval is better than ``-margin``, ``fail`` when all of it is worse, else
         ``inconclusive``; ``unknown`` where a value is undefined
     :param margin: what the candidate may lose; 0 asks for superiority
-    :param n: rows, or groups for ranking metrics
+    :param n: rows, or groups where there are some
     :param method: ``mcnemar``, ``delong`` or ``bootstrap``
     """
 

@@ -47,7 +47,7 @@ def evaluate(
     :param y_pred: predicted labels, probabilities of the positive class, numbers or scores, one a row, or class probabilities,
         shape (rows, classes)
     :param metrics: a name, several, or a mapping name -> function (y_true, y_pred) -> float
-    :param groups: group (query) of each row, for ranking metrics
+    :param groups: group (query) of each row: what is ranked together; the other metrics' intervals come of whole groups too
     :param y_score: probabilities or scores, where ``y_pred`` holds labels
     :param sample_weight: weight of each row
     :param labels: the classes in the order of the columns of ``y_pred``
@@ -61,7 +61,7 @@ def evaluate(
     :raises ValueError: for an unknown metric or method, or a confidence outside (0, 1)
     :raises InvalidMeasurement: when columns do not fit together, or a relevance is negative
     """
-    check_options(confidence, replicates, method)
+    check_options(confidence, replicates, method, decision_threshold)
     wanted = find_all(metrics)
     sample = sorted_by_score(
         make_sample(
@@ -74,7 +74,7 @@ def evaluate(
     return estimates(wanted, sample, confidence=confidence, replicates=replicates, seed=seed, method=method)
 
 
-def check_options(confidence: float, replicates: int, method: str) -> None:
+def check_options(confidence: float, replicates: int, method: str, decision_threshold: float) -> None:
     """Refuse options that mean nothing.
 
     :raises ValueError: with what to write instead
@@ -85,6 +85,8 @@ def check_options(confidence: float, replicates: int, method: str) -> None:
         raise ValueError(f"replicates is {replicates}; an interval needs 100 at least, better 1,000")
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; write one of {', '.join(METHODS)}")
+    if not 0 <= decision_threshold <= 1:
+        raise ValueError(f"decision_threshold is {decision_threshold}; it is a probability: write a number from 0 to 1")
 
 
 def estimates(
@@ -149,7 +151,7 @@ def closed_form(
     if isinstance(item, Moments) and item.counts is not None:
         interval = exact if method == "exact" else wilson
         return (*interval(*item.counts, confidence), interval.__name__)
-    if isinstance(item, Curve) and item.base == "roc_auc" and sample.weight is None:
+    if isinstance(item, Curve) and item.base == "roc_auc" and sample.weight is None and sample.groups is None:
         positive, scores = binary_scores(sample, probabilities=False)
         found = placements(positive, scores)
         variance = delong_variance(found)

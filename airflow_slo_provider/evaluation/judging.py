@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate, too_few
-from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.metrics import Metric, check_judged
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
 
 
@@ -27,8 +27,10 @@ class Threshold:
 def threshold_of(value: Any, metric: Metric) -> Threshold:
     """Read a threshold: a number, a mapping with ``fail`` and ``warn``, or a :class:`Threshold`.
 
-    :raises ValueError: when it is none, or ``warn`` is easier to reach than ``fail``
+    :raises ValueError: when it is none, lies where the metric never is, or ``warn`` is easier to reach than ``fail``; and when
+        nothing says which way is better
     """
+    check_judged(metric)
     if isinstance(value, Threshold):
         made = value
     elif isinstance(value, Mapping):
@@ -38,19 +40,36 @@ def threshold_of(value: Any, metric: Metric) -> Threshold:
         made = Threshold(_number(value["fail"], metric), None if value.get("warn") is None else _number(value["warn"], metric))
     else:
         made = Threshold(_number(value, metric))
+    for level in (made.fail, made.warn):
+        if metric.bounded and level is not None and not 0 <= level <= 1:
+            raise ValueError(f"threshold of {metric.name} is {level:g}; write a number from 0 to 1")
     if made.warn is not None and (made.warn < made.fail if metric.higher_is_better else made.warn > made.fail):
         better = "above" if metric.higher_is_better else "below"
         raise ValueError(f"threshold of {metric.name}: warn {made.warn:g} must lie {better} fail {made.fail:g}")
     return made
 
 
+def margin_of(value: Any) -> float | dict[str, float]:
+    """Read a margin: a number, or one for each metric.
+
+    :raises ValueError: when it is none
+    """
+    if isinstance(value, Mapping):
+        return {str(name): _finite(one, f"margin of {name}") for name, one in value.items()}
+    return _finite(value, "margin")
+
+
 def _number(value: Any, metric: Metric) -> float:
+    return _finite(value, f"threshold of {metric.name}")
+
+
+def _finite(value: Any, what: str) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = math.nan
     if isinstance(value, bool) or not math.isfinite(number):
-        raise ValueError(f"threshold of {metric.name} is {value!r}, not a number")
+        raise ValueError(f"{what} is {value!r}, not a number")
     return number
 
 

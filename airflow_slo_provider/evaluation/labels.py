@@ -68,17 +68,21 @@ def predicted_labels(sample: Sample) -> NDArray[Any]:
 
 
 def split(classes: NDArray[Any], positive: Any) -> tuple[Any, Any]:
-    """Return the negative and the positive class of two.
+    """Return the negative and the positive class of two; the greater is positive where none is named.
 
     :raises Undefined: when there are not two, or the positive class is not one of them
     """
     if len(classes) != 2:
         raise Undefined(f"there are {len(classes)} classes, {', '.join(map(str, classes[:5]))}; this metric needs two")
-    if positive is None or positive == classes[1]:
-        return classes[0], classes[1]
-    if positive == classes[0]:
-        return classes[1], classes[0]
-    raise Undefined(f"the positive class {positive!r} is neither {classes[0]!r} nor {classes[1]!r}", "invalid")
+    try:
+        lesser, greater = sorted(classes)  # labels may be given in any order, and say nothing about which of them is positive
+    except TypeError:
+        raise Undefined(f"the classes {classes[0]!r} and {classes[1]!r} are of different kinds", "invalid") from None
+    if positive is None or positive == greater:
+        return lesser, greater
+    if positive == lesser:
+        return greater, lesser
+    raise Undefined(f"the positive class {positive!r} is neither {lesser!r} nor {greater!r}", "invalid")
 
 
 def encoded(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any]]:

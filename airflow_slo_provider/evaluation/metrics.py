@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ class Metric:
     :param k: cut-off of a ranking metric, None for the whole list
     :param bounded: whether it lies in [0, 1]
     :param function: of a custom metric: (y_true, y_pred) -> float
+    :param directed: whether it is known which way is better; nothing is judged by a metric of which it is not
     """
 
     name: str
@@ -33,6 +34,7 @@ class Metric:
     k: int | None = None
     bounded: bool = True
     function: Callable[[Any, Any], float] | None = None
+    directed: bool = True
 
 
 _KNOWN: dict[str, Metric] = {
@@ -61,21 +63,34 @@ _KNOWN: dict[str, Metric] = {
 }
 #: Other names of the same metrics.
 _ALIASES = {"auc": "roc_auc", "brier_score": "brier", "ece": "calibration_error", "neg_log_loss": "log_loss"}
+#: The last word of a function's name says which way is better, as everywhere in scikit-learn.
+_ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False}
 
 
-def find(metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: bool = True) -> Metric:
+def find(
+    metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: bool | None = None, *, name: str | None = None
+) -> Metric:
     """Return a metric by name, or make one of a callable.
 
+    Which way is better a callable says by an attribute ``higher_is_better``, or by its name: that of a known metric, or one that
+    ends in ``_score``, ``_loss``, ``_error`` or ``_deviance``.
+
     :param metric: ``accuracy``, ``roc_auc``, ``ndcg@10`` ..., or a function (y_true, y_pred) -> float
-    :param higher_is_better: of a callable; an attribute ``higher_is_better`` on it wins
+    :param higher_is_better: of a callable that does not say so itself
+    :param name: of a callable; by default its own
     :raises ValueError: for a name that is not known, with the nearest one
     """
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
-        name = getattr(metric, "__name__", type(metric).__name__)
-        better = bool(getattr(metric, "higher_is_better", higher_is_better))
-        return Metric(name, "custom", CUSTOM, higher_is_better=better, bounded=False, function=metric)
+        inner = getattr(metric, "func", metric)  # of functools.partial
+        own = getattr(inner, "__name__", type(inner).__name__)
+        better = getattr(metric, "higher_is_better", getattr(inner, "higher_is_better", higher_is_better))
+        said = {bool(better)} if better is not None else {_direction(own), _direction(name or own)} - {None}
+        return Metric(
+            name or own, "custom", CUSTOM, higher_is_better=said != {False}, bounded=False, function=metric,
+            directed=len(said) == 1,
+        )  # fmt: skip
     name = _ALIASES.get(metric, metric)
     if name in _KNOWN:
         return replace(_KNOWN[name], name=metric)
@@ -90,6 +105,16 @@ def find(metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: b
     raise ValueError(f"metric {metric!r} is not known{hint}")
 
 
+def _direction(name: str) -> bool | None:
+    """Return which way a name says is better; None where it does not: ``neg_mean_squared_error`` may be either."""
+    if name.startswith("neg_"):
+        return None
+    try:
+        return find(name).higher_is_better
+    except ValueError:
+        return _ENDINGS.get(name.rpartition("_")[2])
+
+
 def find_all(metrics: Any) -> list[Metric]:
     """Return metrics of one name, a list of names and callables, or a mapping name -> callable.
 
@@ -100,7 +125,7 @@ def find_all(metrics: Any) -> list[Metric]:
     if isinstance(metrics, Mapping):
         found = []
         for name, function in metrics.items():
-            found.append(replace(find(function), name=name))
+            found.append(replace(find(function, name=name), name=name))
     else:
         found = [find(metric) for metric in metrics]
     if not found:
@@ -109,3 +134,55 @@ def find_all(metrics: Any) -> list[Metric]:
     if len(set(names)) < len(names):
         raise ValueError(f"metrics names one twice: {', '.join(names)}")
     return found
+
+
+def check_judged(metric: Metric) -> None:
+    """Refuse to judge by a metric of which it is not known which way is better.
+
+    :raises ValueError: with what to write
+    """
+    if not metric.directed:
+        raise ValueError(
+            f"metric {metric.name}: nothing says which way is better; set higher_is_better = True (or False) on the function"
+        )
+
+
+def check_compared(metric: Metric, margin: float) -> None:
+    """Refuse a comparison that cannot be made, or cannot be lost.
+
+    :raises ValueError: with what to write instead
+    """
+    check_judged(metric)
+    if metric.reads == LATENCY:
+        raise ValueError(f"{metric.name} is not compared with a champion's: it is measured, not computed; give it a threshold")
+    if not 0 <= margin < float("inf"):
+        raise ValueError(f"margin of {metric.name} is {margin}; it is what the candidate may lose: 0 or more")
+    if metric.bounded and margin >= 1:
+        raise ValueError(f"margin of {metric.name} is {margin:g}; nothing can lose that much: write less than 1, e.g. 0.01")
+
+
+def to_compare(
+    metrics: Sequence[Metric], *, thresholds: Iterable[str], compare_on: Iterable[str] | None, champion: bool
+) -> tuple[str, ...]:
+    """Return what a champion is compared on: what was asked for, else the metrics with thresholds, else the first.
+
+    :param champion: whether there may be one
+    :raises ValueError: for names that are none of the metrics, for what cannot be judged, and for a champion that would be
+        compared on nothing
+    """
+    by_name, given, asked = {metric.name: metric for metric in metrics}, tuple(thresholds), tuple(compare_on or ())
+    for what, names in (("thresholds", given), ("compare_on", asked)):
+        strange = [name for name in names if name not in by_name]
+        if strange:
+            raise ValueError(f"{what} names {', '.join(map(repr, strange))}, which metrics does not: {', '.join(by_name)}")
+    if asked and not champion:
+        raise ValueError("compare_on is given without a champion to compare with")
+    measured = [name for name, metric in by_name.items() if metric.reads != LATENCY]
+    chosen = asked or tuple(name for name in given if name in measured) or tuple(measured[:1])
+    if champion and not chosen:
+        raise ValueError("there is a champion, and metrics names latencies alone, which are not compared; name a metric besides")
+    for name in given:
+        check_judged(by_name[name])
+    for name in chosen if champion else ():
+        check_compared(by_name[name], 0.0)
+    return chosen

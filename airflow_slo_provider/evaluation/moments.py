@@ -7,7 +7,7 @@ and a function of the columns' weighted sums. A bootstrap replicate is then one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.labels import binary_scores, class_probabilities, encoded, split
@@ -51,6 +51,16 @@ class Moments:
     def value(self) -> float:
         """The metric on the sample itself."""
         return float(self.finish(self.columns.sum(axis=0)))
+
+    def grouped(self, units: NDArray[np.intp]) -> Moments:
+        """Return the same metric with groups as units: their rows depend on each other, and counts of rows claim too much.
+
+        :param units: the group of each row
+        """
+        import numpy as np
+
+        columns = [np.bincount(units, weights=column) for column in self.columns.T]
+        return replace(self, columns=np.asarray(columns, dtype=np.float64).T, counts=None)
 
     def influence(self) -> NDArray[np.float64]:
         """Return the empirical influence of each unit on the metric, by the delta method, shape (units,)."""

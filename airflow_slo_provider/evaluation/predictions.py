@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.golden_set import GoldenSet
+from airflow_slo_provider.evaluation.metrics import RANKING, Metric
 from airflow_slo_provider.evaluation.sample import Sample, array, make_sample
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
@@ -48,7 +49,8 @@ class Predictions:
 class Joined:
     """Predictions beside the truth, row by row in the order of the golden set.
 
-    :param sample: the rows that have a label and a prediction; for ranking all labelled ones, missing scores as NaN
+    :param sample: the rows that have a label and a prediction
+    :param ranked: what ranking metrics read: where there are groups all labelled rows, and those without a prediction last
     :param covered: mask over the golden set's rows: which have both
     :param expected: rows of the golden set
     :param missing: some ids without a prediction
@@ -56,6 +58,7 @@ class Joined:
     """
 
     sample: Sample
+    ranked: Sample
     covered: NDArray[np.bool_]
     expected: int
     missing: tuple[str, ...] = ()
@@ -67,6 +70,10 @@ class Joined:
         """Share of the golden set's rows that have a label and a prediction."""
         return float(self.covered.sum()) / self.expected
 
+    def read_by(self, metric: Metric) -> Sample:
+        """Return the rows a metric reads."""
+        return self.ranked if metric.reads == RANKING else self.sample
+
 
 def join(
     golden: GoldenSet,
@@ -76,10 +83,12 @@ def join(
     cut: float = 0.5,
     labels: tuple[Any, ...] | None = None,
     drop: NDArray[np.bool_] | None = None,
+    ranking: bool = True,
 ) -> Joined:
     """Put predictions beside the truth, by id.
 
     :param drop: rows to leave out of the sample besides those without a prediction (what another model did not answer)
+    :param ranking: whether rows of a group are to be ranked: only then their scores must be numbers
     :raises InvalidMeasurement: when an id is predicted twice
     """
     import numpy as np
@@ -101,26 +110,30 @@ def join(
     if score is not None:
         predicted &= _given(score)
     covered = labelled & predicted
-    kept = labelled if schema.group else covered
-    if schema.group:
-        prediction, score = _ranked_last(frame[schema.group], prediction if score is None else score, covered), None
-    if drop is not None:
-        kept = kept & ~drop
-    rows = np.flatnonzero(kept)
-    chosen = frame.iloc[rows]
-    sample = make_sample(
-        array(chosen[schema.label]),
-        prediction[rows],
-        score=None if score is None else score[rows],
-        groups=None if schema.group is None else array(chosen[schema.group]),
-        weight=None if schema.weight is None else array(chosen[schema.weight]),
-        labels=predictions.labels if predictions.labels is not None else labels,
-        positive=positive,
-        cut=cut,
-    )
+
+    def sample_of(kept: NDArray[np.bool_], prediction: NDArray[Any], score: NDArray[Any] | None) -> Sample:
+        rows = np.flatnonzero(kept)
+        chosen = frame.iloc[rows]
+        return make_sample(
+            array(chosen[schema.label]),
+            prediction[rows],
+            score=None if score is None else score[rows],
+            groups=None if schema.group is None else array(chosen[schema.group]),
+            weight=None if schema.weight is None else array(chosen[schema.weight]),
+            labels=predictions.labels if predictions.labels is not None else labels,
+            positive=positive,
+            cut=cut,
+        )
+
+    sample = ranked = sample_of(covered if drop is None else covered & ~drop, prediction, score)
+    if schema.group and ranking:
+        # Only a ranking has a place for a row that was not answered: every other metric would score what no model said.
+        last = _ranked_last(frame[schema.group], prediction if score is None else score, covered)
+        ranked = sample_of(labelled, last, None)
     lacking = frame[schema.id].to_numpy()[~predicted]
     return Joined(
-        sample=sample, covered=covered, expected=len(frame), missing=tuple(map(str, lacking[:5])), unpredicted=len(lacking),
+        sample=sample, ranked=ranked, covered=covered, expected=len(frame),
+        missing=tuple(map(str, lacking[:5])), unpredicted=len(lacking),
         extra=len(said) - len(np.unique(place[place >= 0])),
     )  # fmt: skip
 

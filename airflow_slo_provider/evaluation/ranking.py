@@ -34,7 +34,7 @@ def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], 
     score = np.asarray(sample.prediction if sample.score is None else sample.score, dtype=np.float64)
     if score.ndim != 1:
         raise Undefined("ranking needs one score a row", "invalid")
-    group = np.zeros(sample.n, dtype=np.intp) if sample.groups is None else _index(sample.groups)
+    group = np.zeros(sample.n, dtype=np.intp) if sample.units is None else sample.units
     count = int(group.max()) + 1
     silent = _silent(group, score, count)
     score = np.where(silent[group], 0.0, score)
@@ -54,14 +54,6 @@ def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], 
         weight = np.bincount(group, weights=sample.weight, minlength=count) / np.bincount(group, minlength=count)
         weight = weight[kept]
     return values[kept], weight, excluded, "; ".join(reasons)
-
-
-def _index(groups: NDArray[Any]) -> NDArray[np.intp]:
-    import numpy as np
-
-    if groups.dtype.kind == "O":
-        groups = np.asarray([str(group) for group in groups])
-    return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
 
 def _silent(group: NDArray[np.intp], score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:

@@ -35,9 +35,9 @@ class Custom:
         """The rows of each group; None where every row is one."""
         import numpy as np
 
-        if self.sample.groups is None:
+        index = self.sample.units
+        if index is None:
             return None
-        index = np.unique([str(group) for group in self.sample.groups], return_inverse=True)[1]
         order = np.argsort(index, kind="stable")
         return np.split(order, np.flatnonzero(np.diff(index[order])) + 1) if len(order) else []
 
@@ -84,7 +84,8 @@ def statistic(metric: Metric, sample: Sample) -> Moments | Curve | Custom:
         return Custom(metric, sample)
     if metric.base in ("roc_auc", "average_precision"):
         return curve(metric, sample)
-    return moments(metric, sample)
+    found = moments(metric, sample)
+    return found if metric.reads == "ranking" or sample.units is None else found.grouped(sample.units)
 
 
 def sorted_by_score(sample: Sample) -> Sample:
@@ -100,13 +101,14 @@ def sorted_by_score(sample: Sample) -> Sample:
 def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, seed: int) -> list[NDArray[np.float64]]:
     """Return the replicates of statistics that have the same units: all see the same resamples.
 
-    A curve alone is resampled within its classes, so that no replicate loses one.
+    A curve of rows alone is resampled within its classes, so that no replicate loses one.
     """
     import numpy as np
 
     n = statistics[0].n
     strata = None
-    if all(isinstance(item, Curve) and item.base == "roc_auc" for item in statistics) and isinstance(statistics[0], Curve):
+    curves = all(isinstance(item, Curve) and item.base == "roc_auc" and item.units is None for item in statistics)
+    if curves and isinstance(statistics[0], Curve):
         strata = np.empty(n, dtype=np.uint8)
         strata[slice(None) if statistics[0].order is None else statistics[0].order] = statistics[0].positive
     found: list[list[NDArray[np.float64]]] = [[] for _ in statistics]

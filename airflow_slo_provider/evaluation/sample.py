@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
@@ -31,7 +32,7 @@ class Sample:
     :param truth: labels, numbers or relevances, shape (n,)
     :param prediction: predicted labels, probabilities, numbers or scores, shape (n,), or class probabilities, shape (n, classes)
     :param score: probabilities or scores where ``prediction`` holds labels
-    :param groups: group of each row (ranking), shape (n,)
+    :param groups: group of each row, shape (n,): rows of a group are ranked together, and depend on each other
     :param weight: weight of each row, shape (n,)
     :param labels: the classes in the order of a two-dimensional ``prediction``; by default the sorted classes of ``truth``
     :param positive: the positive class; by default the greater of two
@@ -51,6 +52,18 @@ class Sample:
     def n(self) -> int:
         """How many rows."""
         return len(self.truth)
+
+    @cached_property
+    def units(self) -> NDArray[np.intp] | None:
+        """The number of each row's group; None where every row stands for itself."""
+        import numpy as np
+
+        if self.groups is None:
+            return None
+        groups = self.groups
+        if groups.dtype.kind == "O":
+            groups = np.asarray([str(group) for group in groups])
+        return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
     def take(self, rows: NDArray[Any]) -> Sample:
         """Return the sample of some rows: an index or a mask."""

@@ -11,7 +11,7 @@ from airflow_slo_provider.evaluation.comparing import compare_samples
 from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
 from airflow_slo_provider.evaluation.evaluating import estimates
 from airflow_slo_provider.evaluation.intervals import holm
-from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.metrics import RANKING, Metric
 from airflow_slo_provider.evaluation.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -37,6 +37,16 @@ class SliceRule:
     margin: float = 0.02
     min_rows: int = 200
     most: int = 100
+
+    def check(self, metrics: Sequence[Metric]) -> None:
+        """Refuse a margin that no segment could miss by any of the metrics.
+
+        :raises ValueError: with what to write instead
+        """
+        if not 0 <= self.margin < math.inf:
+            raise ValueError(f"slice_margin is {self.margin}; it is what a segment may lose: 0 or more")
+        if metrics and self.margin >= 1 and all(metric.bounded for metric in metrics):
+            raise ValueError(f"slice_margin is {self.margin:g}; nothing can lose that much: write less than 1, e.g. 0.02")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,26 +110,31 @@ def look_at_slices(
     """
     shown: list[Segment] = []
     too_small = 0
-    kept = _kept(golden, candidate, champion)
+    kinds = [[metric for metric in metrics if (metric.reads == RANKING) is ranking] for ranking in (False, True)]
     for name, mask in _segments(golden, rule):
-        rows = mask[kept]
-        count = int(rows.sum())
-        if count < rule.min_rows:
-            too_small += 1
-            continue
-        ours = candidate.sample.take(rows)
-        measured = estimates(list(metrics), ours, **how)
-        for metric in metrics:
-            compared = None
-            if champion is not None:
-                compared = compare_samples(champion.sample.take(rows), ours, metric, margin=rule.margin, min_rows=min_rows, **how)
-            shown.append(Segment(name=name, metric=metric.name, rows=count, estimate=measured[metric.name], comparison=compared))
+        small = False
+        for alike in filter(None, kinds):  # what reads the same rows
+            rows = mask[_kept(golden, candidate, champion, alike[0])]
+            count = int(rows.sum())
+            if count < rule.min_rows:
+                small = True
+                continue
+            ours = candidate.read_by(alike[0]).take(rows)
+            theirs = None if champion is None else champion.read_by(alike[0]).take(rows)
+            measured = estimates(alike, ours, **how)
+            for metric in alike:
+                compared = None
+                if theirs is not None:
+                    compared = compare_samples(theirs, ours, metric, margin=rule.margin, min_rows=min_rows, **how)
+                found = measured[metric.name]
+                shown.append(Segment(name=name, metric=metric.name, rows=count, estimate=found, comparison=compared))
+        too_small += small
     return Slices(shown=tuple(shown), judged=_judge(shown, rule, how["confidence"]), too_small=too_small)
 
 
-def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None) -> NDArray[np.bool_]:
-    """Which rows of the golden set the samples hold."""
-    if golden.schema.group:
+def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None, metric: Metric) -> NDArray[np.bool_]:
+    """Which rows of the golden set a metric reads."""
+    if golden.schema.group and metric.reads == RANKING:
         labelled: NDArray[np.bool_] = golden.frame[golden.schema.label].notna().to_numpy()
         return labelled
     return candidate.covered if champion is None else candidate.covered & champion.covered

@@ -88,25 +88,30 @@ class ModelFile:
             import joblib
         except ImportError as error:
             raise InvalidMeasurement(f"a model file needs joblib: {to_install('evaluation')}") from error
-        path = around.path(self.path)
+        data = self._read(around)
         try:
-            with path.open("rb") as file:
-                return joblib.load(io.BytesIO(file.read()))
-        except FileNotFoundError:
-            raise QueryError(f"{self.path}: there is no such model file", reason="not_found") from None
+            return joblib.load(io.BytesIO(data))
         except OSError:
             raise
         except Exception as error:
             message = f"{self.path}: not a model that can be loaded here: {type(error).__name__}: {error}"
             raise InvalidMeasurement(message) from error
 
+    def _read(self, around: Surroundings) -> bytes:
+        """Read the file. What a store raises passes through and is retried: it says nothing about the model."""
+        try:
+            with around.path(self.path).open("rb") as file:
+                data: bytes = file.read()
+        except FileNotFoundError:
+            raise QueryError(f"{self.path}: there is no such model file", reason="not_found") from None
+        return data
+
     def _onnx(self, around: Surroundings) -> Callable[[Any], Any]:
         try:
             import onnxruntime
         except ImportError as error:
             raise InvalidMeasurement(f"{self.path}: an ONNX model needs the package onnxruntime") from error
-        with around.path(self.path).open("rb") as file:
-            session = onnxruntime.InferenceSession(file.read())
+        session = onnxruntime.InferenceSession(self._read(around))
         name = session.get_inputs()[0].name
         return lambda rows: session.run(None, {name: rows.to_numpy(dtype="float32")})[0]
 

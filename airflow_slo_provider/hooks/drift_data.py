@@ -99,6 +99,6 @@ def sql_data(
     dialect = _DIALECTS.get(runner.dialect, runner.dialect)
     name = f"connection {conn_id}: {' '.join(source.split())[:200]}"
     if within is not None:
-        where = " AND ".join([*([f"({where})"] if where else []), *_between(dialect, *within)])
+        where = " AND ".join([*([f"({where}\n)"] if where else []), *_between(dialect, *within)])
     statements = _HookStatements(runner, dialect, name=f"connection {conn_id}", timeout=timeout)
     return SQLData(statements, source, dialect=dialect, where=where, kinds=kinds, name=name)

@@ -54,13 +54,14 @@ class GoldenSetEvaluationOperator(BaseOperator):
     :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
         of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
     :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...), or a mapping name -> function
-        (of truth and prediction); latencies in seconds
-    :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``. (templated)
+        (of truth and prediction), whose attribute ``higher_is_better`` says which way is better; latencies in seconds
+    :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``. Without thresholds and champion
+        nothing passes. (templated)
     :param champion: where the champion's predictions come from, like ``predictor``. (templated)
     :param champion_may_be_missing: a path, column or URI of the champion that renders to an empty text means that there is no
         champion yet, and the thresholds alone decide; without this it is an error
     :param slices: columns whose values are looked at one by one
-    :param compare_on: metrics the candidate must win; by default those with thresholds, else the first
+    :param compare_on: metrics the candidate must win; by default those with thresholds, else the first; no latencies
     :param margin: what it may lose to the champion in the metric's own unit (a number, or one for each metric); 0 asks that it is
         better. (templated)
     :param slice_margin: what a segment may lose
@@ -77,9 +78,10 @@ class GoldenSetEvaluationOperator(BaseOperator):
     :param id_column: names a row
     :param label_column: the truth
     :param features: what the model is given; by default every column without another part
-    :param group_column: the query a row belongs to, for ranking metrics
+    :param group_column: the query a row belongs to: rows of one are ranked together, and depend on each other
     :param weight_column: weight of a row
-    :param labels: the classes known in training; others are reported
+    :param labels: the classes known in training, in the order of the columns where predictions are a probability of each; others
+        are reported
     :param pos_label: the positive class of two; by default the greater
     :param decision_threshold: probability from which a row counts as positive
     :param replicates: bootstrap replicates
@@ -138,17 +140,13 @@ class GoldenSetEvaluationOperator(BaseOperator):
         pushgateway_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_slo_provider.evaluation.metrics import find_all
+        from airflow_slo_provider.evaluation.metrics import find_all, to_compare
         from airflow_slo_provider.evaluation.predictors import predictor_of
 
         super().__init__(**kwargs)
-        names = [metric.name for metric in find_all(metrics)]
-        for what, given in (("thresholds", thresholds or ()), ("compare_on", compare_on or ())):
-            strange = [name for name in given if name not in names]
-            if strange:
-                raise ValueError(f"{what} names {', '.join(map(repr, strange))}, which metrics does not: {', '.join(names)}")
-        if compare_on and champion is None:
-            raise ValueError("compare_on is given without a champion to compare with")
+        compared = to_compare(
+            find_all(metrics), thresholds=thresholds or (), compare_on=compare_on, champion=champion is not None
+        )
         if decide_on not in (INTERVAL, VALUE):
             raise ValueError(f"decide_on is {decide_on!r}; write {INTERVAL!r} or {VALUE!r}")
         if not 0 < confidence < 1:
@@ -157,6 +155,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
             raise ValueError(f"replicates is {replicates}; an interval needs 100 at least, better 1,000")
         if not 0 < min_coverage <= 1:
             raise ValueError(f"min_coverage is {min_coverage}; write a share above 0, 1 at most")
+        if not 0 <= decision_threshold <= 1:
+            raise ValueError(f"decision_threshold is {decision_threshold}; it is a probability: write a number from 0 to 1")
         self.golden_set = golden_set
         self.predictor = predictor_of(predictor)
         self.metrics = metrics
@@ -164,7 +164,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
         self.champion = None if champion is None else predictor_of(champion)
         self.champion_may_be_missing = champion_may_be_missing
         self.slices = tuple(slices)
-        self.compare_on = tuple(compare_on) if compare_on else tuple(self.thresholds or names[:1])
+        self.compare_on = compared
         self.margin = margin
         self.slice_margin, self.slice_min_rows = slice_margin, slice_min_rows
         self.confidence, self.decide_on = confidence, decide_on
@@ -205,18 +205,22 @@ class GoldenSetEvaluationOperator(BaseOperator):
 
     def _plan(self) -> Plan:
         from airflow_slo_provider.evaluation.assessing import Plan
-        from airflow_slo_provider.evaluation.judging import threshold_of
+        from airflow_slo_provider.evaluation.judging import margin_of, threshold_of
         from airflow_slo_provider.evaluation.metrics import find_all
         from airflow_slo_provider.evaluation.slices import SliceRule
 
         metrics = find_all(self.metrics)
         by_name = {metric.name: metric for metric in metrics}
-        margin = self.margin
+        try:
+            thresholds = {name: threshold_of(value, by_name[name]) for name, value in self.thresholds.items()}
+            margin = margin_of(self.margin)
+        except ValueError as error:  # a template that was rendered into no number: the same at every try
+            raise InvalidMeasurement(str(error), reason="bad_option") from error
         return Plan(
             metrics=metrics,
-            thresholds={name: threshold_of(value, by_name[name]) for name, value in self.thresholds.items()},
-            compare_on=[name for name in self.compare_on if by_name[name].reads != "latency"],
-            margin={name: float(one) for name, one in margin.items()} if isinstance(margin, Mapping) else float(margin),
+            thresholds=thresholds,
+            compare_on=self.compare_on if self.champion is not None else (),
+            margin=margin,
             confidence=self.confidence,
             decide_on=self.decide_on,
             min_coverage=self.min_coverage,

@@ -245,12 +245,60 @@ def test_the_asset_event_carries_the_verdict(files: GoldenFiles) -> None:
         ({"confidence": 95}, "confidence"),
         ({"min_coverage": 0}, "min_coverage"),
         ({"fail_on": ["never"]}, "never"),
+        ({"decision_threshold": 50}, "decision_threshold"),
+        ({"metrics": ["accuracy", "throughput"], "champion": "c", "compare_on": ["throughput"]}, "throughput is not compared"),
+        ({"metrics": ["throughput"], "thresholds": {}, "champion": "c"}, "latencies alone"),
+        ({"metrics": {"accuracy": "accuracy", "mine": max}, "thresholds": {"mine": 1}}, "which way is better"),
         ({"predictor": 7}, "predictor is 7"),
     ],
 )
 def test_a_dag_with_bad_arguments_does_not_parse(files: GoldenFiles, arguments: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
         evaluation(files, **{"predictor": "p", **arguments})
+
+
+@pytest.mark.parametrize("wrong", [{"thresholds": {"accuracy": "{{ params.empty }}"}}, {"margin": "{{ params.empty }}"}])
+def test_a_template_that_renders_to_no_number_is_recorded_and_not_retried(files: GoldenFiles, wrong: dict[str, Any]) -> None:
+    files.predictions(0.0, "p.csv")
+    more = {"predictor": f"{files.home}/p.csv", "champion": f"{files.home}/p.csv", "params": {"empty": ""}, **wrong}
+    ran = run_task(evaluation(files, retries=2, **more))
+    assert (ran.state, type(ran.error).__name__) == ("failed", "AirflowFailException")
+    assert "is '', not a number" in str(ran.error)
+    assert files.checks()["fraud"].result.verdict is Verdict.UNKNOWN
+
+
+def test_a_champion_is_compared_where_a_latency_alone_has_a_threshold(files: GoldenFiles) -> None:
+    files.rows["good"], files.rows["bad"] = files.rows["label"], 1 - files.rows["label"]
+    golden = files.write(files.rows, "with models.csv")
+    more = {"metrics": ["accuracy", "throughput"], "thresholds": {"throughput": 1}, "champion": "good"}
+    ran = run_task(evaluation(files, golden_set=golden, predictor=lambda rows: (rows["amount"] < 0.5).astype(int), **more))
+    assert (ran.state, ran.xcoms["return_value"]["comparisons"]["accuracy"]["verdict"]) == ("failed", "fail")
+
+
+def test_nothing_judged_is_no_pass(files: GoldenFiles) -> None:
+    ran = run_task(evaluation(files, predictor=files.predictions(0.0, "p.csv"), thresholds={}))
+    assert (ran.state, ran.xcoms["return_value"]["verdict"]) == ("failed", "unknown")
+    assert files.checks()["fraud"].result.verdict is Verdict.UNKNOWN
+
+
+class StoreError(Exception):
+    """As gcsfs has it: no OSError."""
+
+
+def test_a_store_that_does_not_answer_is_no_verdict_on_the_model(files: GoldenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("joblib")
+    from airflow_slo_provider.hooks import surroundings
+
+    def path(uri: str) -> Any:
+        class Busy:
+            def open(self, _mode: str) -> Any:
+                raise StoreError("503 backend error")
+
+        return Busy() if uri.startswith("gs://") else Path(uri)
+
+    monkeypatch.setattr(surroundings, "object_path", path)
+    ran = run_task(evaluation(files, predictor=ModelFile("gs://models/m.joblib", trusted=True), retries=2))
+    assert (ran.state, "503" in str(ran.error)) == ("up_for_retry", True)
 
 
 def test_what_the_documentation_shows(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
-from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, in_utc, need_pyarrow
+from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, in_utc, need_pyarrow, unreadable
 from airflow_slo_provider.drift.kernel import Values
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
 def expression(where: Filter, schema: Any) -> Any:
@@ -77,16 +77,17 @@ class ScanSource:
     """Files that Arrow's dataset scanner reads, batch by batch, with a filter pushed down where the format can.
 
     :param dataset: ``pyarrow.dataset.Dataset``
+    :param remote: whether its files are elsewhere, where a fault may pass
     """
 
-    def __init__(self, dataset: Any, *, where: Filter | None = None, name: str) -> None:
+    def __init__(self, dataset: Any, *, where: Filter | None = None, name: str, remote: bool = False) -> None:
         self._dataset = dataset
         chosen(dataset.schema.names, [item[0] for item in where or ()], name)
         self._where = tuple(where or ())
         # The dataset's own schema is that of its first file.
         self._fields = {field.name: field for part in dataset.get_fragments() for field in part.physical_schema}
         self._fields.update({field.name: field for field in dataset.schema if field.name in self._fields})
-        self.name = name
+        self.name, self._remote = name, remote
 
     def columns(self) -> Mapping[str, str]:
         """Types of the columns, by name. What is only in the names of directories can be filtered by, and is no column."""
@@ -123,6 +124,6 @@ class ScanSource:
                     for index, name in enumerate(columns):
                         consume(name, arrow_values(batch.column(index), categorical=name in categorical))
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise QueryError(f"{self.name} cannot be read: {error}", reason="unreadable") from error
+                raise unreadable(error, f"{self.name} cannot be read", remote=self._remote) from error
 
         yield Task(1, run)

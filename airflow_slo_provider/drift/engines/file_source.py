@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
 from airflow_slo_provider.drift.engines.arrow_source import ScanSource
-from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Task, need_pyarrow
+from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Task, need_pyarrow, unreadable
 from airflow_slo_provider.drift.files import is_uri
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import NoData, QueryError
@@ -58,9 +58,9 @@ def open_files(data: Any, *, where: Filter | None = None) -> Source:
         shape = ds.CsvFileFormat()
     try:
         dataset = ds.dataset(files, format=shape, filesystem=filesystem, partitioning="hive")
+        return ScanSource(dataset, where=where, name=name, remote=filesystem is not None)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise QueryError(f"{name} cannot be read: {error}", reason="unreadable") from error
-    return ScanSource(dataset, where=where, name=name)
+        raise unreadable(error, f"{name} cannot be read", remote=filesystem is not None) from error
 
 
 def _list(data: Any) -> tuple[Any, list[str]]:
@@ -85,9 +85,8 @@ def _list(data: Any) -> tuple[Any, list[str]]:
         found = sorted(
             os.path.join(root, file)
             for root, _, files in os.walk(text)
-            if not any(part.startswith(("_", ".")) for part in os.path.relpath(root, text).split(os.sep) if part != ".")
             for file in files
-            if not file.startswith(("_", "."))
+            if not _hidden(os.path.relpath(os.path.join(root, file), text).replace(os.sep, "/"))
         )
     elif os.path.isfile(text):
         found = [text]
@@ -98,6 +97,11 @@ def _list(data: Any) -> tuple[Any, list[str]]:
     return None, found
 
 
+def _hidden(path: str) -> bool:
+    """Whether a path below a directory is no data: what a job is still writing into ``_temporary/``, ``_SUCCESS``, ``.crc``."""
+    return any(part.startswith(("_", ".")) for part in path.split("/"))
+
+
 def _list_remote(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]:
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
@@ -105,7 +109,7 @@ def _list_remote(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]
         if any(sign in path for sign in "*?["):
             found = [str(item) for item in filesystem.glob(path)]
         elif filesystem.isdir(path):
-            found = [str(item) for item in filesystem.find(path) if not os.path.basename(str(item)).startswith(("_", "."))]
+            found = [item for item in map(str, filesystem.find(path)) if not _hidden(item.removeprefix(path))]
         else:
             found = [path] if filesystem.exists(path) else []
     except OSError as error:
@@ -153,10 +157,8 @@ class ParquetSource:
         except FileNotFoundError:
             raise QueryError(f"{file} does not exist", reason="not_found") from None
         except (pa.ArrowException, OSError, ValueError) as error:
-            remote = self._filesystem is not None and not isinstance(error, pa.ArrowInvalid)
-            raise QueryError(
-                f"{file} is no readable parquet file, perhaps cut off: {error}", reason="unreadable", transient=remote
-            ) from error
+            what = f"{file} is no readable parquet file, perhaps cut off"
+            raise unreadable(error, what, remote=self._filesystem is not None) from error
 
     def _parquet(self, file: str, metadata: Any) -> Any:
         import pyarrow.parquet as pq

@@ -166,3 +166,8 @@ def need_pyarrow(what: str) -> None:
             f"{what} needs pyarrow: {to_install('drift')}. A pandas DataFrame is compared without it.",
             reason="missing_library",
         ) from None
+
+
+def unreadable(error: Exception, what: str, *, remote: bool) -> QueryError:
+    """Say that data could not be read. A fault of what holds it elsewhere may pass; wrong bytes, and a local disk's, do not."""
+    return QueryError(f"{what}: {error}", reason="unreadable", transient=remote and isinstance(error, OSError))

@@ -62,7 +62,8 @@ class Table:
         inner = self.source.strip().rstrip(";")
         if inner.lower().startswith(("select", "with")):
             inner = f"({inner})"
-        return f"FROM {inner} drift_rows" + (f" WHERE {self.where}" if self.where else "")
+        # In parentheses, for an OR binds less than the AND of what is added; their end on a line of its own, for a comment.
+        return f"FROM {inner} drift_rows" + (f" WHERE ({self.where}\n)" if self.where else "")
 
     def also(self, condition: str) -> str:
         """The FROM clause with one more condition."""

@@ -49,7 +49,13 @@ def test_the_models_own_function(files: GoldenFiles) -> None:
     [
         ({"golden_set": ""}, "no golden_set"),
         ({"metric": "accuracy"}, "unknown key 'metric'"),
-        ({"thresholds": {"recall": 0.5}}, "'recall' is none of its metrics"),
+        ({"thresholds": {"recall": 0.5}}, "thresholds names 'recall'"),
+        ({"compare_on": ["accuracy"]}, "without a champion"),
+        ({"champion": ""}, "champion is ''; leave it out"),
+        ({"champion": {"file": {"path": " "}}}, "leave it out"),
+        ({"champion": None}, "leave it out"),
+        ({"champion": "p", "margin": ""}, "margin is '', not a number"),
+        ({"thresholds": {"accuracy": 90}}, "write a number from 0 to 1"),
         ({"predictor": {"function": "a_model_of_this_test:nothing"}}, "there is no function"),
         ({"predictor": {"function": "no_such_model:predict"}}, "needs no_such_model"),
         ({"predictor": {"pickle": {"path": "x"}}}, "is none: write a column"),
@@ -64,6 +70,15 @@ def test_what_cannot_be_used(files: GoldenFiles, change: dict[str, Any], text: s
     spec = {"golden_set": files.golden, "predictor": files.predictions(0, "p.csv"), "metrics": ["accuracy"], **change}
     assert main(["check", "golden_set", "--spec", json.dumps(spec)]) == 2
     assert text in json.loads(capsys.readouterr().out)["error"]["message"]
+
+
+def test_a_first_model_passes_by_its_thresholds_and_none_by_nothing(files: GoldenFiles) -> None:
+    spec = {
+        "golden_set": files.golden, "predictor": files.predictions(0, "p.csv"), "metrics": ["accuracy"],
+        "champion": "", "champion_may_be_missing": True,
+    }  # fmt: skip
+    assert registry.run("golden_set", spec)[0].verdict is Verdict.UNKNOWN
+    assert registry.run("golden_set", {**spec, "thresholds": {"accuracy": 0.9}})[0].verdict is Verdict.PASS
 
 
 def test_a_missing_model_names_the_image_s_fault(files: GoldenFiles) -> None:

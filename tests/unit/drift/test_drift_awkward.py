@@ -281,6 +281,38 @@ def test_a_remote_file(tmp_path) -> None:
         drift.profile("memory://drift/absent.parquet")
 
 
+def test_what_a_job_is_still_writing_is_no_data(tmp_path):
+    pytest.importorskip("pyarrow")
+    fsspec = pytest.importorskip("fsspec")
+    for root in (f"{tmp_path}/day", "memory://drift/day"):
+        for name in ("part-0.parquet", "_temporary/0/part-1.parquet", ".spark/part-2.parquet", "_SUCCESS"):
+            with fsspec.open(f"{root}/{name}", "wb", auto_mkdir=True) as file:
+                frame(X).to_parquet(file)
+        assert drift.profile(root).rows == N, root
+
+
+@pytest.mark.parametrize(("name", "where"), [("x.parquet", None), ("x.csv", None), ("x.parquet", [("x", ">", 0.0)])])
+def test_a_store_that_does_not_answer_is_a_fault_that_may_pass(name, where, monkeypatch):
+    pytest.importorskip("pyarrow")
+    memory = pytest.importorskip("fsspec.implementations.memory").MemoryFileSystem
+    with memory().open(f"/faults/{name}", "wb") as file:
+        frame(X).to_parquet(file) if name.endswith("parquet") else frame(X).to_csv(file, index=False)
+
+    def busy(*_args, **_more):
+        raise OSError("503 slow down")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(memory, "_open", busy)
+        with pytest.raises(QueryError, match="503 slow down") as fault:
+            drift.profile(f"memory://faults/{name}", where=where)
+    assert fault.value.transient
+    with memory().open(f"/faults/{name}", "wb") as file:
+        file.write(b"PAR1" if name.endswith("parquet") else b"x,y\n1\n2,3,4\n")
+    with pytest.raises(QueryError) as verdict:
+        drift.profile(f"memory://faults/{name}", where=where)
+    assert not verdict.value.transient
+
+
 def test_identifiers_are_no_categories(monkeypatch, tmp_path) -> None:
     """The limit is lowered to keep the test quick; ten million distinct texts take the same way."""
     from airflow_slo_provider.drift import kernel
@@ -342,6 +374,7 @@ else:
         {"prediction": ["amuont"]},
         {"label": "amuont"},
         {"thresholds": {"amuont": {"psi": 0.05}}},
+        {"weights": {"amuont": 50}, "max_share": 0.4},
     ],
 )
 def test_a_column_that_is_asked_for_and_nowhere_is_no_pass(asked):
@@ -349,14 +382,35 @@ def test_a_column_that_is_asked_for_and_nowhere_is_no_pass(asked):
         drift.compare({"x": X, "y": X}, {"x": X, "y": X}, **asked)
 
 
-def test_what_is_named_and_left_out_is_no_mistake():
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"columns": ["x"], "prediction": ["y"]},
+        {"columns": ["x"], "label": ["y"]},
+        {"columns": ["x"], "critical": ["y"]},
+        {"columns": ["x"], "thresholds": {"y": {"psi": 0.3}}},
+        {"columns": ["x", "y"], "ignore": ["y*"]},
+        {"ignore": ["y"], "prediction": ["y"]},
+        {"ignore": ["y"], "critical": ["y*"]},
+    ],
+)
+def test_a_column_that_must_be_judged_and_is_left_out_is_no_pass(asked):
+    with pytest.raises(InvalidMeasurement, match=r"names 'y\*?', which is left out of the comparison; take it out of ignore"):
+        drift.compare({"x": X, "y": X}, {"x": X, "y": Y + 3}, **asked)
+
+
+def test_a_pattern_may_name_what_is_left_out_too():
     sides = ({"x": X, "y": X}, {"x": X, "y": X})
-    found = drift.compare(*sides, ignore=["y"], label=["y"], critical=["x", "y"], thresholds={"y": {"psi": 0.05}, "amount_*": {}})
+    found = drift.compare(*sides, ignore=["y"], critical=["*"], thresholds={"amount_*": {}}, weights={"y": 2.0})
     assert (found.verdict, list(found.columns)) == ("ok", ["x"])
 
 
 def test_without_any_weight_nothing_was_judged():
     assert drift.compare({"x": X}, {"x": Y + 3}, weights={"x": 0.0}).verdict == "insufficient_data"
+
+
+def test_drift_of_no_weight_is_no_clean_bill():
+    assert drift.compare({"x": X, "y": X}, {"x": X, "y": Y + 3}, weights={"y": 0.0}).verdict == "warn"
 
 
 @pytest.mark.parametrize(("gone", "verdict"), [(0.0, "skipped"), (0.03, "warn"), (0.5, "drift"), (1.0, "drift")])

@@ -65,7 +65,7 @@ def test_summaries(name, amount, infinity, at) -> None:
         f"MIN(CASE WHEN {amount} THEN {column} END), MAX(CASE WHEN {amount} THEN {column} END), "
         f"COUNT({q}at{q}), SUM(CASE WHEN {q}at{q} IS NOT NULL THEN 1 ELSE 0 END), 0, 0, "
         f"MIN(CASE WHEN {q}at{q} IS NOT NULL THEN {at} END), MAX(CASE WHEN {q}at{q} IS NOT NULL THEN {at} END), "
-        f"COUNT({q}word{q}) FROM shop.orders drift_rows WHERE day = '2026-11-24'"
+        f"COUNT({q}word{q}) FROM shop.orders drift_rows WHERE (day = '2026-11-24'\n)"
     )
 
 
@@ -94,7 +94,14 @@ def test_quantiles_where_a_database_has_them() -> None:
 def test_quantiles_where_it_has_none() -> None:
     assert rank_query(ROWS, COUNT, DIALECTS["mysql"], [25, 50]) == (
         "SELECT r, v FROM (SELECT `n` AS v, ROW_NUMBER() OVER (ORDER BY `n`) AS r FROM shop.orders drift_rows "
-        "WHERE day = '2026-11-24' AND `n` IS NOT NULL) drift_ranks WHERE r IN (25, 50) ORDER BY r"
+        "WHERE (day = '2026-11-24'\n) AND `n` IS NOT NULL) drift_ranks WHERE r IN (25, 50) ORDER BY r"
+    )
+
+
+def test_a_condition_holds_as_a_whole() -> None:
+    rows = Table("orders", "country = 'DE' OR country = 'AT' -- the north")
+    assert rows.also("n IS NOT NULL") == (
+        "FROM orders drift_rows WHERE (country = 'DE' OR country = 'AT' -- the north\n) AND n IS NOT NULL"
     )
 
 

@@ -72,6 +72,10 @@ def test_thresholds_as_written_in_a_dag() -> None:
     for value in ("much", True, float("nan"), {"warn": 1}, {"fail": 1, "wran": 2}, {"fail": 0.9, "warn": 0.8}):
         with pytest.raises(ValueError, match="accuracy"):
             threshold_of(value, find("accuracy"))
+    for metric, value in (("brier", 20), ("roc_auc", -1), ("ndcg@10", 1.5), ("recall", {"fail": 0.9, "warn": 90})):
+        with pytest.raises(ValueError, match="write a number from 0 to 1"):
+            threshold_of(value, find(metric))
+    assert threshold_of(-3, find("r2")) == Threshold(-3)
     with pytest.raises(ValueError, match="must lie below"):
         threshold_of({"fail": 1.0, "warn": 2.0}, find("rmse"))
 

@@ -92,6 +92,27 @@ def test_ndcg_holds() -> None:
     within(SETS, held)
 
 
+@pytest.mark.parametrize("metric", ["mae", "accuracy", "roc_auc", "average_precision"])
+def test_rows_of_a_group_are_one_witness(metric: str) -> None:
+    """Ten rows a query that err together: as single rows they made an interval that held the truth in 40 % of the sets."""
+    rng, held, sets = np.random.default_rng(9), 0, 200
+
+    def rows(queries: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        easy = np.repeat(rng.normal(size=queries), 10)
+        y = np.tile([0, 1], queries * 5)
+        if metric == "mae":
+            return np.zeros(queries * 10), easy, np.repeat(np.arange(queries), 10)
+        score = expit(np.where(y, 1, -1) * (1 + 2 * easy) + rng.normal(size=queries * 10))
+        return y, score, np.repeat(np.arange(queries), 10)
+
+    truth = evaluate(*rows(40_000)[:2], metric, replicates=100)[metric].value
+    for _ in range(sets):
+        found = evaluate(*rows(120)[:2], metric, np.repeat(np.arange(120), 10), replicates=400)[metric]
+        held += found.low <= truth <= found.high
+    assert found.n == 120
+    assert 0.90 <= held / sets <= 0.98
+
+
 @pytest.mark.parametrize("metric", ["accuracy", "roc_auc", "brier"])
 def test_an_equally_good_candidate_is_rarely_promoted(metric: str) -> None:
     rng, promoted, sets = np.random.default_rng(5), 0, 400

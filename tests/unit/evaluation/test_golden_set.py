@@ -129,6 +129,7 @@ def test_a_row_that_was_not_retrieved_is_ranked_last() -> None:
         {"id": list("abcdef"), "label": [1, 0, 0, 1, 0, 0], "query": [1, 1, 1, 2, 2, 2], "region": "north", "amount": 0.0}
     )
     found = join(golden(rows, group="query"), said(rows.iloc[[1, 2]], [0.5, 0.7]))
-    assert found.sample.prediction[:3].tolist() == [-0.5, 0.5, 0.7]
-    assert np.isnan(found.sample.prediction[3:]).all()
+    assert found.ranked.prediction[:3].tolist() == [-0.5, 0.5, 0.7]
+    assert np.isnan(found.ranked.prediction[3:]).all()
+    assert found.sample.prediction.tolist() == [0.5, 0.7]  # what no model said is nothing to score
     assert found.coverage == 2 / 6

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import accuracy_score, fbeta_score, log_loss, max_error, mean_squared_error
 
-from airflow_slo_provider.evaluation import evaluate
+from airflow_slo_provider.evaluation import compare, evaluate
 from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_json
 from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
 from airflow_slo_provider.evaluation.judging import threshold_of
-from airflow_slo_provider.evaluation.metrics import find_all
+from airflow_slo_provider.evaluation.metrics import find, find_all, to_compare
 from airflow_slo_provider.evaluation.outcomes import Outcome
 from airflow_slo_provider.evaluation.predictors import Column, Surroundings
+from airflow_slo_provider.evaluation.slices import SliceRule
 from airflow_slo_provider.evaluation.worker_models import call_in_batches
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
@@ -52,6 +55,22 @@ def test_the_decision_threshold_holds_for_two_columns_of_probabilities_too():
         assert {name: found.value for name, found in one.items()} == {name: found.value for name, found in two.items()}
 
 
+@pytest.mark.parametrize("labels", [(0, 1), (1, 0)])
+def test_the_greater_class_is_positive_in_whatever_order_they_are_known(labels):
+    truth = RNG.integers(0, 2, N)
+    inverted = np.clip(0.8 - truth * 0.6 + RNG.normal(0, 0.05, N), 0, 1)
+    found = judged(frame(label=truth, said=inverted), ["roc_auc", "accuracy", "precision"], {"roc_auc": 0.9}, labels=labels)
+    assert (found.verdict, found.estimates["roc_auc"].value, found.estimates["accuracy"].value) == (Outcome.FAIL, 0, 0)
+    columns = np.column_stack([inverted, 1 - inverted] if labels == (0, 1) else [1 - inverted, inverted])
+    for metric in ("roc_auc", "accuracy", "brier"):  # there their order is that of the columns
+        right = evaluate(truth, 1 - inverted, metric)[metric].value
+        assert evaluate(truth, columns, metric, labels=labels)[metric].value == pytest.approx(right)
+
+
+def test_classes_of_different_kinds_have_no_greater_one():
+    assert evaluate(["a", 1] * 50, np.linspace(0, 1, 100), "roc_auc", labels=("a", 1))["roc_auc"].status == "invalid"
+
+
 def test_a_group_is_ranked_by_the_scores_beside_the_labels():
     truth = RNG.integers(0, 2, N)
     rows = frame(label=truth, query=np.repeat(range(20), 10), said=truth, score=-truth.astype(float))
@@ -66,6 +85,36 @@ def test_a_group_cannot_be_ranked_by_what_is_no_number(said):
     rows = frame(label=1, query=np.repeat(range(20), 10), said=pd.Series(said, dtype=object))
     with pytest.raises(InvalidMeasurement, match="rows of a group are ranked"):
         judged(rows, ["ndcg@10"], schema=Schema(group="query", ignored=("said",)))
+
+
+@pytest.mark.parametrize("champion", [False, True])
+def test_rows_that_were_not_answered_count_for_rankings_only(champion):
+    """A model without a clue that is silent about the easy rows has an area of 0.5, not the 0.63 of "all those are last"."""
+    rng = np.random.default_rng(0)
+    truth, said = (rng.random(2000) < 0.3).astype(int), rng.random(2000)
+    rows = pd.DataFrame({"id": range(2000), "label": truth, "query": np.repeat(range(200), 10), "said": said, "region": "north"})
+    rows.loc[(truth == 0) & (rng.random(2000) < 0.25), "said"] = np.nan
+    options: dict[str, Any] = {"min_coverage": 0.8, "slices": SliceRule(min_rows=100)}
+    if champion:
+        rows["champion"], options["compare_on"] = rng.random(2000), ["roc_auc", "ndcg@10"]
+    apart = ("said", "champion")
+    found = judged(rows, ["roc_auc", "ndcg@10"], schema=Schema(group="query", ignored=apart, segments=("region",)), **options)
+    single = judged(
+        rows, ["roc_auc"], schema=Schema(ignored=(*apart, "query")), **options | {"compare_on": ["roc_auc"] * champion}
+    )
+    assert found.estimates["roc_auc"].value == pytest.approx(single.estimates["roc_auc"].value)
+    answered = {one.metric: one.rows for one in found.slices.shown}
+    assert answered == {"roc_auc": rows["said"].notna().sum(), "ndcg@10": 2000}
+    if champion:
+        assert found.comparisons["roc_auc"].delta == pytest.approx(single.comparisons["roc_auc"].delta)
+        assert found.comparisons["roc_auc"].method == "bootstrap"
+        assert found.comparisons["ndcg@10"].n == found.estimates["ndcg@10"].n
+
+
+def test_texts_in_groups_need_no_order_where_nothing_is_ranked():
+    rows = frame(label=["yes", "no"] * (N // 2), query=np.repeat(range(40), 5), said="yes")
+    found = judged(rows, ["accuracy"], {"accuracy": 0.3}, schema=Schema(group="query", ignored=("said",)))
+    assert (found.estimates["accuracy"].value, found.estimates["accuracy"].n) == (0.5, 40)
 
 
 def no_number(_truth: Any, _said: Any) -> Any:
@@ -101,15 +150,91 @@ def test_a_metric_that_works_in_place_does_not_mend_what_comes_after_it():
     ("options", "why"),
     [
         ({"replicates": 1}, "replicates is 1"),
-        ({"margin": float("inf")}, "margin is inf"),
-        ({"margin": float("nan")}, "margin is nan"),
+        ({"margin": float("inf")}, "margin of rmse is inf"),
+        ({"margin": float("nan")}, "margin of rmse is nan"),
         ({"margin": {"rsme": 0.5}}, "margin names 'rsme'"),
+        ({"decision_threshold": 50}, "decision_threshold is 50"),
+        ({"decision_threshold": float("nan")}, "decision_threshold is nan"),
+        ({"min_coverage": 0}, "min_coverage is 0"),
+        ({"decide_on": "valu"}, "decide_on is 'valu'"),
+        ({"slices": SliceRule(margin=float("nan"))}, "slice_margin is nan"),
+        ({"compare_on": ["rsme"]}, "compare_on names 'rsme'"),
     ],
 )
 def test_options_that_would_let_anything_pass_are_refused(options, why):
     with pytest.raises(InvalidMeasurement, match=why) as refused:
-        judged(frame(label=TRUTH, said=TRUTH, champion=TRUTH), ["rmse"], compare_on=["rmse"], **options)
+        judged(frame(label=TRUTH, said=TRUTH, champion=TRUTH), ["rmse"], **{"compare_on": ["rmse"], **options})
     assert not refused.value.transient
+
+
+def test_a_margin_that_cannot_be_lost_is_refused():
+    truth = RNG.integers(0, 2, N)
+    rows = frame(label=truth, said=RNG.random(N), champion=truth * 0.9 + 0.05)
+    with pytest.raises(InvalidMeasurement, match="margin of roc_auc is 2; nothing can lose that much"):
+        judged(rows, ["roc_auc", "log_loss"], compare_on=["log_loss", "roc_auc"], margin=2)
+    with pytest.raises(InvalidMeasurement, match="slice_margin is 1; nothing can lose"):
+        judged(rows, ["roc_auc"], compare_on=["roc_auc"], slices=SliceRule(margin=1))
+    with pytest.raises(ValueError, match="margin of accuracy is 1; nothing can lose"):
+        compare(truth, truth, 1 - truth, "accuracy", margin=1)
+    with pytest.raises(ValueError, match="decision_threshold is 50"):
+        evaluate(truth, RNG.random(N), "accuracy", decision_threshold=50)
+    own = {"log_loss": 2.0, "roc_auc": 0.1}
+    assert judged(rows, ["roc_auc", "log_loss"], compare_on=["log_loss", "roc_auc"], margin=own).verdict is Outcome.FAIL
+
+
+def test_nothing_judged_is_no_pass():
+    truth = RNG.integers(0, 2, N)
+    rows = frame(label=truth, said=RNG.random(N))
+    alone = judged(rows, ["roc_auc"])
+    assert (alone.verdict, "nothing says what is good enough" in alone.why) == (Outcome.UNKNOWN, True)
+    beside = judged(rows.assign(champion=truth), ["roc_auc"], {"roc_auc": 0.1})
+    assert (beside.verdict, "no metric to compare it on" in beside.why) == (Outcome.UNKNOWN, True)
+    assert judged(rows, ["roc_auc"], {"roc_auc": 0.1}).verdict is Outcome.PASS  # a first model
+
+
+def test_what_a_champion_is_compared_on():
+    metrics = find_all(["roc_auc", "accuracy", "throughput"])
+
+    def on(thresholds: Any = (), asked: Any = None) -> tuple[str, ...]:
+        return to_compare(metrics, thresholds=thresholds, compare_on=asked, champion=True)
+
+    assert (on(), on(["throughput"]), on(["throughput", "accuracy"])) == (("roc_auc",), ("roc_auc",), ("accuracy",))
+    assert on(["accuracy"], ["roc_auc"]) == ("roc_auc",)
+    with pytest.raises(ValueError, match="throughput is not compared with a champion's"):
+        on(asked=["roc_auc", "throughput"])
+    with pytest.raises(ValueError, match="latencies alone"):
+        to_compare(find_all(["throughput"]), thresholds=(), compare_on=None, champion=True)
+    with pytest.raises(InvalidMeasurement, match="throughput is not compared"):
+        Plan(metrics=metrics, compare_on=["throughput"])
+
+
+def hit(truth: Any, said: Any) -> float:
+    return float((truth == said).mean())
+
+
+def test_a_function_says_which_way_is_better_or_judges_nothing():
+    known = {"loss": log_loss, "rmse": mean_squared_error, "accuracy": hit, "worst": max_error, "a": accuracy_score}
+    found = {one.name: one.higher_is_better for one in find_all({**known, "f2": partial(fbeta_score, beta=2)}) if one.directed}
+    assert found == {"loss": False, "rmse": False, "accuracy": True, "worst": False, "a": True, "f2": True}
+    for unsaid in ({"hit": hit}, {"accuracy": mean_squared_error}, {"neg_log": hit}, {"hit": lambda truth, said: 1.0}):
+        (metric,) = find_all(unsaid)
+        assert not metric.directed
+        with pytest.raises(ValueError, match="nothing says which way is better"):
+            threshold_of(0.5, metric)
+        with pytest.raises(ValueError, match="nothing says which way is better"):
+            to_compare([metric], thresholds=(), compare_on=None, champion=True)
+        with pytest.raises(InvalidMeasurement, match="nothing says which way is better"):
+            Plan(metrics=[metric], compare_on=[metric.name])
+        assert to_compare([metric], thresholds=(), compare_on=None, champion=False)
+    assert find(hit, higher_is_better=False) == find_all([find(hit, False)])[0]
+    with pytest.raises(ValueError, match="nothing says which way is better"):
+        compare([1], [1], [1], hit)
+
+
+def test_a_loss_that_is_a_function_must_stay_below_its_threshold():
+    truth = RNG.integers(0, 2, N)
+    inverted = np.where(truth == 1, 0.01, 0.99)
+    assert judged(frame(label=truth, said=inverted), {"loss": log_loss}, {"loss": 0.5}).verdict is Outcome.FAIL
 
 
 @pytest.mark.filterwarnings("ignore:overflow")
@@ -134,7 +259,7 @@ def test_the_texts_na_and_none_are_values_in_a_csv_file(tmp_path: Path):
 
 def test_a_categorical_label_names_only_what_occurs():
     label = pd.Categorical(["a", "b"] * (N // 2))
-    found = judged(frame(label=label, said=list(label)), ["accuracy"], labels=("a", "b"))
+    found = judged(frame(label=label, said=list(label)), ["accuracy"], {"accuracy": 0.9}, labels=("a", "b"))
     assert (found.verdict, dict(found.unseen_labels)) == (Outcome.PASS, {})
 
 
@@ -191,7 +316,7 @@ def test_an_area_of_few_positives_decides_nothing():
     rows = pd.DataFrame({"id": range(405), "label": truth, "said": truth * 0.9 + 0.05, "champion": 0.5})
     found = judged(rows, ["roc_auc"], {"roc_auc": 0.8}, compare_on=["roc_auc"], margin=0.1)
     assert (found.verdict, found.comparisons["roc_auc"].verdict) == (Outcome.INCONCLUSIVE, Outcome.INCONCLUSIVE)
-    assert "5 rows of the rarer class are too few" in found.why
+    assert "5 rows or groups of the rarer class are too few" in found.why
 
 
 def test_a_metric_of_ones_own_sees_whole_groups_when_it_is_resampled():
