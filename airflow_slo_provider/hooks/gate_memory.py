@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from itertools import count
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.slo.checks import policy_state
+from airflow_slo_provider.slo.reports import PolicyState
+from airflow_slo_provider.slo.windows import nominal_length
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.slo.model import SLO
-    from airflow_slo_provider.slo.reports import PolicyState
+
+#: A clock that is wrong by more is no reason to stay frozen until then.
+_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Memory:
     """Finds what the last decision about each objective left behind.
 
     Strictly before the instant: the same question asked twice, in whatever order, gets the same answer. Only a decision about
-    now also sees one from after it, if that blocks: the clock of whoever made it is ahead of ours, or ours is behind.
+    now also sees one from up to a day after it, if that blocks: the clock of whoever made it is ahead of ours, or ours is behind.
 
     :param ledger: where decisions are recorded
     :param at: the instant that is decided about (aware)
@@ -82,17 +86,24 @@ class Memory:
 
     def _of(self, slo: SLO, name: str) -> _Kept | None:
         """What the last decision left behind under a name. Documents of several teams may use one name for an SLO, so its
-        service belongs to it; and what the SLO's own policy froze, no decision under another policy thaws.
+        service belongs to it.
+
+        What the SLO's own policy froze, no decision under another policy thaws, within one window of the SLO. What another
+        policy froze blocks for the cool-down; its rules are its own.
         """
         service = {"service": slo.service}
-        by_policy = self._newest(name, {**service, "policy": slo.options.error_budget_policy or ""})
-        if by_policy is not None and by_policy.blocks:
-            return by_policy
         by_anyone = self._newest(name, service)
-        return by_anyone if by_anyone is not None and (by_anyone.blocks or by_policy is None) else by_policy
+        by_policy = self._newest(name, {**service, "policy": slo.options.error_budget_policy or ""})
+        if by_policy is None or by_anyone is None or by_anyone.at <= by_policy.at:
+            return by_policy or by_anyone
+        if by_policy.blocks and by_policy.at > self.at - nominal_length(slo.window):
+            return by_policy
+        if by_anyone.blocks:
+            return replace(by_anyone, state=replace(by_anyone.state, holding=()))
+        return replace(by_policy, state=PolicyState()) if by_policy.blocks else by_policy
 
     def _newest(self, name: str, evidence: dict[str, str]) -> _Kept | None:
-        kept = self._before(name, evidence, None if self.about_now else self.at)
+        kept = self._before(name, evidence, self.at + _AHEAD if self.about_now else self.at)
         if kept is not None and kept.at >= self.at and not kept.blocks:
             kept = self._before(name, evidence, self.at)
         return kept
@@ -100,4 +111,7 @@ class Memory:
     def _before(self, name: str, evidence: dict[str, str], before: datetime | None) -> _Kept | None:
         recorded = self.ledger.latest("slo", name, before=before, exclude_key=self.exclude_key, evidence=evidence)
         state = policy_state(recorded.result.evidence) if recorded is not None else None
-        return _Kept(state, recorded.result.checked_at) if recorded is not None and state is not None else None
+        if recorded is None or state is None:
+            return None
+        since = state.blocked_since
+        return _Kept(replace(state, blocked_since=min(since, self.at) if since else None), recorded.result.checked_at)

@@ -113,14 +113,15 @@ def document(
 
 
 def holding(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Return what is asked for at an instant, one entry for each who asks; nothing where there is no document. Never raises.
+    """Return what is asked for at an instant, one entry for each who asks; nothing where no document holds.
 
     :param path: a path, or whatever has ``read_text``
     :param now: the instant (aware); the present one by default
+    :raises OSError: when the storage does not answer: nobody knows what it holds then
     """
     try:
         return _holding(path, now or datetime.now(UTC))
-    except Exception:  # whatever is wrong with it, it holds nothing
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # none, not one of ours, or all of it expired
         return []
 
 

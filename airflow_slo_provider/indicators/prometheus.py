@@ -21,6 +21,7 @@ from typing import TypeVar
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators import prometheus_batch as batch
 from airflow_slo_provider.indicators import prometheus_proof as proof
+from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus_batch import Ask, Replies, When
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_coverage import coverage_ask, coverage_times, share_present
@@ -46,8 +47,8 @@ class _Reading:
 
 
 _Found = TypeVar("_Found")
-#: The moments at which a missing ``bad`` means that nothing failed; None for all.
-_Settled = frozenset[int] | None
+#: Milliseconds after which a server has lost sight of what it does not show any more.
+_BLIND = 3_600_000
 
 
 class PrometheusSource:
@@ -72,7 +73,7 @@ class PrometheusSource:
                 raise NoData(f"the window {request.start} to {request.end} is empty", reason="empty")
             return _Reading(request, (When(request.start, request.end), window), asks(request, window, source=self.client.url))
 
-        def result(reading: _Reading, replies: Replies, _: _Settled) -> Measurement:
+        def result(reading: _Reading, replies: Replies) -> Measurement:
             query = evidence(reading.asks, reading.request.end)
             series = {role: one_series(_rows(replies[ask]), ask) for role, ask in reading.asks.items()}
             values = {role: None if not points else next(iter(points.values())) for role, points in series.items()}
@@ -89,10 +90,10 @@ class PrometheusSource:
             window = milliseconds(width)
             return _Reading(request, (when, window), asks(request, window, source=self.client.url))
 
-        def result(reading: _Reading, replies: Replies, settled: _Settled) -> Slices:
+        def result(reading: _Reading, replies: Replies) -> Slices:
             query = evidence(reading.asks, reading.group[0].end)
             series = {role: one_series(_rows(replies[ask]), ask) for role, ask in reading.asks.items()}
-            return judge_slices(reading.request, series, reading.group[0], query, settled)
+            return judge_slices(reading.request, series, reading.group[0], query)
 
         return self._answer(requests, read, result)
 
@@ -104,7 +105,7 @@ class PrometheusSource:
             window, ask = coverage_ask(request, when, source=self.client.url)
             return _Reading(request, (when, window), {"present": ask})
 
-        def result(reading: _Reading, replies: Replies, _: _Settled) -> Fraction:
+        def result(reading: _Reading, replies: Replies) -> Fraction:
             return share_present(_rows(replies[reading.asks["present"]]), reading.group[0])
 
         return self._answer(requests, read, result)
@@ -113,24 +114,21 @@ class PrometheusSource:
         self,
         requests: Sequence[MeasureRequest],
         read: Callable[[MeasureRequest], _Reading],
-        result: Callable[[_Reading, Replies, _Settled], _Found],
+        result: Callable[[_Reading, Replies], _Found],
     ) -> list[_Found | MeasurementError]:
-        """Write all queries, ask them together, settle what a missing ``bad`` means, and judge every request by itself."""
+        """Write all queries, ask them together, and judge every request by itself."""
         readings = [_caught(read, request) for request in requests]
         sound = [reading for reading in readings if isinstance(reading, _Reading)]
         replies = self._ask({(reading.group, ask) for reading in sound for ask in reading.asks.values()})
-        doubtful = [reading for reading in sound if _is_doubtful(reading, replies[reading.group])]
-        settled = self._settled(doubtful)
+        doubts = self._doubts([reading for reading in sound if _is_doubtful(reading, replies[reading.group])], replies)
         out: list[_Found | MeasurementError] = []
         for reading in readings:
             if isinstance(reading, MeasurementError):
                 out.append(reading)
-                continue
-            known = settled.get(id(reading))
-            if isinstance(known, MeasurementError):
-                out.append(known)
+            elif id(reading) in doubts:
+                out.append(doubts[id(reading)])
             else:
-                out.append(_caught(result, reading, replies[reading.group], known))
+                out.append(_caught(result, reading, replies[reading.group]))
         return out
 
     def _ask(self, wanted: Iterable[tuple[_Group, Ask]]) -> dict[_Group, Replies]:
@@ -155,46 +153,35 @@ class PrometheusSource:
             out[group].update(answer)
         return out
 
-    def _settled(self, readings: Sequence[_Reading]) -> dict[int, frozenset[int] | MeasurementError]:
-        """Ask for each missing ``bad`` whether it means that nothing failed, and of slices in which.
-
-        :return: by the reading's id: the slices, or why that is not sure; a window of which it is sure is left out
-        """
-        found: dict[int, frozenset[int] | MeasurementError] = {}
-        windows: dict[int, tuple[_Reading, frozenset[Selector]]] = {}
-        sliced: dict[int, tuple[_Group, list[Ask]]] = {}
+    def _doubts(self, readings: Sequence[_Reading], replies: Mapping[_Group, Replies]) -> dict[int, MeasurementError]:
+        """Ask for each missing ``bad`` whether it means that nothing failed; return those for which that is not sure."""
+        found: dict[int, MeasurementError] = {}
+        open_questions: list[tuple[_Reading, list[Selector]]] = []
         for reading in readings:
-            needed = proof.witnesses(*_texts(reading))
-            if needed is None:
+            witnesses = proof.witnesses(*_texts(reading))
+            if witnesses is None:
                 found[id(reading)] = self._missing(reading)
-            elif reading.group[0].step is None:
-                windows[id(reading)] = (reading, needed)
             else:
-                sliced[id(reading)] = (reading.group, proof.asks_in_window(needed, reading.group[1]))
-        slices = self._seen(sliced)
+                open_questions.append((reading, sorted(witnesses, key=str)))
         # At the end of the window first: that is cheap, and enough for every window that ends there.
-        for whole in (False, True):
-            wanted = {}
-            for key, (reading, needed) in windows.items():
-                end, window = reading.request.end, reading.group[1] if whole else 1
-                asked = proof.asks_in_window(needed, window) if whole else proof.asks_at_end(needed)
-                wanted[key] = ((When(end, end), window), asked)
-            seen = self._seen(wanted)
-            found |= {key: answer for key, answer in seen.items() if isinstance(answer, MeasurementError)}
-            windows = {key: windows[key] for key, answer in seen.items() if answer == frozenset()}
-        missing = {id(reading): self._missing(reading) for reading in readings}
-        return found | {key: missing[key] for key in windows} | {key: slices[key] or missing[key] for key in slices}
-
-    def _seen(self, wanted: Mapping[int, tuple[_Group, list[Ask]]]) -> dict[int, frozenset[int] | MeasurementError]:
-        """Return the moments at which all queries of a group answer something, or the first error."""
-        replies = self._ask({(group, ask) for group, asks in wanted.values() for ask in asks})
-        seen: dict[int, frozenset[int] | MeasurementError] = {}
-        for key, (group, asked) in wanted.items():
-            answers = [replies[group][ask] for ask in asked]
-            error = next((answer for answer in answers if isinstance(answer, MeasurementError)), None)
-            moments = [frozenset(moment for _, points in _rows(rows) for moment in points) for rows in answers if not error]
-            seen[key] = error or frozenset.intersection(*moments)
-        return seen
+        for at_end in (True, False):
+            wanted: dict[int, list[tuple[_Group, Ask]]] = {}
+            for reading, needed in open_questions:
+                end = reading.group[0].end
+                window = 1 if at_end else _witnessed(reading, replies[reading.group])
+                asked = proof.asks_at_end(needed) if at_end else proof.asks_in_window(needed, window)
+                wanted[id(reading)] = [((When(end, end), window), ask) for ask in asked]
+            answers = self._ask({item for items in wanted.values() for item in items})
+            still = []
+            for reading, needed in open_questions:
+                rows = [answers[group][ask] for group, ask in wanted[id(reading)]]
+                error = next((answer for answer in rows if isinstance(answer, QueryError)), None)
+                if error is not None:
+                    found[id(reading)] = error
+                elif not all(rows):
+                    still.append((reading, needed))
+            open_questions = still
+        return found | {id(reading): self._missing(reading) for reading, _ in open_questions}
 
     def _missing(self, reading: _Reading) -> NoData:
         return proof.missing(_texts(reading)[0], evidence(reading.asks, reading.request.end))
@@ -209,14 +196,32 @@ def _texts(reading: _Reading) -> tuple[str, str]:
 
 
 def _is_doubtful(reading: _Reading, replies: Replies) -> bool:
-    """Whether there was a moment with events, and no series for the bad ones."""
+    """Whether there were events, and no series at all for the bad ones: in the window, or in the newest slices with events.
+
+    A gap that is over is no reason to doubt older slices.
+    """
     if "bad" not in reading.asks:
         return False
     bad, total = replies[reading.asks["bad"]], replies[reading.asks["total"]]
     if isinstance(bad, QueryError) or isinstance(total, QueryError):
         return False
-    answered = {moment for _, points in bad for moment in points}
-    return any(value != 0 and moment not in answered for _, points in total for moment, value in points.items())
+    newest = _newest(reading, total)
+    return bool(newest) and not any(moment >= min(newest) for _, points in bad for moment in points)
+
+
+def _newest(reading: _Reading, total: batch.Rows) -> set[int]:
+    """The moments of the last hour at which there were events; all where there were none within that hour."""
+    moments = {moment for _, points in total for moment, value in points.items() if value != 0}
+    recent = to_milliseconds(reading.group[0].end) - max(_BLIND, reading.group[1])
+    return {moment for moment in moments if moment > recent} or moments
+
+
+def _witnessed(reading: _Reading, replies: Replies) -> int:
+    """Within which milliseconds before the end a witness must have been seen."""
+    total = replies[reading.asks["total"]]
+    if reading.group[0].step is None or isinstance(total, QueryError):
+        return reading.group[1]
+    return to_milliseconds(reading.group[0].end) - min(_newest(reading, total)) + reading.group[1]
 
 
 def _jobs(asks: Sequence[Ask], when: When, window: int) -> list[batch.Job]:

@@ -1,7 +1,8 @@
 """Telling "no failure happened" from "the query for failures has a typo": both answer an empty vector.
 
-An empty ``bad`` counts as 0 only when every selector of its query names a metric that has series in the window, every label the
-selector needs exists on that metric, and no matcher asks for another value of a label than the total pins it to.
+An empty ``bad`` counts as 0 only when every selector of its query names a metric that has series in the window, with every label
+the selector needs, no matcher asks for another value of a label than the total pins it to, and the query does not add several
+series up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.prometheus_batch import Ask
 from airflow_slo_provider.indicators.prometheus_merge import duration
 from airflow_slo_provider.indicators.promql import Matcher, Selector
+from airflow_slo_provider.slo.promql_units import empty_means_none
 
 
 def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
@@ -23,7 +25,7 @@ def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
     :return: None where the queries cannot be read for sure, or contradict each other
     """
     failing, all_events = promql.selectors(bad), promql.selectors(total)
-    if not failing or not all_events:
+    if not failing or not all_events or not empty_means_none(bad):
         return None
     pinned: dict[str, set[str]] = {}
     for selector in all_events:
@@ -32,15 +34,19 @@ def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
                 pinned.setdefault(matcher.label, set()).add(matcher.value)
     out = set()
     for selector in failing:
-        out.add(Selector(selector.name))
-        for matcher in selector.matchers:
-            if matcher.label in pinned and not _could_match(matcher, pinned[matcher.label]):
-                return None
-            if matcher.is_positive:
-                out.add(Selector(selector.name, (Matcher(matcher.label, "!=", ""),)))
-    # A bare name is implied by any of its labels.
-    labelled = {selector.name for selector in out if selector.matchers}
-    return frozenset(selector for selector in out if selector.matchers or selector.name not in labelled)
+        if any(one.label in pinned and not _could_match(one, pinned[one.label]) for one in selector.matchers):
+            return None
+        out.add(_witness(selector, all_events))
+    return frozenset(out)
+
+
+def _witness(failing: Selector, all_events: Iterable[Selector]) -> Selector:
+    """Series of the same metric with the labels that a failure needs: of the same service, where the total reads them too."""
+    same = [set(one.matchers) for one in all_events if one.name == failing.name]
+    kept = set(failing.matchers).intersection(*same) if same else set()
+    known = {one.label for one in kept if one.op == "=" and one.value}
+    kept |= {Matcher(one.label, "!=", "") for one in failing.matchers if one.is_positive and one.label not in known}
+    return Selector(failing.name, tuple(sorted(kept, key=lambda one: (one.label, one.op, one.value))))
 
 
 def _could_match(matcher: Matcher, values: Iterable[str]) -> bool:

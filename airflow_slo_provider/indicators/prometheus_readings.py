@@ -15,7 +15,7 @@ from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, show
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql_text import COUNTER_NAME, has_window, quote, with_window
 from airflow_slo_provider.slo.promql_tokens import called
-from airflow_slo_provider.slo.promql_units import PER_SECOND, are_counts, unit, window_fault
+from airflow_slo_provider.slo.promql_units import are_counts, unit, window_fault
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.
@@ -120,7 +120,7 @@ def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_w
         raise promql.window_missing(text, source)
     _refuse_wrong_window(text, source)
     filled = with_window(text, duration(window))
-    if not as_written and unit(text) == PER_SECOND:
+    if not as_written and unit(text).per_second:
         return Ask(f"(\n{filled}\n) * {_decimal(Fraction(window, 1000))}")
     return Ask(filled)
 

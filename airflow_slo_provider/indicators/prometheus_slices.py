@@ -15,21 +15,14 @@ from airflow_slo_provider.slo.model import RatioMetric
 _Values = tuple[Value | None, ...]
 
 
-def judge_slices(
-    request: MeasureRequest,
-    series: Mapping[str, Points | None],
-    when: When,
-    query: str,
-    without_failures: frozenset[int] | None = None,
-) -> Slices:
+def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], when: When, query: str) -> Slices:
     """Judge every slice by itself.
 
     A slice whose total (or raw ratio) is missing, 0 or NaN, or whose good or bad is NaN, is None: it holds nothing to judge and
-    spoils no other. So is one with events and without ``bad``, unless it is among those that surely had no failures.
+    spoils no other.
 
     :param series: by role; keyed by the end of each slice
     :param when: the ends of the slices
-    :param without_failures: slices (by their ends) in which a missing ``bad`` means 0; None for all of them
     :raises NoData: when not one slice has a total, so that even "missing slices are good" cannot make a pass of it
     :raises InvalidMeasurement: when a slice is infinite, negative or has more good events than events
     """
@@ -41,13 +34,6 @@ def judge_slices(
     step = when.step // timedelta(milliseconds=1)
     first, last = to_milliseconds(when.start), to_milliseconds(when.end)
     columns = [series[role] or {} for role in roles]
-    if without_failures is not None:
-        columns[roles.index("bad")] = dict.fromkeys(without_failures, 0) | columns[roles.index("bad")]
-        columns[roles.index("total")] = {
-            moment: value
-            for moment, value in columns[roles.index("total")].items()
-            if value == 0 or moment in columns[roles.index("bad")]
-        }
     known: dict[_Values, Measurement | None] = {}
     values: list[Measurement | None] = []
     for moment in range(first, last + 1, step):

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.slo.promql_text import quote
-from airflow_slo_provider.slo.promql_tokens import MARK, tokens
+from airflow_slo_provider.slo.promql_tokens import KEYWORDS, LISTS, MARK, tokens
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
@@ -22,8 +22,6 @@ _SAFE_REGEX = re.compile(
     r"""(?:(?:[A-Za-z0-9_:/ ,;=@%&~<>!"'#-]|\.|\\[.\\+*?()\[\]{}|^$/-]|\[\^?(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9_.])+\])[*+?]?"""
     r"""|\(\?:|\((?!\?)|\)\??|\|)*"""
 )
-_LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
-_KEYWORDS = _LISTS | {"bool", "offset", "and", "or", "unless", "atan2"}
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,7 @@ class Matcher:
     @property
     def is_positive(self) -> bool:
         """Whether a series needs the label to match."""
-        if self.op == "=":
-            return self.value != ""
-        return self.op == "=~" and not (safe_regex(self.value) and compiled(self.value).fullmatch(""))
+        return (self.is_regex and not safe_regex(self.value)) or not self.matches("")
 
     def matches(self, value: str) -> bool:
         """Whether a label value (empty where the label is missing) matches. Regular expressions are fully anchored."""
@@ -131,7 +127,7 @@ def _whole_selector(cut: list[tuple[str, str]]) -> Selector | None:
 
 def _selector_at(cut: list[tuple[str, str]], start: int) -> tuple[Selector | None, int]:
     """Read ``name{label op "value", ...}`` at a position; return it and where it ends, or None."""
-    if start >= len(cut) or cut[start][0] != "name" or cut[start][1] in _KEYWORDS:
+    if start >= len(cut) or cut[start][0] != "name" or cut[start][1] in KEYWORDS:
         return None, start
     name, position, matchers = cut[start][1], start + 1, set()
     if position < len(cut) and cut[position] == ("op", "{"):
@@ -185,10 +181,10 @@ def selectors(query: str) -> tuple[Selector, ...] | None:
         following = cut[position + 1] if position + 1 < len(cut) else ("", "")
         if (kind, text) == ("op", "{"):
             return None  # a selector without a name
-        if kind == "name" and text.lower() in _LISTS:
+        if kind == "name" and text.lower() in LISTS:
             if following == ("op", "("):
                 position = cut.index(("op", ")"), position) if ("op", ")") in cut[position:] else len(cut)
-        elif kind == "name" and text.lower() not in _KEYWORDS and following != ("op", "(") and text.lower() not in ("inf", "nan"):
+        elif kind == "name" and text.lower() not in KEYWORDS and following != ("op", "(") and text.lower() not in ("inf", "nan"):
             if following[1].lower() in ("by", "without"):  # sum by (...) (...)
                 position += 1
                 continue

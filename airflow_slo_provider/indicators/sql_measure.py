@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
@@ -60,8 +60,6 @@ def measurement(
     for answer, found in zip(answers, rows, strict=True):
         _refuse_contradictions(answer, found or ())
     names = [_column(answer, wanted, alone=alone) for answer, wanted in zip(answers, _wanted(metric), strict=True)]
-    if alone and rows[0] and rows[1]:
-        _refuse_contradictory_moments(rows[0], rows[1], names, query)
     part, total = (_count(answer, found, name) for answer, found, name in zip(answers, rows, names, strict=True))
     _refuse_nulls(answers[0], rows[0], names[0])
     if part is None and rows[0] is not None and not rows[0] and total:
@@ -82,26 +80,6 @@ def _refuse_contradictions(answer: Answer, rows: Sequence[Row]) -> None:
                 raise InvalidMeasurement(f"the row of {row.at.isoformat()} has a negative {column}", query=answer.query)
             if number is not None and total is not None and number > total:
                 raise InvalidMeasurement(f"the row of {row.at.isoformat()} has more {column} than total", query=answer.query)
-
-
-def _refuse_contradictory_moments(part: Sequence[Row], whole: Sequence[Row], names: Sequence[str], query: str) -> None:
-    """Refuse the same of two queries, where both count the same spans of time: the second has every moment of the first.
-
-    :raises InvalidMeasurement: for more good or bad events than events at one moment
-    """
-    parts, totals = (_by_moment(rows, name) for rows, name in zip((part, whole), names, strict=True))
-    if not parts.keys() <= totals.keys():
-        return  # single events, each at its own time
-    for moment, number in parts.items():
-        if number > totals[moment]:
-            raise InvalidMeasurement(f"at {moment.isoformat()} there are more {names[0]} than {names[1]}", query=query)
-
-
-def _by_moment(rows: Sequence[Row], name: str) -> dict[datetime, Fraction]:
-    sums: dict[datetime, Fraction] = {}
-    for row in rows:
-        sums[row.at] = sums.get(row.at, Fraction(0)) + (row.numbers[name] or 0)
-    return sums
 
 
 def buckets(answer: Answer, request: MeasureRequest, width: timedelta, count: int) -> list[list[Row]]:

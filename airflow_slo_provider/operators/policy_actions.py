@@ -52,7 +52,7 @@ class _WritesDecision(BaseOperator):
 
         file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         ti = context["ti"]
-        source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}"
+        source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_mapped(ti)}"
         decided = at or datetime.now(UTC)
         written = instant(None, context) is None
         if written:
@@ -227,7 +227,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
             reasons=decision.reasons or ("all budgets are healthy",),
             valid_for=min([self.valid_for, *self._overridden_for(decision)]),
             slos={one.report.name: one.report.status.value for one in decision.slos},
-            held_by=f"{context['ti'].dag_id}.{self.task_id}",
+            held_by=f"{context['ti'].dag_id}.{self.task_id}{_mapped(context['ti'])}",
             at=decision.at,
         )
 
@@ -242,6 +242,11 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
             for report, each in found
             if decision.at < each.until and (not each.slos or report.slo.name in each.slos)
         ]
+
+
+def _mapped(ti: Any) -> str:
+    """Which of the mapped task instances it is; each speaks for itself."""
+    return f"[{ti.map_index}]" if (ti.map_index or 0) >= 0 and ti.map_index is not None else ""
 
 
 def _refuse_if_later(path: str, replaced: Sequence[Mapping[str, Any]], decided: datetime) -> None:

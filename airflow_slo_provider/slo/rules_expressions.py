@@ -25,7 +25,7 @@ from airflow_slo_provider.slo.promql_text import (
     window_text,
     with_window,
 )
-from airflow_slo_provider.slo.promql_units import PER_SECOND, are_counts, unit, window_fault
+from airflow_slo_provider.slo.promql_units import are_counts, empty_means_none, unit, window_fault
 
 _STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
 #: Distance between the points at which a threshold metric is read.
@@ -48,8 +48,11 @@ def error_ratio(indicator: Indicator, objective: Objective, window: str) -> str:
     counts = _counts(metric, window)
     total, role = counts["total"], "bad" if "bad" in counts else "good"
     if role == "bad":
+        assert metric.bad is not None
+        # No series of errors is no error; but of several that are added up, one that is missing says nothing of the others.
+        none = f"\n  or\n{_indent(f'0 * {total}')}" if empty_means_none(metric.bad.query) else ""
         # A NaN among the errors fails the comparison and is dropped.
-        return f"(\n{_indent(counts[role])}\n  or\n{_indent(f'0 * {total}')}\n)\n/\n({total} > 0)\n>= 0"
+        return f"(\n{_indent(counts[role])}{none}\n)\n/\n({total} > 0)\n>= 0"
     good = counts[role]
     # Sums of floats may put good above total by a rounding error: that is 0. More than that is a contradiction: no number.
     ratio = f"(\n{_indent(total)}\n  -\n{_indent(good)}\n  or\n{_indent(total)}\n)\n/\n({total} > 0)"
@@ -83,14 +86,14 @@ def _counts(metric: RatioMetric, window: str) -> dict[str, str]:
         fault = window_fault(query)
         if fault:
             raise ValueError(f"{fault} ({shorten(query)})")
-    if are_counts(queries) and len({unit(query) for query in queries.values()}) > 1:
+    if are_counts(queries) and len({unit(query).per_second for query in queries.values()}) > 1:
         return {role: _in_events(query, window, counter=metric.counter) for role, query in queries.items()}
     return {role: _summed(counts_over(query, window, counter=metric.counter)) for role, query in queries.items()}
 
 
 def _in_events(query: str, window: str, *, counter: bool) -> str:
     count = _summed(counts_over(query, window, counter=counter))
-    return f"{count} * {int(as_duration(window).timedelta.total_seconds())}" if unit(query) == PER_SECOND else count
+    return f"{count} * {int(as_duration(window).timedelta.total_seconds())}" if unit(query).per_second else count
 
 
 def slice_verdict(slice_error: str, method: BudgetingMethod, objective: Objective, missing: MissingSlices) -> str:

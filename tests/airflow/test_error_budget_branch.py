@@ -281,6 +281,51 @@ class TestMemory:
             outcomes.append(ran.xcoms["decision"]["outcome"])
         assert outcomes == ["allowed", "frozen", "allowed", "frozen"]
 
+    def test_what_one_policy_froze_is_judged_by_the_other_ones_own_rules(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        """A rule of the same name held under the other policy; here it never did."""
+        strict = sql_documents(POLICY.replace("enter: 0", "enter: 0.5").replace("exit: 0.1", "exit: 0.9"))
+        mild = sql_documents().replace("the-policy", "another-policy")
+        outcomes = []
+        for documents in (mild, strict, mild):
+            request_log.clear()
+            request_log.write(1043, 10)  # four per cent are left: enough not to freeze, too little to thaw
+            ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
+            outcomes.append(ran.xcoms["decision"]["outcome"])
+        assert outcomes == ["warning", "frozen", "warning"]
+
+    def test_a_freeze_of_a_policy_long_out_of_use_does_not_come_back(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        strict, now = sql_documents(), datetime.now(UTC)
+        mild = sql_documents().replace("the-policy", "another-policy")
+        outcomes = []
+        for number, (documents, good, bad, days) in enumerate(
+            [(strict, 990, 10, 9), (mild, 1000, 0, 8), (mild, 1000, 0, 2), (strict, 1040, 10, 0)]
+        ):
+            at = now - days * DAY
+            request_log.clear()
+            request_log.write(good, bad, at=at - 180 * MINUTE)
+            operator = gate(documents, at=at.isoformat())
+            ran = run_task(operator, connections=request_log.connection, run_id=f"run {number}")
+            assert ran.state == "success", ran.error
+            outcomes.append(ran.xcoms["decision"]["outcome"])
+        assert outcomes == ["frozen", "allowed", "allowed", "warning"]
+
+    @pytest.mark.parametrize(("ahead", "outcome"), [(timedelta(minutes=5), "frozen"), (400 * DAY, "warning")])
+    def test_a_clock_that_is_a_year_ahead_freezes_nothing_for_a_year(
+        self, ahead: timedelta, outcome: str, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "frozen")
+        run_task(gate(sql_documents()), connections=request_log.connection, run_id="first")
+        with sqlite3.connect(ledger_file.path) as connection:
+            connection.execute("UPDATE checks SET checked_at = checked_at + ?", (int(ahead.total_seconds() * 1_000_000),))
+        request_log.clear()
+        request_log.write(1040, 10)
+        ran = run_task(gate(sql_documents()), connections=request_log.connection, run_id="second")
+        assert ran.xcoms["decision"]["outcome"] == outcome
+
     def test_a_policy_by_another_name_does_not_thaw(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         outcomes = []
         for name, good in (("the-policy", 990), ("renamed-policy", 1040)):

@@ -542,6 +542,32 @@ class TestPolicyActs:
             assert (told["before"], told["changed"]) == ("degrade", True)
         assert switch("allow", "three")["changed"] is False
 
+    def test_mapped_decisions_speak_for_themselves(self, ledger_file: LedgerFile, request_log: RequestLog, tmp_path: Path):
+        for index, (good, bad) in enumerate([(992, 8), (1000, 0)]):
+            request_log.clear()
+            request_log.write(good, bad)
+            task = PolicyDecisionOperator(task_id="act", slos=sql_documents(DEGRADES), decision_path=str(tmp_path / "d.json"))
+            assert run_task(task, connections=request_log.connection, map_index=index).state == "success"
+        found = read_decision(tmp_path / "d.json")
+        assert (found.action, found.degraded) == ("degrade", True)
+
+    def test_a_storage_that_does_not_answer_is_no_empty_document(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        path = tmp_path / "d.json"
+
+        def switch(action: str) -> Ran:
+            task = ServingDecisionOperator(
+                task_id="switch", decision_path=str(path), action=action, reason="r", held_by=action, retries=1
+            )
+            return run_task(task, run_id=action)
+
+        assert switch("degrade").state == "success"
+        with monkeypatch.context() as patched:
+            patched.setattr(ObjectStoragePath, "read_text", lambda *_, **__: (_ for _ in ()).throw(OSError("503 slow down")))
+            assert switch("allow").state == "up_for_retry"
+        assert read_decision(path).action == "degrade"
+        path.write_text("{")  # one that says nothing is replaced
+        assert switch("allow").state == "success" and read_decision(path).action == "allow"
+
     def test_who_writes_waits_for_who_is_writing(self, tmp_path: Path):
         file = ObjectStoragePath(str(tmp_path / "d.json"))
 

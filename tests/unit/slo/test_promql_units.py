@@ -4,38 +4,38 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.slo.promql_units import EVENTS, MIXED, PER_SECOND, SCALED, are_counts, unit, window_fault
+from airflow_slo_provider.slo.promql_units import are_counts, empty_means_none, unit, window_fault
 
 W = "[{{.window}}]"
 
 
 @pytest.mark.parametrize(
-    ("query", "expected"),
+    ("query", "per_second"),
     [
-        ("requests_total", EVENTS),
-        (f"sum(increase(x_total{W}))", EVENTS),
-        (f"sum(increase(x_total{W})) * 2", EVENTS),
-        (f"sum(changes(restarts{W}))", EVENTS),
-        (f"sum(rate(x_total{W}))", PER_SECOND),
-        (f'sum by (path) (rate(x_total{{code!="200"}}{W}))', PER_SECOND),
-        (f"sum(rate(x_total{W})) * 60", SCALED),
-        (f"count(rate(x_total{W}))", SCALED),
-        (f"count by (pod) (rate(x_total{W}))", SCALED),
-        (f"sum(rate(x_total{W}) > bool 0)", SCALED),
-        ("job:errors:rate5m", SCALED),
-        ("sum(job:errors:irate5m)", SCALED),
-        (f"sum(rate(x_total{W})) + sum(increase(x_total{W}))", MIXED),
-        (f"sum(increase(job:errors:rate5m{W}))", MIXED),
-        (f"sum(avg_over_time(errors{W}))", MIXED),
-        (f"sum(idelta(errors{W}))", MIXED),
+        ("requests_total", False),
+        (f"sum(increase(x_total{W}))", False),
+        (f"sum(changes(restarts{W}))", False),
+        (f"sum(count_over_time(x{W}))", False),
+        (f"sum(increase(x_total{W}) > 0)", False),
+        (f"sum(increase(x_total{W}) * on (pod) group_left () kube_pod_labels)", False),
+        (f"sum(increase(x_total{W})) unless on () (max_over_time(maintenance[5m]) > 0)", False),
+        (f"sum(increase(nginx:rate_limited_total{W}))", False),
+        (f"sum(rate(x_total{W}))", True),
+        (f'sum by (path) (rate(x_total{{code!="200"}}{W}))', True),
+        (f"sum(rate(x_total{W})) or 0 * sum(rate(y_total{W}))", True),
+        (f"sum(rate(x_total{W})) or sum(rate(y_total{W})) * 0", True),
+        (f"histogram_count(sum(rate(h{W})))", True),
+        (f"histogram_fraction(0, 0.3, sum(rate(h{W}))) * histogram_count(sum(rate(h{W})))", True),
         # A subquery counts points, whatever it looks at.
-        ("sum_over_time((sum(rate(x_total[5m])) > bool 0.5)[{{.window}}:1m])", EVENTS),
-        ("count_over_time(sum by (pod) (rate(x_total[5m]))[{{.window}}:1m])", EVENTS),
-        ("sum(sum_over_time((max by (a) (irate(x_total[5m])))[{{.window}}:])) + sum(rate(y_total[{{.window}}]))", MIXED),
+        ("sum_over_time((sum(rate(x_total[5m])) > bool 0.5)[{{.window}}:1m])", False),
+        ("sum_over_time((count(x < 0.75))[{{.window}}:])", False),
+        ("count_over_time(sum by (pod) (rate(x_total[5m]))[{{.window}}:1m])", False),
     ],
 )
-def test_units(query: str, expected: str) -> None:
-    assert unit(query) == expected
+def test_counts(query: str, per_second: bool) -> None:
+    found = unit(query)
+    assert found.is_count
+    assert found.per_second is per_second
 
 
 @pytest.mark.parametrize(
@@ -43,13 +43,32 @@ def test_units(query: str, expected: str) -> None:
     [
         (f"sum(rate(x_total{W}))", f"sum(increase(y_total{W}))", True),
         ("x_total", f"sum(rate(y_total{W}))", True),
-        (f"sum(rate(x_total{W})) * 60", f"sum(rate(y_total{W})) * 60", False),
+        # No counts, but their ratio means something.
+        (f"sum(rate(x_total{W})) * 60", f"60 * sum(rate(y_total{W}))", False),
+        (f"sum(increase(x_total{W})) / 2", f"sum(increase(y_total{W})) / 2", False),
         ("job:errors:rate5m", "job:requests:rate5m", False),
+        (f"sum_over_time(job:errors:rate5m{W})", f"sum_over_time(job:requests:rate5m{W})", False),
+        ("job:errors:rate{{.window}}", "job:requests:rate{{.window}}", False),
+        (f"count(rate(x_total{W}) > 100)", f"count(rate(x_total{W}) >= 0)", False),
+        (f"sum(rate(x_total{W}) > bool 100)", f"count(rate(x_total{W}))", False),
+        (f"sum(avg_over_time(up{W}))", f"count(avg_over_time(up{W}))", False),
+        # Nobody can tell.
         (f"sum(rate(x_total{W})) * 60", f"sum(rate(y_total{W})) * 3600", None),
         (f"sum(rate(x_total{W}))", f"sum(rate(y_total{W})) * 60", None),
         (f"sum(rate(x_total{W})) * 60", f"sum(increase(y_total{W}))", None),
+        (f"sum(increase(x_total{W})) / 60", f"sum(increase(y_total{W}))", None),
+        (f"sum(rate(x_total{W})) / sum(rate(z_total{W}))", f"sum(rate(y_total{W})) / sum(rate(z_total{W}))", None),
+        (f"sum(rate(x_total{W})) + sum(increase(x_total{W}))", f"sum(rate(y_total{W})) + sum(increase(y_total{W}))", None),
         ("job:errors:rate5m", f"sum(increase(y_total{W}))", None),
-        (f"sum(avg_over_time(x{W}))", f"sum(avg_over_time(y{W}))", None),
+        ("job:errors:rate5m", "job:requests:rate1m", None),
+        (f"sum(increase(x_total{W}))", f"sum_over_time(job:requests:increase5m{W})", None),
+        (f"sum(increase(job:errors:rate5m{W}))", f"sum(increase(job:requests:rate5m{W}))", None),
+        (f"count(increase(x_total{W}) > 0)", f"sum(increase(y_total{W}))", None),
+        (f"sum(increase(x_total{W}) > bool 0)", f"sum(increase(y_total{W}))", None),
+        (f"sum(idelta(x{W}))", f"sum(increase(y_total{W}))", None),
+        ("sum_over_time(sum(rate(x_total[5m]))[{{.window}}:1m])", f"sum(increase(y_total{W}))", None),
+        ("sum_over_time(sum(rate(x_total[5m]))[{{.window}}:1m])", "sum_over_time(sum(rate(y_total[5m]))[{{.window}}:5m])", None),
+        ("sum_over_time(sum(rate(x_total[5m]))[{{.window}}:1m])", "sum_over_time(sum(rate(y_total[5m]))[{{.window}}:1m])", False),
     ],
 )
 def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) -> None:
@@ -58,6 +77,25 @@ def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) ->
             are_counts({"bad": bad, "total": total})
     else:
         assert are_counts({"bad": bad, "total": total}) is counted
+
+
+@pytest.mark.parametrize(
+    ("query", "means_none"),
+    [
+        (f"sum(increase(x{W}))", True),
+        (f"sum(increase(x{W})) * 2 > 0", True),
+        (f'sum by (a) (increase(x{{b=~"c.*"}}{W}))', True),
+        (f"sum(increase(x{W})) or sum(increase(y{W}))", True),
+        (f"sum(increase(x{W})) unless on () maintenance", True),
+        (f"sum(increase(x{W})) + sum(increase(y{W}))", False),
+        (f"sum(increase(x{W})) - sum(increase(x{{a='b'}}{W}))", False),
+        (f"sum(increase(x{W})) AND on () y", False),
+        (f'sum(increase({{__name__="x"}}{W})) - sum(increase({{__name__="y"}}{W}))', False),
+        ("x $ y", False),
+    ],
+)
+def test_what_an_empty_answer_may_mean(query: str, means_none: bool) -> None:
+    assert empty_means_none(query) is means_none
 
 
 @pytest.mark.parametrize(
@@ -72,12 +110,16 @@ def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) ->
         (f"sum(increase(x_total[5m])) + sum(increase(y_total{W}))", "the fixed range [5m]"),
         (f"sum_over_time((x > bool 1)[1h:1m]) + sum(increase(y_total{W}))", "the fixed range [1h]"),
         (f"sum(irate(x_total{W}))", "irate() reads only the last two samples"),
-        (f"sum(sum_over_time(x_total{W}))", "adds up the samples of a counter"),
-        (f"sum(sum_over_time(x_bucket{W}))", "adds up the samples of a counter"),
+        (f"sum(sum_over_time(x_total{W}))", "reads the samples of a counter"),
+        (f"sum(sum_over_time(x_bucket{W}))", "reads the samples of a counter"),
         # What is right:
         (f"sum(increase(x_total{W} offset 5m))", ""),
         (f"sum(sum_over_time(batch_count{W}))", ""),
+        (f"sum(avg_over_time(x_total{W}))", "reads the samples of a counter"),
         ("errors:ratio{window='{{.window}}'}", ""),
+        ('slo:sli_error:ratio_rate{{.window}}{sloth_id="a"}', ""),
+        (f"sum(increase(x_total{W})) unless on() (max_over_time(maintenance[5m]) > 0)", ""),
+        (f"sum(increase(x_total[5m])) and on() (up{W})", "the fixed range [5m]"),
         ("sum_over_time((sum(rate(x_total[5m])) > bool 0)[{{.window}}:1m])", ""),
         ("sum_over_time((sum by (a) (irate(x[5m])) > bool 0)[{{ .window }}:1m]) + sum(increase(y[{{.window}}]))", ""),
         ("sum_over_time(max_over_time(x[5m])[{{- .window -}}:1m])", ""),
