@@ -26,9 +26,16 @@ class _OnceAndShort(logging.Filter):
             return False
         # urllib3 would add the path that was asked for, parameters and all.
         left = retry.total + 1 if isinstance(retry.total, int) else 1
-        record.msg = "the connection failed (%s); trying again, %d more at most"
-        record.args = (type(arguments[1]).__name__, left)
+        record.msg = "the connection%s failed (%s); trying again, %d more at most"
+        record.args = (_to(arguments[1]), type(arguments[1]).__name__, left)
         return True
+
+
+def _to(error: object) -> str:
+    """Where a connection was to lead, as far as the error knows it."""
+    place = getattr(error, "conn", None) or getattr(error, "pool", None)
+    host, port = getattr(place, "host", None), getattr(place, "port", None)
+    return f" to {host}:{port}" if host else ""
 
 
 if not any(isinstance(one, _OnceAndShort) for one in _URLLIB3.filters):

@@ -62,11 +62,12 @@ SLO_COMMANDS = (
     ),
     ActionCommand(
         name="decisions",
-        help="Show what gates decided, and what was promoted, deployed and rolled back",
+        help="Show what gates decided, what was promoted, deployed and rolled back, and what stood in the way",
         description=(
             "Reads the ledger, newest first: when, which gate or model, the outcome (of a decision allowed, warning, frozen or "
-            "unknown; of a change pass, fail or unknown), the model version, the DAG run and the reasons. With --select, the "
-            "decisions that looked at the SLO and the changes that their runs made. Exits with 2 when there is nothing to show."
+            "unknown; of a change pass, fail or unknown), the model version, the DAG run and the reasons. Golden sets and drift "
+            "are shown where they did not pass. With --select, the decisions that looked at the SLO and what else their runs "
+            "did. Exits with 2 when there is nothing to show."
         ),
         func=lazy_load_command(f"{_HISTORY}.decisions"),
         args=(ARG_SELECT, ARG_DAG, ARG_SINCE, ARG_UNTIL, ARG_LIMIT, ARG_OUTPUT),

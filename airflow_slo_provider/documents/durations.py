@@ -54,6 +54,8 @@ def parse_duration(text: str) -> Duration:
     :raises ValueError: when it is not of that form
     """
     match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
+    if isinstance(text, str) and re.fullmatch(r"0+[a-zA-Z]?", text.strip()):
+        raise ValueError(f"{text!r} is no time; write more than 0, or leave it out for none")
     if match is None:
         raise ValueError(
             f"{text!r} is not a duration; write a whole number and one unit: s, m (minutes), h, d, w, M (months), Q, Y, e.g. 30d"

@@ -121,6 +121,12 @@ class Assessment:
     content_hash: str
 
     @property
+    def reported(self) -> dict[str, str]:
+        """What was measured and not judged, by metric."""
+        told = {part.metric for part in self.parts}
+        return {name: _shown(one) for name, one in self.estimates.items() if name not in told}
+
+    @property
     def why(self) -> str:
         """The worst parts, in a sentence."""
         telling = [part for part in self.parts if part.verdict is self.verdict]
@@ -185,6 +191,13 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
         comparisons=comparisons, pvalues=pvalues, slices=slices, joined=ours, champion=theirs, unseen_labels=unseen, plan=plan,
         content_hash=golden.content_hash,
     )  # fmt: skip
+
+
+def _shown(one: Estimate) -> str:
+    if one.value is None:
+        return one.reason
+    interval = f" [{one.low:.6g}, {one.high:.6g}]" if one.low is not None and one.high is not None else ""
+    return f"{one.value:.6g}{interval}"
 
 
 def _estimates(metrics: Sequence[Metric], joined: Joined, **how: Any) -> dict[str, Estimate]:

@@ -147,7 +147,10 @@ def _judge(low: float, high: float, pvalue: float, margin: float, confidence: fl
         return Outcome.PASS, ""
     if high < -margin:
         return Outcome.FAIL, "the whole interval is worse than the margin allows"
-    return Outcome.INCONCLUSIVE, "the interval holds gains that would do and gains that would not: more rows are needed to tell"
+    return (
+        Outcome.INCONCLUSIVE,
+        "the interval holds differences that would do and others that would not: more rows are needed to tell",
+    )
 
 
 def _mcnemar(champion: Sample, candidate: Sample, margin: float, confidence: float) -> tuple[float, float, float, str]:

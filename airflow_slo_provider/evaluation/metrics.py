@@ -62,7 +62,21 @@ _KNOWN: dict[str, Metric] = {
     )
 }
 #: Other names of the same metrics.
-_ALIASES = {"auc": "roc_auc", "brier_score": "brier", "ece": "calibration_error", "neg_log_loss": "log_loss"}
+_ALIASES = {
+    "auc": "roc_auc",
+    "brier_score": "brier",
+    "brier_score_loss": "brier",
+    "ece": "calibration_error",
+    "mean_absolute_error": "mae",
+    "mean_absolute_percentage_error": "mape",
+    "mean_squared_error": "mse",
+    "root_mean_squared_error": "rmse",
+    **{
+        f"{name}_score": name
+        for name in ("accuracy", "average_precision", "balanced_accuracy", "f1", "precision", "r2", "recall")
+    },
+    "roc_auc_score": "roc_auc",
+}
 #: The last word of a function's name says which way is better, as everywhere in scikit-learn.
 _ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False}
 
@@ -91,6 +105,10 @@ def find(
             name or own, "custom", CUSTOM, higher_is_better=said != {False}, bounded=False, function=metric,
             directed=len(said) == 1,
         )  # fmt: skip
+    if metric.startswith("neg_"):
+        raise ValueError(
+            f"metric {metric!r} is not known: scorers turn losses round; write {metric[4:]!r}, of which less is better"
+        )
     name = _ALIASES.get(metric, metric)
     if name in _KNOWN:
         return replace(_KNOWN[name], name=metric)

@@ -45,15 +45,20 @@ class Custom:
         """The function's value on the sample itself."""
         import math
 
+        import numpy as np
+
         if self.metric.function is None:
             raise RuntimeError("a custom metric without a function")
         if self.sample.n == 0:
             raise Undefined("there are no rows")
         try:
             # Copies: what a function changes in place must not reach the metrics after it.
-            found = float(self.metric.function(self.sample.truth.copy(), self.sample.prediction.copy()))
+            returned: Any = self.metric.function(self.sample.truth.copy(), self.sample.prediction.copy())
+            found = float(returned)
         except Exception as error:
             raise Undefined(f"{self.metric.name} raised {type(error).__name__}: {error}", "invalid") from error
+        if isinstance(returned, str | bytes | bool | np.bool_):
+            raise Undefined(f"{self.metric.name} returned {returned!r}, a {type(returned).__name__} and no number", "invalid")
         if not math.isfinite(found):
             raise Undefined(f"{self.metric.name} returned {found}", "invalid")
         return found

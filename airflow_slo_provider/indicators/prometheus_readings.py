@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 
@@ -214,7 +215,9 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
         raise InvalidMeasurement(f"negative count: {role} {shown(part)}, total {shown(events)}", query=query)
     found = Measurement.of_counts(part if role == "good" else events - part, events, query=query)
     if isinstance(metric, RatioMetric) and not are_counts(_queries(metric)):
-        return Measurement.of_ratio(found.ratio, query=query)
+        found = Measurement.of_ratio(found.ratio, query=query)
+    if role == "good" and values[role] is None:
+        found = replace(found, note="the query for good answers nothing: no such series in the window; check it for a typo")
     return found
 
 

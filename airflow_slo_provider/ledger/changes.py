@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.records import Recorded, RunKey
-from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
@@ -16,18 +16,23 @@ if TYPE_CHECKING:
 DECISION, GOLDEN_SET = "decision", "golden_set"
 #: Kinds that change what serves.
 CHANGES = ("deployment", "promote", "promotion", "rollback")
+#: Kinds that stop a run before its gate, or its promotion after it.
+EVALUATIONS = (GOLDEN_SET, "drift")
+#: So many checks an evaluation may record: its own, and one for each metric and segment, or column.
+_PARTS = 50
 #: Decisions that are looked through for those about some SLOs.
 _MOST_DECISIONS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """A decision, or a change of what serves.
+    """A decision, a change of what serves, or an evaluation that stood in its way.
 
-    :param kind: ``decision``, or one of :data:`CHANGES`
+    :param kind: ``decision``, or one of :data:`CHANGES` or :data:`EVALUATIONS`
     :param name: the gate, ``dag.task``, or what was changed, e.g. ``churn@champion``
     :param outcome: of a decision ``allowed``, ``warning``, ``frozen`` or ``unknown``; of a change its verdict: ``pass`` when it
-        was made, ``fail`` when it was refused, ``unknown`` when it was begun and nobody wrote down what became of it
+        was made, ``fail`` when it was refused, ``unknown`` when it was begun and nobody wrote down what became of it; of an
+        evaluation ``fail`` or ``unknown``
     :param version: the model version it is about; None where nothing in its run names one
     :param before: the version that served before; None for a decision, and where there was none
     :param by: who, where a person did it or allowed it
@@ -57,7 +62,7 @@ def happenings(
     until: datetime | None = None,
     limit: int = 20,
 ) -> list[Happening]:
-    """Return the newest decisions and changes, newest first.
+    """Return the newest decisions and changes, and the evaluations that did not pass, newest first.
 
     :param slos: only decisions that looked at one of these, and what was changed by their runs
     :param dag_id: only those of that DAG
@@ -77,8 +82,27 @@ def happenings(
     for kind in CHANGES:
         found = ledger.checks(kind, dag_id=dag_id, since=since, until=until, limit=most)
         rows += [row for row in found if not slos or (row.key.dag_id, row.key.run_id) in runs]
+    for kind in EVALUATIONS:
+        found = ledger.checks(kind, dag_id=dag_id, since=since, until=until, limit=min(most * _PARTS, _MOST_DECISIONS))
+        rows += [row for row in _stopping(found) if not slos or (row.key.dag_id, row.key.run_id) in runs]
     rows.sort(key=lambda row: row.result.checked_at, reverse=True)
     return [_happening(ledger, row) for row in rows[:limit]]
+
+
+def _stopping(rows: Sequence[Recorded]) -> list[Recorded]:
+    """Evaluations that did not pass, without their parts: ``churn``, and not ``churn/accuracy``."""
+    names = {(row.key, row.result.name) for row in rows}
+    return [
+        row
+        for row in rows
+        if row.result.verdict not in (Verdict.PASS, Verdict.WARN)
+        and not any((row.key, parent) in names for parent in _parents(row.result.name))
+    ]
+
+
+def _parents(name: str) -> list[str]:
+    parts = name.split("/")
+    return ["/".join(parts[:length]) for length in range(1, len(parts))]
 
 
 def changed_to(result: CheckResult) -> str:
@@ -112,7 +136,9 @@ def first_text(source: Any, *keys: str) -> str:
 
 def _happening(ledger: Ledger, row: Recorded) -> Happening:
     result = row.result
-    if result.kind == DECISION:
+    if result.kind in EVALUATIONS:
+        outcome, version, before, by = "", result.model_version or "", "", ""
+    elif result.kind == DECISION:
         outcome = first_text(result.evidence, "outcome")
         version, before, by = _version_of_run(ledger, row.key), "", ""
     else:

@@ -191,6 +191,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
             assessment = self._assess(plan, golden, candidate, champion)
             for part in assessment.parts:
                 self.log.info("%s: %s: %s", part.name, part.verdict.value, part.why)
+            for name, value in assessment.reported.items():
+                self.log.info("%s: %s, not judged", name, value)
             reports = self._report(assessment, context)
             version = self.model_version or candidate.model_version
             self._record(assessment, context, version, reports)

@@ -55,6 +55,9 @@ class SLOCatalog:
             if slo.name == name:
                 return slo
         names = [slo.name for slo in self.slos]
+        whole = next((slo.name for slo in self.slos for part, _ in slo.parts() if part == name), None)
+        if whole is not None:
+            raise KeyError(f"{name!r} is one objective of the SLO {whole!r}; name the SLO: all of its objectives are looked at")
         raise KeyError(f"there is no SLO named {name!r}{did_you_mean(name, names) or f'; there are {names}'}")
 
     def select(self, select: Selection | None = None) -> tuple[SLO, ...]:

@@ -49,7 +49,7 @@ def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mappi
     outcome = max((one.outcome for one in gating), key=_ORDER.index)
     action = max((one.action for one in gating), key=lambda item: item.rank)
     ordered = sorted(gating, key=lambda one: -_ORDER.index(one.outcome))
-    reasons = tuple(f"{one.report.name}: {reason}" for one in ordered for reason in one.reasons)
+    reasons = tuple(f"{one.report.title}: {reason}" for one in ordered for reason in one.reasons)
     return Decision(outcome=outcome, action=action, at=at, reasons=reasons, slos=slos)
 
 

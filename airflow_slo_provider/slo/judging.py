@@ -89,7 +89,8 @@ def _of_events(part: Part, whole: Measurement, windows: Mapping[timedelta, Measu
             rates.append(_rate(part, window, answer.ratio, answer.good, answer.total))
     report = replace(_blank(part), good=whole.good, total=whole.total, burn_rates=tuple(rates), query=whole.query)
     scale = part.span.projection if _projects(part) else Fraction(1)
-    return _finished(part, report, whole.ratio, scale, events=whole.total, failures=_failures(whole.good, whole.total))
+    report = _finished(part, report, whole.ratio, scale, events=whole.total, failures=_failures(whole.good, whole.total))
+    return replace(report, message=f"{report.message}; {whole.note}") if whole.note else report
 
 
 def _projects(part: Part) -> bool:

@@ -31,12 +31,14 @@ class Measurement:
     :param good: good events; None for a raw ratio
     :param total: all events; None for a raw ratio
     :param query: what was asked, for the evidence
+    :param note: what is odd about it, for whoever wonders at the number
     """
 
     ratio: Fraction
     good: Fraction | None = None
     total: Fraction | None = None
     query: str = ""
+    note: str = ""
 
     @classmethod
     def of_counts(cls, good: Fraction, total: Fraction, *, query: str = "") -> Measurement:

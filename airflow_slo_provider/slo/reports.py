@@ -78,6 +78,12 @@ class SLOReport:
     query: str = ""
 
     @property
+    def title(self) -> str:
+        """The name for people: of one objective of several, what its document calls it stands beside its number."""
+        shown = self.objective.display_name if len(self.slo.objectives) > 1 else ""
+        return f"{self.name} {shown}" if shown else self.name
+
+    @property
     def sli(self) -> Fraction | None:
         """Share of good; None where nothing is known."""
         return self.budget.sli if self.budget else None

@@ -49,7 +49,7 @@ def _effect(decision: Decision) -> str:
 def _row(report: SLOReport) -> tuple[str, ...]:
     budget, rate = report.budget, current_rate(report)
     return (
-        report.name,
+        report.title,
         f"{_exact_percent(report.objective.target)} / {report.slo.window.duration}",
         percent(budget.sli, digits=4, padded=True) if budget else "-",
         percent(budget.remaining, padded=True) if budget else "-",

@@ -263,6 +263,7 @@ class TestMemory:
             request_log.write(good, bad)
             ran = run_task(gate(documents), connections=request_log.connection, run_id=f"run {len(outcomes)}")
             outcomes.append((ran.xcoms["decision"]["outcome"], len(ran.xcoms["decision"]["slos"])))
+            assert ("answered[2] most" in ran.log) is (documents is several), "what the document calls an objective"
         assert outcomes[-2:] == [("frozen", 1 if grows else 2), ("frozen", 2 if grows else 1)]
         request_log.clear()
         request_log.write(5000, 10)

@@ -49,6 +49,8 @@ def test_a_good_candidate_passes(files: GoldenFiles) -> None:
     assert checks["fraud"].result.model_version == "a_run-7"
     assert checks["fraud/accuracy"].result.value == found["metrics"]["accuracy"]["value"]
     assert "accuracy: pass" in ran.log
+    f1 = found["metrics"]["f1"]
+    assert f"f1: {f1['value']:.6g} [{f1['low']:.6g}, {f1['high']:.6g}], not judged" in ran.log
 
 
 @pytest.mark.parametrize(("wrong", "verdict", "recorded"), [(0.2, "fail", "fail"), (0.1, "inconclusive", "unknown")])

@@ -38,7 +38,7 @@ def test_a_minute_is_no_month() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "5", "m", "0m", "00m", "05m", "-1h", "+1h", "1.5h", "1 h", "1h30m", "1D", "1H", "1y", "1ms",
+    ["", "5", "m", "05m", "-1h", "+1h", "1.5h", "1 h", "1h30m", "1D", "1H", "1y", "1ms",
      "٣d", "1234567890s", "P1D", "1m\n2m"],
 )  # fmt: skip
 def test_what_is_no_duration(text: str) -> None:
@@ -84,3 +84,9 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         return
     assert (duration.seconds > 0) != (duration.months > 0)
     assert duration.text == text.strip()
+
+
+@pytest.mark.parametrize("text", ["0m", "00m", "0", "0s"])
+def test_no_time_is_no_duration(text: str) -> None:
+    with pytest.raises(ValueError, match="is no time; write more than 0, or leave it out for none"):
+        parse_duration(text)

@@ -136,6 +136,16 @@ def test_a_metric_of_ones_own_that_fails_is_unknown_and_not_retried(function):
     assert "mine raised" in found.why
 
 
+@pytest.mark.parametrize("answer", ["0.9", True, np.True_, b"1"])
+def test_a_metric_of_ones_own_that_returns_no_number_is_unknown(answer):
+    def mine(_truth: Any, _said: Any) -> Any:
+        return answer
+
+    found = judged(frame(label=TRUTH, said=TRUTH), {"mine": mine})
+    assert (found.verdict, found.estimates["mine"].value) == (Outcome.UNKNOWN, None)
+    assert "and no number" in found.why
+
+
 def test_a_metric_that_works_in_place_does_not_mend_what_comes_after_it():
     def forgiving(truth: Any, said: Any) -> float:
         said[said < 0] = truth[said < 0]
@@ -337,3 +347,10 @@ def test_a_metric_of_ones_own_sees_whole_groups_when_it_is_resampled():
     assert found.n == queries
     half = 1.96 * np.sqrt(found.value * (1 - found.value) / queries)
     assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.25)
+
+
+def test_scikit_learns_names_are_the_same_metrics():
+    for name, base in (("brier_score_loss", "brier"), ("root_mean_squared_error", "rmse"), ("f1_score", "f1")):
+        assert (find(name).base, find(name).name) == (base, name)
+    with pytest.raises(ValueError, match="write 'log_loss', of which less is better"):
+        find("neg_log_loss")

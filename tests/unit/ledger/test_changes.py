@@ -64,6 +64,22 @@ ALL = [
 ]
 
 
+def test_an_evaluation_that_stood_in_the_way_is_told_and_its_parts_are_not(history: Ledger) -> None:
+    key = RunKey("release", "five", "evaluate")
+    results = [
+        CheckResult(kind="golden_set", name=name, verdict=verdict, checked_at=T0 + 40 * MINUTE, model_version="5", message=why)
+        for name, verdict, why in (
+            ("churn", "fail", "accuracy is 0.5"), ("churn/accuracy", "fail", "0.5"), ("churn/coverage", "pass", "all"),
+        )
+    ]  # fmt: skip
+    history.record(results, key)
+    put(history, 41, "drift", "features", "six", "unknown", message="too few rows")
+    put(history, 41, "drift", "others", "six", "warn")
+    found = happenings(history)
+    assert shown(found[:2]) == [("drift", "unknown", None), ("golden_set", "fail", "5")] and shown(found[2:]) == ALL
+    assert found[1].why == "accuracy is 0.5"
+
+
 def test_newest_first_with_their_versions(history: Ledger) -> None:
     found = happenings(history)
     assert shown(found) == ALL
