@@ -14,6 +14,7 @@ from airflow_slo_provider.ledger.engine import describe, make_engine, parse_url,
 from airflow_slo_provider.ledger.migrations import check_version, migrate, version_of
 from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, row_of
 from airflow_slo_provider.ledger.schema import COLUMNS, checks
+from airflow_slo_provider.ledger.writing import UPSERTS, insert_into, replace, upsert
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100_000
 _BATCH = 1_000
-#: Databases whose way to insert a row or replace it is known here.
-_UPSERTS = ("sqlite", "postgresql")
 
 
 def open_ledger(url: str | URL) -> Ledger:
@@ -96,10 +95,10 @@ class Ledger:
         # Everyone locks rows in the same order, so that two writers cannot wait for each other.
         ordered = [rows[identity] for identity in sorted(rows)]
         with self._transaction(writes=True) as connection:
-            if connection.dialect.name in _UPSERTS:
-                _upsert(connection, ordered)
+            if connection.dialect.name in UPSERTS:
+                upsert(connection, ordered)
             else:
-                _replace(connection, ordered)
+                replace(connection, ordered)
 
     def record_once(self, result: CheckResult, key: RunKey) -> Recorded:
         """Write a check where there is none of that task instance, kind and name yet; return the one that is there.
@@ -111,8 +110,8 @@ class Ledger:
         table, row = checks(), row_of(result, key, recorded_at=time.time_ns() // 1000)
         own = select(*(table.c[column] for column in COLUMNS)).where(table.c.identity == row["identity"])
         with self._transaction(writes=True) as connection:
-            if connection.dialect.name in _UPSERTS:
-                connection.execute(_insert(connection).on_conflict_do_nothing(index_elements=["identity"]), row)
+            if connection.dialect.name in UPSERTS:
+                connection.execute(insert_into(connection).on_conflict_do_nothing(index_elements=["identity"]), row)
             elif connection.execute(own).first() is None:
                 connection.execute(insert(table).values(**row))  # the unique index refuses whoever comes second
             return recorded_of(dict(connection.execute(own).mappings().one()))
@@ -282,29 +281,3 @@ def _window(since: datetime | None, until: datetime | None) -> list[ColumnElemen
     if until is not None:
         found.append(column < microseconds(until, what="until"))
     return found
-
-
-def _upsert(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    table, insert = checks(), _insert(connection)
-    replaced = {column: insert.excluded[column] for column in rows[0] if column != "identity"}
-    statement = insert.on_conflict_do_update(
-        index_elements=["identity"], set_=replaced, where=insert.excluded.try_number >= table.c.try_number
-    )
-    connection.execute(statement, rows)
-
-
-def _insert(connection: Connection) -> Any:
-    from sqlalchemy.dialects import postgresql, sqlite
-
-    return postgresql.insert(checks()) if connection.dialect.name == "postgresql" else sqlite.insert(checks())
-
-
-def _replace(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Delete and insert, for databases whose upsert differs. The unique index refuses whoever comes second at the same time."""
-    from sqlalchemy import delete, insert, select
-
-    table = checks()
-    for row in rows:
-        connection.execute(delete(table).where(table.c.identity == row["identity"], table.c.try_number <= row["try_number"]))
-        if connection.execute(select(table.c.id).where(table.c.identity == row["identity"])).first() is None:
-            connection.execute(insert(table).values(**row))

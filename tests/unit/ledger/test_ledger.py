@@ -91,7 +91,7 @@ def test_what_is_written_once_stays_as_the_first_wrote_it(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, dialect: str | None
 ) -> None:
     if dialect:
-        monkeypatch.setattr(store, "_UPSERTS", ())
+        monkeypatch.setattr(store, "UPSERTS", ())
     first = ledger.record_once(check(verdict="pass", evidence={"who": "a"}), key())
     second = ledger.record_once(check(verdict="fail", at=T0 - MINUTE, evidence={"who": "b"}), key(try_number=2))
     assert first == second
