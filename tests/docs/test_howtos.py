@@ -59,6 +59,20 @@ def test_every_parameter_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", public_names())
+def test_parameters_of_a_base_are_one_step_away(name: str) -> None:
+    """The class's own docstring names where the others are, and so does the page that lists them."""
+    cls = public_classes()[name]
+    page = (DOCS / "reference" / "operators.md").read_text()
+    missing = parameters(cls) - set(re.findall(r":param (\w+):", cls.__doc__ or ""))
+    for base in cls.__mro__[1:]:
+        described = set(re.findall(r":param (\w+):", vars(base).get("__doc__") or ""))
+        if missing & described:
+            assert f"{base.__name__}`" in str(cls.__doc__), f"{base.__name__} has {sorted(missing & described)}"
+            assert re.search(rf"^\| .*`{name}`.* \| `{base.__name__}`", page, re.M)
+        missing -= described
+
+
+@pytest.mark.parametrize("name", public_names())
 def test_templated_parameters_say_so(name: str) -> None:
     """A reader of the reference sees which parameters Jinja renders."""
     cls = public_classes()[name]
