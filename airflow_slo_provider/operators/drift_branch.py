@@ -40,7 +40,8 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
             if_unknown="investigate",
         ) >> [retrain, keep, investigate]
 
-    All other parameters are those of :class:`DriftOperator`.
+    All other parameters are those of :class:`DriftOperator`, and of :class:`.DriftDataFields`
+    (``airflow_slo_provider.operators.drift_data``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
 
     :param if_drift: task or task-group ids to follow on drift
     :param if_ok: ids to follow when there is none

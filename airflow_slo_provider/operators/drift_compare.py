@@ -37,6 +37,9 @@ class DriftOperator(DriftDataFields):
             report_path="s3://reports/drift/{{ ds }}.html",
         )
 
+    What is read, and from where (``columns``, ``engine``, ``conn_id``, ``name`` ...), are the parameters of
+    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift_data``).
+
     :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` or
         ``"spark"`` a table or SELECT. (templated)
     :param current: the same; with ``time_column`` it is the reference's data by default. (templated)

@@ -21,6 +21,9 @@ class DriftProfileOperator(DriftDataFields):
             task_id="profile", data="s3://training/*.parquet", profile_path="s3://models/churn/7/profile.json"
         )
 
+    What is read, and from where (``columns``, ``engine``, ``conn_id``, ``name`` ...), are the parameters of
+    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift_data``).
+
     :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` or ``"spark"`` a table or SELECT. (templated)
     :param profile_path: where to write the profile, ending in ``.json``. (templated)
     :param where: rows: a list of (column, operator, value), or with ``engine="sql"`` a condition. (templated)

@@ -53,14 +53,16 @@ class GoldenSetEvaluationOperator(BaseOperator):
         (templated)
     :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
         of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
-    :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...), or a mapping name -> function
-        (of truth and prediction), whose attribute ``higher_is_better`` says which way is better; latencies in seconds
+    :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...; all of them are in
+        docs/golden-sets.md) and functions of truth and prediction, in a list, or in a mapping that names each. A function gets
+        what the predictor says: classes where it says classes, although scores stand beside them. Its attribute
+        ``higher_is_better`` says which way is better. Latencies are in seconds
     :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``. Without thresholds and champion
         nothing passes. (templated)
     :param champion: where the champion's predictions come from, like ``predictor``. (templated)
     :param champion_may_be_missing: a path, column or URI of the champion that renders to an empty text means that there is no
         champion yet, and the thresholds alone decide; without this it is an error
-    :param slices: columns whose values are looked at one by one
+    :param slices: columns whose values are looked at one by one; they are no features unless ``features`` names them
     :param compare_on: metrics the candidate must win; by default those with thresholds, else the first; no latencies
     :param margin: what it may lose to the champion in the metric's own unit (a number, or one for each metric); 0 asks that it is
         better. (templated)
@@ -71,19 +73,21 @@ class GoldenSetEvaluationOperator(BaseOperator):
         ``value``: the value alone decides
     :param min_coverage: share of the golden set's rows that must have a label and a prediction
     :param min_rows: below this many rows an interval by bootstrap or DeLong decides nothing
-    :param fail_on: verdicts that fail the task
+    :param fail_on: verdicts that fail the task; with none of them, a branch behind it takes the way by the XCom's ``verdict``
     :param name: of the check in the ledger; by default the golden set's file name. (templated)
     :param model_version: version of the candidate, for the record. (templated)
     :param report_path: directory (path or URI) for the JSON and HTML report. (templated)
     :param id_column: names a row
     :param label_column: the truth
-    :param features: what the model is given; by default every column without another part
+    :param features: what the model is given; by default every column without another part (id, label, group, weight, slices,
+        stored predictions)
     :param group_column: the query a row belongs to: rows of one are ranked together, and depend on each other
     :param weight_column: weight of a row
     :param labels: the classes known in training, in the order of the columns where predictions are a probability of each; others
         are reported
     :param pos_label: the positive class of two; by default the greater
-    :param decision_threshold: probability from which a row counts as positive
+    :param decision_threshold: probability from which a row counts as positive, for metrics of classes, where the predictor says
+        probabilities alone; a predictor that says classes has decided by itself
     :param replicates: bootstrap replicates
     :param sql_conn_id: SQL connection of a golden set that is a query. (templated)
     :param pushgateway_conn_id: connection of a Pushgateway that gets the metrics as gauges. (templated)

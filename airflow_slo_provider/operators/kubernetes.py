@@ -48,6 +48,9 @@ class DeploymentRollbackOperator(DeploymentTask):
             retries=3,
         )
 
+    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
+
     :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
     :param known_good: revision numbers, images or model versions that are good; without it the ledger is asked. (templated)
     :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``; each of them must have judged a
@@ -132,6 +135,9 @@ class DeploymentSetImageOperator(DeploymentTask):
     they revert a rollback, see :class:`DeploymentRollbackOperator`. A release that cannot be recorded is not
     made; a rollback waits for no ledger.
 
+    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
+
     :param images: image by container; ``*`` for all that are no init containers. (templated)
     :param variables: values of environment variables that these containers have already, e.g. ``MODEL_VERSION``. (templated)
     :param change_cause: what ``kubectl rollout history`` shall say. (templated)
@@ -186,6 +192,9 @@ class DeploymentScaleOperator(DeploymentTask):
 
     A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
     faults of the server are retried. Setting the number that is there already changes nothing.
+
+    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param replicas: how many; None, as a template makes of an XCom that is not there, is refused. (templated)
     :param minimum: refuse fewer

@@ -30,7 +30,7 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperato
     ==========  ==========================================================================================================
 
     What was found is in XCom under the key ``latency`` before the way is taken. All else is as in
-    :class:`LatencyBreakdownOperator`.
+    :class:`LatencyBreakdownOperator`, in the same module.
 
     :param follow_task_ids_if_within: task or task-group ids to follow when every span is within its budget
     :param if_exceeded: ids to follow when one is not

@@ -32,7 +32,7 @@ class PipelineFreshnessSensor(FreshnessSensor):
     :param conn_id: connection of the Airflow API (``airflow_default``: URL, and a token in the extra or login and password), of
         the Prometheus server (``prometheus_default``) or of the database. (templated)
 
-    See :class:`.FreshnessSensor` for ``max_age`` and all else.
+    ``max_age`` and all else: :class:`.FreshnessSensor` (``airflow_slo_provider.sensors.freshness_base``).
     """
 
     template_fields: Sequence[str] = ("asset", "external_dag_id", "external_task_id", "query", "timezone", "conn_id", "name")
@@ -95,7 +95,7 @@ class FeatureFreshnessSensor(FreshnessSensor):
     :param timezone: IANA name of the zone of timestamps that have none; without it they are an error. (templated)
     :param conn_id: the connection; ``prometheus_default`` for a query, ``feast_default`` for feature views. (templated)
 
-    See :class:`.FreshnessSensor` for ``max_age`` and all else.
+    ``max_age`` and all else: :class:`.FreshnessSensor` (``airflow_slo_provider.sensors.freshness_base``).
     """
 
     template_fields: Sequence[str] = (
@@ -159,7 +159,7 @@ class ModelFreshnessSensor(FreshnessSensor):
     :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)
     :param conn_id: the connection; ``model_registry_default``, ``kubernetes_default`` or ``prometheus_default``. (templated)
 
-    See :class:`.FreshnessSensor` for ``max_age`` and all else.
+    ``max_age`` and all else: :class:`.FreshnessSensor` (``airflow_slo_provider.sensors.freshness_base``).
     """
 
     template_fields: Sequence[str] = ("model", "alias", "promotion_tag", "deployment", "query", "timezone", "conn_id", "name")

@@ -59,6 +59,20 @@ def test_every_parameter_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", public_names())
+def test_parameters_of_a_base_are_one_step_away(name: str) -> None:
+    """The class's own docstring names where the others are, and so does the page that lists them."""
+    cls = public_classes()[name]
+    page = (DOCS / "reference" / "operators.md").read_text()
+    missing = parameters(cls) - set(re.findall(r":param (\w+):", cls.__doc__ or ""))
+    for base in cls.__mro__[1:]:
+        described = set(re.findall(r":param (\w+):", vars(base).get("__doc__") or ""))
+        if missing & described:
+            assert f"{base.__name__}`" in str(cls.__doc__), f"{base.__name__} has {sorted(missing & described)}"
+            assert re.search(rf"^\| .*`{name}`.* \| `{base.__name__}`", page, re.M)
+        missing -= described
+
+
+@pytest.mark.parametrize("name", public_names())
 def test_templated_parameters_say_so(name: str) -> None:
     """A reader of the reference sees which parameters Jinja renders."""
     cls = public_classes()[name]
@@ -218,6 +232,127 @@ def test_the_first_champion_and_the_next(serving: str, said: str, tmp_path: Path
     assert ("the thresholds alone decide" in evaluated.log) == (not serving)
     known = {("evaluate", "return_value"): evaluated.xcoms["return_value"]}
     assert said in run_task(tasks["promote"], xcoms=known, answers=pulled, connections=world.connections).log
+
+
+READ = {
+    "label": "the class",
+    "score": ("score", "probabilit"),
+    "number": "a number",
+    "ranking": "within a group",
+    "latency": ("seconds a", "a second"),
+}
+
+
+def test_the_table_of_metrics_is_whole() -> None:
+    """Each name and other name that is known, and which way is better."""
+    from airflow_slo_provider.evaluation import metrics
+
+    text = (DOCS / "golden-sets.md").read_text().partition("### Metrics by name")[2].partition("\n### ")[0]
+    shown: dict[str, str] = {}
+    for names, gets, better in re.findall(r"^\| (`.*?) \| (.*?) \| (higher|lower) \|$", text, re.M):
+        for name in re.findall(r"`([\w@]+)`", names):
+            shown[name] = better
+            metric = metrics.find(name.replace("@k", "@10"))
+            assert metric.higher_is_better == (better == "higher"), name
+            words = READ[metric.reads]
+            assert any(word in gets for word in ([words] if isinstance(words, str) else words)), f"{name}: {gets}"
+    cut = {f"{name}@k" for name in ("ndcg", "ndcg_exp", "map", "mrr", "recall")}
+    assert set(shown) == {*metrics._KNOWN, *metrics._ALIASES, *cut, "ndcg", "ndcg_exp", "map", "mrr"}
+    for name in ("recall", "recall@10"):  # one is of classes, the other of a ranking: both are in the table
+        assert metrics.find(name).reads == ("label" if name == "recall" else "ranking")
+
+
+@pytest.fixture
+def classified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """A world whose golden set can be told by its features, and version 7 of a classifier that reads both of them."""
+    import joblib
+    import numpy as np
+    import pandas as pd
+    from sklearn.compose import make_column_transformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder
+
+    world = World(tmp_path)
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    rng = np.random.default_rng(7)
+    rows = pd.DataFrame({"id": np.arange(2000), "amount": rng.normal(50, 10, 2000), "country": rng.choice(["de", "fr"], 2000)})
+    rows["label"] = (rng.random(2000) < 1 / (1 + np.exp((50 - rows["amount"]) / 2))).astype(int)
+    rows.to_csv(world.home / "opt" / "data" / "golden" / "fraud.csv", index=False)
+    model = make_pipeline(
+        make_column_transformer((OneHotEncoder(), ["country"]), remainder="passthrough"), LogisticRegression(max_iter=1000)
+    )
+    model.fit(rows[["amount", "country"]], rows["label"])
+    joblib.dump(model, world.home / "opt" / "models" / "fraud" / "7" / "model.joblib")
+    return world
+
+
+def test_a_segment_that_is_a_feature(classified: World) -> None:
+    """It is one where it is named, and without that the model misses it."""
+    task = golden_sets("What the model is given: `features`", classified)["evaluate"]
+    ran = run_task(task)
+    assert ran.state == "success", ran.log
+    task.features = None
+    assert "columns are missing: {'country'}" in str(run_task(task).error)
+
+
+def test_a_function_of_probabilities(classified: World) -> None:
+    ran = run_task(golden_sets("What a metric gets", classified)["evaluate"])
+    assert ran.state == "success", ran.log
+    found = ran.xcoms["return_value"]["metrics"]
+    assert 0 < found["expected_cost"]["value"] < 1
+    assert found["recall"]["value"] > 0.9  # at a fifth; at a half it is less
+
+
+@pytest.mark.parametrize("predictor", ["model", "classes", "probabilities", "words"])
+def test_what_a_metric_gets(predictor: str, tmp_path: Path) -> None:
+    """The table of docs/golden-sets.md, row by row, by what metrics make of it."""
+    import numpy as np
+
+    from airflow_slo_provider import evaluation
+
+    got = []
+
+    def seen(truth: Any, said: Any) -> float:
+        got.append(said)
+        return 0.5
+
+    chances = np.asarray([0.1, 0.3, 0.6, 0.9] * 25)
+    truth = np.asarray([0, 0, 1, 1] * 25)
+    classes = (chances >= 0.7).astype(int)  # where the model itself has cut
+    beside = chances if predictor == "model" else None
+    said = {"probabilities": chances, "words": np.asarray(["no", "yes"])[classes]}.get(predictor, classes)
+    if predictor == "words":
+        truth = np.asarray(["no", "yes"])[truth]
+    names = ["recall", "roc_auc", seen]
+    found = evaluation.evaluate(truth, said, names, y_score=beside, decision_threshold=0.4, replicates=100)
+    assert sorted(got[0]) == sorted(said)  # all of them, cut by nobody
+    assert found["recall"].value == (1.0 if predictor == "probabilities" else 0.5)
+    assert found["roc_auc"].value == {"model": 1.0, "probabilities": 1.0, "classes": 0.75, "words": None}[predictor]
+
+
+@pytest.mark.parametrize(("wrong", "way"), [(0.03, "gate"), (0.5, "hold")])
+def test_another_way_than_a_red_run(wrong: float, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bad model ends at hold; promote refuses it where somebody draws the way wrong."""
+    import random
+
+    world = World(tmp_path)
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
+    chance, golden = random.Random(5), (world.home / "opt" / "data" / "golden" / "fraud.csv").read_text().splitlines()[1:]
+    labels = {row.split(",")[0]: int(row.split(",")[1]) for row in golden}
+    said = [f"{row},{1 - label if chance.random() < wrong else label}" for row, label in labels.items()]
+    file = world.home / "opt" / "models" / "fraud" / "7" / "predictions.csv"
+    file.write_text("\n".join(["id,prediction", *said]) + "\n")
+    tasks = golden_sets("Another way than a red run", world)
+    evaluated = run_task(tasks["evaluate"])
+    assert evaluated.state == "success", evaluated.log
+    known = {("evaluate", "return_value"): evaluated.xcoms["return_value"]}
+    assert run_task(tasks["good_enough"], xcoms=known).skipped == (set() if way == "gate" else {"gate"})
+    promoted = run_task(tasks["promote"], xcoms=known, connections=world.connections)
+    assert promoted.state == ("success" if way == "gate" else "failed"), promoted.log
+    assert way == "gate" or "its evaluation ended with fail" in str(promoted.error)
+    file.unlink()
+    assert run_task(tasks["evaluate"]).state == "failed"  # what could not be judged is no verdict
 
 
 def check(name: str, ran: Ran) -> None:

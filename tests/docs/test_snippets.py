@@ -234,3 +234,25 @@ def test_connections_in_shell_can_be_used() -> None:
             installed = re.findall(r"^pip install .*", block.page.read_text(), re.M)
             # A connection needs the provider of its type, which a plain install does not bring.
             assert any(f"apache-airflow-providers-{kind}" in line for line in installed), f"{block.name}: {kind} is not installed"
+
+
+def test_the_kinds_of_checks_are_listed() -> None:
+    from airflow_slo_provider.plugins.slo_page import kinds
+
+    text = (REPO / "docs" / "slo_pages.md").read_text().partition("| `kind` | recorded by |")[2].partition("\n\n")[0]
+    listed = {kind for line in re.findall(r"^\| (`.*?) \|", text, re.M) for kind in re.findall(r"`(\w+)`", line)}
+    literal = {
+        kind
+        for path in (REPO / "airflow_slo_provider").rglob("*.py")
+        for kind in re.findall(r"CheckResult\(\s*kind=\"(\w+)\"", path.read_text())
+    }
+    assert listed == {*kinds.ELSEWHERE, *kinds._FIRST, "error_budget", *literal} - {"promotion"}  # which nothing here records
+
+
+def test_objectives_have_the_names_that_documents_say() -> None:
+    text = "\n---\n".join(one.text for one in blocks("yaml") if one.page.name == "documents.md")
+    catalog = read(text).catalog
+    assert catalog
+    slo = catalog["search-availability"]
+    named = dict(re.findall(r"displayName: ([\w ]+?) +# (search-availability\[\d\])", text))
+    assert {objective.display_name: name for name, objective in slo.parts()} == named and len(named) == 2
