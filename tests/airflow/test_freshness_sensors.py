@@ -336,7 +336,7 @@ class TestFiles:
             assert run_task(self.sensor(path)).state == "deferred"
         assert {one.result.verdict for one in ledger.checks()} == {"unknown"}
 
-    @pytest.mark.parametrize("glob", ["feat/*", "fea?/*.parquet", "*/users.parquet", "**/*", "by-date/*/*"])
+    @pytest.mark.parametrize("glob", ["feat/*", "fea?/*.parquet", "*/users.parquet", "feat/**", "by-date/*/*"])
     def test_a_link_is_as_old_as_what_it_points_to(self, tmp_path, ledger, glob):
         self.put(tmp_path / "store" / "users", 5 * HOUR)
         self.put(tmp_path / "feat" / "items.parquet", timedelta(0))

@@ -39,23 +39,76 @@ def ask(question, *answers):
     return found, server.calls
 
 
-RUN = {"dag_run_id": "manual__1", "end_date": "2026-11-24T10:00:00.5Z", "run_type": "manual", "logical_date": None}
+RUN = {
+    "dag_id": "etl",
+    "state": "success",
+    "dag_run_id": "manual__1",
+    "end_date": "2026-11-24T10:00:00.5Z",
+    "run_type": "manual",
+    "logical_date": None,
+}
+TASK = {**RUN, "task_id": "load", "map_index": -1, "run_after": "2026-11-24T09:00:00Z"}
+
+
+def mapped(run_id="r2", **more):
+    return 200, {"task_instances": [{**TASK, "map_index": 17, "dag_run_id": run_id, **more}]}
+
+
+def count(number):
+    return 200, {"task_instances": [{}], "total_entries": number}
 
 
 class TestAirflow:
     def test_the_end_of_the_last_success_counts(self):
-        found, calls = ask(last_success("my dag"), (200, {"dag_runs": [RUN], "total_entries": 1}))
+        found, calls = ask(last_success("my dag"), (200, {"dag_runs": [{**RUN, "dag_id": "my dag"}], "total_entries": 1}))
         assert found.observed_at == datetime(2026, 11, 24, 10, 0, 0, 500_000, tzinfo=UTC)
         assert calls == [("/api/v2/dags/my%20dag/dagRuns", {"state": "success", "order_by": "-end_date", "limit": "1"})]
         assert found.note == "end of run manual__1"
 
     def test_one_task(self):
-        body = {"task_instances": [{**RUN, "task_id": "load"}]}
-        found, calls = ask(last_success("etl", "load"), (200, body))
+        found, calls = ask(last_success("etl", "load"), (200, {"task_instances": [TASK]}))
         assert calls[0][0] == "/api/v2/dags/etl/dagRuns/~/taskInstances"
         assert calls[0][1]["task_id"] == "load"
         assert found.what == "task load of dag etl"
         assert found.observed_at is not None
+        assert len(calls) == 1
+
+    @pytest.mark.parametrize("other", [{"dag_id": "x"}, {"task_id": "x"}, {"state": "running"}, {"state": None}])
+    def test_an_answer_to_another_question_is_an_error(self, other):
+        for task_id, key in (("load", "task_instances"), (None, "dag_runs")):
+            if task_id or "task_id" not in other:
+                with pytest.raises(QueryError, match=r"is about .* where dag_id etl, state success.* was asked for") as caught:
+                    ask(last_success("etl", task_id), (200, {key: [{**TASK, **other}]}))
+                assert (caught.value.reason, caught.value.transient) == ("wrong_shape", False)
+
+    def test_a_mapped_task_succeeded_when_all_of_it_did(self):
+        found, calls = ask(last_success("etl", "load"), mapped(), count(100), count(100))
+        assert (found.note, found.observed_at) == ("end of run r2", datetime(2026, 11, 24, 10, 0, 0, 500_000, tzinfo=UTC))
+        of_run = "/api/v2/dags/etl/dagRuns/r2/taskInstances"
+        assert calls[1:] == [
+            (of_run, {"task_id": "load", "limit": "1"}),
+            (of_run, {"task_id": "load", "limit": "1", "state": ("success", "skipped", "removed")}),
+        ]
+
+    def test_a_run_in_which_some_of_it_did_not_hides_none_before_it(self):
+        before = mapped("r1", end_date="2026-11-24T08:00:00Z", run_after="2026-11-24T07:00:00Z")
+        partial = [count(100), count(99)]
+        answers = [mapped(), *partial, mapped(), *partial, before, count(3), count(3)]
+        found, calls = ask(last_success("etl", "load"), *answers)
+        assert (found.note, found.observed_at) == ("end of run r1", datetime(2026, 11, 24, 8, tzinfo=UTC))
+        assert calls[3][1]["order_by"] == ("-run_after", "-end_date")
+        assert calls[6][1]["run_after_lt"] == "2026-11-24T09:00:00Z"
+
+    @pytest.mark.parametrize("runs", [1, 5])
+    def test_a_mapped_task_of_which_there_was_always_some_left_is_unknown(self, runs):
+        answers = [mapped(), count(2), count(1)] * runs + [(200, {"task_instances": []})]
+        found, _ = ask(last_success("etl", "load"), *answers[: 5 * 3 + 1])
+        assert found.observed_at is None
+        assert "not all of its mapped instances succeeded in run r2" in found.note
+
+    def test_instances_that_are_not_counted_are_an_error(self):
+        with pytest.raises(QueryError, match="does not say how many"):
+            ask(last_success("etl", "load"), mapped(), (200, {"task_instances": []}))
 
     def test_a_dag_that_never_succeeded_is_unknown(self):
         found, calls = ask(last_success("etl"), (200, {"dag_runs": []}), (200, {"dag_id": "etl"}))
