@@ -149,7 +149,12 @@ class TestAirflow:
         assert caught.value.reason == "wrong_shape"
 
 
-VERSION = {"version": "7", "creation_timestamp": 1795508400123, "tags": [{"key": "promoted", "value": "2026-11-24T11:00:00Z"}]}
+VERSION = {
+    "version": "7",
+    "status": "READY",
+    "creation_timestamp": 1795508400123,
+    "tags": [{"key": "promoted", "value": "2026-11-24T11:00:00Z"}],
+}
 NO_ALIAS = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Registered model alias champion not found."}
 
 
@@ -168,6 +173,13 @@ class TestMlflow:
         found, _ = ask(version_of_alias("churn", "champion", promotion_tag="other"), (200, {"model_version": VERSION}))
         assert found.observed_at is None
         assert "no tag other" in found.note
+
+    @pytest.mark.parametrize("tag", [None, "promoted"])
+    @pytest.mark.parametrize("status", ["PENDING_REGISTRATION", "FAILED_REGISTRATION", None])
+    def test_a_version_that_is_not_ready_is_unknown(self, status, tag):
+        answer = (200, {"model_version": {**VERSION, "status": status}})
+        found, _ = ask(version_of_alias("churn", "champion", promotion_tag=tag), answer)
+        assert (found.observed_at, found.note) == (None, f"version 7 is not ready: {status}")
 
     def test_a_missing_alias_is_unknown(self):
         found, _ = ask(version_of_alias("churn", "champion"), (400, NO_ALIAS))
@@ -241,6 +253,7 @@ def deployment(reason="NewReplicaSetAvailable", status="True", *, generation=3, 
             "observedGeneration": observed,
             "replicas": 2,
             "updatedReplicas": 2,
+            "availableReplicas": 2,
             "conditions": [condition] if conditions else [],
             **more,
         },
@@ -278,6 +291,15 @@ class TestKubernetes:
         found, _ = ask(current_rollout("serving", "m"), (200, body))
         assert found.observed_at is None
         assert found.note
+
+    @pytest.mark.parametrize("conditions", [True, False])
+    def test_while_no_pod_serves_it_is_unknown(self, conditions):
+        for available in (0, None):
+            body = deployment(conditions=conditions, availableReplicas=available)
+            found, _ = ask(current_rollout("serving", "m"), (200, body))
+            assert (found.observed_at, found.note) == (None, "no pod of it is available, so it serves no model")
+        some, _ = ask(current_rollout("serving", "m"), (200, deployment(availableReplicas=1, unavailableReplicas=1)))
+        assert some.observed_at is not None
 
     def test_without_a_progress_deadline_the_replicaset_counts(self):
         sets = {"items": [replicaset("3"), replicaset("4", uid="other", made="2030-01-01T00:00:00Z"), replicaset("4")]}
