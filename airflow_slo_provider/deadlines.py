@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,13 +38,17 @@ def freshness_deadline(
     :param callback: what Airflow calls, with ``context`` and the callback's own keyword arguments; by default
         :func:`log_missed_deadline`, which writes a line into the triggerer's log
     :param name: name of the alert; the SLO's by default
-    :raises ValueError: for an SLO without such a threshold
+    :raises ValueError: for an SLO without such a threshold, or a time that is no deadline
     """
     from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 
     interval = slo if isinstance(slo, timedelta) else max_age_of(slo)
     if interval <= timedelta(0):
         raise ValueError(f"a deadline of {interval} would be missed by every run")
+    try:
+        datetime.now(UTC) + interval
+    except OverflowError:  # the scheduler would stumble over it at every run
+        raise ValueError(f"a deadline of {interval} would be after the year 9999: write the age in seconds") from None
     title = name or ("freshness" if isinstance(slo, timedelta) else slo.name)
     if callback is None:
         told = {"slo": title, "max_age_seconds": interval.total_seconds()}
@@ -71,7 +75,10 @@ def max_age_of(slo: SLO) -> timedelta:
     (value,) = values
     if value is None:
         raise ValueError(f"SLO {slo.name} has no value: write the age in seconds")
-    return timedelta(seconds=float(value))
+    try:
+        return timedelta(seconds=float(value))
+    except OverflowError:
+        raise ValueError(f"SLO {slo.name} allows an age beyond all time: write its value in seconds") from None
 
 
 async def log_missed_deadline(context: Mapping[str, Any], slo: str, max_age_seconds: float) -> None:

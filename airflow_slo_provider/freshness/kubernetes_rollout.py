@@ -2,9 +2,10 @@
 
 The Deployment controller writes the condition ``Progressing`` with the reason ``NewReplicaSetAvailable`` once, when the rollout
 is complete; scaling does not touch it [kubernetes/pkg/controller/deployment/progress.go, syncRolloutStatus]. While a rollout is
-under way, or failed, old and new pods answer side by side: the age is unknown. A Deployment that is paused, or whose progress
-deadline is switched off, has no such condition; then the time the current ReplicaSet was made counts, which is never later, and
-earlier after a rollback. Resuming a paused Deployment writes the condition anew, with the time of the resumption.
+under way, or failed, old and new pods answer side by side: the age is unknown. So it is while no pod is available. A Deployment
+that is paused, or whose progress deadline is switched off, has no such condition; then the time the current ReplicaSet was made
+counts, which is never later, and earlier after a rollback. Resuming a paused Deployment writes the condition anew, with the time
+of the resumption.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.steps import Call, Steps, in_path, mapping
 
 _REVISION = "deployment.kubernetes.io/revision"
+_NO_POD = "no pod of it is available, so it serves no model"
 
 
 def current_rollout(namespace: str, name: str) -> Steps:
@@ -44,11 +46,15 @@ def current_rollout(namespace: str, name: str) -> Steps:
     if progressing is not None and progressing.get("reason") != "DeploymentPaused":
         if progressing.get("status") != "True" or progressing.get("reason") != "NewReplicaSetAvailable":
             return Observation(**about, note=f"the rollout is not complete: {progressing.get('reason')}")
+        if not _serves(status):
+            return Observation(**about, note=_NO_POD)
         moment = read_moment(progressing.get("lastUpdateTime"), zone=None, what="condition Progressing: lastUpdateTime")
         return Observation(**about, observed_at=moment, note=f"rollout of revision {revision} complete")
     wanted = spec.get("replicas", 1)
     if status.get("updatedReplicas", 0) < wanted or status.get("replicas", 0) > status.get("updatedReplicas", 0):
         return Observation(**about, note="the rollout is not complete")
+    if not _serves(status):
+        return Observation(**about, note=_NO_POD)
     selector = ",".join(f"{key}={value}" for key, value in _part(_part(spec, "selector"), "matchLabels").items())
     call = Call(f"{base}/replicasets", {"labelSelector": selector})
     reply = yield call
@@ -62,6 +68,11 @@ def current_rollout(namespace: str, name: str) -> Steps:
         return Observation(**about, note=f"no ReplicaSet of it has the revision {revision}")
     moment = read_moment(current.get("creationTimestamp"), zone=None, what="ReplicaSet: creationTimestamp")
     return Observation(**about, observed_at=moment, note=f"ReplicaSet of revision {revision} made then")
+
+
+def _serves(status: Mapping[str, Any]) -> bool:
+    """Whether any pod is available: the rollout stays complete when all pods crash later, or there shall be none."""
+    return bool(status.get("availableReplicas"))
 
 
 def _part(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:

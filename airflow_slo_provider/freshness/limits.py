@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from fractions import Fraction
 
 #: Clocks of two machines may differ by this much without anything being wrong.
@@ -34,8 +34,8 @@ def share_of(quantile: float | str | Decimal | Fraction | None) -> Fraction:
     if quantile is None:
         return Fraction(1)
     try:
-        share = quantile if isinstance(quantile, Fraction) else Fraction(Decimal(str(quantile)))
-    except (InvalidOperation, ValueError, OverflowError):
+        share = Fraction(str(quantile))  # also "99/100", as a Fraction is written where only text can be kept
+    except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if isinstance(quantile, bool) or not 0 < share <= 1:
         raise ValueError(f"quantile {quantile!r} is no share above 0 and up to 1, e.g. 0.99")

@@ -37,7 +37,9 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
     version = an_object(answer.get("model_version"), call, reply)
     number = str(version.get("version"))
     note, moment = f"version {number} was made then", None
-    if promotion_tag is None:
+    if version.get("status", "READY") != "READY":  # PENDING_REGISTRATION, FAILED_REGISTRATION: its files may be missing
+        note = f"version {number} is not ready: {version['status']}"
+    elif promotion_tag is None:
         moment = of_seconds(Fraction(_milliseconds(version, call, reply), 1000), what="creation_timestamp")
     else:
         text = _tag(version, promotion_tag)

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.freshness.groups import by_name
 from airflow_slo_provider.freshness.moments import EPOCH, of_seconds
 from airflow_slo_provider.freshness.observation import Observation
 
@@ -59,12 +60,10 @@ class PrometheusQuestion:
         """
         source, evidence = f"query {self.query}, {where}", {"query": self.query}
         if self.group_by:
-            groups: dict[str, datetime | None] = {}
-            for sample in samples:
-                name = "/".join(sample.labels.get(label, "") for label in self.group_by)
-                if name in groups:
-                    raise self._two(f"two series belong to the group {name or '(no label)'}")
-                groups[name] = self._moment(sample, at)
+            groups = by_name(
+                (([sample.labels.get(label, "") for label in self.group_by], self._moment(sample, at)) for sample in samples),
+                twice=lambda name: self._two(f"two series belong to the group {name or '(no label)'}"),
+            )
             note = "the query answers no series"
             return Observation(what=what, source=source, groups=groups, note=note, evidence=evidence)
         if len(samples) > 1:

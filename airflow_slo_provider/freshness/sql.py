@@ -12,6 +12,7 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Any, Protocol
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.freshness.groups import by_name, plain_name
 from airflow_slo_provider.freshness.moments import EPOCH, of_seconds, read_moment
 from airflow_slo_provider.freshness.observation import Observation
 
@@ -174,10 +175,8 @@ def _only(rows: Sequence[Sequence[Any]], columns: int, query: str) -> Sequence[A
 
 
 def _groups(rows: Sequence[Sequence[Any]], names: int, zone: tzinfo | None, what: str, query: str) -> dict[str, datetime | None]:
-    groups: dict[str, datetime | None] = {}
-    for row in rows:
-        name = "/".join("NULL" if cell is None else str(cell) for cell in row[:names])
-        if name in groups:
-            raise QueryError(f"group {name} has two rows; aggregate with GROUP BY", reason="wrong_shape", query=query)
-        groups[name] = read_moment(row[names], zone=zone, what=f"{what}, group {name}")
-    return groups
+    def twice(name: str) -> QueryError:
+        return QueryError(f"group {name} has two rows; aggregate with GROUP BY", reason="wrong_shape", query=query)
+
+    read = ((row[:names], read_moment(row[names], zone=zone, what=f"{what}, group {plain_name(row[:names])}")) for row in rows)
+    return by_name(read, twice=twice)

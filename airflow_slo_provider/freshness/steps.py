@@ -5,7 +5,7 @@ The same steps run on a worker (blocking), in a trigger (async) and in a test (n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Generator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -27,11 +27,11 @@ class Call:
     """One GET request.
 
     :param path: below the server's URL, quoted
-    :param params: of the query string
+    :param params: of the query string; several values are written one after the other
     """
 
     path: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

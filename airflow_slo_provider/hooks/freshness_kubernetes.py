@@ -43,6 +43,11 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
             message = f"the API server cannot be reached ({type(error).__name__})"
             raise QueryError(message, reason="connection", transient=True, source=where) from None
         response = answer[0] if isinstance(answer, tuple) else answer
-        return Reply(response.status, json.loads(response.data), "", where)
+        text = " ".join(response.data[:2000].decode(errors="replace").split())
+        try:
+            body = json.loads(response.data)
+        except ValueError:  # a login page, or an answer that was cut off
+            body = None
+        return Reply(response.status, body, text, where)
 
     return run(current_rollout(namespace, name), send)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from glob import iglob
+from os.path import lexists
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
@@ -24,7 +26,10 @@ class ObjectStorage:
     def files(self, pattern: str) -> Iterator[tuple[str, Any]]:
         """Yield path and time of last change of each file that matches.
 
-        :raises QueryError: when the store does not answer; transient unless it refuses
+        A link is what it points to: a file was not written when somebody made a link to it. What names a file is that file,
+        also where it could be read as a glob: ``x[1].parquet``.
+
+        :raises QueryError: when the store does not answer, or a glob finds a link to nothing; transient unless it refuses
         """
         from airflow.sdk import ObjectStoragePath
 
@@ -32,8 +37,7 @@ class ObjectStorage:
             path = ObjectStoragePath(pattern, conn_id=self._conn_id)
             storage = path.fs
             storage.invalidate_cache()  # an object store's listing may be remembered from before
-            found = storage.glob(path.path, detail=True)
-            for name, info in sorted(found.items()):
+            for name, info in _found(storage, path.path):
                 if info.get("type") == "file":
                     yield name, _changed(storage, name, info)
         except FileNotFoundError:
@@ -46,7 +50,33 @@ class ObjectStorage:
             raise QueryError(message, reason="storage", transient=True) from error
 
 
-def _changed(storage: Any, name: str, info: dict[str, Any]) -> Any:
+def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    from fsspec.implementations.local import LocalFileSystem
+
+    local = isinstance(storage, LocalFileSystem)
+    found: Mapping[str, Mapping[str, Any]]
+    if "[" in pattern and storage.isfile(pattern):  # the only wildcard that does not match itself
+        found = {pattern: storage.info(pattern)}
+    elif local and "**" not in pattern and any(wildcard in pattern for wildcard in "*?["):
+        # fsspec does not look into a directory that is a link; behind "**" that is right, since a link may lead back.
+        found = {name: {} for name in iglob(pattern, include_hidden=True)}
+    else:
+        found = storage.glob(pattern, detail=True)
+    for name, info in sorted(found.items()):
+        if info.get("type") in ("file", "directory"):
+            yield name, info
+            continue
+        try:  # a listing describes a link itself, as "link" or "other"; this describes what it points to
+            yield name, storage.info(name)
+        except FileNotFoundError:
+            if local and not lexists(name):
+                continue  # removed meanwhile
+            # Left out, it could make the oldest of several files a young one.
+            message = f"{name} is a link to a file that does not exist; mend or remove it, or write a path that does not match it"
+            raise QueryError(message, reason="storage", transient=True) from None
+
+
+def _changed(storage: Any, name: str, info: Mapping[str, Any]) -> Any:
     value = next((info[key] for key in _NAMES if info.get(key)), None)
     if value is None:
         try:

@@ -33,7 +33,8 @@ class FreshnessCheckOperator(FreshnessFields):
     :param fail_if_stale: fail (without a retry) unless it is fresh; what is not known is not fresh
     :param asset: source: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, where it is text)
     :param external_dag_id: source: the last successful run of a DAG. (templated)
-    :param external_task_id: one task of it, instead of the whole run. (templated)
+    :param external_task_id: one task of it, instead of the whole run; a mapped one succeeded when all of its instances did.
+        (templated)
     :param table: source: a table, exactly as its name is in the database; needs ``timestamp_column`` and ``conn_id``. (templated)
     :param timestamp_column: when a row was written: a timestamp, ISO 8601 text or seconds since 1970. (templated)
     :param query: source: PromQL or SQL, as the connection says. (templated)

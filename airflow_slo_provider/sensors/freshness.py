@@ -24,7 +24,8 @@ class PipelineFreshnessSensor(FreshnessSensor):
 
     :param asset: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, where it is text)
     :param external_dag_id: a DAG. (templated)
-    :param external_task_id: one task of it, instead of the whole run. (templated)
+    :param external_task_id: one task of it, instead of the whole run; a mapped one succeeded when all of its instances did.
+        (templated)
     :param query: PromQL or SQL, as the connection says. (templated)
     :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds; a timestamp by default for SQL, and to be
         said for Prometheus
@@ -153,7 +154,8 @@ class ModelFreshnessSensor(FreshnessSensor):
     :param alias: the alias of the serving version. (templated)
     :param promotion_tag: a tag of the version that holds when it was promoted; counts instead of when it was made.
         ``PromoteModelOperator`` writes ``airflow-slo.promoted_at``. A directory records moves itself. (templated)
-    :param deployment: ``namespace/name`` of a Kubernetes Deployment: the age of its current, complete rollout. (templated)
+    :param deployment: ``namespace/name`` of a Kubernetes Deployment: the age of its current, complete rollout; unknown while no
+        pod is available. (templated)
     :param query: PromQL or SQL, as the connection says. (templated)
     :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds
     :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)

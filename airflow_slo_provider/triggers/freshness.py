@@ -18,6 +18,8 @@ from airflow_slo_provider.triggers.shared_polls import polls
 
 #: A server may restart while thousands of sensors wait for it: so many looks in a row may fail before a worker hears of it.
 MOST_FAULTS = 3
+#: No two moments are further apart. A longer limit means the same, and need not survive as a number of seconds.
+_EVER = timedelta(days=366 * 10_000)
 
 
 def trigger_for(question: Question, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
@@ -30,15 +32,19 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
 
     from airflow_slo_provider.hooks.freshness import in_a_trigger
 
-    if in_a_trigger(question):
+    try:
+        itself = in_a_trigger(question)
+    except Exception:  # its connection cannot be read, which the sensor was told to wait for: a worker finds out whether it can
+        itself = False
+    if itself:
         return FreshnessTrigger(
             kind=question.kind,
             conn_id=str(question.conn_id),
             arguments=dict(question.arguments),
             interval=interval.total_seconds(),
-            max_age=limits.max_age.total_seconds(),
+            max_age=min(limits.max_age, _EVER).total_seconds(),
             quantile=None if limits.quantile is None else str(limits.quantile),
-            tolerance=limits.tolerance.total_seconds(),
+            tolerance=min(limits.tolerance, _EVER).total_seconds(),
             until=(datetime.now(UTC) + max(left, timedelta(0))).isoformat(),
             not_before=earliest().isoformat(),
         )

@@ -73,6 +73,18 @@ def test_a_deadline_nobody_can_keep(interval):
         freshness_deadline(interval)
 
 
+@pytest.mark.parametrize("digits", [15, 300, 400])
+def test_an_age_beyond_all_time(digits):
+    with pytest.raises(ValueError, match="orders-fresh allows an age beyond all time"):
+        freshness_deadline(freshness_slo(("lte", 10**digits)))
+
+
+@pytest.mark.parametrize("interval", [timedelta.max, timedelta(days=4_000_000)])
+def test_a_deadline_after_the_last_year(interval):
+    with pytest.raises(ValueError, match="after the year 9999"):
+        freshness_deadline(interval)
+
+
 def test_the_default_callback_says_which_run(caplog):
     context = {"dag_run": {"dag_id": "orders", "dag_run_id": "manual__1"}, "deadline": {"deadline_time": "2026-11-24T12:00:00Z"}}
     asyncio.run(log_missed_deadline(context=context, slo="orders-fresh", max_age_seconds=60))

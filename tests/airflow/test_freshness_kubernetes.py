@@ -56,8 +56,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(404, {"kind": "Status", "reason": "NotFound"})
 
-    def answer(self, status: int, body: dict) -> None:
-        data = json.dumps(body).encode()
+    def answer(self, status: int, body: dict | bytes) -> None:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -114,6 +114,25 @@ def test_a_complete_rollout_has_an_age(cluster, ledger):
     assert found.evidence["images"]
     complete(cluster, datetime.now(UTC) - 2 * HOUR)
     assert run(cluster).state == "deferred"
+
+
+def test_while_no_pod_serves_nothing_is_known(cluster, ledger):
+    complete(cluster, datetime.now(UTC))
+    del cluster.deployment["status"]["availableReplicas"]
+    ran = run(cluster)
+    assert ran.state == "deferred"
+    assert "no pod of it is available" in ran.log
+    assert only(ledger).result.verdict == "unknown"
+
+
+@pytest.mark.parametrize("body", [b"<html>log in</html>", b"", b'{"meta', b"\xff\xfe{"])
+def test_an_answer_that_is_no_json_is_recorded_as_unknown(cluster, ledger, body):
+    cluster.deployment = body
+    ran = run(cluster)
+    assert ran.state == "failed"
+    assert "is not what this API answers" in str(ran.error)
+    found = only(ledger).result
+    assert (found.verdict, found.evidence["reason"]) == ("unknown", "wrong_shape")
 
 
 def test_without_a_progress_deadline_the_replicaset_of_the_revision_counts(cluster, ledger):

@@ -336,6 +336,39 @@ class TestFiles:
             assert run_task(self.sensor(path)).state == "deferred"
         assert {one.result.verdict for one in ledger.checks()} == {"unknown"}
 
+    @pytest.mark.parametrize("glob", ["feat/*", "fea?/*.parquet", "*/users.parquet", "feat/**", "by-date/*/*"])
+    def test_a_link_is_as_old_as_what_it_points_to(self, tmp_path, ledger, glob):
+        self.put(tmp_path / "store" / "users", 5 * HOUR)
+        self.put(tmp_path / "feat" / "items.parquet", timedelta(0))
+        (tmp_path / "feat" / "users.parquet").symlink_to(tmp_path / "store" / "users")
+        (tmp_path / "by-date").mkdir()
+        (tmp_path / "by-date" / "dt=1").symlink_to(tmp_path / "feat")
+        ran = run_task(self.sensor(tmp_path / glob, which="oldest"))
+        assert ran.state == "deferred"
+        assert "5 h old" in ran.log
+
+    def test_a_directory_of_links_only(self, tmp_path, ledger):
+        self.put(tmp_path / "..data" / "a", HOUR / 2)
+        (tmp_path / "a.yaml").symlink_to("..data/a")
+        assert run_task(self.sensor(tmp_path / "*.yaml")).state == "success"
+
+    @pytest.mark.parametrize("which", ["newest", "oldest"])
+    def test_a_link_to_nothing_is_an_error_and_waited_for_where_it_is_named(self, tmp_path, ledger, which):
+        self.put(tmp_path / "a", timedelta(0))
+        (tmp_path / "b").symlink_to("nowhere")
+        for glob in ("*", "**"):
+            ran = run_task(self.sensor(tmp_path / glob, which=which, retries=1))
+            assert ran.state == "up_for_retry"
+            assert f"{tmp_path / 'b'} is a link to a file that does not exist" in str(ran.error)
+        assert run_task(self.sensor(tmp_path / "b", which=which)).state == "deferred"
+
+    def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(self, tmp_path, ledger):
+        self.put(tmp_path / "x1.parquet", 3 * HOUR)
+        sensor = self.sensor(tmp_path / "x[1].parquet")
+        assert "x1.parquet" in run_task(sensor).log
+        self.put(tmp_path / "x[1].parquet", timedelta(0))
+        assert run_task(sensor).state == "success"
+
     def test_a_store_that_does_not_exist_is_an_error(self, ledger):
         ran = run_task(self.sensor("nowhere://bucket/x"))
         assert ran.state == "failed"

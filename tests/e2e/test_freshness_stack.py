@@ -90,6 +90,29 @@ def test_each_kind_of_run_counts_and_a_later_failure_does_not(stack, run_dag, ch
     assert client.xcom("e2e_freshness_checks", run_id, "made")["name"] == "asset:e2e_made"
 
 
+def test_a_mapped_task_succeeded_when_all_of_its_instances_did(stack, run_dag, checks):
+    client = stack.client
+
+    def found():
+        run_id, state = run_dag("e2e_freshness_of_expanded")
+        assert state == "success", client.task_states("e2e_freshness_of_expanded", run_id)
+        return checks(run_id)["part"]
+
+    partly, state = run_dag("e2e_expanded", conf={"fails": 1})
+    assert state == "failed"
+    assert found().verdict == "unknown"
+    whole, state = run_dag("e2e_expanded")
+    assert state == "success"
+    last = max(datetime.fromisoformat(one["end_date"]) for one in client.task_instances("e2e_expanded", whole))
+    later, state = run_dag("e2e_expanded", conf={"fails": 0})
+    assert state == "failed"
+    for one in (partly, later):
+        assert sorted(part["state"] for part in client.task_instances("e2e_expanded", one)) == ["failed", "success", "success"]
+    seen = found()
+    assert (seen.verdict, seen.evidence["run_id"]) == ("pass", whole)
+    assert datetime.fromisoformat(seen.evidence["observed_at"]) == last
+
+
 def test_what_cannot_be_asked_fails_at_once_and_says_why(stack, run_dag, checks):
     client = stack.client
     run_id, state = run_dag("e2e_freshness_refusals")

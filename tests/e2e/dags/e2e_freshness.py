@@ -60,6 +60,23 @@ def e2e_freshness_checks():
     )
 
 
+@dag(schedule=None, params={"fails": -1})
+def e2e_expanded():
+    @task
+    def part(number: int, params: dict | None = None) -> None:
+        if number == params["fails"]:
+            raise RuntimeError("told to fail")
+
+    part.expand(number=[0, 1, 2])
+
+
+@dag(schedule=None)
+def e2e_freshness_of_expanded():
+    FreshnessCheckOperator(
+        task_id="part", external_dag_id="e2e_expanded", external_task_id="part", conn_id="e2e_airflow", max_age=LONG
+    )
+
+
 @dag(schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)})
 def e2e_freshness_refusals():
     """Each of these must fail at once: no retry mends it."""
@@ -152,6 +169,7 @@ def e2e_late():
 
 for make in (
     e2e_pipeline, e2e_follower, e2e_scheduled, e2e_freshness_checks, e2e_freshness_refusals, e2e_freshness_waits, e2e_never_ran,
-    e2e_freshness_timeouts, e2e_idle, e2e_freshness_retried, e2e_late,
+    e2e_freshness_timeouts, e2e_idle, e2e_freshness_retried, e2e_late, e2e_expanded,
+    e2e_freshness_of_expanded,
 ):  # fmt: skip
     make()

@@ -39,23 +39,76 @@ def ask(question, *answers):
     return found, server.calls
 
 
-RUN = {"dag_run_id": "manual__1", "end_date": "2026-11-24T10:00:00.5Z", "run_type": "manual", "logical_date": None}
+RUN = {
+    "dag_id": "etl",
+    "state": "success",
+    "dag_run_id": "manual__1",
+    "end_date": "2026-11-24T10:00:00.5Z",
+    "run_type": "manual",
+    "logical_date": None,
+}
+TASK = {**RUN, "task_id": "load", "map_index": -1, "run_after": "2026-11-24T09:00:00Z"}
+
+
+def mapped(run_id="r2", **more):
+    return 200, {"task_instances": [{**TASK, "map_index": 17, "dag_run_id": run_id, **more}]}
+
+
+def count(number):
+    return 200, {"task_instances": [{}], "total_entries": number}
 
 
 class TestAirflow:
     def test_the_end_of_the_last_success_counts(self):
-        found, calls = ask(last_success("my dag"), (200, {"dag_runs": [RUN], "total_entries": 1}))
+        found, calls = ask(last_success("my dag"), (200, {"dag_runs": [{**RUN, "dag_id": "my dag"}], "total_entries": 1}))
         assert found.observed_at == datetime(2026, 11, 24, 10, 0, 0, 500_000, tzinfo=UTC)
         assert calls == [("/api/v2/dags/my%20dag/dagRuns", {"state": "success", "order_by": "-end_date", "limit": "1"})]
         assert found.note == "end of run manual__1"
 
     def test_one_task(self):
-        body = {"task_instances": [{**RUN, "task_id": "load"}]}
-        found, calls = ask(last_success("etl", "load"), (200, body))
+        found, calls = ask(last_success("etl", "load"), (200, {"task_instances": [TASK]}))
         assert calls[0][0] == "/api/v2/dags/etl/dagRuns/~/taskInstances"
         assert calls[0][1]["task_id"] == "load"
         assert found.what == "task load of dag etl"
         assert found.observed_at is not None
+        assert len(calls) == 1
+
+    @pytest.mark.parametrize("other", [{"dag_id": "x"}, {"task_id": "x"}, {"state": "running"}, {"state": None}])
+    def test_an_answer_to_another_question_is_an_error(self, other):
+        for task_id, key in (("load", "task_instances"), (None, "dag_runs")):
+            if task_id or "task_id" not in other:
+                with pytest.raises(QueryError, match=r"is about .* where dag_id etl, state success.* was asked for") as caught:
+                    ask(last_success("etl", task_id), (200, {key: [{**TASK, **other}]}))
+                assert (caught.value.reason, caught.value.transient) == ("wrong_shape", False)
+
+    def test_a_mapped_task_succeeded_when_all_of_it_did(self):
+        found, calls = ask(last_success("etl", "load"), mapped(), count(100), count(100))
+        assert (found.note, found.observed_at) == ("end of run r2", datetime(2026, 11, 24, 10, 0, 0, 500_000, tzinfo=UTC))
+        of_run = "/api/v2/dags/etl/dagRuns/r2/taskInstances"
+        assert calls[1:] == [
+            (of_run, {"task_id": "load", "limit": "1"}),
+            (of_run, {"task_id": "load", "limit": "1", "state": ("success", "skipped", "removed")}),
+        ]
+
+    def test_a_run_in_which_some_of_it_did_not_hides_none_before_it(self):
+        before = mapped("r1", end_date="2026-11-24T08:00:00Z", run_after="2026-11-24T07:00:00Z")
+        partial = [count(100), count(99)]
+        answers = [mapped(), *partial, mapped(), *partial, before, count(3), count(3)]
+        found, calls = ask(last_success("etl", "load"), *answers)
+        assert (found.note, found.observed_at) == ("end of run r1", datetime(2026, 11, 24, 8, tzinfo=UTC))
+        assert calls[3][1]["order_by"] == ("-run_after", "-end_date")
+        assert calls[6][1]["run_after_lt"] == "2026-11-24T09:00:00Z"
+
+    @pytest.mark.parametrize("runs", [1, 5])
+    def test_a_mapped_task_of_which_there_was_always_some_left_is_unknown(self, runs):
+        answers = [mapped(), count(2), count(1)] * runs + [(200, {"task_instances": []})]
+        found, _ = ask(last_success("etl", "load"), *answers[: 5 * 3 + 1])
+        assert found.observed_at is None
+        assert "not all of its mapped instances succeeded in run r2" in found.note
+
+    def test_instances_that_are_not_counted_are_an_error(self):
+        with pytest.raises(QueryError, match="does not say how many"):
+            ask(last_success("etl", "load"), mapped(), (200, {"task_instances": []}))
 
     def test_a_dag_that_never_succeeded_is_unknown(self):
         found, calls = ask(last_success("etl"), (200, {"dag_runs": []}), (200, {"dag_id": "etl"}))
@@ -96,7 +149,12 @@ class TestAirflow:
         assert caught.value.reason == "wrong_shape"
 
 
-VERSION = {"version": "7", "creation_timestamp": 1795508400123, "tags": [{"key": "promoted", "value": "2026-11-24T11:00:00Z"}]}
+VERSION = {
+    "version": "7",
+    "status": "READY",
+    "creation_timestamp": 1795508400123,
+    "tags": [{"key": "promoted", "value": "2026-11-24T11:00:00Z"}],
+}
 NO_ALIAS = {"error_code": "INVALID_PARAMETER_VALUE", "message": "Registered model alias champion not found."}
 
 
@@ -115,6 +173,13 @@ class TestMlflow:
         found, _ = ask(version_of_alias("churn", "champion", promotion_tag="other"), (200, {"model_version": VERSION}))
         assert found.observed_at is None
         assert "no tag other" in found.note
+
+    @pytest.mark.parametrize("tag", [None, "promoted"])
+    @pytest.mark.parametrize("status", ["PENDING_REGISTRATION", "FAILED_REGISTRATION", None])
+    def test_a_version_that_is_not_ready_is_unknown(self, status, tag):
+        answer = (200, {"model_version": {**VERSION, "status": status}})
+        found, _ = ask(version_of_alias("churn", "champion", promotion_tag=tag), answer)
+        assert (found.observed_at, found.note) == (None, f"version 7 is not ready: {status}")
 
     def test_a_missing_alias_is_unknown(self):
         found, _ = ask(version_of_alias("churn", "champion"), (400, NO_ALIAS))
@@ -188,6 +253,7 @@ def deployment(reason="NewReplicaSetAvailable", status="True", *, generation=3, 
             "observedGeneration": observed,
             "replicas": 2,
             "updatedReplicas": 2,
+            "availableReplicas": 2,
             "conditions": [condition] if conditions else [],
             **more,
         },
@@ -225,6 +291,15 @@ class TestKubernetes:
         found, _ = ask(current_rollout("serving", "m"), (200, body))
         assert found.observed_at is None
         assert found.note
+
+    @pytest.mark.parametrize("conditions", [True, False])
+    def test_while_no_pod_serves_it_is_unknown(self, conditions):
+        for available in (0, None):
+            body = deployment(conditions=conditions, availableReplicas=available)
+            found, _ = ask(current_rollout("serving", "m"), (200, body))
+            assert (found.observed_at, found.note) == (None, "no pod of it is available, so it serves no model")
+        some, _ = ask(current_rollout("serving", "m"), (200, deployment(availableReplicas=1, unavailableReplicas=1)))
+        assert some.observed_at is not None
 
     def test_without_a_progress_deadline_the_replicaset_counts(self):
         sets = {"items": [replicaset("3"), replicaset("4", uid="other", made="2030-01-01T00:00:00Z"), replicaset("4")]}

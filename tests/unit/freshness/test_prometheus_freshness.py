@@ -63,6 +63,8 @@ def test_groups_by_label():
     with pytest.raises(QueryError, match="two series belong to the group x"):
         read(sample(1, a="x", b="1"), sample(2, a="x", b="2"), group_by=("a",))
     assert read(group_by=("a",)).groups == {}
+    found = read(sample(1, a="x/y", b="z"), sample(2, a="x", b="y/z"), sample(3, b="z"), group_by=("a", "b"))
+    assert {name: moment.timestamp() for name, moment in found.groups.items()} == {"'x/y'/'z'": 1, "'x'/'y/z'": 2, "/z": 3}
 
 
 def test_milliseconds_are_an_error():

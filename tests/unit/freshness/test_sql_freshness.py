@@ -89,6 +89,36 @@ def test_groups_of_several_columns(database, run):
     assert {name: moment.timestamp() for name, moment in found.groups.items()} == {"x/1": 20, "x/2": 5}
 
 
+def test_groups_that_would_share_a_name_are_quoted(database, run):
+    database.execute("CREATE TABLE features (a, b, ts INTEGER)")
+    rows = [("x/y", "z", 1), ("x", "y/z", 2), (None, "q", 3), ("NULL", "q", 4), (1, "r", 5), ("1", "r", 6), ("plain", "s", 7)]
+    database.executemany("INSERT INTO features VALUES (?, ?, ?)", rows)
+    found = table(group_by=("a", "b")).observe(run, dialect="sqlite", where="here")
+    assert {name: moment.timestamp() for name, moment in found.groups.items()} == {
+        "'x/y'/'z'": 1,
+        "'x'/'y/z'": 2,
+        "NULL/'q'": 3,
+        "'NULL'/'q'": 4,
+        "1/'r'": 5,
+        "'1'/'r'": 6,
+        "plain/s": 7,
+    }
+
+
+def test_a_group_may_be_what_python_takes_for_no_key():
+    rows = [(["a", "b"], 1), ({"c": 1}, 2), (["a"], 3)]
+    found = query("SELECT", group_by=("g",)).observe(lambda text, parameters: (["g", "t"], rows), now=NOW, where="x")
+    assert list(found.groups) == ["['a', 'b']", "{'c': 1}", "['a']"]
+    with pytest.raises(QueryError, match="has two rows"):
+        query("SELECT", group_by=("g",)).observe(lambda text, parameters: (["g", "t"], rows * 2), now=NOW, where="x")
+
+
+def test_a_name_that_looks_like_another_one_quoted_takes_nobodys_place():
+    rows = [("x/y", "z", 1), ("x", "y/z", 2), ("'x/y'", "'z'", 3)]
+    with pytest.raises(QueryError, match="group 'x/y'/'z' has two rows"):
+        query("SELECT", group_by=("a", "b")).observe(lambda text, parameters: (["a", "b", "t"], rows), now=NOW, where="x")
+
+
 def test_a_missing_column_is_an_error_and_not_a_text(database, run):
     # "nope" in double quotes would be the text 'nope' in SQLite.
     fill(database, NOW.isoformat())
