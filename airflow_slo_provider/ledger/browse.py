@@ -6,7 +6,7 @@ question to the checks of some DAGs, as a person's permissions ask for; None ask
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +109,24 @@ def recent(
         text += " :limit"
         found += [recorded_of(row) for row in rows_of(ledger, text, values)]
     return sorted(found, key=lambda row: row.result.checked_at, reverse=True)
+
+
+def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datetime) -> Iterator[Recorded]:
+    """Yield all checks of a name, oldest first, however many there are.
+
+    The rows are streamed: one connection stays busy until the iterator is used up or closed.
+
+    :param since: only those checked at or after this moment (aware)
+    :param until: only those checked before this moment (aware)
+    """
+    from sqlalchemy import text
+
+    values = {"kind": kind, "name": name, "since": microseconds(since, what="since"), "until": microseconds(until, what="until")}
+    where = "c.kind = :kind AND c.name = :name AND c.checked_at >= :since AND c.checked_at < :until"
+    statement = text(f"SELECT {COLUMN_LIST} FROM checks c WHERE {where} ORDER BY c.checked_at, c.id")  # noqa: S608 - only our own words
+    with ledger._transaction() as connection:
+        for row in connection.execution_options(yield_per=1000).execute(statement, values).mappings():
+            yield recorded_of(dict(row))
 
 
 def of_run(

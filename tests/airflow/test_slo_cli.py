@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 
 from airflow_slo_provider.ledger import RunKey
-from tests.airflow.gates import DAY, POLICY, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
+from tests.airflow.gates import DAY, POLICY, SERVICE, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
 from tests.airflow.page_data import slo_check
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import REPO, need
@@ -215,6 +216,55 @@ class TestHistory:
         (one,) = json.loads(out)
         assert (one["checks"], one["status"], one["lowest"]) == (1, "HEALTHY", 1.0)
         assert one["service"] not in ("", "theirs")
+
+    def test_no_check_is_left_out_of_a_report_however_many_there_are(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        more = 100_000
+        connected.write(1000, 0, at=END - 0.5 * DAY)
+        assert slo_command("backfill", documents, "--since", END.isoformat(), "--until", END.isoformat())[0] == 0
+        (kept,) = ledger_file.checks()
+        first = END - timedelta(seconds=more)
+        spent = slo_check("answered", "EXHAUSTED", "fail", -2.0, 0.5, first, service=kept.result.evidence["service"])
+        with ledger_file.open() as ledger:
+            ledger.record([spent], RunKey("promote", "0", "gate"))
+        with sqlite3.connect(ledger_file.path) as connection:
+            names = [row[1] for row in connection.execute("PRAGMA table_info(checks)") if row[1] != "id"]
+            changed = {"identity": "'copy ' || n", "checked_at": "checked_at + n * 1000000"}
+            connection.execute(
+                f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {more - 1})"
+                f"INSERT INTO checks ({', '.join(names)}) SELECT {', '.join(changed.get(name, name) for name in names)} "
+                "FROM checks, numbers WHERE dag_id = 'promote'"
+            )
+        span = ("--since", (first - DAY).isoformat(), "--until", (END + DAY).isoformat(), "-o", "json")
+        code, out, err = slo_command("report", documents, *span)
+        (one,) = json.loads(out)
+        assert (code, err, one["checks"], one["lowest_at"]) == (0, "", more + 1, first.isoformat())
+
+    def test_the_same_rows_are_replaced_whatever_other_services_the_documents_gain(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        connected.write(1000, 0, at=END - 0.5 * DAY)
+        at = ("--since", END.isoformat(), "--until", END.isoformat())
+        assert slo_command("backfill", documents, *at)[0] == 0
+        search = slo("found").replace("service: shop", "service: search")
+        documents.write_text(SERVICE.replace("shop", "search") + sql_documents(POLICY, slo(), search))
+        assert slo_command("backfill", documents, *at)[0] == 0
+        rows = ledger_file.checks()
+        assert sorted((row.result.name, row.result.evidence["service"]) for row in rows) == [
+            ("answered", "shop"),
+            ("found", "search"),
+        ]
+
+    @pytest.mark.parametrize("option", ["--since", "--until"])
+    def test_the_future_is_refused(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile, option: str
+    ) -> None:
+        span = {"--since": END.isoformat(), option: (datetime.now(UTC) + DAY).isoformat()}
+        code, _, err = slo_command("backfill", documents, *(word for pair in span.items() for word in pair))
+        assert code == 2
+        assert f"{option} {span[option]} lies in the future" in err
+        assert ledger_file.checks() == []
 
     def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
         code, _, err = slo_command("report", documents)
