@@ -20,7 +20,7 @@ from tests.airflow.page_data import slo_check
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import REPO, need
 
-END = datetime(2026, 3, 2, tzinfo=UTC)
+END = datetime(2025, 3, 2, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ class TestStatus:
         connected.write(995, 5, at=END - DAY / 2)
         code, out, _ = slo_command("status", documents, "--at", END.isoformat(), "--output", "json")
         found = json.loads(out)
-        assert (code, found["at"]) == (0, "2026-03-02T00:00:00+00:00")
+        assert (code, found["at"]) == (0, "2025-03-02T00:00:00+00:00")
         (one,) = found["slos"]
         assert (one["name"], one["sli"], one["remaining"], one["error"]) == ("answered", 0.995, 0.5, None)
         assert "SELECT" in one["query"]
@@ -112,7 +112,7 @@ class TestStatus:
         ("arguments", "said"),
         [
             (("--at", "yesterday"), "no instant"),
-            (("--at", "2026-03-02T00:00:00"), "no time zone"),
+            (("--at", "2025-03-02T00:00:00"), "no time zone"),
             (("--select", "answred"), "answered"),
         ],
     )
@@ -197,7 +197,7 @@ class TestHistory:
         code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat())
         assert code == 0
         # Frozen at -100 %, still frozen while nothing was known, thawed with 90 % left.
-        assert "| answered | HEALTHY | 90.0 % | -100.0 % | 2026-02-28 00:00 | 4 | 1 | 1 |" in out.splitlines()
+        assert "| answered | HEALTHY | 90.0 % | -100.0 % | 2025-02-28 00:00 | 4 | 1 | 1 |" in out.splitlines()
         code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat(), "-o", "json")
         (one,) = json.loads(out)
         assert (one["freezes"], one["statuses"]) == (1, {"HEALTHY": 2, "EXHAUSTED": 1, "NO_DATA": 1})
@@ -274,10 +274,10 @@ class TestHistory:
         ("arguments", "said"),
         [
             ((), "--since is required"),
-            (("--since", "2026-03-02"), "has no time zone"),
-            (("--since", "2026-03-02T00:00:00+00:00", "--until", "2026-03-01T00:00:00+00:00"), "lies after"),
+            (("--since", "2025-03-02"), "has no time zone"),
+            (("--since", "2025-03-02T00:00:00+00:00", "--until", "2025-03-01T00:00:00+00:00"), "lies after"),
             (("--since", "2016-03-02T00:00:00+00:00", "--every", "1m"), "more than 10000"),
-            (("--since", "2026-03-01T00:00:00+00:00", "--every", "soon"), "is not a duration"),
+            (("--since", "2025-03-01T00:00:00+00:00", "--every", "soon"), "is not a duration"),
         ],
     )
     def test_wrong_spans_are_refused(
