@@ -90,15 +90,23 @@ def fill(url: str, slos: int, rows: int) -> None:
                 f"""INSERT INTO checks (
                     identity, dag_id, run_id, task_id, map_index, try_number, recorded_at,
                     kind, name, verdict, value, unit, good, total, target, op, message,
-                    checked_at, interval_start, interval_end, model_version, evidence, result_version)
+                    checked_at, interval_start, interval_end, model_version, evidence, result_version, service)
                 {head}SELECT
                     {identity}, 'dag_' || (n % :slos % 10), 'scheduled__' || (n / :slos), 'gate', -1, 1,
                     :start + (n / :slos) * :step,
                     'slo', 'objective-' || (n % :slos), 'pass', 0.9995, 'ratio', 999500.0, 1000000.0, 0.999, 'gte', 'all is well',
-                    :start + (n / :slos) * :step, :start, :start, NULL, :before || {remaining} || :after, 1
+                    :start + (n / :slos) * :step, :start, :start, NULL, :before || {remaining} || :after, 1, :service
                 FROM {numbers}"""
             ),
-            {"rows": rows, "slos": slos, "start": start, "step": step, "before": before, "after": after},
+            {
+                "rows": rows,
+                "slos": slos,
+                "start": start,
+                "step": step,
+                "before": before,
+                "after": after,
+                "service": EVIDENCE["service"],
+            },
         )
     with open_ledger(url) as ledger, ledger._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("VACUUM ANALYZE" if postgres else "ANALYZE")

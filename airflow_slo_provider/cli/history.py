@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from dataclasses import asdict
+from collections import defaultdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from airflow_slo_provider.cli.commands import leave, load_documents
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.changes import Happening
+    from airflow_slo_provider.results import CheckResult
 
 #: A year of hourly instants; more is a slip of the pen.
 MOST_INSTANTS = 10_000
@@ -24,7 +26,7 @@ def report(args: Namespace) -> None:
     """Print what became of the error budgets, from the recorded checks; exit with 2 when none was recorded."""
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
-    from airflow_slo_provider.ledger.store import MOST_ROWS
+    from airflow_slo_provider.ledger import browse
     from airflow_slo_provider.slo.history import history_table, summarise_history
     from airflow_slo_provider.slo_key import SLOKey
 
@@ -37,9 +39,9 @@ def report(args: Namespace) -> None:
         checks = []
         with open_default_ledger() as ledger:
             for slo in slos:
-                found = ledger.checks("slo", slo.name, since, until, limit=MOST_ROWS)
+                found = browse.every(ledger, "slo", slo.name, since=since, until=until)
                 # Another team's SLO may have the name too.
-                checks += [one.result for one in found if SLOKey.of(one.result) == slo]
+                checks += [_small(one.result) for one in found if SLOKey.of(one.result) == slo]
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
     histories = summarise_history(checks)
@@ -51,6 +53,12 @@ def report(args: Namespace) -> None:
     missing = sorted({slo.name for slo in slos} - {one.name for one in histories})
     if missing:
         leave(2, f"never recorded in that time: {', '.join(missing)}")
+
+
+def _small(check: CheckResult) -> CheckResult:
+    """A check with what a history needs of it: years of checks are read, and each carries its query and its policy's state."""
+    kept = ("service", "status", "remaining", "outcome")
+    return replace(check, message="", evidence={key: check.evidence[key] for key in kept if key in check.evidence})
 
 
 def decisions(args: Namespace) -> None:
@@ -97,21 +105,24 @@ def backfill(args: Namespace) -> None:
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import RunKey
     from airflow_slo_provider.slo.checks import slo_checks
+    from airflow_slo_provider.slo_key import SLOKey
 
     catalog = load_documents(args.path, otherwise=2)
     _as_server()
     unknown = 0
     try:
         instants = _instants(args)
-        # Of other services there may be SLOs of the same names: their rows are not ours to replace.
-        services = "\n".join(sorted({slo.service for slo in catalog}))
-        task_id = f"backfill-{sha256(services.encode()).hexdigest()[:12]}"
         with open_default_ledger() as ledger:
             for at in instants:
-                # A row of its own for each instant, and the same one when the command is run again.
-                key = RunKey("airflow slo backfill", at.isoformat(), task_id)
-                decision = evaluate(catalog, ledger=ledger, select=args.select, at=at, exclude_key=key)
-                ledger.record(slo_checks(decision), key)
+                decision = evaluate(catalog, ledger=ledger, select=args.select, at=at)
+                by_service: dict[str, list[CheckResult]] = defaultdict(list)
+                for check in slo_checks(decision):
+                    by_service[SLOKey.of(check).service].append(check)
+                for service, checks in by_service.items():
+                    # A row of its own for each SLO and instant, and the same one when the command is run again, whatever other
+                    # services the documents have by then. SLOs of other services may have the same names.
+                    task_id = f"backfill-{sha256(service.encode()).hexdigest()[:12]}"
+                    ledger.record(checks, RunKey("airflow slo backfill", at.isoformat(), task_id))
                 states = ", ".join(f"{one.name} {one.status}" for one in decision.reports)
                 print(f"{at:%Y-%m-%d %H:%M} UTC  {states}", flush=True)
                 unknown += any(one.status.is_unknown for one in decision.reports)
@@ -125,9 +136,14 @@ def backfill(args: Namespace) -> None:
 def _instants(args: Namespace) -> list[datetime]:
     from airflow_slo_provider.documents.durations import parse_duration
 
-    start, end = _instant(args.since), _instant(args.until) or datetime.now(UTC)
+    now = datetime.now(UTC)
+    start, end = _instant(args.since), _instant(args.until) or now
     if start is None:
         raise ValueError("--since is required: where to begin, e.g. 2026-10-01T00:00:00+00:00")
+    for option, moment in (("--since", start), ("--until", end)):
+        if moment > now:
+            # Recorded, it would hide what is found until then.
+            raise ValueError(f"{option} {moment.isoformat()} lies in the future, of which nothing can be measured; end at now")
     every = parse_duration(args.every).timedelta
     count = (end - start) // every + 1
     if count < 1:

@@ -14,6 +14,8 @@ from airflow_slo_provider.results import CheckResult, Verdict
 KIND = "drift"
 #: Columns named in a summary.
 MOST_WORST = 5
+#: Columns named in the ledger as not judged.
+MOST_SKIPPED = 1_000
 _UNKNOWN = frozenset({State.INSUFFICIENT_DATA, State.SKIPPED, State.ERROR})
 _VERDICTS = {"fail": Verdict.FAIL, "warn": Verdict.WARN, "pass": Verdict.PASS, "skip": Verdict.UNKNOWN}
 
@@ -62,7 +64,12 @@ def checks(
             good=float(len([column for column in judged if column.verdict is not State.DRIFT])),
             total=float(len(judged)),
             message=report.message,
-            evidence={**summary(report, report_uri=report_uri), "alpha": report.alpha},
+            # What was not judged has no check of its own, and shall not be taken for what was judged and is ok.
+            evidence={
+                **summary(report, report_uri=report_uri),
+                "alpha": report.alpha,
+                "skipped": report.in_state(State.SKIPPED)[:MOST_SKIPPED],
+            },
             **shared,
         )
     ]

@@ -6,23 +6,24 @@ question to the checks of some DAGs, as a person's permissions ask for; None ask
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.ledger.records import Recorded, microseconds, recorded_of
+from airflow_slo_provider.ledger.records import Recorded, microseconds, recorded_of, service_column
 from airflow_slo_provider.ledger.schema import COLUMNS
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
 MOST_ROWS = 5_000
-#: So many checks of one name are looked at for those of one service, which no index knows.
-REACH = 1_000
+#: What claims to have been checked later than this from now is no newest check: a clock was wrong, and what is found now would
+#: be hidden until then. Clocks of workers do differ.
+AHEAD = timedelta(days=1)
 COLUMN_LIST = ", ".join(f"c.{column}" for column in COLUMNS)
 
 #: All names of a kind, by stepping through the index: one look-up a name.
-_NAMES = """
+NAMES = """
 found(name) AS (
     SELECT MIN(name) FROM checks WHERE kind = :kind
     UNION ALL
@@ -41,13 +42,13 @@ FOUND = "(SELECT * FROM found WHERE name IS NOT NULL LIMIT :limit) found"
 
 
 def newest(ledger: Ledger, kind: str, *, dags: Collection[str] | None = None, limit: int = MOST_ROWS) -> list[Recorded]:
-    """Return the newest check of each name of a kind, ordered by name.
+    """Return the newest check of each name of a kind, ordered by name; none that lies ahead by more than :data:`AHEAD`.
 
     :param limit: at most so many
     """
-    values: dict[str, Any] = {"kind": kind, "limit": limit}
+    values: dict[str, Any] = {"kind": kind, "limit": limit, "before": before()}
     if dags is None:
-        head, own = f"WITH RECURSIVE {_NAMES}", "c.kind = :kind AND c.name = found.name"
+        head, own = f"WITH RECURSIVE {NAMES}", "c.kind = :kind AND c.name = found.name"
     else:
         if not dags:
             return []
@@ -55,7 +56,7 @@ def newest(ledger: Ledger, kind: str, *, dags: Collection[str] | None = None, li
         own = "c.dag_id = found.dag_id AND c.kind = :kind AND c.name = found.name"
     rows = rows_of(
         ledger,
-        f"{head} {last(ledger, COLUMN_LIST, FOUND, own)} ORDER BY c.name, c.checked_at, c.id",
+        f"{head} {last(ledger, COLUMN_LIST, FOUND, f'{own} AND c.checked_at < :before')} ORDER BY c.name, c.checked_at, c.id",
         values,
     )
     # With several DAGs a name comes once for each; the newest is the last of them.
@@ -88,7 +89,7 @@ def recent(
     """Return the newest checks of some kinds, newest first.
 
     :param name: only those of that name
-    :param service: only those about that service, of the newest :data:`REACH`; empty for those that name none
+    :param service: only those about that service; empty for those that name none
     :param since: only those checked at or after this moment (aware)
     :param limit: at most so many of each kind
     """
@@ -102,13 +103,31 @@ def recent(
             values["name"], where = name, f"AND c.name = :name {where}"
         if since is not None:
             values["since"], where = microseconds(since, what="since"), f"AND c.checked_at >= :since {where}"
-        text = f"SELECT {COLUMN_LIST} FROM checks c WHERE c.kind = :kind {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT"  # noqa: S608
         if service is not None:
-            values["service"], about = service, f"{service_text(ledger, 'near')} = :service"
-            text = f"SELECT * FROM ({text} {REACH}) near WHERE {about} ORDER BY checked_at DESC, id DESC LIMIT"  # noqa: S608
-        text += " :limit"
+            values["service"], where = service_column(service), f"AND c.service = :service {where}"
+        text = (
+            f"SELECT {COLUMN_LIST} FROM checks c WHERE c.kind = :kind {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT :limit"  # noqa: S608
+        )
         found += [recorded_of(row) for row in rows_of(ledger, text, values)]
     return sorted(found, key=lambda row: row.result.checked_at, reverse=True)
+
+
+def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datetime) -> Iterator[Recorded]:
+    """Yield all checks of a name, oldest first, however many there are.
+
+    The rows are streamed: one connection stays busy until the iterator is used up or closed.
+
+    :param since: only those checked at or after this moment (aware)
+    :param until: only those checked before this moment (aware)
+    """
+    from sqlalchemy import text
+
+    values = {"kind": kind, "name": name, "since": microseconds(since, what="since"), "until": microseconds(until, what="until")}
+    where = "c.kind = :kind AND c.name = :name AND c.checked_at >= :since AND c.checked_at < :until"
+    statement = text(f"SELECT {COLUMN_LIST} FROM checks c WHERE {where} ORDER BY c.checked_at, c.id")  # noqa: S608 - only our own words
+    with ledger._transaction() as connection:
+        for row in connection.execution_options(yield_per=1000).execute(statement, values).mappings():
+            yield recorded_of(dict(row))
 
 
 def of_run(
@@ -164,29 +183,18 @@ def spans(slices: Sequence[tuple[datetime, datetime]]) -> str:
     return f"slices(low, high) AS (VALUES {rows})"
 
 
-def last(ledger: Ledger, columns: str, outer: str, where: str, *, service: str = "") -> str:
-    """A query for the newest check, ``c``, of each row of ``outer``: one look-up in an index each.
-
-    :param service: the column of ``outer`` with the service that the check is to be about; of so many checks as :data:`REACH`
-    """
-    newest = f"FROM checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT"
-    if service:
-        # Both databases hand the rows on in their order and stop at the first that fits; a sort would read them all.
-        newest = f"FROM (SELECT * {newest} {REACH}) near WHERE {service_text(ledger, 'near')} = {service} LIMIT"
+def last(ledger: Ledger, columns: str, outer: str, where: str) -> str:
+    """A query for the newest check, ``c``, of each row of ``outer``: one look-up in an index each."""
+    newest = f"FROM checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT 1"
     if ledger._engine.dialect.name == "postgresql":
-        return f"SELECT {columns} FROM {outer} CROSS JOIN LATERAL (SELECT * {newest} 1) c"  # noqa: S608 - only our own words
+        return f"SELECT {columns} FROM {outer} CROSS JOIN LATERAL (SELECT * {newest}) c"  # noqa: S608 - only our own words
     # SQLite knows no LATERAL.
-    return f"SELECT {columns} FROM (SELECT (SELECT id {newest} 1) AS id FROM {outer}) last JOIN checks c ON c.id = last.id"  # noqa: S608
+    return f"SELECT {columns} FROM (SELECT (SELECT id {newest}) AS id FROM {outer}) last JOIN checks c ON c.id = last.id"  # noqa: S608
 
 
-def service_text(ledger: Ledger, row: str = "c") -> str:
-    """The service of a check; empty where it names none.
-
-    :param row: what the query calls the check
-    """
-    if ledger._engine.dialect.name == "postgresql":
-        return f"COALESCE(CAST({row}.evidence AS json) ->> 'service', '')"
-    return f"COALESCE(json_extract({row}.evidence, '$.service'), '')"
+def before() -> int:
+    """The end of what may be a newest check, as the ledger keeps times."""
+    return microseconds(datetime.now(UTC) + AHEAD)
 
 
 def in_dags(dags: Collection[str] | None, values: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@
 ============================================  ============================================================
 
 The last three are by ``kind`` and ``name``; those of an SLO by ``service`` too, as SLOs of several services may have one name.
+A check that claims to lie ahead by more than a day is not the newest.
 An SLO that could not be measured has no ratio here, never 0: only its verdict and its time.
 """
 

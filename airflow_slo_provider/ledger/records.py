@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.slo_key import SLOKey
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 #: Longest text of each column that is part of an index. Checked here because SQLite would accept more than PostgreSQL.
 LENGTHS: dict[str, int] = {"dag_id": 250, "run_id": 250, "task_id": 250, "kind": 100, "name": 500}
+LONGEST_SERVICE = 250
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
         "model_version": _text(result.model_version),
         "evidence": _json(result.evidence),
         "result_version": result.schema_version,
+        "service": service_column(SLOKey.of(result).service),
     }
     for column, longest in LENGTHS.items():
         if len(row[column]) > longest:
@@ -116,6 +119,11 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
                 reason="too_long",
             )
     return row
+
+
+def service_column(service: str) -> str:
+    """A service as the column of that name holds it: the beginning, which an index can hold. The evidence holds all of it."""
+    return str(_text(service))[:LONGEST_SERVICE]
 
 
 def recorded_of(row: Mapping[str, Any]) -> Recorded:

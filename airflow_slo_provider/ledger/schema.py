@@ -33,6 +33,7 @@ COLUMNS = (
     "model_version",
     "evidence",
     "result_version",
+    "service",
 )
 
 

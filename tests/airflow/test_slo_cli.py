@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import pytest
 import yaml
 
 from airflow_slo_provider.ledger import RunKey
-from tests.airflow.gates import DAY, POLICY, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
+from tests.airflow.gates import DAY, POLICY, SERVICE, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
 from tests.airflow.page_data import slo_check
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import REPO, need
 
-END = datetime(2026, 3, 2, tzinfo=UTC)
+END = datetime(2025, 3, 2, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ class TestStatus:
         connected.write(995, 5, at=END - DAY / 2)
         code, out, _ = slo_command("status", documents, "--at", END.isoformat(), "--output", "json")
         found = json.loads(out)
-        assert (code, found["at"]) == (0, "2026-03-02T00:00:00+00:00")
+        assert (code, found["at"]) == (0, "2025-03-02T00:00:00+00:00")
         (one,) = found["slos"]
         assert (one["name"], one["sli"], one["remaining"], one["error"]) == ("answered", 0.995, 0.5, None)
         assert "SELECT" in one["query"]
@@ -111,7 +112,7 @@ class TestStatus:
         ("arguments", "said"),
         [
             (("--at", "yesterday"), "no instant"),
-            (("--at", "2026-03-02T00:00:00"), "no time zone"),
+            (("--at", "2025-03-02T00:00:00"), "no time zone"),
             (("--select", "answred"), "answered"),
         ],
     )
@@ -196,7 +197,7 @@ class TestHistory:
         code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat())
         assert code == 0
         # Frozen at -100 %, still frozen while nothing was known, thawed with 90 % left.
-        assert "| answered | HEALTHY | 90.0 % | -100.0 % | 2026-02-28 00:00 | 4 | 1 | 1 |" in out.splitlines()
+        assert "| answered | HEALTHY | 90.0 % | -100.0 % | 2025-02-28 00:00 | 4 | 1 | 1 |" in out.splitlines()
         code, out, _ = slo_command("report", documents, *span[:2], "--until", (END + DAY).isoformat(), "-o", "json")
         (one,) = json.loads(out)
         assert (one["freezes"], one["statuses"]) == (1, {"HEALTHY": 2, "EXHAUSTED": 1, "NO_DATA": 1})
@@ -216,6 +217,55 @@ class TestHistory:
         assert (one["checks"], one["status"], one["lowest"]) == (1, "HEALTHY", 1.0)
         assert one["service"] not in ("", "theirs")
 
+    def test_no_check_is_left_out_of_a_report_however_many_there_are(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        more = 100_000
+        connected.write(1000, 0, at=END - 0.5 * DAY)
+        assert slo_command("backfill", documents, "--since", END.isoformat(), "--until", END.isoformat())[0] == 0
+        (kept,) = ledger_file.checks()
+        first = END - timedelta(seconds=more)
+        spent = slo_check("answered", "EXHAUSTED", "fail", -2.0, 0.5, first, service=kept.result.evidence["service"])
+        with ledger_file.open() as ledger:
+            ledger.record([spent], RunKey("promote", "0", "gate"))
+        with sqlite3.connect(ledger_file.path) as connection:
+            names = [row[1] for row in connection.execute("PRAGMA table_info(checks)") if row[1] != "id"]
+            changed = {"identity": "'copy ' || n", "checked_at": "checked_at + n * 1000000"}
+            connection.execute(
+                f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {more - 1})"
+                f"INSERT INTO checks ({', '.join(names)}) SELECT {', '.join(changed.get(name, name) for name in names)} "
+                "FROM checks, numbers WHERE dag_id = 'promote'"
+            )
+        span = ("--since", (first - DAY).isoformat(), "--until", (END + DAY).isoformat(), "-o", "json")
+        code, out, err = slo_command("report", documents, *span)
+        (one,) = json.loads(out)
+        assert (code, err, one["checks"], one["lowest_at"]) == (0, "", more + 1, first.isoformat())
+
+    def test_the_same_rows_are_replaced_whatever_other_services_the_documents_gain(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        connected.write(1000, 0, at=END - 0.5 * DAY)
+        at = ("--since", END.isoformat(), "--until", END.isoformat())
+        assert slo_command("backfill", documents, *at)[0] == 0
+        search = slo("found").replace("service: shop", "service: search")
+        documents.write_text(SERVICE.replace("shop", "search") + sql_documents(POLICY, slo(), search))
+        assert slo_command("backfill", documents, *at)[0] == 0
+        rows = ledger_file.checks()
+        assert sorted((row.result.name, row.result.evidence["service"]) for row in rows) == [
+            ("answered", "shop"),
+            ("found", "search"),
+        ]
+
+    @pytest.mark.parametrize("option", ["--since", "--until"])
+    def test_the_future_is_refused(
+        self, slo_command: Any, documents: Path, connected: RequestLog, ledger_file: LedgerFile, option: str
+    ) -> None:
+        span = {"--since": END.isoformat(), option: (datetime.now(UTC) + DAY).isoformat()}
+        code, _, err = slo_command("backfill", documents, *(word for pair in span.items() for word in pair))
+        assert code == 2
+        assert f"{option} {span[option]} lies in the future" in err
+        assert ledger_file.checks() == []
+
     def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
         code, _, err = slo_command("report", documents)
         assert (code, err) == (2, "never recorded in that time: answered\n")
@@ -224,10 +274,10 @@ class TestHistory:
         ("arguments", "said"),
         [
             ((), "--since is required"),
-            (("--since", "2026-03-02"), "has no time zone"),
-            (("--since", "2026-03-02T00:00:00+00:00", "--until", "2026-03-01T00:00:00+00:00"), "lies after"),
+            (("--since", "2025-03-02"), "has no time zone"),
+            (("--since", "2025-03-02T00:00:00+00:00", "--until", "2025-03-01T00:00:00+00:00"), "lies after"),
             (("--since", "2016-03-02T00:00:00+00:00", "--every", "1m"), "more than 10000"),
-            (("--since", "2026-03-01T00:00:00+00:00", "--every", "soon"), "is not a duration"),
+            (("--since", "2025-03-01T00:00:00+00:00", "--every", "soon"), "is not a duration"),
         ],
     )
     def test_wrong_spans_are_refused(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -14,6 +14,7 @@ from airflow_slo_provider.ledger.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Interval
 from airflow_slo_provider.plugins.slo_page.details import tone
+from airflow_slo_provider.plugins.slo_page.heat_maps import HeatMap, heat_maps
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
@@ -22,29 +23,8 @@ if TYPE_CHECKING:
 #: Kinds that have a page of their own.
 ELSEWHERE = ("slo", "decision", "incident", "incident_step", "incident_claim", "incident_watch", *CHANGES)
 _FIRST = ("freshness", "drift", "golden_set", "latency")
-HEAT_DAYS = 14
-_MOST_FEATURES, _MOST_METRICS, _MOST_VERSIONS = 60, 40, 12
+_MOST_METRICS, _MOST_VERSIONS = 40, 12
 _WORST = {"unknown": 1, "pass": 0, "warn": 2, "fail": 3}
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One day of one feature: the worst that was found."""
-
-    verdict: str = ""
-    value: float | None = None
-
-
-@dataclass(frozen=True)
-class HeatMap:
-    """Features over days.
-
-    :param rows: the feature, and a cell for each day
-    """
-
-    name: str
-    days: Sequence[datetime]
-    rows: Sequence[tuple[str, Sequence[Cell]]]
 
 
 @dataclass(frozen=True)
@@ -81,61 +61,9 @@ def checks_view(ledger: Ledger, scope: Scope, *, now: datetime | None = None) ->
     return ChecksView(
         now,
         groups,
-        _heat_maps(ledger, scope, now) if "drift" in kinds else [],
+        heat_maps(ledger, scope, now) if "drift" in kinds else [],
         _metrics(ledger, scope) if "golden_set" in kinds else [],
     )
-
-
-def _heat_maps(ledger: Ledger, scope: Scope, now: datetime) -> list[HeatMap]:
-    """Each drift check of the last days, feature by feature and day by day.
-
-    A check of a dataset lists the features that stand out; one that it does not list was judged and did not.
-    """
-    first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=HEAT_DAYS - 1)
-    days = [first + timedelta(days=number) for number in range(HEAT_DAYS)]
-    rows = browse.recent(ledger, ["drift"], since=first, dags=scope.limit, limit=1000)
-    rows = [row for row in rows if scope.allows(row.key.dag_id) and row.result.checked_at < first + timedelta(days=HEAT_DAYS)]
-    found: dict[str, dict[str, dict[int, Cell]]] = {}
-    checked: dict[str, set[int]] = {}
-    for row in rows:
-        features = _features(row)
-        if features is None:
-            continue
-        day = (row.result.checked_at - first) // timedelta(days=1)
-        checked.setdefault(row.result.name, set()).add(day)
-        for feature, cell in features:
-            cells = found.setdefault(row.result.name, {}).setdefault(feature, {})
-            if day not in cells or _WORST.get(cell.verdict, 0) > _WORST.get(cells[day].verdict, 0):
-                cells[day] = cell
-    maps = []
-    for name, features_of in sorted(found.items()):
-        worst = {feature: max(_WORST.get(cell.verdict, 0) for cell in cells.values()) for feature, cells in features_of.items()}
-        made = []
-        for feature in sorted(worst, key=lambda one: (-worst[one], one))[:_MOST_FEATURES]:
-            cells = features_of[feature]
-            made.append((feature, [cells.get(day, Cell("pass") if day in checked[name] else Cell()) for day in range(HEAT_DAYS)]))
-        maps.append(HeatMap(name, days, made))
-    return maps
-
-
-#: States of the drift of one feature, as verdicts.
-_STATES = {"ok": "pass", "drift": "fail"}
-
-
-def _features(row: Recorded) -> list[tuple[str, Cell]] | None:
-    """The features that a check of a dataset lists; None for the check of a single one."""
-    source = row.result.evidence
-    listed: Any = evidence.mapping(source, "features") or evidence.sequence(source, "worst", "features")
-    if not listed and "worst" not in source:
-        return None
-    pairs = listed.items() if isinstance(listed, Mapping) else [(evidence.text(one, "column", "feature"), one) for one in listed]
-    found = []
-    for name, one in pairs:
-        if name and isinstance(one, Mapping):
-            state = evidence.text(one, "verdict", "state")
-            size = evidence.number(one, "effect", "ks", "psi", "value")
-            found.append((str(name), Cell(_STATES.get(state, state) or "unknown", size)))
-    return found
 
 
 def _metrics(ledger: Ledger, scope: Scope) -> list[MetricChart]:

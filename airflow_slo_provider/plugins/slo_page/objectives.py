@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.ledger import browse_slos
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.plugins.slo_page.charts import slices
+from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo.reports import Status
 from airflow_slo_provider.slo_key import SLOKey
 
@@ -30,19 +31,29 @@ ORDER = [
     Status.LOW_TRAFFIC,
     Status.HEALTHY,
 ]
-_RANK = {status.value: number for number, status in enumerate(ORDER)}
 _UNKNOWN = (Status.QUERY_ERROR.value, Status.NO_DATA.value)
+#: What is shown of an SLO that nobody has checked for longer than its window, and of a check that says no more than its verdict.
+UNKNOWN = Verdict.UNKNOWN.value
+_RANK = {status.value: number for number, status in enumerate(ORDER)}
+_RANK[UNKNOWN] = _RANK[Status.NO_DATA.value]
+#: A DAG that runs once in a window is not always on time.
+_LATE = timedelta(days=1)
 SPARK_POINTS = 24
 _LONGEST_WINDOW = timedelta(days=400)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One SLO as its newest check left it."""
+    """One SLO as its newest check left it.
+
+    :param known: what was measured last, where that is not what is so now
+    :param now: the moment it is looked at; None for how it was when it was checked
+    """
 
     row: Recorded
     spark: tuple[tuple[float, float], ...] = ()
     known: Recorded | None = None
+    now: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -50,20 +61,30 @@ class Objective:
         return self.row.result.name
 
     @property
-    def status(self) -> str:
-        """Its state; the verdict where a check of another origin has none."""
+    def found(self) -> str:
+        """The state that the check found; the verdict where a check of another origin has none."""
         return evidence.text(self.row.result.evidence, "status") or self.row.result.verdict.value
+
+    @property
+    def stale(self) -> bool:
+        """Whether the check is older than the SLO's window: nothing that it measured is within the window any more."""
+        return self.now is not None and self.now - self.row.result.checked_at > self.length + _LATE
+
+    @property
+    def status(self) -> str:
+        """Its state: what the check found, unknown where that is stale. Age makes nothing look better than it was found."""
+        return UNKNOWN if self.stale and _rank(self.found) > _RANK[UNKNOWN] else self.found
 
     @property
     def unknown(self) -> bool:
         """Whether the last question was not answered."""
-        return self.status in (*_UNKNOWN, "unknown")
+        return self.found in (*_UNKNOWN, UNKNOWN)
 
     @property
     def rank(self) -> tuple[int, float]:
         """Where it stands in a list, worst first."""
         left = self.remaining
-        return _RANK.get(self.status, len(_RANK)), 2.0 if left is None else left
+        return _rank(self.status), 2.0 if left is None else left
 
     @property
     def key(self) -> SLOKey:
@@ -128,12 +149,12 @@ class Objective:
     @property
     def exhausted_in(self) -> float | None:
         """Seconds until the budget is spent."""
-        return evidence.number(self.row.result.evidence, "time_to_exhaustion_seconds")
+        return None if self.stale else evidence.number(self.row.result.evidence, "time_to_exhaustion_seconds")
 
     @property
     def exhaustion(self) -> str:
         """The same in a word, where it is no length of time."""
-        if self.remaining is None:
+        if self.remaining is None or self.stale:
             return ""
         if self.remaining <= 0:
             return "spent"
@@ -177,12 +198,17 @@ def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | No
         for row in browse_slos.newest_with_value(ledger, silent, dags=scope.limit)
         if scope.allows(row.key.dag_id)
     }
-    objectives = [Objective(row, sparks.get(slo, ()), known.get(slo)) for slo, row in found.items()]
+    objectives = [aged(Objective(row, sparks.get(slo, ()), known.get(slo), now)) for slo, row in found.items()]
     objectives.sort(key=lambda one: (one.rank, one.name, one.service))
     counts: dict[str, int] = {}
     for one in objectives:
         counts[one.status] = counts.get(one.status, 0) + 1
     return Overview(objectives, now, counts)
+
+
+def aged(one: Objective) -> Objective:
+    """The same SLO, where its check is stale with what that measured as the last that is known."""
+    return replace(one, known=one.row) if one.stale and one.row.result.value is not None else one
 
 
 def sparklines(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> Sparks:
@@ -202,9 +228,8 @@ def sparklines(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> 
 
 def choices(objectives: Sequence[Objective]) -> dict[str, list[str]]:
     """What the filters of the overview offer."""
-    order = {status.value: number for number, status in enumerate(ORDER)}
     return {
-        "statuses": sorted({one.status for one in objectives}, key=lambda status: (order.get(status, len(order)), status)),
+        "statuses": sorted({one.status for one in objectives}, key=lambda status: (_rank(status), status)),
         "services": sorted({one.service for one in objectives if one.service}),
         "tiers": sorted({one.tier for one in objectives if one.tier}),
     }
@@ -218,6 +243,10 @@ def window_length(window: str) -> timedelta:
     except (ValueError, OverflowError):
         return timedelta(days=30)
     return min(length, _LONGEST_WINDOW)
+
+
+def _rank(status: str) -> int:
+    return _RANK.get(status, len(_RANK))
 
 
 def _seconds(window: str) -> float:

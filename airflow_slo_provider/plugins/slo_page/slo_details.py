@@ -15,7 +15,7 @@ from airflow_slo_provider.ledger.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
-from airflow_slo_provider.plugins.slo_page.objectives import Objective, window_length
+from airflow_slo_provider.plugins.slo_page.objectives import Objective, aged, window_length
 from airflow_slo_provider.slo.arithmetic import burn_rate_rules
 from airflow_slo_provider.slo_key import SLOKey
 
@@ -97,7 +97,7 @@ def slo_view(
     last = allowed(recent, scope) or [newest]
     if newest.result.value is None:
         known = next(iter(allowed(browse_slos.newest_with_value(ledger, [slo], dags=scope.limit), scope)), None)
-    objective = Objective(newest, known=known)
+    objective = aged(Objective(newest, known=known, now=now))
     # A history that ended is shown up to its end, not as an empty chart.
     end = now if now - newest.result.checked_at < objective.length else newest.result.checked_at
     start = end - objective.length

@@ -10,7 +10,7 @@ from sqlalchemy import event
 from airflow_slo_provider.ledger import Ledger, RunKey
 from airflow_slo_provider.results import CheckResult
 
-T0 = datetime(2026, 11, 1, tzinfo=UTC)
+T0 = datetime(2025, 11, 1, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 
 

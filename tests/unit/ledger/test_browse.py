@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_slo_provider.ledger import Ledger, RunKey, browse, browse_slos, open_ledger
+from airflow_slo_provider.ledger.exposition import exposition, newest_checks
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo_key import SLOKey
 from tests.unit.ledger.builders import MINUTE, T0, check, explain
@@ -191,6 +192,60 @@ def test_what_is_known_of_one_service_is_not_known_of_another(teams: Ledger) -> 
     assert [row.result.value for row in browse_slos.history(teams, SLOKey("", "a"), halves)] == [7.0]
     recent = browse.recent(teams, ["slo"], name="a", service="search", limit=3)
     assert [row.result.value for row in recent] == [47.1, 46.1, 45.1]
+
+
+def test_an_slo_that_is_checked_seldom_stands_beside_one_of_its_name_that_is_checked_often(ledger: Ledger) -> None:
+    spent = check("a", at=T0, verdict="fail", value=0.5, evidence={"service": "pay", "remaining": -1.0})
+    ledger.record([spent], RunKey("gates", "r", "pay"))
+    for number in range(1200):
+        at = T0 + number * MINUTE
+        ledger.record([check("a", at=at, value=1.0, evidence={"service": "shop"})], RunKey("gates", f"r{number}", "shop"))
+    for more in ({}, {"name": "a"}, {"dags": ["gates"]}, {"name": "a", "dags": ["gates"]}):
+        rows = browse_slos.newest(ledger, **more)
+        assert [(SLOKey.of(row.result).service, row.result.verdict) for row in rows] == [
+            ("pay", Verdict.FAIL),
+            ("shop", Verdict.PASS),
+        ]
+    day = [(T0, T0 + DAY)]
+    assert [one.field for one in browse_slos.samples(ledger, [SLOKey("pay", "a")], day, field="remaining")] == [-1.0]
+    assert [row.result.value for row in browse_slos.history(ledger, SLOKey("pay", "a"), day)] == [0.5]
+    assert [row.result.value for row in browse_slos.newest_with_value(ledger, [SLOKey("pay", "a")])] == [0.5]
+    assert [row.result.value for row in browse.recent(ledger, ["slo"], name="a", service="pay")] == [0.5]
+    assert 'airflow_slo_error_budget_remaining_ratio{slo="a",service="pay"} -1.0' in exposition(newest_checks(ledger))
+
+
+@pytest.mark.parametrize("more", [{}, {"dags": ["one"]}])
+def test_what_was_recorded_of_the_future_does_not_hide_what_is_found_now(ledger: Ledger, more: dict[str, Any]) -> None:
+    now = datetime.now(UTC)
+    for name, ahead in (("a", 3 * DAY), ("b", timedelta(hours=20))):
+        for kind in ("slo", "drift"):
+            ledger.record([check(name, kind=kind, at=now, verdict="fail", value=0.0)], RunKey("one", "live", "t"))
+            ledger.record([check(name, kind=kind, at=now + ahead, value=1.0)], RunKey("one", "ahead", "t"))
+    # The clock of whoever wrote "b" may be a few hours ahead.
+    assert [row.result.value for row in browse_slos.newest(ledger, **more)] == [0.0, 1.0]
+    assert [row.result.value for row in browse.newest(ledger, "drift", **more)] == [0.0, 1.0]
+    known = browse_slos.newest_with_value(ledger, slos("a", "b"), **more)
+    assert sorted((row.result.name, row.result.value) for row in known) == [("a", 0.0), ("b", 1.0)]
+
+
+def test_services_of_an_older_ledger_are_filled_in(teams: Ledger) -> None:
+    odd: list[Any] = [5, None, ["x"], "", "é" * 600, "a\x00b", "\ud800"]
+    for number, service in enumerate(odd):
+        teams.record([check("odd", evidence={"service": service})], RunKey("three", "r", str(number)))
+    newest, columns = browse_slos.newest(teams), _services(teams)
+    with teams._engine.begin() as connection:
+        for index in ("checks_by_service", "checks_by_dag_and_service"):
+            connection.exec_driver_sql(f"DROP INDEX {index}")
+        connection.exec_driver_sql("ALTER TABLE checks DROP COLUMN service")
+        connection.exec_driver_sql("DELETE FROM slo_ledger_schema WHERE version > 2")
+    with open_ledger(teams._url) as upgraded:
+        assert browse_slos.newest(upgraded) == newest
+        assert _services(upgraded) == columns
+        assert len(set(columns)) == 7
+
+
+def _services(ledger: Ledger) -> list[str]:
+    return [row["service"] for row in browse.rows_of(ledger, "SELECT service FROM checks ORDER BY id", {})]
 
 
 @pytest.mark.parametrize("odd", [5, None, ["x"], {"x": "y"}, True, "' OR 1=1 --"])

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import migrations, open_ledger
+from airflow_slo_provider.ledger.records import row_of
 from airflow_slo_provider.ledger.schema import COLUMNS
 from tests.unit.ledger.builders import check, key
 
@@ -103,12 +104,16 @@ def test_somebody_elses_table_is_not_touched(path: Path) -> None:
 
 
 def test_a_ledger_of_the_first_release_gets_the_new_indexes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = {
+        column: value for column, value in row_of(check("kept", value=1.5), key(), recorded_at=0).items() if column != "service"
+    }
     with monkeypatch.context() as older:
         older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])
-        with open_ledger(f"sqlite:///{path}") as ledger:
-            ledger.record([check("kept", value=1.5)], key())
+        open_ledger(f"sqlite:///{path}").close()
+    with sqlite3.connect(path) as connection:
+        connection.execute(f"INSERT INTO checks ({', '.join(row)}) VALUES ({', '.join(f':{column}' for column in row)})", row)
     with open_ledger(f"sqlite:///{path}") as ledger:
         assert [row.result.name for row in ledger.checks()] == ["kept"]
     with sqlite3.connect(path) as connection:
         names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
-    assert {"checks_by_dag_and_check", "checks_by_run", "checks_by_check"} <= names
+    assert {"checks_by_dag_and_check", "checks_by_run", "checks_by_check", "checks_by_service"} <= names
