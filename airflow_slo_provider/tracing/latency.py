@@ -142,7 +142,8 @@ def assess(
     if not breakdown.traces:
         checks = [frame.check("traces", Verdict.UNKNOWN, doubt or "there are no traces")]
     elif not checks:
-        checks = [frame.check("budgets", Verdict.UNKNOWN, f"none of the spans has a budget: {_names(breakdown)}")]
+        message = f"none of the spans has a budget: {_names(breakdown)}" + (f"; and {doubt}" if doubt is not None else "")
+        checks = [frame.check("budgets", Verdict.UNKNOWN, message)]
     if comparison is not None and rules.slower != "ignore":
         checks.append(_versions(comparison, rules, frame, doubt))
     elif not_compared is not None:
@@ -198,6 +199,7 @@ def _tiers(
         for tier, budget in tiers.items():
             if not rows:
                 message = f"{span}: there are no such spans of version {version}; there are {_names(breakdown)}"
+                message += f"; and {doubt}" if doubt is not None else ""
                 checks.append(frame.check(f"{span}/{tier}", Verdict.UNKNOWN, message, target=budget, op="lte", unit="seconds"))
             for row in rows:
                 what = span if len(rows) == 1 else f"{span}/{row.service}"
