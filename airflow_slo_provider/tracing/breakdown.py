@@ -63,6 +63,7 @@ class LatencyBreakdown:
     :param spans: spans that were read, each once
     :param kept: traces a rule kept although the head sampler had dropped them; not in the rows, they would make every
         percentile worse
+    :param only_kept: whether there are no others: the rows are those of kept traces then, which say nothing of most requests
     :param partial: traces the store left spans out of, of which only durations are read off, or that came in pieces too far apart
     :param missing_parents: spans whose parent is named and not there
     :param skewed: spans whose service's clock disagrees with their caller's
@@ -80,6 +81,7 @@ class LatencyBreakdown:
     traces: int = 0
     spans: int = 0
     kept: int = 0
+    only_kept: bool = False
     partial: int = 0
     missing_parents: int = 0
     skewed: int = 0
@@ -109,6 +111,7 @@ class LatencyBreakdown:
             "traces": self.traces,
             "spans": self.spans,
             "kept": self.kept,
+            "only_kept": self.only_kept,
             "partial": self.partial,
             "missing_parents": self.missing_parents,
             "skewed": self.skewed,
@@ -144,7 +147,8 @@ def breakdown(
     notes = list(getattr(spans, "notes", ()))
     truncated = bool(getattr(spans, "truncated", False)) or (collector.partial + collector.cut + collector.untimed) > 0
     rows = collector.rows or collector.kept_rows
-    notes += _notes(collector, only_kept=not collector.rows and bool(collector.kept_rows))
+    only_kept = not collector.rows and bool(collector.kept_rows)
+    notes += _notes(collector, only_kept=only_kept)
     versions = version_order(_seen(rows))
     place = {version: index for index, version in enumerate(versions)}
     totals: dict[str | None, int] = {}
@@ -159,6 +163,7 @@ def breakdown(
         traces=collector.traces,
         spans=collector.spans,
         kept=collector.kept,
+        only_kept=only_kept,
         partial=collector.partial + collector.cut,
         missing_parents=collector.missing_parents,
         skewed=collector.skewed,
