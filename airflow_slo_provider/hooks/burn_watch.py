@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ READ_AGAIN = 60.0
 class BurnWatch:
     """Looks at SLOs again and again. All SLOs of a server are asked in the same few queries.
 
-    Documents and connections are read once a minute. Not for two threads at the same time.
+    Documents and connections are read once a minute. Looks come one after the other; :meth:`close` may come during one.
 
     :param slos: the documents, as :func:`~airflow_slo_provider.slo.load` takes them
     """
@@ -32,6 +33,8 @@ class BurnWatch:
         self._open = ExitStack()
         self._monitor: SLOMonitor | None = None
         self._read_at = 0.0
+        self._looking = threading.Lock()
+        self._closed = False
 
     def look(self, at: datetime | None = None) -> list[SLOReport]:
         """Evaluate every SLO.
@@ -39,6 +42,24 @@ class BurnWatch:
         :raises DocumentError: for documents with faults
         :raises MeasurementError, LedgerError: when a source cannot be opened
         """
+        try:
+            with self._looking:
+                return self._look(at)
+        finally:
+            if self._closed:
+                self.close()
+
+    def close(self) -> None:
+        """Give connections back, without waiting: where a look hangs just now, that look does it when it ends."""
+        # In this order: a look that still holds the lock here will see it afterwards.
+        self._closed = True
+        if self._looking.acquire(blocking=False):
+            try:
+                self._give_back()
+            finally:
+                self._looking.release()
+
+    def _look(self, at: datetime | None) -> list[SLOReport]:
         from airflow_slo_provider.slo.reports import Status
 
         if self._monitor is None or time.monotonic() - self._read_at > READ_AGAIN:
@@ -48,8 +69,7 @@ class BurnWatch:
             self._read_at = -READ_AGAIN  # perhaps a connection has changed
         return reports
 
-    def close(self) -> None:
-        """Give connections back."""
+    def _give_back(self) -> None:
         self._monitor = None
         self._open.close()
 
@@ -58,7 +78,7 @@ class BurnWatch:
         from airflow_slo_provider.hooks.sources import sources
         from airflow_slo_provider.slo.monitor import SLOMonitor
 
-        self.close()
+        self._give_back()
         catalog = read_documents(self._slos)
         self._open = ExitStack()
         self._read_at = time.monotonic()

@@ -68,7 +68,7 @@ class StepRecorder:
     def failed(self, context: Any) -> None:
         """The task has failed for good."""
         error = context.get("exception")
-        self.ended(context, State.FAILED, f"{type(error).__name__}: {error}"[:1000] if error is not None else "")
+        self.ended(context, State.FAILED, f"{type(error).__name__}: {error}" if error is not None else "")
 
     def skipped(self, context: Any) -> None:
         """The task has skipped itself."""
@@ -81,6 +81,7 @@ class StepRecorder:
 
     def _write(self, context: Any, state: State, message: str = "", evidence: Any = None, *, ended: bool = False) -> None:
         from airflow_slo_provider.hooks.incidents import record_step
+        from airflow_slo_provider.hooks.masking import masked
 
         now = datetime.now(UTC)
         try:
@@ -92,7 +93,7 @@ class StepRecorder:
                     state=state,
                     started_at=getattr(context["ti"], "start_date", None) or now,
                     ended_at=now if ended else None,
-                    message=message,
+                    message=masked(message),
                     evidence=evidence,
                     checklist=self.checklist if ended else (),
                 ),

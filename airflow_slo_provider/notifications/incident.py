@@ -111,11 +111,15 @@ class IncidentNotifier(BaseNotifier):
 
     def message(self, context: Any) -> dict[str, Any]:
         """Return what is told, as a JSON-able dict."""
+        from airflow_slo_provider.hooks.masking import masked
+
         incident, choice = _incident(context), context.get("choice") or {}
+        # It may be any exception's, which may quote an address with its password. Masked here, whatever the incident came from.
+        incident["message"] = masked(str(incident.get("message") or ""))
         severity = str(choice.get("severity") or incident.get("severity") or "unknown")
         subject = str(incident.get("subject") or incident.get("id"))
         title = f"[{severity}] {subject}: {_headline(incident)}"
-        lines = [title, str(incident.get("message") or ""), f"since {_since(incident)}"]
+        lines = [title, incident["message"], f"since {_since(incident)}"]
         rates = (incident.get("evidence") or {}).get("burn_rates")
         if isinstance(rates, Mapping) and rates:
             lines.append("burn rates: " + ", ".join(f"{name}: {value}" for name, value in rates.items() if value is not None))
@@ -229,7 +233,7 @@ def _mishap(context: Any, run: Any) -> dict[str, Any]:
     if deadline is not None:
         kind, message = "deadline", f"the deadline {_field(deadline, 'deadline_time') or ''} of run {run_id} was missed"
     elif error is not None:
-        kind, message = "failure", f"{type(error).__name__}: {error}"[:1000]
+        kind, message = "failure", f"{type(error).__name__}: {error}"
     else:
         kind, message = "notice", str(context.get("reason") or f"run {run_id}")
     return {

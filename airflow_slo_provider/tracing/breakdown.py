@@ -63,9 +63,11 @@ class LatencyBreakdown:
     :param spans: spans that were read, each once
     :param kept: traces a rule kept although the head sampler had dropped them; not in the rows, they would make every
         percentile worse
+    :param only_kept: whether there are no others: the rows are those of kept traces then, which say nothing of most requests
     :param partial: traces the store left spans out of, of which only durations are read off, or that came in pieces too far apart
     :param missing_parents: spans whose parent is named and not there
     :param skewed: spans whose service's clock disagrees with their caller's
+    :param untimed: spans without a usable end (they never ended, or ended before they began); not in the rows
     :param duplicates: spans that came more than once
     :param resolution: what the store rounds times to, in seconds
     :param start: start of the first span
@@ -79,9 +81,11 @@ class LatencyBreakdown:
     traces: int = 0
     spans: int = 0
     kept: int = 0
+    only_kept: bool = False
     partial: int = 0
     missing_parents: int = 0
     skewed: int = 0
+    untimed: int = 0
     duplicates: int = 0
     resolution: float = 1e-9
     start: datetime | None = None
@@ -107,9 +111,11 @@ class LatencyBreakdown:
             "traces": self.traces,
             "spans": self.spans,
             "kept": self.kept,
+            "only_kept": self.only_kept,
             "partial": self.partial,
             "missing_parents": self.missing_parents,
             "skewed": self.skewed,
+            "untimed": self.untimed,
             "resolution": self.resolution,
             "start": self.start.isoformat() if self.start else None,
             "end": self.end.isoformat() if self.end else None,
@@ -139,9 +145,10 @@ def breakdown(
     collector = Collector(version_keys=version_keys, max_open_spans=max_open_spans, max_values=max_values)
     collector.add_all(spans)
     notes = list(getattr(spans, "notes", ()))
-    truncated = bool(getattr(spans, "truncated", False)) or collector.partial > 0 or collector.cut > 0
+    truncated = bool(getattr(spans, "truncated", False)) or (collector.partial + collector.cut + collector.untimed) > 0
     rows = collector.rows or collector.kept_rows
-    notes += _notes(collector, only_kept=not collector.rows and bool(collector.kept_rows))
+    only_kept = not collector.rows and bool(collector.kept_rows)
+    notes += _notes(collector, only_kept=only_kept)
     versions = version_order(_seen(rows))
     place = {version: index for index, version in enumerate(versions)}
     totals: dict[str | None, int] = {}
@@ -156,9 +163,11 @@ def breakdown(
         traces=collector.traces,
         spans=collector.spans,
         kept=collector.kept,
+        only_kept=only_kept,
         partial=collector.partial + collector.cut,
         missing_parents=collector.missing_parents,
         skewed=collector.skewed,
+        untimed=collector.untimed,
         duplicates=collector.duplicates,
         resolution=collector.resolution_ns / SECOND,
         start=_moment(collector.first_ns),
@@ -209,6 +218,11 @@ def _notes(collector: Collector, *, only_kept: bool) -> list[str]:
         notes.append(
             f"{collector.cut} of {collector.traces} traces came in pieces too far apart: their own times are not right; raise "
             "max_open_spans or narrow the interval"
+        )
+    if collector.untimed:
+        notes.append(
+            f"{collector.untimed} of {collector.spans} spans have no usable end (they never ended, or ended before they began): "
+            "how long they took is not known, and they are left out"
         )
     if collector.flat:
         notes.append(

@@ -50,7 +50,7 @@ class Collector:
         self.kept_rows: dict[RowKey, Samples] = {}
         self.slowest: dict[str | None, tuple[int, Trace]] = {}
         self.spans = self.traces = self.kept = self.partial = self.flat = 0
-        self.missing_parents = self.skewed = self.duplicates = self.lumped = self.cut = 0
+        self.missing_parents = self.skewed = self.duplicates = self.lumped = self.cut = self.untimed = 0
         self.resolution_ns = 1
         self.first_ns: int | None = None
         self.last_ns = 0
@@ -96,10 +96,13 @@ class Collector:
         self.flat += not trace.nested
         kept = any(KEPT in part.span.attributes for part in trace.parts)
         self.kept += kept
+        # What a rule kept is in no number: that one of its spans has no end takes nothing away.
+        self.untimed += 0 if kept else trace.untimed
         rows = self.kept_rows if kept else self.rows
         for part in trace.parts:
-            self._row(rows, part).add(part)
             span = part.span
+            if span.timed:
+                self._row(rows, part).add(part)
             self.resolution_ns = max(self.resolution_ns, span.resolution_ns)
             self.first_ns = part.start_ns if self.first_ns is None else min(self.first_ns, part.start_ns)
             self.last_ns = max(self.last_ns, part.start_ns + span.duration_ns)
@@ -117,7 +120,8 @@ class Collector:
 
     def _remember(self, trace: Trace) -> None:
         """Keep the slowest trace of each version, for the waterfall."""
-        longest = max((part for part in trace.parts if part.top), key=lambda part: part.span.duration_ns, default=None)
+        timed = (part for part in trace.parts if part.top and part.span.timed)
+        longest = max(timed, key=lambda part: part.span.duration_ns, default=None)
         if longest is None:
             return
         best = self.slowest.get(longest.version)

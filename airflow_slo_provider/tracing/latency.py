@@ -142,7 +142,7 @@ def assess(
     if not breakdown.traces:
         checks = [frame.check("traces", Verdict.UNKNOWN, doubt or "there are no traces")]
     elif not checks:
-        checks = [frame.check("budgets", Verdict.UNKNOWN, f"none of the spans has a budget: {_names(breakdown)}")]
+        checks = [frame.check("budgets", Verdict.UNKNOWN, doubt or f"none of the spans has a budget: {_names(breakdown)}")]
     if comparison is not None and rules.slower != "ignore":
         checks.append(_versions(comparison, rules, frame, doubt))
     elif not_compared is not None:
@@ -181,6 +181,8 @@ def _doubt(breakdown: LatencyBreakdown, rules: Rules) -> str | None:
     """Say why nothing can be said, if so."""
     if not breakdown.traces:
         return "there are no traces of this service in the interval" + "".join(f"; {note}" for note in breakdown.notes)
+    if breakdown.only_kept:
+        return "every trace was kept by a rule because it was slow or failed: how long all the others took is not known"
     if breakdown.truncated and not rules.allow_truncated:
         return "the traces are not all there: " + "; ".join(breakdown.notes or ("the store left some out",))
     return None
@@ -198,6 +200,7 @@ def _tiers(
         for tier, budget in tiers.items():
             if not rows:
                 message = f"{span}: there are no such spans of version {version}; there are {_names(breakdown)}"
+                message += f"; and {doubt}" if doubt is not None else ""
                 checks.append(frame.check(f"{span}/{tier}", Verdict.UNKNOWN, message, target=budget, op="lte", unit="seconds"))
             for row in rows:
                 what = span if len(rows) == 1 else f"{span}/{row.service}"

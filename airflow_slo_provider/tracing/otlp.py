@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.tracing.spans import Span, checked, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.spans import Span, checked, lasting, parent_id_of, span_id_of, trace_id_of
 
 #: ``Span.flags``: whether "the parent is in another process" is known, and what it is (opentelemetry/proto/trace/v1).
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
@@ -72,7 +72,9 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
     try:
         if "trace_id" in span:
             span = {_SNAKE.get(key, key): value for key, value in span.items()}
-        start, end = int(span["startTimeUnixNano"]), int(span["endTimeUnixNano"])
+        # JSON of protobuf leaves out what is 0, and some write null for a span that has not ended.
+        start, end = int(span["startTimeUnixNano"]), int(span.get("endTimeUnixNano") or 0)
+        duration, timed = lasting(end - start if end else None)
         flags = int(span.get("flags") or 0)
         code = (span.get("status") or {}).get("code")
         read = Span(
@@ -82,11 +84,11 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
             span.get("name") or "",
             service,
             start,
-            # A clock that was set back while the span ran: no time can be read off it.
-            max(0, end - start),
+            duration,
             code in (2, "STATUS_CODE_ERROR"),
             {item["key"]: plain(item.get("value")) for item in span.get("attributes") or ()},
             bool(flags & _REMOTE) if flags & _REMOTE_KNOWN else None,
+            timed=timed,
         )
         return checked(read)
     except UNREADABLE as error:

@@ -65,11 +65,12 @@ def waterfall(trace: Trace, version: str | None) -> str:
         left = _LEFT + (part.start_ns - first) * scale
         width = max(1.5, span.duration_ns * scale)
         fill = "#e8827c" if span.error else _COLOURS[0] if part.critical_ns else "#b3b3b3"
-        told = f"{span.name} ({span.service}): {span.duration_ns / 1e6:.3f} ms" + (", failed" if span.error else "")
+        lasted = f"{span.duration_ns / 1e6:.3f} ms" if span.timed else "no end is known"
+        told = f"{span.name} ({span.service}): {lasted}" + (", failed" if span.error else "")
         name = escape(_short(span.name, 24 - min(part.depth, 8)))
         shapes.append(f'<text x="{8 + 12 * min(part.depth, 8)}" y="{top + 15}">{name}</text>')
         shapes.append(_box(left, top, width, fill, "", told, height=18))
-        shapes.append(f'<text x="{left + width + 5:.1f}" y="{top + 14}">{span.duration_ns / 1e6:.2f} ms</text>')
+        shapes.append(f'<text x="{left + width + 5:.1f}" y="{top + 14}">{lasted}</text>')
         top += 23
     more = f"; {len(trace.parts) - len(parts)} more spans are not shown" if len(trace.parts) > len(parts) else ""
     identity = escape(trace.parts[0].span.trace_id)

@@ -35,6 +35,7 @@ class Span(NamedTuple):
     :param parent_known: False where the store answers spans without their parents
     :param whole: False where the store left out other spans of the same trace
     :param resolution_ns: what the store rounds times to
+    :param timed: False where no usable end is known: it never ended, or ended before it began; its duration is 0 and none
     """
 
     trace_id: str
@@ -50,6 +51,7 @@ class Span(NamedTuple):
     parent_known: bool = True
     whole: bool = True
     resolution_ns: int = 1
+    timed: bool = True
 
     @property
     def end_ns(self) -> int:
@@ -84,6 +86,18 @@ class SpanStream:
         """Say something a reader of the numbers must know."""
         if note not in self.notes:
             self.notes.append(note)
+
+
+def lasting(duration_ns: int | None) -> tuple[int, bool]:
+    """Return a duration as a :class:`Span` holds it, and whether it is one.
+
+    :param duration_ns: what was told or reckoned; None where nothing was
+    """
+    # What ended before it began, or never, lasts less than nothing. Servers that keep durations without a sign tell that as 2**64
+    # less as much.
+    if duration_ns is None or not 0 <= duration_ns < 2**63:
+        return 0, False
+    return duration_ns, True
 
 
 def checked(span: Span) -> Span:
@@ -170,6 +184,7 @@ def _finished(span: Any) -> Span:
     context, parent = span.get_span_context(), span.parent
     if span.end_time is None:
         raise InvalidMeasurement(f"span {span.name} has not ended", reason="bad_span")
+    duration, timed = lasting(span.end_time - span.start_time)
     return Span(
         trace_id=f"{context.trace_id:032x}",
         span_id=f"{context.span_id:016x}",
@@ -177,8 +192,9 @@ def _finished(span: Any) -> Span:
         name=span.name,
         service=str(span.resource.attributes.get("service.name", "")),
         start_ns=span.start_time,
-        duration_ns=max(0, span.end_time - span.start_time),
+        duration_ns=duration,
         error=span.status.status_code.name == "ERROR",
         attributes=dict(span.attributes or {}),
         remote_parent=None if parent is None else parent.is_remote,
+        timed=timed,
     )

@@ -43,6 +43,7 @@ class Trace:
     :param skewed: spans moved because their service's clock disagrees with their caller's
     :param duplicates: spans that came more than once
     :param whole: False when the store left spans out
+    :param untimed: spans without a usable end; where there are any, nothing but durations is read off the others
     :param nested: False when the store did not say who called whom, and all spans are taken for children of the longest
     """
 
@@ -51,6 +52,7 @@ class Trace:
     skewed: int
     duplicates: int
     whole: bool
+    untimed: int
     nested: bool
 
 
@@ -65,17 +67,20 @@ def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_vers
     known: dict[str, Span] = {}
     for span in listed:
         other = known.get(span.span_id)
-        if other is None or span.duration_ns > other.duration_ns:
+        if other is None or (span.timed, span.duration_ns) > (other.timed, other.duration_ns):
             known[span.span_id] = span
     whole = not cut and all(span.whole for span in listed)
+    untimed = sum(not span.timed for span in known.values())
+    # Whose own a time was is not known either where a child may have covered any of it.
+    complete = whole and not untimed
     children, tops, missing = _family(known)
     placed, skewed = _place(known, children, tops)
     versions = _versions(known, children, tops, version_keys)
-    own = {key: _uncovered(placed, children.get(key, ()), *placed[key][:2]) for key in known} if whole else {}
-    path = _critical(placed, children, tops) if whole else {}
+    own = {key: _uncovered(placed, children.get(key, ()), *placed[key][:2]) for key in known} if complete else {}
+    path = _critical(placed, children, tops) if complete else {}
     tops_set = set(tops)
     parts = tuple(
-        Part(known[key], versions[key], own.get(key), path.get(key, 0) if whole else None, start, depth, key in tops_set)
+        Part(known[key], versions[key], own.get(key), path.get(key, 0) if complete else None, start, depth, key in tops_set)
         for key, (start, _, depth) in placed.items()
     )
     return Trace(
@@ -84,6 +89,7 @@ def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_vers
         skewed=skewed,
         duplicates=len(listed) - len(known),
         whole=whole,
+        untimed=untimed,
         nested=all(span.parent_known for span in listed),
     )
 
@@ -165,7 +171,8 @@ def _place(known: dict[str, Span], children: _Children, tops: list[str]) -> tupl
             below = known[child]
             move = shift
             first, last = below.start_ns + shift, below.end_ns + shift
-            if below.service != span.service and (first < start or last > end):
+            both = span.timed and below.timed
+            if both and below.service != span.service and (first < start or last > end):
                 if below.duration_ns <= span.duration_ns:
                     move += start + (span.duration_ns - below.duration_ns) // 2 - first
                 elif first < start:

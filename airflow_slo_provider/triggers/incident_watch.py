@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
@@ -81,20 +81,35 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
     async def events(self, looks: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
         """Yield an event for each incident that begins, and one for each time that nothing is known for too long."""
+        loop = asyncio.get_running_loop()
         async with aclosing(looks) as incoming:  # type: ignore[type-var]
-            async for look in incoming:
-                try:
-                    incidents = await self._take(look)
-                except Exception:  # one look must never end the watch
-                    self.log.exception("This look could not be taken in; the next one is")
-                    continue
-                self._waiting += incidents
-                now = asyncio.get_running_loop().time()
-                if self._waiting and now - self._last >= APART:
-                    one = self._waiting.pop(0)
-                    self._last = self._told[one.id] = now
-                    self.log.warning("Incident %s (%s): %s", one.id, one.kind, one.message)
-                    yield TriggerEvent(one.to_dict())
+            pending: asyncio.Future[Look | None] | None = None
+            try:
+                while True:
+                    # A task that is kept: what waits to be told must not break off a look, nor wait until the next has come.
+                    pending = pending or asyncio.ensure_future(anext(incoming, None))
+                    await asyncio.wait({pending}, timeout=self._last + APART - loop.time() if self._waiting else None)
+                    if pending.done():
+                        look, pending = pending.result(), None
+                        if look is None:
+                            return
+                        self._waiting += await self._taken(look)
+                    now = loop.time()
+                    if self._waiting and now - self._last >= APART:
+                        one = self._waiting.pop(0)
+                        self._last = self._told[one.id] = now
+                        self.log.warning("Incident %s (%s): %s", one.id, one.kind, one.message)
+                        yield TriggerEvent(one.to_dict())
+            finally:
+                # Waited for: as long as it runs, what it comes from cannot be closed.
+                await _ended(pending)
+
+    async def _taken(self, look: Look) -> list[Incident]:
+        try:
+            return await self._take(look)
+        except Exception:  # one look must never end the watch
+            self.log.exception("This look could not be taken in; the next one is")
+            return []
 
     async def _take(self, look: Look) -> list[Incident]:
         if look.problem:
@@ -184,6 +199,15 @@ class IncidentWatchTrigger(BaseEventTrigger):
             self.log.warning("What was seen cannot be written down, and will be with the next look: %s", error)
         else:
             self._unsaved -= set(changed)
+
+
+async def _ended(task: asyncio.Future[Any] | None) -> None:
+    """Break a task off and wait until it has ended, however it ends."""
+    if task is not None:
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.exception()  # looked at, or the event loop complains of it
 
 
 async def in_thread(function: Callable[[], T]) -> T:

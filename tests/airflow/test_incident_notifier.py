@@ -112,6 +112,25 @@ def test_a_webhook_is_told_everything_that_matters(webhook: Webhook, how: str):
     assert body["run_url"] == "https://airflow.example/dags/a%20dag/runs/manual__1"
 
 
+@both
+def test_no_secret_of_an_exception_is_told(webhook: Webhook, how: str):
+    from airflow.sdk.log import mask_secret
+
+    mask_secret("a-task-s-secret")
+    # The first would be cut in the middle of the secret.
+    for said in ("x" * 970 + " token=a-task-s-secret", "GET https://svc:hunter2@db.example/x failed; token=a-task-s-secret"):
+        failed = {
+            "exception": ConnectionError(said),
+            "ti": SimpleNamespace(task_id="t"),
+            "dag_run": {"dag_id": "d", "run_id": "r"},
+        }
+        told(IncidentNotifier(webhook_conn_id="hook", notifier=InnerToo()), failed, how=how)
+        for all_of_it in (str(webhook.taken), str(Inner.said)):
+            assert "a-task" not in all_of_it and "hunter2" not in all_of_it
+    for text in (webhook.taken[-1][2]["text"], Inner.said[-1][1]):
+        assert "ConnectionError: GET https://***@db.example/x failed; token=***" in text
+
+
 class Inner(BaseNotifier):
     template_fields = ("text",)
     said: list[tuple[str, str]] = []

@@ -218,6 +218,20 @@ class TestRecording:
         assert row.result.evidence["state"] == state
         assert row.result.evidence["message"] == ("ValueError: broken" if error else "")
 
+    def test_no_secret_of_an_exception_is_written_down(self, ledger_file: LedgerFile):
+        from airflow.sdk.log import mask_secret
+
+        mask_secret("a-step-s-secret")
+        recorder = StepRecorder(STEP)
+        run = SimpleNamespace(conf=conf(incident()), dag_id="a_dag", run_id="a_run")
+        ti = SimpleNamespace(dag_id="a_dag", run_id="a_run", task_id="back", map_index=-1, try_number=1, start_date=T0)
+        # The first would be cut in the middle of the secret.
+        for said in ("x" * 970 + " token=a-step-s-secret", "no route to https://svc:hunter2@db.example/x?token=a-step-s-secret"):
+            recorder.failed({"ti": ti, "dag_run": run, "exception": ConnectionError(said)})
+            told = str(ledger_file.checks("incident_step")[-1].result)
+            assert "a-step" not in told and "hunter2" not in told
+        assert "no route to https://***@db.example/x?token=***" in told
+
     def test_a_ledger_that_is_down_stops_no_rollback(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'no' / 'such' / 'directory.db'}")
         task = Returns(task_id="back", what=1)

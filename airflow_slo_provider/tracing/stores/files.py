@@ -81,8 +81,8 @@ class FileStore:
                 identity = int(span.trace_id, 16)
                 starts[identity] = min(starts.get(identity, span.start_ns), span.start_ns)
                 # Spans are written when they end: those that are gone had ended before.
-                ended = span.start_ns + span.duration_ns
-                oldest = ended if oldest is None else min(oldest, ended)
+                if span.timed:
+                    oldest = span.end_ns if oldest is None else min(oldest, span.end_ns)
                 mine = not service or span.service == service
                 if mine and all(key in span.attributes and as_text(span.attributes[key]) == text for key, text in wanted.items()):
                     matching.add(identity)

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing import otlp
-from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
 from airflow_slo_provider.tracing.stores.protocol import (
     LIMIT,
@@ -188,6 +188,8 @@ def _classic_spans(trace: Mapping[str, Any]) -> list[Span]:
         error = tags.pop("error", None)
         status = str(tags.get("otel.status_code") or "").upper()
         process = span.get("process") or processes.get(span.get("processID")) or {}
+        told = span.get("duration")
+        duration, timed = lasting(None if told is None else int(told))
         read = Span(
             trace_id=trace_id_of(span.get("traceID") or trace["traceID"]),
             span_id=span_id_of(span["spanID"]),
@@ -195,11 +197,12 @@ def _classic_spans(trace: Mapping[str, Any]) -> list[Span]:
             name=str(span.get("operationName") or ""),
             service=str(process.get("serviceName") or ""),
             start_ns=int(span["startTime"]) * _MICROSECOND,
-            duration_ns=int(span.get("duration") or 0) * _MICROSECOND,
+            duration_ns=duration * _MICROSECOND,
             # VictoriaTraces puts the tag on every span: "unset", "ok" or "true".
             error=str(error).lower() == "true" or status == "ERROR",
             attributes=tags,
             resolution_ns=_MICROSECOND,
+            timed=timed,
         )
         spans.append(checked(read))
     return spans

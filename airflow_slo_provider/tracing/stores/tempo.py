@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing import otlp
-from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
 from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, found, interval, page_through, reading
 
@@ -234,6 +234,8 @@ def _read_span(trace_id: str, span: Mapping[str, Any]) -> tuple[Span, bool]:
     service = str(attributes.pop("service.name", ""))
     status = attributes.pop("status", None)
     parent = next((attributes.pop(key) for key in list(attributes) if key.lower() in _PARENT), None)
+    # Tempo leaves a duration of 0 out of its answer, as protobuf's JSON does. One that it could not reckon is there, and huge.
+    duration, timed = lasting(int(span.get("durationNanos") or 0))
     read = Span(
         trace_id=trace_id,
         span_id=span_id_of(span["spanID"]),
@@ -241,9 +243,10 @@ def _read_span(trace_id: str, span: Mapping[str, Any]) -> tuple[Span, bool]:
         name=str(span.get("name") or attributes.pop("name", "")),
         service=service,
         start_ns=int(span["startTimeUnixNano"]),
-        duration_ns=int(span.get("durationNanos") or 0),
+        duration_ns=duration,
         error=status == "error",
         attributes=attributes,
+        timed=timed,
     )
     return checked(read), parent is not None
 

@@ -112,6 +112,18 @@ def test_what_is_not_known_is_no_pass(recorded):
     assert "no traces" in nothing.why
 
 
+def test_requests_that_were_kept_for_being_slow_say_nothing_of_the_others():
+    slow = [span("request", n, n + 300, trace=f"k{n}", attributes={"sampling.kept": "slow"}) for n in range(120)]
+    usual = [span("request", n, n + 20, trace=f"t{n}") for n in range(120)]
+    for allowed in (False, True):
+        rules = Rules(budgets={"request": {"p50": 0.1, "p99": 0.1}}, allow_truncated=allowed)
+        assessment = assess(tracing.breakdown(slow), rules, service="s")
+        assert {check.verdict for check in assessment.checks} == {Verdict.UNKNOWN}
+        assert "p50 is 300 ms" in assessment.why
+        assert "every trace was kept by a rule" in assessment.why
+        assert assess(tracing.breakdown(slow + usual), rules, service="s").verdict is Verdict.PASS
+
+
 @pytest.mark.parametrize(("slower", "verdict"), [("warn", "warn"), ("fail", "fail")])
 def test_a_slower_version_counts_as_told(recorded, slower, verdict):
     compared = tracing.compare(recorded)

@@ -1,0 +1,77 @@
+"""Looks at SLOs, and the end of them while one hangs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.hooks import gate, sources
+from airflow_slo_provider.hooks.burn_watch import BurnWatch
+from airflow_slo_provider.slo import monitor
+
+
+class Hanging:
+    """Documents and a monitor; one of the two does not answer until told, and connections that are counted."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.reached, self.go_on = threading.Event(), threading.Event()
+        self.open = 0
+        self.open_while_it_looked: list[int] = []
+
+    def wait(self, where: str) -> None:
+        if where == self.where:
+            self.reached.set()
+            assert self.go_on.wait(20)
+
+    def documents(self, _: Any) -> list[Any]:
+        self.wait("documents")
+        return []
+
+    @contextmanager
+    def sources(self) -> Iterator[None]:
+        self.open += 1
+        yield
+        self.open -= 1
+
+    def evaluate(self, _: Any) -> list[Any]:
+        self.wait("monitor")
+        self.open_while_it_looked.append(self.open)
+        return []
+
+
+@pytest.mark.parametrize("where", ["documents", "monitor"])
+def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, monkeypatch):
+    hanging = Hanging(where)
+    monkeypatch.setattr(gate, "read_documents", hanging.documents)
+    monkeypatch.setattr(sources, "sources", hanging.sources)
+    monkeypatch.setattr(monitor, "SLOMonitor", lambda *_: SimpleNamespace(evaluate=hanging.evaluate))
+    watch = BurnWatch("/x")
+    found: list[Any] = []
+    look = threading.Thread(target=lambda: found.append(watch.look()), daemon=True)
+    look.start()
+    assert hanging.reached.wait(20)
+    closing = threading.Thread(target=watch.close, daemon=True)
+    closing.start()
+    closing.join(5)
+    assert not closing.is_alive(), "it does not wait for what hangs"
+    hanging.go_on.set()
+    look.join(20)
+    assert (found, hanging.open_while_it_looked, hanging.open) == ([[]], [1], 0)
+
+
+def test_looks_share_what_is_open_until_it_is_closed(monkeypatch):
+    hanging = Hanging("")
+    monkeypatch.setattr(gate, "read_documents", hanging.documents)
+    monkeypatch.setattr(sources, "sources", hanging.sources)
+    monkeypatch.setattr(monitor, "SLOMonitor", lambda *_: SimpleNamespace(evaluate=hanging.evaluate))
+    watch = BurnWatch("/x")
+    assert (watch.look(), watch.look(), hanging.open) == ([], [], 1)
+    watch.close()
+    watch.close()
+    assert hanging.open == 0

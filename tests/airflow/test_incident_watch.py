@@ -1,0 +1,110 @@
+"""How incidents leave a watch: apart from each other, and not at the pace of its looks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.incidents.watching import Seen, Sighting
+from airflow_slo_provider.triggers import incident_watch
+from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
+from airflow_slo_provider.triggers.incident_watch import Look
+
+MANY = 6
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path, monkeypatch):
+    monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setattr(incident_watch, "APART", 0.1)
+
+
+def burning() -> Look:
+    return Look(datetime.now(UTC), [Sighting(f"slo-{one}", Seen.BURNING, severity="page") for one in range(MANY)])
+
+
+class Looks:
+    """One look at once, a second that never comes."""
+
+    def __init__(self) -> None:
+        self.began = self.broken_off = self.closed = 0
+
+    async def __call__(self) -> AsyncIterator[Look]:
+        try:
+            yield burning()
+            self.began += 1
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                self.broken_off += 1
+                raise
+            yield burning()
+        finally:
+            self.closed += 1
+
+
+async def told(looks: AsyncIterator[Look], *, most: int = MANY) -> list[tuple[str, float]]:
+    """Return whose incidents are told of, and when."""
+    found: list[tuple[str, float]] = []
+    async with aclosing(BurnRateTrigger(slos="/x", poll_interval=300).events(looks)) as events:
+        async for event in events:
+            found.append((event.payload["subject"], asyncio.get_running_loop().time()))
+            if len(found) == most:
+                break
+    return found
+
+
+def test_incidents_of_one_look_do_not_wait_for_as_many_looks():
+    looks = Looks()
+    found = asyncio.run(asyncio.wait_for(told(looks()), 20))
+    assert [subject for subject, _ in found] == [f"slo-{one}" for one in range(MANY)]
+    between = [later - sooner for (_, sooner), (_, later) in itertools.pairwise(found)]
+    assert min(between) >= 0.1
+    assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1), "one look ran all the while, and ended with the watch"
+
+
+def test_a_watch_that_is_ended_ends_its_looks():
+    looks = Looks()
+
+    async def play() -> None:
+        task = asyncio.create_task(told(looks(), most=99))
+        while not looks.began:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(play(), 20))
+    assert (looks.began, looks.broken_off, looks.closed) == (1, 1, 1)
+
+
+def test_what_breaks_the_looks_is_raised_and_not_left_lying():
+    complaints: list[Any] = []
+
+    async def breaking() -> AsyncIterator[Look]:
+        yield Look(datetime.now(UTC))
+        raise ConnectionError("gone for good")
+
+    async def play() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context))
+        with pytest.raises(ConnectionError, match="gone for good"):
+            await told(breaking())
+        gc.collect()
+
+    asyncio.run(play())
+    assert complaints == []
+
+
+def test_looks_that_are_over_end_the_watch():
+    async def one() -> AsyncIterator[Look]:
+        yield Look(datetime.now(UTC))
+
+    assert asyncio.run(asyncio.wait_for(told(one()), 20)) == []

@@ -1,0 +1,139 @@
+"""Spans that never ended, or ended before they began: how long they took is not known, and never counts as nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from airflow_slo_provider import tracing
+from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.latency import Assessment, Rules, assess
+from airflow_slo_provider.tracing.report import to_html
+from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
+from airflow_slo_provider.tracing.stores import FileStore, JaegerStore, TempoStore
+from airflow_slo_provider.tracing.stores.http import Answer, HttpClient
+from airflow_slo_provider.tracing.tree import analyse
+from tests.unit.tracing.builders import MS, T0, span
+
+NAME = "ml_prediction_request"
+
+
+def judged(found: LatencyBreakdown, **rules: Any) -> Assessment:
+    return assess(found, Rules(budgets={NAME: {"p99": 0.1}}, **rules), service="shop")
+
+
+def otlp(number: int, **end: Any) -> dict[str, Any]:
+    told = {"traceId": f"{number + 1:032x}", "spanId": f"{number + 1:016x}", "name": NAME}
+    return {**told, "startTimeUnixNano": str(T0 + number * 10 * MS), **end}
+
+
+def end_of(number: int, milliseconds: float) -> str:
+    return str(T0 + number * 10 * MS + round(milliseconds * MS))
+
+
+NO_END = {
+    "zero": lambda number: {"endTimeUnixNano": "0"},
+    "null": lambda number: {"endTimeUnixNano": None},
+    "left out": lambda number: {},
+    "before its start": lambda number: {"endTimeUnixNano": end_of(number, -5)},
+}
+
+
+@pytest.mark.parametrize("form", NO_END)
+@pytest.mark.parametrize("every", [1, 2, 33])
+def test_a_latency_that_is_not_known_is_no_pass(tmp_path, form, every):
+    spans = [otlp(one, **(NO_END[form](one) if one % every == 0 else {"endTimeUnixNano": end_of(one, 20)})) for one in range(200)]
+    file = tmp_path / "spans.jsonl"
+    file.write_text("".join(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]}) + "\n" for one in spans))
+    found = tracing.breakdown(FileStore(file).spans())
+    untimed = len(range(0, 200, every))
+    assert (found.truncated, found.untimed, found.spans) == (True, untimed, 200)
+    assert found.to_dict()["untimed"] == untimed
+    assert [row.count for row in found.rows] == [200 - untimed] * (untimed < 200), "no number is made of them"
+    assessment = judged(found)
+    assert assessment.verdict is Verdict.UNKNOWN
+    assert f"{untimed} of 200 spans have no usable end" in assessment.why
+    assert "200 spans have no usable end" in assess(found, Rules(), service="shop").why
+    # Told so, the others are judged - where there are any.
+    assert judged(found, allow_truncated=True).verdict is (Verdict.PASS if untimed < 200 else Verdict.UNKNOWN)
+
+
+def test_a_span_that_took_no_time_is_one():
+    found = tracing.breakdown([otlp(one, endTimeUnixNano=end_of(one, 0)) for one in range(200)])
+    assert (found.truncated, found.untimed, judged(found).verdict) == (False, 0, Verdict.PASS)
+
+
+def test_whose_time_it_was_is_not_known_beside_one():
+    spans = [
+        span("request", 0, 30),
+        span("fetch", 5, 5, "request", service="store", timed=False),
+        span("infer", 10, 20, "request"),
+    ]
+    trace = analyse(spans)
+    assert (trace.untimed, trace.skewed, trace.whole) == (1, 0, True)
+    assert {(part.self_ns, part.critical_ns) for part in trace.parts} == {(None, None)}
+    found = tracing.breakdown(spans)
+    assert {row.span: row.p99 for row in found.rows} == {"request": 0.030, "infer": 0.010}
+    assert "no end is known" in to_html(judged(found), "one request")
+
+
+def test_its_end_may_come_with_its_second_copy():
+    begun, ended = span("request", 0, 0, timed=False), span("request", 0, 0)
+    for copies in ([begun, ended], [ended, begun]):
+        assert analyse(copies).untimed == 0
+
+
+def test_what_a_rule_kept_is_in_no_number_and_takes_none_away():
+    kept = span("request", 0, 0, trace="kept", timed=False, attributes={KEPT: "error"})
+    found = tracing.breakdown([span("request", 0, 20), kept])
+    assert (found.truncated, found.untimed) == (False, 0)
+
+
+def test_spans_of_the_sdk():
+    def made(end: int) -> ReadableSpan:
+        return ReadableSpan("x", SpanContext(1, 1, is_remote=False), resource=Resource({}), start_time=T0, end_time=end)
+
+    assert [one.timed for one in spans_of([made(T0 + 1), made(T0), made(T0 - 1)])] == [True, True, False]
+
+
+def answered(monkeypatch: pytest.MonkeyPatch, store: Any, body: Any) -> list[Span]:
+    monkeypatch.setattr(HttpClient, "get", lambda *_, **__: Answer(200, body, None))
+    return list(store.spans("shop", T0 - MS, T0 + 1000 * MS))
+
+
+#: What a server that keeps durations without a sign makes of -5 ms.
+WRAPPED = 2**64 - 5 * MS
+
+
+@pytest.mark.parametrize(
+    ("told", "timed"),
+    [
+        ({"duration": 0}, True),
+        ({"duration": 7}, True),
+        ({}, False),
+        ({"duration": None}, False),
+        ({"duration": -7}, False),
+        ({"duration": 2**64 - 5000}, False),
+    ],
+)
+def test_jaeger(monkeypatch, told, timed):
+    one = {"traceID": "1", "spanID": "1", "operationName": "x", "startTime": T0 // 1000, "processID": "p", **told}
+    body = {"data": [{"traceID": "1", "processes": {"p": {"serviceName": "shop"}}, "spans": [one]}]}
+    found = answered(monkeypatch, JaegerStore("http://jaeger", api="classic"), body)
+    assert [(one.timed, one.duration_ns) for one in found] == [(timed, told["duration"] * 1000 if timed else 0)]
+
+
+@pytest.mark.parametrize(
+    ("told", "timed"), [({}, True), ({"durationNanos": "7"}, True), ({"durationNanos": str(WRAPPED)}, False)]
+)
+def test_tempo_leaves_out_a_zero_and_tells_what_it_cannot_reckon_as_something_huge(monkeypatch, told, timed):
+    one = {"spanID": "1", "name": "x", "startTimeUnixNano": str(T0), **told}
+    body = {"traces": [{"traceID": "1", "spanSets": [{"spans": [one], "matched": 1}]}], "metrics": {}}
+    found = answered(monkeypatch, TempoStore("http://tempo"), body)
+    assert [(one.timed, one.duration_ns) for one in found] == [(timed, int(told.get("durationNanos", 0)) if timed else 0)]
