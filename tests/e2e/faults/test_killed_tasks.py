@@ -21,7 +21,7 @@ REGISTRY, MOVES = "airflow_slo_provider.deployment.registry_directory", "airflow
 GATE_STEPS = {
     Step("nothing is measured", f"{GATE}:read_documents", False): 0,
     Step("measured, nothing recorded", f"{LEDGER}:Ledger.record", False): 0,
-    Step("in the middle of the record", f"{LEDGER}:_upsert", True): 0,
+    Step("in the middle of the record", f"{LEDGER}:upsert", True): 0,
     Step("recorded, not told to Airflow", f"{LEDGER}:Ledger.record", True): 2,
     Step("told, no way taken", "airflow_slo_provider.hooks.gate:evaluate_gate", True): 2,
 }
@@ -77,8 +77,8 @@ def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], Non
     ("kind", "place", "done", "moved", "rows"),
     [
         ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records, that it is about to begin
-        ("promote", f"{LEDGER}:_upsert", True, True, ["unknown"]),
-        ("rollback", f"{LEDGER}:_upsert", True, True, []),
+        ("promote", f"{LEDGER}:upsert", True, True, ["unknown"]),
+        ("rollback", f"{LEDGER}:upsert", True, True, []),
     ],
 )
 def test_move_in_the_middle_of_a_record(
