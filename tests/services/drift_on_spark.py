@@ -44,7 +44,7 @@ def run(home: str) -> dict[str, Any]:
             task_id="days",
             time_column="at",
             reference_window=timedelta(days=7),
-            columns=["x", "word", "id"],
+            columns=["x", "word"],
             fail_on_drift=True,
             **{**stored, "reference": rows},
         ),
