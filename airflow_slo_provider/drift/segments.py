@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.drift.comparison import compare
@@ -38,8 +38,12 @@ def compare_segments(
         raise InvalidMeasurement(f"column {by} has no value on either side, so there is no segment", reason="no_segments")
     alpha = options.pop("alpha", 0.01) / len(names)
     ignore = (*options.pop("ignore", ()), by)
-    if options.get("columns") is not None:  # within a segment it has one value
-        options["columns"] = [name for name in options["columns"] if name != by]
+    for named in ("columns", "critical", "prediction", "label"):  # within a segment it has one value
+        if options.get(named) is not None:
+            wanted = [options[named]] if isinstance(options[named], str) else options[named]
+            options[named] = [name for name in wanted if name != by]
+    if isinstance(options.get("thresholds"), Mapping):
+        options["thresholds"] = {name: value for name, value in options["thresholds"].items() if name != by}
     return {
         str(name): compare(
             reference,

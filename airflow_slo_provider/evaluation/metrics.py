@@ -78,7 +78,7 @@ _ALIASES = {
     "roc_auc_score": "roc_auc",
 }
 #: The last word of a function's name says which way is better, as everywhere in scikit-learn.
-_ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False}
+_ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False, "corrcoef": True}
 
 
 def find(
@@ -87,7 +87,7 @@ def find(
     """Return a metric by name, or make one of a callable.
 
     Which way is better a callable says by an attribute ``higher_is_better``, or by its name: that of a known metric, or one that
-    ends in ``_score``, ``_loss``, ``_error`` or ``_deviance``.
+    ends in ``_score``, ``_corrcoef``, ``_loss``, ``_error`` or ``_deviance``.
 
     :param metric: ``accuracy``, ``roc_auc``, ``ndcg@10`` ..., or a function (y_true, y_pred) -> float
     :param higher_is_better: of a callable that does not say so itself

@@ -15,7 +15,8 @@ def given(operator: Any, *names: str) -> frozenset[str]:
 
     :param operator: whose attributes have these names
     """
-    return frozenset(name for name in names if not _is_nothing(getattr(operator, name)))
+    # A subclass sets fields of its own after ours.
+    return frozenset(name for name in names if not _is_nothing(getattr(operator, name, None)))
 
 
 def require(operator: Any, names: Collection[str], *, may_be_empty: Collection[str] = ()) -> None:

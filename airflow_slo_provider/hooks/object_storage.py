@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from glob import iglob
-from os.path import lexists
+from os.path import basename, lexists
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
@@ -71,6 +71,8 @@ def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]
         except FileNotFoundError:
             if local and not lexists(name):
                 continue  # removed meanwhile
+            if basename(name).startswith("."):
+                continue  # an editor's lock, which points to no file
             # Left out, it could make the oldest of several files a young one.
             message = f"{name} is a link to a file that does not exist; mend or remove it, or write a path that does not match it"
             raise QueryError(message, reason="storage", transient=True) from None

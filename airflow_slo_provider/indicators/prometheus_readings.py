@@ -49,6 +49,9 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
         _refuse_wrong_window(metric.raw.query, source)
         return {"raw": Ask(with_window(metric.raw.query, duration(window)))}
     queries = _queries(metric)
+    for query in queries.values():
+        if not has_window(query) and promql.recognise(query, counter=metric.counter) is None:
+            raise promql.window_missing(query, source)
     as_written = not _are_counts(queries, source)
     return {role: _count_ask(query, metric, window, source, as_written=as_written) for role, query in queries.items()}
 
@@ -65,8 +68,8 @@ def _refuse_vector(text: str, source: str) -> None:
     """
     if hides_absence(text):
         raise QueryError(
-            "with vector() a query answers a number where no series is, so that a server which is gone looks well; remove it, or "
-            "write good or bad beside total",
+            "with vector() a query may answer a number where no series is, and a server which is gone would look well; write the "
+            "numerator as bad (there `or vector(0)` may stay) and the denominator as total",
             reason="hidden_absence", query=text, source=source,
         )  # fmt: skip
 

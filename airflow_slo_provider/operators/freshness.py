@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_slo_provider.hooks.freshness_assets import inlets_of
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.outcomes import failing_rightly
-from airflow_slo_provider.operators.freshness_fields import FreshnessFields
+from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, Context
@@ -108,7 +108,7 @@ class FreshnessCheckOperator(FreshnessFields):
 
         from airflow_slo_provider.hooks.freshness import measure
 
-        require(self, self._given)
+        require(self, self._given, may_be_empty=MAY_BE_EMPTY)
         with failing_rightly():
             name = self.check_name()
             found = measure(self.question(), self.limits(), name=name, context=context, log=self.log, evidence={})

@@ -15,6 +15,9 @@ from airflow_slo_provider.links.slo import SLOLink
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness import Limits
 
+#: Fields of which an empty text means what it means not to give them.
+MAY_BE_EMPTY = ("conn_id", "group_by", "timezone")
+
 
 class FreshnessFields(BaseOperator):
     """An operator with limits and a source. Whoever inherits it sets what names the source before it calls ``__init__``.

@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.outcomes import failing_rightly
-from airflow_slo_provider.operators.freshness_fields import FreshnessFields
+from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -102,7 +102,7 @@ class FreshnessSensor(FreshnessFields, BaseSensorOperator):
         from airflow_slo_provider.hooks.freshness import measure
 
         evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
-        require(self, self._given)
+        require(self, self._given, may_be_empty=MAY_BE_EMPTY)
         with failing_rightly():
             found = measure(
                 self.question(), self.limits(), name=self.check_name(), context=context, log=self.log, evidence=evidence

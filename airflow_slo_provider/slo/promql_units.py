@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
@@ -119,13 +119,30 @@ def are_counts(queries: Mapping[str, str]) -> bool:
         return True
     first = next(iter(units.values()))
     mixed = [role for role, one in units.items() if one.is_mixed]
-    if mixed or not all(first.means_the_same(one) for one in units.values()):
-        role = next(iter(mixed), "") or next(role for role, one in units.items() if not one.is_count)
-        raise ValueError(
-            f"{role} is calculated from rates or values, so that nobody can tell whether it counts events as the other query "
-            f"does; write increase() in both ({shorten(queries[role])})"
-        )
-    return False
+    if not mixed and (all(first.means_the_same(one) for one in units.values()) or _is_a_part(units)):
+        return False
+    role = next(iter(mixed), "") or next(role for role, one in units.items() if not one.is_count)
+    raise ValueError(f"{role} and the other query have no common unit: it {_why(units[role])} ({shorten(queries[role])})")
+
+
+def _is_a_part(units: Mapping[str, Unit]) -> bool:
+    """Whether good counts some events as less than one, as Apdex does: the share is then no more than that of the events."""
+    good, total = units.get("good"), units.get("total")
+    if good is None or total is None or not total.is_count:
+        return False
+    whole = replace(good, factors=())
+    shrinks = all(float(number) <= 1 if op == "*" else op == "/" and float(number) >= 1 for op, number in good.factors)
+    return whole.is_count and shrinks and whole.per_second == total.per_second
+
+
+def _why(odd: Unit) -> str:
+    if odd.factors:
+        return "is multiplied or divided; write the share as a raw ratio, or scale both alike"
+    if odd.of_series:
+        return "counts series and no events; count series in both"
+    if odd.ranges & _VALUES:
+        return "is made of values and no events; use the same ..._over_time() in both, or write a raw ratio"
+    return "is calculated from rates, and events are no events per second; write increase() in both"
 
 
 def empty_means_none(query: str) -> bool:

@@ -362,6 +362,12 @@ class TestFiles:
             assert f"{tmp_path / 'b'} is a link to a file that does not exist" in str(ran.error)
         assert run_task(self.sensor(tmp_path / "b", which=which)).state == "deferred"
 
+    def test_an_editors_lock_is_no_file(self, tmp_path, ledger):
+        self.put(tmp_path / "a.csv", timedelta(0))
+        (tmp_path / ".#a.csv").symlink_to("me@host.123")
+        for glob in ("*.csv", "**"):
+            assert run_task(self.sensor(tmp_path / glob)).state == "success"
+
     def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(self, tmp_path, ledger):
         self.put(tmp_path / "x1.parquet", 3 * HOUR)
         sensor = self.sensor(tmp_path / "x[1].parquet")

@@ -48,7 +48,7 @@ GUARDS: list[tuple[type[BaseOperator], dict[str, Any], str]] = [
     (BurningCheckOperator, {"slos": "/slos"}, "slo"),
     (RecoveredSensor, {"slos": "/slos"}, "slo"),
     (CulpritOperator, {}, "check query"),
-    (FreshnessCheckOperator, TABLE, "group_by timezone"),
+    (FreshnessCheckOperator, TABLE, "table timestamp_column"),
     (FeatureFreshnessSensor, TABLE, "group_by"),
     (PipelineFreshnessSensor, {"external_dag_id": "d", "max_age": HOUR}, "external_task_id conn_id"),
     (ModelFreshnessSensor, {"model": "m", "alias": "champion", "max_age": HOUR}, "promotion_tag"),
@@ -99,3 +99,20 @@ def test_a_template_of_nothing_switches_no_guard_off(kind, more, name, nothing):
 def test_what_was_not_given_is_not_asked_for():
     operator = RollbackModelOperator(task_id="t", model="m", version=None, expected_champion="")
     assert given(operator, "model", "version", "expected_champion", "reason") == {"model"}
+
+
+def test_a_field_of_a_subclass_is_set_after_ours():
+    class Mine(FreshnessCheckOperator):
+        template_fields = (*FreshnessCheckOperator.template_fields, "team")
+
+        def __init__(self, *, team: str, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.team = team
+
+    assert Mine(task_id="t", team="ml", **TABLE).team == "ml"
+
+
+@pytest.mark.parametrize("name", ["conn_id", "group_by", "timezone"])
+def test_an_empty_text_may_mean_the_default(name):
+    ran = run_task(FreshnessCheckOperator(task_id="t", retries=3, **{**TABLE, name: "{{ params.x or '' }}"}, params={"x": ""}))
+    assert "was given and is" not in str(ran.error), "it goes on to ask, and the connection is not there"

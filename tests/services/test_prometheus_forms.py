@@ -182,7 +182,7 @@ def test_counts_are_events_whatever_form_their_queries_have(forms: PrometheusSou
 def test_events_beside_what_nobody_knows_are_refused(forms: PrometheusSource, bad: str, total: str) -> None:
     error = refused(forms, ratio(bad=bad, total=total))
     assert (type(error), error.reason, error.transient) == (QueryError, "mixed_units", False)
-    assert "bad is calculated from rates or values" in str(error)
+    assert "bad and the other query have no common unit" in str(error)
 
 
 def test_rates_scaled_on_both_sides_are_left_alone(forms: PrometheusSource) -> None:

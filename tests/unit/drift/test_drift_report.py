@@ -165,6 +165,15 @@ def test_segments() -> None:
     assert found["fr"].alpha == 0.005
     flags = drift.compare_segments(before.assign(f=country == "de"), after.assign(f=country == "de"), "f", columns=["x"])
     assert set(flags) == {"True", "False"}
+    # One set of options for the whole and for its segments: what names the segment's own column says nothing within it.
+    for options in (
+        {"critical": ["x", "country"]},
+        {"thresholds": {"country": {"psi": 0.3}, "x": {"psi": 0.2}}},
+        {"prediction": "country"},
+        {"columns": "x"},
+    ):
+        told = drift.compare_segments(before, after, "country", **options)
+        assert str(told["fr"].verdict) == "drift", options
 
 
 def test_segments_too_small_to_judge_are_no_ok() -> None:

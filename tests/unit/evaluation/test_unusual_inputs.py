@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, fbeta_score, log_loss, max_error, mean_squared_error
+from sklearn.metrics import accuracy_score, fbeta_score, log_loss, matthews_corrcoef, max_error, mean_squared_error
 
 from airflow_slo_provider.evaluation import compare, evaluate
 from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_json
@@ -350,6 +350,7 @@ def test_a_metric_of_ones_own_sees_whole_groups_when_it_is_resampled():
 
 
 def test_scikit_learns_names_are_the_same_metrics():
+    assert find(matthews_corrcoef).directed and find(matthews_corrcoef).higher_is_better
     for name, base in (("brier_score_loss", "brier"), ("root_mean_squared_error", "rmse"), ("f1_score", "f1")):
         assert (find(name).base, find(name).name) == (base, name)
     with pytest.raises(ValueError, match="write 'log_loss', of which less is better"):

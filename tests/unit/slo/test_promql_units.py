@@ -73,10 +73,32 @@ def test_counts(query: str, per_second: bool) -> None:
 )
 def test_two_counts_need_one_unit(bad: str, total: str, counted: bool | None) -> None:
     if counted is None:
-        with pytest.raises(ValueError, match=r"write increase\(\) in both"):
+        with pytest.raises(ValueError, match="have no common unit"):
             are_counts({"bad": bad, "total": total})
     else:
         assert are_counts({"bad": bad, "total": total}) is counted
+
+
+@pytest.mark.parametrize(
+    ("good", "said"),
+    [
+        (f"(sum(increase(x{{le='0.3'}}{W})) + sum(increase(x{{le='1.2'}}{W}))) / 2", ""),  # Apdex
+        (f"sum(increase(x{{le='0.3'}}{W})) + 0.5 * sum(increase(x{{le='1.2'}}{W}))", ""),
+        (f"sum(increase(x{W})) * 2", "is multiplied or divided"),
+        (f"sum(increase(x{W})) / 0.5", "is multiplied or divided"),
+        (f"sum(rate(x{W})) / 2", "is multiplied or divided"),
+        (f"count(increase(x{W}))", "counts series"),
+        (f"sum(avg_over_time(x{W}))", "is made of values"),
+        ("job:x:rate5m", "is calculated from rates"),
+    ],
+)
+def test_good_may_count_for_less(good: str, said: str) -> None:
+    queries = {"good": good, "total": f"sum(increase(y_total{W}))"}
+    if said:
+        with pytest.raises(ValueError, match=said):
+            are_counts(queries)
+    else:
+        assert are_counts(queries) is False
 
 
 @pytest.mark.parametrize(

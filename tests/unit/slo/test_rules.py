@@ -178,7 +178,7 @@ def test_counts_in_two_units_are_written_in_events() -> None:
     [
         (
             bad_over_total("sum(rate(bad_total[{{.window}}])) * 60", "sum(rate(all_total[{{.window}}]))"),
-            "write increase() in both",
+            "no common unit",
         ),
         (bad_over_total("sum(increase(bad_total[5m])) # {{.window}}", "all_total"), "stands in no range"),
         (RatioMetric(raw=prometheus("sum(rate(bad_total[5m])) # {{.window}}"), raw_type="failure"), "stands in no range"),
