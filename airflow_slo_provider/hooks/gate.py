@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,12 @@ def evaluate_gate(
     at: datetime | str | None = None,
     log: Any,
     remember_own: bool = False,
+    accepts_unknown: bool = False,
 ) -> Decision:
     """Read the documents, measure, decide; log the decision, record it and push it to XCom.
+
+    A completed decision of an earlier try of this task instance stays in the ledger, and counts as the past of this one: a task
+    that is cleared begins from the freeze that it had decided. What an earlier try recorded that found nothing out is replaced.
 
     :param context: Airflow's task context
     :param slos: the documents
@@ -47,26 +52,30 @@ def evaluate_gate(
     :param log: the task's logger
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
+    :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
-    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key, words_of
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
     key = run_key(context)
+    name = f"{key.dag_id}.{key.task_id}"
     with failing_rightly(), failing_over_values():
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
         with open_default_ledger() as ledger:
-            decision = evaluate(
-                catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
-            )
+            own = None if remember_own else replace(key, attempt=ledger.attempt(key, name=name))
+            decision = evaluate(catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=own)
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
-    context["ti"].xcom_push(key=XCOM_KEY, value=summary(decision))
+            place = {"ledger": ledger.where, "environment": ledger.environment}
+            log.info("Recorded in the ledger %s%s", ledger.where, words_of(ledger))
+            more = {"complete": is_complete(decision, context, accepts_unknown=accepts_unknown), **place}
+            ledger.record_decision([*slo_checks(decision), decision_check(decision, name=name, more=more)], key, name=name)
+    context["ti"].xcom_push(key=XCOM_KEY, value={**summary(decision), **place})
     return decision
 
 
@@ -179,6 +188,24 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
         raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
     if not acceptable:
         raise AirflowFailException(_message(decision))
+
+
+def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unknown: bool) -> bool:
+    """Whether a task goes on with a decision: it is history then, and no later try replaces it.
+
+    :param accepts_unknown: whether the caller has a way for ``unknown``
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from airflow_slo_provider.slo.reports import Outcome
+
+    if decision.allowed:
+        return True
+    try:
+        raise_unless_acceptable(decision, context, acceptable=accepts_unknown or decision.outcome is Outcome.FROZEN)
+    except (AirflowFailException, MeasurementError):
+        return False
+    return True
 
 
 def _errors(decision: Decision) -> dict[str, MeasurementError]:
