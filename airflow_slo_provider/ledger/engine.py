@@ -119,11 +119,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, url: URL, *, writes: bool, schema: int | None = None) -> Iterator[Connection]:
+def transaction(
+    engine: Engine, url: URL, *, writes: bool, schema: int | None = None, patient: bool = False
+) -> Iterator[Connection]:
     """Open one transaction; every database error leaves it as a LedgerError.
 
     :param writes: whether it will write; such a transaction waits at most :data:`LOCK_WAIT_SECONDS` for its turn
     :param schema: the schema that the ledger was opened with: what has another one since is neither read nor written
+    :param patient: whether a statement may take longer than :data:`READ_SECONDS`: somebody waits for it in a shell
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -133,6 +136,7 @@ def transaction(engine: Engine, url: URL, *, writes: bool, schema: int | None = 
             with connection.begin():
                 if url.get_backend_name() == "postgresql":
                     limit = f"lock_timeout = '{LOCK_WAIT_SECONDS}s'" if writes else f"statement_timeout = '{READ_SECONDS}s'"
+                    limit = "statement_timeout = 0" if patient and not writes else limit
                     connection.exec_driver_sql(f"SET LOCAL {limit}")
                 if schema is not None:
                     _require_schema(connection, url, schema)

@@ -27,7 +27,7 @@ class LedgerReader:
     test_run: bool
     _engine: Engine
 
-    def _transaction(self, *, writes: bool = False) -> AbstractContextManager[Connection]:
+    def _transaction(self, *, writes: bool = False, patient: bool = False) -> AbstractContextManager[Connection]:
         raise NotImplementedError
 
     def _visible(self) -> list[ColumnElement[bool]]:

@@ -99,15 +99,19 @@ class Ledger(LedgerReader):
         """Return another environment's view of the same ledger. It is closed with this one."""
         return Ledger(self._engine, self._url, environment=environment, test_run=self.test_run, schema=self._schema)
 
+    def seen_by_tests(self) -> Ledger:
+        """Return the view that a test run has of the same ledger. It is closed with this one."""
+        return Ledger(self._engine, self._url, environment=self.environment, test_run=True, schema=self._schema)
+
     def close(self) -> None:
         """Give all connections back."""
         self._closed = True
         self._engine.dispose()
 
-    def _transaction(self, *, writes: bool = False) -> AbstractContextManager[Connection]:
+    def _transaction(self, *, writes: bool = False, patient: bool = False) -> AbstractContextManager[Connection]:
         if self._closed:
             raise LedgerError(f"ledger {self.where} is closed", reason="closed")
-        return transaction(self._engine, self._url, writes=writes, schema=self._schema)
+        return transaction(self._engine, self._url, writes=writes, schema=self._schema, patient=patient)
 
     def record(self, results: Iterable[CheckResult], key: RunKey) -> None:
         """Write checks, all or none. A row of the same task instance, kind and name is replaced.
