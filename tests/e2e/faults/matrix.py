@@ -304,7 +304,7 @@ CELLS = (
     ),
     Cell(
         fault=APART,
-        where="a gate, a sensor, an incident, a promotion and a watch, where tasks run on several machines and the ledger is a file",
+        where="gate, sensor, incident, promotion and watch, where tasks run on several machines and the ledger is a file",
         sees="the task fails at once and says what to set; the watch says that nothing is known",
         tests=(
             "tests/airflow/test_unshared_ledger.py::test_a_gate_and_a_sensor_decide_nothing",
