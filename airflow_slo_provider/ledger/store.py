@@ -99,9 +99,9 @@ class Ledger(LedgerReader):
         """Return another environment's view of the same ledger. It is closed with this one."""
         return Ledger(self._engine, self._url, environment=environment, test_run=self.test_run, schema=self._schema)
 
-    def seen_by_tests(self) -> Ledger:
-        """Return the view that a test run has of the same ledger. It is closed with this one."""
-        return Ledger(self._engine, self._url, environment=self.environment, test_run=True, schema=self._schema)
+    def seen_by_tests(self, tests: bool = True) -> Ledger:
+        """Return the view that a test run has of the same ledger, or any other run. It is closed with this one."""
+        return Ledger(self._engine, self._url, environment=self.environment, test_run=tests, schema=self._schema)
 
     def close(self) -> None:
         """Give all connections back."""

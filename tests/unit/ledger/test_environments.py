@@ -184,7 +184,8 @@ class TestWhoSeesWhat:
         written = check(value=1.0, model_version="7", evidence={"service": ""})
         with open_ledger(url, environment=environment, test_run=test_run) as other:
             other.record([written], key())
-            assert SEEN[question](other) == [1.0]
+            metrics_of_tests = test_run and question == "exposition"
+            assert SEEN[question](other) == ([] if metrics_of_tests else [1.0])
         with open_ledger(url, environment="production") as production:
             assert SEEN[question](production) == []
             production.record([written], key())
