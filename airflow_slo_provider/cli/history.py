@@ -154,10 +154,9 @@ def _instants(args: Namespace) -> list[datetime]:
 
 
 def _instant(text: str | None) -> datetime | None:
-    from airflow_slo_provider.hooks.gate import instant
+    from airflow_slo_provider.slo.instants import parse_instant
 
-    moment = instant(text, {}) if text else None
-    return moment.astimezone(UTC) if moment else None
+    return parse_instant(text, what="time").astimezone(UTC) if text else None
 
 
 def _as_server() -> None:

@@ -43,7 +43,7 @@ def evaluate_gate(
     :param context: Airflow's task context
     :param slos: the documents
     :param select: which of their SLOs
-    :param at: the instant to evaluate; see :func:`instant`
+    :param at: the instant to evaluate; see :mod:`airflow_slo_provider.hooks.run_instant`
     :param log: the task's logger
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
@@ -51,6 +51,7 @@ def evaluate_gate(
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.hooks.run_instant import run_instant
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
@@ -59,9 +60,11 @@ def evaluate_gate(
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
+        judged = run_instant(at, context)
+        log.info("Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because)
         with open_default_ledger() as ledger:
             decision = evaluate(
-                catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
+                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key
             )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
@@ -107,32 +110,6 @@ def evaluate(
     with sources(ledger) as source:
         reports = SLOMonitor(catalog, source).evaluate(at, select, covering=held)
     return decide(reports, catalog, previous=previous)
-
-
-def instant(at: datetime | str | None, context: Mapping[str, Any]) -> datetime | None:
-    """Say for which instant a task evaluates error budgets; None for now.
-
-    :param at: an aware datetime, or one as ISO 8601 text; None for the end of the data interval in a run of a backfill, which
-        is about the past, and now in every other run
-    :param context: Airflow's task context
-    :raises ValueError: when ``at`` is no instant
-    """
-    if at is None:
-        run = context.get("dag_run")
-        kind = getattr(run, "run_type", None)
-        end: datetime | None = getattr(run, "data_interval_end", None)
-        return end if getattr(kind, "value", kind) == "backfill" else None
-    moment = at
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment.strip())
-        except ValueError:
-            raise ValueError(f"at={at!r} is no instant; write ISO 8601, e.g. 2026-11-24T05:00:00+00:00") from None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"at={at!r} is a {type(at).__name__}, not an instant")
-    if moment.tzinfo is None:
-        raise ValueError(f"at={at!r} has no time zone; write one, e.g. 2026-11-24T05:00:00+00:00")
-    return moment
 
 
 def is_wrong_question(error: MeasurementError) -> bool:

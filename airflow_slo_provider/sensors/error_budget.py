@@ -34,8 +34,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
     loses the sensor or its timeout, which counts from the try's first look. No deferral is shorter than ten seconds, the last one
     before the timeout included: sooner, Airflow may not know yet that the worker has left.
 
-    In a run of a backfill the end of the data interval is looked at, once: a past budget does not recover, so one that does not
-    allow it fails at once (or skips, with ``soft_fail``).
+    In a run of a backfill the end of the data interval is looked at, and in a partitioned run the start of its partition, once: a
+    past budget does not recover, so one that does not allow it fails at once (or skips, with ``soft_fail``).
 
     .. code-block:: python
 
@@ -81,7 +81,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         """Look once; return whether the budget has recovered."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.hooks.gate import evaluate_gate, instant, raise_for_wrong_questions
+        from airflow_slo_provider.hooks.gate import evaluate_gate, raise_for_wrong_questions
+        from airflow_slo_provider.hooks.run_instant import run_instant
 
         require(self, self._given)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, remember_own=True)
@@ -90,7 +91,7 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         missing = self._missing(decision)
         if not missing:
             return True
-        moment = instant(None, context)
+        moment = run_instant(None, context).at
         if moment is not None:
             raise AirflowFailException(f"{missing}: at {moment.isoformat()}, and the past does not recover")
         self.log.info("Waiting: %s", missing)

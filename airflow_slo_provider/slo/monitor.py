@@ -11,6 +11,7 @@ from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.slo.arithmetic import ErrorBudget
 from airflow_slo_provider.slo.asking import Asker, Part, SourceFactory, part_of
 from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
+from airflow_slo_provider.slo.instants import refuse_future
 from airflow_slo_provider.slo.judging import judge, unknown, with_coverage
 from airflow_slo_provider.slo.measuring import IndicatorSource
 from airflow_slo_provider.slo.model import SLO, DataSource, Objective
@@ -50,15 +51,17 @@ class SLOMonitor:
     ) -> list[SLOReport]:
         """Evaluate SLOs. What cannot be measured is reported as such; no measurement's failure is raised.
 
-        :param at: the instant (aware); now when None. A past instant is answered from the history.
+        :param at: the instant (aware); now when None. A past instant is answered from the history; the future is refused.
         :param select: names of the SLOs, or a function that chooses them; all when None
         :param covering: names of reports that shall say how much of their window holds data, however much is left: those that
             were frozen, so that a lost history does not thaw them
         :return: one report for each objective, in the catalog's order
-        :raises ValueError: for a naive instant, an unknown name, or when nothing is selected
+        :raises ValueError: for an instant that is naive or in the future, an unknown name, or when nothing is selected
         """
-        if at is not None and at.tzinfo is None:
-            raise ValueError(f"the instant {at} has no time zone")
+        if at is not None:
+            if at.tzinfo is None:
+                raise ValueError(f"the instant {at} has no time zone")
+            refuse_future(at, what="the instant")
         at = (at or datetime.now(UTC)).astimezone(UTC)
         places = [(slo, name, objective) for slo in self.catalog.select(select) for name, objective in slo.parts()]
         parts: list[Part] = []
