@@ -61,15 +61,18 @@ def evaluate_gate(
         for warning in catalog.warnings:
             log.warning("%s", warning)
         judged = run_instant(at, context)
-        log.info("Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because)
+        log.info(
+            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
+        )
         with open_default_ledger() as ledger:
-            decision = evaluate(
-                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key
-            )
+            decision = evaluate(catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key)
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
             ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
-    context["ti"].xcom_push(key=XCOM_KEY, value=summary(decision))
+    # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
+    made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
+    value = {**summary(decision), **made, "decided_at": datetime.now(UTC).isoformat()}
+    context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 
 

@@ -48,7 +48,7 @@ class DeploymentRollbackOperator(DeploymentTask):
             retries=3,
         )
 
-    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
@@ -102,7 +102,7 @@ class DeploymentRollbackOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes import LAST_KNOWN_GOOD, rollback
         from airflow_slo_provider.hooks.deployments import change_key, decided_at, known_good_versions, plan_key
 
-        self.require_given()
+        self.require_given(context)
         with self.failing(context):
             _list("known_good", self.known_good)
             _list("checks", self.checks)
@@ -135,7 +135,7 @@ class DeploymentSetImageOperator(DeploymentTask):
     they revert a rollback, see :class:`DeploymentRollbackOperator`. A release that cannot be recorded is not
     made; a rollback waits for no ledger.
 
-    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param images: image by container; ``*`` for all that are no init containers. (templated)
@@ -169,7 +169,7 @@ class DeploymentSetImageOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes_images import set_image
         from airflow_slo_provider.hooks.deployments import change_key
 
-        self.require_given()
+        self.require_given(context)
         with self.failing(context):
             said = ", ".join(f"{container}: {image}" for container, image in self.images.items())
             self.announce(context, f"images are about to be set: {said}", {"action": "set_image", "to_images": dict(self.images)})
@@ -193,7 +193,7 @@ class DeploymentScaleOperator(DeploymentTask):
     A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
     faults of the server are retried. Setting the number that is there already changes nothing.
 
-    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param replicas: how many; None, as a template makes of an XCom that is not there, is refused. (templated)
@@ -225,7 +225,7 @@ class DeploymentScaleOperator(DeploymentTask):
         """Scale, and wait until the replicas are available."""
         from airflow_slo_provider.deployment.kubernetes_scale import scale
 
-        self.require_given()
+        self.require_given(context)
         with self.failing(context):
             result = scale(
                 self.api(),

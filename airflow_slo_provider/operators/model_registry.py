@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.acting import ActingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,10 +18,13 @@ if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult, Verdict
 
 
-class _MoveOperator(BaseOperator):
+class _MoveOperator(ActingOperator):
     """What both have in common: one move for each task instance, recorded in the registry and in the ledger."""
 
-    template_fields: Sequence[str] = ("model", "version", "alias", "expected_champion", "registry_path", "model_registry_conn_id")
+    template_fields: Sequence[str] = (
+        *ActingOperator.template_fields, "model", "version", "alias", "expected_champion", "registry_path",
+        "model_registry_conn_id",
+    )  # fmt: skip
     ui_color = "#e3f2e1"
     move_kind = ""
     operator_extra_links = (SLOLink(),)
@@ -141,6 +143,7 @@ class PromoteModelOperator(_MoveOperator):
             version="{{ params.version }}",
             expected_champion="{{ params.champion }}",
             evaluation=evaluate.output,
+            gate="gate",
         )
 
     :param model: the registered model. (templated)
@@ -153,6 +156,9 @@ class PromoteModelOperator(_MoveOperator):
     :param accept: verdicts that may be promoted
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
+    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
+        run that allows, nothing is changed. (templated)
+    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
 
     What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry, and
     so does a parameter that was given and is nothing when the task runs (an XCom that is not there); a registry that does not
@@ -171,7 +177,8 @@ class PromoteModelOperator(_MoveOperator):
         self.accept = tuple(accept)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look at the evaluation, move the alias, record it."""
+        """Look at the gate and the evaluation, move the alias, record it."""
+        self.require_leave(context)
         if not self.version or str(self.version).lower() == "none":
             from airflow.sdk.exceptions import AirflowFailException
 
@@ -223,6 +230,9 @@ class RollbackModelOperator(_MoveOperator):
     :param reason: why, for the record. (templated)
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
+    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
+        run that allows, nothing is changed. (templated)
+    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
 
     What can never be moved (no such version or predecessor, another champion by now) fails without a retry, and so does a
     parameter that was given and is nothing when the task runs (an XCom that is not there, an empty template): it does not mean
@@ -238,5 +248,6 @@ class RollbackModelOperator(_MoveOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Move the alias back, record it."""
+        self.require_leave(context)
         require(self, self._given)
         return self._move(context, {"why": self.reason} if self.reason else {})

@@ -54,6 +54,6 @@ def refuse_future(moment: datetime, *, what: str) -> None:
     now = datetime.now(UTC)
     if moment > now + AHEAD:
         raise ValueError(
-            f"{what} {moment.isoformat()} lies in the future (it is {now.isoformat(timespec='seconds')}), of which nothing can be "
-            "measured; name an instant that has passed, or compare the clocks"
+            f"{what} {moment.isoformat()} lies in the future (it is {now.isoformat(timespec='seconds')}), of which nothing can "
+            "be measured; name an instant that has passed, or compare the clocks"
         )
