@@ -74,6 +74,9 @@ class Supervisor:
         if isinstance(msg, comms.GetXCom):
             one = (msg.task_id, msg.key) if msg.map_index in (None, -1) else (msg.task_id, msg.key, msg.map_index)
             return comms.XComResult(key=msg.key, value=self._xcoms.get(one))
+        if isinstance(msg, comms.GetXComSequenceSlice):
+            found = [value for one, value in self._xcoms.items() if one[:2] == (msg.task_id, msg.key) and value is not None]
+            return comms.XComSequenceSliceResult(root=found)
         if isinstance(msg, comms.ValidateInletsAndOutlets):
             return comms.InactiveAssetsResult(inactive_assets=[])
         return None

@@ -142,7 +142,7 @@ def test_every_operator_is_made_there() -> None:
 
     from airflow.sdk import BaseOperator
 
-    bases = {"DeploymentTask", "DocumentFields", "DriftDataFields", "FreshnessFields", "FreshnessSensor"}
+    bases = {"ActingOperator", "DeploymentTask", "DocumentFields", "DriftDataFields", "FreshnessFields", "FreshnessSensor"}
     needs_a_playbook = {"ManualStepOperator", "OpenIncidentOperator", "StepApprovalOperator"}
     public = {
         name
