@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.hooks.freshness_question import Question, names, namespaced
-from airflow_slo_provider.hooks.outcomes import record
+from airflow_slo_provider.hooks.observations import record_observations
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -26,6 +26,9 @@ def measure(
 ) -> Assessment:
     """Look once, say in the log what was found, and record it in the ledger, also when nothing could be found out.
 
+    Every source is asked about the present, whatever the run: what another run of the task has observed since this one was due is
+    not counted again.
+
     :param name: name of the check in the ledger
     :param evidence: more evidence for the ledger
     :raises MeasurementError: when it cannot be found out
@@ -34,10 +37,10 @@ def measure(
         observation = look(question, context)
         found = assess(observation, datetime.now(UTC), limits)
     except MeasurementError as error:
-        record([_unknown(name, limits, error, evidence)], context)
+        record_observations([_unknown(name, limits, error, evidence)], context, log)
         raise
     log.info("Freshness of %s", found.message)
-    record([found.result(name, evidence)], context)
+    record_observations([found.result(name, evidence)], context, log)
     return found
 
 

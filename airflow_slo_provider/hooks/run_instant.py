@@ -38,17 +38,18 @@ class RunInstant:
     because: str
 
 
-def run_instant(at: datetime | str | None, context: Mapping[str, Any]) -> RunInstant:
+def run_instant(at: datetime | str | None, context: Mapping[str, Any], *, parameter: str = "at") -> RunInstant:
     """Return the instant that a task evaluates; see the table above.
 
     :param at: what the task was given: an aware datetime, ISO 8601 text, or None
     :param context: Airflow's task context
+    :param parameter: name of the task's parameter, for messages
     :raises ValueError: when it is no instant, lies in the future or is not known
     """
     from airflow_slo_provider.slo.instants import read_instant, refuse_future
 
     if at is not None:
-        return RunInstant(read_instant(at), "at was given")
+        return RunInstant(read_instant(at, what=parameter), f"{parameter} was given")
     run = context.get("dag_run")
     end: datetime | None = getattr(run, "data_interval_end", None)
     if is_backfill(context) and end is not None:
@@ -62,7 +63,7 @@ def run_instant(at: datetime | str | None, context: Mapping[str, Any]) -> RunIns
     if unknown:
         raise ValueError(
             f"{unknown}: the instant that it is about is not known, and now would be another one; "
-            'give at=, e.g. at="{{ dag_run.run_after }}"'
+            f'give {parameter}=, e.g. {parameter}="{{{{ dag_run.run_after }}}}"'
         )
     return RunInstant(None, _now(end))
 

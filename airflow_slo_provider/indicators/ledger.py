@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 from airflow_slo_provider.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, LedgerError, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.slicing import covered, holds, slice_count
+from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Point
 from airflow_slo_provider.ledger.store import Ledger
 from airflow_slo_provider.results import Verdict
@@ -135,7 +136,7 @@ class LedgerSource:
             )
 
     def _only_kind(self, name: str, query: str) -> str:
-        kinds = [kind for kind in self._ledger.kinds(name) if kind not in _OWN_KINDS]
+        kinds = [kind for kind in self._ledger.kinds(name) if kind not in _OWN_KINDS and not kind.endswith(REPEATED)]
         if not kinds:
             raise NoData(f"no check named {name!r} was ever recorded", reason="no_checks", query=query)
         if len(kinds) > 1:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
-from airflow_slo_provider.hooks.outcomes import record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.drift_data import DriftDataFields
 
@@ -179,7 +178,7 @@ class DriftOperator(DriftDataFields):
                 model_version=self.model_version,
                 report_uri=uri,
             )
-            record(results, context)
+            self._record(results, context)
         self.check_results = check_results(
             "drift",
             assertions(report, name=self.check_name, thresholds=self.thresholds),

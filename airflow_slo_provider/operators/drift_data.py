@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.sdk import BaseOperator
 
+from airflow_slo_provider.hooks.observations import of_window, record_observations
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.drift import DatasetProfile
+    from airflow_slo_provider.results import CheckResult
 
 ENGINES = ("local", "sql", "spark")
 T = TypeVar("T")
@@ -152,6 +154,16 @@ class DriftDataFields(BaseOperator):
             return rows.profile(self.columns, like=like)  # type: ignore[no-any-return]
         return profile(rows, self.columns, where=where, categorical=self.categorical, progress=progress)
 
+    def _record(self, results: Sequence[CheckResult], context: Context) -> None:
+        """Write checks into the ledger: of rows of the run's interval for its end, of whatever is there now once."""
+        start, end = self._interval(context) if self.time_column else (None, None)
+        if start is not None and end is not None and start < end:
+            record(of_window(results, start, end), context)  # type: ignore[arg-type]
+            return
+        sides = [getattr(self, name, None) for name in ("reference", "current", "where")]
+        subject = " | ".join(str(one) if isinstance(one, str | list | tuple | dict) else type(one).__name__ for one in sides)
+        record_observations(results, context, self.log, subject=subject)  # type: ignore[arg-type]
+
     @contextmanager
     def _judging(self, context: Context) -> Iterator[None]:
         """Record that nothing could be found out, before a fault fails the task."""
@@ -173,5 +185,5 @@ class DriftDataFields(BaseOperator):
                     model_version=self.model_version,
                     evidence={"reason": getattr(error, "reason", "error")},
                 )
-                record([fault], context)
+                self._record([fault], context)
                 raise

@@ -10,7 +10,8 @@ from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.observations import record_observations
+from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.lazy_names import offer
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 
@@ -310,9 +311,10 @@ class GoldenSetEvaluationOperator(BaseOperator):
             "report": reports.get("report.html"),
             "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id,
         }
-        record(
+        record_observations(
             checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval),
             context,  # type: ignore[arg-type]
+            self.log,
         )
 
     def _tell(self, assessment: Assessment, found: dict[str, Any], context: Context) -> None:
@@ -345,5 +347,5 @@ class GoldenSetEvaluationOperator(BaseOperator):
                     kind=KIND, name=self._check_name(), verdict=Verdict.UNKNOWN, message=str(error),
                     model_version=self.model_version, evidence=evidence,
                 )  # fmt: skip
-                record([check], context)  # type: ignore[arg-type]
+                record_observations([check], context, self.log)  # type: ignore[arg-type]
             raise

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_slo_provider.hooks.given import given, require
+from airflow_slo_provider.hooks.observations import of_window
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 
@@ -153,7 +154,7 @@ class LatencyBreakdownOperator(BaseOperator):
             for symptom in assessment.symptoms:
                 self.log.info("%s: likely %s; look at %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
             report = self._report(assessment, context, start, end)
-            record(assessment.with_evidence(report=report).checks, context)  # type: ignore[arg-type]
+            record(of_window(assessment.with_evidence(report=report).checks, start, end), context)  # type: ignore[arg-type]
             return assessment, summary(assessment, service=self.service, report=report)
 
     def _assess(self, start: datetime, end: datetime) -> Assessment:
@@ -204,7 +205,12 @@ class LatencyBreakdownOperator(BaseOperator):
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
         if known_start == known_end:  # a manual run: a moment is no interval
             known_start = known_end = None
-        end = _moment(self.end, "end") or _plain(known_end) or datetime.now(UTC) - self.lag
+        end = _moment(self.end, "end") or _plain(known_end)
+        if end is None:
+            from airflow_slo_provider.hooks.run_instant import run_instant
+
+            with failing_over_values():  # a backfill or a partition is about the past, also where its interval is a point
+                end = _plain(run_instant(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
         start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
         if start >= end:
             raise AirflowFailException(f"nothing lies between start {start.isoformat()} and end {end.isoformat()}")

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, conf
 
 from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.observations import record_observations
+from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.links.slo import SLOLink
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class SLOCheckPodOperator(BaseOperator):
 
         with failing_rightly():
             results = unseal(getattr(self._running, "left", None))
-            record(results, context)
+            record_observations(results, context, self.log)  # type: ignore[arg-type]
         for result in results:
             self.log.info("%s %s: %s: %s", result.kind, result.name, result.verdict, result.message)
         found = [result.to_dict() for result in results]

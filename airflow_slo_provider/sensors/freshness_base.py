@@ -114,12 +114,13 @@ class FreshnessSensor(FreshnessFields, BaseSensorOperator):
     def _began(self, context: Context) -> datetime:
         """When this task instance began to wait: its first look of its first try, which the ledger remembers."""
         from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+        from airflow_slo_provider.ledger.observations import REPEATED
 
         with failing_rightly(), open_default_ledger() as ledger:
-            own = ledger.own("freshness", self.check_name(), run_key(context))
-        if own is not None and own.result.evidence.get("first_try") == _first_try(self, context):
-            return datetime.fromisoformat(own.result.evidence["waiting_since"])
-        return datetime.now(UTC)
+            looks = [ledger.own(kind, self.check_name(), run_key(context)) for kind in ("freshness", f"freshness{REPEATED}")]
+        own = [one.result.evidence for one in looks if one is not None]
+        since = [one["waiting_since"] for one in own if one.get("first_try") == _first_try(self, context)]
+        return min(map(datetime.fromisoformat, since), default=datetime.now(UTC))
 
     def _left(self, began: datetime) -> timedelta:
         return began + timedelta(seconds=self.timeout) - datetime.now(UTC)
