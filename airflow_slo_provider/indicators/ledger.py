@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -206,7 +206,8 @@ def _measure(request: MeasureRequest, question: _Question, points: Sequence[Poin
     if not judged:
         raise NoData("no checks in the window", reason="no_checks", query=question.text)
     good = sum(_good(request, point) for point in judged)
-    return Measurement.of_counts(Fraction(good), Fraction(len(judged)), query=question.text)
+    found = Measurement.of_counts(Fraction(good), Fraction(len(judged)), query=question.text)
+    return replace(found, newest=judged[-1].checked_at)
 
 
 def _unknown(request: MeasureRequest, point: Point) -> bool:
@@ -241,4 +242,9 @@ def _events(question: _Question, points: Sequence[Point]) -> Measurement:
         good, total = good + exact(point.good), total + exact(point.total)
     if not question.ignore_unknown:
         total += total / len(counted) * len(blind)
-    return Measurement.of_counts(good, total, query=question.text)
+    return replace(Measurement.of_counts(good, total, query=question.text), newest=_newest_event(points))
+
+
+def _newest_event(points: Sequence[Point]) -> datetime | None:
+    """When a check last counted an event; one that could not count says of no event."""
+    return next((point.checked_at for point in reversed(points) if point.total), None)

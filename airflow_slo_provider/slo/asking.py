@@ -75,10 +75,12 @@ class Answers:
 
     :param whole: the SLO's window: its events, or its slices
     :param windows: the burn windows (Occurrences only; slices hold them already)
+    :param lately: the last of the window, as long as the SLO may be silent; None where it may be silent for ever
     """
 
     whole: Measurement | Slices | MeasurementError
     windows: Mapping[timedelta, Measurement | MeasurementError]
+    lately: Measurement | MeasurementError | None = None
 
 
 def part_of(name: str, slo: SLO, objective: Objective, policy: ErrorBudgetPolicy, at: datetime, source: SourceKey) -> Part:
@@ -125,8 +127,9 @@ class Asker:
             for width, members in _grouped(sliced, lambda part: part.slice_width).items():
                 assert width is not None
                 found = source.slices([part.request(part.slices_start) for part in members], width)
+                lately = _lately(source, members)
                 for part, answer in zip(members, found, strict=True):
-                    out[part.name] = Answers(answer, {})
+                    out[part.name] = Answers(answer, {}, lately.get(part.name))
         return out
 
     def coverage(self, parts: Sequence[Part]) -> dict[str, object]:
@@ -148,9 +151,30 @@ class Asker:
 def _ask_events(source: IndicatorSource, parts: Sequence[Part]) -> dict[str, Answers]:
     if not parts:
         return {}
-    starts = [(part, start) for part in parts for start in (part.span.start, *(part.span.end - w for w in part.windows))]
+    starts = [(part, start) for part in parts for start in (part.span.start, *(part.span.end - w for w in _lengths(part)))]
     answers = iter(source.measure([part.request(start) for part, start in starts]))
-    return {part.name: Answers(next(answers), {window: next(answers) for window in part.windows}) for part in parts}
+    out = {}
+    for part in parts:
+        whole, found = next(answers), {length: next(answers) for length in _lengths(part)}
+        silence = part.slo.options.max_silence
+        out[part.name] = Answers(
+            whole, {window: found[window] for window in part.windows}, None if silence is None else found[silence]
+        )
+    return out
+
+
+def _lengths(part: Part) -> list[timedelta]:
+    """The windows before the end that are asked about, each once."""
+    silence = part.slo.options.max_silence
+    return list(part.windows) if silence is None else list(dict.fromkeys([*part.windows, silence]))
+
+
+def _lately(source: IndicatorSource, parts: Sequence[Part]) -> dict[str, Measurement | MeasurementError]:
+    asked = [(part, part.span.end - silence) for part in parts if (silence := part.slo.options.max_silence) is not None]
+    if not asked:
+        return {}
+    answers = source.measure([part.request(start) for part, start in asked])
+    return {part.name: answer for (part, _), answer in zip(asked, answers, strict=True)}
 
 
 def _grouped(parts: Iterable[Part], key: Callable[[Part], K]) -> dict[K, list[Part]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Protocol
@@ -32,6 +32,7 @@ class Measurement:
     :param total: all events; None for a raw ratio
     :param query: what was asked, for the evidence
     :param note: what is odd about it, for whoever wonders at the number
+    :param newest: when the newest event happened, where the source says it
     """
 
     ratio: Fraction
@@ -39,6 +40,7 @@ class Measurement:
     total: Fraction | None = None
     query: str = ""
     note: str = ""
+    newest: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def of_counts(cls, good: Fraction, total: Fraction, *, query: str = "") -> Measurement:

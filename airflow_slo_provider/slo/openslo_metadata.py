@@ -13,6 +13,7 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.documents.fields import Fields, did_you_mean
 from airflow_slo_provider.documents.nodes import ScalarNode, SequenceNode
 from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator, MissingSlices, Options, TimeWindow
+from airflow_slo_provider.slo.windows import nominal_length
 
 W = TypeVar("W", MissingSlices, CalendarDenominator)
 PREFIX = "airflow-slo/"
@@ -23,6 +24,7 @@ OPTION_KEYS = (
     "min-coverage",
     "calendar-denominator",
     "maturity-lag",
+    "max-silence",
     "error-budget-policy",
     "tier",
 )
@@ -135,6 +137,12 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
         source.fault(
             at, "whole needs budgetingMethod Timeslices or RatioTimeslices: the events of the days to come are not known"
         )
+    silence = values.get("max_silence")
+    if silence is not None and window is not None and silence > nominal_length(window):
+        source.fault(
+            PREFIX + "max-silence",
+            f"is longer than the window of {window.duration}: a window without any event is unknown anyway",
+        )
     return Options(**values)
 
 
@@ -149,6 +157,8 @@ def _option(key: str, text: str) -> Any:
         return Fraction(text)
     if key == "maturity-lag":
         return _lag(text)
+    if key == "max-silence":
+        return _silence(text)
     if key == "missing-slices":
         return _word(MissingSlices, text)
     if key == "calendar-denominator":
@@ -162,6 +172,13 @@ def _lag(text: str) -> timedelta:
     length = parse_duration(text)
     if length.is_calendar or length.seconds > 366 * 86400:
         raise ValueError(f"{text} must be a fixed length of at most a year, e.g. 15m")
+    return length.timedelta
+
+
+def _silence(text: str) -> timedelta:
+    length = parse_duration(text)
+    if length.is_calendar or length.seconds <= 0:
+        raise ValueError(f"{text} must be a fixed length above 0, e.g. 6h")
     return length.timedelta
 
 

@@ -56,8 +56,13 @@ def _row(report: SLOReport) -> tuple[str, ...]:
         length(budget.remaining_time) if budget else "-",
         f"{float(rate.value):.2f}" if rate and rate.value is not None else "-",
         _exhaustion(report),
-        report.status.value,
+        _status(report),
     )
+
+
+def _status(report: SLOReport) -> str:
+    silent = f" (no event for {length(report.silence)})" if report.silence is not None else ""
+    return f"{report.status.value}{silent}"
 
 
 def _exhaustion(report: SLOReport) -> str:
