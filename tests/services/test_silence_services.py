@@ -61,7 +61,8 @@ def connection(postgres: PostgresServer, postgres_database: str) -> Iterator[Any
     with postgres.connect(postgres_database) as made:
         made.execute("CREATE TABLE log (ts timestamptz, ok boolean)")
         made.execute(
-            "INSERT INTO log SELECT timestamptz '2026-10-12 00:00:00Z' - n * interval '1 hour', true FROM generate_series(0, 99) n"
+            "INSERT INTO log SELECT timestamptz '2026-10-12 00:00:00Z' - n * interval '1 hour', true "
+            "FROM generate_series(0, 99) n"
         )
     with postgres.connect(postgres_database) as opened:
         yield opened
