@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from airflow.sdk.api.datamodels._generated import DagRun
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
+from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gates import DAY, MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, run_task
@@ -99,3 +101,12 @@ def test_sensor_in_a_partitioned_run_waits_for_no_past(spent_now: RequestLog):
     sensor = ErrorBudgetSensor(task_id="wait", slos=sql_documents())
     ran = run_task(sensor, connections=spent_now.connection, run_type="scheduled", partition=("p", DAYS_AGO))
     assert (ran.state, "the past does not recover" in str(ran.error)) == ("failed", True)
+
+
+@pytest.mark.skipif(not KNOWS_PARTITION_DATES, reason="Airflow 3.2 tells no partition_date")
+def test_a_policy_writes_the_decision_of_a_partition_while_it_holds(spent_now: RequestLog, tmp_path: Path):
+    """What was decided for a partition of days ago has expired by now: nothing serves by it."""
+    for name, date, written in (("old", DAYS_AGO, False), ("new", datetime.now(UTC) - MINUTE, True)):
+        task = PolicyDecisionOperator(task_id="act", slos=sql_documents(), decision_path=str(tmp_path / name))
+        ran = run_task(task, connections=spent_now.connection, run_type="scheduled", partition=(name, date))
+        assert (ran.state, ran.xcoms["return_value"]["written"], (tmp_path / name).exists()) == ("success", written, written)

@@ -50,7 +50,7 @@ def backfilled(client, dag_id: str, first: str, last: str) -> list[str]:
 def test_a_backfill_mends_no_budget_and_changes_nothing(airflow_stack, run_dag):
     client, home = airflow_stack.client, airflow_stack.home / "e2e_times"
     with ledger_of(airflow_stack) as ledger:
-        # A run of today, which the scheduler starts as soon as the DAG is active, observes for all of them, or one of them for it.
+        # The scheduler starts a run of today as soon as the DAG is active: it observes for all of them, or one of them for it.
         write(ledger, Verdict.PASS, 20)
         write(ledger, Verdict.FAIL, 3, ago=3 * DAY)
         before = remaining(ledger)
@@ -78,6 +78,17 @@ def test_a_backfill_mends_no_budget_and_changes_nothing(airflow_stack, run_dag):
         run_id, state = run_dag("e2e_times", run_id="allowed")
         assert (state, client.task_states("e2e_times", run_id)["guarded"]) == ("success", "success")
         assert (home / "guarded-allowed.json").exists()
+
+
+def test_behind_mapped_gates_only_what_its_own_gate_allows_acts(airflow_stack, run_dag):
+    with ledger_of(airflow_stack) as ledger:
+        write(ledger, Verdict.PASS, 900)
+    run_id, state = run_dag("e2e_mapped_walls")
+    home = airflow_stack.home / "e2e_times"
+    assert state == "failed"
+    assert {one.name for one in home.glob("each-*")} == {"each-0.json"}
+    assert not (home / "outside.json").exists()
+    assert "the gate each.gate[1] is failed, not a success" in airflow_stack.client.log("e2e_mapped_walls", run_id, "outside")
 
 
 def test_a_partition_of_a_backfill_is_judged_by_its_partition(airflow_stack):

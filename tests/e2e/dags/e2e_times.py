@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.empty import EmptyOperator
-from airflow.sdk import CronPartitionTimetable, dag
+from airflow.sdk import CronPartitionTimetable, dag, task_group
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
@@ -69,5 +69,25 @@ def e2e_partitions():
     ErrorBudgetGateOperator(task_id="gate", slos=DOCUMENTS)
 
 
+@dag(schedule=None, tags=["e2e"])
+def e2e_mapped_walls():
+    """Of two mapped gates the second knows nothing: only what follows the first one's own decision may act."""
+    unknown = DOCUMENTS.replace("check: e2e-times", "check: never-recorded")
+
+    @task_group
+    def each(slos: str):
+        gate = ErrorBudgetGateOperator(task_id="gate", slos=slos)
+        gate >> ServingDecisionOperator(
+            task_id="act", decision_path=str(HOME / "each-{{ ti.map_index }}.json"), action="allow", reason="a test",
+            gate="each.gate", trigger_rule="all_done",
+        )  # fmt: skip
+
+    each.expand(slos=[DOCUMENTS, unknown]) >> ServingDecisionOperator(
+        task_id="outside", decision_path=str(HOME / "outside.json"), action="allow", reason="a test", gate="each.gate",
+        trigger_rule="all_done",
+    )  # fmt: skip
+
+
 e2e_times()
 e2e_partitions()
+e2e_mapped_walls()
