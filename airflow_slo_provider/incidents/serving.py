@@ -5,13 +5,14 @@ Written by ``operators.policy_actions``, read by model servers. Standard library
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
+
+from airflow_slo_provider import strict_json
 
 SCHEMA_VERSION = 1
 #: Actions of a policy, mildest first, and what each means for the serving code: (experiments, degraded).
@@ -149,7 +150,7 @@ def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dic
     :raises Exception: whatever is wrong with the document; ValueError also where all of it has expired
     """
     file: Readable = Path(path) if isinstance(path, str | os.PathLike) else path
-    data = json.loads(file.read_text())
+    data = strict_json.loads(file.read_text())
     if data["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version {data['schema_version']} is not {SCHEMA_VERSION}")
     each = data.get("each") or [data]
