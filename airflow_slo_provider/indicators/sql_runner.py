@@ -68,6 +68,7 @@ class DbApiRunner:
             yield
             return
         self._inside = True
+        self._limit = self._timeout  # that of an evaluation before is over
         try:
             self._begin()
             yield
