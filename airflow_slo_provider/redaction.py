@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from heapq import merge
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
@@ -30,30 +31,30 @@ _SCHEMES = ("bearer ", "basic ", "token ", "apikey ")
 
 
 class _Known:
-    """The secrets of the connections that this process has used, and one pattern of all their forms."""
+    """The secrets of the connections that this process has used, and their forms, the longest first."""
 
     def __init__(self) -> None:
         self._secrets: dict[str, None] = {}
-        self._pattern: re.Pattern[str] | None = None
+        self._forms: list[str] = []
 
     def add(self, secrets: Iterable[str]) -> None:
         """Remember secrets; the oldest are forgotten when there are too many."""
         new = [secret for secret in secrets if len(secret) >= LEAST and secret not in self._secrets]
-        if new:
-            kept = [*self._secrets, *new][-_MOST:]
-            self._secrets, self._pattern = dict.fromkeys(kept), None
+        if not new:
+            return
+        kept = dict.fromkeys([*self._secrets, *new][-_MOST:])
+        # Made anew and then put in place: another thread may be blanking with the old ones.
+        fresh = _ordered(new) if len(kept) == len(self._secrets) + len(new) else None
+        self._forms = _ordered(kept) if fresh is None else list(dict.fromkeys(merge(self._forms, fresh, key=_longest_first)))
+        self._secrets = kept
 
     def blank(self, text: str) -> str:
         """Replace every remembered secret."""
-        if not self._secrets:
-            return text
-        if self._pattern is None:
-            self._pattern = _pattern_of(tuple(self._secrets))
-        return self._pattern.sub(shapes.BLANK, text)
+        return _replaced(text, self._forms)
 
     def forget(self) -> None:
         """Forget them all."""
-        self._secrets, self._pattern = {}, None
+        self._secrets, self._forms = {}, []
 
 
 _KNOWN = _Known()
@@ -128,9 +129,7 @@ def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = LIMIT)
     :param secrets: texts that are secret and were not remembered
     :param limit: the text is cut to so many characters, after the blanking; None for all of it
     """
-    given = tuple(secret for secret in secrets if secret)
-    if given:
-        text = _pattern_of(given).sub(shapes.BLANK, text)
+    text = _replaced(text, _ordered(secret for secret in secrets if secret))
     text = shapes.blank(_KNOWN.blank(text))
     return text if limit is None or len(text) <= limit else text[:limit] + "..."
 
@@ -162,10 +161,20 @@ def _member(name: str, value: Any) -> Any:
     return redacted(value)
 
 
-def _pattern_of(secrets: tuple[str, ...]) -> re.Pattern[str]:
-    """Compile all forms of these secrets, the longest first: a secret may be a part of another."""
-    forms = {form for secret in secrets for form in _forms(secret)}
-    return re.compile("|".join(map(re.escape, sorted(forms, key=lambda form: (-len(form), form)))))
+def _ordered(secrets: Iterable[str]) -> list[str]:
+    """Return all forms of secrets, the longest first: a secret may be a part of another."""
+    return sorted({form for secret in secrets for form in _forms(secret)}, key=_longest_first)
+
+
+def _longest_first(form: str) -> tuple[int, str]:
+    return -len(form), form
+
+
+def _replaced(text: str, forms: Sequence[str]) -> str:
+    for form in forms:
+        if form in text:
+            text = text.replace(form, shapes.BLANK)
+    return text
 
 
 def _forms(secret: str) -> set[str]:

@@ -79,7 +79,7 @@ def _shapes() -> tuple[_Shape, ...]:
             re.compile(rf"(?i)(\bauthorization{_SIGN}\\*[\"']?(?:(?:[\w-]{{1,30}})\s+)?)[^\s\"'\\,;]+"),
             kept,
         ),
-        (("cookie",), re.compile(r"(?i)(\b(?:set-)?cookie\"?\s*:\s*\"?)[^\r\n\"]{4,}?(?=\"|\s+[\w-]+:\s|$)"), kept),
+        (("cookie",), re.compile(r"(?i)(\b(?:set-)?cookie\"?\s*:\s*\"?)(?!\s|\*\*\*)[^\r\n\"]{4,}?(?=\"|\s+[\w-]+:\s|$)"), kept),
         (("bearer",), re.compile(rf"(?i)(\bbearer(?:\s|\+|%20)+){_WORDS}[^\s\"'\\,;)\]}}<>&]{{4,}}"), kept),
         (
             ("basic",),
