@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_slo_provider import strict_json
-
 SCHEMA_VERSION = 1
 #: Actions of a policy, mildest first, and what each means for the serving code: (experiments, degraded).
 _MEANING = {
@@ -149,6 +147,8 @@ def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dic
 
     :raises Exception: whatever is wrong with the document; ValueError also where all of it has expired
     """
+    from airflow_slo_provider import strict_json
+
     file: Readable = Path(path) if isinstance(path, str | os.PathLike) else path
     data = strict_json.loads(file.read_text())
     if data["schema_version"] != SCHEMA_VERSION:
