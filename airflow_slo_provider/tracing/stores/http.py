@@ -153,11 +153,10 @@ class HttpClient:
             raise QueryError(f"{self._kind}: {fault}", reason=http_caches.REASON, transient=True, query=query, source=self.source)
         try:
             parsed = _parse(raw)
-        except strict_json.JSONContradiction as error:
+        except QueryError as error:
             raise QueryError(
-                f"{self._kind}: the answer has no single meaning: {error}",
-                reason=error.reason, query=query, http_status=response.status_code, source=self.source,
-            ) from None  # fmt: skip
+                f"{self._kind}: {error.message}", reason=error.reason, query=query, http_status=200, source=self.source
+            ) from None
         return Answer(response.status_code, parsed, _clock(response.headers.get("Date")))
 
     def _read(self, response: requests.Response, query: str | None) -> bytes:
@@ -225,21 +224,25 @@ class HttpClient:
 def _parse(raw: bytes) -> Any:
     """Return JSON; a list where there is one document a line (a streamed answer); the text where it is neither.
 
-    :raises JSONContradiction: for JSON that can be read in more than one way
+    :raises QueryError: for JSON that can be read in more than one way
     """
     try:
         return strict_json.loads(raw)
-    except strict_json.JSONContradiction:
-        raise
+    except strict_json.JSONContradiction as error:
+        raise _without_meaning(error) from None
     except ValueError:
         pass
     try:
         lines = [strict_json.loads(line) for line in raw.splitlines() if line.strip()]
-    except strict_json.JSONContradiction:
-        raise
+    except strict_json.JSONContradiction as error:
+        raise _without_meaning(error) from None
     except ValueError:
         lines = []
     return lines or raw.decode("utf-8", "replace")
+
+
+def _without_meaning(error: strict_json.JSONContradiction) -> QueryError:
+    return QueryError(f"the answer has no single meaning: {error}", reason=error.reason)
 
 
 def _clock(text: str | None) -> datetime | None:
