@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from airflow_slo_provider.hooks.connection_fields import ConnectionFields
 
 _LONGEST = 300
+#: Characters from which on a part of an address may be a secret, if it is no plain word.
+_SECRET_PART = 8
 
 
 def post(connection: ConnectionFields, path: str, body: Any) -> None:
@@ -72,8 +74,9 @@ def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, A
         "timeout": httpx.Timeout(min(read, 30.0), connect=connect),
         "follow_redirects": False,
     }
-    # Of a webhook the path is often the secret.
-    remember(urlsplit(settings.address).path.strip("/"))
+    # Of a webhook the path is often the secret. A word in it (``alerts``) is none, and would be blanked out of other messages.
+    parts = urlsplit(settings.address).path.split("/")
+    remember(*(part for part in parts if len(part) >= _SECRET_PART and part != part.lower().strip("0123456789")))
     return f"{settings.address}{path}", arguments
 
 
