@@ -34,6 +34,7 @@ def validate(args: Namespace) -> None:
 
 def status(args: Namespace) -> None:
     """Measure and print; exit with 0, 1 (exhausted) or 2 (not known)."""
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.slo.instants import read_instant
     from airflow_slo_provider.slo.monitor import SLOMonitor
@@ -46,7 +47,7 @@ def status(args: Namespace) -> None:
     try:
         at = read_instant(args.at, what="--at") if args.at else datetime.now(UTC)
         with sources() as source:
-            reports = SLOMonitor(catalog, source).evaluate(at, args.select)
+            reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(at, args.select)
     except ValueError as error:
         leave(2, str(error))
     if args.output == "json":

@@ -177,6 +177,7 @@ def _sql(question: Question) -> Observation:
 @contextmanager
 def _database_faults(where: str) -> Iterator[None]:
     from airflow_slo_provider.database_faults import classify
+    from airflow_slo_provider.redaction import server_text
 
     try:
         yield
@@ -185,8 +186,9 @@ def _database_faults(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         fault = classify(error)
-        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise QueryError(message, reason=fault.reason, transient=fault.transient, source=where) from error
+        # Not chained: a driver quotes rows and addresses, and a traceback would print them.
+        message = f"{type(error).__name__}: {server_text(error)}"
+        raise QueryError(message, reason=fault.reason, transient=fault.transient, source=where) from None
 
 
 def _files(question: Question) -> Observation:

@@ -26,7 +26,7 @@ XCOM_KEY = "decision"
 
 #: What a server answers that was asked well and answers badly. Every other refusal is about the question: a retry or a person
 #: at the end of ``if_unknown`` cannot mend it, whoever wrote the document can.
-_BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape"})
+_BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape", "contradictory_answer", "repeated_key", "not_a_number"})
 
 
 def evaluate_gate(
@@ -50,6 +50,7 @@ def evaluate_gate(
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
     from airflow_slo_provider.hooks.run_instant import run_instant
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
@@ -65,7 +66,10 @@ def evaluate_gate(
             "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
         )
         with open_default_ledger() as ledger:
-            decision = evaluate(catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key)
+            decision = evaluate(
+                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key,
+                deadline=evaluation_deadline(context),
+            )  # fmt: skip
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
             ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
@@ -93,15 +97,18 @@ def evaluate(
     select: Selection | None = None,
     at: datetime | None = None,
     exclude_key: RunKey | None = None,
+    deadline: float | None = None,
 ) -> Decision:
     """Measure a catalog through Airflow's connections and decide, with what earlier decisions left behind.
 
     :param ledger: holds the earlier decisions; nothing is written
     :param at: the instant; now when None
     :param exclude_key: a task instance whose own rows are not the past
+    :param deadline: seconds the measuring may take; ``[slo] evaluation_deadline`` by default
     :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for an instant without a zone
     :raises LedgerError: when the earlier decisions cannot be read
     """
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.gate_memory import Memory
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.slo.decisions import decide
@@ -111,7 +118,8 @@ def evaluate(
     previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
     held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
-        reports = SLOMonitor(catalog, source).evaluate(at, select, covering=held)
+        monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
+        reports = monitor.evaluate(at, select, covering=held)
     return decide(reports, catalog, previous=previous)
 
 

@@ -50,6 +50,7 @@ def connection_url(conn_id: str) -> URL:
     from sqlalchemy import URL, make_url
 
     from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.redaction import server_text
 
     try:
         connection = BaseHook.get_connection(conn_id)
@@ -58,7 +59,7 @@ def connection_url(conn_id: str) -> URL:
         hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
     except Exception as error:  # Airflow knows no such connection, or no hook for its type
         raise LedgerError(
-            f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {error})",
+            f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {server_text(error)})",
             reason="bad_connection",
         ) from None
     try:

@@ -29,7 +29,8 @@ from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Point
 from airflow_slo_provider.ledger.store import Ledger
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.deadline import Deadline
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import Indicator, RatioMetric, ThresholdMetric
 
 MOST_POINTS = 1_000_000
@@ -99,7 +100,8 @@ class LedgerSource:
             if isinstance(question, _Question):
                 _, low, high = spans.get(question.rows, (question, request.start, request.end))
                 spans[question.rows] = (question, min(low, request.start), max(high, request.end))
-        read = {key: _caught(self._read, *span) for key, span in spans.items()}
+        deadline = deadline_of(requests)
+        read = {key: _caught(self._read, *span, deadline) for key, span in spans.items()}
         answers: list[_T | MeasurementError] = []
         for request, question in zip(requests, questions, strict=True):
             points = question if isinstance(question, MeasurementError) else read[question.rows]
@@ -112,8 +114,12 @@ class LedgerSource:
                 answer.source = answer.source or self._ledger.where
         return answers
 
-    def _read(self, question: _Question, start: datetime, end: datetime) -> list[Point]:
+    def _read(self, question: _Question, start: datetime, end: datetime, deadline: Deadline | None) -> list[Point]:
         name, query = question.name, question.text
+        refusal = None if deadline is None else deadline.refusal(self)
+        if refusal is not None:
+            refusal.query = query
+            raise refusal
         evidence = {"service": question.service} if question.service else None
         try:
             kind = question.kind or self._only_kind(name, query)
@@ -121,7 +127,12 @@ class LedgerSource:
                 self._refuse_several_services(name, start, end, query)
             points = list(islice(self._ledger.points(kind, name, start, end, evidence=evidence), MOST_POINTS + 1))
         except LedgerError as error:
-            raise QueryError(error.message, reason=error.reason, transient=error.transient, query=query) from error
+            fault = QueryError(
+                error.message, reason=error.reason, transient=error.transient, query=query, source=self._ledger.where
+            )
+            if deadline is not None:
+                deadline.note(self, [fault])
+            raise fault from None
         if len(points) > MOST_POINTS:
             raise QueryError(f"more than {MOST_POINTS} checks; use a shorter window", reason="too_many_rows", query=query)
         return points

@@ -162,12 +162,13 @@ class CulpritOperator(BaseOperator):
             return failing_versions(self.check, self.within)
         from airflow_slo_provider.exceptions import QueryError
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
+        from airflow_slo_provider.redaction import redacted
 
         found: dict[str, Fraction | None] = {}
         for sample in PrometheusHook(self.prometheus_conn_id).query(str(self.query)):
             name = sample.labels.get(self.by)
             if not name:
-                self.log.warning("A series has no label %s and is left out: %s", self.by, dict(sample.labels))
+                self.log.warning("A series has no label %s and is left out: %s", self.by, redacted(dict(sample.labels)))
             elif name in found:
                 # Whichever of them counted, another version might be accused.
                 raise QueryError(

@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Protocol
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
+from airflow_slo_provider.slo.deadline import Deadline
 from airflow_slo_provider.slo.model import Indicator
 
 #: More than this is no count of events, and no float any more once a few of them are added up.
@@ -85,6 +86,7 @@ class MeasureRequest:
     :param op: for a threshold metric: ``lt``, ``lte``, ``gt`` or ``gte``
     :param value: for a threshold metric: what its points are held against
     :param resolution: for a threshold metric: distance between points
+    :param deadline: until when the evaluation that this belongs to may ask; no limit where there is none
     """
 
     indicator: Indicator
@@ -93,6 +95,7 @@ class MeasureRequest:
     op: str | None = None
     value: Fraction | None = None
     resolution: timedelta = timedelta(minutes=1)
+    deadline: Deadline | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,11 @@ class Slices:
     values: tuple[Measurement | None, ...]
     query: str = ""
     last_seen: datetime | None = None
+
+
+def deadline_of(requests: Sequence[MeasureRequest]) -> Deadline | None:
+    """Return the deadline of requests that are answered together: they belong to one evaluation."""
+    return next((request.deadline for request in requests if request.deadline is not None), None)
 
 
 class IndicatorSource(Protocol):

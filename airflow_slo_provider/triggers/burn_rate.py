@@ -15,6 +15,7 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
+from airflow_slo_provider.redaction import server_text
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
 
 #: Seconds after which a look that has not come back counts as "nothing is known".
@@ -126,7 +127,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
         rearm = Fraction(str(self.rearm))
         async for at, found in stream:
             if isinstance(found, Exception):
-                yield Look(at, problem=f"{type(found).__name__}: {found}"[:1000])
+                yield Look(at, problem=f"{type(found).__name__}: {server_text(found, limit=1000)}")
                 continue
             known = {report.slo.name for report in found} | {report.name for report in found}
             missing = [one for one in self.select or () if one not in known]
@@ -222,7 +223,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
                         alerts = await client.alerts(self.matchers)
                 yield Look(datetime.now(UTC), self._sightings(alerts))
             except Exception as error:
-                yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {error}"[:1000])
+                yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {server_text(error, limit=1000)}")
             await asyncio.sleep(self.poll_interval)
 
     def _sightings(self, alerts: Sequence[Any]) -> list[Sighting]:

@@ -131,7 +131,7 @@ def _refusals(source: str) -> Iterator[None]:
     try:
         yield
     except AnalysisException as error:
-        raise QueryError(f"{source}: {_first(error)}", reason="bad_query") from error
+        raise QueryError(f"{source}: {_first(error)}", reason="bad_query") from None
     except PySparkException as error:
         text = str(error)
         if "No module named" in text:
@@ -139,15 +139,15 @@ def _refusals(source: str) -> Iterator[None]:
             raise QueryError(
                 f"{source}: {lacking} on a Spark worker: workers need airflow-slo-provider, numpy and pyarrow",
                 reason="worker_lacks_module",
-            ) from error
-        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from error
+            ) from None
+        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
     except OSError as error:
-        raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from error
+        raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from None
     except Exception as error:
         # py4j's and gRPC's own errors, of a driver that is gone.
         if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
             raise
-        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from error
+        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
 
 
 def _first(error: Exception) -> str:
