@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.hooks.freshness_question import Question, names, namespaced
-from airflow_slo_provider.hooks.outcomes import record
+from airflow_slo_provider.hooks.outcomes import record, recording_faults
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -30,18 +30,14 @@ def measure(
     :param evidence: more evidence for the ledger
     :raises MeasurementError: when it cannot be found out
     """
-    try:
-        observation = look(question, context)
-        found = assess(observation, datetime.now(UTC), limits)
-    except MeasurementError as error:
-        record([_unknown(name, limits, error, evidence)], context)
-        raise
+    with recording_faults(context, lambda: _unknown(name, limits, evidence)):
+        found = assess(look(question, context), datetime.now(UTC), limits)
     log.info("Freshness of %s", found.message)
     record([found.result(name, evidence)], context)
     return found
 
 
-def _unknown(name: str, limits: Limits, error: MeasurementError, evidence: Mapping[str, Any]) -> CheckResult:
+def _unknown(name: str, limits: Limits, evidence: Mapping[str, Any]) -> CheckResult:
     return CheckResult(
         kind="freshness",
         name=name,
@@ -49,8 +45,7 @@ def _unknown(name: str, limits: Limits, error: MeasurementError, evidence: Mappi
         unit="seconds",
         target=limits.max_age.total_seconds(),
         op="lte",
-        message=str(error),
-        evidence={"reason": error.reason, "transient": error.transient, **evidence},
+        evidence=evidence,
     )
 
 

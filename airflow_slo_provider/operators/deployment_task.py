@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=5)
 
 
-class DeploymentTask(BaseOperator):
+class DeploymentTask(TextFields):
     """Base of the operators that change a Deployment.
 
     :param name: name of the Deployment. (templated)
@@ -41,6 +42,7 @@ class DeploymentTask(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence")
+    text_fields = frozenset({"name", "namespace", "kubernetes_conn_id", "cluster_context"})
     operator_extra_links = (SLOLink(),)
 
     def __init__(

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -143,7 +145,7 @@ class OtherIncidentsOperator(BaseOperator):
             return other_runs(incidents_of(context)[1:])
 
 
-class PostmortemOperator(BaseOperator):
+class PostmortemOperator(TextFields):
     """Writes the post-mortem of the run's incident from what happened: Markdown, HTML, and the incident's record in the ledger.
 
     It runs whatever became of the tasks before it (``trigger_rule="all_done"``), and so does the run's state not depend on them:
@@ -160,6 +162,7 @@ class PostmortemOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("path", "slos")
+    text_fields = frozenset({"path"})
     ui_color = "#dfe7f2"
     operator_extra_links = (SLOLink(), ReportLink())
 
@@ -180,6 +183,7 @@ class PostmortemOperator(BaseOperator):
         self.slos = slos
         self.storage_conn_id = storage_conn_id
         self.fail_if_unresolved = fail_if_unresolved
+        self._given = given(self, "path", "slos")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
@@ -194,6 +198,7 @@ class PostmortemOperator(BaseOperator):
         from airflow_slo_provider.hooks.incident_report import gathered, recorded_incident
         from airflow_slo_provider.hooks.incidents import current_incident
 
+        require(self, self._given)
         incident = current_incident(context)
         if incident.kind == "blind":
             raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BaseSensorOperator
+from airflow.sdk import BaseSensorOperator
 
 from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
 
 
-class _WithDocuments(BaseOperator):
+class _WithDocuments(TextFields):
     """A check of SLO documents.
 
     :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
@@ -26,6 +28,7 @@ class _WithDocuments(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("slos", "slo")
+    text_fields = frozenset({"slo"})
 
     def __init__(self, *, slos: Documents, slo: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -75,7 +78,7 @@ class BurningCheckOperator(_WithDocuments):
         return {key: value for key, value in found.items() if key != "table"}
 
 
-class CulpritOperator(BaseOperator):
+class CulpritOperator(TextFields):
     """Finds the version that fails: asks for a number by some label, and takes the value of the label that stands out.
 
     The numbers are Prometheus' answer to ``query``, or the shares of failed events that the ledger's checks named ``check`` have
@@ -97,6 +100,7 @@ class CulpritOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
+    text_fields = frozenset({"query", "by", "check", "prometheus_conn_id"})
 
     def __init__(
         self,
@@ -136,12 +140,13 @@ class CulpritOperator(BaseOperator):
         from airflow_slo_provider.results import CheckResult, Verdict
 
         require(self, self._given)
+        unknown = CheckResult(kind="culprit", name=f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN)
         with failing_rightly():
-            found = stands_out(self._values(), at_least=self.at_least, times=self.times)
+            with recording_faults(context, lambda: unknown):  # type: ignore[arg-type]
+                found = stands_out(self._values(), at_least=self.at_least, times=self.times)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
-            check = CheckResult(
-                kind="culprit",
-                name=f"{self.dag_id}.{self.task_id}",
+            check = replace(
+                unknown,
                 verdict=Verdict.WARN if found.name else Verdict.UNKNOWN,
                 message=found.message,
                 model_version=found.name if self.by == "model_version" else None,

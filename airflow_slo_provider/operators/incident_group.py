@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     import os
@@ -68,7 +69,7 @@ class PlaybookTaskGroup(TaskGroup):
         playbook: Playbook | IncidentType | str | os.PathLike[str],
         values: Mapping[str, Any] | None = None,
         actions: Mapping[str, Callable[[str], BaseOperator]] | None = None,
-        without: Sequence[str] = (),
+        without: str | Sequence[str] = (),
         approval_timeout: timedelta | None = None,
         open_incident: bool = True,
         notifiers: Sequence[Any] | Any = (),
@@ -77,6 +78,7 @@ class PlaybookTaskGroup(TaskGroup):
         from airflow_slo_provider.incidents.lookup import find_playbook
 
         found = find_playbook(playbook)
+        without = text_list(without)
         _check_names(found, values or {}, actions or {}, without)
         super().__init__(group_id=group_id or found.incident_type, **kwargs)
         self.playbook = _without(found, without)

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values
 from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _LOCAL = ("file", "local", "")
 
 
-class _WritesDecision(BaseOperator):
+class _WritesDecision(TextFields):
     """Writes the decision document, and tells of it in the events of its outlets."""
 
     def write(
@@ -123,6 +122,7 @@ class ServingDecisionOperator(_WritesDecision):
     """
 
     template_fields: Sequence[str] = ("decision_path", "action", "reason", "held_by")
+    text_fields = frozenset({"decision_path", "action", "reason", "held_by"})
 
     def __init__(
         self,
@@ -192,6 +192,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     """
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "decision_path")
+    text_fields = frozenset({"decision_path"})
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
+from airflow_slo_provider.text_lists import text_list
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
 
 #: Seconds after which a look that has not come back counts as "nothing is known".
@@ -68,7 +69,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
         name: str | None = None,
     ) -> None:
         self.slos = [os.fspath(one) for one in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
-        self.select = [select] if isinstance(select, str) else None if select is None else list(select)
+        self.select = None if select is None else list(text_list(select))
         self.severity = severity
         self.rearm = rearm
         self.given_name = name
@@ -175,9 +176,9 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         blind_after: float = 300.0,
         name: str | None = None,
     ) -> None:
-        self.matchers = [matchers] if isinstance(matchers, str) else list(matchers)
+        self.matchers = list(text_list(matchers))
         self.alertmanager_conn_id = alertmanager_conn_id
-        self.group_by = list(group_by)
+        self.group_by = list(text_list(group_by))
         self.slo_label = slo_label
         self.severity_label = severity_label
         self.given_name = name
