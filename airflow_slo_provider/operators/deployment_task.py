@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
+from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=5)
 
 
-class DeploymentTask(TextFields):
+class DeploymentTask(BoundedDeferral, TextFields):
     """Base of the operators that change a Deployment.
 
     :param name: name of the Deployment. (templated)
@@ -39,6 +40,8 @@ class DeploymentTask(TextFields):
     :param poll_interval: time between two looks
     :param evidence: what caused this, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
     :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
+
+    ``execution_timeout`` counts from the start of a try, deferred or not.
     """
 
     template_fields: Sequence[str] = ("name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence")

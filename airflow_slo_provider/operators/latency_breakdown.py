@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record, recording_faults
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
@@ -24,7 +25,7 @@ _VERSION_KEYS = ("model_version",)
 _MAY_BE_EMPTY = ("start", "end", "baseline")
 
 
-class LatencyBreakdownOperator(TextFields):
+class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     """Breaks the latency of a service's requests down by span and by model version, and holds it against a budget.
 
     Spans are read from a trace store for the run's data interval, as a stream. Each percentile is compared with its budget; the

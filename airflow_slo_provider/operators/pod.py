@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
+from airflow_slo_provider.hooks.deferral import time_left
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
 from airflow_slo_provider.links.slo import SLOLink
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.results import CheckResult
 
+#: How much later than ``execution_timeout`` Airflow gives up on a trigger that never came back.
+_GRACE = timedelta(minutes=1)
 #: What this operator sets itself.
 _OWN = frozenset({"task_id", "image", "cmds", "arguments", "do_xcom_push", "deferrable", "full_pod_spec"})
 
@@ -182,6 +186,7 @@ class SLOCheckPodOperator(TextFields):
 
     def _pod_operator(self) -> KubernetesPodOperator:
         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+        from airflow.sdk import get_current_context
         from airflow.sdk.exceptions import AirflowFailException
 
         class CheckPod(KubernetesPodOperator):
@@ -192,6 +197,11 @@ class SLOCheckPodOperator(TextFields):
             def extract_xcom(self, *arguments: Any, **options: Any) -> Any:
                 self.left = super().extract_xcom(*arguments, **options)
                 return self.left
+
+            def defer(self, *, timeout: Any = None, **options: Any) -> Any:
+                """Defer with an end: earlier releases of the provider give none."""
+                left = time_left(self.execution_timeout, get_current_context())
+                super().defer(timeout=left + _GRACE if timeout is None and left is not None else timeout, **options)
 
         spec = self.spec if isinstance(self.spec, str) else json.dumps(self.spec)
         own = {"namespace": self.namespace, "kubernetes_conn_id": self.kubernetes_conn_id}
