@@ -74,10 +74,12 @@ def read_documents(slos: Documents) -> SLOCatalog:
     """Read SLO documents.
 
     :raises DocumentError: with every fault
+    :raises QueryError: when an object store cannot be read
     """
+    from airflow_slo_provider.hooks.slo_files import readable
     from airflow_slo_provider.slo import load
 
-    return load(slos)
+    return load(readable(slos))
 
 
 def evaluate(

@@ -31,7 +31,7 @@ def require(operator: Any, names: Collection[str] = (), *, may_be_empty: Collect
 
     Numbers become texts in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
     (:class:`airflow_slo_provider.operators.text_fields.TextFields`), and a text alone becomes a list of one in its
-    ``list_fields``.
+    ``list_fields``. Relative paths in its ``path_fields`` are those of files beside the DAG file.
 
     :param names: what :func:`given` returned
     :param may_be_empty: those of which an empty text says something
@@ -44,6 +44,15 @@ def require(operator: Any, names: Collection[str] = (), *, may_be_empty: Collect
                 f"{name} was given and is {value!r} when the task runs: its XCom is not there, or its template gave nothing. "
                 "The task does not go on without it; look at where it comes from"
             )
+    if getattr(operator, "path_fields", ()):
+        from airflow_slo_provider.exceptions import DocumentError
+        from airflow_slo_provider.hooks.slo_files import beside
+
+        for name in sorted(operator.path_fields):
+            try:
+                setattr(operator, name, beside(getattr(operator, name), operator.dag.folder))
+            except DocumentError as error:
+                _fail(str(error))
     for fields, convert in (("text_fields", _text), ("list_fields", _texts), ("mapping_fields", _mapping)):
         for name in sorted(getattr(operator, fields, ())):
             value = getattr(operator, name, None)

@@ -44,6 +44,7 @@ class DocumentFields(TextFields):
 
     template_fields: Sequence[str] = ("slos", "select")
     list_fields = frozenset({"select"})
+    path_fields = frozenset({"slos"})
     ui_color = "#d7eadb"
     operator_extra_links = (SLOLink(),)
 

@@ -50,8 +50,8 @@ class GoldenSetEvaluationOperator(TextFields):
             margin=0.005,
         )
 
-    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given.
-        (templated)
+    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given. A
+        relative path, here and of a predictor, is that of a file beside the DAG file. (templated)
     :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
         of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
     :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...; all of them are in
@@ -244,7 +244,7 @@ class GoldenSetEvaluationOperator(TextFields):
     def _read(self) -> GoldenSet:
         from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
         from airflow_slo_provider.evaluation.predictors import Column
-        from airflow_slo_provider.hooks.surroundings import object_path, read_sql
+        from airflow_slo_provider.hooks.surroundings import read_sql
 
         stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
         schema = Schema(
@@ -258,7 +258,13 @@ class GoldenSetEvaluationOperator(TextFields):
         )
         if self.sql_conn_id:
             return make_golden_set(read_sql(self.golden_set, self.sql_conn_id), schema, f"query on {self.sql_conn_id}")
-        return make_golden_set(read_table(object_path(self.golden_set)), schema, self.golden_set)
+        return make_golden_set(read_table(self._path(self.golden_set)), schema, self.golden_set)
+
+    def _path(self, uri: str, conn_id: str | None = None) -> Any:
+        from airflow_slo_provider.hooks.slo_files import beside
+        from airflow_slo_provider.hooks.surroundings import object_path
+
+        return object_path(beside(uri, self.dag.folder), conn_id)
 
     def _has_champion(self) -> bool:
         """Tell whether there is a champion to compare with.
@@ -281,9 +287,9 @@ class GoldenSetEvaluationOperator(TextFields):
     def _around(self) -> Surroundings:
         from airflow_slo_provider.evaluation.predictors import Surroundings
         from airflow_slo_provider.hooks.progress import tenths
-        from airflow_slo_provider.hooks.surroundings import http_server, object_path
+        from airflow_slo_provider.hooks.surroundings import http_server
 
-        return Surroundings(path=object_path, server=http_server, progress=tenths(self.log, "rows predicted"))
+        return Surroundings(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
         from airflow_slo_provider.evaluation.assessing import assess

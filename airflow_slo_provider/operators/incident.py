@@ -40,7 +40,8 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
 
     XCom: ``incident``, and ``choice`` (``playbook``, ``severity``, ``reasons``, ``scores``).
 
-    :param playbooks: playbooks to choose from: incident types, files, directories; all that ship by default
+    :param playbooks: playbooks to choose from: incident types, files, directories (relative ones beside the DAG file); all that
+        ship by default
     :param branches: task or task-group id by incident type
     :param notifiers: told when an incident is opened. One that fails is logged and stops nothing.
     :raises ValueError: when the DAG is read, for a playbook with faults (each with file and line)
@@ -58,10 +59,11 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.hooks.slo_files import dag_folder
         from airflow_slo_provider.incidents.lookup import find_playbooks
 
         super().__init__(**kwargs)
-        self.playbooks = find_playbooks(playbooks)
+        self.playbooks = find_playbooks(playbooks, dag_folder(self.dag if self.has_dag() else None))
         self.branches = {str(key): value for key, value in (branches or {}).items()}
         self.notifiers = list(notifiers) if isinstance(notifiers, list | tuple) else [notifiers]
         unknown = set(self.branches) - {one.incident_type for one in self.playbooks}
@@ -163,6 +165,7 @@ class PostmortemOperator(TextFields):
 
     template_fields: Sequence[str] = ("path", "slos")
     text_fields = frozenset({"path"})
+    path_fields = frozenset({"slos"})
     ui_color = "#dfe7f2"
     operator_extra_links = (SLOLink(), ReportLink())
 

@@ -29,6 +29,7 @@ class _WithDocuments(TextFields):
 
     template_fields: Sequence[str] = ("slos", "slo")
     text_fields = frozenset({"slo"})
+    path_fields = frozenset({"slos"})
 
     def __init__(self, *, slos: Documents, slo: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -72,7 +73,8 @@ class BurningCheckOperator(_WithDocuments):
         from airflow_slo_provider.hooks.incident_measures import measured_now
 
         with failing_rightly():
-            found = measured_now(self.slos, self.subject(context))
+            name = self.subject(context)  # which makes its paths absolute
+            found = measured_now(self.slos, name)
         for line in found["table"].splitlines():
             self.log.info("%s", line)
         return {key: value for key, value in found.items() if key != "table"}
@@ -226,9 +228,10 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         from airflow_slo_provider.hooks.incident_measures import recovery
 
         with failing_rightly():
+            name = self.subject(context)
             try:
                 found = recovery(
-                    self.slos, self.subject(context), context, at=datetime.now(UTC), settle=self.settle,
+                    self.slos, name, context, at=datetime.now(UTC), settle=self.settle,
                     max_burn_rate=self.max_burn_rate, min_events=self.min_events,
                 )  # fmt: skip
             except MeasurementError as error:

@@ -25,6 +25,8 @@ class TextFields(BaseOperator):
     list_fields: ClassVar[frozenset[str]] = frozenset()
     #: Names of fields that are texts by name.
     mapping_fields: ClassVar[frozenset[str]] = frozenset()
+    #: Names of fields that are paths of documents, or the documents themselves.
+    path_fields: ClassVar[frozenset[str]] = frozenset()
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]

@@ -44,7 +44,8 @@ class BurnRateTrigger(IncidentWatchTrigger):
         @dag(schedule=[burning])
         def roll_back(): ...
 
-    :param slos: SLO documents: path of a file or a directory (on the triggerer), the text itself, or a list of paths
+    :param slos: SLO documents: absolute path of a file or a directory (on the triggerer), a URI such as ``s3://bucket/slos``, the
+        text itself, or a list of paths
     :param select: names of SLOs; all by default
     :param severity: the mildest severity that counts: ``page`` or ``ticket``
     :param poll_interval: seconds between two looks
@@ -68,6 +69,8 @@ class BurnRateTrigger(IncidentWatchTrigger):
         blind_after: float = 300.0,
         name: str | None = None,
     ) -> None:
+        from airflow_slo_provider.hooks.slo_files import is_relative_path
+
         self.slos = [os.fspath(one) for one in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
         self.select = None if select is None else list(text_list(select))
         self.severity = severity
@@ -75,6 +78,11 @@ class BurnRateTrigger(IncidentWatchTrigger):
         self.given_name = name
         if not self.slos:
             raise ValueError("slos is empty; name a file, a directory or write the documents themselves")
+        relative = [one for one in (self.slos if isinstance(self.slos, list) else [self.slos]) if is_relative_path(one)]
+        if relative:
+            raise ValueError(
+                f"slos={relative[0]!r} is relative, and a triggerer has no DAG file: write an absolute path or a URI"
+            )
         if severity not in ("page", "ticket"):
             raise ValueError(f"severity={severity!r}; write page or ticket")
         if not 0 <= Fraction(str(rearm)) <= 1:
