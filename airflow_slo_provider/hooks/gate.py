@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +51,8 @@ def evaluate_gate(
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
-    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.hooks.ledger import map_label, open_default_ledger, run_key
+    from airflow_slo_provider.ledger.mapped_names import index_text
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
@@ -65,7 +67,11 @@ def evaluate_gate(
             )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
+            check = decision_check(decision, name=f"{key.dag_id}.{key.task_id}")
+            check = replace(check, evidence={**check.evidence, **map_label(context)})
+            if key.map_index >= 0:
+                log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
+            ledger.record([*slo_checks(decision), check], key)
     context["ti"].xcom_push(key=XCOM_KEY, value=summary(decision))
     return decision
 
