@@ -37,7 +37,7 @@ class Choice:
 class DocumentFields(TextFields):
     """An operator with ``slos`` and ``select``.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :raises ValueError: for empty ``slos``
     """

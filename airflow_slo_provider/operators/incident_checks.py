@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class _WithDocuments(TextFields):
     """A check of SLO documents.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param slo: name of the SLO; by default the one the incident is about. (templated)
     """
 

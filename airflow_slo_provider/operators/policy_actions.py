@@ -183,7 +183,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     A run of a backfill is about the past: it decides and records, and leaves the document as it is (``written`` in XCom). A later
     decision is not replaced, nor what an incident asks for in the same document.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
     :param valid_for: how long a decision holds

@@ -49,7 +49,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BaseSensorOperator):
             deferrable=True,
         )
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param min_remaining: share of each budget that must be left, besides an outcome that allows; from 0 to 1, as text where it
         has to be exact: ``"0.1"``. Informational SLOs do not count.
