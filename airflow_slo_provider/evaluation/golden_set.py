@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, to_install
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ class GoldenSet:
         :param columns: which columns, in which order; by default those of the schema
         :raises InvalidMeasurement: for a column that is not there
         """
+        columns = None if columns is None else text_list(columns)
         for column in columns or ():
             require(self.frame, column, self.source or "the golden set")
         return self.frame[list(feature_columns(self.frame, self.schema) if columns is None else columns)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.hooks.freshness_question import Question, names, namespaced
 from airflow_slo_provider.hooks.observations import record_observations
+from airflow_slo_provider.hooks.outcomes import recording_faults
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -33,18 +34,18 @@ def measure(
     :param evidence: more evidence for the ledger
     :raises MeasurementError: when it cannot be found out
     """
-    try:
-        observation = look(question, context)
-        found = assess(observation, datetime.now(UTC), limits)
-    except MeasurementError as error:
-        record_observations([_unknown(name, limits, error, evidence)], context, log)
-        raise
+
+    def write(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
+        record_observations(results, context, log)
+
+    with recording_faults(context, lambda: _unknown(name, limits, evidence), write=write):
+        found = assess(look(question, context), datetime.now(UTC), limits)
     log.info("Freshness of %s", found.message)
     record_observations([found.result(name, evidence)], context, log)
     return found
 
 
-def _unknown(name: str, limits: Limits, error: MeasurementError, evidence: Mapping[str, Any]) -> CheckResult:
+def _unknown(name: str, limits: Limits, evidence: Mapping[str, Any]) -> CheckResult:
     return CheckResult(
         kind="freshness",
         name=name,
@@ -52,8 +53,7 @@ def _unknown(name: str, limits: Limits, error: MeasurementError, evidence: Mappi
         unit="seconds",
         target=limits.max_age.total_seconds(),
         op="lte",
-        message=str(error),
-        evidence={"reason": error.reason, "transient": error.transient, **evidence},
+        evidence=evidence,
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +52,9 @@ def evaluate_gate(
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
     from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
-    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.hooks.ledger import map_label, open_default_ledger, run_key
     from airflow_slo_provider.hooks.run_instant import run_instant
+    from airflow_slo_provider.ledger.mapped_names import index_text
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
@@ -72,7 +74,11 @@ def evaluate_gate(
             )  # fmt: skip
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
+            check = decision_check(decision, name=f"{key.dag_id}.{key.task_id}")
+            check = replace(check, evidence={**check.evidence, **map_label(context)})
+            if key.map_index >= 0:
+                log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
+            ledger.record([*slo_checks(decision), check], key)
     # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
     made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
     value = {**summary(decision), **made, "decided_at": datetime.now(UTC).isoformat()}
@@ -84,10 +90,12 @@ def read_documents(slos: Documents) -> SLOCatalog:
     """Read SLO documents.
 
     :raises DocumentError: with every fault
+    :raises QueryError: when an object store cannot be read
     """
+    from airflow_slo_provider.hooks.slo_files import readable
     from airflow_slo_provider.slo import load
 
-    return load(slos)
+    return load(readable(slos))
 
 
 def evaluate(

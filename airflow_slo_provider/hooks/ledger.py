@@ -91,3 +91,14 @@ def run_key(context: Mapping[str, Any]) -> RunKey:
     instance = context["ti"]
     index = instance.map_index
     return RunKey(instance.dag_id, instance.run_id, instance.task_id, -1 if index is None else index, instance.try_number)
+
+
+def map_label(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the ``map_index_template`` of a mapped task gave, as evidence; nothing where there is none.
+
+    :param context: Airflow's task context
+    """
+    from airflow_slo_provider.ledger.mapped_names import LABEL
+
+    label = getattr(context["ti"], "rendered_map_index", None)
+    return {LABEL: label} if isinstance(label, str) and label else {}

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.hooks.given import given, require
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class ActingOperator(BaseOperator):
+class ActingOperator(TextFields):
     """An operator that changes something outside of Airflow. It calls :meth:`require_leave` before it changes anything.
 
     :param gate: task id of an :class:`.ErrorBudgetGateOperator`, :class:`.ErrorBudgetBranchOperator` or

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
+from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=5)
 
 
-class DeploymentTask(ActingOperator):
+class DeploymentTask(BoundedDeferral, ActingOperator):
     """Base of the operators that change a Deployment.
 
     :param name: name of the Deployment. (templated)
@@ -42,11 +43,14 @@ class DeploymentTask(ActingOperator):
     :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
         run that allows, nothing is changed. (templated)
     :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
+
+    ``execution_timeout`` counts from the start of a try, deferred or not.
     """
 
     template_fields: Sequence[str] = (
         *ActingOperator.template_fields, "name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence",
     )  # fmt: skip
+    text_fields = frozenset({"name", "namespace", "kubernetes_conn_id", "cluster_context"})
     operator_extra_links = (SLOLink(),)
 
     def __init__(

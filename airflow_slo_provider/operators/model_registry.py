@@ -10,6 +10,7 @@ from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.acting import ActingOperator
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -25,6 +26,7 @@ class _MoveOperator(ActingOperator):
         *ActingOperator.template_fields, "model", "version", "alias", "expected_champion", "registry_path",
         "model_registry_conn_id",
     )  # fmt: skip
+    text_fields = frozenset({"model", "version", "alias", "expected_champion", "registry_path", "model_registry_conn_id"})
     ui_color = "#e3f2e1"
     move_kind = ""
     operator_extra_links = (SLOLink(),)
@@ -169,12 +171,15 @@ class PromoteModelOperator(_MoveOperator):
     move_kind = PROMOTE
 
     def __init__(
-        self, *, model: str, version: str, evaluation: Any = None, accept: Sequence[str] = ("pass", "warn"), **kwargs: Any
+        self, *, model: str, version: str, evaluation: Any = None, accept: str | Sequence[str] = ("pass", "warn"), **kwargs: Any
     ) -> None:
         super().__init__(model=model, version=version, **kwargs)
         self.evaluation = evaluation
         self._evaluated = evaluation is not None
-        self.accept = tuple(accept)
+        self.accept = text_list(accept)
+        wrong = sorted(set(self.accept) - {"pass", "warn", "fail", "inconclusive", "unknown"})
+        if wrong or not self.accept:
+            raise ValueError(f"{self.task_id}: accept is {accept!r}; write verdicts of an evaluation, e.g. pass")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the gate and the evaluation, move the alias, record it."""
@@ -240,6 +245,7 @@ class RollbackModelOperator(_MoveOperator):
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "reason")
+    text_fields = _MoveOperator.text_fields | {"reason"}
     move_kind = ROLLBACK
 
     def __init__(self, *, model: str, version: str | None = None, reason: str | None = None, **kwargs: Any) -> None:

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values
 from airflow_slo_provider.operators.acting import ActingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,7 +18,10 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.reports import Decision
 
 
-class _WritesDecision(BaseOperator):
+_LOCAL = ("file", "local", "")
+
+
+class _WritesDecision(TextFields):
     """Writes the decision document, and tells of it in the events of its outlets."""
 
     def write(
@@ -127,6 +129,7 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
     """
 
     template_fields: Sequence[str] = (*ActingOperator.template_fields, "decision_path", "action", "reason", "held_by")
+    text_fields = frozenset({"decision_path", "action", "reason", "held_by"})
 
     def __init__(
         self,
@@ -189,7 +192,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     A run of a backfill is about the past: it decides and records, and leaves the document as it is (``written`` in XCom). A later
     decision is not replaced, nor what an incident asks for in the same document.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
     :param valid_for: how long a decision holds
@@ -198,6 +201,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     """
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "decision_path")
+    text_fields = frozenset({"decision_path"})
 
     def __init__(
         self,

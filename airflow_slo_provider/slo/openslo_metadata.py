@@ -76,6 +76,8 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     labels = read_labels(fields)
     source = fields.sub("annotations")
     annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None} if source else {}
+    if source is not None and options:
+        refuse_empty(source)
     if source is not None and not options:
         for key in annotations:
             if key.startswith(PREFIX):
@@ -83,6 +85,14 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     if strict:
         fields.close()
     return Metadata(name, display_name, labels, annotations, source)
+
+
+def refuse_empty(annotations: Fields) -> None:
+    """Refuse an annotation of ours that says nothing: what it was to switch on would be off."""
+    for key in list(annotations.mapping.entries):
+        node = annotations.node(key)
+        if key.startswith(PREFIX) and (node is None or (isinstance(node, ScalarNode) and not node.text.strip())):
+            annotations.fault(key, "is empty; write a value, or remove it")
 
 
 def read_labels(fields: Fields, key: str = "labels") -> dict[str, tuple[str, ...]]:

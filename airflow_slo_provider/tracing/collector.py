@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 from airflow_slo_provider.redaction import redact
+from airflow_slo_provider.text_lists import text_list
 from airflow_slo_provider.tracing.samples import Samples
 from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
 from airflow_slo_provider.tracing.tree import Part, Trace, analyse
@@ -40,7 +41,7 @@ class Collector:
         max_values: int = 1_000_000,
         max_rows: int = 500,
     ) -> None:
-        self._keys = tuple(version_keys)
+        self._keys = text_list(version_keys)
         self._max_open, self._max_values, self._max_rows = max_open_spans, max_values, max_rows
         self._open: dict[str, list[Span]] = {}
         self._waiting = 0

@@ -27,6 +27,7 @@ from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.kernel import ColumnBuilder
 from airflow_slo_provider.drift.profiles import DatasetProfile
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.text_lists import text_list
 
 
 def profile_spark(
@@ -44,7 +45,7 @@ def profile_spark(
     made: DatasetProfile | None = None
     with _refusals(name or "the Spark DataFrame"):
         rows = data.select(*[_quoted(column) for column in names])
-        parts = rows.mapInArrow(_counter(names, frozenset(categorical)), "part binary")
+        parts = rows.mapInArrow(_counter(names, frozenset(text_list(categorical))), "part binary")
         for row in parts.toLocalIterator():
             part = _read(bytes(row[0]))
             made = part if made is None else made.merge(part)
