@@ -29,18 +29,17 @@ class ActingOperator(TextFields):
         self.allow_backfill = allow_backfill
         self._gated = given(self, "gate")
 
-    @property
-    def inherits_from_empty_operator(self) -> bool:
-        """Airflow asks this when it has read the whole DAG and stores it: the first time that the gate's place can be checked.
+    def resolve_template_files(self) -> None:
+        """Check the gate's place in the DAG as well: Airflow calls this once it has read the DAG's file.
 
         :raises ValueError: for a gate that is no task of the DAG, or not upstream
         """
         from airflow_slo_provider.hooks.acting import gate_fault
 
+        super().resolve_template_files()
         fault = gate_fault(self, self.gate) if self.has_dag() else ""
         if fault:
             raise ValueError(f"{self.task_id}: {fault}")
-        return False
 
     def require_leave(self, context: Context) -> None:
         """Refuse to act in a backfill, and behind a gate that has not allowed it.

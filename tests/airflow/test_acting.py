@@ -213,15 +213,13 @@ class TestMapped:
 
 class TestReading:
     def read(self, gate: str, *, upstream: bool = True, group: bool = False) -> None:
-        from airflow.serialization.serialized_objects import DagSerialization
-
         with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
             first = EmptyOperator(task_id="checks.gate" if group else "gate")
             act = PromoteModelOperator(task_id="act", model="m", version="1", gate=gate)
             between = EmptyOperator(task_id="between")
             if upstream:
                 first >> between >> act
-            DagSerialization.to_dict(dag)
+            dag.resolve_template_files()
 
     def test_a_gate_upstream_is_read(self):
         self.read("gate")

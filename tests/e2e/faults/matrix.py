@@ -14,9 +14,10 @@ LEDGER = "Ledger locked, read-only, disk full"
 CLOCK = "Clocks that differ"
 TWICE = "Asset event delivered twice"
 MANY = "200 DAG runs at once"
+PAST = "Runs about the past, logs that stopped"
 
 #: Every fault, in the page's order.
-FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY)
+FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,5 +313,49 @@ CELLS = (
         where="eight processes that write 1,000 records each (SQLite and PostgreSQL)",
         sees="8,000 rows",
         tests=("tests/services/test_ledger_writers.py::test_eight_processes_that_write_a_thousand_rows_each_lose_none",),
+    ),
+    Cell(
+        fault=PAST,
+        where="an instant in the future: a gate's `at`, a backfill of an interval that has not ended, `airflow slo status --at`",
+        sees="the task fails without a retry, the command exits with 2; nothing is recorded",
+        tests=(
+            "tests/airflow/test_run_instant.py::test_gate_at_in_the_future_is_refused",
+            "tests/airflow/test_run_instant.py::test_gate_in_a_backfill_of_an_interval_that_has_not_ended_is_refused",
+            "tests/unit/slo/test_monitor.py::test_the_future_is_refused_and_a_clocks_difference_is_not",
+        ),
+    ),
+    Cell(
+        fault=PAST,
+        where="a backfill of twelve runs: a check of the present, a gate, and what acts behind it whatever the gate's skips say",
+        sees="one observation that counts; a spent budget stays spent; what acts fails without a change",
+        tests=("tests/e2e/test_times_stack.py::test_a_backfill_mends_no_budget_and_changes_nothing",),
+    ),
+    Cell(
+        fault=PAST,
+        where="eight processes that observe the same at once, for runs that are caught up (SQLite and PostgreSQL)",
+        sees="one row that counts",
+        tests=("tests/services/test_ledger_writers.py::test_runs_that_observe_the_same_at_once_leave_one_row_that_counts",),
+    ),
+    Cell(
+        fault=PAST,
+        where="mapped gates of which one knows nothing, and what acts in their task group and behind it",
+        sees="what has the decision of its own gate acts, all else fails without a change",
+        tests=("tests/e2e/test_times_stack.py::test_behind_mapped_gates_only_what_its_own_gate_allows_acts",),
+    ),
+    Cell(
+        fault=PAST,
+        where="a run about a partition",
+        sees="the decision of the partition's start; where Airflow tells no time of it, the task fails and asks for `at`",
+        tests=("tests/e2e/test_times_stack.py::test_a_partition_of_a_backfill_is_judged_by_its_partition",),
+    ),
+    Cell(
+        fault=PAST,
+        where="a log, counters or checks that stopped, with `airflow-slo/max-silence` (Prometheus, PostgreSQL, the ledger)",
+        sees="the status is NO_DATA, the decision unknown",
+        tests=(
+            "tests/services/test_silence_services.py::test_prometheus_counter_that_stands_still_is_silent",
+            "tests/services/test_silence_services.py::test_sql_log_that_stopped_twenty_days_ago_is_silent",
+            "tests/unit/slo/test_silence.py::TestLedger::test_checks_that_stopped_are_unknown",
+        ),
     ),
 )
