@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import REPO
+from tests.support import REPO, in_a_test
 
 PROGRAMS = {
     "audit": ("pip-audit==2.10.1",),
@@ -42,6 +42,7 @@ def peer(name: str) -> Path:
 
     :param name: one of ``PROGRAMS``
     """
+    in_a_test()
     if not _is_made(name) and not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
         wanted = " ".join(PROGRAMS[name])
         pytest.skip(f"{wanted} is not installed in {PEERS / name}; set SLO_TEST_INSTALL=1 to let the test install it")
