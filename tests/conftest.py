@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,6 +40,30 @@ pytest_plugins = [
     "tests.services.kube_world",
     "tests.e2e.faults.recording",
 ]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--skipped-to", metavar="FILE", help="write the names of skipped tests to FILE, for `pytest @FILE`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--skipped-to")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Skipped(Path(path)))
+
+
+class Skipped:
+    """Writes down which tests were skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.names = path, list[str]()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.names.append(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self.path.write_text("".join(f"{name}\n" for name in self.names), encoding="utf-8")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

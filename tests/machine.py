@@ -17,7 +17,6 @@ PROGRAMS = {
     "prometheus-alertmanager": ("prometheus-alertmanager", "amtool"),
     "prometheus-pushgateway": ("prometheus-pushgateway",),
     "postgresql": ("initdb", "postgres", "pg_isready", "psql"),
-    "redis-server": ("redis-server",),
     "chromium": ("chromium",),
     "openjdk-17-jre-headless": ("java",),
 }

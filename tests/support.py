@@ -20,9 +20,16 @@ __all__ = ["REPO", "acceptance", "find", "need"]
 
 
 def in_a_test() -> None:
-    """Refuse to look for something in another thread than the test's: nobody hears of a skip or a failure there."""
+    """Refuse to look for something where a skip skips no test, on every machine.
+
+    That is another thread than the test's, and a module that is imported: parameters are made before there is a test.
+    """
     if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("look for what a test needs in the test or its fixtures, before another thread uses it")
+        raise RuntimeError(
+            "nobody hears of a skip in this thread: ask for it in the test or a fixture, before the thread uses it"
+        )
+    if "PYTEST_CURRENT_TEST" not in os.environ:
+        raise RuntimeError("no test is running: ask for it in the test or a fixture, and write parameters down by name")
 
 
 def missing(what: str) -> NoReturn:
