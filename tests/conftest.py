@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 if "airflow" in sys.modules:
@@ -31,6 +32,12 @@ os.environ |= {
     "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
     "NO_PROXY": "127.0.0.1,localhost",
 }
+
+# How long an example takes is the machine's affair; elsewhere than in CI, Hypothesis would fail one that takes 200 ms.
+hypothesis.settings.register_profile(
+    "no clock", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("no clock")
 
 pytest_plugins = [
     "tests.services.prometheus_server",

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+import hypothesis
 import pytest
 
 from tests import machine
@@ -139,6 +140,11 @@ class TestBareMachine:
     def test_make_test_says_it_before_anything_else(self) -> None:
         recipe = (REPO / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
         assert 0 < recipe.index("-m tests.needs") < recipe.index("$(MAKE) lint") < recipe.index("-m pytest")
+
+
+def test_no_example_of_hypothesis_fails_by_the_clock() -> None:
+    assert hypothesis.settings.default.deadline is None
+    assert hypothesis.HealthCheck.too_slow in hypothesis.settings.default.suppress_health_check
 
 
 def test_no_test_asserts_that_a_pause_was_long_enough() -> None:
