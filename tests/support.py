@@ -64,16 +64,15 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
         self.now = datetime.now(UTC)
-        for module in modules:
-            monkeypatch.setattr(module, "datetime", self._asked())
+        clock = self
 
-    def _asked(clock) -> type[datetime]:
         class Asked(datetime):
             @classmethod
             def now(cls, tz: Any = None) -> datetime:
                 return clock.now.astimezone(tz)
 
-        return Asked
+        for module in modules:
+            monkeypatch.setattr(module, "datetime", Asked)
 
     def forward(self, seconds: float) -> None:
         """Let time pass."""
