@@ -73,6 +73,8 @@ class Supervisor:
             return comms.VariableResult(key=msg.key, value=self._variables[msg.key])
         if isinstance(msg, comms.GetXCom):
             return comms.XComResult(key=msg.key, value=self._xcoms.get((msg.task_id, msg.key)))
+        if isinstance(msg, comms.GetTICount):
+            return comms.TICount(count=1)
         if isinstance(msg, comms.ValidateInletsAndOutlets):
             return comms.InactiveAssetsResult(inactive_assets=[])
         return None
