@@ -40,6 +40,10 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
             if_unknown="investigate",
         ) >> [retrain, keep, investigate]
 
+    A branch leads to tasks directly downstream, or to task groups that begin there; what it does not lead to is skipped, however
+    far downstream. In a task group that is mapped over an XCom the operator is refused. Events of ``outlets`` leave the task only
+    for ``ok``, and for ``warn`` without ``if_warning``; those of ``asset`` and ``drift_asset`` tell of any verdict.
+
     All other parameters are those of :class:`DriftOperator`, and of :class:`.DriftDataFields`
     (``airflow_slo_provider.operators.drift_data``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
 
@@ -47,6 +51,8 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
     :param if_ok: ids to follow when there is none
     :param if_warning: ids to follow on a warning
     :param if_unknown: ids to follow when it could not be judged
+    :raises ValueError: when the DAG is read, for a branch that leads elsewhere, and for a task downstream whose trigger rule
+        would let it run although it is not followed
     """
 
     branch_parameters = ("if_drift", "if_ok", "if_warning", "if_unknown")

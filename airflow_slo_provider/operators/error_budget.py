@@ -61,7 +61,13 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     - A budget that was frozen and cannot be measured since stays frozen; the two lines about faults apply to it as well.
     - When the decision cannot be written into the ledger, the task fails.
 
-    Only direct downstream tasks are skipped; where ways meet again, use ``trigger_rule="none_failed_min_one_success"``.
+    A branch leads to tasks directly downstream, or to task groups that begin there. What the chosen one does not lead to is
+    skipped, however far downstream; where branches join, use ``trigger_rule="none_failed_min_one_success"``. Asset events leave
+    the task (``outlets``) only where it follows ``follow_task_ids_if_allowed`` because the deployment is allowed.
+
+    The operator may be mapped, and may be in a task group that is mapped over a list in the DAG file. A task outside of that
+    group runs only where no instance blocks it. In a group that is mapped over an XCom it is refused: use
+    :class:`ErrorBudgetGateOperator` there.
 
     .. code-block:: python
 
@@ -86,7 +92,11 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     :param if_unknown: ids to follow when nothing is known about the budget
     :param at: the instant to evaluate: an aware datetime, or ISO 8601 text with a zone. By default now; in a run of a backfill
         the end of its data interval. (templated)
-    :raises ValueError: when the DAG is read, for ids that are none
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
+        branch leads to them, e.g. a notification
+    :raises ValueError: when the DAG is read: for a branch that leads elsewhere than directly downstream, for an ``if_frozen``
+        that leads to what only an allowed deployment may run, and for a task downstream whose trigger rule would let it run
+        although the gate failed or skipped what is before it
     """
 
     branch_parameters = ("follow_task_ids_if_allowed", "if_warning", "if_frozen", "if_unknown", "if_escalated")
@@ -153,7 +163,12 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
     unknown     the task fails, so that nothing downstream runs; a fault that may pass is retried first
     ==========  ==========================================================================================================
 
-    All else is as in :class:`ErrorBudgetBranchOperator`. Where a frozen or an unknown budget has a way of its own, use that one.
+    All else is as in :class:`ErrorBudgetBranchOperator`. Where a frozen or an unknown budget has a branch of its own, use that
+    one.
+
+    A mapped gate, or one in a mapped task group, that is frozen is skipped itself, and Airflow skips what is downstream of it: in
+    its group what has the same map index, outside of the group everything. Where a task behind it has another trigger rule than
+    ``all_success`` and would run after a skip, the gate fails in place of that.
 
     .. code-block:: python
 
@@ -164,6 +179,10 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
     :param at: the instant to evaluate; by default now, and in a run of a backfill the end of its data interval. (templated)
     :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, whatever its trigger
         rules say; False skips the direct downstream tasks and lets the trigger rules of all others speak
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although the
+        budget does not allow it, e.g. a notification
+    :raises ValueError: when the DAG is read, for a task downstream whose trigger rule would let it run although the gate blocks
+        it
     """
 
     def __init__(self, *, ignore_downstream_trigger_rules: bool = True, **kwargs: Any) -> None:

@@ -30,11 +30,19 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
     What was found is in XCom under the key ``latency`` before the way is taken. All else is as in
     :class:`LatencyBreakdownOperator`, in the same module.
 
+    A branch leads to tasks directly downstream, or to task groups that begin there; what it does not lead to is skipped, however
+    far downstream. In a task group that is mapped over an XCom the operator is refused. Events of ``outlets`` leave the task only
+    where it follows ``follow_task_ids_if_within``.
+
     :param follow_task_ids_if_within: task or task-group ids to follow when every span is within its budget
     :param if_exceeded: ids to follow when one is not
     :param if_slower: ids to follow when the newest version is slower than the one before, e.g. a rollback
     :param if_warning: ids to follow when a budget is nearly used up
     :param if_unknown: ids to follow when nothing can be said
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
+        branch leads to them
+    :raises ValueError: when the DAG is read, for a branch that leads elsewhere, and for a task downstream whose trigger rule
+        would let it run although it is not followed
     """
 
     branch_parameters = ("follow_task_ids_if_within", "if_exceeded", "if_slower", "if_warning", "if_unknown")

@@ -83,7 +83,7 @@ class TestTriggerRules:
             else:
                 mapped_group(lambda: chain(gate(**allowed)), over=names() if form == "xcom_group" else ("a", "b"))
 
-        with pytest.raises(ValueError, match="cannot keep .*deploy from running: its trigger rule"):
+        with pytest.raises(ValueError, match=r"cannot keep .*deploy from running: its trigger rule"):
             read(build)
         read(lambda: build(may_run_when_blocked="per_model.deploy" if "group" in form else "deploy"))
 
@@ -204,7 +204,9 @@ class TestTargets:
             branch() >> (first if loose else group)
 
         read(lambda: build(loose=False))
-        with pytest.raises(ValueError, match="its task 'promote.second' is not downstream of gate: it runs whatever is decided"):
+        with pytest.raises(
+            ValueError, match=r"its task 'promote\.second' is not downstream of gate: it runs whatever is decided"
+        ):
             read(lambda: build(loose=True))
 
     def test_other_branch_operators_are_checked_alike(self) -> None:
@@ -244,7 +246,7 @@ class TestTargets:
             }[form]()
             one >> task("promote")
 
-        with pytest.raises(ValueError, match="mapped over the XCom of names.* Use ErrorBudgetGateOperator there"):
+        with pytest.raises(ValueError, match=r"mapped over the XCom of names.* Use ErrorBudgetGateOperator there"):
             read(lambda: mapped_group(inner, over=names()))
         read(lambda: mapped_group(inner))
 

@@ -143,6 +143,7 @@ def test_every_operator_is_made_there() -> None:
     from airflow.sdk import BaseOperator
 
     bases = {"DeploymentTask", "DocumentFields", "DriftDataFields", "FreshnessFields", "FreshnessSensor"}
+    bases |= {"BlockingBranchOperator", "BlockingOperator"}
     needs_a_playbook = {"ManualStepOperator", "OpenIncidentOperator", "StepApprovalOperator"}
     public = {
         name
