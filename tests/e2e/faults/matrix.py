@@ -293,7 +293,7 @@ CELLS = (
     ),
     Cell(
         fault=AIRFLOW,
-        where="gates and branches that block, plain, mapped and in mapped task groups over lists and XComs, and what is mapped behind",
+        where="gates and branches that block, plain, mapped and in mapped task groups over lists and XComs",
         sees="what is blocked is skipped or `upstream_failed`, for its own map index or altogether, and does not run",
         tests=(
             "tests/e2e/test_blocking_stack.py::test_blocked_tasks_of_every_form_do_not_run",
