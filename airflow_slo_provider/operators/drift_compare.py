@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
+from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
+from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.drift_data import DriftDataFields
 from airflow_slo_provider.text_lists import text_list
 
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.drift import DriftReport
 
 
-class DriftOperator(DriftDataFields):
+class DriftOperator(DriftDataFields, BlockingOperator):
     """Compares a dataset with its reference, column by column, and records what it found.
 
     The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets
@@ -60,7 +62,10 @@ class DriftOperator(DriftDataFields):
     :param weights: weight per column, e.g. feature importance. (templated)
     :param prediction_columns: columns that hold the model's output
     :param label_columns: columns that hold the truth
-    :param on_states: what a state means: state -> ``fail``, ``warn``, ``skip`` (the task, and what is downstream) or ``pass``
+    :param on_states: what a state means: state -> ``fail``, ``warn``, ``skip`` (the task, and what is downstream) or ``pass``.
+        With ``skip``, tasks downstream need the trigger rule ``all_success``: others would run after a skip
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although this
+        task skips
     :param fail_on_drift: the same as mapping drift, schema_change, insufficient_data and error to ``fail``
     :param report_path: where to write the report, HTML where it ends in ``.html``, else JSON. (templated)
     :param asset: an asset that gets an event with the verdict from every run
@@ -152,8 +157,19 @@ class DriftOperator(DriftDataFields):
         #: ``SQLCheckResult`` for the dataset and each column, for listeners, once the task has compared.
         self.check_results: list[Any] = []
 
+    @classmethod
+    def blockable(cls, task: Any) -> Iterable[Any]:
+        """Return everything downstream where a state skips; what fails is left to Airflow."""
+        return super().blockable(task) if _skips(task) else ()
+
+    @classmethod
+    def trigger_rules(cls, task: Any) -> frozenset[str]:
+        """Return the trigger rules that hold: after a skip, only one."""
+        return HOLD_AFTER_A_SKIP if _skips(task) else HOLD_AFTER_A_FAILURE
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare, record, report; fail or skip where the state says so."""
+        self.check_dag_again()
         report, found = self._find(context)
         context["ti"].xcom_push(key="drift", value=found)
         # Before failing, so that whoever looks at the failed task sees why.
@@ -261,3 +277,7 @@ class DriftOperator(DriftDataFields):
 
 #: States of :class:`airflow_slo_provider.drift.gates.State`, which no DAG file needs to load.
 _TROUBLE = ("drift", "schema_change", "insufficient_data", "error")
+
+
+def _skips(task: Any) -> bool:
+    return "skip" in (argument(task, "on_states") or {}).values()

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, conf
 
+from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.hooks.deferral import SHORTEST, BoundedDeferral
 from airflow_slo_provider.hooks.given import require
+from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=1)
 
 
-class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BaseSensorOperator):
+class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseSensorOperator):
     """Waits until the error budget has recovered: until its policy would let a deployment through.
 
     Each look evaluates the SLOs as :class:`.ErrorBudgetBranchOperator` does, logs the table, records it and pushes the XCom
@@ -54,7 +56,10 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BaseSensorOperator):
     :param min_remaining: share of each budget that must be left, besides an outcome that allows; from 0 to 1, as text where it
         has to be exact: ``"0.1"``. Informational SLOs do not count.
     :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
-    :raises ValueError: when the DAG is read, for a share that is none
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although the
+        budget has not recovered
+    :raises ValueError: when the DAG is read, for a share that is none, and for a task downstream whose trigger rule would let it
+        run although the sensor failed or, with ``soft_fail`` or ``never_fail``, was skipped
 
     ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
     ``max_wait`` are those of every Airflow sensor.
@@ -72,8 +77,15 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BaseSensorOperator):
         self.deferrable = deferrable
         _share(min_remaining)
 
+    @classmethod
+    def trigger_rules(cls, task: Any) -> frozenset[str]:
+        """Return the trigger rules that hold: fewer where the sensor may skip itself."""
+        skips = argument(task, "soft_fail") or argument(task, "never_fail")
+        return HOLD_AFTER_A_SKIP if skips else HOLD_AFTER_A_FAILURE
+
     def execute(self, context: Context) -> Any:
         """Look until the budget has recovered."""
+        self.check_dag_again()
         if not self.deferrable:
             return super().execute(context)
         return self.look_again(context, looks=0)

@@ -77,6 +77,8 @@ class Supervisor:
         if isinstance(msg, comms.GetXComSequenceSlice):
             found = [value for one, value in self._xcoms.items() if one[:2] == (msg.task_id, msg.key) and value is not None]
             return comms.XComSequenceSliceResult(root=found)
+        if isinstance(msg, comms.GetTICount):
+            return comms.TICount(count=1)
         if isinstance(msg, comms.ValidateInletsAndOutlets):
             return comms.InactiveAssetsResult(inactive_assets=[])
         return None

@@ -144,6 +144,8 @@ def test_every_operator_is_made_there() -> None:
 
     bases = {
         "ActingOperator",
+        "BlockingBranchOperator",
+        "BlockingOperator",
         "DeploymentTask",
         "DocumentFields",
         "DriftDataFields",

@@ -15,9 +15,10 @@ CLOCK = "Clocks that differ"
 TWICE = "Asset event delivered twice"
 MANY = "200 DAG runs at once"
 PAST = "Runs about the past, logs that stopped"
+AIRFLOW = "Tasks that Airflow maps, skips or clears"
 
 #: Every fault, in the page's order.
-FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST)
+FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST, AIRFLOW)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -357,5 +358,26 @@ CELLS = (
             "tests/services/test_silence_services.py::test_sql_log_that_stopped_twenty_days_ago_is_silent",
             "tests/unit/slo/test_silence.py::TestLedger::test_checks_that_stopped_are_unknown",
         ),
+    ),
+    Cell(
+        fault=AIRFLOW,
+        where="gates and branches that block, plain, mapped and in mapped task groups over lists and XComs",
+        sees="what is blocked is skipped or `upstream_failed`, for its own map index or altogether, and does not run",
+        tests=(
+            "tests/e2e/test_blocking_stack.py::test_blocked_tasks_of_every_form_do_not_run",
+            "tests/e2e/test_blocking_stack.py::test_allowed_tasks_of_every_form_run",
+        ),
+    ),
+    Cell(
+        fault=AIRFLOW,
+        where="a task that is blocked, and that somebody clears alone",
+        sees="it is skipped again, or fails over the gate that failed",
+        tests=("tests/e2e/test_blocking_stack.py::test_blocked_tasks_that_are_cleared_alone_do_not_run",),
+    ),
+    Cell(
+        fault=AIRFLOW,
+        where="a gate or branch with asset events among its outlets, also by an alias",
+        sees="an event leaves it only where it allowed; no DAG starts for a freeze",
+        tests=("tests/e2e/test_blocking_stack.py::test_events_leave_only_what_allowed",),
     ),
 )
