@@ -53,7 +53,8 @@ def get_provider_info() -> dict[str, Any]:
                     "ledger_conn_id": {
                         "description": (
                             "Airflow connection of the database that holds the ledger. Wins over ``ledger_url``. "
-                            "With neither set, the ledger is the SQLite file ``slo_ledger.db`` in ``AIRFLOW_HOME``."
+                            "With neither set, the ledger is the SQLite file ``slo_ledger.db`` in ``AIRFLOW_HOME``, "
+                            "which tasks refuse where the executor may run them on several machines."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -81,6 +82,17 @@ def get_provider_info() -> dict[str, Any]:
                         "type": "float",
                         "example": "120",
                         "default": "300",
+                    },
+                    "environment": {
+                        "description": (
+                            "Name of this Airflow where several share a ledger, e.g. production and staging: each reads and "
+                            "writes its own rows only. Letters, digits and ``._-``, at most 100. "
+                            "``airflow slo environment adopt`` gives the rows of before to a new name."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "production",
+                        "default": "",
                     },
                     "report_roots": {
                         "description": (

@@ -45,7 +45,9 @@ class CheckResult:
     :param interval_end: end of that interval (exclusive)
     :param model_version: version of the model the check is about
     :param evidence: small JSON-able mapping: query text, row counts, report URI
-    :raises ValueError: for a naive datetime, or for a number that is NaN or infinite
+    :param labels: labels of the group that the check is about, where an SLO is judged by group; part of what tells one check from
+        another
+    :raises ValueError: for a naive datetime, for a number that is NaN or infinite, or for labels that are not text by text
     """
 
     kind: str
@@ -63,6 +65,7 @@ class CheckResult:
     interval_end: datetime | None = None
     model_version: str | None = None
     evidence: Mapping[str, Any] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     def __post_init__(self) -> None:
@@ -76,6 +79,9 @@ class CheckResult:
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"CheckResult {self.kind}/{self.name}: {name} {moment} has no time zone")
+        for label, text in self.labels.items():
+            if not (isinstance(label, str) and label and isinstance(text, str)):
+                raise ValueError(f"CheckResult {self.kind}/{self.name}: label {label!r}: {text!r} is not text by text")
 
     def _redact(self) -> None:
         """Blank secrets out of what servers said: all that goes into XCom and the ledger is a check."""
@@ -98,6 +104,8 @@ class CheckResult:
             elif isinstance(value, Mapping):
                 value = dict(value)
             out[item.name] = value
+        if not out["labels"]:
+            del out["labels"]  # releases that know no labels read the rest
         return out
 
     @classmethod

@@ -7,8 +7,9 @@ The spec::
      "at": "2026-11-24T05:00:00+00:00",            # optional; now by default
      "sources": {"Prometheus": {"url": "http://prometheus:9090", "bearer": "${PROM_TOKEN}"},
                  "requests-db": {"url": "postgresql+psycopg://slo:${DB_PASSWORD}@db/requests"},
-                 "Ledger": {"url": "${LEDGER_URL}"}}}
+                 "Ledger": {"url": "${LEDGER_URL}", "environment": "production"}}}
 
+Of a ledger the rows of ``environment`` are read, as ``[slo] environment`` names it; without it, those of the unnamed one.
 A source is named by its DataSource document or by its type. ``${NAME}`` is taken from the environment: a spec stands in the pod's
 arguments, which are no place for a secret.
 """
@@ -88,6 +89,7 @@ def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -
     if not isinstance(settings, Mapping) or not settings.get("url"):
         raise QueryError(f"source {name} needs a url", reason="bad_source")
     options = {key: value for key, value in settings.items() if key != "url"}
+    environment = str(options.pop("environment", "") or "") if kind == "Ledger" else ""
     if kind == "Prometheus":
         from airflow_slo_provider.indicators.prometheus import PrometheusSource
         from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
@@ -107,7 +109,7 @@ def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -
         from airflow_slo_provider.ledger import open_ledger
 
         try:
-            return LedgerSource(stack.enter_context(open_ledger(settings["url"])))
+            return LedgerSource(stack.enter_context(open_ledger(settings["url"], environment=environment)))
         except LedgerError as error:
             raise QueryError(error.message, reason=error.reason, transient=error.transient) from error
     raise QueryError(f"data of type {kind!r} cannot be measured, only Prometheus, SQL and Ledger", reason="unknown_source")

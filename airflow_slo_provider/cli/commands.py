@@ -42,8 +42,7 @@ def status(args: Namespace) -> None:
     from airflow_slo_provider.slo.table import table
 
     catalog = load_documents(args.path, otherwise=2)
-    # A command is no task: Airflow's own database of connections is open to it, once it says that it is not on a worker.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
+    as_server()
     try:
         at = read_instant(args.at, what="--at") if args.at else datetime.now(UTC)
         with sources() as source:
@@ -117,6 +116,11 @@ def _labels(texts: Sequence[str] | None) -> dict[str, str]:
 
 def _count(things: Sequence[Any], word: str) -> str:
     return f"{len(things) or 'no'} {word}{'' if len(things) == 1 else 's'}"
+
+
+def as_server() -> None:
+    """Let a command read Airflow's own database of connections: it is no task, and says that it is not on a worker."""
+    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def leave(code: int, message: str) -> NoReturn:

@@ -8,6 +8,7 @@ from airflow_slo_provider.cli.drift import DRIFT_COMMAND
 
 _MODULE = "airflow_slo_provider.cli.commands"
 _HISTORY = "airflow_slo_provider.cli.history"
+_LEDGER = "airflow_slo_provider.cli.ledger"
 
 ARG_PATH = Arg(("path",), metavar="PATH", nargs="+", help="SLO documents: files, or directories that hold *.yaml and *.yml files")
 ARG_SELECT = Arg(("--select",), metavar="NAME", action="append", help="Only the SLO of this name; may be given several times")
@@ -26,6 +27,33 @@ ARG_UNTIL = Arg(("--until",), metavar="ISO", help="Where to end (default: now)")
 ARG_LIMIT = Arg(("--limit",), metavar="N", type=int, default=20, help="Show at most so many, the newest ones (default: 20)")
 ARG_DAG = Arg(("--dag",), metavar="DAG_ID", help="Only what runs of this DAG recorded")
 ARG_EVERY = Arg(("--every",), metavar="DURATION", default="1d", help="Distance of the instants, e.g. 6h (default: 1d)")
+ARG_TEST_RUNS = Arg(
+    ("--test-runs",), action="store_true", help="Also what dag.test(), airflow dags test and airflow tasks test recorded"
+)
+ARG_NAME = Arg(("name",), metavar="NAME", help="The environment that gets the rows, e.g. production")
+ARG_KEEP = Arg(("--keep",), metavar="DURATION", required=True, help="How long rows stay, e.g. 400d; at least the longest window")
+ARG_DRY_RUN = Arg(("--dry-run",), action="store_true", help="Only say what would be removed")
+ARG_ANY_PATH = Arg(("path",), metavar="PATH", nargs="*", help="SLO documents whose windows --keep must hold, too")
+
+_ENVIRONMENT_COMMANDS = (
+    ActionCommand(
+        name="list",
+        help="Show the environments of the ledger, and how many rows each has",
+        func=lazy_load_command(f"{_LEDGER}.environments"),
+        args=(ARG_OUTPUT,),
+    ),
+    ActionCommand(
+        name="adopt",
+        help="Give the rows of the unnamed environment to a named one",
+        description=(
+            "Moves what was recorded before [slo] environment was set: freezes, checks, incidents, promotions. All or none; run "
+            "again, it moves nothing more. Rows that the environment has of the same task instances already stay where they are, "
+            "and are counted."
+        ),
+        func=lazy_load_command(f"{_LEDGER}.adopt"),
+        args=(ARG_NAME,),
+    ),
+)
 
 SLO_COMMANDS = (
     ActionCommand(
@@ -58,7 +86,7 @@ SLO_COMMANDS = (
             "of an SLO."
         ),
         func=lazy_load_command(f"{_HISTORY}.report"),
-        args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_OUTPUT),
+        args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_OUTPUT, ARG_TEST_RUNS),
     ),
     ActionCommand(
         name="decisions",
@@ -70,7 +98,7 @@ SLO_COMMANDS = (
             "did. Exits with 2 when there is nothing to show."
         ),
         func=lazy_load_command(f"{_HISTORY}.decisions"),
-        args=(ARG_SELECT, ARG_DAG, ARG_SINCE, ARG_UNTIL, ARG_LIMIT, ARG_OUTPUT),
+        args=(ARG_SELECT, ARG_DAG, ARG_SINCE, ARG_UNTIL, ARG_LIMIT, ARG_OUTPUT, ARG_TEST_RUNS),
     ),
     ActionCommand(
         name="backfill",
@@ -92,6 +120,23 @@ SLO_COMMANDS = (
         ),
         func=lazy_load_command(f"{_MODULE}.rules"),
         args=(ARG_PATH, ARG_SELECT, ARG_OUTPUT_FILE, ARG_INTERVAL, ARG_LABEL, ARG_GRAFANA),
+    ),
+    GroupCommand(
+        name="environment",
+        help="Airflows that share a ledger: show their environments, name the rows of before",
+        subcommands=_ENVIRONMENT_COMMANDS,
+    ),
+    ActionCommand(
+        name="prune",
+        help="Remove old rows of the ledger, and none that a decision may still need",
+        description=(
+            "Removes what is older than --keep in this environment, in batches, and says how many rows of each kind. It keeps "
+            "the newest row of each check, promotions, deployments, rollbacks and culprits, and what open incidents need. "
+            "Refuses a --keep that is shorter than 30 days or than the longest window of an SLO that is recorded or in the "
+            "documents given."
+        ),
+        func=lazy_load_command(f"{_LEDGER}.prune"),
+        args=(ARG_ANY_PATH, ARG_KEEP, ARG_DRY_RUN),
     ),
     DRIFT_COMMAND,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import sys
 from argparse import Namespace
 from collections import defaultdict
 from dataclasses import asdict, replace
@@ -11,9 +11,10 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.cli.commands import leave, load_documents
+from airflow_slo_provider.cli.commands import as_server, leave, load_documents
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.ledger.changes import Happening
     from airflow_slo_provider.results import CheckResult
 
@@ -31,13 +32,14 @@ def report(args: Namespace) -> None:
     from airflow_slo_provider.slo_key import SLOKey
 
     catalog = load_documents(args.path, otherwise=2)
-    _as_server()
+    as_server()
     try:
         until = _instant(args.until) or datetime.now(UTC)
         since = _instant(args.since) or until - timedelta(days=30)
         slos = {SLOKey(slo.service, name) for slo in catalog.select(args.select) for name, _ in slo.parts()}
         checks = []
-        with open_default_ledger() as ledger:
+        with open_default_ledger(to_look=True) as opened:
+            ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
             for slo in slos:
                 found = browse.every(ledger, "slo", slo.name, since=since, until=until)
                 # Another team's SLO may have the name too.
@@ -48,11 +50,13 @@ def report(args: Namespace) -> None:
     if args.output == "json":
         print(json.dumps([asdict(one) for one in histories], indent=2, default=lambda moment: moment.isoformat()))
     else:
-        print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded\n")
+        of_tests = ", tests included" if args.test_runs else ""
+        print(f"Error budgets from {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC, as recorded{of_tests}")
+        print(f"{place}\n")
         print(history_table(histories))
     missing = sorted({slo.name for slo in slos} - {one.name for one in histories})
     if missing:
-        leave(2, f"never recorded in that time: {', '.join(missing)}")
+        leave(2, f"never recorded in that time: {', '.join(missing)} ({place})")
 
 
 def _small(check: CheckResult) -> CheckResult:
@@ -68,10 +72,11 @@ def decisions(args: Namespace) -> None:
     from airflow_slo_provider.ledger.changes import happenings
     from airflow_slo_provider.slo.table import columns
 
-    _as_server()
+    as_server()
     try:
         since, until = _instant(args.since), _instant(args.until)
-        with open_default_ledger() as ledger:
+        with open_default_ledger(to_look=True) as opened:
+            ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
             found = happenings(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
@@ -79,6 +84,7 @@ def decisions(args: Namespace) -> None:
         print(json.dumps([_plain(one) for one in found], indent=2))
     elif found:
         print(columns(_HEAD, [_row(one) for one in found], left=range(len(_HEAD))))
+    print(place, file=sys.stderr)
     if not found:
         leave(2, "nothing of that kind was recorded")
 
@@ -86,7 +92,8 @@ def decisions(args: Namespace) -> None:
 def _plain(one: Happening) -> dict[str, Any]:
     told = asdict(one)
     where = told.pop("key")
-    return {**told, "at": one.at.isoformat(), **{name: where[name] for name in ("dag_id", "run_id", "task_id", "map_index")}}
+    names = ("dag_id", "run_id", "task_id", "map_index", "try_number", "attempt", "test_run")
+    return {**told, "at": one.at.isoformat(), **{name: where[name] for name in names}}
 
 
 def _row(one: Happening) -> tuple[str, ...]:
@@ -97,10 +104,26 @@ def _row(one: Happening) -> tuple[str, ...]:
     index = index_text(one.key, {LABEL: one.map_label})
     own = one.name == f"{one.key.dag_id}.{one.key.task_id}"
     what = f"{one.kind} {one.name}{index if own else ''}"
-    run = f"{one.key.dag_id} / {one.key.run_id}{'' if own else index}"
+    run = f"{one.key.dag_id} / {one.key.run_id}{'' if own else index}{_which(one.key)}"
     cells = (f"{one.at:%Y-%m-%d %H:%M}", what, one.outcome, version, run, f"{one.why}{by}")
     # Whatever a version or a message holds, it shall not steer the terminal.
     return tuple("".join(sign if sign.isprintable() else " " for sign in cell) for cell in cells)
+
+
+def _which(key: RunKey) -> str:
+    """Tell several decisions of one task instance apart, and those of tests from all others."""
+    words = [f"attempt {key.attempt + 1}"] if key.attempt else []
+    words += ["test run"] if key.test_run else []
+    return f" ({', '.join(words)})" if words else ""
+
+
+def _place(ledger: Ledger) -> str:
+    """Say which ledger was read, and whose rows of it."""
+    from airflow_slo_provider.hooks.ledger import unshared_ledger
+
+    name = f", environment {ledger.environment}" if ledger.environment else ""
+    problem = unshared_ledger()
+    return f"ledger: {ledger.where}{name}" + (f"\nwarning: {problem}" if problem else "")
 
 
 def backfill(args: Namespace) -> None:
@@ -113,7 +136,7 @@ def backfill(args: Namespace) -> None:
     from airflow_slo_provider.slo_key import SLOKey
 
     catalog = load_documents(args.path, otherwise=2)
-    _as_server()
+    as_server()
     unknown = 0
     try:
         instants = _instants(args)
@@ -162,8 +185,3 @@ def _instant(text: str | None) -> datetime | None:
     from airflow_slo_provider.slo.instants import parse_instant
 
     return parse_instant(text, what="time").astimezone(UTC) if text else None
-
-
-def _as_server() -> None:
-    # A command is no task: Airflow's own database of connections is open to it, once it says that it is not on a worker.
-    os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")

@@ -38,8 +38,12 @@ def evaluate_gate(
     at: datetime | str | None = None,
     log: Any,
     remember_own: bool = False,
+    accepts_unknown: bool = False,
 ) -> Decision:
     """Read the documents, measure, decide; log the decision, record it and push it to XCom.
+
+    A completed decision of an earlier try of this task instance stays in the ledger, and counts as the past of this one: a task
+    that is cleared begins from the freeze that it had decided. What an earlier try recorded that found nothing out is replaced.
 
     :param context: Airflow's task context
     :param slos: the documents
@@ -48,17 +52,19 @@ def evaluate_gate(
     :param log: the task's logger
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
+    :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
     from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
-    from airflow_slo_provider.hooks.ledger import map_label, open_default_ledger, run_key
+    from airflow_slo_provider.hooks.ledger import map_label, open_default_ledger, run_key, words_of
     from airflow_slo_provider.hooks.run_instant import run_instant
     from airflow_slo_provider.ledger.mapped_names import index_text
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
     key = run_key(context)
+    name = f"{key.dag_id}.{key.task_id}"
     with failing_rightly(), failing_over_values():
         catalog = read_documents(slos)
         for warning in catalog.warnings:
@@ -68,20 +74,22 @@ def evaluate_gate(
             "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
         )
         with open_default_ledger() as ledger:
+            own = None if remember_own else replace(key, attempt=ledger.attempt(key, name=name))
             decision = evaluate(
-                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key,
-                deadline=evaluation_deadline(context),
-            )  # fmt: skip
+                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
+            )
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            check = decision_check(decision, name=f"{key.dag_id}.{key.task_id}")
-            check = replace(check, evidence={**check.evidence, **map_label(context)})
+            place = {"ledger": ledger.where, "environment": ledger.environment}
+            log.info("Recorded in the ledger %s%s", ledger.where, words_of(ledger))
+            complete = is_complete(decision, context, accepts_unknown=accepts_unknown)
+            check = decision_check(decision, name=name, more={"complete": complete, **place, **map_label(context)})
             if key.map_index >= 0:
                 log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
-            ledger.record([*slo_checks(decision), check], key)
+            ledger.record_decision([*slo_checks(decision), check], key, name=name)
     # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
     made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
-    value = {**summary(decision), **made, "decided_at": datetime.now(UTC).isoformat()}
+    value = {**summary(decision), **place, **made, "decided_at": datetime.now(UTC).isoformat()}
     context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 
@@ -175,6 +183,24 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
         raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
     if not acceptable:
         raise AirflowFailException(_message(decision))
+
+
+def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unknown: bool) -> bool:
+    """Whether a task goes on with a decision: it is history then, and no later try replaces it.
+
+    :param accepts_unknown: whether the caller has a way for ``unknown``
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from airflow_slo_provider.slo.reports import Outcome
+
+    if decision.allowed:
+        return True
+    try:
+        raise_unless_acceptable(decision, context, acceptable=accepts_unknown or decision.outcome is Outcome.FROZEN)
+    except (AirflowFailException, MeasurementError):
+        return False
+    return True
 
 
 def _errors(decision: Decision) -> dict[str, MeasurementError]:

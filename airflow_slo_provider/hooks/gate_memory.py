@@ -42,7 +42,7 @@ class Memory:
     :param ledger: where decisions are recorded
     :param at: the instant that is decided about (aware)
     :param about_now: whether the instant is this very moment
-    :param exclude_key: a task instance whose own rows are not the past
+    :param exclude_key: a task instance whose own rows are not the past from its ``attempt`` on
     """
 
     ledger: Ledger
@@ -58,15 +58,30 @@ class Memory:
         """
         found: dict[str, PolicyState] = {}
         for slo in slos:
-            own = {name: kept for name, _ in slo.parts() if (kept := self._of(slo, name)) is not None}
-            others = list(self._under_other_names(slo))
-            if max((kept.at for kept in others), default=self._never) > max(
-                (kept.at for kept in own.values()), default=self._never
-            ):
-                blocking = next((kept for kept in others if kept.blocks), None)
-                own = {name: blocking for name, _ in slo.parts()} if blocking else {}
-            found.update({name: kept.state for name, kept in own.items()})
+            own = self._of_slo(slo)
+            found.update({name: kept.state for name, kept in (self._inherited(slo) if own is None else own).items()})
         return found
+
+    def _inherited(self, slo: SLO) -> dict[str, _Kept]:
+        """What blocks in the unnamed environment, where this one has a name and has decided nothing about the SLO yet: giving an
+        Airflow a name thaws nothing.
+        """
+        if not self.ledger.environment:
+            return {}
+        unnamed = Memory(self.ledger.within(""), self.at, self.about_now)
+        return {name: kept for name, kept in (unnamed._of_slo(slo) or {}).items() if kept.blocks}
+
+    def _of_slo(self, slo: SLO) -> dict[str, _Kept] | None:
+        """What is kept of an SLO by the names of its reports; None where nothing was ever decided about it."""
+        own = {name: kept for name, _ in slo.parts() if (kept := self._of(slo, name)) is not None}
+        others = list(self._under_other_names(slo))
+        if not own and not others:
+            return None
+        newest = max((kept.at for kept in own.values()), default=self._never)
+        if max((kept.at for kept in others), default=self._never) > newest:
+            blocking = next((kept for kept in others if kept.blocks), None)
+            return {name: blocking for name, _ in slo.parts()} if blocking else {}
+        return own
 
     @property
     def _never(self) -> datetime:
@@ -109,7 +124,15 @@ class Memory:
         return kept
 
     def _before(self, name: str, evidence: dict[str, str], before: datetime | None) -> _Kept | None:
-        recorded = self.ledger.latest("slo", name, before=before, exclude_key=self.exclude_key, evidence=evidence)
+        recorded = self.ledger.latest(
+            "slo",
+            name,
+            before=before,
+            exclude_key=self.exclude_key,
+            evidence=evidence,
+            service=evidence["service"],
+            labels={},
+        )
         state = policy_state(recorded.result.evidence) if recorded is not None else None
         if recorded is None or state is None:
             return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,35 +12,100 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.ledger import Ledger, RunKey
 
+log = logging.getLogger(__name__)
 
-def open_default_ledger() -> Ledger:
-    """Open the ledger that Airflow's configuration names.
+
+def open_default_ledger(*, to_look: bool = False) -> Ledger:
+    """Open the ledger that Airflow's configuration names, for the environment that it names.
 
     ``[slo] ledger_conn_id`` (an Airflow connection) wins over ``[slo] ledger_url`` (a SQLAlchemy URL); without either it is
-    ``slo_ledger.db`` in ``AIRFLOW_HOME``.
+    ``slo_ledger.db`` in ``AIRFLOW_HOME``. That file is refused where tasks may run on several machines: each would have a
+    ledger of its own, and what one of them froze another would let through.
 
-    :raises LedgerError: when it cannot be opened
+    :param to_look: whether somebody only looks at what is there, on a page or in a shell, and nothing is decided by it
+    :raises LedgerError: when it cannot be opened; reason ``not_shared`` when it is a file that other workers do not see
     """
+    problem = "" if to_look else unshared_ledger()
+    if problem:
+        from airflow_slo_provider.exceptions import LedgerError
+
+        raise LedgerError(problem, reason="not_shared")
+    opened = open_for_tasks(default_ledger_url())
+    if not to_look and opened.is_file:
+        _warn_of_a_file(opened.where)
+    return opened
+
+
+def open_for_tasks(url: str | URL) -> Ledger:
+    """Open a ledger as this configuration's environment; in a test run, as a test."""
+    from airflow_slo_provider.hooks.execution import is_test_run
     from airflow_slo_provider.ledger import open_ledger
 
-    return open_ledger(default_ledger_url())
+    return open_ledger(url, environment=environment(), test_run=is_test_run())
+
+
+def environment() -> str:
+    """Return the name that rows of this Airflow have in the ledger: ``[slo] environment``, empty where it is not set."""
+    from airflow.sdk import conf
+
+    return str(conf.get("slo", "environment", fallback="") or "").strip()
+
+
+def unshared_ledger() -> str:
+    """Say why the ledger is not the one of all workers, and what to do; empty where it is, or may be."""
+    from airflow_slo_provider.hooks.execution import other_machines
+
+    if _is_configured():
+        return ""
+    why = other_machines()
+    if not why:
+        return ""
+    return (
+        f"the ledger is the file {_own_file().database} of this machine, and tasks may run on other machines ({why}), which "
+        "would not see what is recorded here. Set [slo] ledger_conn_id or [slo] ledger_url to a database that all workers, the "
+        "triggerer and the API server reach: see docs/production.md, The ledger on PostgreSQL"
+    )
+
+
+def _is_configured() -> bool:
+    from airflow.sdk import conf
+
+    return any(conf.get("slo", option, fallback=None) for option in ("ledger_conn_id", "ledger_url"))
+
+
+@cache
+def _warn_of_a_file(where: str) -> None:
+    """Warn once: whether several machines have the same file cannot be seen from one of them."""
+    from airflow_slo_provider.hooks.execution import other_machines
+
+    why = other_machines()
+    if why:
+        log.warning(
+            "The ledger is the SQLite file %s, and tasks may run on several machines (%s). A SQLite file is only shared "
+            "if all of them run on one machine after all; use PostgreSQL",
+            where,
+            why,
+        )
+
+
+def _own_file() -> URL:
+    """The ledger where none is configured."""
+    import os
+
+    from airflow_slo_provider.ledger.engine import default_url
+
+    return default_url(os.environ.get("AIRFLOW_HOME") or "~/airflow")
 
 
 def default_ledger_url() -> str | URL:
     """Return the URL of the ledger that :func:`open_default_ledger` opens. It may hold a password: not for logs."""
-    import os
-
     from airflow.sdk import conf
-
-    from airflow_slo_provider.ledger.engine import default_url
 
     conn_id = conf.get("slo", "ledger_conn_id", fallback=None)
     if conn_id:
         return connection_url(conn_id)
     url = conf.get("slo", "ledger_url", fallback=None)
-    if url:
-        return str(url)
-    return default_url(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+    return str(url) if url else _own_file()
 
 
 def connection_url(conn_id: str) -> URL:
@@ -79,6 +146,12 @@ def connection_url(conn_id: str) -> URL:
         extra = {key: str(value) for key, value in connection.extra_dejson.items() if key not in ignored}
         url = url.update_query_dict(extra)
     return url
+
+
+def words_of(ledger: Ledger) -> str:
+    """Say whose rows a ledger writes, after its place: its environment, and whether this is a test; empty for neither."""
+    words = f", environment {ledger.environment}" if ledger.environment else ""
+    return f"{words}; this is a test run, which counts nowhere else" if ledger.test_run else words
 
 
 def run_key(context: Mapping[str, Any]) -> RunKey:

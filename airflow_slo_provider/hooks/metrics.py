@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.slo_key import SLOKey
+from airflow_slo_provider.slo_key import SLOKey, labels_text
 
 if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult
@@ -25,6 +25,8 @@ def emit(results: Iterable[CheckResult]) -> None:
             tags = {"kind": result.kind, "name": result.name}
             if result.kind == "slo" and (service := SLOKey.of(result).service):
                 tags["service"] = service
+            if result.labels:
+                tags["labels"] = labels_text(result.labels)
             gauge("slo.check.verdict", _VERDICTS[result.verdict.value], tags=tags)
             if result.value is not None:
                 gauge("slo.check.value", result.value, tags=tags)

@@ -48,6 +48,7 @@ class ModelRegistryHook(BaseHook):
 
             connection = self._connection()
             if connection is None:
+                _require_one_machine()
                 self._registry = directory_registry(default_directory())
                 return self._registry
             settings = registry_settings(connection)
@@ -98,6 +99,21 @@ class ModelRegistryHook(BaseHook):
         except Exception as error:  # shown in the UI, whatever it is
             return False, str(error)
         return True, "The registry answers"
+
+
+def _require_one_machine() -> None:
+    """Refuse the default directory where each worker would have one of its own, with a champion of its own."""
+    from airflow_slo_provider.deployment.registry import RegistryError
+    from airflow_slo_provider.hooks.execution import other_machines
+
+    why = other_machines()
+    if why:
+        raise RegistryError(
+            f"the model registry is the directory {default_directory()} of this machine, and tasks may run on other machines "
+            f"({why}), each with a champion of its own. Define the connection {ModelRegistryHook.default_conn_name}, or give "
+            "registry_path a directory that all workers share",
+            reason="not_shared",
+        )
 
 
 def default_directory() -> str:

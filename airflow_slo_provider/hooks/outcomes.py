@@ -55,7 +55,7 @@ def recording_faults(
     """Leave a row ``unknown`` in the ledger when a check could not be made, and let the error go on.
 
     Every try leaves its row, in the place of the row of the try before it; a later try that finds something out under other names
-    says so in its place. What Airflow raises to steer a task (a skip, a deferral) is no fault. A ledger that cannot be written is
+    removes it. What Airflow raises to steer a task (a skip, a deferral) is no fault. A ledger that cannot be written is
     logged, and does not hide the error.
 
     :param context: Airflow's task context
@@ -98,18 +98,17 @@ def _record_fault(
 
 
 def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
-    """Say that a later try could make the check of which an earlier one left a fault."""
-    from dataclasses import replace
+    """Remove what an earlier try left under a name of its own, once a later one could make the check.
 
+    It must not stay ``unknown`` for ever, and nothing was measured under that name that could replace it.
+    """
     from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
-    from airflow_slo_provider.results import Verdict
 
     key = run_key(context)
     with open_default_ledger() as ledger:
         own = ledger.own(check.kind, check.name, key)
         if own is not None and own.result.evidence.get(_FAULT):
-            said = f"try {key.try_number} could make the check; what it found stands under its own names"
-            ledger.record([replace(check, verdict=Verdict.PASS, message=said)], key)
+            ledger.withdraw(check.kind, check.name, key)
 
 
 def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
@@ -141,4 +140,6 @@ def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
     results = list(results)
     with open_default_ledger() as ledger:
         ledger.record(results, run_key(context))
-    emit(results)
+        counts = not ledger.test_run
+    if counts:
+        emit(results)

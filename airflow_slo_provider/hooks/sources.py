@@ -97,10 +97,9 @@ def _sql(conn_id: str | None, document: DataSource | None) -> IndicatorSource:
 
 
 def _ledger(conn_id: str | None, ledger: Ledger | None, stack: ExitStack) -> IndicatorSource:
-    from airflow_slo_provider.hooks.ledger import connection_url, open_default_ledger
+    from airflow_slo_provider.hooks.ledger import connection_url, open_default_ledger, open_for_tasks
     from airflow_slo_provider.indicators.ledger import LedgerSource
-    from airflow_slo_provider.ledger import open_ledger
 
     if conn_id is not None:
-        return LedgerSource(stack.enter_context(open_ledger(connection_url(conn_id))))
+        return LedgerSource(stack.enter_context(open_for_tasks(connection_url(conn_id))))
     return LedgerSource(ledger or stack.enter_context(open_default_ledger()))

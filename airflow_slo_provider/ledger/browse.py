@@ -15,6 +15,8 @@ from airflow_slo_provider.ledger.records import Recorded, microseconds, recorded
 from airflow_slo_provider.ledger.schema import COLUMNS
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection, CursorResult
+
     from airflow_slo_provider.ledger.store import Ledger
 
 MOST_ROWS = 5_000
@@ -26,17 +28,18 @@ COLUMN_LIST = ", ".join(f"c.{column}" for column in COLUMNS)
 #: All names of a kind, by stepping through the index: one look-up a name.
 NAMES = """
 found(name) AS (
-    SELECT MIN(name) FROM checks WHERE kind = :kind
+    SELECT MIN(c.name) FROM visible_checks c WHERE c.kind = :kind
     UNION ALL
-    SELECT (SELECT MIN(c.name) FROM checks c WHERE c.kind = :kind AND c.name > found.name) FROM found WHERE found.name IS NOT NULL
+    SELECT (SELECT MIN(c.name) FROM visible_checks c WHERE c.kind = :kind AND c.name > found.name)
+    FROM found WHERE found.name IS NOT NULL
 )"""
 #: The same for each of some DAGs.
 NAMES_OF_DAGS = """
 found(dag_id, name) AS (
-    SELECT d.dag_id, (SELECT MIN(c.name) FROM checks c WHERE c.dag_id = d.dag_id AND c.kind = :kind) FROM dags d
+    SELECT d.dag_id, (SELECT MIN(c.name) FROM visible_checks c WHERE c.dag_id = d.dag_id AND c.kind = :kind) FROM dags d
     UNION ALL
     SELECT found.dag_id,
-        (SELECT MIN(c.name) FROM checks c WHERE c.dag_id = found.dag_id AND c.kind = :kind AND c.name > found.name)
+        (SELECT MIN(c.name) FROM visible_checks c WHERE c.dag_id = found.dag_id AND c.kind = :kind AND c.name > found.name)
     FROM found WHERE found.name IS NOT NULL
 )"""
 FOUND = "(SELECT * FROM found WHERE name IS NOT NULL LIMIT :limit) found"
@@ -106,9 +109,8 @@ def recent(
             values["since"], where = microseconds(since, what="since"), f"AND c.checked_at >= :since {where}"
         if service is not None:
             values["service"], where = service_column(service), f"AND c.service = :service {where}"
-        text = (
-            f"SELECT {COLUMN_LIST} FROM checks c WHERE c.kind = :kind {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT :limit"  # noqa: S608
-        )
+        where = f"c.kind = :kind {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT :limit"
+        text = f"SELECT {COLUMN_LIST} FROM visible_checks c WHERE {where}"  # noqa: S608
         found += [recorded_of(row) for row in rows_of(ledger, text, values)]
     return sorted(found, key=lambda row: row.result.checked_at, reverse=True)
 
@@ -121,13 +123,11 @@ def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datet
     :param since: only those checked at or after this moment (aware)
     :param until: only those checked before this moment (aware)
     """
-    from sqlalchemy import text
-
     values = {"kind": kind, "name": name, "since": microseconds(since, what="since"), "until": microseconds(until, what="until")}
     where = "c.kind = :kind AND c.name = :name AND c.checked_at >= :since AND c.checked_at < :until"
-    statement = text(f"SELECT {COLUMN_LIST} FROM checks c WHERE {where} ORDER BY c.checked_at, c.id")  # noqa: S608 - only our own words
+    statement = f"SELECT {COLUMN_LIST} FROM visible_checks c WHERE {where} ORDER BY c.checked_at, c.id"  # noqa: S608 - only our own words
     with ledger._transaction() as connection:
-        for row in connection.execution_options(yield_per=1000).execute(statement, values).mappings():
+        for row in _asked(ledger, connection.execution_options(yield_per=1000), statement, values).mappings():
             yield recorded_of(dict(row))
 
 
@@ -141,13 +141,13 @@ def of_run(
         values["task_id"], where = task_id, f"{where} AND c.task_id = :task_id"
         if map_index is not None:
             values["map_index"], where = map_index, f"{where} AND c.map_index = :map_index"
-    text = f"SELECT {COLUMN_LIST} FROM checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT :limit"  # noqa: S608
+    text = f"SELECT {COLUMN_LIST} FROM visible_checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT :limit"  # noqa: S608
     return [recorded_of(row) for row in rows_of(ledger, text, values)]
 
 
 def by_identity(ledger: Ledger, identity: str) -> Recorded | None:
     """Return the one check with that identity (:meth:`RunKey.identity`), None where there is none."""
-    text = f"SELECT {COLUMN_LIST} FROM checks c WHERE c.identity = :identity"  # noqa: S608
+    text = f"SELECT {COLUMN_LIST} FROM visible_checks c WHERE c.identity = :identity"  # noqa: S608
     rows = rows_of(ledger, text, {"identity": identity})
     return recorded_of(rows[0]) if rows else None
 
@@ -163,11 +163,16 @@ def all_kinds(ledger: Ledger) -> list[str]:
 
 
 def rows_of(ledger: Ledger, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Ask the database."""
+    """Ask the database about ``visible_checks``: the rows that this ledger may see."""
+    with ledger._transaction() as connection:
+        return [dict(row) for row in _asked(ledger, connection, statement, values).mappings()]
+
+
+def _asked(ledger: Ledger, connection: Connection, statement: str, values: Mapping[str, Any]) -> CursorResult[Any]:
     from sqlalchemy import text
 
-    with ledger._transaction() as connection:
-        return [dict(row) for row in connection.execute(text(statement), dict(values)).mappings()]
+    statement = statement.replace("visible_checks", ledger.visible_checks)
+    return connection.execute(text(statement), {**values, "environment": ledger.environment})
 
 
 def table_of(table: str, items: Collection[tuple[str, ...]], values: dict[str, Any], *columns: str) -> str:
@@ -186,11 +191,11 @@ def spans(slices: Sequence[tuple[datetime, datetime]]) -> str:
 
 def last(ledger: Ledger, columns: str, outer: str, where: str) -> str:
     """A query for the newest check, ``c``, of each row of ``outer``: one look-up in an index each."""
-    newest = f"FROM checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT 1"
+    newest = f"FROM visible_checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT 1"
     if ledger._engine.dialect.name == "postgresql":
         return f"SELECT {columns} FROM {outer} CROSS JOIN LATERAL (SELECT * {newest}) c"  # noqa: S608 - only our own words
     # SQLite knows no LATERAL.
-    return f"SELECT {columns} FROM (SELECT (SELECT id {newest}) AS id FROM {outer}) last JOIN checks c ON c.id = last.id"  # noqa: S608
+    return f"SELECT {columns} FROM (SELECT (SELECT id {newest}) AS id FROM {outer}) last JOIN visible_checks c ON c.id = last.id"  # noqa: S608
 
 
 def before() -> int:

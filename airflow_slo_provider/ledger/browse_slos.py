@@ -33,28 +33,55 @@ if TYPE_CHECKING:
 MOST_PLACES = 4 * MOST_ROWS
 #: All services of the names that were found.
 _SERVICES = """
-slos(name, service) AS (
-    SELECT f.name, (SELECT MIN(c.service) FROM checks c WHERE c.kind = :kind AND c.name = f.name)
+services(name, service) AS (
+    SELECT f.name, (SELECT MIN(c.service) FROM visible_checks c WHERE c.kind = :kind AND c.name = f.name)
     FROM found f WHERE f.name IS NOT NULL
     UNION ALL
-    SELECT slos.name,
-        (SELECT MIN(c.service) FROM checks c WHERE c.kind = :kind AND c.name = slos.name AND c.service > slos.service)
-    FROM slos WHERE slos.service IS NOT NULL
+    SELECT services.name,
+        (SELECT MIN(c.service) FROM visible_checks c
+        WHERE c.kind = :kind AND c.name = services.name AND c.service > services.service)
+    FROM services WHERE services.service IS NOT NULL
 )"""
 #: The same for each of some DAGs.
 _SERVICES_OF_DAGS = """
-slos(dag_id, name, service) AS (
+services(dag_id, name, service) AS (
     SELECT f.dag_id, f.name,
-        (SELECT MIN(c.service) FROM checks c WHERE c.dag_id = f.dag_id AND c.kind = :kind AND c.name = f.name)
+        (SELECT MIN(c.service) FROM visible_checks c WHERE c.dag_id = f.dag_id AND c.kind = :kind AND c.name = f.name)
     FROM found f WHERE f.name IS NOT NULL
     UNION ALL
-    SELECT slos.dag_id, slos.name,
-        (SELECT MIN(c.service) FROM checks c
-        WHERE c.dag_id = slos.dag_id AND c.kind = :kind AND c.name = slos.name AND c.service > slos.service)
-    FROM slos WHERE slos.service IS NOT NULL
+    SELECT services.dag_id, services.name,
+        (SELECT MIN(c.service) FROM visible_checks c
+        WHERE c.dag_id = services.dag_id AND c.kind = :kind AND c.name = services.name AND c.service > services.service)
+    FROM services WHERE services.service IS NOT NULL
+)"""
+#: All groups of the services that were found.
+_GROUPS = """
+slos(name, service, labels) AS (
+    SELECT s.name, s.service,
+        (SELECT MIN(c.labels) FROM visible_checks c WHERE c.kind = :kind AND c.name = s.name AND c.service = s.service)
+    FROM services s WHERE s.service IS NOT NULL
+    UNION ALL
+    SELECT slos.name, slos.service,
+        (SELECT MIN(c.labels) FROM visible_checks c
+        WHERE c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels > slos.labels)
+    FROM slos WHERE slos.labels IS NOT NULL
+)"""
+#: The same for each of some DAGs.
+_GROUPS_OF_DAGS = """
+slos(dag_id, name, service, labels) AS (
+    SELECT s.dag_id, s.name, s.service,
+        (SELECT MIN(c.labels) FROM visible_checks c
+        WHERE c.dag_id = s.dag_id AND c.kind = :kind AND c.name = s.name AND c.service = s.service)
+    FROM services s WHERE s.service IS NOT NULL
+    UNION ALL
+    SELECT slos.dag_id, slos.name, slos.service,
+        (SELECT MIN(c.labels) FROM visible_checks c
+        WHERE c.dag_id = slos.dag_id AND c.kind = :kind AND c.name = slos.name AND c.service = slos.service
+            AND c.labels > slos.labels)
+    FROM slos WHERE slos.labels IS NOT NULL
 )"""
 _PLACES = "found(dag_id, name) AS (SELECT dags.dag_id, names.name FROM dags CROSS JOIN names)"
-_THIS = "c.kind = :kind AND c.name = slos.name AND c.service = slos.service"
+_THIS = "c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels = slos.labels"
 
 
 class Sample(NamedTuple):
@@ -79,21 +106,21 @@ def newest(
     if dags is not None and not dags:
         return []
     values: dict[str, Any] = {"kind": "slo", "limit": limit, "before": before()}
-    tables, where = [NAMES, _SERVICES], f"{_THIS} AND c.checked_at < :before"
+    tables, where = [NAMES, _SERVICES, _GROUPS], f"{_THIS} AND c.checked_at < :before"
     if name is not None:
         tables[0] = table_of("found", [(name,)], values, "name")
     if dags is not None:
-        tables = [table_of("dags", [(dag,) for dag in dags], values, "dag_id"), NAMES_OF_DAGS, _SERVICES_OF_DAGS]
+        tables = [table_of("dags", [(dag,) for dag in dags], values, "dag_id"), NAMES_OF_DAGS, _SERVICES_OF_DAGS, _GROUPS_OF_DAGS]
         if name is not None:
             tables[1] = f"{table_of('names', [(name,)], values, 'name')}, {_PLACES}"
         where += " AND c.dag_id = slos.dag_id"
-    slos = "(SELECT * FROM slos WHERE service IS NOT NULL LIMIT :limit) slos"
+    slos = "(SELECT * FROM slos WHERE labels IS NOT NULL LIMIT :limit) slos"
     rows = rows_of(
         ledger, f"WITH RECURSIVE {', '.join(tables)} {last(ledger, COLUMN_LIST, slos, where)} ORDER BY c.checked_at, c.id", values
     )
     # With several DAGs an SLO comes once for each; the newest is the last of them.
     found = {SLOKey.of(one.result): one for one in map(recorded_of, rows)}
-    return sorted(found.values(), key=lambda row: (row.result.name, SLOKey.of(row.result).service))
+    return sorted(found.values(), key=lambda row: (row.result.name, *SLOKey.of(row.result)))
 
 
 def newest_with_value(ledger: Ledger, slos: Collection[SLOKey], *, dags: Collection[str] | None = None) -> list[Recorded]:
@@ -125,10 +152,10 @@ def samples(
     picked = "CAST(c.evidence AS json) ->> :field"
     if ledger._engine.dialect.name != "postgresql":
         picked, values["field"] = "json_extract(c.evidence, :field)", f'$."{field}"'
-    columns = f"c.name, c.service, c.dag_id, c.checked_at, c.verdict, c.value, {picked} AS field"
+    columns = f"c.name, c.service, c.labels, c.dag_id, c.checked_at, c.verdict, c.value, {picked} AS field"
     return [
         Sample(
-            SLOKey(row["service"], row["name"]),
+            SLOKey(row["service"], row["name"], row["labels"]),
             row["dag_id"],
             moment(row["checked_at"]),
             Verdict(row["verdict"]),
@@ -163,7 +190,7 @@ def _last_of_slices(
 
 
 def _table(slos: Iterable[SLOKey], values: dict[str, Any]) -> str:
-    return table_of("slos", [(service_column(slo.service), slo.name) for slo in slos], values, *SLOKey._fields)
+    return table_of("slos", [(service_column(slo.service), slo.name, slo.labels) for slo in slos], values, *SLOKey._fields)
 
 
 def _number(value: Any) -> float | None:

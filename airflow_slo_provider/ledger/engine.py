@@ -121,10 +121,14 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 @contextmanager
-def transaction(engine: Engine, url: URL, *, writes: bool) -> Iterator[Connection]:
+def transaction(
+    engine: Engine, url: URL, *, writes: bool, schema: int | None = None, patient: bool = False
+) -> Iterator[Connection]:
     """Open one transaction; every database error leaves it as a LedgerError.
 
     :param writes: whether it will write; such a transaction waits at most :data:`LOCK_WAIT_SECONDS` for its turn
+    :param schema: the schema that the ledger was opened with: what has another one since is neither read nor written
+    :param patient: whether a statement may take longer than :data:`READ_SECONDS`: somebody waits for it in a shell
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -134,11 +138,29 @@ def transaction(engine: Engine, url: URL, *, writes: bool) -> Iterator[Connectio
             with connection.begin():
                 if url.get_backend_name() == "postgresql":
                     limit = f"lock_timeout = '{LOCK_WAIT_SECONDS}s'" if writes else f"statement_timeout = '{READ_SECONDS}s'"
+                    limit = "statement_timeout = 0" if patient and not writes else limit
                     connection.exec_driver_sql(f"SET LOCAL {limit}")
+                if schema is not None:
+                    _require_schema(connection, url, schema)
                 yield connection
+                if schema is not None and writes and url.get_backend_name() != "sqlite":
+                    # An upgrade that was committed before our first lock on the table would have gone unseen. On SQLite one
+                    # transaction at a time writes.
+                    _require_schema(connection, url, schema)
     except SQLAlchemyError as error:
         # Not chained: the driver's own text may quote the password, and a traceback would print it.
         raise ledger_error(error, url) from None
+
+
+def _require_schema(connection: Connection, url: URL, schema: int) -> None:
+    found = connection.exec_driver_sql("SELECT MAX(version) FROM slo_ledger_schema").scalar()
+    if found != schema:
+        raise LedgerError(
+            f"ledger {describe(url)} has schema {found} now, and this process opened it with schema {schema}: "
+            "restart the process, with the airflow-slo-provider that the others have",
+            reason="other_schema",
+            transient=True,
+        )
 
 
 _ADVICE = {

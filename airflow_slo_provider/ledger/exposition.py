@@ -11,6 +11,7 @@
 ============================================  ============================================================
 
 The last three are by ``kind`` and ``name``; those of an SLO by ``service`` too, as SLOs of several services may have one name.
+What is about one group has its labels in the label ``labels``, as JSON.
 A check that claims to lie ahead by more than a day is not the newest.
 An SLO that could not be measured has no ratio here, never 0: only its verdict and its time.
 """
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger import browse, browse_slos
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo_key import SLOKey
+from airflow_slo_provider.slo_key import SLOKey, labels_text
 from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
@@ -42,11 +43,13 @@ _HELP = {
 
 
 def newest_checks(ledger: Ledger, kinds: Sequence[str] | None = None, *, dags: Iterable[str] | None = None) -> list[Recorded]:
-    """Return the newest check of every kind and name; of SLOs, of every service and name.
+    """Return the newest check of every kind and name; of SLOs, of every service and name. What tests recorded is none of them,
+    also where a test asks: metrics are for everybody.
 
     :param kinds: only these; None for all but decisions
     :param dags: only those of these DAGs
     """
+    ledger = ledger.seen_by_tests(False)
     wanted = [kind for kind in browse.all_kinds(ledger) if kind != "decision"] if kinds is None else text_list(kinds)
     limit = None if dags is None else list(dags)
     rows: list[Recorded] = []
@@ -71,6 +74,8 @@ def exposition(rows: Iterable[Recorded]) -> str:
         result = row.result
         check = {"kind": result.kind, "name": result.name}
         service = {"service": SLOKey.of(row.result).service} if result.kind == "slo" else {}
+        if result.labels:  # several groups of one SLO are several series
+            service["labels"] = labels_text(result.labels)
         check |= service
         add("airflow_slo_check_timestamp_seconds", check, result.checked_at.timestamp())
         for verdict in Verdict:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.ledger.migration_4 import add_environments
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -101,7 +102,12 @@ def _add_service(connection: Connection) -> None:
         index.create(connection, checkfirst=False)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create_checks, _index_dags_and_runs, _add_service)
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (
+    _create_checks,
+    _index_dags_and_runs,
+    _add_service,
+    add_environments,
+)
 
 
 def version_of(connection: Connection) -> int | None:
@@ -113,12 +119,17 @@ def version_of(connection: Connection) -> int | None:
     return int(connection.execute(text("SELECT COALESCE(MAX(version), 0) FROM slo_ledger_schema")).scalar_one())
 
 
+def newest_schema() -> int:
+    """Return the version of the schema that this release works with."""
+    return len(MIGRATIONS)
+
+
 def check_version(version: int | None, *, where: str) -> bool:
     """Say whether the schema is current.
 
     :raises LedgerError: when a newer release wrote it; this one would not understand what it reads
     """
-    newest = len(MIGRATIONS)
+    newest = newest_schema()
     if version is not None and version > newest:
         raise LedgerError(
             f"ledger {where} has schema {version}, this release of airflow-slo-provider knows up to {newest}; "

@@ -39,6 +39,7 @@ def without_repetitions(
     The caller's transaction holds a lock for the task until it ends: of several runs at once, one is the first.
 
     :param connection: of a transaction that writes
+    :param key: the task instance, with its environment
     :param due: from when on the run could be started (aware)
     """
     _lock(connection, key)
@@ -53,7 +54,8 @@ def _is_repeated(connection: Connection, result: CheckResult, key: RunKey, due: 
     from sqlalchemy import select
 
     table = checks()
-    filters = [table.c[column] == getattr(key, column) for column in ("dag_id", "task_id", "map_index")]
+    filters = [table.c[column] == getattr(key, column) for column in ("environment", "dag_id", "task_id", "map_index")]
+    filters.append(table.c.test_run == int(key.test_run))
     filters += [table.c.kind == result.kind, table.c.name == result.name, table.c.run_id != key.run_id]
     filters.append(table.c.checked_at >= microseconds(due, what="due"))
     filters.append(

@@ -12,13 +12,21 @@ from typing import Any, NamedTuple
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.slo_key import SLOKey
+from airflow_slo_provider.slo_key import SLOKey, labels_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 #: Longest text of each column that is part of an index. Checked here because SQLite would accept more than PostgreSQL.
-LENGTHS: dict[str, int] = {"dag_id": 250, "run_id": 250, "task_id": 250, "kind": 100, "name": 500}
+LENGTHS: dict[str, int] = {
+    "dag_id": 250,
+    "run_id": 250,
+    "task_id": 250,
+    "kind": 100,
+    "name": 500,
+    "environment": 100,
+    "labels": 500,
+}
 LONGEST_SERVICE = 250
 
 
@@ -30,6 +38,10 @@ class RunKey:
 
     :param map_index: index of a mapped task, -1 for a task that is not mapped
     :param try_number: which try wrote the row; not part of the row's identity, so that a retry replaces its own row
+    :param attempt: how many completed decisions of this task instance came before, from 0: a task that is cleared decides again,
+        and what it decided before stays
+    :param environment: whose row it is; the ledger that writes it says so
+    :param test_run: whether ``dag.test()`` or ``airflow tasks test`` wrote it; the ledger that writes it says so
     """
 
     dag_id: str
@@ -37,11 +49,20 @@ class RunKey:
     task_id: str
     map_index: int = -1
     try_number: int = 1
+    attempt: int = 0
+    environment: str = ""
+    test_run: bool = False
 
-    def identity(self, kind: str, name: str) -> str:
-        """Return the key of the one row this task instance has for a check: a digest, which fits any database's index."""
-        text = json.dumps([self.dag_id, self.run_id, self.task_id, self.map_index, kind, name])
-        return hashlib.sha256(text.encode()).hexdigest()
+    def identity(self, kind: str, name: str, labels: str = "") -> str:
+        """Return the key of the one row this task instance has for a check: a digest, which fits any database's index.
+
+        :param labels: the check's labels, as :func:`.labels_text` writes them
+        """
+        parts: list[Any] = [self.dag_id, self.run_id, self.task_id, self.map_index, kind, name]
+        more = [self.environment, labels, self.attempt, int(self.test_run)]
+        if any(more):  # rows of releases that knew none of these are found by the digest that they were written with
+            parts += more
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -51,6 +72,11 @@ class Recorded:
     result: CheckResult
     key: RunKey
     recorded_at: datetime
+
+    @property
+    def identity(self) -> str:
+        """The row's key, see :meth:`RunKey.identity`."""
+        return self.key.identity(self.result.kind, self.result.name, labels_text(self.result.labels))
 
 
 class Point(NamedTuple):
@@ -86,8 +112,9 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
     :param recorded_at: microseconds since 1970
     :raises LedgerError: when an id or a name is longer than the ledger can index
     """
+    labels = labels_text(result.labels)
     row: dict[str, Any] = {
-        "identity": key.identity(result.kind, result.name),
+        "identity": key.identity(result.kind, result.name, labels),
         "dag_id": key.dag_id,
         "run_id": key.run_id,
         "task_id": key.task_id,
@@ -111,6 +138,10 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
         "evidence": _json(result.evidence),
         "result_version": result.schema_version,
         "service": service_column(SLOKey.of(result).service),
+        "environment": key.environment,
+        "labels": labels,
+        "test_run": int(key.test_run),
+        "attempt": key.attempt,
     }
     for column, longest in LENGTHS.items():
         if len(row[column]) > longest:
@@ -144,9 +175,19 @@ def recorded_of(row: Mapping[str, Any]) -> Recorded:
         interval_end=None if row["interval_end"] is None else moment(row["interval_end"]),
         model_version=row["model_version"],
         evidence=json.loads(row["evidence"]),
+        labels=json.loads(row["labels"]) if row["labels"] else {},
         schema_version=row["result_version"],
     )
-    key = RunKey(row["dag_id"], row["run_id"], row["task_id"], row["map_index"], row["try_number"])
+    key = RunKey(
+        row["dag_id"],
+        row["run_id"],
+        row["task_id"],
+        row["map_index"],
+        row["try_number"],
+        row["attempt"],
+        row["environment"],
+        bool(row["test_run"]),
+    )
     return Recorded(result, key, moment(row["recorded_at"]))
 
 

@@ -34,6 +34,23 @@ COLUMNS = (
     "evidence",
     "result_version",
     "service",
+    "environment",
+    "labels",
+    "test_run",
+    "attempt",
+)
+CORRECTION_COLUMNS = (
+    "id",
+    "identity",
+    "environment",
+    "service",
+    "name",
+    "labels",
+    "starts",
+    "ends",
+    "reason",
+    "recorded_by",
+    "recorded_at",
 )
 
 
@@ -43,3 +60,11 @@ def checks() -> TableClause:
     from sqlalchemy import column, table
 
     return table("checks", *(column(name) for name in COLUMNS))
+
+
+@cache
+def slo_corrections() -> TableClause:
+    """The table of corrections: spans of time that somebody has explained."""
+    from sqlalchemy import column, table
+
+    return table("slo_corrections", *(column(name) for name in CORRECTION_COLUMNS))

@@ -32,7 +32,8 @@ class _ErrorBudgetOperator(DocumentFields):
         from airflow_slo_provider.hooks.gate import evaluate_gate
 
         require(self, self._given)
-        return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log)
+        asks = getattr(self, "if_unknown", None) is not None
+        return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log, accepts_unknown=asks)
 
 
 class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):

@@ -225,7 +225,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         from airflow_slo_provider.slo.reports import Outcome
 
         require(self, self._given)
-        decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log)
+        decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, accepts_unknown=True)
         if not decision.allowed:
             raise_unless_acceptable(decision, context, acceptable=True)
         action = Action.FREEZE if decision.outcome is Outcome.UNKNOWN else decision.action

@@ -36,10 +36,11 @@ def slo_checks(decision: Decision) -> list[CheckResult]:
     return [_slo_check(one) for one in decision.slos]
 
 
-def decision_check(decision: Decision, *, name: str) -> CheckResult:
+def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | None = None) -> CheckResult:
     """Return what the ledger keeps of a decision: kind ``decision``.
 
     :param name: which gate made it
+    :param more: further evidence, e.g. whether the decision is ``complete``
     """
     return CheckResult(
         kind="decision",
@@ -51,6 +52,7 @@ def decision_check(decision: Decision, *, name: str) -> CheckResult:
             "outcome": decision.outcome.value,
             "action": decision.action.value,
             "slos": {one.report.name: one.report.status.value for one in decision.slos},
+            **(more or {}),
         },
     )
 

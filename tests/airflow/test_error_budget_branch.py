@@ -133,7 +133,7 @@ class TestRecord:
         assert (check.result.good, check.result.total, check.result.verdict) == (990, 1000, "fail")
         assert (check.key.dag_id, check.key.run_id, check.key.task_id, check.key.try_number) == ("a_dag", "a_run", "gate", 1)
 
-    def test_a_killed_and_retried_task_leaves_one_row_of_each(
+    def test_a_task_killed_after_its_decision_is_recorded_decides_anew_beside_it(
         self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         counts(request_log, "frozen")
@@ -149,11 +149,11 @@ class TestRecord:
         request_log.clear()
         counts(request_log, "allowed")
         ran = run_task(operator, connections=request_log.connection, try_number=2)
-        assert followed(ran) == {"promote"}, "the first try is not this one's past"
+        assert followed(ran) == {"promote"}, "more is left than the exit level asks for"
         rows = ledger_file.checks()
-        assert len(rows) == 2
-        assert {row.key.try_number for row in rows} == {2}
-        assert ledger_file.outcomes() == ["allowed"]
+        assert len(rows) == 4
+        assert {(row.key.attempt, row.key.try_number) for row in rows} == {(0, 1), (1, 2)}
+        assert ledger_file.outcomes() == ["frozen", "allowed"]
 
     def test_mapped_tasks_have_rows_of_their_own(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "allowed")

@@ -103,7 +103,7 @@ def test_an_slo_more_is_a_check_more_and_no_line_of_python(home, tmp_path):
     (documents / "more.yaml").write_text(one_more.replace("path: today.csv", "path: golden_set.csv"))
     ran = check("hourly_freshness", slos=str(documents))
     assert {"freshness[0]", "freshness[1]", "freshness[2]"} <= ran.in_state("success")
-    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}") as ledger:
+    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}", test_run=True) as ledger:
         assert {row.result.name for row in ledger.checks("freshness")} == {"churn/customers", "churn/model", "churn/golden"}
 
 
@@ -121,7 +121,7 @@ def test_each_check_counts_for_an_slo(home):
     for dag_id in ("hourly_freshness", "daily_drift", "nightly_golden_set"):
         assert check(dag_id).state == "success"
     catalog = slo.load(REPO / "dags" / "slos" / "checks")
-    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}") as ledger:
+    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}", test_run=True) as ledger:
         source = LedgerSource(ledger)
         reports = slo.SLOMonitor(catalog, lambda *_: source).evaluate(at=datetime.now(UTC))
     assert {one.name: one.sli for one in reports if one.name in ("churn-no-drift", "churn-golden-set")} == {

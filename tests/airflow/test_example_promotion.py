@@ -57,7 +57,7 @@ class Service:
         return self.registry.alias(MODEL, CHAMPION)
 
     def ledger(self, kind: str) -> list[Recorded]:
-        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
+        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}", test_run=True) as ledger:
             return ledger.checks(kind)
 
     def expect_promoted(self, ran: WholeRun, outcome: str) -> None:
@@ -87,7 +87,7 @@ class Service:
 
     def told(self) -> list[Happening]:
         """What `airflow slo decisions` shows."""
-        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
+        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}", test_run=True) as ledger:
             return happenings(ledger)
 
     def outcome(self) -> str:

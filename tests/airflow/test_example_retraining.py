@@ -38,7 +38,7 @@ class Deployment:
 
     def ledger(self, kind: str, name: str) -> list[CheckResult]:
         """What was recorded, newest first."""
-        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}") as ledger:
+        with open_ledger(f"sqlite:///{self.home / 'slo_ledger.db'}", test_run=True) as ledger:
             return [row.result for row in ledger.checks(kind, name)]
 
     def exits(self, ran: WholeRun) -> set[str]:
@@ -77,7 +77,7 @@ def test_the_first_model_is_trained_and_promoted(first_run):
     assert ran.xcom("report") == {"champion": version, "canary": version}
     assert ran.xcom("evaluate")["verdict"] == "pass"
     assert ran.asset_events() == {"churn_customers"}
-    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}") as ledger:
+    with open_ledger(f"sqlite:///{home / 'slo_ledger.db'}", test_run=True) as ledger:
         kinds = {row.result.kind for row in ledger.checks(limit=1000)}
     assert {"freshness", "requests", "golden_set", "slo", "decision", "promote"} <= kinds
 

@@ -129,6 +129,6 @@ def test_another_run_takes_care_already(incidents, capsys):
     assert second.in_state("skipped") == set(second.states) - {"playbook.open", "playbook.others"}
     assert (incidents.champion, incidents.post_mortem()) == ("2", written)
     assert f"Run {first.run_id} takes care of recommender-answers-1 already; nothing is done here" in "".join(capsys.readouterr())
-    with open_ledger(f"sqlite:///{incidents.home / 'slo_ledger.db'}") as ledger:
+    with open_ledger(f"sqlite:///{incidents.home / 'slo_ledger.db'}", test_run=True) as ledger:
         runs = {row.key.run_id for row in ledger.checks("incident")}
     assert runs == {first.run_id}, "the page of incidents shows one, not a second that is open for ever"

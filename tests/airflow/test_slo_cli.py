@@ -269,7 +269,7 @@ class TestHistory:
 
     def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
         code, _, err = slo_command("report", documents)
-        assert (code, err) == (2, "never recorded in that time: answered\n")
+        assert (code, err) == (2, f"never recorded in that time: answered (ledger: {ledger_file.path})\n")
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -40,7 +40,7 @@ def recorded(ledger_file: LedgerFile) -> LedgerFile:
 
 def test_a_table_newest_first(slo_command: Any, recorded: LedgerFile) -> None:
     code, out, err = slo_command("decisions")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, f"ledger: {recorded.path}\n")
     lines = [[cell.strip() for cell in re.split(r" {2,}", line)] for line in out.splitlines()]
     assert lines[0] == ["when (UTC)", "what", "outcome", "version", "DAG run", "why"]
     assert lines[2:] == [
@@ -64,8 +64,9 @@ def test_as_json_and_filtered(slo_command: Any, recorded: LedgerFile) -> None:
 
 
 def test_nothing_to_show_is_said(slo_command: Any, ledger_file: LedgerFile) -> None:
-    assert slo_command("decisions") == (2, "", "nothing of that kind was recorded\n")
-    assert slo_command("decisions", "-o", "json") == (2, "[]\n", "nothing of that kind was recorded\n")
+    said = f"ledger: {ledger_file.path}\nnothing of that kind was recorded\n"
+    assert slo_command("decisions") == (2, "", said)
+    assert slo_command("decisions", "-o", "json") == (2, "[]\n", said)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,15 @@ import pytest
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import open_ledger
+from airflow_slo_provider.ledger.corrections import Correction, corrections, record_correction
+from airflow_slo_provider.ledger.pruning import prune
 from tests.docs.pages import DOCS, blocks_of
 from tests.services.postgres import PostgresServer, postgres, postgres_database
 from tests.unit.ledger.builders import check, key
 
 __all__ = ["postgres", "postgres_database"]
 
-CREATE, GRANT, DELETE = (block.text for block in blocks_of(DOCS / "production.md") if block.language == "sql")
+CREATE, GRANT = (block.text for block in blocks_of(DOCS / "production.md") if block.language == "sql")
 
 
 def connected(server: PostgresServer, database: str, statements: str) -> None:
@@ -56,10 +58,17 @@ def test_a_reader_only_reads(granted: dict[str, str]) -> None:
     assert caught.value.reason == "access_denied"
 
 
-def test_what_is_older_than_400_days_goes(granted: dict[str, str], postgres: PostgresServer, postgres_database: str) -> None:
+def test_the_owner_prunes_and_a_worker_cannot(granted: dict[str, str]) -> None:
     now = datetime.now(UTC)
+    with open_ledger(granted["slo_worker"]) as ledger:
+        for days in (402, 401, 399):
+            ledger.record([check(at=now - timedelta(days=days))], key(f"{days}"))
+        record_correction(ledger, Correction(service="s", starts=now, ends=now + timedelta(days=1), reason="because"))
+        with pytest.raises(LedgerError) as caught:
+            prune(ledger, now - timedelta(days=400))
+    assert caught.value.reason == "access_denied"
     with open_ledger(granted["owner"]) as ledger:
-        for name, days in (("old", 401), ("new", 399)):
-            ledger.record([check(name, at=now - timedelta(days=days))], key())
-        connected(postgres, postgres_database, DELETE)
-        assert [row.result.name for row in ledger.checks()] == ["new"]
+        assert prune(ledger, now - timedelta(days=400)).removed == {"slo": 1}
+        assert sorted(row.key.run_id for row in ledger.checks()) == ["399", "401"]
+    with open_ledger(granted["slo_reader"]) as ledger:
+        assert len(corrections(ledger, now, now + timedelta(days=1))) == 1

@@ -59,7 +59,7 @@ def test_the_branch_takes_the_way_the_budget_says(airflow_stack, run_dag, reques
     }
 
 
-def test_a_gate_that_is_killed_and_retried_leaves_one_row(airflow_stack, requests: RequestLog, tmp_path: Path):
+def test_a_gate_that_is_killed_after_its_decision_decides_anew_beside_it(airflow_stack, requests: RequestLog, tmp_path: Path):
     requests.write(1000, 0)
     client = airflow_stack.client
     client.wait_for_dag("e2e_gate")
@@ -72,7 +72,9 @@ def test_a_gate_that_is_killed_and_retried_leaves_one_row(airflow_stack, request
     os.kill(int(mark.read_text()), signal.SIGKILL)
     assert client.wait_for_run("e2e_gate", run_id, timeout=NEVER) == "success"
     rows = recorded(airflow_stack, run_id)
-    assert sorted((row.result.kind, row.key.try_number) for row in rows) == [("decision", 2), ("slo", 2)]
+    assert sorted((row.result.kind, row.key.attempt, row.key.try_number) for row in rows) == [
+        ("decision", 0, 1), ("decision", 1, 2), ("slo", 0, 1), ("slo", 1, 2),
+    ]  # fmt: skip
     assert client.task_states("e2e_gate", run_id)["promote"] == "success"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,24 @@ _HEADERS = {
 }
 
 
+@dataclass(frozen=True)
+class Place:
+    """Which ledger the pages show.
+
+    :param where: the database, without credentials; empty while it is not open
+    :param environment: whose rows of it
+    :param problem: why it is not the ledger that tasks use; empty where it is, or may be
+    """
+
+    where: str = ""
+    environment: str = ""
+    problem: str = ""
+
+
+#: Says at the foot of each page which ledger it shows; each application sets its own for its requests.
+_PLACE: ContextVar[Callable[[], Place]] = ContextVar("ledger of the SLO pages", default=Place)
+
+
 class SecureHeaders:
     """Puts the headers on every answer that does not carry its own.
 
@@ -48,8 +67,9 @@ class SecureHeaders:
     and a slow ledger must not take them from Airflow.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], place: Callable[[], Place]) -> None:
         self.app = app
+        self.place = place
         self.turns = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,6 +82,7 @@ class SecureHeaders:
                 message["headers"] = [*message.get("headers", ()), *(item for item in more if item[0] not in there)]
             await send(message)
 
+        _PLACE.set(self.place)
         async with self.turns:
             await self.app(scope, receive, send_with_headers)
 
@@ -96,6 +117,7 @@ def templates() -> Environment:
         "slo_url": words.slo_url,
         "pretty": evidence.pretty,
     }
+    made.globals |= {"ledger_place": lambda: _PLACE.get()()}
     made.globals |= {"ago": words.ago, "measured": words.measured, "bar": charts.bar, "sparkline": charts.sparkline}
     return made
 

@@ -44,7 +44,7 @@ def make_app(desk: Desk) -> FastAPI:
         dependencies=[Depends(get_user)],
         redirect_slashes=False,
     )
-    app.add_middleware(answers.SecureHeaders)
+    app.add_middleware(answers.SecureHeaders, place=desk.place)
     app.add_exception_handler(AnyHTTPException, _refusal)
     app.add_exception_handler(LedgerError, _no_ledger)
 
@@ -153,7 +153,9 @@ def make_app(desk: Desk) -> FastAPI:
     @app.get("/data/slos")
     def data_slos(seen: Seen) -> Response:
         found = desk.overview(seen)
-        return JSONResponse({"at": found.at.isoformat(), "slos": [data.objective(one) for one in found.objectives]})
+        place = desk.place()
+        told = {"at": found.at.isoformat(), "ledger": place.where, "environment": place.environment}
+        return JSONResponse({**told, "slos": [data.objective(one) for one in found.objectives]})
 
     @app.get("/data/slo")
     def data_slo(seen: Seen, name: Words, service: Words | None = None) -> Response:

@@ -50,4 +50,6 @@ def check(row: Recorded) -> dict[str, Any]:
         "task_id": key.task_id,
         "map_index": key.map_index,
         "try_number": key.try_number,
+        "attempt": key.attempt,
+        "environment": key.environment,
     }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import browse
-from airflow_slo_provider.plugins.slo_page.answers import Page, render
+from airflow_slo_provider.plugins.slo_page.answers import Page, Place, render
 from airflow_slo_provider.plugins.slo_page.cache import Cache
 from airflow_slo_provider.plugins.slo_page.objectives import Overview, choices, overview, sparklines
 
@@ -80,12 +80,19 @@ class Desk:
         from airflow_slo_provider.hooks.ledger import open_default_ledger
 
         try:
-            return open_default_ledger()
+            return open_default_ledger(to_look=True)
         except LedgerError:
             raise
         except Exception as error:  # e.g. a connection that is not there: for the page it is all the same
             log.warning("the ledger cannot be opened: %s", type(error).__name__, exc_info=True)
             raise LedgerError(f"the ledger cannot be opened ({type(error).__name__}); see the log of the API server") from None
+
+    def place(self) -> Place:
+        """Which ledger this is. It is not opened for that."""
+        from airflow_slo_provider.hooks.ledger import unshared_ledger
+
+        ledger, problem = self._ledger, unshared_ledger() if self._opener is None else ""
+        return Place(problem=problem) if ledger is None else Place(ledger.where, ledger.environment, problem)
 
     def dag_ids(self) -> list[str]:
         """Every DAG that has checks."""

@@ -79,7 +79,7 @@ def check_view(row: Recorded) -> CheckView:
 
 def identity(row: Recorded) -> str:
     """The name of a row in a URL."""
-    return row.key.identity(row.result.kind, row.result.name)
+    return row.identity
 
 
 def traces(source: Any) -> list[tuple[str, str]]:

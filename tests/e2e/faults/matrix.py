@@ -16,9 +16,11 @@ TWICE = "Asset event delivered twice"
 MANY = "200 DAG runs at once"
 PAST = "Runs about the past, logs that stopped"
 AIRFLOW = "Tasks that Airflow maps, skips or clears"
+CLEARED = "Task cleared"
+APART = "Ledger of one machine, ledger of another release"
 
 #: Every fault, in the page's order.
-FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST, AIRFLOW)
+FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST, AIRFLOW, CLEARED, APART)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,10 +51,10 @@ CELLS = (
     Cell(
         fault=KILLED,
         where="a gate, at each of five steps from reading the documents to taking the way",
-        sees="the try fails, the retry decides anew and replaces its rows",
+        sees="the try fails, the retry decides anew; a decision that the killed try had recorded stays beside it",
         tests=(
             *_here("test_killed_tasks.py::test_gate"),
-            "tests/e2e/test_error_budget_stack.py::test_a_gate_that_is_killed_and_retried_leaves_one_row",
+            "tests/e2e/test_error_budget_stack.py::test_a_gate_that_is_killed_after_its_decision_decides_anew_beside_it",
         ),
     ),
     Cell(
@@ -379,5 +381,36 @@ CELLS = (
         where="a gate or branch with asset events among its outlets, also by an alias",
         sees="an event leaves it only where it allowed; no DAG starts for a freeze",
         tests=("tests/e2e/test_blocking_stack.py::test_events_leave_only_what_allowed",),
+    ),
+    Cell(
+        fault=CLEARED,
+        where="a gate or branch that froze, after the data has recovered (in the task runner, and on real components)",
+        sees="it stays frozen until its cool-down is over and its exit level is passed; both decisions are listed",
+        tests=(
+            "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_clearing_a_frozen_gate_does_not_thaw_it",
+            "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_clearing_a_frozen_short_circuit_does_not_thaw_it",
+            "tests/e2e/test_clearing_stack.py::test_clearing_does_not_thaw_and_marking_as_successful_opens_every_way",
+        ),
+    ),
+    Cell(
+        fault=APART,
+        where="gate, sensor, incident, promotion and watch, where tasks run on several machines and the ledger is a file",
+        sees="the task fails at once and says what to set; the watch says that nothing is known",
+        tests=(
+            "tests/airflow/test_unshared_ledger.py::test_a_gate_and_a_sensor_decide_nothing",
+            "tests/airflow/test_unshared_ledger.py::test_an_incident_is_not_taken",
+            "tests/airflow/test_unshared_ledger.py::test_a_promotion_that_the_others_would_not_know_of_is_not_made",
+            "tests/airflow/test_unshared_ledger.py::test_a_watch_tells_that_it_remembers_nothing",
+        ),
+    ),
+    Cell(
+        fault=APART,
+        where="a process that opened the ledger before it was upgraded, of this release and of the one before",
+        sees="what it writes is refused; the message says to restart it",
+        tests=(
+            "tests/unit/ledger/test_environments.py::TestMigration::test_an_insert_of_a_release_with_schema_3_is_refused_and_told_why",
+            "tests/unit/ledger/test_environments.py::TestMigration::test_an_older_upsert_of_a_row_that_is_there_is_refused",
+            "tests/unit/ledger/test_environments.py::TestMigration::test_a_process_that_opened_an_older_schema_stops",
+        ),
     ),
 )

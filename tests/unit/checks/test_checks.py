@@ -84,6 +84,9 @@ def test_of_the_ledger(tmp_path: Path) -> None:
     (result,) = registry.run("slo", {"documents": documents, "sources": {"Ledger": {"url": url}}})
     assert result.evidence["status"] != "QUERY_ERROR", result.message
     assert (result.verdict is Verdict.UNKNOWN, result.total) == (False, 20)
+    named = {"Ledger": {"url": url, "environment": "production"}}
+    (result,) = registry.run("slo", {"documents": documents, "sources": named})
+    assert result.verdict is Verdict.UNKNOWN, "another environment's checks count for nothing here"
 
 
 def test_a_gate_does_not_take_it_for_its_own_last_decision(log: RequestLog, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_try_given_up_for_dead_does_not_overwrite_its_successor(ledger: Ledger
 
 
 def test_databases_without_an_upsert_of_ours_replace_rows_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "upsert", store.replace)
+    monkeypatch.setattr(store, "upsert", store.delete_and_insert)
     for attempt, verdict in ((1, "fail"), (3, "warn"), (2, "pass"), (3, "unknown")):
         ledger.record([check(verdict=verdict), check(f"only in {attempt}")], key(try_number=attempt))
     rows = {row.result.name: row for row in ledger.checks()}

@@ -1,0 +1,124 @@
+"""What ``airflow slo environment`` and ``airflow slo prune`` do to the ledger."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.cli.commands import as_server, leave, load_documents
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.documents.durations import Duration
+    from airflow_slo_provider.ledger import Ledger
+
+#: Less is a slip of the pen: no ledger is so full that last week's decisions must go.
+LEAST = timedelta(days=30)
+
+
+def environments(args: Namespace) -> None:
+    """Print every environment of the ledger, and how many rows it has."""
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.hooks.ledger import environment, open_default_ledger
+    from airflow_slo_provider.ledger.environments import environments as found_in
+    from airflow_slo_provider.slo.table import columns
+
+    as_server()
+    try:
+        with open_default_ledger(to_look=True) as ledger:
+            found, own, where = found_in(ledger), environment(), ledger.where
+    except LedgerError as error:
+        leave(2, str(error))
+    if args.output == "json":
+        print(json.dumps([{**asdict(one), "own": one.name == own} for one in found], indent=2))
+        return
+    rows = [(one.name or "(unnamed)", str(one.checks), str(one.test_runs), "yes" if one.name == own else "no") for one in found]
+    print(f"Ledger: {where}\n")
+    print(columns(("environment", "rows", "of tests", "this Airflow"), rows, left=(0,)))
+    if own not in {one.name for one in found}:
+        print(f"\nThis Airflow's environment {own or '(unnamed)'} has no rows yet.")
+
+
+def adopt(args: Namespace) -> None:
+    """Give the rows of the unnamed environment to a named one."""
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.hooks.ledger import default_ledger_url
+    from airflow_slo_provider.ledger import open_ledger
+    from airflow_slo_provider.ledger.environments import adopt as adopt_rows
+
+    as_server()
+    try:
+        with open_ledger(default_ledger_url(), environment=args.name) as ledger:
+            moved = adopt_rows(ledger)
+    except (ValueError, LedgerError) as error:
+        leave(2, str(error))
+    print(f"{moved.checks} rows and {moved.corrections} corrections belong to environment {args.name} now")
+    if moved.left:
+        print(f"{moved.left} stay unnamed: {args.name} has rows of the same task instances")
+
+
+def prune(args: Namespace) -> None:
+    """Remove old rows; exit with 2 where --keep is too short."""
+    from airflow_slo_provider.documents.durations import parse_duration
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.hooks.ledger import open_default_ledger
+    from airflow_slo_provider.ledger.pruning import prune as prune_rows
+    from airflow_slo_provider.slo.table import columns
+
+    needed = _windows_of_documents(args.path)
+    as_server()
+    try:
+        keep = parse_duration(args.keep).timedelta
+        with open_default_ledger() as ledger:
+            for length, why in [(LEAST, "nothing younger is pruned"), *needed, *_windows_of_ledger(ledger)]:
+                if keep < length:
+                    raise ValueError(f"--keep {args.keep} is shorter than {_days(length)}: {why}")
+            before = datetime.now(UTC) - keep
+            found = prune_rows(ledger, before, trial=args.dry_run)
+            where = f"{ledger.where}{f', environment {ledger.environment}' if ledger.environment else ''}"
+    except (ValueError, LedgerError) as error:
+        leave(2, str(error))
+    kinds = sorted({*found.removed, *found.kept})
+    rows = [(kind, str(found.removed.get(kind, 0)), str(found.kept.get(kind, 0))) for kind in kinds]
+    rows.append(("(test runs)", str(found.test_runs), "0"))
+    print(f"Rows before {before:%Y-%m-%d %H:%M} UTC in ledger {where}\n")
+    print(columns(("kind", "would be removed" if args.dry_run else "removed", "kept"), rows, left=(0,)))
+    print("\nKept is what something may still need: see docs/production.md, Old rows")
+
+
+def _windows_of_documents(paths: list[str]) -> list[tuple[timedelta, str]]:
+    if not paths:
+        return []
+    catalog = load_documents(paths, otherwise=2)
+    return [
+        (_longest(slo.window.duration) + slo.options.maturity_lag, f"the window of {slo.name} needs what is younger")
+        for slo in catalog
+    ]
+
+
+def _windows_of_ledger(ledger: Ledger) -> list[tuple[timedelta, str]]:
+    """What the newest check of each SLO looked at, and its window as written."""
+    from airflow_slo_provider.documents.durations import parse_duration
+    from airflow_slo_provider.ledger import browse_slos
+
+    found = []
+    for row in browse_slos.newest(ledger):
+        check = row.result
+        # A calendar window is the longer, the later it is looked at; a maturity lag is in what was looked at only.
+        lengths = [check.checked_at - check.interval_start] if check.interval_start else []
+        with suppress(ValueError, OverflowError):
+            lengths.append(_longest(parse_duration(str(check.evidence.get("window", "")))))
+        found.append((max(lengths, default=timedelta()), f"the window of {check.name} needs what is younger"))
+    return found
+
+
+def _longest(duration: Duration) -> timedelta:
+    """A length that the duration never exceeds, whatever month it begins in."""
+    return timedelta(days=31 * duration.months) if duration.is_calendar else duration.timedelta
+
+
+def _days(length: timedelta) -> str:
+    return f"{length / timedelta(days=1):.6g} days"

@@ -1,0 +1,73 @@
+"""Where this code runs: in a task of the scheduler or in a test, on the only machine that runs tasks or on one of several."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+#: Executors that run every task on the scheduler's own machine. Of any other it is not known.
+_ON_ONE_MACHINE = frozenset(
+    {
+        "LocalExecutor",
+        "SequentialExecutor",
+        "airflow.executors.local_executor.LocalExecutor",
+        "airflow.executors.sequential_executor.SequentialExecutor",
+    }
+)
+#: How the runs begin that ``airflow tasks test`` makes.
+_TEMPORARY_RUN = "__airflow_temporary_run_"
+#: Who starts the runs of ``DAG.test()``.
+_TESTER = "dag_test"
+
+
+def is_test_run() -> bool:
+    """Whether ``dag.test()``, ``airflow dags test`` or ``airflow tasks test`` runs this code, and no scheduler."""
+    if _is_in_process():
+        return True
+    run = _context().get("dag_run")
+    started_by_test = getattr(run, "triggering_user_name", None) == _TESTER  # with an executor, the task has a process of its own
+    return started_by_test or str(getattr(run, "run_id", "")).startswith(_TEMPORARY_RUN)
+
+
+def other_machines() -> str:
+    """Say why other tasks may run on other machines; empty where all run on this one."""
+    if _is_in_process():
+        return ""
+    if os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD"):
+        return "this task runs in a pod of the KubernetesExecutor"  # whose own configuration may name any executor
+    from airflow.sdk import conf
+
+    configured = conf.get("core", "executor", fallback="")
+    # "LocalExecutor,alias:path.of.Executor;team=CeleryExecutor"
+    entries = [entry.rpartition("=")[2].strip() for entry in re.split(r"[,;]", configured)]
+    for entry in entries:
+        if entry.rpartition(":")[2].strip() not in _ON_ONE_MACHINE:
+            return f"[core] executor is {configured}"
+    own = getattr(_context().get("task"), "executor", None)
+    if own and own not in _ON_ONE_MACHINE and own not in {entry.partition(":")[0].strip() for entry in entries}:
+        return f"this task's executor is {own}"
+    return ""
+
+
+def _is_in_process() -> bool:
+    """Whether Airflow's supervisor for tests, which runs a task in its own process, is the one that the task speaks to."""
+    runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
+    supervisor = type(getattr(runner, "SUPERVISOR_COMMS", None))
+    return (supervisor.__module__, supervisor.__name__) == (
+        "airflow.sdk.execution_time.supervisor",
+        "InProcessSupervisorComms",
+    )
+
+
+def _context() -> Any:
+    """The context of the task that runs; empty outside of tasks."""
+    if "airflow.sdk.execution_time.task_runner" not in sys.modules:
+        return {}
+    from airflow.sdk import get_current_context
+
+    try:
+        return get_current_context()
+    except RuntimeError:
+        return {}

@@ -1,0 +1,136 @@
+"""Spans of time that somebody has explained, e.g. planned maintenance: recorded once, by SLO or by service."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, microseconds, moment
+from airflow_slo_provider.ledger.schema import slo_corrections
+from airflow_slo_provider.slo_key import labels_text
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger.store import Ledger
+
+
+@dataclass(frozen=True, kw_only=True)
+class Correction:
+    """A span of time that is explained.
+
+    :param service: the service that it is about
+    :param name: the SLO; empty for all SLOs of the service
+    :param labels: the group, where the SLO is judged by group; none for all of them
+    :param starts: its start (aware)
+    :param ends: its end, exclusive (aware)
+    :param reason: why
+    :param by: who says so
+    :param recorded_at: when it was recorded; None for one that is not yet
+    :raises ValueError: for a time without a zone, an end that is not after the start, and without a reason
+    """
+
+    service: str
+    name: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    starts: datetime
+    ends: datetime
+    reason: str
+    by: str = ""
+    recorded_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        what = f"correction of {self.service}/{self.name or '*'}"
+        for field_name in ("starts", "ends"):
+            if getattr(self, field_name).tzinfo is None:
+                raise ValueError(f"{what}: {field_name} {getattr(self, field_name)} has no time zone")
+        if self.ends <= self.starts:
+            raise ValueError(f"{what}: it ends at {self.ends.isoformat()}, which is not after {self.starts.isoformat()}")
+        if not self.service or not self.reason.strip():
+            raise ValueError(f"{what}: it needs a service and a reason")
+
+
+def record_correction(ledger: Ledger, correction: Correction) -> None:
+    """Write a correction. One of the same SLO and group that starts at the same moment is replaced.
+
+    :raises LedgerError: when a name is longer than the ledger can index
+    """
+    from sqlalchemy import insert, update
+
+    table, row = slo_corrections(), _row(ledger, correction)
+    with ledger._transaction(writes=True) as connection:
+        changed = connection.execute(update(table).where(table.c.identity == row["identity"]).values(**row))
+        if not changed.rowcount:
+            connection.execute(insert(table).values(**row))
+
+
+def corrections(ledger: Ledger, start: datetime, end: datetime, *, service: str | None = None) -> list[Correction]:
+    """Return the corrections that touch a window, by their start.
+
+    :param start: start of the window (aware)
+    :param end: its end, exclusive (aware)
+    :param service: only those of that service
+    """
+    from sqlalchemy import select
+
+    table = slo_corrections()
+    query = select(table).where(
+        table.c.environment == ledger.environment,
+        table.c.ends > microseconds(start, what="start"),
+        table.c.starts < microseconds(end, what="end"),
+    )
+    if service is not None:
+        query = query.where(table.c.service == service)
+    with ledger._transaction() as connection:
+        rows = connection.execute(query.order_by(table.c.starts, table.c.id)).mappings()
+        return [_correction(dict(row)) for row in rows]
+
+
+def correction_identity(environment: str, service: str, name: str, labels: str, starts: int) -> str:
+    """Return the key of the one row of a correction.
+
+    :param labels: as :func:`.labels_text` writes them
+    :param starts: microseconds since 1970
+    """
+    return hashlib.sha256(json.dumps([environment, service, name, labels, starts]).encode()).hexdigest()
+
+
+def _row(ledger: Ledger, correction: Correction) -> dict[str, Any]:
+    labels, starts = labels_text(correction.labels), microseconds(correction.starts)
+    row = {
+        "identity": correction_identity(ledger.environment, correction.service, correction.name, labels, starts),
+        "environment": ledger.environment,
+        "service": correction.service,
+        "name": correction.name,
+        "labels": labels,
+        "starts": starts,
+        "ends": microseconds(correction.ends),
+        "reason": correction.reason,
+        "recorded_by": correction.by,
+        "recorded_at": time.time_ns() // 1000,
+    }
+    for column, longest in {"service": LONGEST_SERVICE, "name": LENGTHS["name"], "labels": LENGTHS["labels"]}.items():
+        if len(str(row[column])) > longest:
+            raise LedgerError(
+                f"correction of {correction.service[:100]}: {column} has {len(str(row[column]))} characters, "
+                f"the ledger holds {longest}",
+                reason="too_long",
+            )
+    return row
+
+
+def _correction(row: Mapping[str, Any]) -> Correction:
+    return Correction(
+        service=row["service"],
+        name=row["name"],
+        labels=json.loads(row["labels"]) if row["labels"] else {},
+        starts=moment(row["starts"]),
+        ends=moment(row["ends"]),
+        reason=row["reason"],
+        by=row["recorded_by"],
+        recorded_at=moment(row["recorded_at"]),
+    )

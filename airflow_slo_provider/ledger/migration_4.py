@@ -1,0 +1,91 @@
+"""Schema 4: whose row it is, of which group, whether a test made it, how often its task instance has decided; corrections."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+#: What a process reads that opened the ledger before this step and writes into it afterwards. Its rows would belong to no
+#: environment and would be taken for production's.
+OLDER_WRITER = (
+    "this ledger was upgraded to schema 4 while this process had it open: restart the process, "
+    "with the airflow-slo-provider that the others have"
+)
+#: The columns of each index. Every question is asked within one environment, so each begins with it.
+INDEXES = {
+    "checks_by_check": ("environment", "kind", "name", "checked_at", "id"),
+    "checks_by_kind": ("environment", "kind", "checked_at", "id"),
+    "checks_by_dag": ("environment", "dag_id", "checked_at", "id"),
+    "checks_by_time": ("environment", "checked_at", "id"),
+    "checks_by_dag_and_check": ("environment", "dag_id", "kind", "name", "checked_at", "id"),
+    "checks_by_run": ("environment", "dag_id", "run_id", "task_id", "map_index"),
+    "checks_by_service": ("environment", "kind", "name", "service", "labels", "checked_at", "id"),
+    "checks_by_dag_and_service": ("environment", "dag_id", "kind", "name", "service", "labels", "checked_at", "id"),
+}
+
+
+def add_environments(connection: Connection) -> None:
+    """Add the columns, refuse rows without them, begin every index with the environment, add the table of corrections."""
+    from sqlalchemy import Column, Index, MetaData, Table
+
+    if connection.dialect.name == "postgresql":
+        _columns_on_postgresql(connection)
+    else:
+        _columns_on_sqlite(connection)
+    columns = dict.fromkeys(column for of_index in INDEXES.values() for column in of_index)
+    table = Table("checks", MetaData(), *(Column(name) for name in columns))
+    for name, of_index in INDEXES.items():
+        connection.exec_driver_sql(f"DROP INDEX {name}")
+        Index(name, *(table.c[column] for column in of_index)).create(connection, checkfirst=False)
+    _create_corrections(connection)
+
+
+def _columns_on_postgresql(connection: Connection) -> None:
+    """Change the catalogue only: no row is written anew.
+
+    A default that cannot be evaluated says what is wrong to whoever leaves the column out, and costs nobody else anything.
+    """
+    new = ("environment VARCHAR(100) DEFAULT ''", "labels VARCHAR(500) DEFAULT ''", "test_run INTEGER DEFAULT 0")
+    for column in (*new, "attempt INTEGER DEFAULT 0"):
+        connection.exec_driver_sql(f"ALTER TABLE checks ADD COLUMN {column} NOT NULL")
+    for name in ("environment", "labels", "test_run"):
+        connection.exec_driver_sql(f"ALTER TABLE checks ALTER COLUMN {name} DROP DEFAULT")
+    refusal = f"CAST(CAST('{OLDER_WRITER}' AS TEXT) AS INTEGER)"
+    connection.exec_driver_sql(f"ALTER TABLE checks ALTER COLUMN attempt SET DEFAULT {refusal}")
+
+
+def _columns_on_sqlite(connection: Connection) -> None:
+    """Add columns; a trigger refuses rows without the last of them, for which SQLite has no other means."""
+    new = ("environment VARCHAR(100) DEFAULT '' NOT NULL", "labels VARCHAR(500) DEFAULT '' NOT NULL")
+    for column in (*new, "test_run INTEGER DEFAULT 0 NOT NULL", "attempt INTEGER"):
+        connection.exec_driver_sql(f"ALTER TABLE checks ADD COLUMN {column}")
+    connection.exec_driver_sql("UPDATE checks SET attempt = 0")
+    connection.exec_driver_sql(
+        "CREATE TRIGGER checks_older_writer BEFORE INSERT ON checks WHEN NEW.attempt IS NULL "
+        f"BEGIN SELECT RAISE(ABORT, '{OLDER_WRITER}'); END"
+    )
+
+
+def _create_corrections(connection: Connection) -> None:
+    from sqlalchemy import BigInteger, Column, Identity, Index, Integer, MetaData, String, Table, Text
+
+    table = Table(
+        "slo_corrections",
+        MetaData(),
+        Column("id", BigInteger().with_variant(Integer, "sqlite"), Identity(), primary_key=True),
+        Column("identity", String(64), nullable=False),
+        Column("environment", String(100), nullable=False),
+        Column("service", String(250), nullable=False),
+        Column("name", String(500), nullable=False),
+        Column("labels", String(500), nullable=False),
+        Column("starts", BigInteger, nullable=False),
+        Column("ends", BigInteger, nullable=False),
+        Column("reason", Text, nullable=False),
+        Column("recorded_by", Text, nullable=False),
+        Column("recorded_at", BigInteger, nullable=False),
+        Index("slo_corrections_identity", "identity", unique=True),
+        Index("slo_corrections_by_end", "environment", "ends"),
+    )
+    table.create(connection, checkfirst=False)

@@ -1,0 +1,143 @@
+"""Removing old rows, and none that a decision may still need.
+
+Of what is older than the limit these stay:
+
+- the newest row of each check (by service, group, policy, DAG and model version, and of a version each verdict): a freeze with
+  its cool-down and exit level, what an SLO was when it was measured last, and how a model version was judged;
+- promotions, deployments, rollbacks and culprits: what serves, and what speaks against a version;
+- everything of the runs of an open incident, and its claim.
+
+What tests recorded goes by age alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.ledger.records import microseconds
+from airflow_slo_provider.ledger.schema import checks
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger.store import Ledger
+
+#: Kinds of which every row says what serves, or speaks against a version.
+_KEPT_KINDS = frozenset({"promote", "promotion", "deployment", "rollback", "culprit"})
+#: Kinds whose names are those of incidents: their newest rows are needed for as long as the incident is open.
+_INCIDENT_KINDS = frozenset({"incident", "incident_step", "incident_claim"})
+_BATCH = 5_000
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What became of the rows that are older than the limit.
+
+    :param removed: how many were removed, by kind; of a trial, how many would be
+    :param kept: how many stay because something may still need them, by kind
+    :param test_runs: how many of tests were removed
+    """
+
+    removed: Mapping[str, int]
+    kept: Mapping[str, int]
+    test_runs: int
+
+
+def prune(ledger: Ledger, before: datetime, *, trial: bool = False) -> Pruned:
+    """Remove the environment's rows that were checked before a moment, and that nothing needs any more.
+
+    They are removed in batches, so that writers wait for none of it for long. Again, it goes on where it was stopped.
+
+    :param before: the limit (aware)
+    :param trial: only say what would be removed
+    """
+    from sqlalchemy import delete
+
+    table, limit = checks(), microseconds(before, what="before")
+    newest, (incidents, runs) = _newest(ledger, limit), _open_incidents(ledger)
+    removed: Counter[str] = Counter()
+    kept: Counter[str] = Counter()
+    tests = 0
+    for rows in _batches(ledger, limit):
+        gone = []
+        for row in rows:
+            needed = (
+                row.kind in _KEPT_KINDS
+                or row.id in newest
+                or (row.dag_id, row.run_id) in runs
+                or (row.kind in _INCIDENT_KINDS and row.name in incidents)
+            )
+            if needed and not row.test_run:
+                kept[row.kind] += 1
+                continue
+            gone.append(row.id)
+            tests += row.test_run
+            removed[row.kind] += not row.test_run
+        if gone and not trial:
+            with ledger._transaction(writes=True) as connection:
+                connection.execute(delete(table).where(table.c.id.in_(gone)))
+    return Pruned({kind: count for kind, count in removed.items() if count}, dict(kept), tests)
+
+
+def _newest(ledger: Ledger, limit: int) -> set[int]:
+    """The ids of the newest old row of each check, by everything that somebody may ask for it by."""
+    from sqlalchemy import text
+
+    policy = "json_extract(evidence, '$.policy')"
+    if ledger._engine.dialect.name == "postgresql":
+        policy = "CAST(evidence AS json) ->> 'policy'"
+    what = (
+        "kind, name, service, labels, dag_id, model_version, value IS NULL, "
+        f"CASE WHEN kind = 'slo' THEN {policy} END, CASE WHEN model_version IS NOT NULL THEN verdict END"
+    )
+    numbered = (
+        f"SELECT id, kind, ROW_NUMBER() OVER (PARTITION BY {what} ORDER BY checked_at DESC, id DESC) AS place "  # noqa: S608
+        "FROM checks WHERE environment = :environment AND test_run = 0 AND checked_at < :limit"
+    )
+    query = text(f"SELECT id, kind FROM ({numbered}) numbered WHERE place = 1")  # noqa: S608 - only our own words
+    with ledger._transaction(patient=True) as connection:
+        found = connection.execute(query, {"environment": ledger.environment, "limit": limit})
+        return {row.id for row in found if row.kind not in _INCIDENT_KINDS}
+
+
+def _open_incidents(ledger: Ledger) -> tuple[set[str], set[tuple[str, str]]]:
+    """Names and runs of the incidents that are not over, as their newest rows say."""
+    import json
+
+    from sqlalchemy import select
+
+    table = checks()
+    query = (
+        select(table.c.dag_id, table.c.run_id, table.c.name, table.c.evidence)
+        .where(table.c.environment == ledger.environment, table.c.test_run == 0, table.c.kind == "incident")
+        .order_by(table.c.checked_at, table.c.id)
+    )
+    with ledger._transaction(patient=True) as connection:
+        newest = {(row.dag_id, row.run_id, row.name): row.evidence for row in connection.execute(query)}
+    opened = [key for key, evidence in newest.items() if json.loads(evidence).get("state") != "over"]
+    return {name for _, _, name in opened}, {(dag_id, run_id) for dag_id, run_id, _ in opened}
+
+
+def _batches(ledger: Ledger, limit: int) -> Iterator[list[Any]]:
+    """Yield what is older than the limit, tests included, oldest first."""
+    from sqlalchemy import select, tuple_
+
+    table = checks()
+    columns = [table.c[name] for name in ("id", "checked_at", "kind", "name", "dag_id", "run_id", "test_run")]
+    last = (-(2**62), -1)
+    while True:
+        query = (
+            select(*columns)
+            .where(table.c.environment == ledger.environment, table.c.checked_at < limit)
+            .where(tuple_(table.c.checked_at, table.c.id) > last)
+            .order_by(table.c.checked_at, table.c.id)
+            .limit(_BATCH)
+        )
+        with ledger._transaction() as connection:
+            rows = list(connection.execute(query))
+        if not rows:
+            return
+        yield rows
+        last = (rows[-1].checked_at, rows[-1].id)

@@ -1,0 +1,235 @@
+"""Reading a ledger: only what its environment recorded, and what tests recorded only for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, service_column
+from airflow_slo_provider.ledger.schema import COLUMNS, checks
+from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.slo_key import labels_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement, Connection, Engine
+
+MOST_ROWS = 100_000
+_BATCH = 1_000
+
+
+class LedgerReader:
+    """The questions that a ledger answers. Every one of them is limited by :meth:`_visible` or :attr:`visible_checks`."""
+
+    environment: str
+    test_run: bool
+    _engine: Engine
+
+    def _transaction(self, *, writes: bool = False, patient: bool = False) -> AbstractContextManager[Connection]:
+        raise NotImplementedError
+
+    def _visible(self) -> list[ColumnElement[bool]]:
+        """The rows that this ledger sees."""
+        table = checks()
+        seen: list[ColumnElement[bool]] = [table.c.environment == self.environment]
+        return seen if self.test_run else [*seen, table.c.test_run == 0]
+
+    @property
+    def visible_checks(self) -> str:
+        """The same as text: a table expression with the parameter ``:environment``. Databases look into it as into the table."""
+        only = "" if self.test_run else " AND test_run = 0"
+        return f"(SELECT * FROM checks WHERE environment = :environment{only})"  # noqa: S608 - only our own words
+
+    def _own(self, key: RunKey) -> RunKey:
+        """A key with what the ledger knows of whoever writes."""
+        return replace(key, environment=self.environment, test_run=self.test_run)
+
+    def checks(
+        self,
+        kind: str | None = None,
+        name: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        dag_id: str | None = None,
+        limit: int = 1000,
+        newest_first: bool = True,
+    ) -> list[Recorded]:
+        """Read checks.
+
+        :param since: only those checked at or after this moment (aware)
+        :param until: only those checked before this moment (aware)
+        :param limit: at most this many rows, up to 100,000
+        :raises ValueError: for a limit outside 1 to 100,000
+        """
+        if not 1 <= limit <= MOST_ROWS:
+            raise ValueError(f"limit {limit} must lie between 1 and {MOST_ROWS}")
+        table = checks()
+        filters = _filters(kind=kind, name=name, dag_id=dag_id) + _window(since, until)
+        return self._read(filters, limit=limit, newest_first=newest_first, columns=[table.c[column] for column in COLUMNS])
+
+    def latest(
+        self,
+        kind: str,
+        name: str,
+        before: datetime | None = None,
+        exclude_key: RunKey | None = None,
+        evidence: Mapping[str, str] | None = None,
+        service: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Recorded | None:
+        """Return the newest check of that kind and name, None where there is none.
+
+        :param before: only those checked before this moment (aware)
+        :param exclude_key: a task instance whose own rows do not count from its ``attempt`` on, so that a retry does not see the
+            try that it replaces as its past. Its earlier attempts count, also those that were checked at ``before`` itself:
+            they came before it, whatever instant both are about
+        :param evidence: texts that the evidence must hold, by key, e.g. ``{"policy": "strict"}``
+        :param service: only checks about that service
+        :param labels: only checks about the group of these labels; ``{}`` for those that are about no group
+        """
+        from sqlalchemy import and_, not_, or_
+
+        table = checks()
+        filters = _filters(kind=kind, name=name)
+        if service is not None:
+            filters.append(table.c.service == service_column(service))
+        if labels is not None:
+            filters.append(table.c.labels == labels_text(labels))
+        if exclude_key is None:
+            filters += _window(None, before)
+        else:
+            instance = ("dag_id", "run_id", "task_id", "map_index")
+            own = and_(*(table.c[column] == getattr(exclude_key, column) for column in instance))
+            filters.append(not_(and_(own, table.c.attempt >= exclude_key.attempt)))
+            if before is not None:
+                until = microseconds(before, what="before")
+                filters += [table.c.checked_at <= until, or_(table.c.checked_at < until, own)]
+        filters += self._evidence_is(evidence)
+        found = self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS])
+        return found[0] if found else None
+
+    def newest_of_versions(
+        self, kind: str | None = None, name: str | None = None, since: datetime | None = None, limit: int = MOST_ROWS
+    ) -> list[Recorded]:
+        """Return the newest check of each kind and name about each model version, however many there were before it.
+
+        :param since: only those checked at or after this moment (aware)
+        :param limit: at most this many rows, the newest; several that were checked at the same moment are all there
+        """
+        from sqlalchemy import func, select, tuple_
+
+        table = checks()
+        what = [table.c[column] for column in ("kind", "name", "model_version")]
+        filters = [*_filters(kind=kind, name=name), *_window(since, None), table.c.model_version.is_not(None)]
+        filters += self._visible()
+        newest = select(*what, func.max(table.c.checked_at)).where(*filters).group_by(*what)
+        columns = [table.c[column] for column in COLUMNS]
+        return self._read(
+            [*filters, tuple_(*what, table.c.checked_at).in_(newest)], limit=limit, newest_first=True, columns=columns
+        )
+
+    def own(self, kind: str, name: str, key: RunKey) -> Recorded | None:
+        """Return the check of that kind and name a task instance recorded itself, in this try or an earlier one."""
+        table = checks()
+        columns = [table.c[column] for column in COLUMNS]
+        wanted = self._own(key).identity(kind, name)
+        found = self._read([table.c.identity == wanted], limit=1, newest_first=True, columns=columns)
+        return found[0] if found else None
+
+    def names(self, kind: str) -> list[str]:
+        """Return the names of all checks of a kind, in the database's order."""
+        return self._distinct("name", kind=kind)
+
+    def kinds(self, name: str) -> list[str]:
+        """Return the kinds of check that have that name."""
+        return [kind for kind in self._distinct("kind") if self.latest(kind, name) is not None]
+
+    def services(self, kind: str, name: str, start: datetime, end: datetime) -> list[str]:
+        """Return the services that the checks of a window are about, as far as they say it.
+
+        :param start: start of the window (aware)
+        :param end: end of the window, exclusive (aware)
+        """
+        from sqlalchemy import select
+
+        query = (
+            select(self._evidence("service"))
+            .where(*self._visible(), *_filters(kind=kind, name=name), *_window(start, end))
+            .distinct()
+        )
+        with self._transaction() as connection:
+            return sorted(str(row[0]) for row in connection.execute(query) if row[0] is not None)
+
+    def points(
+        self, kind: str, name: str, start: datetime, end: datetime, *, evidence: Mapping[str, str] | None = None
+    ) -> Iterator[Point]:
+        """Yield the checks of a window, oldest first, as they were at one instant.
+
+        The rows are streamed: one connection stays busy until the iterator is used up or closed.
+
+        :param start: start of the window (aware)
+        :param end: end of the window, exclusive (aware)
+        :param evidence: texts that the evidence must hold, by key
+        """
+        from sqlalchemy import select
+
+        table = checks()
+        query = (
+            select(table.c.checked_at, table.c.verdict, table.c.value, table.c.good, table.c.total)
+            .where(*self._visible(), *_filters(kind=kind, name=name), *_window(start, end), *self._evidence_is(evidence))
+            .order_by(table.c.checked_at, table.c.id)
+        )
+        with self._transaction() as connection:
+            for row in connection.execution_options(yield_per=_BATCH).execute(query):
+                yield Point(moment(row[0]), Verdict(row[1]), row[2], row[3], row[4])
+
+    def _read(self, filters: list[ColumnElement[bool]], *, limit: int, newest_first: bool, columns: list[Any]) -> list[Recorded]:
+        from sqlalchemy import select
+
+        table = checks()
+        order = [table.c.checked_at.desc(), table.c.id.desc()] if newest_first else [table.c.checked_at, table.c.id]
+        with self._transaction() as connection:
+            rows = connection.execute(select(*columns).where(*self._visible(), *filters).order_by(*order).limit(limit)).mappings()
+            return [recorded_of(dict(row)) for row in rows]
+
+    def _evidence_is(self, wanted: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
+        return [self._evidence(field) == text for field, text in (wanted or {}).items()]
+
+    def _evidence(self, field: str) -> ColumnElement[Any]:
+        """A text of the evidence."""
+        from sqlalchemy import JSON, cast, func
+
+        column = checks().c.evidence
+        if self._engine.dialect.name == "postgresql":
+            found: ColumnElement[Any] = cast(column, JSON)[field].as_string()
+            return found
+        return func.json_extract(column, f'$."{field}"')
+
+    def _distinct(self, column: str, **equal: str) -> list[str]:
+        """Find distinct values by stepping through the index: one look-up per value instead of a look at every row."""
+        from sqlalchemy import func, select
+
+        table = checks()
+        wanted, filters = table.c[column], [*self._visible(), *_filters(**equal)]
+        found = select(func.min(wanted).label("item")).where(*filters).cte("found", recursive=True)
+        following = select(func.min(wanted)).where(*filters, wanted > found.c.item).scalar_subquery()
+        found = found.union_all(select(following).where(found.c.item.is_not(None)))
+        with self._transaction() as connection:
+            return [str(row[0]) for row in connection.execute(select(found.c.item).where(found.c.item.is_not(None)))]
+
+
+def _filters(**equal: str | None) -> list[ColumnElement[bool]]:
+    table = checks()
+    return [table.c[column] == value for column, value in equal.items() if value is not None]
+
+
+def _window(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+    column = checks().c.checked_at
+    found: list[ColumnElement[bool]] = []
+    if since is not None:
+        found.append(column >= microseconds(since, what="since"))
+    if until is not None:
+        found.append(column < microseconds(until, what="until"))
+    return found

@@ -1,0 +1,165 @@
+"""A gate that is cleared or tried again: what it decided before is history, what it could not find out is replaced."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
+from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
+from tests.airflow.gate_tasks import counts, followed, gate
+from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, prometheus_documents, sql_documents
+from tests.airflow.running import Ran, in_dag, run_task
+from tests.services.faulty_prometheus import FaultyPrometheus
+
+COOL_DOWN = sql_documents("  coolDown: 1h" + POLICY)
+
+
+def history(ledger_file: LedgerFile, kind: str = "decision") -> list[tuple[int, int, str]]:
+    """What is recorded: attempt, try and outcome, oldest first."""
+    rows = ledger_file.checks(kind)
+    return [(row.key.attempt, row.key.try_number, row.result.evidence["outcome"]) for row in rows]
+
+
+class TestClearedAfterADecision:
+    @pytest.mark.parametrize(
+        ("documents", "good"), [(COOL_DOWN, 100_000), (sql_documents(), 50)], ids=["cool-down", "exit level"]
+    )
+    def test_clearing_a_frozen_gate_does_not_thaw_it(
+        self, documents: str, good: int, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "frozen")
+        operator = gate(documents)
+        assert followed(run_task(operator, connections=request_log.connection)) == {"hold"}
+        request_log.write(good, 0)
+        cleared = run_task(operator, connections=request_log.connection, try_number=2)
+        assert followed(cleared) == {"hold"}
+        assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
+        assert history(ledger_file, "slo") == [(0, 1, "frozen"), (1, 2, "frozen")]
+
+    def test_clearing_a_frozen_short_circuit_does_not_thaw_it(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "frozen")
+        operator = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=COOL_DOWN), ["deploy"])
+        run_task(operator, connections=request_log.connection)
+        request_log.write(100_000, 0)
+        cleared = run_task(operator, connections=request_log.connection, try_number=2)
+        assert cleared.skipped == {"deploy"}
+        assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
+
+    def test_a_cleared_gate_thaws_as_a_later_run_does(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "frozen")
+        operator = gate(sql_documents())
+        run_task(operator, connections=request_log.connection)
+        request_log.write(5000, 0)
+        assert followed(run_task(operator, connections=request_log.connection, try_number=2)) == {"promote"}
+        assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "allowed")]
+
+    def test_a_gate_about_a_fixed_instant_begins_from_its_own_decision_about_it(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        at = datetime.now(UTC) - 2 * DAY
+        request_log.write(990, 10, at=at - 180 * MINUTE)
+        operator = gate(COOL_DOWN, at=at.isoformat())
+        assert followed(run_task(operator, connections=request_log.connection)) == {"hold"}
+        request_log.write(100_000, 0, at=at - 180 * MINUTE)
+        other_run = run_task(gate(COOL_DOWN, at=at.isoformat()), connections=request_log.connection, run_id="other")
+        assert followed(other_run) == {"promote"}, "another run's decision about the same instant is not before it"
+        assert followed(run_task(operator, connections=request_log.connection, try_number=2)) == {"hold"}
+
+    def test_a_third_attempt_stands_beside_the_others(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "allowed")
+        operator = gate(sql_documents())
+        for number in (1, 2, 5):
+            run_task(operator, connections=request_log.connection, try_number=number)
+        assert history(ledger_file) == [(0, 1, "allowed"), (1, 2, "allowed"), (2, 5, "allowed")]
+
+    def test_a_sensor_replaces_its_own_looks_and_keeps_those_of_another_try(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "frozen")
+        operator = ErrorBudgetSensor(task_id="wait", slos=COOL_DOWN, poke_interval=0, timeout=0)
+        for number in (1, 1, 2, 2):
+            run_task(operator, connections=request_log.connection, try_number=number)
+        assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
+
+    def test_an_earlier_try_that_still_runs_overwrites_nothing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        counts(request_log, "frozen")
+        operator = gate(sql_documents())
+        run_task(operator, connections=request_log.connection, try_number=2)
+        run_task(operator, connections=request_log.connection, try_number=3)
+        request_log.write(5000, 0)
+        run_task(operator, connections=request_log.connection, try_number=1)
+        assert history(ledger_file) == [(0, 2, "frozen"), (1, 3, "frozen")]
+
+
+class TestRetriedAfterNothingWasFoundOut:
+    def ask(self, mode: str, number: int, *, if_unknown: str | None = None, retries: int = 1) -> Ran:
+        operator = ErrorBudgetBranchOperator(
+            task_id="gate",
+            slos=prometheus_documents(),
+            follow_task_ids_if_allowed="promote",
+            if_unknown=if_unknown,
+            retries=retries,
+        )
+        in_dag(operator, ["promote", "look"])
+        extra = {"connect_timeout": 0.5, "read_timeout": 0.5, "max_seconds": 1, "retries": 0}
+        with FaultyPrometheus(mode) as server:
+            connection = {"conn_type": "prometheus", "host": server.url, "extra": extra}
+            return run_task(operator, connections={"prometheus_default": connection}, try_number=number)
+
+    def test_a_try_that_met_a_fault_is_replaced_by_its_retry(self, ledger_file: LedgerFile) -> None:
+        assert self.ask("503", 1, if_unknown="look").state == "up_for_retry"
+        assert self.ask("ok", 2, if_unknown="look").state == "success"
+        assert history(ledger_file) == [(0, 2, "allowed")]
+
+    @pytest.mark.parametrize("mode", ["503", "nan", "400"])
+    def test_a_task_that_failed_because_nothing_is_known_is_replaced_when_it_is_cleared(
+        self, mode: str, ledger_file: LedgerFile
+    ) -> None:
+        assert self.ask(mode, 1, retries=0).state == "failed"
+        assert self.ask("ok", 2, retries=0).state == "success"
+        assert history(ledger_file) == [(0, 2, "allowed")]
+
+    @pytest.mark.parametrize("mode", ["503", "nan"])
+    def test_an_unknown_decision_that_somebody_was_asked_about_is_history(self, mode: str, ledger_file: LedgerFile) -> None:
+        asked = self.ask(mode, 1, if_unknown="look", retries=0)
+        assert (asked.state, asked.skipped) == ("success", {"promote"})
+        assert self.ask("ok", 2, if_unknown="look", retries=0).state == "success"
+        assert history(ledger_file) == [(0, 1, "unknown"), (1, 2, "allowed")]
+
+    def test_a_freeze_that_a_fault_kept_is_replaced_and_goes_on(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
+        """Frozen because it was: the try found nothing out, and the retry begins from the freeze that the first run left."""
+        counts(request_log, "frozen")
+        operator = gate(COOL_DOWN, retries=1)
+        run_task(operator, connections=request_log.connection, run_id="before")
+        assert run_task(operator, connections={}, run_id="next").state in ("failed", "up_for_retry")
+        assert followed(run_task(operator, connections=request_log.connection, run_id="next", try_number=2)) == {"hold"}
+        assert history(ledger_file) == [(0, 1, "frozen"), (0, 2, "frozen")]
+
+
+def test_a_worker_killed_after_it_had_recorded_its_decision_leaves_it_as_history(
+    request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts(request_log, "frozen")
+    operator = gate(COOL_DOWN, retries=2)
+
+    def killed(*_: object) -> None:
+        raise SystemExit(137)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ErrorBudgetBranchOperator, "do_branch", killed)
+        assert run_task(operator, connections=request_log.connection).state == "up_for_retry"
+    request_log.write(100_000, 0)
+    assert followed(run_task(operator, connections=request_log.connection, try_number=2)) == {"hold"}
+    assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
+
+
+def test_a_decision_says_in_which_ledger_it_is(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    counts(request_log, "allowed")
+    ran = run_task(gate(sql_documents()), connections=request_log.connection)
+    assert f"Recorded in the ledger {ledger_file.path}" in ran.log.splitlines()
+    told = ran.xcoms["decision"]
+    assert (told["ledger"], told["environment"]) == (str(ledger_file.path), "")
+    (row,) = ledger_file.checks("decision")
+    assert (row.result.evidence["ledger"], row.result.evidence["complete"]) == (str(ledger_file.path), True)
