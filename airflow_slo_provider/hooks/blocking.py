@@ -23,6 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_SKIP, trigger_rule
+from airflow_slo_provider.hooks.blocking_guards import BLOCKED
 
 #: XCom key by which Airflow keeps a task skipped when it is cleared alone (``NotPreviouslySkippedDep``).
 _XCOM_KEY = "skipmixin_key"
@@ -116,6 +117,7 @@ def _skip(context: Mapping[str, Any], blocked: Sequence[Any], remembered: Mappin
     from airflow.sdk.exceptions import DownstreamTasksSkipped
 
     context["ti"].xcom_push(key=_XCOM_KEY, value=dict(remembered))
+    context["ti"].xcom_push(key=BLOCKED, value=[one.task_id for one in blocked])
     tasks = [instance for one in blocked for instance in _instances(context, one)]
     if tasks:
         raise DownstreamTasksSkipped(tasks=tasks)

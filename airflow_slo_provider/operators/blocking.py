@@ -12,6 +12,7 @@ from airflow.sdk.definitions.mappedoperator import OperatorPartial
 from airflow_slo_provider.hooks import blocking_checks as checks
 from airflow_slo_provider.hooks.blocking import downstream_of, follow_only, withhold_events
 from airflow_slo_provider.hooks.blocking_checks import TaskIds
+from airflow_slo_provider.hooks.blocking_guards import guard_tasks
 from airflow_slo_provider.hooks.outcomes import failing_over_values
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class _CheckedPartial(OperatorPartial):
     def _expand(self, expand_input: Any, *, strict: bool) -> Any:
         mapped: Any = super()._expand(expand_input, strict=strict)
         # Airflow calls this for each task of a DAG that it has read; a mapped one does not ask its operator's class.
-        mapped.resolve_template_files = partial(self.operator_class.check_dag, mapped)  # type: ignore[attr-defined]
+        mapped.resolve_template_files = partial(self.operator_class.prepare_dag, mapped)  # type: ignore[attr-defined]
         return mapped
 
 
@@ -52,7 +53,19 @@ class BlockingOperator(BaseOperator, SkipMixin):
     def resolve_template_files(self) -> None:
         """Check the DAG as well: Airflow calls this once it has read the DAG's file."""
         super().resolve_template_files()
-        self.check_dag(self)
+        self.prepare_dag(self)
+
+    @classmethod
+    def prepare_dag(cls, task: Any) -> None:
+        """Check the DAG, and let tasks look whether they are blocked where Airflow would forget it.
+
+        :param task: the task, mapped or not
+        :raises ValueError: for what :meth:`check_dag` refuses
+        """
+        cls.check_dag(task)
+        exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
+        tasks = [one for one in cls.blockable(task) if one.task_id not in exempt]
+        guard_tasks(task, tasks, branches=issubclass(cls, BaseBranchOperator))
 
     @classmethod
     def check_dag(cls, task: Any) -> None:

@@ -297,3 +297,58 @@ class TestIncidents:
         assert skipped(ran)
         assert {index for _, index in skipped(ran)} == {1}
         assert "per_model.post_mortem" not in ran.skipped
+
+
+class TestClearedAlone:
+    """Where Airflow would run a blocked task that somebody clears, the task looks for itself."""
+
+    @staticmethod
+    def asking(build: Callable[[], Any], task_id: str, blocked: list[list[str]], **arguments: Any) -> Ran:
+        answers = {
+            comms.GetXComSequenceSlice: comms.XComSequenceSliceResult(root=blocked),
+            comms.GetXCom: comms.XComResult(key="blocked", value=blocked[0] if blocked else None),
+        }
+        return run_task(read(build).get_task(task_id), answers=answers, **arguments)
+
+    @pytest.mark.parametrize(("blocked", "state"), [([["prep", "deploy"]], "skipped"), ([["prep"]], "success"), ([], "success")])
+    def test_a_task_far_behind_a_gate_that_tolerates_skips_asks_the_gate(self, blocked: list[list[str]], state: str) -> None:
+        seen: list[str] = []
+
+        def build() -> None:
+            own = lambda context: seen.append(context["ti"].task_id)  # noqa: E731
+            gate() >> task("prep") >> task("deploy", "none_failed", pre_execute=own)
+
+        ran = self.asking(build, "deploy", blocked)
+        assert (ran.state, seen) == (state, [] if state == "skipped" else ["deploy"])
+
+    def test_a_task_behind_a_mapped_branch_asks_every_instance(self) -> None:
+        def build() -> None:
+            arguments = {"slos": sql_documents(), "follow_task_ids_if_allowed": "promote"}
+            ErrorBudgetBranchOperator.partial(task_id="gate", **arguments).expand(select=[["a"]] * 2) >> task("promote")
+
+        assert self.asking(build, "promote", [[], ["promote"]]).state == "skipped"
+        assert self.asking(build, "promote", [[], []]).state == "success"
+
+    def test_a_task_behind_a_branch_in_a_mapped_group_asks_its_own_index(self) -> None:
+        build = lambda: mapped_group(lambda: branch(follow_task_ids_if_allowed="per_model.promote") >> task("promote"))  # noqa: E731
+        ran = self.asking(build, "per_model.promote", [["per_model.promote"]], map_index=1)
+        assert ran.state == "skipped"
+        assert [msg.map_index for msg in ran.messages if isinstance(msg, comms.GetXCom)] == [1]
+
+    def test_tasks_that_airflow_holds_ask_nobody(self) -> None:
+        build = lambda: gate() >> task("prep", "none_failed") >> task("deploy")  # noqa: E731
+        for task_id in ("prep", "deploy"):
+            assert read(build).get_task(task_id)._pre_execute_hook is None
+        grouped = read(lambda: mapped_group(lambda: gate() >> task("promote") >> task("tail", "none_failed")))
+        assert grouped.get_task("per_model.tail")._pre_execute_hook is None
+
+    def test_reading_a_dag_twice_gives_the_same_dag(self) -> None:
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        def build() -> None:
+            deploy = ErrorBudgetGateOperator.partial(task_id="deploy", slos="x", trigger_rule="none_failed")
+            gate() >> task("prep") >> deploy.expand(select=[["a"], ["b"]])
+
+        first, second = (str(DagSerialization.serialize_dag(read(build))) for _ in range(2))
+        assert first == second
+        assert "0x" not in first

@@ -38,6 +38,7 @@ CLEARED: list[Any] = [
     "prep", "over_xcom", "after_mapped", "after_mapped_2", "after_kwargs", "promote", "after_literal",
     ["literal.promote", 0], ["literal.tail", 0], ["over.promote", 0], ["over.tail", 0],
     ["tolerant.promote", 0], ["tolerant.tail", 0],
+    "deep", "after_promote", "go", ["branches.promote", 0], ["branches.hold", 1],
 ]  # fmt: skip
 
 
