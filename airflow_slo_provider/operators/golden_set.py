@@ -265,7 +265,8 @@ class GoldenSetEvaluationOperator(TextFields):
         from airflow_slo_provider.hooks.slo_files import beside
         from airflow_slo_provider.hooks.surroundings import object_path
 
-        return object_path(beside(uri, self.dag.folder), conn_id)
+        found = beside(uri, self.dag.folder)
+        return object_path(found, conn_id) if conn_id else object_path(found)
 
     def _has_champion(self) -> bool:
         """Tell whether there is a champion to compare with.

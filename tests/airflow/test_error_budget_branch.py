@@ -265,8 +265,9 @@ class TestDocuments:
             ("answred", "answered"),
             (["nothing"], "nothing"),
             (lambda slo: False, "no SLO"),
-            (5, "select is 5; write the name"),
-            ([5], "select is [5]"),
+            (5, "no SLO named '5'"),
+            ([{"a": 1}], "select is {'a': 1}, a dict: write a text"),
+            ({"a": 1}, "select is {'a': 1}, a dict: write a text"),
         ],
     )
     def test_a_wrong_selection_opens_nothing(
