@@ -22,6 +22,7 @@ stop: ## stop what `make demo KEEP=1` left running
 	@test ! -x $(PY) || $(PY) -m demo.run --stop
 
 test: env ## lint, then run every test, two at a time (a part of them, one by one: ARGS="tests/unit -n0")
+	@$(PY) -m tests.needs
 	@lint=0; $(MAKE) lint || lint=$$?; \
 	echo "test: pytest"; $(PY) -m pytest -n 2 --no-loadscope-reorder $(ARGS) && exit $$lint
 

@@ -7,8 +7,10 @@ import os
 import shutil
 import sys
 import tempfile
+from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 if "airflow" in sys.modules:
@@ -31,6 +33,12 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
+# How long an example takes is the machine's affair; elsewhere than in CI, Hypothesis would fail one that takes 200 ms.
+hypothesis.settings.register_profile(
+    "no clock", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("no clock")
+
 pytest_plugins = [
     "tests.services.prometheus_server",
     "tests.services.prometheus_forms",
@@ -41,10 +49,42 @@ pytest_plugins = [
 ]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--skipped-to", metavar="FILE", help="write the names of skipped tests to FILE, for `pytest @FILE`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--skipped-to")
+    if path and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Skipped(Path(path)))
+
+
+class Skipped:
+    """Writes down which tests were skipped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.names = path, list[str]()
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self.names.append(report.nodeid)
+
+    def pytest_sessionfinish(self) -> None:
+        self.path.write_text("".join(f"{name}\n" for name in self.names), encoding="utf-8")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With ``-n`` what needs the real Airflow comes first: it takes longest."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(_REAL_AIRFLOW))
+
+
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> None:
+    """Forget the secrets of earlier tests: a password such as ``admin`` would blank that word out of later messages."""
+    from airflow_slo_provider.redaction import forget
+
+    forget()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,7 +1,7 @@
 """Programs from PyPI that must not share this environment: each gets a virtual environment of its own, made once in ``.peers``.
 
 In CI one that cannot be made is a failure; elsewhere the test skips and says how to get it. ``python -m tests.peers`` makes
-them all; CI does so beside its first tests, which do not need them.
+them all, or those that are named; CI makes them beside its first tests, which do not need them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import REPO
+from tests.support import REPO, in_a_test
 
 PROGRAMS = {
     "audit": ("pip-audit==2.10.1",),
@@ -42,13 +42,19 @@ def peer(name: str) -> Path:
 
     :param name: one of ``PROGRAMS``
     """
-    if not _is_made(name) and not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
+    in_a_test()
+    if not is_made(name) and not may_install():
         wanted = " ".join(PROGRAMS[name])
         pytest.skip(f"{wanted} is not installed in {PEERS / name}; set SLO_TEST_INSTALL=1 to let the test install it")
     try:
         return make(name)
     except subprocess.CalledProcessError as error:
         pytest.fail(f"{' '.join(error.cmd)} ended with {error.returncode}:\n{error.output[-4000:]}")
+
+
+def may_install() -> bool:
+    """Whether a test may install what it needs: in CI, and where ``SLO_TEST_INSTALL`` is set."""
+    return bool(os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL"))
 
 
 def make(name: str) -> Path:
@@ -60,7 +66,7 @@ def make(name: str) -> Path:
     PEERS.mkdir(parents=True, exist_ok=True)
     with (PEERS / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not _is_made(name):
+        if not is_made(name):
             run(sys.executable, "-m", "venv", "--clear", str(home))
             pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
             # Most of what is installed is never imported: what is, is compiled when it is.
@@ -79,7 +85,7 @@ def _fingerprint(name: str) -> str:
     return hashlib.sha256("\n".join((sys.version, *PROGRAMS[name], *ALONE.get(name, ()))).encode()).hexdigest()
 
 
-def _is_made(name: str) -> bool:
+def is_made(name: str) -> bool:
     return _stamp(name).is_file() and _stamp(name).read_text() == _fingerprint(name)
 
 
@@ -94,6 +100,5 @@ def run(*command: str) -> None:
 if __name__ == "__main__":
     from tests import wheel
 
-    for one in PROGRAMS:
-        print(f"peers: {make(one)}", flush=True)
-    print(f"peers: {wheel.make()}", flush=True)
+    for one in sys.argv[1:] or (*PROGRAMS, wheel.NAME):
+        print(f"peers: {wheel.make() if one == wheel.NAME else make(one)}", flush=True)

@@ -2,44 +2,81 @@
 
 from __future__ import annotations
 
-import glob
 import os
-import shutil
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from types import ModuleType
+from typing import Any, NoReturn
 
 import pytest
 
-REPO = Path(__file__).resolve().parents[1]
+from tests.machine import PROGRAMS, REPO, acceptance_home, find
+
+__all__ = ["REPO", "acceptance", "find", "need"]
 
 
-def _missing(what: str) -> NoReturn:
+def in_a_test() -> None:
+    """Refuse to look for something where a skip skips no test, on every machine.
+
+    That is another thread than the test's, and a module that is imported: parameters are made before there is a test.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "nobody hears of a skip in this thread: ask for it in the test or a fixture, before the thread uses it"
+        )
+    if "PYTEST_CURRENT_TEST" not in os.environ:
+        raise RuntimeError("no test is running: ask for it in the test or a fixture, and write parameters down by name")
+
+
+def missing(what: str) -> NoReturn:
     """Fail in CI (``CI=true``), skip with the reason elsewhere."""
     if os.environ.get("CI"):
         pytest.fail(f"{what} (required in CI)")
     pytest.skip(what)
 
 
-def find(program: str) -> str | None:
-    """Return the path of a program, also looked up where Debian keeps PostgreSQL's, or None."""
-    return shutil.which(program) or next(iter(sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{program}"), reverse=True)), None)
-
-
 def need(program: str) -> str:
-    """Return the path of a program."""
-    return find(program) or _missing(f"{program} is not installed")
+    """Return the path of a program of ``machine.PROGRAMS``."""
+    in_a_test()
+    if not any(program in programs for programs in PROGRAMS.values()):
+        raise LookupError(f"add {program} to PROGRAMS in tests/machine.py: what is missing there is left out on a bare machine")
+    return find(program) or missing(f"{program} is not installed")
 
 
 def acceptance(*parts: str) -> Path:
     """Return a path in the shared acceptance data."""
-    base = Path(os.environ.get("SLO_ACCEPTANCE_DIR") or REPO.parent / "shared" / "acceptance")
-    path = base.joinpath(*parts)
+    in_a_test()
+    path = acceptance_home().joinpath(*parts)
     if not path.exists():
-        _missing(f"acceptance data {path} is missing; set SLO_ACCEPTANCE_DIR")
+        missing(f"acceptance data {path} is missing; set SLO_ACCEPTANCE_DIR")
     return path
+
+
+class Clock:
+    """A clock that stands still until a test moves it. It takes the place of ``datetime`` in modules that ask for the time.
+
+    :param modules: of the package, each with ``datetime`` among its names
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
+        self.now = datetime.now(UTC)
+        clock = self
+
+        class Asked(datetime):
+            @classmethod
+            def now(cls, tz: Any = None) -> datetime:
+                return clock.now.astimezone(tz)
+
+        for module in modules:
+            monkeypatch.setattr(module, "datetime", Asked)
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)
 
 
 class Timeout(BaseException):

@@ -19,6 +19,7 @@ import pytest
 from airflow_slo_provider import __version__
 from airflow_slo_provider.ledger import open_ledger
 from tests import wheel
+from tests.peers import may_install
 from tests.support import REPO
 
 #: Runs the gate of a DAG file in Airflow's task runner (why not by ``dag.test()``: see CONTRIBUTING.md).
@@ -62,7 +63,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
-    if not wheel.is_made() and not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
+    if not wheel.is_made() and not may_install():
         pytest.skip(f"there is no environment {wheel.NAME}; set SLO_TEST_INSTALL=1 to let the test make it")
     try:
         programs = wheel.make()
@@ -141,7 +142,7 @@ def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
 
 def test_every_extra_can_be_had_with_the_constraints() -> None:
     """pip finds versions of everything that stand beside those of constraints.txt; nothing is installed."""
-    if not (os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL")):
+    if not may_install():
         pytest.skip("asks the package index; set SLO_TEST_INSTALL=1 to let the test do that")
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--constraint", "constraints.txt", ".[all]"]
     done = subprocess.run(

@@ -71,8 +71,9 @@ class StepRecorder:
         self.ended(context, State.FAILED, f"{type(error).__name__}: {error}" if error is not None else "")
 
     def skipped(self, context: Any) -> None:
-        """The task has skipped itself."""
-        self.ended(context, State.SKIPPED, str(context.get("exception") or ""))
+        """The task has skipped itself; a rejected approval has said before what became of it."""
+        if not self._ended:
+            self.ended(context, State.SKIPPED, str(context.get("exception") or ""))
 
     def ended(self, context: Any, state: State, message: str = "", evidence: Any = None) -> None:
         """The step has ended in some state."""

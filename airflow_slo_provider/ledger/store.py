@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -127,6 +128,19 @@ class Ledger(LedgerReader):
         with self._transaction(writes=True) as connection:
             self._write(connection, results, key)
 
+    def record_observations(self, results: Iterable[CheckResult], key: RunKey, *, due: datetime) -> list[CheckResult]:
+        """Write checks of the present, as :meth:`record` does; one that another run of the task has made is not counted again.
+
+        :param due: from when on the run could be started (aware); see :mod:`airflow_slo_provider.ledger.observations`
+        :return: the checks as they were written: a repeated one has a kind that ends with ``_repeated``
+        """
+        from airflow_slo_provider.ledger.observations import without_repetitions
+
+        with self._transaction(writes=True) as connection:
+            written = without_repetitions(connection, results, self._own(key), due=due)
+            self._write(connection, written, key)
+        return written
+
     def record_decision(self, results: Iterable[CheckResult], key: RunKey, *, name: str) -> RunKey:
         """Write a decision and what it looked at. A completed decision of an earlier try stays beside it.
 
@@ -151,10 +165,18 @@ class Ledger(LedgerReader):
         rows = {row["identity"]: row for row in (row_of(result, own, recorded_at=now) for result in results)}
         # Everyone locks rows in the same order, so that two writers cannot wait for each other.
         ordered = [rows[identity] for identity in sorted(rows)]
-        if connection.dialect.name in UPSERTS:
+        if ordered and connection.dialect.name in UPSERTS:
             upsert(connection, ordered)
-        else:
+        elif ordered:
             delete_and_insert(connection, ordered)
+
+    def withdraw(self, kind: str, name: str, key: RunKey) -> None:
+        """Remove the check that a task instance recorded itself, such as one of an earlier try that could not be made."""
+        from sqlalchemy import delete
+
+        table = checks()
+        with self._transaction(writes=True) as connection:
+            connection.execute(delete(table).where(table.c.identity == self._own(key).identity(kind, name)))
 
     def record_once(self, result: CheckResult, key: RunKey) -> Recorded:
         """Write a check where there is none of that task instance, kind and name yet; return the one that is there.

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseBranchOperator
+from airflow.sdk import AssetAlias
 
+from airflow_slo_provider.hooks.blocking import downstream_of, release_events
+from airflow_slo_provider.hooks.blocking_checks import TaskIds
+from airflow_slo_provider.operators.blocking import BlockingBranchOperator
 from airflow_slo_provider.operators.drift_compare import DriftOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: A task id or a task-group id, or several.
-TaskIds = str | Sequence[str]
 
-
-class DriftBranchOperator(DriftOperator, BaseBranchOperator):
+class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
     """Compares a dataset with its reference, and takes one of several ways.
 
     =====================================================  ===================================================================
@@ -40,6 +40,10 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
             if_unknown="investigate",
         ) >> [retrain, keep, investigate]
 
+    A branch leads to tasks directly downstream, or to task groups that begin there; what it does not lead to is skipped, however
+    far downstream. In a task group that is mapped over an XCom the operator is refused. Events of ``outlets`` leave the task only
+    for ``ok``, and for ``warn`` without ``if_warning``; those of ``asset`` and ``drift_asset`` tell of any verdict.
+
     All other parameters are those of :class:`DriftOperator`, and of :class:`.DriftDataFields`
     (``airflow_slo_provider.operators.drift_data``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
 
@@ -47,7 +51,11 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
     :param if_ok: ids to follow when there is none
     :param if_warning: ids to follow on a warning
     :param if_unknown: ids to follow when it could not be judged
+    :raises ValueError: when the DAG is read, for a branch that leads elsewhere, and for a task downstream whose trigger rule
+        would let it run although it is not followed
     """
+
+    branch_parameters = ("if_drift", "if_ok", "if_warning", "if_unknown")
 
     def __init__(
         self,
@@ -63,9 +71,19 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
             raise ValueError(f"{self.task_id}: if_drift names no task")
         self.if_drift, self.if_ok, self.if_warning, self.if_unknown = if_drift, if_ok, if_warning, if_unknown
 
+    @classmethod
+    def blockable(cls, task: Any) -> Iterable[Any]:
+        """Return everything downstream, whatever ``on_states`` says."""
+        return downstream_of(task)
+
     def execute(self, context: Context) -> Any:
-        """Choose the way; the summary is pushed before anything is skipped."""
-        return BaseBranchOperator.execute(self, context)
+        """Choose the branch; the summary is pushed before anything is skipped."""
+        return BlockingBranchOperator.execute(self, context)
+
+    def events_of_any_outcome(self) -> list[Any]:
+        """Return the assets whose events tell of the verdict."""
+        alias = [AssetAlias(name=f"drift: {self.drift_asset.name}")] if self.drift_asset is not None else []
+        return [*([self.asset] if self.asset is not None else []), *alias]
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Compare, record, report, and name the tasks to follow."""
@@ -76,10 +94,11 @@ class DriftBranchOperator(DriftOperator, BaseBranchOperator):
         self._act(report)
         if report.verdict is State.DRIFT:
             return self.if_drift
-        if report.verdict is State.OK:
+        if report.verdict is State.WARN and self.if_warning is not None:
+            return self.if_warning
+        if report.verdict in (State.OK, State.WARN):
+            release_events(self)
             return self.if_ok
-        if report.verdict is State.WARN:
-            return self.if_ok if self.if_warning is None else self.if_warning
         if self.if_unknown is None:
             from airflow.sdk.exceptions import AirflowFailException
 

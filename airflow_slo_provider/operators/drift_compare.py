@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
-from airflow_slo_provider.hooks.outcomes import record
+from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
+from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.drift_data import DriftDataFields
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.drift import DriftReport
 
 
-class DriftOperator(DriftDataFields):
+class DriftOperator(DriftDataFields, BlockingOperator):
     """Compares a dataset with its reference, column by column, and records what it found.
 
     The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets
@@ -60,7 +62,10 @@ class DriftOperator(DriftDataFields):
     :param weights: weight per column, e.g. feature importance. (templated)
     :param prediction_columns: columns that hold the model's output
     :param label_columns: columns that hold the truth
-    :param on_states: what a state means: state -> ``fail``, ``warn``, ``skip`` (the task, and what is downstream) or ``pass``
+    :param on_states: what a state means: state -> ``fail``, ``warn``, ``skip`` (the task, and what is downstream) or ``pass``.
+        With ``skip``, tasks downstream need the trigger rule ``all_success``: others would run after a skip
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although this
+        task skips
     :param fail_on_drift: the same as mapping drift, schema_change, insufficient_data and error to ``fail``
     :param report_path: where to write the report, HTML where it ends in ``.html``, else JSON. (templated)
     :param asset: an asset that gets an event with the verdict from every run
@@ -79,6 +84,8 @@ class DriftOperator(DriftDataFields):
         "weights",
         "report_path",
     )
+    text_fields = DriftDataFields.text_fields | {"report_path"}
+    list_fields = DriftDataFields.list_fields | {"ignore"}
     operator_extra_links = (SLOLink(), ReportLink())
 
     def __init__(
@@ -86,9 +93,9 @@ class DriftOperator(DriftDataFields):
         *,
         reference: Any,
         current: Any = None,
-        tests: Sequence[str] = ("psi", "ks"),
+        tests: str | Sequence[str] = ("psi", "ks"),
         thresholds: Mapping[str, Any] | None = None,
-        ignore: Sequence[str] = (),
+        ignore: str | Sequence[str] = (),
         where: Any = None,
         reference_where: Any = None,
         reference_window: timedelta | None = None,
@@ -97,11 +104,11 @@ class DriftOperator(DriftDataFields):
         bins: int = 10,
         exact: bool = False,
         min_rows: int = 500,
-        critical: Sequence[str] | None = None,
+        critical: str | Sequence[str] | None = None,
         max_share: float | None = None,
         weights: Mapping[str, float] | None = None,
-        prediction_columns: Sequence[str] = (),
-        label_columns: Sequence[str] = (),
+        prediction_columns: str | Sequence[str] = (),
+        label_columns: str | Sequence[str] = (),
         on_states: Mapping[str, str] | None = None,
         fail_on_drift: bool = False,
         report_path: str | None = None,
@@ -127,8 +134,8 @@ class DriftOperator(DriftDataFields):
             not 0 < alpha < 1
             or bins < 2
             or (max_share is not None and not 0 <= max_share <= 1)
-            or set(tests) - {"psi", "ks"}
-            or not tests
+            or set(text_list(tests)) - {"psi", "ks"}
+            or not text_list(tests)
         ):
             raise ValueError(
                 f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense"
@@ -140,18 +147,29 @@ class DriftOperator(DriftDataFields):
 
             actions(on_states)
         self.reference, self.current = reference, current
-        self.tests, self.thresholds, self.ignore = tuple(tests), thresholds, list(ignore)
+        self.tests, self.thresholds, self.ignore = text_list(tests), thresholds, ignore
         self.where, self.reference_where = where, reference_where
         self.reference_window, self.same_weekday = reference_window, same_weekday
         self.alpha, self.bins, self.exact, self.min_rows = alpha, bins, exact, min_rows
         self.critical, self.max_share, self.weights = critical, max_share, weights
-        self.prediction_columns, self.label_columns = tuple(prediction_columns), tuple(label_columns)
+        self.prediction_columns, self.label_columns = text_list(prediction_columns), text_list(label_columns)
         self.report_path, self.asset, self.drift_asset = report_path, asset, drift_asset
         #: ``SQLCheckResult`` for the dataset and each column, for listeners, once the task has compared.
         self.check_results: list[Any] = []
 
+    @classmethod
+    def blockable(cls, task: Any) -> Iterable[Any]:
+        """Return everything downstream where a state skips; what fails is left to Airflow."""
+        return super().blockable(task) if _skips(task) else ()
+
+    @classmethod
+    def trigger_rules(cls, task: Any) -> frozenset[str]:
+        """Return the trigger rules that hold: after a skip, only one."""
+        return HOLD_AFTER_A_SKIP if _skips(task) else HOLD_AFTER_A_FAILURE
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Compare, record, report; fail or skip where the state says so."""
+        self.check_dag_again()
         report, found = self._find(context)
         context["ti"].xcom_push(key="drift", value=found)
         # Before failing, so that whoever looks at the failed task sees why.
@@ -179,7 +197,7 @@ class DriftOperator(DriftDataFields):
                 model_version=self.model_version,
                 report_uri=uri,
             )
-            record(results, context)
+            self._record(results, context)
         self.check_results = check_results(
             "drift",
             assertions(report, name=self.check_name, thresholds=self.thresholds),
@@ -259,3 +277,7 @@ class DriftOperator(DriftDataFields):
 
 #: States of :class:`airflow_slo_provider.drift.gates.State`, which no DAG file needs to load.
 _TROUBLE = ("drift", "schema_change", "insufficient_data", "error")
+
+
+def _skips(task: Any) -> bool:
+    return "skip" in (argument(task, "on_states") or {}).values()

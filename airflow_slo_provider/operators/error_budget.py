@@ -6,18 +6,16 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseBranchOperator, SkipMixin
-
+from airflow_slo_provider.hooks.blocking import block, release_events, withhold_events
+from airflow_slo_provider.hooks.blocking_checks import TaskIds, argument, check_freeze, each
 from airflow_slo_provider.hooks.given import given, require
+from airflow_slo_provider.operators.blocking import BlockingBranchOperator, BlockingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.slo.reports import Decision
-
-#: A task id or a task-group id, or several.
-TaskIds = str | Sequence[str]
 
 
 class _ErrorBudgetOperator(DocumentFields):
@@ -38,7 +36,7 @@ class _ErrorBudgetOperator(DocumentFields):
         return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log, accepts_unknown=asks)
 
 
-class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
+class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     """Evaluates SLOs and takes one of several ways, as the error budget and its policy say.
 
     The decision stands in the task log as a table, in the ledger, and in XCom under the key ``decision`` (a small dict:
@@ -64,7 +62,13 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
     - A budget that was frozen and cannot be measured since stays frozen; the two lines about faults apply to it as well.
     - When the decision cannot be written into the ledger, the task fails.
 
-    Only direct downstream tasks are skipped; where ways meet again, use ``trigger_rule="none_failed_min_one_success"``.
+    A branch leads to tasks directly downstream, or to task groups that begin there. What the chosen one does not lead to is
+    skipped, however far downstream; where branches join, use ``trigger_rule="none_failed_min_one_success"``. Asset events leave
+    the task (``outlets``) only where it follows ``follow_task_ids_if_allowed`` because the deployment is allowed.
+
+    The operator may be mapped, and may be in a task group that is mapped over a list in the DAG file. A task outside of that
+    group runs only where no instance blocks it. In a group that is mapped over an XCom it is refused: use
+    :class:`ErrorBudgetGateOperator` there.
 
     .. code-block:: python
 
@@ -78,7 +82,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
         )
         gate >> [promote, ask_a_person, hold]
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. Templated;
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. Templated;
         a text (anything with a line break) is taken as it is, because ``{{.window}}`` belongs to the query in it. (templated)
     :param select: names of the SLOs to look at, or a function that says for each SLO whether it is wanted; all by default.
         (templated)
@@ -89,8 +93,14 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
     :param if_unknown: ids to follow when nothing is known about the budget
     :param at: the instant to evaluate: an aware datetime, or ISO 8601 text with a zone. By default now; in a run of a backfill
         the end of its data interval. (templated)
-    :raises ValueError: when the DAG is read, for ids that are none
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
+        branch leads to them, e.g. a notification
+    :raises ValueError: when the DAG is read: for a branch that leads elsewhere than directly downstream, for an ``if_frozen``
+        that leads to what only an allowed deployment may run, and for a task downstream whose trigger rule would let it run
+        although the gate failed or skipped what is before it
     """
+
+    branch_parameters = ("follow_task_ids_if_allowed", "if_warning", "if_frozen", "if_unknown", "if_escalated")
 
     def __init__(
         self,
@@ -110,10 +120,16 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
         self.if_escalated = if_escalated
         if not follow_task_ids_if_allowed:
             raise ValueError(f"{self.task_id}: follow_task_ids_if_allowed names no task: an allowed deployment would go nowhere")
-        for name, ids in self._ways().items():
-            wrong = [one for one in _each(ids) if not isinstance(one, str) or not one]
+        for name, ids in self.branches_of(self).items():
+            wrong = [one for one in each(ids) if not isinstance(one, str) or not one]
             if wrong:
                 raise ValueError(f"{self.task_id}: {name} holds {wrong[0]!r}; write the id of a task or a task group")
+
+    @classmethod
+    def check_dag(cls, task: Any) -> None:
+        """Check also that a freeze does not lead to what only an allowed deployment may run."""
+        super().check_dag(task)
+        check_freeze(task, argument(task, "follow_task_ids_if_allowed"), argument(task, "if_frozen"))
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and say which way to go; None for no way at all."""
@@ -121,12 +137,13 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
         from airflow_slo_provider.slo.policy import Action
         from airflow_slo_provider.slo.reports import Outcome
 
-        self._require_ways()
         decision = self._decide(context)
-        if decision.outcome is Outcome.ALLOWED:
+        warned = decision.outcome is Outcome.WARNING
+        if warned and self.if_warning is not None:
+            return self.if_warning
+        if warned or decision.outcome is Outcome.ALLOWED:
+            release_events(self)
             return self.follow_task_ids_if_allowed
-        if decision.outcome is Outcome.WARNING:
-            return self.follow_task_ids_if_allowed if self.if_warning is None else self.if_warning
         frozen = decision.outcome is Outcome.FROZEN
         raise_unless_acceptable(decision, context, acceptable=frozen or self.if_unknown is not None)
         if frozen:
@@ -134,27 +151,8 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
             return self.if_escalated if escalated else self.if_frozen
         return self.if_unknown
 
-    def _ways(self) -> dict[str, TaskIds]:
-        names = ("follow_task_ids_if_allowed", "if_warning", "if_frozen", "if_unknown", "if_escalated")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
-    def _require_ways(self) -> None:
-        """Check every way that may be taken, so that a wrong id shows today and not in the incident that takes it.
-
-        :raises AirflowFailException: for an id that the DAG does not have
-        """
-        from airflow.sdk.exceptions import AirflowFailException
-
-        known = {*self.dag.task_ids, *self.dag.task_group_dict}
-        for name, ids in self._ways().items():
-            missing = [one for one in _each(ids) if one not in known]
-            if missing:
-                raise AirflowFailException(
-                    f"{name} names {missing[0]!r}, and the DAG {self.dag.dag_id} has no such task or task group"
-                )
-
-
-class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
+class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
     """Evaluates SLOs and stops what is downstream while the error budget does not allow it: a short circuit.
 
     ==========  ==========================================================================================================
@@ -166,41 +164,52 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
     unknown     the task fails, so that nothing downstream runs; a fault that may pass is retried first
     ==========  ==========================================================================================================
 
-    All else is as in :class:`ErrorBudgetBranchOperator`. Where a frozen or an unknown budget has a way of its own, use that one.
+    All else is as in :class:`ErrorBudgetBranchOperator`. Where a frozen or an unknown budget has a branch of its own, use that
+    one.
+
+    A mapped gate, or one in a mapped task group, that is frozen is skipped itself, and Airflow skips what is downstream of it: in
+    its group what has the same map index, outside of the group everything. Where a task behind it has another trigger rule than
+    ``all_success`` and would run after a skip, the gate fails in place of that.
 
     .. code-block:: python
 
         ErrorBudgetGateOperator(task_id="gate", slos="/opt/slos", select="checkout-availability") >> deploy
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param at: the instant to evaluate; by default now, and in a run of a backfill the end of its data interval. (templated)
     :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, whatever its trigger
         rules say; False skips the direct downstream tasks and lets the trigger rules of all others speak
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although the
+        budget does not allow it, e.g. a notification
+    :raises ValueError: when the DAG is read, for a task downstream whose trigger rule would let it run although the gate blocks
+        it
     """
-
-    inherits_from_skipmixin = True
 
     def __init__(self, *, ignore_downstream_trigger_rules: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.ignore_downstream_trigger_rules = ignore_downstream_trigger_rules
+
+    @classmethod
+    def blockable(cls, task: Any) -> Iterable[Any]:
+        """Return everything downstream, or what is directly downstream and no more."""
+        if argument(task, "ignore_downstream_trigger_rules", default=True):
+            return super().blockable(task)
+        return [one for one in task.downstream_list if not one.is_teardown]
 
     def execute(self, context: Context) -> bool:
         """Evaluate the SLOs; return True when the DAG goes on."""
         from airflow_slo_provider.hooks.gate import raise_unless_acceptable
         from airflow_slo_provider.slo.reports import Outcome
 
+        self.check_dag_again()
+        withhold_events(self)
         decision = self._decide(context)
         if decision.allowed:
+            release_events(self)
             return True
         raise_unless_acceptable(decision, context, acceptable=decision.outcome is Outcome.FROZEN)
-        task = context["task"]
-        found = task.get_flat_relatives(upstream=False) if self.ignore_downstream_trigger_rules else task.downstream_list
-        skipped = [one for one in found if not one.is_teardown]
-        self.log.info("Skipping downstream tasks")
-        self.skip(ti=context["ti"], tasks=skipped)
+        exempt = self.exempt()
+        tasks = [one for one in self.blockable(self) if one.task_id not in exempt]
+        block(context, tasks, reason=f"the error budget is frozen: {'; '.join(decision.reasons)}")
         return False
-
-
-def _each(ids: Any) -> Sequence[Any]:
-    return list(ids) if isinstance(ids, list | tuple | set) else [ids]

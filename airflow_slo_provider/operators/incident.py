@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
+from airflow.sdk import BaseOperator, TriggerRule
 
+from airflow_slo_provider.hooks.blocking import block, block_some, downstream_of, release_events, withhold_events
+from airflow_slo_provider.hooks.blocking_checks import argument, check_mapped_branch, check_targets
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
+from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
+from airflow_slo_provider.operators.incident_steps import is_barrier
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -26,7 +32,7 @@ INCIDENT, CHOICE = "incident", "choice"
 _SHOWN = 100
 
 
-class OpenIncidentOperator(BaseOperator, SkipMixin):
+class OpenIncidentOperator(BlockingOperator):
     """Takes care of an incident: finds it, claims it, chooses the playbook, says why, and tells whoever must know.
 
     - The incident is that of the run's ``conf`` or of its asset events. Where Airflow started one run for several, it is the
@@ -35,16 +41,20 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
     - Where nothing is known (an event of kind ``blind``), nobody is helped by a rollback: it is told, and everything but the
       post-mortem is skipped, whose task fails.
     - With ``branches``, the way of the playbook that fits best is taken, and the other ways are skipped.
+    - Asset events leave the task (``outlets``) only where this run takes care of the incident.
 
     XCom: ``incident``, and ``choice`` (``playbook``, ``severity``, ``reasons``, ``scores``).
 
-    :param playbooks: playbooks to choose from: incident types, files, directories; all that ship by default
-    :param branches: task or task-group id by incident type
+    :param playbooks: playbooks to choose from: incident types, files, directories (relative ones beside the DAG file); all that
+        ship by default
+    :param branches: task or task-group id by incident type; each directly downstream of this task
     :param notifiers: told when an incident is opened. One that fails is logged and stops nothing.
-    :raises ValueError: when the DAG is read, for a playbook with faults (each with file and line)
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although
+        nothing is done about the incident
+    :raises ValueError: when the DAG is read, for a playbook with faults (each with file and line), for branches that are not
+        directly downstream, and for ``branches`` in a task group that is mapped over an XCom
     """
 
-    inherits_from_skipmixin = True
     ui_color = "#f3d9d9"
     operator_extra_links = (SLOLink(),)
 
@@ -56,15 +66,30 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.hooks.slo_files import dag_folder
         from airflow_slo_provider.incidents.lookup import find_playbooks
 
         super().__init__(**kwargs)
-        self.playbooks = find_playbooks(playbooks)
+        self.playbooks = find_playbooks(playbooks, dag_folder(self.dag if self.has_dag() else None))
         self.branches = {str(key): value for key, value in (branches or {}).items()}
         self.notifiers = list(notifiers) if isinstance(notifiers, list | tuple) else [notifiers]
         unknown = set(self.branches) - {one.incident_type for one in self.playbooks}
         if unknown:
             raise ValueError(f"{self.task_id}: branches names {sorted(unknown)[0]!r}, for which there is no playbook")
+
+    @classmethod
+    def check_dag(cls, task: Any) -> None:
+        """Check that the branches lead to what is directly downstream."""
+        super().check_dag(task)
+        branches = argument(task, "branches") or {}
+        check_targets(task, {f"branches[{str(kind)!r}]": name for kind, name in branches.items()})
+        if branches:
+            check_mapped_branch(task)
+
+    @classmethod
+    def blockable(cls, task: Any) -> Iterable[Any]:
+        """Return nothing to check: what must not run depends on the incident, and a post-mortem runs after anything."""
+        return ()
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the incident."""
@@ -72,6 +97,8 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
         from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
         from airflow_slo_provider.incidents.choosing import choose_playbook
 
+        self.check_dag_again()
+        withhold_events(self)
         ti = context["ti"]
         incident = current_incident(context)
         choice = choose_playbook(incident, self.playbooks)
@@ -92,13 +119,15 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
             taken = claim(ledger, incident, run_key(context), facts)
         if taken is not None:
             self.log.warning("Run %s takes care of %s already; nothing is done here", taken.run_id, incident.id)
-            self._skip_all(context, keep=())
+            self._skip_all(context, keep=(), reason=f"run {taken.run_id} takes care of it already")
             return told
         self._notify(context, incident, told)
         if incident.kind == "blind":
             self.log.error("Nothing is known, so nothing is done: %s", incident.message)
-            self._skip_all(context, keep=(PostmortemOperator,))
-        elif self.branches:
+            self._skip_all(context, keep=(PostmortemOperator,), reason="nothing is known, so nothing is done")
+            return told
+        release_events(self)
+        if self.branches:
             self._branch(context, choice.playbook.incident_type)
         return told
 
@@ -109,13 +138,16 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
             except Exception:
                 self.log.exception("A notification could not be sent")
 
-    def _skip_all(self, context: Any, *, keep: tuple[type, ...]) -> None:
+    def _skip_all(self, context: Any, *, keep: tuple[type, ...], reason: str) -> None:
+        exempt = self.exempt()
+        # A barrier does nothing, and the steps behind it depend on this task as well: a mapped task need not fail for its sake.
+        mapped = context["ti"].map_index >= 0
         tasks = [
             one
-            for one in context["task"].get_flat_relatives(upstream=False)
-            if not one.is_teardown and not (keep and isinstance(one, keep))
+            for one in downstream_of(context["task"])
+            if one.task_id not in exempt and not (keep and isinstance(one, keep)) and not (mapped and is_barrier(one))
         ]
-        self.skip(ti=context["ti"], tasks=tasks)
+        block(context, tasks, reason=reason)
 
     def _branch(self, context: Any, incident_type: str) -> None:
         """Skip the ways of the other playbooks; where the chosen one has none, all of them."""
@@ -125,7 +157,7 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
             group = self.dag.task_group_dict.get(name)
             for one in group.iter_tasks() if group is not None else [self.dag.get_task(name)]:
                 heads[one.task_id] = one
-        self.skip(ti=context["ti"], tasks=list(heads.values()))
+        block_some(context, heads.values())
 
 
 class OtherIncidentsOperator(BaseOperator):
@@ -143,7 +175,7 @@ class OtherIncidentsOperator(BaseOperator):
             return other_runs(incidents_of(context)[1:])
 
 
-class PostmortemOperator(BaseOperator):
+class PostmortemOperator(TextFields):
     """Writes the post-mortem of the run's incident from what happened: Markdown, HTML, and the incident's record in the ledger.
 
     It runs whatever became of the tasks before it (``trigger_rule="all_done"``), and so does the run's state not depend on them:
@@ -160,6 +192,8 @@ class PostmortemOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("path", "slos")
+    text_fields = frozenset({"path"})
+    path_fields = frozenset({"slos"})
     ui_color = "#dfe7f2"
     operator_extra_links = (SLOLink(), ReportLink())
 
@@ -180,6 +214,7 @@ class PostmortemOperator(BaseOperator):
         self.slos = slos
         self.storage_conn_id = storage_conn_id
         self.fail_if_unresolved = fail_if_unresolved
+        self._given = given(self, "path", "slos")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
@@ -194,6 +229,7 @@ class PostmortemOperator(BaseOperator):
         from airflow_slo_provider.hooks.incident_report import gathered, recorded_incident
         from airflow_slo_provider.hooks.incidents import current_incident
 
+        require(self, self._given)
         incident = current_incident(context)
         if incident.kind == "blind":
             raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 
+from airflow_slo_provider.hooks.blocking import block, release_events, withhold_events
+from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.incident_steps import is_barrier
 
 if TYPE_CHECKING:
@@ -15,10 +18,11 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.model import PlaybookStep
 
 
-class StepApprovalOperator(ApprovalOperator):
+class StepApprovalOperator(BlockingOperator, ApprovalOperator):
     """Asks a person, for as long as the step allows; nobody's answer means what the step says: by default, no.
 
-    A rejection skips the steps that come after this one, and nothing else. Who answered what, and when, is in the timeline.
+    A rejection skips the steps that come after this one, and nothing else; in a mapped task group the approval is then skipped
+    itself. Who answered what, and when, is in the timeline.
 
     :param step: the step of the playbook
     :param recorder: keeps what becomes of it
@@ -32,10 +36,17 @@ class StepApprovalOperator(ApprovalOperator):
         self.step = step
         self.recorder = recorder
 
+    @classmethod
+    def blockable(cls, task: Any) -> Iterable[Any]:
+        """Return the steps that come after this one."""
+        return [one for one in task.downstream_list if not is_barrier(one) and not one.is_teardown]
+
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
         """Take the answer."""
         from airflow_slo_provider.incidents.timeline import State
 
+        self.check_dag_again()
+        withhold_events(self)
         answer: Any = HITLOperator.execute_complete(self, context=context, event=event)
         approved = self.APPROVE in answer["chosen_options"]
         who = answer.get("responded_by_user")
@@ -46,7 +57,9 @@ class StepApprovalOperator(ApprovalOperator):
         self.log.info("%s: %s %s", self.step.action, state, said)
         self.recorder.ended(context, state, said, told)
         context["ti"].xcom_push(key="approval", value=told)
-        if not approved:
-            after = [task for task in context["task"].get_direct_relatives(upstream=False) if not is_barrier(task)]
-            self.skip(ti=context["ti"], tasks=after)
+        if approved:
+            release_events(self)
+            return told
+        exempt = self.exempt()
+        block(context, [one for one in self.blockable(self) if one.task_id not in exempt], reason=f"rejected {said}")
         return told

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseBranchOperator
-
+from airflow_slo_provider.hooks.blocking import release_events
+from airflow_slo_provider.hooks.blocking_checks import TaskIds
+from airflow_slo_provider.operators.blocking import BlockingBranchOperator
 from airflow_slo_provider.operators.latency_breakdown import LatencyBreakdownOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-#: A task id or a task-group id, or several.
-TaskIds = str | Sequence[str]
 
-
-class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperator):
+class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOperator):
     """Breaks latency down and takes one of several ways.
 
     ==========  ==========================================================================================================
@@ -32,12 +30,22 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperato
     What was found is in XCom under the key ``latency`` before the way is taken. All else is as in
     :class:`LatencyBreakdownOperator`, in the same module.
 
+    A branch leads to tasks directly downstream, or to task groups that begin there; what it does not lead to is skipped, however
+    far downstream. In a task group that is mapped over an XCom the operator is refused. Events of ``outlets`` leave the task only
+    where it follows ``follow_task_ids_if_within``.
+
     :param follow_task_ids_if_within: task or task-group ids to follow when every span is within its budget
     :param if_exceeded: ids to follow when one is not
     :param if_slower: ids to follow when the newest version is slower than the one before, e.g. a rollback
     :param if_warning: ids to follow when a budget is nearly used up
     :param if_unknown: ids to follow when nothing can be said
+    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
+        branch leads to them
+    :raises ValueError: when the DAG is read, for a branch that leads elsewhere, and for a task downstream whose trigger rule
+        would let it run although it is not followed
     """
+
+    branch_parameters = ("follow_task_ids_if_within", "if_exceeded", "if_slower", "if_warning", "if_unknown")
 
     def __init__(
         self,
@@ -57,8 +65,9 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperato
 
     def execute(self, context: Context, event: Any = None) -> Any:
         """Judge, record, and take a way."""
+        self.check_dag_again()
         self._wait(self._interval(context)[1])
-        return BaseBranchOperator.execute(self, context)
+        return BlockingBranchOperator.execute(self, context)
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Judge and say which way to go; None for no way at all."""
@@ -68,7 +77,9 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperato
         verdict = assessment.verdict.value
         compared = assessment.comparison
         slower = compared is not None and compared.slower == compared.candidate
-        if verdict == "pass":
+        slow = slower and self.if_slower is not None
+        if verdict == "pass" or (verdict == "warn" and not slow and self.if_warning is None):
+            release_events(self)
             return self.follow_task_ids_if_within
         if verdict == "unknown":
             if self.if_unknown is None:
@@ -76,8 +87,6 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BaseBranchOperato
 
                 raise AirflowFailException(f"{self.service}: unknown: {assessment.why}")
             return self.if_unknown
-        if slower and self.if_slower is not None:
+        if slow:
             return self.if_slower
-        if verdict == "warn":
-            return self.follow_task_ids_if_within if self.if_warning is None else self.if_warning
-        return self.if_exceeded
+        return self.if_warning if verdict == "warn" else self.if_exceeded

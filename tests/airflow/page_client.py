@@ -36,12 +36,12 @@ class Manager(SimpleAuthManager):
 
 
 @contextmanager
-def pages(ledger: Ledger | None, *, opener: Any = None) -> Iterator[TestClient]:
+def pages(ledger: Ledger | None, *, desk: Desk | None = None) -> Iterator[TestClient]:
     """A client of the pages, mounted as Airflow mounts them. It follows no redirects, and is nobody until it gets a cookie."""
     before, _AuthManagerState.instance = _AuthManagerState.instance, Manager()
     try:
         server = FastAPI()
-        server.mount(PREFIX, make_app(Desk(opener or (lambda: ledger))))
+        server.mount(PREFIX, make_app(desk or Desk(lambda: ledger)))
         with TestClient(server, base_url="http://airflow.example", follow_redirects=False) as client:
             yield client
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,32 +11,42 @@ from airflow.sdk.serde import deserialize
 
 from airflow_slo_provider.hooks import deferral
 from airflow_slo_provider.ledger import Ledger
+from airflow_slo_provider.triggers import rollout as rollout_trigger
 from tests.airflow.deployments import connected, fire, own_ledger, rollback
 from tests.airflow.running import run_task
 from tests.services.kube_states import released
+from tests.support import Clock
 
 
-def test_a_trigger_waits_for_its_moment_and_for_none_that_has_passed() -> None:
-    for seconds, least, most in ((0.3, 0.25, 5), (-60, 0, 0.2)):
-        began = time.monotonic()
-        asyncio.run(deferral.wait_until((datetime.now(UTC) + timedelta(seconds=seconds)).isoformat()))
-        assert least <= time.monotonic() - began < most
-    asyncio.run(deferral.wait_until(None))
+def test_a_trigger_waits_for_its_moment_and_for_none_that_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, waited = Clock(monkeypatch, deferral), []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    for moment in (clock.now + timedelta(seconds=0.3), clock.now - timedelta(seconds=60), None):
+        asyncio.run(deferral.wait_until(moment and moment.isoformat()))
+    assert waited == [0.3, 0]
 
 
 def test_a_rollout_that_is_over_at_once_is_told_no_sooner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert timedelta(seconds=10) <= deferral.SHORTEST
-    monkeypatch.setattr(deferral, "SHORTEST", timedelta(seconds=2))
+    waited_for: list[str | None] = []
+
+    async def wait_until(moment: str | None) -> None:
+        waited_for.append(moment)
+
+    monkeypatch.setattr(rollout_trigger, "wait_until", wait_until)
     for world in connected(tmp_path, monkeypatch):
         ledger: Ledger = own_ledger(tmp_path, monkeypatch)
         released(world, 1, 2)
         before = datetime.now(UTC)
         ran = run_task(rollback(world, deferrable=True))
         assert ran.deferral is not None
-        moment = datetime.fromisoformat(deserialize(ran.deferral.trigger_kwargs)["not_before"])
-        assert moment - before >= timedelta(seconds=2)
+        moment = deserialize(ran.deferral.trigger_kwargs)["not_before"]
+        assert datetime.fromisoformat(moment) - before >= deferral.SHORTEST
         world.complete()
-        event = fire(ran)
-        assert event["progress"] == "done"
-        assert datetime.now(UTC) >= moment
+        assert fire(ran)["progress"] == "done"
+        assert waited_for == [moment]
         ledger.close()

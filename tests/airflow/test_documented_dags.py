@@ -118,7 +118,7 @@ def test_reading_the_examples_does_nothing_else() -> None:
     ran = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert ran.returncode == 0, ran.stderr
     dags, loaded, done = json.loads(ran.stdout.splitlines()[-1])
-    assert {"retraining", "rollback", "hourly_freshness", "serving_slos", "gated_model_promotion"} <= set(dags)
+    assert {"retraining", "rollback", "hourly_freshness", "serving_slos", "per_model_gate", "gated_model_promotion"} <= set(dags)
     assert [name for name in loaded if name.partition(".")[0] in HEAVY] == []
     playbooks = str(Path("airflow_slo_provider", "incidents", "playbooks"))
     assert [one for one in done if playbooks not in one[1]] == []

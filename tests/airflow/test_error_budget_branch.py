@@ -98,7 +98,7 @@ class TestWays:
         request_log.clear()
         counts(request_log, "frozen")
         ran = run_task(operator, connections=request_log.connection)
-        assert ran.skipped == {"ship.first", "tell"}
+        assert ran.skipped == {"ship.first", "ship.second", "tell"}
 
     def test_the_worst_slo_decides_and_an_informational_one_does_not(
         self, request_log: RequestLog, ledger_file: LedgerFile
@@ -265,8 +265,9 @@ class TestDocuments:
             ("answred", "answered"),
             (["nothing"], "nothing"),
             (lambda slo: False, "no SLO"),
-            (5, "select is 5; write the name"),
-            ([5], "select is [5]"),
+            (5, "no SLO named '5'"),
+            ([{"a": 1}], "select is {'a': 1}, a dict: write a text"),
+            ({"a": 1}, "select is {'a': 1}, a dict: write a text"),
         ],
     )
     def test_a_wrong_selection_opens_nothing(
@@ -346,10 +347,13 @@ def test_a_dag_reads_the_same_each_time(tmp_path: Any) -> None:
 
 
 def test_a_mapped_gate(request_log: RequestLog, ledger_file: LedgerFile) -> None:
+    from airflow.providers.standard.operators.empty import EmptyOperator
+
     request_log.write(1000, 0)
     with DAG("mapped", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
-        mapped = ErrorBudgetBranchOperator.partial(task_id="gate", follow_task_ids_if_allowed="gate").expand_kwargs(
+        mapped = ErrorBudgetBranchOperator.partial(task_id="gate", follow_task_ids_if_allowed="promote").expand_kwargs(
             [{"slos": sql_documents(), "select": ["answered"]}]
         )
+        mapped >> EmptyOperator(task_id="promote")
     ran = run_task(mapped, connections=request_log.connection, map_index=0)
     assert (ran.state, ran.xcoms["decision"]["outcome"]) == ("success", "allowed")

@@ -19,7 +19,7 @@ def chain(**arguments: object) -> ErrorBudgetGateOperator:
 
     with DAG("gated", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
         gate = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents(), **arguments)  # type: ignore[arg-type]
-        tell = EmptyOperator(task_id="tell", trigger_rule="all_done")
+        tell = EmptyOperator(task_id="tell", trigger_rule="none_failed")
         cleanup = EmptyOperator(task_id="cleanup").as_teardown()
         gate >> EmptyOperator(task_id="deploy") >> tell >> cleanup
         gate >> cleanup

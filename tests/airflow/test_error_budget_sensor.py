@@ -9,10 +9,12 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 
 from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.sensors import error_budget as sensors
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, prometheus_documents, slo, sql_documents
 from tests.airflow.running import resume, run_task
 from tests.services.faulty_prometheus import FaultyPrometheus
+from tests.support import Clock
 
 
 def sensor(documents: str | None = None, **arguments: Any) -> ErrorBudgetSensor:
@@ -126,25 +128,27 @@ class TestUnknownBudgets:
 
 class TestDeferral:
     def test_defers_until_the_next_look_and_no_longer_than_its_timeout(
-        self, request_log: RequestLog, ledger_file: LedgerFile
+        self, request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        clock = Clock(monkeypatch, sensors)
         operator = sensor(deferrable=True, poke_interval=600, timeout=1000)
-        started = datetime.now(UTC)
+        started = clock.now
         ran = run_task(operator, connections=request_log.connection, start_date=started)
         assert ran.state == "deferred"
         deferral = ran.deferral
         assert deferral is not None
         assert deferral.classpath == "airflow.providers.standard.triggers.temporal.DateTimeTrigger"
-        moment = _moment(deferral)
-        assert timedelta(seconds=599) < moment - started < timedelta(seconds=602)
-        assert timedelta(seconds=1050) < deferral.trigger_timeout < timedelta(seconds=1061)
-        # Ten minutes later; the start of the try survives a deferral.
-        ran = resume(operator, deferral, connections=request_log.connection, start_date=started - timedelta(seconds=600))
+        assert _moment(deferral) == clock.now + timedelta(seconds=600)
+        assert deferral.trigger_timeout == timedelta(seconds=1000) + sensors._GRACE
+        # The start of the try survives a deferral.
+        clock.forward(600)
+        ran = resume(operator, deferral, connections=request_log.connection, start_date=started)
         assert ran.state == "deferred"
         assert ran.deferral is not None
-        left = _moment(ran.deferral) - datetime.now(UTC)
-        assert timedelta(seconds=390) < left < timedelta(seconds=401), "what is left of the timeout, not another ten minutes"
-        ran = resume(operator, ran.deferral, connections=request_log.connection, start_date=started - timedelta(seconds=1001))
+        left = _moment(ran.deferral) - clock.now
+        assert left == timedelta(seconds=400), "what is left of the timeout, not another ten minutes"
+        clock.forward(401)
+        ran = resume(operator, ran.deferral, connections=request_log.connection, start_date=started)
         assert (ran.state, type(ran.error)) == ("failed", AirflowSensorTimeout)
         assert "has not recovered within 1000 s" in str(ran.error)
 

@@ -39,7 +39,7 @@ GUARDS: list[tuple[type[BaseOperator], dict[str, Any], str]] = [
     (DeploymentSetImageOperator, {**SERVING, "images": {"server": "s:2"}}, "cluster_context images variables"),
     (DeploymentScaleOperator, {**SERVING, "replicas": 2}, "cluster_context"),
     (LatencyBreakdownOperator, {"service": "s"}, "attributes baseline budgets end model_version start"),
-    (LatencyBreakdownBranchOperator, {"service": "s", "follow_task_ids_if_within": "go"}, "attributes baseline"),
+    (LatencyBreakdownBranchOperator, {"service": "s", "follow_task_ids_if_within": "down"}, "attributes baseline"),
     (ErrorBudgetGateOperator, {"slos": "/slos"}, "at select slos"),
     (ErrorBudgetBranchOperator, {"slos": "/slos", "follow_task_ids_if_allowed": "down"}, "at select"),
     (ErrorBudgetSensor, {"slos": "/slos"}, "select"),

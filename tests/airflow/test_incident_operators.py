@@ -278,7 +278,7 @@ class TestApproval:
 
     def test_a_no_skips_what_comes_after_it_and_nothing_else(self, ledger_file: LedgerFile):
         ran, check = self.answered("Reject", {"id": "1", "name": "Bob"}, ledger_file)
-        assert type(ran.error).__name__ == "DownstreamTasksSkipped" and ran.error.tasks == ["act"]
+        assert type(ran.error).__name__ == "DownstreamTasksSkipped" and ran.error.tasks == [("act", -1)]
         assert (check.evidence["state"], check.verdict) == (State.REJECTED, "warn")
 
     def test_nobodys_answer_is_the_default(self, ledger_file: LedgerFile):

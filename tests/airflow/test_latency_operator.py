@@ -143,7 +143,7 @@ def test_a_store_that_does_not_answer_is_retried():
     gone = {"traces": {"conn_type": "trace_store", "host": "http://127.0.0.1:1", "extra": {"kind": "tempo", "retries": 0}}}
     ran = run_task(operator(retries=1), connections=gone, data_interval=INTERVAL)
     assert ran.state == "up_for_retry"
-    assert recorded() == {}
+    assert recorded()["model-server"].verdict.value == "unknown"
     with serving(TempoReplay()) as tempo:
         tempo.fail = [(400, "bad")] * 5
         bad = {"traces": {"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}}}
@@ -164,11 +164,12 @@ def test_through_tempo_the_same_comes_out():
 
 
 def test_a_manual_run_reads_the_last_window(tmp_path):
+    before = datetime.now(UTC)
     ran = run_task(operator(window=timedelta(minutes=5)), connections=files())
     assert "no traces" in str(ran.error)
     check = recorded()["model-server/traces"]
     assert check.interval_end - check.interval_start == timedelta(minutes=5)
-    assert timedelta(seconds=59) < datetime.now(UTC) - check.interval_end < timedelta(seconds=90)
+    assert before <= check.interval_end + timedelta(minutes=1) <= datetime.now(UTC)
 
 
 def test_start_and_end_are_templates():
@@ -248,7 +249,7 @@ def test_without_a_way_for_the_unknown_the_task_fails():
         ({"warn_at": 2}, "warn_at"),
         ({"window": timedelta(0)}, "window"),
         ({"fail_on": ("pass",)}, "fail_on"),
-        ({"version_keys": "model_version"}, "version_keys"),
+        ({"version_keys": ""}, "version_keys"),
     ],
 )
 def test_arguments_that_make_no_sense_show_when_the_dag_is_read(arguments, message):

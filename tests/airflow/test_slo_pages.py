@@ -231,9 +231,9 @@ def test_the_overview_travels_compressed(client: TestClient) -> None:
     assert int(answer.headers["content-length"]) == len(gzip.compress(plain.content, 5, mtime=0))
 
 
-def _down(calls: list[float]) -> Callable[[], Ledger]:
+def _down(calls: list[str]) -> Callable[[], Ledger]:
     def opener() -> Ledger:
-        calls.append(time.monotonic())
+        calls.append("asked")
         time.sleep(0.3)
         raise LedgerError("ledger postgresql://db/slo: the server could not be reached", reason="connection", transient=True)
 
@@ -241,8 +241,8 @@ def _down(calls: list[float]) -> Callable[[], Ledger]:
 
 
 def test_a_ledger_that_does_not_answer_is_said_and_asked_once_in_a_while(ledger: Ledger) -> None:
-    calls: list[float] = []
-    with pages(None, opener=_down(calls)) as client:
+    calls: list[str] = []
+    with pages(None, desk=Desk(_down(calls), clock=lambda: 0.0)) as client:
         for page in ("overview", "checks", "slo?name=x", "data/slos", "metrics"):
             answer = client.get(f"/slo/{page}", headers=as_user("admin"))
             assert answer.status_code == 503
@@ -264,8 +264,8 @@ def test_a_ledger_that_answers_again_is_used_again(ledger: Ledger) -> None:
 
 
 def test_a_slow_ledger_does_not_take_the_servers_threads() -> None:
-    calls: list[float] = []
-    desk = Desk(_down(calls))
+    calls: list[str] = []
+    desk = Desk(_down(calls), clock=lambda: 0.0)
     errors: list[str] = []
 
     def ask() -> None:
@@ -275,14 +275,12 @@ def test_a_slow_ledger_does_not_take_the_servers_threads() -> None:
             errors.append(error.reason)
 
     threads = [threading.Thread(target=ask) for _ in range(20)]
-    began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(errors) == 20
-    assert time.monotonic() - began < 5
-    assert len(calls) == 1
+    assert len(calls) == 1, "the others were told without asking"
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", f"name={'x' * 501}"])

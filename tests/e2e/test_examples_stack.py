@@ -31,6 +31,19 @@ def test_scheduled_checks(airflow_stack, run_dag) -> None:
         pause(client, "hourly_freshness", "nightly_golden_set")
 
 
+def test_a_gate_for_each_model(airflow_stack, run_dag) -> None:
+    client, dag_id = airflow_stack.client, "per_model_gate"
+    try:
+        run_id, state = run_dag(dag_id, timeout=200)
+        states = client.task_states(dag_id, run_id)
+        assert state == "success", states
+        assert [states[f"per_model.promote[{index}]"] for index in range(3)] == ["success", "skipped", "success"]
+        assert (states["all_promoted"], states["report"]) == ("skipped", "success")
+        assert client.xcom(dag_id, run_id, "report")["fraud"].startswith("frozen: ")
+    finally:
+        pause(client, dag_id)
+
+
 def test_serving_slos_and_the_connection_that_takes_the_examples_place(airflow_stack, run_dag, tmp_path: Path) -> None:
     client, dag_id = airflow_stack.client, "serving_slos"
     log = tmp_path / "a service's own log.db"

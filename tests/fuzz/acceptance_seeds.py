@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support import REPO
+from tests.machine import acceptance_home
 
 #: Items that are kept of a long list: one of a kind is enough to start from.
 _FEW = 3
@@ -16,8 +15,7 @@ _FEW = 3
 
 def acceptance_seeds(target: str) -> list[bytes]:
     """Return what there is for a target; nothing where the data is not there."""
-    base = Path(os.environ.get("SLO_ACCEPTANCE_DIR") or REPO.parent / "shared" / "acceptance")
-    return list(_SEEDS.get(target, lambda _: iter(()))(base))
+    return list(_SEEDS.get(target, lambda _: iter(()))(acceptance_home()))
 
 
 def _documents(base: Path) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,16 @@ class World:
                 return
             time.sleep(0.1)
 
+    @cached_property
+    def kubectl_program(self) -> Path:
+        """The real kubectl. A test that runs it from another thread asks for it before."""
+        return peer("kubectl") / "kubectl"
+
     def kubectl(self, *arguments: str) -> tuple[int, str, str]:
         """Run the real kubectl in the namespace: exit code, stdout, stderr."""
-        program = peer("kubectl") / "kubectl"
         cache = self.kubeconfig.parent / "kubectl-cache"
         command = [
-            str(program),
+            str(self.kubectl_program),
             "--kubeconfig",
             str(self.kubeconfig),
             "--cache-dir",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -23,7 +22,6 @@ __all__ = ["mlflow"]
 def registry(mlflow):
     """Two versions of a model; the alias is on the first."""
     make_model(mlflow, "churn rate", versions=1)
-    time.sleep(1.1)
     call(mlflow, "model-versions/create", {"name": "churn rate", "source": "s3://b/x"})
     return mlflow
 
@@ -40,11 +38,11 @@ def ask(model="churn rate", alias="champion", **more):
 def test_the_age_is_that_of_the_version_and_not_of_the_alias_move(registry):
     first = ask()
     assert first.model_version == "1"
-    assert timedelta(seconds=1) < datetime.now(UTC) - first.observed_at < timedelta(minutes=3)
+    assert timedelta(0) < datetime.now(UTC) - first.observed_at < timedelta(minutes=3)
     call(registry, "registered-models/alias", {"name": "churn rate", "alias": "champion", "version": "2"})
     second = ask()
     assert second.model_version == "2"
-    assert second.observed_at - first.observed_at >= timedelta(seconds=1)
+    assert second.observed_at > first.observed_at
     call(registry, "registered-models/alias", {"name": "churn rate", "alias": "champion", "version": "1"})
     assert ask().observed_at == first.observed_at  # moving it back makes nothing younger
 

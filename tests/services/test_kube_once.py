@@ -149,6 +149,7 @@ def test_two_at_once(world: World, to: str | int, known_good: list[str] | None) 
 
 
 def test_somebody_else_at_the_same_time(world: World) -> None:
+    assert world.kubectl_program
     released(world, 1, 2, 3)
     raced: list[str] = []
 

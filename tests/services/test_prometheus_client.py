@@ -49,6 +49,14 @@ FAULTS = {
     "not_an_object": ("unexpected_shape", False, 200, "not a Prometheus answer"),
     "no_result": ("unexpected_shape", False, 200, "resultType"),
     "status_error": ("status_error", False, 200, "bad_data: proxied error"),
+    "is_partial": ("partial_answer", True, 200, "may be incomplete: isPartial is True"),
+    "error_type": ("contradictory_answer", False, 200, "says success and names an error: execution: vmstorage-2 is gone"),
+    "repeated_key": ("repeated_key", False, 200, "the key 'status' occurs twice"),
+    "nan_literal": ("not_a_number", False, 200, "NaN is not JSON"),
+    "another_time": ("stale_answer", True, 200, "answers a sample of 1793490600.000"),
+    "aged": ("cached_answer", True, None, "3600 s old"),
+    "stale_warning": ("cached_answer", True, None, "a cache says that its answer is stale"),
+    "twice": ("contradictory_answer", False, 200, "one series comes twice"),
 }
 #: Answers that are well-formed; what is wrong with them shows when they are used.
 WELL_FORMED = {"empty", "two_series", "nan", "inf"}
@@ -89,7 +97,7 @@ def test_every_wrong_answer_is_one_typed_error(mode: str, ask: Any) -> None:
         assert (error.reason, error.transient, error.http_status) == (reason, transient, status)
         assert (error.query, error.source) == ("up", server.url)
         assert "hunter2" not in str(error)
-        assert time.perf_counter() - started < 4
+        assert time.perf_counter() - started < 30, "it hangs"
         retried = mode in ("reset", "429", "502", "503", "504")
         assert len(server.requests) == (0 if mode == "refuse" else 2 if retried else 1)
 
@@ -101,28 +109,40 @@ def test_well_formed_answers_are_passed_on(ask: Any) -> None:
             assert [sample.text for sample in ask(server.url)] == texts
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Seconds that the clients would have paused: they go on at once."""
+    told: list[float] = []
+    go_on = asyncio.sleep
+
+    async def sleep(seconds: float) -> None:
+        told.append(seconds)
+        await go_on(0)
+
+    monkeypatch.setattr(time, "sleep", told.append)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    return told
+
+
 @BOTH
-def test_a_fault_that_passes_is_retried_and_retry_after_is_honoured(ask: Any) -> None:
+def test_a_fault_that_passes_is_retried_and_retry_after_is_honoured(ask: Any, pauses: list[float]) -> None:
     with FaultyPrometheus("429", failures=1, retry_after="1") as server:
-        started = time.perf_counter()
         assert ask(server.url)[0].value == 1000
-        assert 0.9 < time.perf_counter() - started < 4
         assert len(server.requests) == 2
+    assert pauses == [1]
 
 
 @BOTH
-@pytest.mark.parametrize("retry_after", ["3600", "Wed, 21 Oct 2037 07:28:00 GMT", "soon"])
+@pytest.mark.parametrize(
+    ("retry_after", "most"), [("3600", 10), ("Wed, 21 Oct 2037 07:28:00 GMT", 10), ("soon", 0.2)], ids=["3600", "date", "soon"]
+)
 def test_a_long_or_senseless_retry_after_does_not_hold_up_a_task(
-    ask: Any, retry_after: str, monkeypatch: pytest.MonkeyPatch
+    ask: Any, retry_after: str, most: float, pauses: list[float]
 ) -> None:
-    from airflow_slo_provider.indicators import prometheus_async, prometheus_session
-
-    monkeypatch.setattr(prometheus_session, "RETRY_AFTER_CAP", 0.3)
-    monkeypatch.setattr(prometheus_async, "_RETRY_AFTER_CAP", 0.3)
     with FaultyPrometheus("503", failures=1, retry_after=retry_after) as server:
-        started = time.perf_counter()
         assert ask(server.url)[0].value == 1000
-        assert time.perf_counter() - started < 2
+        assert len(server.requests) == 2
+    assert sum(pauses) <= most
 
 
 @BOTH

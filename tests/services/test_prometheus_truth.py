@@ -65,9 +65,9 @@ def test_past_instants_are_counted_exactly(source: PrometheusSource) -> None:
 
 @pytest.mark.parametrize("service", ["steady", "outage", "diurnal", "low_traffic"])
 def test_every_minute_of_a_month(source: PrometheusSource, service: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     (found,) = source.slices([over(availability(service), END, MONTH)], MINUTE)
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started  # of this process alone: what else the machine does must not fail a test
     assert isinstance(found, Slices)
     assert (found.start, found.width, len(found.values)) == (END - MONTH, MINUTE, 43_200)
     past = history(service)

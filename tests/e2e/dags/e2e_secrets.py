@@ -48,6 +48,7 @@ def e2e_secrets() -> None:
             slos=SLO.replace("CONNECTION", f"e2e_secret_prometheus_{mode}"),
             follow_task_ids_if_allowed="end",
             if_unknown="end",
+            may_run_when_blocked="end",
         )
         gate >> last
     short = {"max_age": timedelta(hours=1), "timeout": 20, "poke_interval": 2, "deferrable": True}

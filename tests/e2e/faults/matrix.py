@@ -14,11 +14,13 @@ LEDGER = "Ledger locked, read-only, disk full"
 CLOCK = "Clocks that differ"
 TWICE = "Asset event delivered twice"
 MANY = "200 DAG runs at once"
+PAST = "Runs about the past, logs that stopped"
+AIRFLOW = "Tasks that Airflow maps, skips or clears"
 CLEARED = "Task cleared"
 APART = "Ledger of one machine, ledger of another release"
 
 #: Every fault, in the page's order.
-FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, CLEARED, APART)
+FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST, AIRFLOW, CLEARED, APART)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +147,7 @@ CELLS = (
     ),
     Cell(
         fault=PROMETHEUS,
-        where="a gate: it is down, hangs, drips, resets, breaks off, answers 429 or 5xx or partly",
+        where="a gate: it is down, hangs, drips, resets, breaks off, answers 429 or 5xx or partly, from a cache, of another time",
         sees="the try fails and says why; on the last try the way `if_unknown`, without one the task fails",
         tests=(
             "tests/airflow/test_error_budget_faults.py::"
@@ -163,7 +165,7 @@ CELLS = (
     ),
     Cell(
         fault=PROMETHEUS,
-        where="a gate: it answers nothing, NaN, infinity or something that is not Prometheus'",
+        where="a gate: it answers nothing, NaN, infinity, contradicts itself or is no Prometheus",
         sees="the way `if_unknown`, without one the task fails; what was frozen stays so",
         tests=(
             "tests/airflow/test_error_budget_faults.py::"
@@ -172,6 +174,29 @@ CELLS = (
             "tests/services/test_failing_open.py::test_1_a_typo_in_a_query_is_not_100_percent_good",
             "tests/services/test_failing_open.py::test_3_minus_one_for_no_data_does_not_enter_a_sum",
             "tests/services/test_failing_open.py::test_9_no_data_is_not_a_full_budget",
+            "tests/services/test_failing_open.py::test_10_a_success_that_takes_itself_back_is_none",
+            "tests/services/test_failing_open.py::test_12_slices_that_a_server_moved_are_not_slices_without_failures",
+            "tests/services/test_failing_open.py::test_13_a_series_that_is_answered_twice_is_not_twice_the_traffic",
+        ),
+    ),
+    Cell(
+        fault=PROMETHEUS,
+        where="a gate: it, or a database, hangs at one of many queries",
+        sees="it is asked once and no more; within `[slo] evaluation_deadline` the gate records that its budgets are unknown",
+        tests=(
+            "tests/airflow/test_evaluation_deadline.py::test_a_gate_whose_server_hangs_decides_within_its_deadline",
+            "tests/airflow/test_evaluation_deadline.py::test_a_gate_with_an_execution_timeout_records_that_it_is_unknown",
+            "tests/services/test_deadline_sources.py::test_a_database_that_hangs_is_asked_one_statement_for_one_objective",
+            "tests/services/test_deadline_sources.py::test_a_prometheus_that_hangs_is_not_asked_again",
+        ),
+    ),
+    Cell(
+        fault=PROMETHEUS,
+        where="another server (Alertmanager, registry, traces, model server, Airflow, Kubernetes): an old or ambiguous answer",
+        sees="the try fails and says why: the answer is a cache's, or can be read in two ways",
+        tests=(
+            "tests/services/test_answers_of_all_servers.py::test_an_answer_of_a_cache_is_refused_by_every_reader",
+            "tests/services/test_answers_of_all_servers.py::test_an_answer_with_a_repeated_key_is_refused_by_every_reader",
         ),
     ),
     Cell(
@@ -291,6 +316,71 @@ CELLS = (
         where="eight processes that write 1,000 records each (SQLite and PostgreSQL)",
         sees="8,000 rows",
         tests=("tests/services/test_ledger_writers.py::test_eight_processes_that_write_a_thousand_rows_each_lose_none",),
+    ),
+    Cell(
+        fault=PAST,
+        where="an instant in the future: a gate's `at`, a backfill of an interval that has not ended, `airflow slo status --at`",
+        sees="the task fails without a retry, the command exits with 2; nothing is recorded",
+        tests=(
+            "tests/airflow/test_run_instant.py::test_gate_at_in_the_future_is_refused",
+            "tests/airflow/test_run_instant.py::test_gate_in_a_backfill_of_an_interval_that_has_not_ended_is_refused",
+            "tests/unit/slo/test_monitor.py::test_the_future_is_refused_and_a_clocks_difference_is_not",
+        ),
+    ),
+    Cell(
+        fault=PAST,
+        where="a backfill of twelve runs: a check of the present, a gate, and what acts behind it whatever the gate's skips say",
+        sees="one observation that counts; a spent budget stays spent; what acts fails without a change",
+        tests=("tests/e2e/test_times_stack.py::test_a_backfill_mends_no_budget_and_changes_nothing",),
+    ),
+    Cell(
+        fault=PAST,
+        where="eight processes that observe the same at once, for runs that are caught up (SQLite and PostgreSQL)",
+        sees="one row that counts",
+        tests=("tests/services/test_ledger_writers.py::test_runs_that_observe_the_same_at_once_leave_one_row_that_counts",),
+    ),
+    Cell(
+        fault=PAST,
+        where="mapped gates of which one knows nothing, and what acts in their task group and behind it",
+        sees="what has the decision of its own gate acts, all else fails without a change",
+        tests=("tests/e2e/test_times_stack.py::test_behind_mapped_gates_only_what_its_own_gate_allows_acts",),
+    ),
+    Cell(
+        fault=PAST,
+        where="a run about a partition",
+        sees="the decision of the partition's start; where Airflow tells no time of it, the task fails and asks for `at`",
+        tests=("tests/e2e/test_times_stack.py::test_a_partition_of_a_backfill_is_judged_by_its_partition",),
+    ),
+    Cell(
+        fault=PAST,
+        where="a log, counters or checks that stopped, with `airflow-slo/max-silence` (Prometheus, PostgreSQL, the ledger)",
+        sees="the status is NO_DATA, the decision unknown",
+        tests=(
+            "tests/services/test_silence_services.py::test_prometheus_counter_that_stands_still_is_silent",
+            "tests/services/test_silence_services.py::test_sql_log_that_stopped_twenty_days_ago_is_silent",
+            "tests/unit/slo/test_silence.py::TestLedger::test_checks_that_stopped_are_unknown",
+        ),
+    ),
+    Cell(
+        fault=AIRFLOW,
+        where="gates and branches that block, plain, mapped and in mapped task groups over lists and XComs",
+        sees="what is blocked is skipped or `upstream_failed`, for its own map index or altogether, and does not run",
+        tests=(
+            "tests/e2e/test_blocking_stack.py::test_blocked_tasks_of_every_form_do_not_run",
+            "tests/e2e/test_blocking_stack.py::test_allowed_tasks_of_every_form_run",
+        ),
+    ),
+    Cell(
+        fault=AIRFLOW,
+        where="a task that is blocked, and that somebody clears alone",
+        sees="it is skipped again, or fails over the gate that failed",
+        tests=("tests/e2e/test_blocking_stack.py::test_blocked_tasks_that_are_cleared_alone_do_not_run",),
+    ),
+    Cell(
+        fault=AIRFLOW,
+        where="a gate or branch with asset events among its outlets, also by an alias",
+        sees="an event leaves it only where it allowed; no DAG starts for a freeze",
+        tests=("tests/e2e/test_blocking_stack.py::test_events_leave_only_what_allowed",),
     ),
     Cell(
         fault=CLEARED,

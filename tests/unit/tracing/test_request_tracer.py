@@ -8,7 +8,9 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
@@ -16,6 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from airflow_slo_provider import tracing
+from airflow_slo_provider.tracing import recording
 from airflow_slo_provider.tracing import request as request_module
 from tests.support import REPO
 
@@ -126,7 +129,9 @@ def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
     assert breakdown.row("model_inference").error_rate == 1
 
 
-def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(exported):
+def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(exported, monkeypatch):
+    now = [time.time_ns()]
+    monkeypatch.setattr(recording, "time", SimpleNamespace(time_ns=lambda: now[0], perf_counter=time.perf_counter))
     exported.configure(sample_ratio=0.0, keep_slow_ms=30, keep_errors=False)
     fast, slow, failed = (tracing.MLRequestTracer(name, "v1") for name in ("fast", "slow", "failed"))
     predict(fast)
@@ -134,14 +139,12 @@ def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(expo
         predict(failed, fail=True)
     assert exported.spans() == {}
     with slow.trace_request(), slow.span_model_inference(1), slow.span("gpu", device="0"):
-        import time
-
-        time.sleep(0.04)
+        now[0] += 40_000_000
     spans = exported.spans()
     assert spans["ml_prediction_request"].attributes["sampling.kept"] == "slow"
     assert spans["gpu"].parent.span_id == spans["model_inference"].context.span_id
     assert spans["gpu"].attributes["device"] == "0"
-    assert spans["gpu"].end_time - spans["gpu"].start_time >= 40_000_000
+    assert spans["gpu"].end_time - spans["gpu"].start_time == 40_000_000
     assert [one.exported for one in (fast, slow, failed)] == [False, True, False]
     assert all(int(one.trace_id, 16) for one in (fast, slow, failed))
 

@@ -1,0 +1,159 @@
+"""What is checked of a task that blocks others when its DAG is read, and again before it measures anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+#: A task id or a task-group id, or several.
+TaskIds = str | Sequence[str]
+
+#: Trigger rules after which a task does not run when one of its upstream tasks has failed. Airflow may add rules: no other is
+#: taken to hold.
+HOLD_AFTER_A_FAILURE = frozenset({"all_success", "none_failed", "none_failed_min_one_success"})
+#: The same for an upstream task that is skipped.
+HOLD_AFTER_A_SKIP = frozenset({"all_success"})
+
+
+def each(ids: Any) -> list[Any]:
+    """Return ids as a list; None is none."""
+    if ids is None:
+        return []
+    return list(ids) if isinstance(ids, list | tuple | set | frozenset) else [ids]
+
+
+def argument(task: Any, name: str, default: Any = None) -> Any:
+    """Return what a task was given, also of a mapped one; the default for what it is mapped over."""
+    if task.is_mapped:
+        return task.partial_kwargs.get(name, default)
+    return getattr(task, name, default)
+
+
+def trigger_rule(task: Any) -> str:
+    """Return the name of a task's trigger rule."""
+    return str(getattr(task.trigger_rule, "value", task.trigger_rule))
+
+
+def expanded(task: Any, ids: TaskIds | None) -> list[str]:
+    """Return task ids, with those of its roots in the place of a group."""
+    groups = task.dag.task_group_dict
+    found = (([root.task_id for root in groups[one].roots] if one in groups else [one]) for one in each(ids))
+    return [one for some in found for one in some]
+
+
+def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
+    """Return the ids of the tasks that may run although this one blocks.
+
+    :param ids: of tasks and task groups
+    :raises ValueError: for one that is not downstream
+    """
+    behind = task.get_flat_relative_ids(upstream=False)
+    groups, found = task.dag.task_group_dict, set()
+    for one in each(ids):
+        named = {inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}
+        if not named & behind:
+            raise ValueError(f"{task.task_id}: may_run_when_blocked names {_problem(task, one, behind)}")
+        found |= named
+    return found
+
+
+def check_trigger_rules(task: Any, behind: Iterable[Any], exempt: set[str], *, hold: frozenset[str]) -> None:
+    """Refuse a task that would run although this one blocks.
+
+    :param task: the one that blocks
+    :param behind: what it blocks
+    :param exempt: ids of tasks that may run
+    :param hold: the trigger rules that hold
+    :raises ValueError: naming the first such task and the remedy
+    """
+    blocked = [one for one in behind if one.task_id not in exempt and not one.is_teardown]
+    held_by = {task.task_id, *(one.task_id for one in blocked)}
+    for one in blocked:
+        allow = f"or allow it by name: may_run_when_blocked=[{one.task_id!r}]"
+        if trigger_rule(one) not in hold:
+            raise ValueError(
+                f"{task.task_id} cannot keep {one.task_id} from running: its trigger rule {trigger_rule(one)} lets it run "
+                f"although {task.task_id} blocks it; use trigger_rule={' or '.join(map(repr, sorted(hold)))}, {allow}"
+            )
+        if not one.upstream_task_ids & held_by:
+            raise ValueError(
+                f"{task.task_id} cannot keep {one.task_id} from running: it comes only after tasks that may run although "
+                f"{task.task_id} blocks; write {task.task_id} >> {one.task_id}, {allow}"
+            )
+
+
+def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
+    """Refuse a branch that leads elsewhere than to a direct downstream task, or to a task group that begins with one.
+
+    Anything else is followed in name only: a task that is not downstream runs whatever is decided, and to follow the task itself
+    or one upstream of it keeps everything downstream.
+
+    :param branches: ids by the parameter that holds them
+    :raises ValueError: naming the first wrong id
+    """
+    direct, behind = task.downstream_task_ids, task.get_flat_relative_ids(upstream=False)
+    groups = task.dag.task_group_dict
+    for name, ids in branches.items():
+        for one in each(ids):
+            if not isinstance(one, str) or not one:
+                raise ValueError(f"{task.task_id}: {name} holds {one!r}; write the id of a task or a task group")
+            roots = {root.task_id for root in groups[one].roots} if one in groups else {one}
+            if not roots & direct:
+                raise ValueError(f"{task.task_id}: {name} names {_problem(task, one, direct)}")
+            if loose := sorted(roots - behind):
+                raise ValueError(
+                    f"{task.task_id}: {name} names the task group {one!r}, and its task {loose[0]!r} is not downstream of "
+                    f"{task.task_id}: it runs whatever is decided; write {task.task_id} >> {loose[0]}"
+                )
+
+
+def check_mapped_branch(task: Any) -> None:
+    """Refuse a branch in a task group that is mapped over an XCom: the tasks to skip may not exist yet when it decides.
+
+    :raises ValueError: naming the remedy
+    """
+    group = task.get_closest_mapped_task_group()
+    source = next(iter(group.iter_mapped_dependencies()), None) if group is not None else None
+    if source is not None:
+        raise ValueError(
+            f"{task.task_id} is a branch in the task group {group.group_id!r}, which is mapped over the XCom of "
+            f"{source.task_id}: its tasks may not exist yet when the branch decides, and would all run. Use "
+            "ErrorBudgetGateOperator there, which has no branches, or map the group over a list that is written in the DAG file"
+        )
+
+
+def check_freeze(task: Any, allowed: TaskIds, frozen: TaskIds | None) -> None:
+    """Refuse a branch of a freeze that leads to what only an allowed deployment may run.
+
+    :param allowed: ids that are followed when the deployment is allowed
+    :param frozen: ids that are followed when it is frozen
+    :raises ValueError: naming the task
+    """
+    followed = expanded(task, frozen)
+    wanted = set(expanded(task, allowed)).difference(followed)
+    for one in followed:
+        reached = sorted(wanted & task.dag.get_task(one).get_flat_relative_ids(upstream=False))
+        if reached:
+            raise ValueError(
+                f"{task.task_id}: if_frozen leads by {one!r} to {reached[0]!r}, which only an allowed deployment may run; "
+                f"remove {reached[0]!r} from what is downstream of {one!r}, or, where somebody has to approve, use if_escalated "
+                "with a policy whose action is escalate"
+            )
+
+
+def _problem(task: Any, name: str, wanted: Iterable[str]) -> str:
+    """Say what is wrong with the id of a task or group, and which may have been meant."""
+    known = {*task.dag.task_ids, *task.dag.task_group_dict}
+    groups = task.dag.task_group_dict
+    # A group may be meant by a task of it that is wanted.
+    names = {*wanted, *(one for one in groups if one and {root.task_id for root in groups[one].roots} & set(wanted))}
+    meant = sorted(one for one in names if one.endswith(f".{name}")) or get_close_matches(name, sorted(names), n=1)
+    hint = f"; did you mean {meant[0]!r}?" if meant else ""
+    if name not in known:
+        return f"{name!r}, and the DAG {task.dag.dag_id} has no such task or task group{hint}"
+    if name == task.task_id:
+        return f"{name!r}, which is this task itself{hint}"
+    if name in task.get_flat_relative_ids(upstream=True):
+        return f"{name!r}, which is upstream of it{hint}"
+    return f"{name!r}, which is not directly downstream of it; write {task.task_id} >> {name}{hint}"

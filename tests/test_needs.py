@@ -1,0 +1,165 @@
+"""A machine without servers and acceptance data: what is said of it at the start, and that no test fails for want of them."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import hypothesis
+import pytest
+
+from tests import machine
+from tests.needs import DATA, Suite, told
+from tests.peers import peer
+from tests.support import REPO, acceptance, need
+
+BARE = (sys.executable, str(REPO / "tools" / "bare_machine.py"))
+
+PLUGIN = """
+import pytest
+@pytest.fixture
+def prometheus():
+    return need("prometheus")
+class World:
+    def kubectl(self):
+        return self.program
+    def program(self):
+        return peer("kubectl")
+@pytest.fixture
+def world():
+    return World()
+"""
+TEST = """
+import asyncio
+from tests.other import helper as helps
+@pytest.fixture(autouse=True)
+def always(): need("java")
+@pytest.fixture
+def here(prometheus): pass
+def test_by_a_fixture_of_a_fixture(here): pass
+def test_by_a_mark(): pass
+def test_by_a_function(): helps()
+def test_by_a_method(world): world.kubectl()
+def test_of_a_world_alone(world): asyncio.kubectl()
+"""
+OTHER = """
+def helper(): deeper()
+def deeper(): return acceptance("slo")
+"""
+
+
+@pytest.fixture(scope="module")
+def suite() -> Suite:
+    return Suite.here()
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, cwd=REPO, env=os.environ | environment, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+class TestWhoNeedsWhat:
+    def test_fixtures_functions_and_methods_are_followed(self) -> None:
+        sources = {
+            "tests.conftest": "pytest_plugins = ['tests.plugin']",
+            "tests.plugin": PLUGIN,
+            "tests.other": OTHER,
+            "tests.unit.test_x": TEST,
+        }
+        names = {what: [one.rpartition("::")[2] for one in Suite(sources).tests(what)] for what in ("prometheus", DATA)}
+        assert names == {"prometheus": ["test_by_a_fixture_of_a_fixture"], DATA: ["test_by_a_function"]}
+        assert Suite(sources).tests(".peers/kubectl") == ["tests/unit/test_x.py::test_by_a_method"]
+        assert len(Suite(sources).tests("java")) == 5
+
+    def test_what_is_done_without_is_not_needed(self) -> None:
+        text = "def start(): need('initdb')\ndef test_database():\n  if find('initdb'): start()"
+        assert Suite({"tests.test_x": text}).tests("initdb") == []
+
+    def test_every_program_of_the_table_is_needed_and_none_beside_it(self, suite: Suite) -> None:
+        programs = {one for programs in machine.PROGRAMS.values() for one in programs}
+        asked = {what for needs in suite.needs.values() for what in needs if what != DATA and not what.startswith(".peers/")}
+        assert asked == programs
+
+    def test_a_line_says_what_is_missing_the_remedy_and_the_tests(self, suite: Suite) -> None:
+        (line,) = told({"apt-get install chromium": ["chromium"], "nothing": ["of no use"]}, suite)
+        assert line == "chromium (apt-get install chromium): 1 in tests/e2e/test_slo_pages_browser.py"
+
+
+class TestWhereItMayBeAsked:
+    @pytest.mark.parametrize(
+        "ask", [lambda: need("sh"), lambda: peer("docs"), lambda: acceptance()], ids=["need", "peer", "data"]
+    )
+    def test_another_thread_is_refused_on_every_machine(self, ask: Callable[[], object]) -> None:
+        with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="nobody hears of a skip in this thread"):
+            pool.submit(ask).result()
+        assert threading.current_thread() is threading.main_thread()
+
+    @pytest.mark.parametrize(
+        "ask", [lambda: need("sh"), lambda: peer("docs"), lambda: acceptance()], ids=["need", "peer", "data"]
+    )
+    def test_collection_is_refused_on_every_machine(self, ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("PYTEST_CURRENT_TEST")
+        with pytest.raises(RuntimeError, match="no test is running"):
+            ask()
+
+    def test_a_program_that_is_not_in_the_table_is_refused(self) -> None:
+        with pytest.raises(LookupError, match=r"add sh to PROGRAMS in tests/machine\.py"):
+            need("sh")
+
+
+class TestBareMachine:
+    def test_it_has_the_tools_of_a_shell_and_no_server(self) -> None:
+        programs = [one for programs in machine.PROGRAMS.values() for one in programs]
+        done = run(
+            *BARE, "sh", "-c", f"command -v sed; command -v {' '.join(programs)} kubectl docker; echo [$CI$SLO_TEST_INSTALL]"
+        )
+        found = done.stdout.split()
+        assert (len(found), found[0].endswith("/sed"), found[1]) == (2, True, "[]")
+
+    def test_its_exit_code_is_the_commands(self) -> None:
+        assert run(*BARE, "sh", "-c", "exit 3").returncode == 3
+
+    def test_what_it_lacks_is_said_with_the_tests_that_skip(self) -> None:
+        done = run(*BARE, sys.executable, "-m", "tests.needs")
+        head, *lines = done.stdout.splitlines()
+        assert head.endswith("tests that are skipped:")
+        for what in (*(", ".join(programs) for programs in machine.PROGRAMS.values()), DATA, ".peers/kubectl"):
+            assert any(line.startswith(f"test:   {what} (") for line in lines), what
+
+    def test_a_server_that_is_missing_in_ci_fails(self) -> None:
+        nowhere = str(REPO / "nowhere")
+        done = run(*BARE, "env", "CI=true", sys.executable, "-m", "tests.needs", SLO_ACCEPTANCE_DIR=nowhere)
+        assert "tests that fail, as CI is set" in done.stdout
+
+    def test_make_test_says_it_before_anything_else(self) -> None:
+        recipe = (REPO / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
+        assert 0 < recipe.index("-m tests.needs") < recipe.index("$(MAKE) lint") < recipe.index("-m pytest")
+
+
+def test_no_example_of_hypothesis_fails_by_the_clock() -> None:
+    assert hypothesis.settings.default.deadline is None
+    assert hypothesis.HealthCheck.too_slow in hypothesis.settings.default.suppress_health_check
+
+
+def test_no_test_asserts_that_a_pause_was_long_enough() -> None:
+    """A clock that is read before and after a pause shows less than the pause now and then; an upper bound catches what hangs."""
+    clocks = {"time.monotonic()", "time.perf_counter()", "time.time()"}
+    wrong = []
+    for path in sorted((REPO / "tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Assert):
+                for one in (one for one in ast.walk(node.test) if isinstance(one, ast.Compare)):
+                    sides = [one.left, *one.comparators]
+                    measured = [any(ast.unparse(inner) in clocks for inner in ast.walk(side)) for side in sides]
+                    if any(measured) and not (measured == [True, False] and isinstance(one.ops[0], ast.Lt)):
+                        wrong.append(f"{path.relative_to(REPO)}:{one.lineno}: {ast.unparse(one)}")
+    # Not a pause: what a server says by the same clock, about the time that has come.
+    assert wrong == [
+        one for one in wrong if one.startswith("tests/services/test_freshness_prometheus.py") and "fresh_at" in one
+    ], "count, move a clock (tests.support.Clock), or ask the code's own clock"
