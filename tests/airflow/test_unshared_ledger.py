@@ -102,7 +102,7 @@ def test_a_worker_whose_configuration_names_no_executor_is_known_by_what_it_has_
     module: str, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, module, ModuleType(module))
-    with pytest.raises(LedgerError, match="this task runs on a worker of the (Celery|Edge)Executor"):
+    with pytest.raises(LedgerError, match=r"this task runs on a worker of the (Celery|Edge)Executor"):
         open_default_ledger()
 
 
