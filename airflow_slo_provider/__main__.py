@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider import strict_json
+
 #: Where Airflow's XCom sidecar looks for a pod's result.
 XCOM_FILE = "/airflow/xcom/return.json"
 
@@ -58,7 +60,7 @@ def _read(spec: str) -> Mapping[str, Any]:
 
     try:
         text = sys.stdin.read() if spec == "-" else Path(spec[1:]).read_text(encoding="utf-8") if spec.startswith("@") else spec
-        found = json.loads(text)
+        found = strict_json.loads(text)
     except (OSError, ValueError) as error:
         raise CheckError(f"the spec cannot be read: {error}", reason="bad_spec") from error
     if not isinstance(found, dict):

@@ -31,7 +31,8 @@ class SLOProviderError(Exception):
 class ReasonedError(SLOProviderError):
     """An error that says why, and whether it may pass.
 
-    :param message: what happened, where (without credentials), and what to do
+    :param message: what happened, where, and what to do. It may quote a server: secrets are blanked out of it here, so that no
+        caller can forget it.
     :param reason: a stable slug for programs; by default that of the class
     :param transient: whether the same call may succeed later
     """
@@ -39,8 +40,9 @@ class ReasonedError(SLOProviderError):
     default_reason = "error"
 
     def __init__(self, message: str, *, reason: str | None = None, transient: bool = False) -> None:
-        # A message may quote what a server answered.
-        self.message = writable(message)
+        from airflow_slo_provider.redaction import redact
+
+        self.message = redact(writable(message), limit=None)
         super().__init__(self.message)
         self.reason = reason or self.default_reason
         self.transient = transient

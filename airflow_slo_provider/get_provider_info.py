@@ -71,6 +71,17 @@ def get_provider_info() -> dict[str, Any]:
                         "default": "",
                         "sensitive": True,
                     },
+                    "evaluation_deadline": {
+                        "description": (
+                            "Seconds that one evaluation of error budgets may take, over all its data sources. The limits of "
+                            "single queries shrink to what is left; what is not measured by then is unknown. A task with an "
+                            "``execution_timeout`` takes at most nine tenths of that."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "float",
+                        "example": "120",
+                        "default": "300",
+                    },
                     "report_roots": {
                         "description": (
                             "Where report files may lie that the SLO pages open: directories or object-storage URIs, divided by "

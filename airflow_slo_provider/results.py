@@ -39,7 +39,7 @@ class CheckResult:
     :param total: all events, where events were counted
     :param target: the number ``value`` is held against
     :param op: how: ``gte``, ``gt``, ``lte`` or ``lt``
-    :param message: one sentence for a person
+    :param message: one sentence for a person; secrets in it and in ``evidence`` are blanked out
     :param checked_at: when it was measured (aware; stored in UTC)
     :param interval_start: start of the data interval the check is about
     :param interval_end: end of that interval (exclusive)
@@ -67,6 +67,7 @@ class CheckResult:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "verdict", Verdict(self.verdict))
+        self._redact()
         for name in ("value", "good", "total", "target"):
             number = getattr(self, name)
             if number is not None and not math.isfinite(number):
@@ -75,6 +76,15 @@ class CheckResult:
             moment = getattr(self, name)
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"CheckResult {self.kind}/{self.name}: {name} {moment} has no time zone")
+
+    def _redact(self) -> None:
+        """Blank secrets out of what servers said: all that goes into XCom and the ledger is a check."""
+        from airflow_slo_provider.redaction import redact, redacted
+
+        object.__setattr__(self, "message", redact(self.message, limit=None))
+        object.__setattr__(self, "evidence", redacted(self.evidence))
+        if self.model_version is not None:
+            object.__setattr__(self, "model_version", redact(str(self.model_version), limit=None))
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-able dict (times as ISO 8601 in UTC), as it travels in XCom."""

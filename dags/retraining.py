@@ -210,6 +210,7 @@ def retraining():
         task_id="promote",
         expected_champion=from_training("champion"),  # the one it was compared with; if another serves by now, it stays
         evaluation=evaluate.output,
+        gate="canary_budget",  # a second wall behind the branch: without its decision of this run, nothing is promoted
         **candidate,
     )
     withdraw = PromoteModelOperator(

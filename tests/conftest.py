@@ -79,6 +79,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: not item.nodeid.startswith(_REAL_AIRFLOW))
 
 
+@pytest.fixture(autouse=True)
+def _no_secrets_of_other_tests() -> None:
+    """Forget the secrets of earlier tests: a password such as ``admin`` would blank that word out of later messages."""
+    from airflow_slo_provider.redaction import forget
+
+    forget()
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """With ``-n`` a file stays in one process, and all that shares the real Airflow in one."""

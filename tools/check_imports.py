@@ -25,7 +25,7 @@ NAMED = ("operators", "sensors")
 BESIDE = (*NAMED, "hooks", "links")
 LIGHT = frozenset(
     {"deployment", "deployment.registry_names", "evaluation", "evaluation.outcomes", "exceptions"}
-    | {"freshness", "freshness.limits", "lazy_names"}
+    | {"freshness", "freshness.limits", "lazy_names", "text_lists"}
 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.exceptions import CheckError, ReasonedError
+from airflow_slo_provider.redaction import server_text
 from airflow_slo_provider.results import CheckResult
 
 VERSION = 1
@@ -22,7 +23,7 @@ def seal_error(error: BaseException) -> dict[str, Any]:
         told = {"message": str(error), "reason": error.reason, "transient": error.transient}
     else:
         passing = not isinstance(error, (ValueError, TypeError, LookupError, AttributeError))
-        told = {"message": f"{type(error).__name__}: {error}", "reason": _reason(error), "transient": passing}
+        told = {"message": f"{type(error).__name__}: {server_text(error)}", "reason": _reason(error), "transient": passing}
     return {"envelope_version": VERSION, "error": told}
 
 

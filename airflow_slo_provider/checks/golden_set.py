@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.assessing import Plan
@@ -86,7 +87,7 @@ def _plan(spec: Mapping[str, Any]) -> Plan:
         compare_on=compare_on if named else (),
         margin=margin_of(spec.get("margin", 0.0)),
         slices=SliceRule(**sizes) if spec.get("slices") else None,
-        labels=tuple(spec["labels"]) if spec.get("labels") is not None else None,
+        labels=text_list(spec["labels"]) if spec.get("labels") is not None else None,
         **{key: spec[key] for key in _PLAN if key in spec},
     )
 
@@ -121,9 +122,9 @@ def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> Go
     schema = Schema(
         id=spec.get("id_column", "id"),
         label=spec.get("label_column", "label"),
-        features=None if features is None else tuple(features),
+        features=None if features is None else text_list(features),
         group=spec.get("group_column"),
-        segments=tuple(spec.get("slices") or ()),
+        segments=text_list(spec.get("slices")),
         weight=spec.get("weight_column"),
         ignored=tuple(name for one in stored for name in (one.column, one.score_column) if name),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
@@ -40,6 +41,25 @@ def find(kind: str) -> Check:
     except AttributeError as error:
         raise CheckError(f"{module} has no function {function!r} to be the check {kind}", reason="unknown_kind") from error
     return found
+
+
+def named_in(kind: str, spec: Any) -> tuple[str, str | None]:
+    """Return kind and name of the result that a check will have, as far as its spec says it.
+
+    :param kind: see :func:`find`
+    :param spec: what to check: a mapping, or its JSON
+    :return: ``pod_check`` and None where only the check itself knows
+    """
+    if isinstance(spec, str):
+        try:
+            spec = json.loads(spec)
+        except ValueError:
+            spec = None
+    name = None
+    if isinstance(spec, Mapping):
+        stored = str(spec.get("golden_set") or "").rstrip("/").rpartition("/")[2]
+        name = spec.get("name") or {"drift": "drift", "golden_set": stored}.get(kind)
+    return (kind, str(name)) if kind in ("drift", "golden_set") and name else ("pod_check", None)
 
 
 def run(kind: str, spec: Mapping[str, Any]) -> list[CheckResult]:

@@ -119,7 +119,9 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
 
     from airflow_slo_provider.database_faults import classify
     from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+    from airflow_slo_provider.redaction import secrets_of
 
+    secrets_of(url=url)
     try:
         engine = create_engine(url, poolclass=NullPool)
         connection = engine.raw_connection()

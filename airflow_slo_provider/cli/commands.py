@@ -34,8 +34,9 @@ def validate(args: Namespace) -> None:
 
 def status(args: Namespace) -> None:
     """Measure and print; exit with 0, 1 (exhausted) or 2 (not known)."""
-    from airflow_slo_provider.hooks.gate import instant
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.sources import sources
+    from airflow_slo_provider.slo.instants import read_instant
     from airflow_slo_provider.slo.monitor import SLOMonitor
     from airflow_slo_provider.slo.reports import Status
     from airflow_slo_provider.slo.table import table
@@ -44,9 +45,9 @@ def status(args: Namespace) -> None:
     # A command is no task: Airflow's own database of connections is open to it, once it says that it is not on a worker.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
-        at = instant(args.at, {}) or datetime.now(UTC)
+        at = read_instant(args.at, what="--at") if args.at else datetime.now(UTC)
         with sources() as source:
-            reports = SLOMonitor(catalog, source).evaluate(at, args.select)
+            reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(at, args.select)
     except ValueError as error:
         leave(2, str(error))
     if args.output == "json":

@@ -90,10 +90,15 @@ def _plain(one: Happening) -> dict[str, Any]:
 
 
 def _row(one: Happening) -> tuple[str, ...]:
+    from airflow_slo_provider.ledger.mapped_names import LABEL, index_text
+
     version = f"{one.before} -> {one.version}" if one.before and one.version else one.version or "-"
     by = f" (by {one.by})" if one.by else ""
-    run = f"{one.key.dag_id} / {one.key.run_id}"
-    cells = (f"{one.at:%Y-%m-%d %H:%M}", f"{one.kind} {one.name}", one.outcome, version, run, f"{one.why}{by}")
+    index = index_text(one.key, {LABEL: one.map_label})
+    own = one.name == f"{one.key.dag_id}.{one.key.task_id}"
+    what = f"{one.kind} {one.name}{index if own else ''}"
+    run = f"{one.key.dag_id} / {one.key.run_id}{'' if own else index}"
+    cells = (f"{one.at:%Y-%m-%d %H:%M}", what, one.outcome, version, run, f"{one.why}{by}")
     # Whatever a version or a message holds, it shall not steer the terminal.
     return tuple("".join(sign if sign.isprintable() else " " for sign in cell) for cell in cells)
 
@@ -154,10 +159,9 @@ def _instants(args: Namespace) -> list[datetime]:
 
 
 def _instant(text: str | None) -> datetime | None:
-    from airflow_slo_provider.hooks.gate import instant
+    from airflow_slo_provider.slo.instants import parse_instant
 
-    moment = instant(text, {}) if text else None
-    return moment.astimezone(UTC) if moment else None
+    return parse_instant(text, what="time").astimezone(UTC) if text else None
 
 
 def _as_server() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from airflow_slo_provider.deployment.registry_names import PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.text_lists import text_list
 
 LATENCY = "latency"
 #: Kinds of check that judge a model version. Others, e.g. how old a model is, count where ``checks`` names them.
@@ -33,6 +34,7 @@ def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | N
     :raises DeploymentError: when a version was judged by checks of the same kind and different names and ``checks`` does not say
         which count: two models may both have a version 7
     """
+    checks = None if checks is None else text_list(checks)
     newest: dict[str, dict[tuple[str, str], CheckResult]] = {}
     accused: set[str] = set()
     for result in results:

@@ -13,6 +13,7 @@ from airflow_slo_provider.deployment.kubernetes_changes import ROLLBACK, Change
 from airflow_slo_provider.deployment.kubernetes_revisions import KnownGood, Revision, choose, restored_annotations
 from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
@@ -208,6 +209,8 @@ def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Re
 
 
 def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
+    if isinstance(known_good, str):
+        known_good = text_list(known_good)
     if known_good is None or (not callable(known_good) and not known_good):
         raise DeploymentError(
             f'which revision of deployment "{state.name}" was good is not known: no check of it has passed. '

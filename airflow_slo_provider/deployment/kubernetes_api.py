@@ -6,12 +6,13 @@ template that was read through it would lose them when it is written back.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.exceptions import DeploymentError
+from airflow_slo_provider.redaction import remember, server_text
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
@@ -86,13 +87,29 @@ def fault_of_status(status: int, body: str | bytes | None, question: Question) -
     )
 
 
+def remember_credentials(client: Any) -> None:
+    """Blank a client's tokens and password out of everything that is said of its server.
+
+    :param client: an ``ApiClient`` of kubernetes or kubernetes_asyncio
+    """
+    configuration = getattr(client, "configuration", None)
+    for token in (getattr(configuration, "api_key", None) or {}).values():
+        remember(str(token), str(token).rpartition(" ")[2])
+    remember(str(getattr(configuration, "password", None) or ""))
+
+
 def parse(data: bytes | str, question: Question) -> JSON:
     """Read the body of a 2xx answer.
 
     :raises DeploymentError: when it is not one whole JSON object (reason ``cut_off``)
     """
     try:
-        parsed = json.loads(data)
+        parsed = strict_json.loads(data)
+    except strict_json.JSONContradiction as error:
+        raise DeploymentError(
+            f"{question}: the server answered 200 with JSON that has no single meaning: {error}{_doubt(question)}",
+            reason=error.reason,
+        ) from None
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict) or ("items" if question.verb == "list" else "metadata") not in parsed:
@@ -108,13 +125,13 @@ def parse(data: bytes | str, question: Question) -> JSON:
 def broken_off(error: BaseException, question: Question) -> DeploymentError:
     """Return the error for a 2xx answer whose body ended before its length."""
     return DeploymentError(
-        f"{question}: the server's answer broke off: {error}{_doubt(question)}", reason="cut_off", transient=True
+        f"{question}: the server's answer broke off: {server_text(error)}{_doubt(question)}", reason="cut_off", transient=True
     )
 
 
 def unreachable(error: BaseException, question: Question) -> DeploymentError:
     """Return the error for an answer that did not come, or broke off."""
-    text = str(error) or type(error).__name__
+    text = server_text(error) or type(error).__name__
     return DeploymentError(f"{question}: no answer: {text}{_doubt(question)}", reason="connection", transient=True)
 
 
@@ -131,6 +148,7 @@ class Cluster:
 
             api = AppsV1Api(api)
         self._apps: Any = api
+        remember_credentials(getattr(api, "api_client", None))
         self._timeout = timeout
 
     def deployment(self, namespace: str, name: str) -> JSON:
@@ -213,19 +231,22 @@ class Cluster:
             answer = function(*arguments, _preload_content=False, _request_timeout=self._timeout, **options)
         except ApiException as error:
             if not error.status:
-                raise unreachable(error, question) from error
-            raise fault_of_status(error.status, error.body, question) from error
+                raise unreachable(error, question) from None
+            raise fault_of_status(error.status, error.body, question) from None
         except (HTTPError, OSError) as error:
-            raise unreachable(error, question) from error
+            raise unreachable(error, question) from None
         except AttributeError as error:
             # What the client makes of a TLS failure: it decodes the body of an answer that never came.
             if isinstance(error.__context__, ApiException):
-                raise unreachable(error.__context__, question) from error
+                raise unreachable(error.__context__, question) from None
             raise
+        fault = None if question.verb == "patch" else http_caches.age_fault(getattr(answer, "headers", None) or {})
+        if fault:
+            raise DeploymentError(f"{question}: {fault}", reason=http_caches.REASON, transient=True)
         try:
             return parse(answer.data, question)
         except (HTTPError, OSError) as error:
-            raise broken_off(error, question) from error
+            raise broken_off(error, question) from None
 
 
 def _by_admission(said: str, question: Question) -> bool:
@@ -238,10 +259,10 @@ def _by_admission(said: str, question: Question) -> bool:
 def _message(body: str | bytes | None) -> str:
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else body or ""
     try:
-        parsed = json.loads(text)
+        parsed = strict_json.loads(text)
     except ValueError:
-        return text.strip()[:500]
-    return str(parsed.get("message") or "") if isinstance(parsed, dict) else text[:500]
+        return server_text(text)
+    return server_text(parsed.get("message") or "" if isinstance(parsed, dict) else text)
 
 
 def _doubt(question: Question) -> str:

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
+from airflow_slo_provider import strict_json
+
 ANNOTATION = "airflow-slo/changes"
 #: Actions of a change.
 ROLLBACK, SET_IMAGE = "rollback", "set_image"
@@ -81,7 +83,7 @@ def _write(kept: Iterable[Change]) -> str:
 
 def _read(text: str | None) -> list[Change]:
     try:
-        items: Any = json.loads(text or "[]")
+        items: Any = strict_json.loads(text or "[]")
     except ValueError:
         return []
     names = {one.name for one in fields(Change)}

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.deployment.registry import (
     Conflict,
     ModelVersion,
@@ -123,7 +124,7 @@ class DirectoryRegistry:
     def _read(self, model: str) -> dict[str, Any]:
         place = self._model(model) / "registry.json"
         try:
-            document = json.loads(place.read_bytes())
+            document = strict_json.loads(place.read_bytes())
         except FileNotFoundError:
             return {"aliases": {}, "moves": []}
         except ValueError as error:

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.deployment.registry_names import CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import ReasonedError
+from airflow_slo_provider.redaction import server_text
 
 
 class RegistryError(ReasonedError):
@@ -59,9 +61,9 @@ class Move:
         :raises RegistryError: when it is something else
         """
         try:
-            return cls(**json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise RegistryError(f"a recorded move is not readable: {text[:200]!r}", reason="corrupt") from error
+            return cls(**strict_json.loads(text))
+        except (TypeError, ValueError):
+            raise RegistryError(f"a recorded move is not readable: {server_text(text, limit=200)!r}", reason="corrupt") from None
 
 
 @dataclass(frozen=True, kw_only=True)

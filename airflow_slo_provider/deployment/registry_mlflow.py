@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.deployment.registry import (
     Conflict,
     ModelVersion,
@@ -25,7 +26,7 @@ from airflow_slo_provider.deployment.registry import (
     previous_after,
 )
 from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS, PROMOTE
-from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
+from airflow_slo_provider.redaction import public_url, secrets_of, server_text, user_info
 
 #: One tag for each alias: a move of another one must not wipe a move that was cut off. The bare name, which was once that of all
 #: aliases, is still read.
@@ -200,8 +201,9 @@ class MlflowRegistry:
         try:
             with session:
                 response = session.request(
-                    method, f"{self._url}/api/2.0/mlflow/{what}", headers=self._headers, verify=self._verify,
-                    timeout=self._timeout, allow_redirects=False, auth=self._basic or (lambda request: request), **given,
+                    method, f"{self._url}/api/2.0/mlflow/{what}", headers={**http_caches.NO_CACHE, **self._headers},
+                    verify=self._verify, timeout=self._timeout, allow_redirects=False,
+                    auth=self._basic or (lambda request: request), **given,
                 )  # fmt: skip
         except requests.exceptions.Timeout:
             raise RegistryError(f"{self._url}: no answer in time", reason="timeout", transient=True) from None
@@ -213,16 +215,21 @@ class MlflowRegistry:
         return self._read(response, what, arguments)
 
     def _read(self, response: Any, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        status, fault = response.status_code, http_caches.age_fault(response.headers)
+        if status == 200 and fault:
+            raise RegistryError(f"{self._url}: {what}: {fault}", reason=http_caches.REASON, transient=True)
         try:
-            body = response.json()
+            body = strict_json.loads(response.content)
+        except strict_json.JSONContradiction as error:
+            raise RegistryError(
+                f"{self._url} answers {what} with JSON that has no single meaning: {error}", reason=error.reason
+            ) from None
         except ValueError:
             body = None
-        status = response.status_code
         if status == 200 and isinstance(body, dict):
             return body
         code = body.get("error_code", "") if isinstance(body, dict) else ""
-        said = str(body.get("message", "")) if isinstance(body, dict) else " ".join(response.text[:20_000].split())
-        text = redact(said[:20_000], self.secrets)
+        text = server_text(body.get("message", "") if isinstance(body, dict) else response.content)
         asked = ", ".join(f"{key} {arguments[key]}" for key in ("name", "version", "alias", "key") if key in arguments)
         if code == "RESOURCE_DOES_NOT_EXIST" or status == 404:
             raise RegistryError(f"{self._url}: {asked}: {text}", reason="not_found")

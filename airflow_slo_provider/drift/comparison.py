@@ -21,6 +21,7 @@ from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
 from airflow_slo_provider.drift.verdicts import dataset_verdict
 from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.text_lists import text_list
 
 
 def compare(
@@ -79,7 +80,7 @@ def compare(
     :raises ValueError: for thresholds or parameters that make no sense
     """
     base, own = read_gates(thresholds)
-    made = tuple(tests)
+    made = text_list(tests)
     if not made or set(made) - {"psi", "ks"}:
         raise ValueError(f"tests {made!r}: give psi, ks or both")
     if not 0 < alpha < 1 or not 0 <= (max_share or 0) <= 1 or bins < 2 or min_rows < 1:
@@ -89,9 +90,9 @@ def compare(
         )
     if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
         raise ValueError("weights must be finite and not negative")
-    codes, skip = frozenset(_tuple(categorical) or ()), _tuple(ignore) or ()
-    outputs, truths, binding = (_tuple(given) or () for given in (prediction, label, critical))
-    wanted = _tuple(columns)
+    codes, skip = frozenset(text_list(categorical)), text_list(ignore)
+    outputs, truths, binding = (text_list(given) for given in (prediction, label, critical))
+    wanted = None if columns is None else text_list(columns)
     seen: set[str] = set()
 
     def asked(names: Iterable[str]) -> list[str]:
@@ -140,7 +141,9 @@ def compare(
             role=role,
             weight=weight,
         )
-    verdict, message, share = dataset_verdict(judged, critical=_tuple(critical), max_share=max_share, rows=(old.rows, new.rows))
+    verdict, message, share = dataset_verdict(
+        judged, critical=None if critical is None else binding, max_share=max_share, rows=(old.rows, new.rows)
+    )
     return DriftReport(
         verdict=verdict,
         message=message,
@@ -182,12 +185,6 @@ def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None],
         return sides
     on_grids = all(not isinstance(column.distribution, Cuts) for column in old.columns.values())
     return (GridCounts(), sides[1]) if on_grids else None
-
-
-def _tuple(names: Iterable[str] | None) -> tuple[str, ...] | None:
-    if names is None:
-        return None
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def _half(progress: Progress | None, index: int) -> Progress | None:

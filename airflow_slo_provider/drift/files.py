@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import server_text
 
 
 def is_uri(text: str) -> bool:
@@ -55,7 +56,7 @@ def read_bytes(uri: Any) -> bytes:
     except FileNotFoundError:
         raise QueryError(f"{uri} does not exist", reason="not_found") from None
     except OSError as error:
-        raise QueryError(f"{uri} cannot be read: {error}", reason="unreadable", transient=path is None) from error
+        raise QueryError(f"{uri} cannot be read: {server_text(error)}", reason="unreadable", transient=path is None) from None
 
 
 def _opened(uri: Any, mode: str) -> Any:

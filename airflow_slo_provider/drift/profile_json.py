@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.drift.columns import ColumnProfile
 from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.grid import Grid
@@ -58,7 +59,9 @@ def profile_to_json(profile: DatasetProfile) -> bytes:
 def profile_from_json(data: bytes, *, where: str) -> DatasetProfile:
     """Read a profile, and check that it is whole."""
     try:
-        body = json.loads(data)
+        body = strict_json.loads(data)
+    except strict_json.JSONContradiction as error:
+        raise InvalidMeasurement(f"{where} is no drift profile that can be trusted: {error}", reason=error.reason) from None
     except ValueError as error:
         raise InvalidMeasurement(f"{where} is no drift profile, or was cut off: {error}", reason="bad_profile") from None
     if not isinstance(body, dict) or body.get("format") != FORMAT:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, to_install
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +67,7 @@ class GoldenSet:
         :param columns: which columns, in which order; by default those of the schema
         :raises InvalidMeasurement: for a column that is not there
         """
+        columns = None if columns is None else text_list(columns)
         for column in columns or ():
             require(self.frame, column, self.source or "the golden set")
         return self.frame[list(feature_columns(self.frame, self.schema) if columns is None else columns)]
@@ -108,7 +110,7 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
                 # An empty cell and NaN are nothing. "NA" and "None" are not: a country, a label.
                 return pd.read_csv(file, keep_default_na=False, na_values=["", "nan", "NaN"], **exact)
             # pandas' own reader guesses dates by a column's name, and rounds numbers.
-            return pd.DataFrame([json.loads(line) for line in file if line.strip()])
+            return pd.DataFrame([strict_json.loads(line, constants=True) for line in file if line.strip()])
     except FileNotFoundError:
         raise NoData(f"{path}: there is no such file", source=str(path)) from None
     except ImportError as error:

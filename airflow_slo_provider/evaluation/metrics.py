@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from airflow_slo_provider.text_lists import text_list
+
 LABEL, SCORE, NUMBER, RANKING, CUSTOM, LATENCY = "label", "score", "number", "ranking", "custom", "latency"
 
 _RANKING = re.compile(r"(ndcg|ndcg_exp|map|mrr|recall)(?:@([1-9][0-9]*))?")
@@ -188,7 +190,7 @@ def to_compare(
     :raises ValueError: for names that are none of the metrics, for what cannot be judged, and for a champion that would be
         compared on nothing
     """
-    by_name, given, asked = {metric.name: metric for metric in metrics}, tuple(thresholds), tuple(compare_on or ())
+    by_name, given, asked = {metric.name: metric for metric in metrics}, tuple(thresholds), text_list(compare_on)
     for what, names in (("thresholds", given), ("compare_on", asked)):
         strange = [name for name in names if name not in by_name]
         if strange:

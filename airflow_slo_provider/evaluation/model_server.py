@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -10,11 +11,12 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.evaluation.predictions import Predictions
 from airflow_slo_provider.evaluation.protocols import Protocol, WrongAnswer
 from airflow_slo_provider.evaluation.sample import array
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import redact, secrets_of
+from airflow_slo_provider.redaction import secrets_of, server_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +42,9 @@ class Server:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     basic: tuple[str, str] | None = field(default=None, repr=False)
     verify: bool | str = True
+
+    def __post_init__(self) -> None:
+        _ = self.secrets  # remembered from now on, whatever is said of this server
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -183,7 +188,7 @@ class _Caller:
         session: requests.Session | None = getattr(self._local, "session", None)
         if session is None:
             session = self._local.session = requests.Session()
-            session.headers.update({"Content-Type": "application/json", **self._server.headers})
+            session.headers.update({"Content-Type": "application/json", **http_caches.NO_CACHE, **self._server.headers})
             session.auth = self._server.basic or (lambda request: request)  # else a .netrc would add a password nobody named
             session.verify = self._server.verify
             with self._lock:
@@ -207,13 +212,17 @@ class _Caller:
         except (requests.exceptions.RequestException, OSError) as error:
             raise _Failure(f"the connection failed ({type(error).__name__})", "connection", True) from None
         if response.status_code != 200:
-            said = " ".join(answer[:20_000].decode("utf-8", "replace").split())
-            text = redact(said, self._server.secrets, limit=200)
+            text = server_text(answer, limit=200)
             passing = response.status_code in PASSING
             raise _Failure(f"HTTP {response.status_code}: {text}", "http_status", passing, response.status_code)
+        if fault := http_caches.age_fault(response.headers):
+            # Predictions of the version that served when the cache was filled.
+            raise _Failure(fault, http_caches.REASON, True, 200)
         try:
-            found = self._protocol.decode(json.loads(answer), n)
+            found = self._protocol.decode(strict_json.loads(answer, constants=True), n)
             _check(found)
+        except strict_json.JSONContradiction as error:
+            raise _Failure(f"the answer has no single meaning: {error}", error.reason, True, 200) from None
         except ValueError:
             raise _Failure("the answer is not JSON", "wrong_answer", True, 200) from None
         except WrongAnswer as wrong:
@@ -239,11 +248,15 @@ class _Caller:
 
 
 def _check(found: tuple[list[Any], list[Any] | None]) -> None:
-    """Refuse a null or a NaN among the predictions: a row without an answer.
+    """Refuse a null, a NaN or an infinity among the predictions: a row without an answer.
 
     :raises WrongAnswer: with how many
     """
     for values in found:
-        bad = sum(any(part is None or part != part for part in (one if isinstance(one, list) else [one])) for one in values or ())
+        bad = sum(any(map(_is_nothing, one if isinstance(one, list) else [one])) for one in values or ())
         if bad:
-            raise WrongAnswer(f"{bad} of {len(values or ())} predictions are null or NaN")
+            raise WrongAnswer(f"{bad} of {len(values or ())} predictions are null or NaN, or infinite")
+
+
+def _is_nothing(part: Any) -> bool:
+    return part is None or (isinstance(part, float) and not math.isfinite(part))

@@ -6,10 +6,19 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
+from airflow_slo_provider.redaction import redact
+
 
 def plain_name(cells: Sequence[object]) -> str:
     """Write what makes a group as one name: ``DE/2026-11-24``."""
     return "/".join("NULL" if cell is None else str(cell) for cell in cells)
+
+
+def redacted_cell(cell: object) -> object:
+    """Return a label or a column without a secret: names of groups go into logs, XCom and the ledger."""
+    text = str(cell)
+    shown = redact(text, limit=None)
+    return cell if shown == text else shown
 
 
 def by_name(
@@ -23,6 +32,7 @@ def by_name(
     groups: dict[tuple[str, ...], tuple[str, datetime | None]] = {}
     for cells, moment in rows:
         # By its text, since a database may answer a list, which is no key.
+        cells = [cell if cell is None or isinstance(cell, int | float) else redacted_cell(cell) for cell in cells]
         key, plain = tuple("NULL" if cell is None else repr(cell) for cell in cells), plain_name(cells)
         if key in groups:
             raise twice(plain)

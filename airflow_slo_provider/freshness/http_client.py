@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.steps import Call, Reply
-from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
+from airflow_slo_provider.redaction import public_url, remember, secrets_of, server_text, user_info
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,6 +53,9 @@ class ApiSettings:
     def login(self) -> tuple[str, str] | None:
         """Login and password: as given, or those written into the URL."""
         return self.basic or user_info(self.url)
+
+    def __post_init__(self) -> None:
+        _ = self.secrets  # remembered from now on, whatever is said of this server
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -103,7 +106,7 @@ class _Session:
 
     def _take_token(self, response: httpx.Response) -> None:
         try:
-            token = response.json()["access_token"]
+            token = strict_json.loads(response.content)["access_token"]
         except (ValueError, KeyError, TypeError):
             raise QueryError(
                 f"the server answers {response.status_code} to a login at {self.settings.token_path}; "
@@ -114,9 +117,10 @@ class _Session:
                 source=self.settings.where,
             ) from None
         self._token = str(token)
+        remember(self._token)
 
     def _get(self, call: Call) -> dict[str, Any]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", **http_caches.NO_CACHE}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         return {"method": "GET", "url": self.settings.where + call.path, "params": dict(call.params), "headers": headers}
@@ -125,13 +129,18 @@ class _Session:
         body = None
         if len(response.content) > MOST_BYTES:
             raise QueryError(f"the answer is larger than {MOST_BYTES} bytes", reason="too_large", source=self.settings.where)
-        text = response.text
+        if response.status_code == 200 and (fault := http_caches.age_fault(response.headers)):
+            raise QueryError(fault, reason=http_caches.REASON, transient=True, source=self.settings.where)
         try:
-            body = json.loads(text)
+            body = strict_json.loads(response.content)
+        except strict_json.JSONContradiction as error:
+            raise QueryError(
+                f"the answer has no single meaning: {error}",
+                reason=error.reason, http_status=response.status_code, source=self.settings.where,
+            ) from None  # fmt: skip
         except ValueError:
             body = None
-        text = redact(" ".join(text[:20_000].split()), (*self.settings.secrets, self._token or ""), limit=2000)
-        return Reply(response.status_code, body, text, self.settings.where)
+        return Reply(response.status_code, body, server_text(response.content, limit=2000), self.settings.where)
 
     def _fault(self, error: Exception) -> QueryError:
         import httpx
@@ -143,7 +152,7 @@ class _Session:
         elif isinstance(error, httpx.ConnectError):
             message, reason = "the server cannot be reached", "connection_refused"
             if "certificate" in text or "ssl" in text or "tls" in text:
-                message, reason, transient = f"TLS failed: {error}; check the CA certificate (verify)", "tls", False
+                message, reason, transient = f"TLS failed: {server_text(error)}; check the CA certificate (verify)", "tls", False
         elif isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
             message, reason, transient = "the connection's URL is not usable: write http:// or https://", "bad_url", False
         return QueryError(message, reason=reason, transient=transient, source=self.settings.where)

@@ -16,7 +16,7 @@ from airflow_slo_provider.freshness.observation import Observation
 _TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 _REASONS = {400: "bad_query", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
 _HINTS = {
-    401: "; check the connection's login, password or token",
+    401: "; check login, password and token of the connection",
     403: "; the credentials are known, but may not read this",
     404: "; check the name, and the connection's URL with its path prefix",
 }

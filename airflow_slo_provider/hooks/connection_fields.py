@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import QueryError
 
 
@@ -31,7 +31,9 @@ def read_object(connection: ConnectionFields, value: Any, name: str) -> Mapping[
     """Read a JSON object; empty where there is none."""
     if isinstance(value, str) and value.strip():
         try:
-            value = json.loads(value)
+            value = strict_json.loads(value)
+        except strict_json.JSONContradiction as error:
+            raise bad_connection(connection, f"{name}: {error}") from None
         except ValueError:
             value = "not JSON"
     if not value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.hooks.freshness_question import Question, names, namespaced
-from airflow_slo_provider.hooks.outcomes import record
+from airflow_slo_provider.hooks.observations import record_observations
+from airflow_slo_provider.hooks.outcomes import recording_faults
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
@@ -26,22 +27,25 @@ def measure(
 ) -> Assessment:
     """Look once, say in the log what was found, and record it in the ledger, also when nothing could be found out.
 
+    Every source is asked about the present, whatever the run: what another run of the task has observed since this one was due is
+    not counted again.
+
     :param name: name of the check in the ledger
     :param evidence: more evidence for the ledger
     :raises MeasurementError: when it cannot be found out
     """
-    try:
-        observation = look(question, context)
-        found = assess(observation, datetime.now(UTC), limits)
-    except MeasurementError as error:
-        record([_unknown(name, limits, error, evidence)], context)
-        raise
+
+    def write(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
+        record_observations(results, context, log)
+
+    with recording_faults(context, lambda: _unknown(name, limits, evidence), write=write):
+        found = assess(look(question, context), datetime.now(UTC), limits)
     log.info("Freshness of %s", found.message)
-    record([found.result(name, evidence)], context)
+    record_observations([found.result(name, evidence)], context, log)
     return found
 
 
-def _unknown(name: str, limits: Limits, error: MeasurementError, evidence: Mapping[str, Any]) -> CheckResult:
+def _unknown(name: str, limits: Limits, evidence: Mapping[str, Any]) -> CheckResult:
     return CheckResult(
         kind="freshness",
         name=name,
@@ -49,8 +53,7 @@ def _unknown(name: str, limits: Limits, error: MeasurementError, evidence: Mappi
         unit="seconds",
         target=limits.max_age.total_seconds(),
         op="lte",
-        message=str(error),
-        evidence={"reason": error.reason, "transient": error.transient, **evidence},
+        evidence=evidence,
     )
 
 
@@ -174,6 +177,7 @@ def _sql(question: Question) -> Observation:
 @contextmanager
 def _database_faults(where: str) -> Iterator[None]:
     from airflow_slo_provider.database_faults import classify
+    from airflow_slo_provider.redaction import server_text
 
     try:
         yield
@@ -182,8 +186,9 @@ def _database_faults(where: str) -> Iterator[None]:
         raise
     except Exception as error:
         fault = classify(error)
-        message = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise QueryError(message, reason=fault.reason, transient=fault.transient, source=where) from error
+        # Not chained: a driver quotes rows and addresses, and a traceback would print them.
+        message = f"{type(error).__name__}: {server_text(error)}"
+        raise QueryError(message, reason=fault.reason, transient=fault.transient, source=where) from None
 
 
 def _files(question: Question) -> Observation:

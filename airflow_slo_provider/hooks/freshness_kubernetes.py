@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Observation
+from airflow_slo_provider.redaction import server_text
 
 
 def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
@@ -17,10 +18,12 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
     """
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
+    from airflow_slo_provider.deployment.kubernetes_api import remember_credentials
     from airflow_slo_provider.freshness.kubernetes_rollout import current_rollout
     from airflow_slo_provider.freshness.steps import Call, Reply, run
 
     client: Any = KubernetesHook(conn_id=conn_id).api_client
+    remember_credentials(client)
     where = f"connection {conn_id}"
 
     def send(call: Call) -> Reply:
@@ -38,14 +41,20 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
                 _request_timeout=30,
             )
         except ApiException as error:
-            return Reply(error.status or 0, None, str(error.reason), where)
+            return Reply(error.status or 0, None, server_text(error.reason), where)
         except HTTPError as error:
             message = f"the API server cannot be reached ({type(error).__name__})"
             raise QueryError(message, reason="connection", transient=True, source=where) from None
         response = answer[0] if isinstance(answer, tuple) else answer
-        text = " ".join(response.data[:2000].decode(errors="replace").split())
+        if fault := http_caches.age_fault(response.headers):
+            raise QueryError(fault, reason=http_caches.REASON, transient=True, source=where)
+        text = server_text(response.data, limit=2000)
         try:
-            body = json.loads(response.data)
+            body = strict_json.loads(response.data)
+        except strict_json.JSONContradiction as error:
+            raise QueryError(
+                f"the API server answers JSON that has no single meaning: {error}", reason=error.reason, source=where
+            ) from None
         except ValueError:  # a login page, or an answer that was cut off
             body = None
         return Reply(response.status, body, text, where)

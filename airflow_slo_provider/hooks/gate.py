@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ XCOM_KEY = "decision"
 
 #: What a server answers that was asked well and answers badly. Every other refusal is about the question: a retry or a person
 #: at the end of ``if_unknown`` cannot mend it, whoever wrote the document can.
-_BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape"})
+_BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape", "contradictory_answer", "repeated_key", "not_a_number"})
 
 
 def evaluate_gate(
@@ -43,14 +44,17 @@ def evaluate_gate(
     :param context: Airflow's task context
     :param slos: the documents
     :param select: which of their SLOs
-    :param at: the instant to evaluate; see :func:`instant`
+    :param at: the instant to evaluate; see :mod:`airflow_slo_provider.hooks.run_instant`
     :param log: the task's logger
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
-    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
+    from airflow_slo_provider.hooks.ledger import map_label, open_default_ledger, run_key
+    from airflow_slo_provider.hooks.run_instant import run_instant
+    from airflow_slo_provider.ledger.mapped_names import index_text
     from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
     from airflow_slo_provider.slo.table import decision_text
 
@@ -59,14 +63,26 @@ def evaluate_gate(
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)
+        judged = run_instant(at, context)
+        log.info(
+            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
+        )
         with open_default_ledger() as ledger:
             decision = evaluate(
-                catalog, select=select, at=instant(at, context), ledger=ledger, exclude_key=None if remember_own else key
-            )
+                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=None if remember_own else key,
+                deadline=evaluation_deadline(context),
+            )  # fmt: skip
             for line in decision_text(decision).splitlines():
                 log.info("%s", line)
-            ledger.record([*slo_checks(decision), decision_check(decision, name=f"{key.dag_id}.{key.task_id}")], key)
-    context["ti"].xcom_push(key=XCOM_KEY, value=summary(decision))
+            check = decision_check(decision, name=f"{key.dag_id}.{key.task_id}")
+            check = replace(check, evidence={**check.evidence, **map_label(context)})
+            if key.map_index >= 0:
+                log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
+            ledger.record([*slo_checks(decision), check], key)
+    # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
+    made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
+    value = {**summary(decision), **made, "decided_at": datetime.now(UTC).isoformat()}
+    context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 
 
@@ -74,10 +90,12 @@ def read_documents(slos: Documents) -> SLOCatalog:
     """Read SLO documents.
 
     :raises DocumentError: with every fault
+    :raises QueryError: when an object store cannot be read
     """
+    from airflow_slo_provider.hooks.slo_files import readable
     from airflow_slo_provider.slo import load
 
-    return load(slos)
+    return load(readable(slos))
 
 
 def evaluate(
@@ -87,15 +105,18 @@ def evaluate(
     select: Selection | None = None,
     at: datetime | None = None,
     exclude_key: RunKey | None = None,
+    deadline: float | None = None,
 ) -> Decision:
     """Measure a catalog through Airflow's connections and decide, with what earlier decisions left behind.
 
     :param ledger: holds the earlier decisions; nothing is written
     :param at: the instant; now when None
     :param exclude_key: a task instance whose own rows are not the past
+    :param deadline: seconds the measuring may take; ``[slo] evaluation_deadline`` by default
     :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for an instant without a zone
     :raises LedgerError: when the earlier decisions cannot be read
     """
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.gate_memory import Memory
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.slo.decisions import decide
@@ -105,34 +126,9 @@ def evaluate(
     previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
     held = [name for name, state in previous.items() if state.holding]
     with sources(ledger) as source:
-        reports = SLOMonitor(catalog, source).evaluate(at, select, covering=held)
+        monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
+        reports = monitor.evaluate(at, select, covering=held)
     return decide(reports, catalog, previous=previous)
-
-
-def instant(at: datetime | str | None, context: Mapping[str, Any]) -> datetime | None:
-    """Say for which instant a task evaluates error budgets; None for now.
-
-    :param at: an aware datetime, or one as ISO 8601 text; None for the end of the data interval in a run of a backfill, which
-        is about the past, and now in every other run
-    :param context: Airflow's task context
-    :raises ValueError: when ``at`` is no instant
-    """
-    if at is None:
-        run = context.get("dag_run")
-        kind = getattr(run, "run_type", None)
-        end: datetime | None = getattr(run, "data_interval_end", None)
-        return end if getattr(kind, "value", kind) == "backfill" else None
-    moment = at
-    if isinstance(moment, str):
-        try:
-            moment = datetime.fromisoformat(moment.strip())
-        except ValueError:
-            raise ValueError(f"at={at!r} is no instant; write ISO 8601, e.g. 2026-11-24T05:00:00+00:00") from None
-    if not isinstance(moment, datetime):
-        raise ValueError(f"at={at!r} is a {type(at).__name__}, not an instant")
-    if moment.tzinfo is None:
-        raise ValueError(f"at={at!r} has no time zone; write one, e.g. 2026-11-24T05:00:00+00:00")
-    return moment
 
 
 def is_wrong_question(error: MeasurementError) -> bool:

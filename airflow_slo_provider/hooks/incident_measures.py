@@ -116,6 +116,7 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
 def impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
     """Measure what an incident has cost. What cannot be measured is said to be unknown, never zero."""
     from airflow_slo_provider.exceptions import SLOProviderError
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.gate import read_documents
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.incidents.postmortem import Impact
@@ -128,7 +129,9 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
     try:
         catalog = read_documents(slos)
         with sources() as source:
-            (report,) = [one for one in SLOMonitor(catalog, source).evaluate(until) if one.name == name][:1] or [None]
+            (report,) = [
+                one for one in SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until) if one.name == name
+            ][:1] or [None]
             if report is None:
                 return Impact(problem=f"there is no SLO {name} in the documents")
             spent = spent_between(catalog, source, report, start, until)
@@ -143,13 +146,14 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
 
 
 def _report(slos: Documents, name: str) -> SLOReport:
+    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.gate import read_documents
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.slo.monitor import SLOMonitor
 
     catalog = read_documents(slos)
     with sources() as source:
-        reports = SLOMonitor(catalog, source).evaluate()
+        reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate()
     for report in reports:
         if report.name == name:
             return report

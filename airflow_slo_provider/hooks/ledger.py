@@ -50,6 +50,7 @@ def connection_url(conn_id: str) -> URL:
     from sqlalchemy import URL, make_url
 
     from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.redaction import server_text
 
     try:
         connection = BaseHook.get_connection(conn_id)
@@ -58,7 +59,7 @@ def connection_url(conn_id: str) -> URL:
         hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
     except Exception as error:  # Airflow knows no such connection, or no hook for its type
         raise LedgerError(
-            f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {error})",
+            f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {server_text(error)})",
             reason="bad_connection",
         ) from None
     try:
@@ -90,3 +91,14 @@ def run_key(context: Mapping[str, Any]) -> RunKey:
     instance = context["ti"]
     index = instance.map_index
     return RunKey(instance.dag_id, instance.run_id, instance.task_id, -1 if index is None else index, instance.try_number)
+
+
+def map_label(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the ``map_index_template`` of a mapped task gave, as evidence; nothing where there is none.
+
+    :param context: Airflow's task context
+    """
+    from airflow_slo_provider.ledger.mapped_names import LABEL
+
+    label = getattr(context["ti"], "rendered_map_index", None)
+    return {LABEL: label} if isinstance(label, str) and label else {}

@@ -9,6 +9,7 @@ from os.path import basename, lexists
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import server_text
 
 #: What file systems of fsspec call the time of last change: S3, Azure, local and SFTP, Google.
 _NAMES = ("LastModified", "last_modified", "mtime", "updated")
@@ -43,11 +44,11 @@ class ObjectStorage:
         except FileNotFoundError:
             return
         except (PermissionError, ValueError, ImportError) as error:
-            message = f"path {pattern} cannot be read: {type(error).__name__}: {error}"
-            raise QueryError(message, reason="forbidden" if isinstance(error, PermissionError) else "bad_path") from error
+            message = f"path {pattern} cannot be read: {type(error).__name__}: {server_text(error)}"
+            raise QueryError(message, reason="forbidden" if isinstance(error, PermissionError) else "bad_path") from None
         except OSError as error:
-            message = f"path {pattern} cannot be read: {type(error).__name__}: {error}"
-            raise QueryError(message, reason="storage", transient=True) from error
+            message = f"path {pattern} cannot be read: {type(error).__name__}: {server_text(error)}"
+            raise QueryError(message, reason="storage", transient=True) from None
 
 
 def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

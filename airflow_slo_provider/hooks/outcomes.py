@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,11 @@ from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
 if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult
+
+log = logging.getLogger(__name__)
+
+#: Marks, in the evidence, a check that could not be made.
+_FAULT = "fault"
 
 
 @contextmanager
@@ -40,6 +46,70 @@ def failing_over_values() -> Iterator[None]:
         from airflow.sdk.exceptions import AirflowFailException
 
         raise AirflowFailException(str(error)) from error
+
+
+@contextmanager
+def recording_faults(
+    context: Mapping[str, Any], unknown: Callable[[], CheckResult], *, write: Callable[..., None] | None = None
+) -> Iterator[None]:
+    """Leave a row ``unknown`` in the ledger when a check could not be made, and let the error go on.
+
+    Every try leaves its row, in the place of the row of the try before it; a later try that finds something out under other names
+    says so in its place. What Airflow raises to steer a task (a skip, a deferral) is no fault. A ledger that cannot be written is
+    logged, and does not hide the error.
+
+    :param context: Airflow's task context
+    :param unknown: makes the check: kind, name, and what else is known of it; message and reason are filled in
+    :param write: records checks under the context's task instance, as :func:`record` does, which is the default
+    """
+    from airflow.sdk.exceptions import (
+        AirflowRescheduleException,
+        AirflowSkipException,
+        AirflowTaskTimeout,
+        DownstreamTasksSkipped,
+    )
+
+    try:
+        yield
+    except (AirflowSkipException, AirflowRescheduleException, DownstreamTasksSkipped):
+        raise
+    except (Exception, AirflowTaskTimeout) as error:
+        _record_fault(context, unknown, error, write or record)
+        raise
+    if context["ti"].try_number > 1:
+        _withdraw_fault(context, unknown())
+
+
+def _record_fault(
+    context: Mapping[str, Any], unknown: Callable[[], CheckResult], error: BaseException, write: Callable[..., None]
+) -> None:
+    from dataclasses import replace
+
+    from airflow_slo_provider.hooks.masking import masked
+
+    reason = error.reason if isinstance(error, ReasonedError) else type(error).__name__
+    try:
+        check = unknown()
+        evidence = {**check.evidence, "reason": reason, "transient": getattr(error, "transient", None), _FAULT: True}
+        said = str(error) if isinstance(error, SLOProviderError) else f"{type(error).__name__}: {error}"
+        write([replace(check, message=masked(said), evidence=evidence)], context)
+    except Exception:
+        log.exception("The failed check could not be recorded in the ledger")
+
+
+def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
+    """Say that a later try could make the check of which an earlier one left a fault."""
+    from dataclasses import replace
+
+    from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+    from airflow_slo_provider.results import Verdict
+
+    key = run_key(context)
+    with open_default_ledger() as ledger:
+        own = ledger.own(check.kind, check.name, key)
+        if own is not None and own.result.evidence.get(_FAULT):
+            said = f"try {key.try_number} could make the check; what it found stands under its own names"
+            ledger.record([replace(check, verdict=Verdict.PASS, message=said)], key)
 
 
 def intend(check: CheckResult, context: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseHook
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import redact
+from airflow_slo_provider.redaction import server_text
 
 _SECONDS = 15
 
@@ -54,7 +54,7 @@ class PushgatewayHook(BaseHook):
                 source=url,
             ) from None
         if not 200 <= answer.status_code < 300:
-            said = redact(" ".join(answer.text[:20_000].split()), server.secrets, limit=300)
+            said = server_text(answer.content, limit=300)
             raise QueryError(
                 f"the Pushgateway of connection {self.conn_id} answered {answer.status_code}: {said}",
                 reason="refused",

@@ -67,9 +67,11 @@ def _open(kind: str, document: DataSource | None, ledger: Ledger | None, stack: 
     except MeasurementError:
         raise
     except Exception as error:  # what Airflow raises for a connection it does not know, or cannot make a hook of
+        from airflow_slo_provider.redaction import server_text
+
         # Not chained: whatever could not read a connection may quote it.
         raise QueryError(
-            f"connection {conn_id or 'prometheus_default'} cannot be used ({type(error).__name__}: {error}); "
+            f"connection {conn_id or 'prometheus_default'} cannot be used ({type(error).__name__}: {server_text(error)}); "
             "define it in Airflow, or correct connectionDetails.airflowConnId of the DataSource",
             reason="bad_connection",
         ) from None

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_slo_provider.exceptions import QueryError, to_install
+from airflow_slo_provider.redaction import server_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,8 +56,8 @@ def with_spark(
             raise
         what = "Spark failed" if begun else "no Spark session"
         raise QueryError(
-            f"connection {conn_id}: {what}: {type(error).__name__}: {' '.join(str(error).split())[:500]}",
+            f"connection {conn_id}: {what}: {type(error).__name__}: {server_text(error)}",
             reason="spark_failed",
             transient=True,
-        ) from error
+        ) from None
     return found[0]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.database_faults import classify
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import redact, secrets_of
+from airflow_slo_provider.redaction import secrets_of, server_text
 
 if TYPE_CHECKING:
     from airflow_slo_provider.indicators.sql import SQLSource
@@ -45,11 +45,17 @@ class HookRunner:
         kind = str(connection.conn_type)
         self.dialect = _DIALECTS.get(kind, kind)
         named = {str(name): str(value) for name, value in connection.extra_dejson.items()}
-        self._secrets = secrets_of(basic=(connection.login or "", connection.password or ""), named=named)
+        # Remembered from now on, whatever a driver says of this connection.
+        secrets_of(basic=(connection.login or "", connection.password or ""), named=named)
         self._hook: Any = _hook_of(connection)
         if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
             raise QueryError(f"connection {conn_id} is of type {kind}, which is no SQL database", reason="bad_connection")
         self._runner: DbApiRunner | None = None
+
+    def limit(self, seconds: float) -> None:
+        """Let no later query of this session take longer than this; see :meth:`.DbApiRunner.limit`."""
+        if self._runner is not None:
+            self._runner.limit(seconds)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -85,7 +91,7 @@ class HookRunner:
             fault = classify(error)
             reason = fault.reason if fault.reason != "bad_query" else "bad_connection"
             # Not chained: a driver may quote the connection string, and a traceback would print it.
-            message = f"connection {self._conn_id}: {type(error).__name__}: {redact(' '.join(str(error).split()), self._secrets)}"
+            message = f"connection {self._conn_id}: {type(error).__name__}: {server_text(error)}"
             raise QueryError(message, reason=reason, transient=fault.transient) from None
 
 

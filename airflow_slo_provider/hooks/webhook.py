@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from airflow_slo_provider.hooks.connection_fields import ConnectionFields
 
 _LONGEST = 300
+#: Characters from which on a part of an address may be a secret, if it is no plain word.
+_SECRET_PART = 8
 
 
 def post(connection: ConnectionFields, path: str, body: Any) -> None:
@@ -23,12 +25,12 @@ def post(connection: ConnectionFields, path: str, body: Any) -> None:
     """
     import httpx
 
-    address, arguments, secrets = _prepared(connection, path)
+    address, arguments = _prepared(connection, path)
     try:
         with httpx.Client(**arguments) as client:
-            _check(client.post(address, json=body), secrets)
+            _check(client.post(address, json=body))
     except httpx.HTTPError as error:
-        raise _fault(error, address, secrets) from None
+        raise _fault(error, address) from None
 
 
 async def apost(connection: ConnectionFields, path: str, body: Any) -> None:
@@ -37,20 +39,21 @@ async def apost(connection: ConnectionFields, path: str, body: Any) -> None:
 
     import httpx
 
-    address, arguments, secrets = await asyncio.to_thread(_prepared, connection, path)
+    address, arguments = await asyncio.to_thread(_prepared, connection, path)
     try:
         async with httpx.AsyncClient(**arguments) as client:
-            _check(await client.post(address, json=body), secrets)
+            _check(await client.post(address, json=body))
     except httpx.HTTPError as error:
-        raise _fault(error, address, secrets) from None
+        raise _fault(error, address) from None
 
 
-def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, Any]]:
     import ssl
 
     import httpx
 
     from airflow_slo_provider.indicators.prometheus_client import Settings
+    from airflow_slo_provider.redaction import remember
 
     settings = Settings(**client_settings(connection))
     settings.check_files()
@@ -71,27 +74,30 @@ def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, A
         "timeout": httpx.Timeout(min(read, 30.0), connect=connect),
         "follow_redirects": False,
     }
-    return f"{settings.address}{path}", arguments, tuple(settings.secrets)
+    # Of a webhook the path is often the secret. A word in it (``alerts``) is none, and would be blanked out of other messages.
+    parts = urlsplit(settings.address).path.split("/")
+    remember(*(part for part in parts if len(part) >= _SECRET_PART and part != part.lower().strip("0123456789")))
+    return f"{settings.address}{path}", arguments
 
 
-def _check(response: Any, secrets: tuple[str, ...]) -> None:
-    from airflow_slo_provider.indicators.prometheus_answers import redact
+def _check(response: Any) -> None:
+    from airflow_slo_provider.redaction import server_text
 
     if 200 <= response.status_code < 300:
         return
     status = response.status_code
     raise QueryError(
-        redact(f"the notification was not taken: HTTP {status}: {response.text[:20_000]}", secrets, limit=_LONGEST),
+        f"the notification was not taken: HTTP {status}: {server_text(response.content, limit=_LONGEST)}",
         reason="not_taken",
         transient=status >= 500 or status == 429,
         http_status=status,
     )
 
 
-def _fault(error: Exception, address: str, secrets: tuple[str, ...]) -> QueryError:
-    from airflow_slo_provider.indicators.prometheus_answers import redact
+def _fault(error: Exception, address: str) -> QueryError:
+    from airflow_slo_provider.redaction import server_text
 
-    said = redact(f"the notification could not be sent ({type(error).__name__}: {error})", secrets)
+    said = f"the notification could not be sent ({type(error).__name__}: {server_text(error)})"
     # Of a webhook the path is often the secret.
     parts = urlsplit(address)
     return QueryError(said, reason="connection", transient=True, source=f"{parts.scheme}://{parts.netloc}")

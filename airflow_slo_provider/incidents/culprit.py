@@ -8,6 +8,7 @@ from fractions import Fraction
 
 from airflow_slo_provider.exact_numbers import exact
 from airflow_slo_provider.exceptions import writable
+from airflow_slo_provider.redaction import redact
 from airflow_slo_provider.results import CheckResult
 
 
@@ -33,7 +34,7 @@ def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, tim
     :param times: how many times the next highest value it must be
     """
     # Names are labels, and labels may come from a client of the service.
-    known = {writable(name): value for name, value in values.items() if value is not None}
+    known = {redact(writable(name), limit=None): value for name, value in values.items() if value is not None}
     ordered = sorted(known, key=lambda name: (-known[name], name))
     shown = {name: float(known[name]) for name in ordered}
     if not ordered:

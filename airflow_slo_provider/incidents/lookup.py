@@ -12,36 +12,40 @@ from airflow_slo_provider.incidents.reading import load_playbooks
 from airflow_slo_provider.incidents.shipped import shipped_playbook, shipped_playbooks
 
 
-def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str]) -> Playbook:
+def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str], folder: str = "") -> Playbook:
     """Return one playbook.
 
     :param wanted: a playbook, an incident type, a file or text
+    :param folder: where relative paths begin; the working directory where it is empty
     :raises DocumentError: for a playbook with faults
     :raises ValueError: when that names none, or several
     """
-    found = find_playbooks(wanted)
+    found = find_playbooks(wanted, folder)
     if len(found) != 1:
         raise ValueError(f"{str(wanted)[:200]} holds {len(found)} playbooks, not one: {', '.join(one.name for one in found)}")
     return found[0]
 
 
-def find_playbooks(wanted: Any = None) -> tuple[Playbook, ...]:
+def find_playbooks(wanted: Any = None, folder: str = "") -> tuple[Playbook, ...]:
     """Return playbooks.
 
     :param wanted: playbooks, incident types, files, directories, texts, or one of these; None for all that ship
+    :param folder: where relative paths begin; the working directory where it is empty
     :raises DocumentError: for playbooks with faults
     :raises ValueError: for what names none
     """
     if wanted is None:
         return shipped_playbooks()
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        return tuple(one for item in wanted for one in find_playbooks(item))
+        return tuple(one for item in wanted for one in find_playbooks(item, folder))
     if isinstance(wanted, Playbook):
         return (wanted,)
     text = os.fspath(wanted)
     if "\n" not in text and text in tuple(IncidentType):
         return (shipped_playbook(text),)
-    if "\n" not in text and not Path(text).exists():
-        known = ", ".join(IncidentType)
-        raise ValueError(f"{text!r} is neither a file nor one of the incident types {known}")
+    if "\n" not in text:
+        text = os.path.join(folder, text)
+        if not Path(text).exists():
+            known = ", ".join(IncidentType)
+            raise ValueError(f"{text!r} is neither a file nor one of the incident types {known}")
     return tuple(load_playbooks(text))

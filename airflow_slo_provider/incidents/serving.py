@@ -5,7 +5,6 @@ Written by ``operators.policy_actions``, read by model servers. Standard library
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -148,8 +147,10 @@ def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dic
 
     :raises Exception: whatever is wrong with the document; ValueError also where all of it has expired
     """
+    from airflow_slo_provider import strict_json
+
     file: Readable = Path(path) if isinstance(path, str | os.PathLike) else path
-    data = json.loads(file.read_text())
+    data = strict_json.loads(file.read_text())
     if data["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema_version {data['schema_version']} is not {SCHEMA_VERSION}")
     each = data.get("each") or [data]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import QueryError, writable
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient, _explain
+from airflow_slo_provider.redaction import redacted, server_text
 
 
 @dataclass(frozen=True)
@@ -55,25 +56,29 @@ class AsyncAlertmanagerClient(AsyncPrometheusClient):
         try:
             async with asyncio.timeout(settings.timeout[0] + settings.timeout[1] + settings.max_seconds):
                 async with self._http.stream("GET", f"{self.url}/api/v2/alerts", params=parameters) as response:
+                    answers.check_headers(response.headers, query=query, source=self.url)
                     body = await self._read(response, query)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             message, reason, transient = _explain(error)
-            raise QueryError(
-                answers.redact(message, settings.secrets), reason=reason, transient=transient, query=query, source=self.url
-            ) from None
+            raise QueryError(message, reason=reason, transient=transient, query=query, source=self.url) from None
         status = response.status_code
         if status != 200:
-            said = answers.redact(body[:4096].decode("utf-8", "replace"), settings.secrets, limit=300)
+            said = server_text(body, limit=300)
             reason = "unauthorized" if status in (401, 403) else "bad_query" if status == 400 else "http_error"
             raise QueryError(
                 f"HTTP {status}: {said}", reason=reason, transient=status >= 500 or status == 429, query=query,
                 http_status=status, source=self.url,
             )  # fmt: skip
         try:
-            found = json.loads(body)
+            found = strict_json.loads(body)
             if not isinstance(found, list):
                 raise TypeError(f"a {type(found).__name__} in its place")
             return [_alert(one) for one in found]
+        except strict_json.JSONContradiction as error:
+            raise QueryError(
+                f"the list of alerts has no single meaning: {error}", reason=error.reason, query=query, http_status=status,
+                source=self.url,
+            ) from None  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise QueryError(
                 f"this is no list of alerts ({type(error).__name__}: {error}); is it an Alertmanager with API v2?",
@@ -87,8 +92,14 @@ def _alert(data: dict[str, Any]) -> Alert:
         raise ValueError(f"startsAt {data['startsAt']!r} has no time zone")
     return Alert(
         fingerprint=writable(str(data["fingerprint"])),
-        labels={writable(str(key)): writable(str(value)) for key, value in data["labels"].items()},
-        annotations={writable(str(key)): writable(str(value)) for key, value in (data.get("annotations") or {}).items()},
+        labels=_texts(data["labels"]),
+        annotations=_texts(data.get("annotations") or {}),
         starts_at=starts,
-        generator_url=writable(str(data.get("generatorURL") or "")),
+        generator_url=redacted(writable(str(data.get("generatorURL") or ""))),
     )
+
+
+def _texts(data: dict[str, Any]) -> dict[str, str]:
+    """Labels go into events, runs and the ledger: what is secret in them goes no further than here."""
+    texts: dict[str, str] = redacted({writable(str(key)): writable(str(value)) for key, value in data.items()})
+    return texts

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -25,10 +25,12 @@ from typing import Any, TypeVar
 from airflow_slo_provider.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, LedgerError, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.slicing import covered, holds, slice_count
+from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Point
 from airflow_slo_provider.ledger.store import Ledger
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.deadline import Deadline
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import Indicator, RatioMetric, ThresholdMetric
 
 MOST_POINTS = 1_000_000
@@ -98,7 +100,8 @@ class LedgerSource:
             if isinstance(question, _Question):
                 _, low, high = spans.get(question.rows, (question, request.start, request.end))
                 spans[question.rows] = (question, min(low, request.start), max(high, request.end))
-        read = {key: _caught(self._read, *span) for key, span in spans.items()}
+        deadline = deadline_of(requests)
+        read = {key: _caught(self._read, *span, deadline) for key, span in spans.items()}
         answers: list[_T | MeasurementError] = []
         for request, question in zip(requests, questions, strict=True):
             points = question if isinstance(question, MeasurementError) else read[question.rows]
@@ -111,8 +114,12 @@ class LedgerSource:
                 answer.source = answer.source or self._ledger.where
         return answers
 
-    def _read(self, question: _Question, start: datetime, end: datetime) -> list[Point]:
+    def _read(self, question: _Question, start: datetime, end: datetime, deadline: Deadline | None) -> list[Point]:
         name, query = question.name, question.text
+        refusal = None if deadline is None else deadline.refusal(self)
+        if refusal is not None:
+            refusal.query = query
+            raise refusal
         evidence = {"service": question.service} if question.service else None
         try:
             kind = question.kind or self._only_kind(name, query)
@@ -120,7 +127,12 @@ class LedgerSource:
                 self._refuse_several_services(name, start, end, query)
             points = list(islice(self._ledger.points(kind, name, start, end, evidence=evidence), MOST_POINTS + 1))
         except LedgerError as error:
-            raise QueryError(error.message, reason=error.reason, transient=error.transient, query=query) from error
+            fault = QueryError(
+                error.message, reason=error.reason, transient=error.transient, query=query, source=self._ledger.where
+            )
+            if deadline is not None:
+                deadline.note(self, [fault])
+            raise fault from None
         if len(points) > MOST_POINTS:
             raise QueryError(f"more than {MOST_POINTS} checks; use a shorter window", reason="too_many_rows", query=query)
         return points
@@ -135,7 +147,7 @@ class LedgerSource:
             )
 
     def _only_kind(self, name: str, query: str) -> str:
-        kinds = [kind for kind in self._ledger.kinds(name) if kind not in _OWN_KINDS]
+        kinds = [kind for kind in self._ledger.kinds(name) if kind not in _OWN_KINDS and not kind.endswith(REPEATED)]
         if not kinds:
             raise NoData(f"no check named {name!r} was ever recorded", reason="no_checks", query=query)
         if len(kinds) > 1:
@@ -205,7 +217,8 @@ def _measure(request: MeasureRequest, question: _Question, points: Sequence[Poin
     if not judged:
         raise NoData("no checks in the window", reason="no_checks", query=question.text)
     good = sum(_good(request, point) for point in judged)
-    return Measurement.of_counts(Fraction(good), Fraction(len(judged)), query=question.text)
+    found = Measurement.of_counts(Fraction(good), Fraction(len(judged)), query=question.text)
+    return replace(found, newest=judged[-1].checked_at)
 
 
 def _unknown(request: MeasureRequest, point: Point) -> bool:
@@ -240,4 +253,9 @@ def _events(question: _Question, points: Sequence[Point]) -> Measurement:
         good, total = good + exact(point.good), total + exact(point.total)
     if not question.ignore_unknown:
         total += total / len(counted) * len(blind)
-    return Measurement.of_counts(good, total, query=question.text)
+    return replace(Measurement.of_counts(good, total, query=question.text), newest=_newest_event(points))
+
+
+def _newest_event(points: Sequence[Point]) -> datetime | None:
+    """When a check last counted an event; one that could not count says of no event."""
+    return next((point.checked_at for point in reversed(points) if point.total), None)

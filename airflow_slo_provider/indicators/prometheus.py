@@ -25,12 +25,13 @@ from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus_batch import Ask, Replies, When
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_coverage import coverage_ask, coverage_times, share_present
+from airflow_slo_provider.indicators.prometheus_limits import Client, LimitedClient
 from airflow_slo_provider.indicators.prometheus_merge import plan
 from airflow_slo_provider.indicators.prometheus_readings import asks, evidence, judge, milliseconds, one_series
 from airflow_slo_provider.indicators.prometheus_slices import judge_slices
 from airflow_slo_provider.indicators.promql import Count, Selector
 from airflow_slo_provider.indicators.slicing import slice_count
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import RatioMetric
 
 #: The instants and the window (milliseconds) that queries share when they may be asked together.
@@ -119,8 +120,10 @@ class PrometheusSource:
         """Write all queries, ask them together, and judge every request by itself."""
         readings = [_caught(read, request) for request in requests]
         sound = [reading for reading in readings if isinstance(reading, _Reading)]
-        replies = self._ask({(reading.group, ask) for reading in sound for ask in reading.asks.values()})
-        doubts = self._doubts([reading for reading in sound if _is_doubtful(reading, replies[reading.group])], replies)
+        deadline = deadline_of(requests)
+        client: Client = self.client if deadline is None else LimitedClient(self.client, deadline, self)
+        replies = self._ask({(reading.group, ask) for reading in sound for ask in reading.asks.values()}, client)
+        doubts = self._doubts([reading for reading in sound if _is_doubtful(reading, replies[reading.group])], replies, client)
         out: list[_Found | MeasurementError] = []
         for reading in readings:
             if isinstance(reading, MeasurementError):
@@ -131,7 +134,7 @@ class PrometheusSource:
                 out.append(_caught(result, reading, replies[reading.group]))
         return out
 
-    def _ask(self, wanted: Iterable[tuple[_Group, Ask]]) -> dict[_Group, Replies]:
+    def _ask(self, wanted: Iterable[tuple[_Group, Ask]], client: Client) -> dict[_Group, Replies]:
         groups: dict[_Group, list[Ask]] = defaultdict(list)
         for group, ask in sorted(wanted, key=lambda item: item[1].text):
             groups[group].append(ask)
@@ -141,19 +144,21 @@ class PrometheusSource:
             jobs += [(group, job) for job in _jobs(groups[group], *group)]
         out: dict[_Group, Replies] = {group: {} for group in groups}
         if self._parallel == 1 or len(jobs) < 2:
-            answers: Iterable[Replies] = [job(self.client) for _, job in jobs]
+            answers: Iterable[Replies] = [job(client) for _, job in jobs]
         else:
             try:
                 _ = self.client.connect  # opened once, before threads share it
             except QueryError as error:
                 return {group: dict.fromkeys(asks, error) for group, asks in groups.items()}
             with ThreadPoolExecutor(self._parallel) as pool:
-                answers = list(pool.map(lambda item: item[1](self.client), jobs))
+                answers = list(pool.map(lambda item: item[1](client), jobs))
         for (group, _job), answer in zip(jobs, answers, strict=True):
             out[group].update(answer)
         return out
 
-    def _doubts(self, readings: Sequence[_Reading], replies: Mapping[_Group, Replies]) -> dict[int, MeasurementError]:
+    def _doubts(
+        self, readings: Sequence[_Reading], replies: Mapping[_Group, Replies], client: Client
+    ) -> dict[int, MeasurementError]:
         """Ask for each missing ``bad`` whether it means that nothing failed; return those for which that is not sure."""
         found: dict[int, MeasurementError] = {}
         open_questions: list[tuple[_Reading, list[Selector]]] = []
@@ -171,7 +176,7 @@ class PrometheusSource:
                 window = 1 if at_end else _witnessed(reading, replies[reading.group])
                 asked = proof.asks_at_end(needed) if at_end else proof.asks_in_window(needed, window)
                 wanted[id(reading)] = [((When(end, end), window), ask) for ask in asked]
-            answers = self._ask({item for items in wanted.values() for item in items})
+            answers = self._ask({item for items in wanted.values() for item in items}, client)
             still = []
             for reading, needed in open_questions:
                 rows = [answers[group][ask] for group, ask in wanted[id(reading)]]

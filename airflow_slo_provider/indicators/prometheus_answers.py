@@ -1,55 +1,50 @@
-"""Reading what a Prometheus server answers, shared by the blocking and the async client.
+"""Reading the numbers of a Prometheus server's answer, shared by the blocking and the async client: exact, and of the time asked.
 
-Every way an answer can be wrong ends in one :class:`~airflow_slo_provider.exceptions.QueryError`. Faults that may pass
-(timeouts, 429, 5xx, partial answers) are ``transient``; an answer that would be the same tomorrow is not.
+What is around the numbers (status, headers, warnings, marks of a partial answer) is read in :mod:`.prometheus_envelope`.
 
-Source: Prometheus HTTP API, https://prometheus.io/docs/prometheus/latest/querying/api/ ("Format overview").
+Prometheus answers an instant query with samples of exactly the evaluation time, whatever ``offset``, ``@`` or a range looks at,
+and a range query with points on the grid of the request. A sample of another time comes from somewhere else: a stale cache, or
+VictoriaMetrics, which moves a range of 50 or more points to multiples of its step so that its own cache can serve it.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from fractions import Fraction
+from operator import lt
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import LIMIT, public_url, redact
+from airflow_slo_provider.indicators.prometheus_envelope import (
+    CLOCK_TOLERANCE,
+    TRANSIENT_STATUSES,
+    Answer,
+    check_clock,
+    check_headers,
+    contradictory,
+    read_answer,
+    read_envelope,
+    shape,
+    verify_data,
+)
+from airflow_slo_provider.redaction import public_url, redact
 
-__all__ = ["Answer", "RangeSeries", "Sample", "public_url", "redact"]
+__all__ = [
+    "CLOCK_TOLERANCE", "TRANSIENT_STATUSES", "Answer", "RangeSeries", "Sample", "check_clock", "check_headers", "public_url",
+    "read_answer", "read_envelope", "redact", "verify_data",
+]  # fmt: skip
 
-#: Statuses that another attempt may turn into an answer.
-TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
-#: errorType values that name a passing condition, whatever status they travel with.
-_TRANSIENT_TYPES = frozenset({"timeout", "canceled", "internal", "unavailable"})
-_REASONS = {
-    400: "bad_query",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "timeout",
-    413: "request_too_large",
-    422: "query_failed",
-    429: "too_many_requests",
-}
-_HINTS = {
-    401: "check the connection's login, password or token",
-    403: "the credentials were understood but may not query this server",
-    404: "check the URL and its path prefix: the query API lives at <url>/api/v1/query",
-    405: "the server refuses POST; set the connection's method to GET",
-}
+_HINT = """Where it is VictoriaMetrics, write {"nocache": "1"} into the connection's params"""
+#: Milliseconds a sample's time may differ by: a server that reads ``time`` as a float64 and cuts it is one off.
+TIME_TOLERANCE = 1
 # Go writes float64 as 12960, 0.25, 1e+06 or 5e-324. A longer exponent is no float64 and would make a huge integer.
 _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:[eE][+-]?[0-9]{1,3})?")
 #: No float64 is so large; every whole number of fewer digits is smaller.
 _BEYOND, _SURELY_FINITE = 2**1024, 309
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
-#: Seconds that our clock and the server's may differ by: half the shortest window a burn rate is measured over.
-CLOCK_TOLERANCE = 150
 
 
 @dataclass(frozen=True)
@@ -90,43 +85,6 @@ class RangeSeries:
     points: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A verified envelope.
-
-    :param result_type: ``scalar``, ``string``, ``vector`` or ``matrix``; empty for endpoints other than queries
-    :param result: its ``data.result``
-    :param warnings: what the server warned of: the answer may be incomplete
-    :param infos: remarks that do not make the answer incomplete (Prometheus 3)
-    """
-
-    result_type: str
-    result: Any
-    warnings: tuple[str, ...] = ()
-    infos: tuple[str, ...] = ()
-
-
-def check_clock(date: str | None, *, query: str | None, source: str) -> None:
-    """Compare the server's clock with ours: whoever asks about "now" with a wrong clock is told of another time.
-
-    :param date: the answer's ``Date`` header, as it has just come in; nothing is known without one
-    :raises QueryError: transient, reason ``clock_skew``
-    """
-    try:
-        theirs = parsedate_to_datetime(date or "")
-    except (ValueError, OverflowError):  # no date that a clock could show
-        return
-    if theirs.tzinfo is None:
-        return
-    ahead = (datetime.now(UTC) - theirs).total_seconds()
-    if abs(ahead) > CLOCK_TOLERANCE:
-        raise QueryError(
-            f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's: "
-            "what is measured would be of another time; set both by NTP",
-            reason="clock_skew", transient=True, query=query, source=source,
-        )  # fmt: skip
-
-
 def parse_value(text: object) -> Fraction | None:
     """Read a sample value exactly from its text.
 
@@ -164,87 +122,12 @@ def to_milliseconds(at: datetime) -> int:
     return round(at.timestamp() * 1_000_000) // 1000
 
 
-def read_envelope(
-    status: int, body: bytes, *, query: str | None, source: str, secrets: Collection[str] = (), location: str | None = None
-) -> Mapping[str, Any]:
-    """Verify status, JSON and the envelope's ``status``; return the envelope.
-
-    :param status: HTTP status
-    :param body: the whole body
-    :param query: what was asked, for the message
-    :param source: the server's public URL
-    :param secrets: texts that must not appear in a message
-    :param location: where a redirect points to
-    :raises QueryError: in every case but a documented success
-    """
-
-    def wrong(message: str, reason: str, *, transient: bool = False) -> QueryError:
-        text = redact(message, secrets)
-        return QueryError(text, reason=reason, transient=transient, query=query, http_status=status, source=source)
-
-    if 300 <= status < 400:
-        target = f" to {public_url(location)}" if location else ""
-        raise wrong(f"the server redirects{target} (HTTP {status}); put the final address into the connection", "redirected")
-    try:
-        payload = json.loads(body)
-    except (ValueError, RecursionError):
-        payload = None
-    envelope: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
-    kind, said = str(envelope.get("errorType") or ""), str(envelope.get("error") or "")
-    message = ": ".join(part for part in (kind, said) if part)
-    if status != 200:
-        if not message:
-            # Blanked before it is cut: half a secret would not be found.
-            plain = redact(body[:20_000].decode("utf-8", "replace").strip(), secrets, limit=200)
-            message = " ".join(plain.split()) if plain and not plain.startswith("<") else "no message"
-        hint = f"; {_HINTS[status]}" if status in _HINTS else ""
-        reason = _REASONS.get(status, "server_error" if status >= 500 else "http_error")
-        transient = status in TRANSIENT_STATUSES
-        raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", reason, transient=transient)
-    if payload is None and body.lstrip().startswith(b'{"status"'):
-        raise wrong(f"the answer broke off after {len(body)} bytes", "truncated", transient=True)
-    if payload is None:
-        start = redact(body[:20_000].decode("utf-8", "replace").strip(), secrets, limit=60)
-        raise wrong(f"HTTP 200 with something that is not JSON ({start!r}...): is this a login page or a wrong path?", "not_json")
-    if envelope.get("status") == "error":
-        transient = kind in _TRANSIENT_TYPES
-        raise wrong(f"HTTP 200, but status is error: {message or 'no message'}", "status_error", transient=transient)
-    if envelope.get("status") != "success" or "data" not in envelope:
-        raise wrong("HTTP 200 with JSON that is not a Prometheus answer (no status: success with data)", "unexpected_shape")
-    return envelope
-
-
-def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> Answer:
-    """Verify the ``data`` of a query's envelope.
-
-    :raises QueryError: reason ``unexpected_shape``; reason ``partial_answer`` (transient) where there are warnings
-    """
-    data = envelope["data"]
-    warnings = _texts(envelope.get("warnings"))
-    if warnings:
-        raise QueryError(
-            "the server warns that its answer may be incomplete: " + "; ".join(warnings)[:LIMIT],
-            reason="partial_answer", transient=True, query=query, http_status=200, source=source,
-        )  # fmt: skip
-    verify_data(data, query=query, source=source)
-    return Answer(data["resultType"], data["result"], warnings, _texts(envelope.get("infos")))
-
-
-def verify_data(data: Any, *, query: str | None, source: str) -> None:
-    """Verify that a query's ``data`` holds a result.
-
-    :raises QueryError: reason ``unexpected_shape``
-    """
-    if not isinstance(data, dict) or data.get("resultType") not in ("scalar", "string", "vector", "matrix"):
-        raise _shape("data has no resultType scalar, string, vector or matrix", query, source)
-    if not isinstance(data.get("result"), list):
-        raise _shape("data.result is not a list", query, source)
-
-
-def samples(answer: Answer, *, query: str, source: str) -> list[Sample]:
+def samples(answer: Answer, *, query: str, source: str, at: int | None = None) -> list[Sample]:
     """Read the result of an instant query; a scalar is one sample without labels.
 
-    :raises QueryError: for a matrix or a string, or for anything that is not of the documented shape
+    :param at: the time that was asked about, in unix milliseconds; None where it is not known
+    :raises QueryError: for a matrix or a string, for anything that is not of the documented shape, for a sample of another time
+        (reason ``stale_answer``), and for two samples of one series (reason ``contradictory_answer``)
     """
     if answer.result_type in ("matrix", "string"):
         raise QueryError(
@@ -258,40 +141,74 @@ def samples(answer: Answer, *, query: str, source: str) -> list[Sample]:
             moment, text = row["value"]
             out.append(Sample(_labels(row["metric"]), parse_value(text), _SPECIAL.get(text, text), round(moment * 1000)))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _shape(f"a sample is not of the form metric, [time, text]: {error}", query, source) from None
+        raise shape(f"a sample is not of the form metric, [time, text]: {error}", query, source) from None
+    _refuse_twins((sample.labels for sample in out), query, source)
+    if at is not None:
+        for sample in out:
+            if abs(sample.at - at) > TIME_TOLERANCE:
+                raise _stale(f"it was asked about {_seconds(at)} and answers a sample of {_seconds(sample.at)}", query, source)
     return out
 
 
-def matrix(answer: Answer, *, query: str, source: str) -> list[RangeSeries]:
+def matrix(answer: Answer, *, query: str, source: str, grid: range | None = None) -> list[RangeSeries]:
     """Read the result of a range query.
 
-    :raises QueryError: when it is not a matrix of the documented shape
+    :param grid: the times that were asked about, in unix milliseconds; None where they are not known
+    :raises QueryError: when it is not a matrix of the documented shape, for a point that is not on the grid (reason
+        ``stale_answer``), and for a series or a point that comes twice (reason ``contradictory_answer``)
     """
     if answer.result_type != "matrix":
-        raise _shape(f"a range query answered a {answer.result_type}", query, source)
+        raise shape(f"a range query answered a {answer.result_type}", query, source)
+    out = []
     try:
-        return [
-            RangeSeries(_labels(row["metric"]), tuple([(round(moment * 1000), str(text)) for moment, text in row["values"]]))
-            for row in answer.result
-        ]
+        for row in answer.result:
+            moments = [round(moment * 1000) for moment, _ in row["values"]]
+            if grid is not None and not all(map(grid.__contains__, moments)):
+                moments = [_on_grid(moment, grid, query, source) for moment in moments]
+            if not all(map(lt, moments, moments[1:])):
+                raise contradictory("the points of a series are not in the order of time, each once", query, source)
+            texts = [str(text) for _, text in row["values"]]
+            out.append(RangeSeries(_labels(row["metric"]), tuple(zip(moments, texts, strict=True))))
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise _shape(f"a series is not of the form metric, [[time, text], ...]: {error}", query, source) from None
+        raise shape(f"a series is not of the form metric, [[time, text], ...]: {error}", query, source) from None
+    _refuse_twins((series.labels for series in out), query, source)
+    return out
+
+
+def _on_grid(moment: int, grid: range, query: str, source: str) -> int:
+    """Return the point of the grid that a time stands for."""
+    for near in (moment, moment - TIME_TOLERANCE, moment + TIME_TOLERANCE):
+        if near in grid:
+            return near
+    raise _stale(
+        f"it was asked about every {grid.step / 1000:g} s from {_seconds(grid[0])} to {_seconds(grid[-1])}, and a point of its "
+        f"answer is of {_seconds(moment)}. {_HINT}",
+        query,
+        source,
+    )
+
+
+def _refuse_twins(labels: Iterable[Mapping[str, str]], query: str, source: str) -> None:
+    seen: set[frozenset[tuple[str, str]]] = set()
+    for one in labels:
+        key = frozenset(one.items())
+        if key in seen:
+            raise contradictory("one series comes twice", query, source)
+        seen.add(key)
+
+
+def _stale(message: str, query: str, source: str) -> QueryError:
+    return QueryError(
+        f"the server answers about another time than it was asked about: {message}",
+        reason="stale_answer", transient=True, query=query, http_status=200, source=source,
+    )  # fmt: skip
+
+
+def _seconds(milliseconds: int) -> str:
+    return f"{milliseconds // 1000}.{milliseconds % 1000:03d}"
 
 
 def _labels(value: Any) -> dict[str, str]:
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise ValueError("labels are not a mapping of texts")
     return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    if not value:
-        return ()
-    return tuple(str(text) for text in value) if isinstance(value, list) else (str(value),)
-
-
-def _shape(message: str, query: str | None, source: str) -> QueryError:
-    return QueryError(
-        f"not a documented Prometheus answer: {message}",
-        reason="unexpected_shape", query=query, http_status=200, source=source,
-    )  # fmt: skip

@@ -8,9 +8,11 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http_caches import NO_CACHE
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_answers import Sample
 from airflow_slo_provider.indicators.prometheus_client import Settings
+from airflow_slo_provider.redaction import server_text
 
 if TYPE_CHECKING:
     import httpx
@@ -56,7 +58,7 @@ class AsyncPrometheusClient:
             if not isinstance(verify, ssl.SSLContext):
                 verify = httpx.create_ssl_context(verify=verify)
             verify.load_cert_chain(*((settings.cert,) if isinstance(settings.cert, str) else settings.cert))
-        headers = dict(settings.headers or {})
+        headers = {**NO_CACHE, **(settings.headers or {})}
         if settings.bearer:
             headers["Authorization"] = f"Bearer {settings.bearer}"
         connect, read = settings.timeout
@@ -85,7 +87,7 @@ class AsyncPrometheusClient:
                 await asyncio.sleep(min(again.wait or 0.2 * 2**attempt, _RETRY_AFTER_CAP))
             else:
                 answer = answers.read_answer(envelope, query=query, source=self.url)
-                return answers.samples(answer, query=query, source=self.url)
+                return answers.samples(answer, query=query, source=self.url, at=answers.to_milliseconds(at))
         raise AssertionError("unreachable: the loop returns or raises")
 
     async def _ask(self, form: dict[str, str], query: str) -> Any:
@@ -98,13 +100,11 @@ class AsyncPrometheusClient:
         try:
             async with asyncio.timeout(settings.timeout[0] + settings.timeout[1] + settings.max_seconds):
                 async with self._http.stream(settings.method, url, **where) as response:
-                    answers.check_clock(response.headers.get("Date"), query=query, source=self.url)
+                    answers.check_headers(response.headers, query=query, source=self.url)
                     body = await self._read(response, query)
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
             message, reason, transient = _explain(error)
-            fault = QueryError(
-                answers.redact(message, settings.secrets), reason=reason, transient=transient, query=query, source=self.url
-            )
+            fault = QueryError(message, reason=reason, transient=transient, query=query, source=self.url)
             raise (_Again(fault) if reason in _RETRY_REASONS else fault) from None
         try:
             return answers.read_envelope(
@@ -158,7 +158,7 @@ def _explain(error: Exception) -> tuple[str, str, bool]:
         return "no answer within the read timeout", "timeout", True
     if isinstance(error, httpx.ConnectError):
         if "certificate" in text or "ssl" in text or "tls" in text:
-            return f"TLS failed: {error}; check the CA certificate (verify) and the client certificate", "tls", False
+            return f"TLS failed: {server_text(error)}; check the CA certificate (verify) and the client certificate", "tls", False
         if "name" in text or "nodename" in text or "getaddrinfo" in text:
             return "the server's name could not be resolved", "dns", True
         return "the server refused the connection", "connection_refused", True

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus_answers import parse_value, to_milliseconds
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus_limits import Client
 from airflow_slo_provider.indicators.prometheus_merge import Merged
 from airflow_slo_provider.indicators.promql import Count
 from airflow_slo_provider.slo.promql_tokens import is_balanced
@@ -68,7 +68,7 @@ class When:
     end: datetime
     step: timedelta | None = None
 
-    def ask(self, client: PrometheusClient, query: str) -> Rows:
+    def ask(self, client: Client, query: str) -> Rows:
         """Ask a query.
 
         :raises QueryError: when there is no answer that can be trusted
@@ -91,13 +91,13 @@ class When:
 
 
 #: A piece of work: asks the server and returns a reply for each of its members. Never raises QueryError.
-Job = Callable[[PrometheusClient], Replies]
+Job = Callable[[Client], Replies]
 
 
 def merged_job(merged: Merged, members: Sequence[tuple[Ask, Count]], when: When) -> Job:
     """Ask one merged query and share its rows out among its members."""
 
-    def together(client: PrometheusClient) -> Replies:
+    def together(client: Client) -> Replies:
         shares = merged.share(when.ask(client, merged.query), [count for _, count in members])
         return {
             ask: [({}, add([points for _, points in rows]))] if rows else []
@@ -128,7 +128,7 @@ def _union_job(asks: list[Ask], when: When) -> Job:
 
     numbered = {str(number): ask for number, ask in enumerate(asks)}
 
-    def together(client: PrometheusClient) -> Replies:
+    def together(client: Client) -> Replies:
         # The newline ends a comment that a query may close with.
         parts = [f'label_replace((\n{ask.text}\n),"{_UNION_LABEL}","{number}","","")' for number, ask in numbered.items()]
         ask_text = " or ".join(parts)
@@ -146,7 +146,7 @@ def _union_job(asks: list[Ask], when: When) -> Job:
 def _or_alone(together: Job | None, asks: Sequence[Ask], when: When) -> Job:
     """Ask together; when that is refused for a reason that one member may have given, ask one by one."""
 
-    def job(client: PrometheusClient) -> Replies:
+    def job(client: Client) -> Replies:
         if together is not None:
             try:
                 return together(client)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Never
 
 import requests
@@ -16,6 +17,7 @@ from requests import exceptions as faults
 from urllib3.exceptions import (
     ConnectTimeoutError,
     HTTPError,
+    MaxRetryError,
     NameResolutionError,
     NewConnectionError,
     ReadTimeoutError,
@@ -23,12 +25,38 @@ from urllib3.exceptions import (
 )
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http_caches import NO_CACHE
 from airflow_slo_provider.http_retries import QuietRetry
-from airflow_slo_provider.indicators.prometheus_answers import check_clock, public_url, read_envelope, redact, verify_data
+from airflow_slo_provider.indicators.prometheus_envelope import check_headers, read_envelope, verify_data
+from airflow_slo_provider.redaction import public_url, server_text
+from airflow_slo_provider.slo.deadline import Deadline
 
+#: The deadline of the evaluation that this thread asks for.
+_ASKING = threading.local()
 #: A Retry-After longer than this is left to Airflow's own retries.
 RETRY_AFTER_CAP = 10
 _CHUNK = 1 << 18
+
+
+@contextmanager
+def within(deadline: Deadline | None) -> Iterator[None]:
+    """Let this thread's requests take no longer than a deadline allows, their repetitions included."""
+    before, _ASKING.deadline = _deadline(), deadline
+    try:
+        yield
+    finally:
+        _ASKING.deadline = before
+
+
+def _deadline() -> Deadline | None:
+    found: Deadline | None = getattr(_ASKING, "deadline", None)
+    return found
+
+
+def _at_most(seconds: float) -> float:
+    """Return these seconds, or what is left of the deadline: never nothing, which would mean no limit."""
+    deadline = _deadline()
+    return seconds if deadline is None else max(0.001, min(seconds, deadline.left()))
 
 
 class BoundedRetry(QuietRetry):
@@ -56,18 +84,22 @@ class BoundedRetry(QuietRetry):
     def parse_retry_after(self, retry_after: str) -> float:
         """Honour Retry-After (seconds or a date), up to the cap; text that is neither is ignored."""
         try:
-            return min(super().parse_retry_after(retry_after), RETRY_AFTER_CAP)
+            return min(super().parse_retry_after(retry_after), _at_most(RETRY_AFTER_CAP))
         except HTTPError:
             return 0
 
-    def increment(self, method=None, url=None, response=None, error=None, *args, **kwargs):  # type: ignore[no-untyped-def]
+    def increment(self, method=None, url=None, response=None, error=None, _pool=None, _stacktrace=None):  # type: ignore[no-untyped-def]
         """Count one attempt.
 
         :raises urllib3.exceptions.ReadTimeoutError: at once, when that was the error
+        :raises urllib3.exceptions.MaxRetryError: when the evaluation's deadline has passed
         """
         if isinstance(error, ReadTimeoutError):
             raise error
-        return super().increment(method, url, response, error, *args, **kwargs)
+        deadline = _deadline()
+        if deadline is not None and deadline.left() <= 0:
+            raise MaxRetryError(_pool, url, error)  # the answer, or the error, that there is now is the last one
+        return super().increment(method, url, response, error, _pool, _stacktrace)
 
 
 class _Cut(HTTPError):
@@ -85,6 +117,7 @@ class PrometheusSession(requests.Session):
 
     def __init__(self, *, form: Mapping[str, str], max_bytes: int, max_seconds: float, secrets: tuple[str, ...] = ()) -> None:
         super().__init__()
+        self.headers.update(NO_CACHE)
         self._form = dict(form)
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
@@ -112,11 +145,13 @@ class PrometheusSession(requests.Session):
             # prometheus-api-client would put the query into the URL, where long ones are refused and proxies log them.
             kwargs["data"], params = params, {}
         kwargs.update(allow_redirects=False, stream=True)
+        if _deadline() is not None and isinstance(kwargs.get("timeout"), tuple):
+            kwargs["timeout"] = tuple(_at_most(seconds) for seconds in kwargs["timeout"])
         try:
             response = super().request(method, url, params=params, **kwargs)
             with response:
                 if is_api:
-                    check_clock(response.headers.get("Date"), query=query, source=source)
+                    check_headers(response.headers, query=query, source=source)
                 body = self._read(response, query, source)
         except (faults.RequestException, HTTPError, OSError) as error:
             self._refuse(error, query, source)
@@ -134,7 +169,8 @@ class PrometheusSession(requests.Session):
         return response
 
     def _read(self, response: requests.Response, query: str | None, source: str) -> bytes:
-        deadline = time.monotonic() + self._max_seconds
+        seconds = _at_most(self._max_seconds)
+        deadline = time.monotonic() + seconds
         parts, size = [], 0
         # read1 returns what has arrived; read would sit out a slow drip, however long it takes.
         while part := self._part(response, size):
@@ -147,7 +183,7 @@ class PrometheusSession(requests.Session):
                 )  # fmt: skip
             if time.monotonic() > deadline:
                 raise QueryError(
-                    f"the answer was not complete after {self._max_seconds:g} s ({size} bytes so far)",
+                    f"the answer was not complete after {seconds:.3g} s ({size} bytes so far)",
                     reason="timeout", transient=True, query=query, http_status=response.status_code, source=source,
                 )  # fmt: skip
         return b"".join(parts)
@@ -164,7 +200,7 @@ class PrometheusSession(requests.Session):
     def _refuse(self, error: Exception, query: str | None, source: str) -> Never:
         message, reason, transient = explain(error)
         # `from None`: the library's own text holds the URL it asked, user info and all.
-        raise QueryError(redact(message, self._secrets), reason=reason, transient=transient, query=query, source=source) from None
+        raise QueryError(message, reason=reason, transient=transient, query=query, source=source) from None
 
 
 def explain(error: BaseException) -> tuple[str, str, bool]:
@@ -179,7 +215,7 @@ def explain(error: BaseException) -> tuple[str, str, bool]:
         return next((item for item in chain if isinstance(item, kinds)), None)
 
     if has(SSLError, faults.SSLError):
-        return f"TLS failed: {chain[-1]}; check the CA certificate (verify) and the client certificate", "tls", False
+        return f"TLS failed: {server_text(chain[-1])}; check the CA certificate (verify) and the client certificate", "tls", False
     if cut := has(_Cut):
         return str(cut), "truncated", True
     if has(NameResolutionError):
@@ -187,7 +223,7 @@ def explain(error: BaseException) -> tuple[str, str, bool]:
     if has(ConnectionRefusedError):
         return "the server refused the connection", "connection_refused", True
     if has(NewConnectionError):  # by inheritance a ConnectTimeoutError, and none
-        return f"no connection to the server ({chain[-1]})", "connection_refused", True
+        return f"no connection to the server ({server_text(chain[-1])})", "connection_refused", True
     if has(ConnectTimeoutError, faults.ConnectTimeout):
         return "no connection within the connect timeout", "timeout", True
     if has(ReadTimeoutError, faults.ReadTimeout, TimeoutError):

@@ -28,7 +28,9 @@ from airflow_slo_provider.indicators.sql_measure import buckets, check_shape, co
 from airflow_slo_provider.indicators.sql_rows import Answer, read_answer, read_zone
 from airflow_slo_provider.indicators.sql_runner import DbApiRunner, SQLRunner, dbapi_runner
 from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.redaction import server_text
+from airflow_slo_provider.slo.deadline import Deadline
+from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import MetricSource
 
 __all__ = ["DbApiRunner", "SQLRunner", "SQLSource", "dbapi_runner"]
@@ -44,7 +46,8 @@ class SQLSource:
     """Measures indicators with SQL (an ``IndicatorSource``).
 
     :param run: runs one statement with named parameters and returns (column names, rows); if it has a method ``session()``, a
-        context manager, all queries of one call run inside
+        context manager, all queries of one call run inside; if it has a method ``limit(seconds)``, it is told how long the next
+        query may take
     :param name: what is asked, for messages: no credentials
     :param dialect: ``sqlite``, ``postgresql``, ...: decides the default ``timeFormat``; asked of ``run`` where not given
     """
@@ -53,6 +56,7 @@ class SQLSource:
         self._run = run
         self._name = name
         self._dialect = dialect or getattr(run, "dialect", None)
+        self._deadline: Deadline | None = None
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
         """Measure each span with one query (two where good and total are two); equal questions are asked once."""
@@ -74,6 +78,7 @@ class SQLSource:
     ) -> list[_T | MeasurementError]:
         answers: list[_T | MeasurementError] = []
         cache: _Cache = {}
+        self._deadline = deadline_of(requests)
         try:
             with self._session():
                 for request in requests:
@@ -84,7 +89,11 @@ class SQLSource:
                         answers.append(error)
         except Exception as error:  # whatever a driver raises when a connection cannot be had
             fault = self._fault(error, None)
+            if self._deadline is not None and fault.transient:
+                self._deadline.give_up(self, fault)  # the next attempt might wait for the network as long as this one
             return [fault] * len(requests)
+        finally:
+            self._deadline = None
         return answers
 
     def _session(self) -> AbstractContextManager[Any]:
@@ -96,12 +105,10 @@ class SQLSource:
             error.source, error.query = error.source or self._name, error.query or query
             return error
         fault = classify(error)
-        said = " ".join(str(error).split())
-        problem = QueryError(
-            f"{type(error).__name__}: {said}", reason=fault.reason, transient=fault.transient, query=query, source=self._name
-        )
-        problem.__cause__ = error
-        return problem
+        return QueryError(
+            f"{type(error).__name__}: {server_text(error)}",
+            reason=fault.reason, transient=fault.transient, query=query, source=self._name,
+        )  # fmt: skip
 
     def _ask(self, source: MetricSource, start: datetime, end: datetime, cache: _Cache) -> Answer:
         key = (f"{source.spec.get('timeFormat')} {source.spec.get('timeZone')} {source.query}", start, end)
@@ -120,11 +127,31 @@ class SQLSource:
         zone = read_zone(source.spec.get("timeZone"))
         read_statement(query, backslashes=self._dialect in BACKSLASHES)
         parameters = {"date_from": self._date(start, source), "date_to": self._date(end, source)}
+        self._observe_deadline(query)
         try:
             columns, rows = self._run(query, parameters)
         except Exception as error:  # drivers have no common base class
-            raise self._fault(error, query) from error
+            fault = self._fault(error, query)
+            if self._deadline is not None:
+                self._deadline.note(self, [fault])
+            # Not chained: a driver quotes rows and addresses, and a traceback would print them.
+            raise fault from None
         return read_answer(columns, rows, query=query, zone=zone)
+
+    def _observe_deadline(self, query: str) -> None:
+        """Let the next query take no longer than the evaluation may.
+
+        :raises QueryError: when nothing may be asked any more; reason ``not_asked`` or ``deadline``
+        """
+        if self._deadline is None:
+            return
+        refusal = self._deadline.refusal(self)
+        if refusal is not None:
+            refusal.query = query
+            raise refusal
+        limit = getattr(self._run, "limit", None)
+        if limit is not None:
+            limit(self._deadline.left())
 
     def _date(self, moment: datetime, source: MetricSource) -> object:
         """Write a bound as the query compares it."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
@@ -65,7 +66,12 @@ def measurement(
     if part is None and rows[0] is not None and not rows[0] and total:
         part = Fraction(0)  # a query of its own that lists such events, and there was none
     good, whole = counts(part, total, column=column, query=query)
-    return Measurement.of_counts(good, whole, query=query)
+    return replace(Measurement.of_counts(good, whole, query=query), newest=_newest(rows[1], names[1]))
+
+
+def _newest(rows: Sequence[Row] | None, column: str) -> datetime | None:
+    """When the newest row with events happened; a row that is a bucket says when that began."""
+    return max((row.at for row in rows or () if row.numbers[column]), default=None)
 
 
 def _refuse_contradictions(answer: Answer, rows: Sequence[Row]) -> None:
@@ -166,4 +172,5 @@ def _kept(rows: Sequence[Row], request: MeasureRequest, query: str) -> Measureme
     if not values:
         raise NoData("no points in the window", reason="no_points", query=query)
     good = sum(holds(value, request.op, request.value) for value in values)
-    return Measurement.of_counts(Fraction(good), Fraction(len(values)), query=query)
+    newest = max(row.at for row in rows if row.numbers["value"] is not None)
+    return replace(Measurement.of_counts(Fraction(good), Fraction(len(values)), query=query), newest=newest)

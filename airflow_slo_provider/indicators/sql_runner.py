@@ -50,9 +50,16 @@ class DbApiRunner:
         module = type(connection).__module__.split(".")[0]
         self.dialect = dialect or _DIALECTS.get(module)
         self._paramstyle = paramstyle or str(getattr(sys.modules.get(module), "paramstyle", "format"))
-        self._timeout = timeout
+        self._timeout = self._limit = timeout
         self._windowed = windowed
         self._inside = False
+
+    def limit(self, seconds: float) -> None:
+        """Let no later query take longer than this, however long it might by ``timeout``.
+
+        :param seconds: what is left of an evaluation's deadline
+        """
+        self._limit = min(self._timeout, seconds)
 
     @contextmanager
     def session(self) -> Iterator[None]:
@@ -61,6 +68,7 @@ class DbApiRunner:
             yield
             return
         self._inside = True
+        self._limit = self._timeout  # that of an evaluation before is over
         try:
             self._begin()
             yield
@@ -88,6 +96,8 @@ class DbApiRunner:
         cursor = self._connection.cursor()
         try:
             self._limit_sqlite()
+            if self.dialect == "postgresql" and self._limit < self._timeout:
+                cursor.execute(self._statement_timeout())
             cursor.execute(text, values)
             if cursor.description is None:
                 raise QueryError("the statement answered without a table", reason="wrong_shape", query=query)
@@ -106,11 +116,14 @@ class DbApiRunner:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             # A column without time zone is compared in the session's zone.
             cursor.execute("SET LOCAL TIME ZONE 'UTC'")
-            cursor.execute(f"SET LOCAL statement_timeout = {max(1, int(self._timeout * 1000))}")
+            cursor.execute(self._statement_timeout())
             cursor.close()
         elif self.dialect == "sqlite":
             self._connection.execute("PRAGMA query_only=ON")
             self._connection.execute("BEGIN")
+
+    def _statement_timeout(self) -> str:
+        return f"SET LOCAL statement_timeout = {max(1, int(self._limit * 1000))}"
 
     def _end(self) -> None:
         try:
@@ -123,7 +136,7 @@ class DbApiRunner:
 
     def _limit_sqlite(self) -> None:
         if self.dialect == "sqlite":
-            deadline = time.monotonic() + self._timeout
+            deadline = time.monotonic() + self._limit
             self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
 
 

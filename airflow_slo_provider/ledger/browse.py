@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Recorded, microseconds, recorded_of, service_column
 from airflow_slo_provider.ledger.schema import COLUMNS
 
@@ -157,8 +158,8 @@ def dag_ids(ledger: Ledger) -> list[str]:
 
 
 def all_kinds(ledger: Ledger) -> list[str]:
-    """Return every kind of check there is."""
-    return ledger._distinct("kind")
+    """Return every kind of check there is, without observations that are repeated: they count nowhere."""
+    return [kind for kind in ledger._distinct("kind") if not kind.endswith(REPEATED)]
 
 
 def rows_of(ledger: Ledger, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.ledger.mapped_names import LABEL
 from airflow_slo_provider.ledger.records import Recorded, RunKey
 from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -39,6 +40,7 @@ class Happening:
     :param why: the reasons, or what was done
     :param slos: status of each SLO that a decision looked at
     :param key: the task instance that recorded it
+    :param map_label: of a mapped task, what its ``map_index_template`` gave
     """
 
     at: datetime
@@ -51,6 +53,7 @@ class Happening:
     why: str
     slos: Mapping[str, str] = field(default_factory=dict)
     key: RunKey
+    map_label: str | None = None
 
 
 def happenings(
@@ -155,6 +158,7 @@ def _happening(ledger: Ledger, row: Recorded) -> Happening:
         why=result.message,
         slos=_statuses(result),
         key=row.key,
+        map_label=first_text(result.evidence, LABEL) or None,
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, quote_plus
 
 from airflow_slo_provider.database_faults import classify
 from airflow_slo_provider.exceptions import LedgerError
+from airflow_slo_provider.redaction import remember
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -47,6 +48,7 @@ def parse_url(url: str | URL) -> URL:
     if parsed.drivername in ("postgres", "postgresql"):
         # SQLAlchemy's default driver differs between 2.0 and 2.1; take the one that is installed.
         parsed = parsed.set(drivername="postgresql+psycopg" if find_spec("psycopg") else "postgresql+psycopg2")
+    remember(str(parsed.password or ""))
     return parsed
 
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.ledger import browse, browse_slos
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo_key import SLOKey
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.records import Recorded
@@ -46,7 +47,7 @@ def newest_checks(ledger: Ledger, kinds: Sequence[str] | None = None, *, dags: I
     :param kinds: only these; None for all but decisions
     :param dags: only those of these DAGs
     """
-    wanted = [kind for kind in browse.all_kinds(ledger) if kind != "decision"] if kinds is None else kinds
+    wanted = [kind for kind in browse.all_kinds(ledger) if kind != "decision"] if kinds is None else text_list(kinds)
     limit = None if dags is None else list(dags)
     rows: list[Recorded] = []
     for kind in wanted:

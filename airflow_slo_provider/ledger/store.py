@@ -88,17 +88,34 @@ class Ledger:
         :param results: what was found; of two with the same kind and name the later one counts
         :param key: the task instance that found it
         """
+        results = list(results)
+        if not results:
+            return
+        with self._transaction(writes=True) as connection:
+            self._write(connection, results, key)
+
+    def record_observations(self, results: Iterable[CheckResult], key: RunKey, *, due: datetime) -> list[CheckResult]:
+        """Write checks of the present, as :meth:`record` does; one that another run of the task has made is not counted again.
+
+        :param due: from when on the run could be started (aware); see :mod:`airflow_slo_provider.ledger.observations`
+        :return: the checks as they were written: a repeated one has a kind that ends with ``_repeated``
+        """
+        from airflow_slo_provider.ledger.observations import without_repetitions
+
+        with self._transaction(writes=True) as connection:
+            written = without_repetitions(connection, results, key, due=due)
+            self._write(connection, written, key)
+        return written
+
+    def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey) -> None:
         now = time.time_ns() // 1000
         rows = {row["identity"]: row for row in (row_of(result, key, recorded_at=now) for result in results)}
-        if not rows:
-            return
         # Everyone locks rows in the same order, so that two writers cannot wait for each other.
         ordered = [rows[identity] for identity in sorted(rows)]
-        with self._transaction(writes=True) as connection:
-            if connection.dialect.name in UPSERTS:
-                upsert(connection, ordered)
-            else:
-                replace(connection, ordered)
+        if ordered and connection.dialect.name in UPSERTS:
+            upsert(connection, ordered)
+        elif ordered:
+            replace(connection, ordered)
 
     def record_once(self, result: CheckResult, key: RunKey) -> Recorded:
         """Write a check where there is none of that task instance, kind and name yet; return the one that is there.

@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
+#: Reasons that Airflow gives to a DAG's callbacks when nothing has gone wrong. Every other is a failure.
+_FINE = frozenset({"success", "started"})
+
+
 class IncidentNotifier(BaseNotifier):
     """Tells of an incident, through any Airflow notifier, an Alertmanager, or a webhook - or several of these.
 
     Usable as a callback of a DAG or a task, in ``notifiers=`` of the incident's task group, and in a ``DeadlineAlert``
     (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one that can
-    be read, the task that failed or the deadline that was missed.
+    be read, the task that failed, the run that failed (as the callback of a DAG, with Airflow's reason) or the deadline that was
+    missed.
 
     - ``notifier`` gets the context with ``incident_text``, ``incident_title`` and ``incident`` in it, for its own templates:
       ``SlackNotifier(text="{{ incident_text }}")``. For a ``DeadlineAlert``, whose arguments must be plain, give its dotted name
@@ -127,7 +132,7 @@ class IncidentNotifier(BaseNotifier):
         lines += [f"playbook: {choice['title']}"] if choice.get("title") else []
         lines += [f"playbook: {self.playbook_url}"] if self.playbook_url else []
         lines += [f"run: {url}"] if url else []
-        lines += [self.text] if self.text else []
+        lines += [str(self.text)] if self.text else []
         return {
             "title": title,
             "text": "\n".join(line for line in lines if line),
@@ -193,10 +198,11 @@ class IncidentNotifier(BaseNotifier):
 def run_url(context: Any) -> str | None:
     """Return the address of the run in Airflow's UI; None where it is not known."""
     base, run = conf.get("api", "base_url", fallback=None), context.get("dag_run")
-    if not base or run is None:
+    if not base:
         return None
     value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
-    dag_id, run_id = value("dag_id"), value("dag_run_id") or value("run_id")
+    dag_id = value("dag_id") or getattr(context.get("dag"), "dag_id", None)
+    run_id = value("dag_run_id") or value("run_id") or context.get("run_id")
     if not dag_id or not run_id:
         return None
     return f"{base.rstrip('/')}/dags/{quote(str(dag_id), safe='')}/runs/{quote(str(run_id), safe='')}"
@@ -224,26 +230,35 @@ def _incident(context: Any) -> dict[str, Any]:
 
 
 def _mishap(context: Any, run: Any) -> dict[str, Any]:
+    """What has gone wrong, in the words of an incident; a notice where nothing has."""
     value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
-    run_id = (value("dag_run_id") or value("run_id")) if run is not None else None
-    dag_id = value("dag_id") if run is not None else None
-    deadline, error, ti = context.get("deadline"), context.get("exception"), context.get("ti") or context.get("task_instance")
-    task_id = getattr(ti, "task_id", None)
-    subject = ".".join(str(one) for one in (dag_id, task_id if error is not None else None) if one) or "unknown"
+    # Airflow's dag processor calls the callbacks of a DAG, of whose run it may know the id alone.
+    run_id = ((value("dag_run_id") or value("run_id")) if run is not None else None) or context.get("run_id")
+    dag_id = (value("dag_id") if run is not None else None) or getattr(context.get("dag"), "dag_id", None)
+    deadline, error, reason = context.get("deadline"), context.get("exception"), context.get("reason")
+    ti = context.get("ti") or context.get("task_instance")
+    task_id = None
     if deadline is not None:
         kind, message = "deadline", f"the deadline {_field(deadline, 'deadline_time') or ''} of run {run_id} was missed"
     elif error is not None:
-        kind, message = "failure", f"{type(error).__name__}: {error}"
+        kind, message, task_id = "failure", f"{type(error).__name__}: {error}", getattr(ti, "task_id", None)
+    elif reason is not None:
+        kind = "notice" if reason in _FINE else "run_failure"
+        message = f"run {run_id} {'ended' if kind == 'notice' else 'has failed'}: {reason}"
+    elif getattr(ti, "state", "unknown") is None:  # as the dag processor makes it, for a task that cannot speak for itself
+        kind, task_id = "failure", getattr(ti, "task_id", None)
+        message = "the task ended without a result: it was killed, or its worker was lost"
     else:
-        kind, message = "notice", str(context.get("reason") or f"run {run_id}")
+        kind, message = "notice", f"run {run_id}"
+    subject = ".".join(str(one) for one in (dag_id, task_id) if one) or "unknown"
     return {
         "id": f"{subject}/{run_id}" if run_id else subject,
-        "kind": kind,
+        "kind": "failure" if kind == "run_failure" else kind,
         "subject": subject,
         "severity": "",
         "started_at": datetime.now(UTC).isoformat(),
         "message": message,
-        "evidence": {},
+        "evidence": {"reason": str(reason)} if kind == "run_failure" else {},
     }
 
 
@@ -258,6 +273,8 @@ def _headline(incident: Mapping[str, Any]) -> str:
         "deadline": "a deadline was missed",
         "failure": "a task has failed",
     }
+    if incident.get("kind") == "failure" and (incident.get("evidence") or {}).get("reason"):
+        return "the run has failed"
     return kinds.get(str(incident.get("kind")), str(incident.get("kind") or "notice"))
 
 

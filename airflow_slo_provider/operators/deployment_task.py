@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 
+from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.acting import ActingOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=5)
 
 
-class DeploymentTask(BaseOperator):
+class DeploymentTask(BoundedDeferral, ActingOperator):
     """Base of the operators that change a Deployment.
 
     :param name: name of the Deployment. (templated)
@@ -38,9 +40,17 @@ class DeploymentTask(BaseOperator):
     :param poll_interval: time between two looks
     :param evidence: what caused this, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
     :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
+    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
+        run that allows, nothing is changed. (templated)
+    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
+
+    ``execution_timeout`` counts from the start of a try, deferred or not.
     """
 
-    template_fields: Sequence[str] = ("name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence")
+    template_fields: Sequence[str] = (
+        *ActingOperator.template_fields, "name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence",
+    )  # fmt: skip
+    text_fields = frozenset({"name", "namespace", "kubernetes_conn_id", "cluster_context"})
     operator_extra_links = (SLOLink(),)
 
     def __init__(
@@ -75,11 +85,13 @@ class DeploymentTask(BaseOperator):
         if rollout_timeout <= timedelta(0) or poll_interval <= timedelta(0):
             raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
 
-    def require_given(self) -> None:
-        """Fail when something that was given is nothing now: another cluster or fewer conditions than were meant.
+    def require_given(self, context: Context) -> None:
+        """Fail in a backfill, behind a gate that does not allow it, and when something that was given is nothing now: another
+        cluster or fewer conditions than were meant.
 
-        :raises AirflowFailException: naming it
+        :raises AirflowFailException: saying which
         """
+        self.require_leave(context)
         require(self, self._given)
 
     def api(self) -> ApiClient:

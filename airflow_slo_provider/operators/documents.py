@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
@@ -35,15 +34,17 @@ class Choice:
         return self._choose
 
 
-class DocumentFields(BaseOperator):
+class DocumentFields(TextFields):
     """An operator with ``slos`` and ``select``.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :raises ValueError: for empty ``slos``
     """
 
     template_fields: Sequence[str] = ("slos", "select")
+    list_fields = frozenset({"select"})
+    path_fields = frozenset({"slos"})
     ui_color = "#d7eadb"
     operator_extra_links = (SLOLink(),)
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
-from airflow_slo_provider.hooks.outcomes import record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.drift_data import DriftDataFields
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -79,6 +79,8 @@ class DriftOperator(DriftDataFields):
         "weights",
         "report_path",
     )
+    text_fields = DriftDataFields.text_fields | {"report_path"}
+    list_fields = DriftDataFields.list_fields | {"ignore"}
     operator_extra_links = (SLOLink(), ReportLink())
 
     def __init__(
@@ -86,9 +88,9 @@ class DriftOperator(DriftDataFields):
         *,
         reference: Any,
         current: Any = None,
-        tests: Sequence[str] = ("psi", "ks"),
+        tests: str | Sequence[str] = ("psi", "ks"),
         thresholds: Mapping[str, Any] | None = None,
-        ignore: Sequence[str] = (),
+        ignore: str | Sequence[str] = (),
         where: Any = None,
         reference_where: Any = None,
         reference_window: timedelta | None = None,
@@ -97,11 +99,11 @@ class DriftOperator(DriftDataFields):
         bins: int = 10,
         exact: bool = False,
         min_rows: int = 500,
-        critical: Sequence[str] | None = None,
+        critical: str | Sequence[str] | None = None,
         max_share: float | None = None,
         weights: Mapping[str, float] | None = None,
-        prediction_columns: Sequence[str] = (),
-        label_columns: Sequence[str] = (),
+        prediction_columns: str | Sequence[str] = (),
+        label_columns: str | Sequence[str] = (),
         on_states: Mapping[str, str] | None = None,
         fail_on_drift: bool = False,
         report_path: str | None = None,
@@ -127,8 +129,8 @@ class DriftOperator(DriftDataFields):
             not 0 < alpha < 1
             or bins < 2
             or (max_share is not None and not 0 <= max_share <= 1)
-            or set(tests) - {"psi", "ks"}
-            or not tests
+            or set(text_list(tests)) - {"psi", "ks"}
+            or not text_list(tests)
         ):
             raise ValueError(
                 f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense"
@@ -140,12 +142,12 @@ class DriftOperator(DriftDataFields):
 
             actions(on_states)
         self.reference, self.current = reference, current
-        self.tests, self.thresholds, self.ignore = tuple(tests), thresholds, list(ignore)
+        self.tests, self.thresholds, self.ignore = text_list(tests), thresholds, ignore
         self.where, self.reference_where = where, reference_where
         self.reference_window, self.same_weekday = reference_window, same_weekday
         self.alpha, self.bins, self.exact, self.min_rows = alpha, bins, exact, min_rows
         self.critical, self.max_share, self.weights = critical, max_share, weights
-        self.prediction_columns, self.label_columns = tuple(prediction_columns), tuple(label_columns)
+        self.prediction_columns, self.label_columns = text_list(prediction_columns), text_list(label_columns)
         self.report_path, self.asset, self.drift_asset = report_path, asset, drift_asset
         #: ``SQLCheckResult`` for the dataset and each column, for listeners, once the task has compared.
         self.check_results: list[Any] = []
@@ -179,7 +181,7 @@ class DriftOperator(DriftDataFields):
                 model_version=self.model_version,
                 report_uri=uri,
             )
-            record(results, context)
+            self._record(results, context)
         self.check_results = check_results(
             "drift",
             assertions(report, name=self.check_name, thresholds=self.thresholds),

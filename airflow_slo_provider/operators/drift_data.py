@@ -7,20 +7,23 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from airflow.sdk import BaseOperator
-
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.given import require
+from airflow_slo_provider.hooks.observations import of_window, record_observations
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
+from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.drift import DatasetProfile
+    from airflow_slo_provider.results import CheckResult
 
 ENGINES = ("local", "sql", "spark")
 T = TypeVar("T")
 
 
-class DriftDataFields(BaseOperator):
+class DriftDataFields(TextFields):
     """An operator that reads rows.
 
     :param columns: which columns; all by default. (templated)
@@ -49,13 +52,16 @@ class DriftDataFields(BaseOperator):
         "name",
         "model_version",
     )
+    text_fields = frozenset({"sql_conn_id", "spark_conn_id", "conn_id", "time_column", "name", "model_version"})
+    list_fields = frozenset({"columns"})
+    mapping_fields = frozenset({"spark_config"})
     ui_color = "#e7dcf2"
 
     def __init__(
         self,
         *,
-        columns: Sequence[str] | None = None,
-        categorical: Sequence[str] = (),
+        columns: str | Sequence[str] | None = None,
+        categorical: str | Sequence[str] = (),
         engine: str = "local",
         sql_conn_id: str | None = None,
         sql_kinds: Mapping[str, str] | None = None,
@@ -78,7 +84,7 @@ class DriftDataFields(BaseOperator):
         if engine != "spark" and (spark_conn_id is not None or spark_config):
             raise ValueError(f"{self.task_id}: spark_conn_id and spark_config need engine='spark'; engine is {engine!r}")
         self.columns = columns
-        self.categorical = tuple(categorical)
+        self.categorical = text_list(categorical)
         self.engine = engine
         self.sql_conn_id = sql_conn_id
         self.sql_kinds = dict(sql_kinds or {})
@@ -152,26 +158,32 @@ class DriftDataFields(BaseOperator):
             return rows.profile(self.columns, like=like)  # type: ignore[no-any-return]
         return profile(rows, self.columns, where=where, categorical=self.categorical, progress=progress)
 
+    def _record(self, results: Sequence[CheckResult], context: Context) -> None:
+        """Write checks into the ledger: of rows of the run's interval for its end, of whatever is there now once."""
+        start, end = self._interval(context) if self.time_column else (None, None)
+        if start is not None and end is not None and start < end:
+            record(of_window(results, start, end), context)  # type: ignore[arg-type]
+            return
+        sides = [getattr(self, name, None) for name in ("reference", "current", "where")]
+        subject = " | ".join(str(one) if isinstance(one, str | list | tuple | dict) else type(one).__name__ for one in sides)
+        record_observations(results, context, self.log, subject=subject)  # type: ignore[arg-type]
+
     @contextmanager
     def _judging(self, context: Context) -> Iterator[None]:
         """Record that nothing could be found out, before a fault fails the task."""
-        from airflow_slo_provider.exceptions import SLOProviderError
+        with failing_rightly(), recording_faults(context, lambda: self._unknown(context), write=self._record):
+            require(self)
+            yield
+
+    def _unknown(self, context: Context) -> CheckResult:
         from airflow_slo_provider.results import CheckResult, Verdict
 
-        with failing_rightly():
-            try:
-                yield
-            except SLOProviderError as error:
-                start, end = self._interval(context)
-                fault = CheckResult(
-                    kind="drift",
-                    name=self.check_name,
-                    verdict=Verdict.UNKNOWN,
-                    message=str(error)[:2000],
-                    interval_start=start,
-                    interval_end=end,
-                    model_version=self.model_version,
-                    evidence={"reason": getattr(error, "reason", "error")},
-                )
-                record([fault], context)
-                raise
+        start, end = self._interval(context)
+        return CheckResult(
+            kind="drift",
+            name=self.check_name,
+            verdict=Verdict.UNKNOWN,
+            interval_start=start,
+            interval_end=end,
+            model_version=self.model_version,
+        )

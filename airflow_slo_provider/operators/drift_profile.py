@@ -33,6 +33,7 @@ class DriftProfileOperator(DriftDataFields):
     """
 
     template_fields: Sequence[str] = (*DriftDataFields.template_fields, "data", "profile_path", "where")
+    text_fields = DriftDataFields.text_fields | {"profile_path"}
 
     def __init__(
         self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, asset: Asset | None = None, **kwargs: Any

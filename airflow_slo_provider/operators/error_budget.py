@@ -77,7 +77,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BaseBranchOperator):
         )
         gate >> [promote, ask_a_person, hold]
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. Templated;
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. Templated;
         a text (anything with a line break) is taken as it is, because ``{{.window}}`` belongs to the query in it. (templated)
     :param select: names of the SLOs to look at, or a function that says for each SLO whether it is wanted; all by default.
         (templated)
@@ -171,7 +171,7 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, SkipMixin):
 
         ErrorBudgetGateOperator(task_id="gate", slos="/opt/slos", select="checkout-availability") >> deploy
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param at: the instant to evaluate; by default now, and in a run of a backfill the end of its data interval. (templated)
     :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, whatever its trigger

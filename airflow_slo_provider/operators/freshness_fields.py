@@ -5,12 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.hooks.freshness_question import PARAMETERS, Question, question
 from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness import Limits
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 MAY_BE_EMPTY = ("conn_id", "group_by", "timezone")
 
 
-class FreshnessFields(BaseOperator):
+class FreshnessFields(TextFields):
     """An operator with limits and a source. Whoever inherits it sets what names the source before it calls ``__init__``.
 
     :param max_age: the oldest that is accepted
@@ -31,6 +30,11 @@ class FreshnessFields(BaseOperator):
     :raises ValueError: for limits or a combination of parameters that cannot be meant
     """
 
+    #: Of all sources; a sensor has some of them.
+    text_fields = frozenset(
+        {"external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "project", "model", "alias"}
+        | {"promotion_tag", "deployment", "timezone", "conn_id", "name"}
+    )
     operator_extra_links = (SLOLink(),)
 
     def __init__(

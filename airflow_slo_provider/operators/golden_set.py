@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
-from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.hooks.given import require
+from airflow_slo_provider.hooks.observations import record_observations
+from airflow_slo_provider.hooks.outcomes import failing_rightly, recording_faults
 from airflow_slo_provider.lazy_names import offer
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
+from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.predictors import Column, HttpModel, PredictionFile, Surroundings
     from airflow_slo_provider.evaluation.worker_models import MlflowModel, ModelFile
+    from airflow_slo_provider.results import CheckResult
 
 __all__ = ["Column", "GoldenSetEvaluationOperator", "HttpModel", "MlflowModel", "ModelFile", "PredictionFile"]
 
@@ -30,7 +32,7 @@ __getattr__ = offer(
 )
 
 
-class GoldenSetEvaluationOperator(BaseOperator):
+class GoldenSetEvaluationOperator(TextFields):
     """Measures a candidate on a golden set, with intervals, against thresholds and against the champion on the same rows.
 
     The task fails without a retry when the verdict is ``fail``, ``inconclusive`` or ``unknown`` (see ``fail_on``); it always
@@ -49,8 +51,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
             margin=0.005,
         )
 
-    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given.
-        (templated)
+    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given. A
+        relative path, here and of a predictor, is that of a file beside the DAG file. (templated)
     :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
         of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
     :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...; all of them are in
@@ -106,6 +108,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
         "sql_conn_id",
         "pushgateway_conn_id",
     )
+    text_fields = frozenset({"golden_set", "name", "model_version", "report_path", "sql_conn_id", "pushgateway_conn_id"})
     ui_color = "#dce8f7"
     operator_extra_links = (SLOLink(), ReportLink())
 
@@ -118,8 +121,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
         thresholds: Mapping[str, Any] | None = None,
         champion: Any = None,
         champion_may_be_missing: bool = False,
-        slices: Sequence[str] = (),
-        compare_on: Sequence[str] | None = None,
+        slices: str | Sequence[str] = (),
+        compare_on: str | Sequence[str] | None = None,
         margin: Any = 0.0,
         slice_margin: float = 0.02,
         slice_min_rows: int = 200,
@@ -127,13 +130,13 @@ class GoldenSetEvaluationOperator(BaseOperator):
         decide_on: str = INTERVAL,
         min_coverage: float = 1.0,
         min_rows: int = 30,
-        fail_on: Sequence[str] = ("fail", "inconclusive", "unknown"),
+        fail_on: str | Sequence[str] = ("fail", "inconclusive", "unknown"),
         name: str | None = None,
         model_version: str | None = None,
         report_path: str | None = None,
         id_column: str = "id",
         label_column: str = "label",
-        features: Sequence[str] | None = None,
+        features: str | Sequence[str] | None = None,
         group_column: str | None = None,
         weight_column: str | None = None,
         labels: Sequence[Any] | None = None,
@@ -167,13 +170,13 @@ class GoldenSetEvaluationOperator(BaseOperator):
         self.thresholds = dict(thresholds or {})
         self.champion = None if champion is None else predictor_of(champion)
         self.champion_may_be_missing = champion_may_be_missing
-        self.slices = tuple(slices)
+        self.slices = text_list(slices)
         self.compare_on = compared
         self.margin = margin
         self.slice_margin, self.slice_min_rows = slice_margin, slice_min_rows
         self.confidence, self.decide_on = confidence, decide_on
         self.min_coverage, self.min_rows = min_coverage, min_rows
-        self.fail_on = frozenset(Outcome(one) for one in fail_on)
+        self.fail_on = frozenset(Outcome(one) for one in text_list(fail_on))
         self.name, self.model_version, self.report_path = name, model_version, report_path
         self.id_column, self.label_column, self.features = id_column, label_column, features
         self.group_column, self.weight_column = group_column, weight_column
@@ -185,7 +188,8 @@ class GoldenSetEvaluationOperator(BaseOperator):
         """Read the golden set, ask the models, judge, record, and fail on a verdict that is no pass."""
         from airflow_slo_provider.evaluation.checks import summary
 
-        with failing_rightly(), self._recording_faults(context):
+        with failing_rightly(), recording_faults(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
+            require(self)
             plan = self._plan()
             golden = self._read()
             around = self._around()
@@ -232,7 +236,7 @@ class GoldenSetEvaluationOperator(BaseOperator):
             min_coverage=self.min_coverage,
             min_rows=self.min_rows,
             slices=SliceRule(margin=self.slice_margin, min_rows=self.slice_min_rows) if self.slices else None,
-            labels=None if self.labels is None else tuple(self.labels),
+            labels=None if self.labels is None else text_list(self.labels),
             pos_label=self.pos_label,
             decision_threshold=self.decision_threshold,
             replicates=self.replicates,
@@ -241,13 +245,13 @@ class GoldenSetEvaluationOperator(BaseOperator):
     def _read(self) -> GoldenSet:
         from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
         from airflow_slo_provider.evaluation.predictors import Column
-        from airflow_slo_provider.hooks.surroundings import object_path, read_sql
+        from airflow_slo_provider.hooks.surroundings import read_sql
 
         stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
         schema = Schema(
             id=self.id_column,
             label=self.label_column,
-            features=None if self.features is None else tuple(self.features),
+            features=None if self.features is None else text_list(self.features),
             group=self.group_column,
             segments=self.slices,
             weight=self.weight_column,
@@ -255,7 +259,13 @@ class GoldenSetEvaluationOperator(BaseOperator):
         )
         if self.sql_conn_id:
             return make_golden_set(read_sql(self.golden_set, self.sql_conn_id), schema, f"query on {self.sql_conn_id}")
-        return make_golden_set(read_table(object_path(self.golden_set)), schema, self.golden_set)
+        return make_golden_set(read_table(self._path(self.golden_set)), schema, self.golden_set)
+
+    def _path(self, uri: str, conn_id: str | None = None) -> Any:
+        from airflow_slo_provider.hooks.slo_files import beside
+        from airflow_slo_provider.hooks.surroundings import object_path
+
+        return object_path(beside(uri, self.dag.folder), conn_id)
 
     def _has_champion(self) -> bool:
         """Tell whether there is a champion to compare with.
@@ -278,9 +288,9 @@ class GoldenSetEvaluationOperator(BaseOperator):
     def _around(self) -> Surroundings:
         from airflow_slo_provider.evaluation.predictors import Surroundings
         from airflow_slo_provider.hooks.progress import tenths
-        from airflow_slo_provider.hooks.surroundings import http_server, object_path
+        from airflow_slo_provider.hooks.surroundings import http_server
 
-        return Surroundings(path=object_path, server=http_server, progress=tenths(self.log, "rows predicted"))
+        return Surroundings(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
         from airflow_slo_provider.evaluation.assessing import assess
@@ -310,10 +320,11 @@ class GoldenSetEvaluationOperator(BaseOperator):
             "report": reports.get("report.html"),
             "golden_set": self.golden_set if not self.sql_conn_id else self.sql_conn_id,
         }
-        record(
-            checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval),
-            context,  # type: ignore[arg-type]
-        )
+        checks = checks_of(assessment, self._check_name(), model_version=version, evidence=evidence, interval=interval)
+        self._observed(checks, context)
+
+    def _observed(self, checks: Iterable[CheckResult], context: Any) -> None:
+        record_observations(checks, context, self.log)
 
     def _tell(self, assessment: Assessment, found: dict[str, Any], context: Context) -> None:
         """Put the verdict on the outlets' events and the gauges on the Pushgateway."""
@@ -330,20 +341,15 @@ class GoldenSetEvaluationOperator(BaseOperator):
                 gauges(assessment, at=time.time()), job="golden_set", grouping={"check": self._check_name()}
             )
 
-    @contextmanager
-    def _recording_faults(self, context: Context) -> Iterator[None]:
-        """Leave a record when there was nothing to judge: an evaluation that could not be made is no gap in the history."""
-        try:
-            yield
-        except MeasurementError as error:
-            if not error.transient:
-                from airflow_slo_provider.evaluation.checks import KIND
-                from airflow_slo_provider.results import CheckResult, Verdict
+    def _unknown(self) -> CheckResult:
+        """The check of an evaluation that could not be made, which is no gap in the history."""
+        from airflow_slo_provider.evaluation.checks import KIND
+        from airflow_slo_provider.results import CheckResult, Verdict
 
-                evidence = {"outcome": Outcome.UNKNOWN.value, "reason": error.reason}
-                check = CheckResult(
-                    kind=KIND, name=self._check_name(), verdict=Verdict.UNKNOWN, message=str(error),
-                    model_version=self.model_version, evidence=evidence,
-                )  # fmt: skip
-                record([check], context)  # type: ignore[arg-type]
-            raise
+        return CheckResult(
+            kind=KIND,
+            name=self._check_name(),
+            verdict=Verdict.UNKNOWN,
+            model_version=self.model_version,
+            evidence={"outcome": Outcome.UNKNOWN.value},
+        )

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, SkipMixin, TriggerRule
 
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,7 +40,8 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
 
     XCom: ``incident``, and ``choice`` (``playbook``, ``severity``, ``reasons``, ``scores``).
 
-    :param playbooks: playbooks to choose from: incident types, files, directories; all that ship by default
+    :param playbooks: playbooks to choose from: incident types, files, directories (relative ones beside the DAG file); all that
+        ship by default
     :param branches: task or task-group id by incident type
     :param notifiers: told when an incident is opened. One that fails is logged and stops nothing.
     :raises ValueError: when the DAG is read, for a playbook with faults (each with file and line)
@@ -56,10 +59,11 @@ class OpenIncidentOperator(BaseOperator, SkipMixin):
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.hooks.slo_files import dag_folder
         from airflow_slo_provider.incidents.lookup import find_playbooks
 
         super().__init__(**kwargs)
-        self.playbooks = find_playbooks(playbooks)
+        self.playbooks = find_playbooks(playbooks, dag_folder(self.dag if self.has_dag() else None))
         self.branches = {str(key): value for key, value in (branches or {}).items()}
         self.notifiers = list(notifiers) if isinstance(notifiers, list | tuple) else [notifiers]
         unknown = set(self.branches) - {one.incident_type for one in self.playbooks}
@@ -143,7 +147,7 @@ class OtherIncidentsOperator(BaseOperator):
             return other_runs(incidents_of(context)[1:])
 
 
-class PostmortemOperator(BaseOperator):
+class PostmortemOperator(TextFields):
     """Writes the post-mortem of the run's incident from what happened: Markdown, HTML, and the incident's record in the ledger.
 
     It runs whatever became of the tasks before it (``trigger_rule="all_done"``), and so does the run's state not depend on them:
@@ -160,6 +164,8 @@ class PostmortemOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("path", "slos")
+    text_fields = frozenset({"path"})
+    path_fields = frozenset({"slos"})
     ui_color = "#dfe7f2"
     operator_extra_links = (SLOLink(), ReportLink())
 
@@ -180,6 +186,7 @@ class PostmortemOperator(BaseOperator):
         self.slos = slos
         self.storage_conn_id = storage_conn_id
         self.fail_if_unresolved = fail_if_unresolved
+        self._given = given(self, "path", "slos")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
@@ -194,6 +201,7 @@ class PostmortemOperator(BaseOperator):
         from airflow_slo_provider.hooks.incident_report import gathered, recorded_incident
         from airflow_slo_provider.hooks.incidents import current_incident
 
+        require(self, self._given)
         incident = current_incident(context)
         if incident.kind == "blind":
             raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, BaseSensorOperator
+from airflow.sdk import BaseSensorOperator
 
 from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,14 +20,16 @@ if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
 
 
-class _WithDocuments(BaseOperator):
+class _WithDocuments(TextFields):
     """A check of SLO documents.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param slo: name of the SLO; by default the one the incident is about. (templated)
     """
 
     template_fields: Sequence[str] = ("slos", "slo")
+    text_fields = frozenset({"slo"})
+    path_fields = frozenset({"slos"})
 
     def __init__(self, *, slos: Documents, slo: str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -69,13 +73,14 @@ class BurningCheckOperator(_WithDocuments):
         from airflow_slo_provider.hooks.incident_measures import measured_now
 
         with failing_rightly():
-            found = measured_now(self.slos, self.subject(context))
+            name = self.subject(context)  # which makes its paths absolute
+            found = measured_now(self.slos, name)
         for line in found["table"].splitlines():
             self.log.info("%s", line)
         return {key: value for key, value in found.items() if key != "table"}
 
 
-class CulpritOperator(BaseOperator):
+class CulpritOperator(TextFields):
     """Finds the version that fails: asks for a number by some label, and takes the value of the label that stands out.
 
     The numbers are Prometheus' answer to ``query``, or the shares of failed events that the ledger's checks named ``check`` have
@@ -97,6 +102,7 @@ class CulpritOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
+    text_fields = frozenset({"query", "by", "check", "prometheus_conn_id"})
 
     def __init__(
         self,
@@ -136,12 +142,13 @@ class CulpritOperator(BaseOperator):
         from airflow_slo_provider.results import CheckResult, Verdict
 
         require(self, self._given)
+        unknown = CheckResult(kind="culprit", name=f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN)
         with failing_rightly():
-            found = stands_out(self._values(), at_least=self.at_least, times=self.times)
+            with recording_faults(context, lambda: unknown):  # type: ignore[arg-type]
+                found = stands_out(self._values(), at_least=self.at_least, times=self.times)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
-            check = CheckResult(
-                kind="culprit",
-                name=f"{self.dag_id}.{self.task_id}",
+            check = replace(
+                unknown,
                 verdict=Verdict.WARN if found.name else Verdict.UNKNOWN,
                 message=found.message,
                 model_version=found.name if self.by == "model_version" else None,
@@ -162,12 +169,13 @@ class CulpritOperator(BaseOperator):
             return failing_versions(self.check, self.within)
         from airflow_slo_provider.exceptions import QueryError
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
+        from airflow_slo_provider.redaction import redacted
 
         found: dict[str, Fraction | None] = {}
         for sample in PrometheusHook(self.prometheus_conn_id).query(str(self.query)):
             name = sample.labels.get(self.by)
             if not name:
-                self.log.warning("A series has no label %s and is left out: %s", self.by, dict(sample.labels))
+                self.log.warning("A series has no label %s and is left out: %s", self.by, redacted(dict(sample.labels)))
             elif name in found:
                 # Whichever of them counted, another version might be accused.
                 raise QueryError(
@@ -221,9 +229,10 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         from airflow_slo_provider.hooks.incident_measures import recovery
 
         with failing_rightly():
+            name = self.subject(context)
             try:
                 found = recovery(
-                    self.slos, self.subject(context), context, at=datetime.now(UTC), settle=self.settle,
+                    self.slos, name, context, at=datetime.now(UTC), settle=self.settle,
                     max_burn_rate=self.max_burn_rate, min_events=self.min_events,
                 )  # fmt: skip
             except MeasurementError as error:

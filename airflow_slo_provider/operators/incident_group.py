@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     import os
@@ -50,7 +51,7 @@ class PlaybookTaskGroup(TaskGroup):
         playbook >> PostmortemOperator(task_id="post_mortem", path="s3://incidents/", slos="/opt/slos")
 
     :param group_id: id of the group
-    :param playbook: a playbook, an incident type, a file or text
+    :param playbook: a playbook, an incident type, a file (a relative path: beside the DAG file) or text
     :param values: the playbook's parameters by name
     :param actions: by step, a function of the task id that makes the operator, in place of the playbook's
     :param without: steps to leave out; whatever comes after one comes without it
@@ -68,15 +69,17 @@ class PlaybookTaskGroup(TaskGroup):
         playbook: Playbook | IncidentType | str | os.PathLike[str],
         values: Mapping[str, Any] | None = None,
         actions: Mapping[str, Callable[[str], BaseOperator]] | None = None,
-        without: Sequence[str] = (),
+        without: str | Sequence[str] = (),
         approval_timeout: timedelta | None = None,
         open_incident: bool = True,
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
+        from airflow_slo_provider.hooks.slo_files import dag_folder
         from airflow_slo_provider.incidents.lookup import find_playbook
 
-        found = find_playbook(playbook)
+        found = find_playbook(playbook, dag_folder(kwargs.get("dag")))
+        without = text_list(without)
         _check_names(found, values or {}, actions or {}, without)
         super().__init__(group_id=group_id or found.incident_type, **kwargs)
         self.playbook = _without(found, without)

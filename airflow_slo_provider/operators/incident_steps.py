@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.lazy_names import offer
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,7 +22,7 @@ __all__ = ["BARRIER", "ManualStepOperator", "StepApprovalOperator", "is_barrier"
 __getattr__ = offer(__name__, {"operators.incident_approval": "StepApprovalOperator"})
 
 
-class ManualStepOperator(BaseOperator):
+class ManualStepOperator(TextFields):
     """Leaves something to a person: in the log, in the timeline, among the post-mortem's action items. Waits for nobody.
 
     :param step: the step of the playbook
@@ -32,6 +32,7 @@ class ManualStepOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("link",)
+    text_fields = frozenset({"link"})
     ui_color = "#f3ead0"
 
     def __init__(
@@ -47,6 +48,7 @@ class ManualStepOperator(BaseOperator):
         """Say what there is to do."""
         from airflow_slo_provider.incidents.timeline import State
 
+        require(self)
         self.log.info("For a person: %s%s", self.step.action, f" ({self.reason})" if self.reason else "")
         for item in self.step.checklist:
             self.log.info("  [ ] %s", item)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.operators.deployment_task import DeploymentTask
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,7 +49,7 @@ class DeploymentRollbackOperator(DeploymentTask):
             retries=3,
         )
 
-    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
@@ -72,13 +73,15 @@ class DeploymentRollbackOperator(DeploymentTask):
         "bad_revision",
         "bad_version",
     )
+    text_fields = DeploymentTask.text_fields | {"bad_version"}
+    list_fields = frozenset({"checks"})
 
     def __init__(
         self,
         *,
         to: str | int = "last_known_good",
-        known_good: Sequence[int | str] | None = None,
-        checks: Sequence[str] | None = None,
+        known_good: int | str | Sequence[int | str] | None = None,
+        checks: str | Sequence[str] | None = None,
         look_back: timedelta = timedelta(days=90),
         bad_revision: int | str | None = None,
         bad_version: str | None = None,
@@ -94,21 +97,17 @@ class DeploymentRollbackOperator(DeploymentTask):
         self.bad_version = bad_version
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
         self._given |= given(self, "known_good", "checks", "bad_revision", "bad_version")
-        if isinstance(known_good, str) or isinstance(checks, str):
-            raise ValueError(f"{self.task_id}: known_good and checks are lists")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back, and wait for the rollout."""
         from airflow_slo_provider.deployment.kubernetes import LAST_KNOWN_GOOD, rollback
         from airflow_slo_provider.hooks.deployments import change_key, decided_at, known_good_versions, plan_key
 
-        self.require_given()
+        self.require_given(context)
         with self.failing(context):
-            _list("known_good", self.known_good)
-            _list("checks", self.checks)
-            known_good = self.known_good
+            known_good = None if self.known_good is None else _several("known_good", self.known_good)
             if known_good is None and self.to == LAST_KNOWN_GOOD:
-                known_good = known_good_versions(self.checks, self.look_back)
+                known_good = known_good_versions(None if self.checks is None else text_list(self.checks), self.look_back)
                 self.log.info("Known to be good, by the ledger: %s", ", ".join(known_good) or "nothing")
             result = rollback(
                 self.api(),
@@ -135,7 +134,7 @@ class DeploymentSetImageOperator(DeploymentTask):
     they revert a rollback, see :class:`DeploymentRollbackOperator`. A release that cannot be recorded is not
     made; a rollback waits for no ledger.
 
-    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param images: image by container; ``*`` for all that are no init containers. (templated)
@@ -145,6 +144,8 @@ class DeploymentSetImageOperator(DeploymentTask):
     """
 
     template_fields: Sequence[str] = (*DeploymentTask.template_fields, "images", "variables", "change_cause")
+    text_fields = DeploymentTask.text_fields | {"change_cause"}
+    mapping_fields = frozenset({"images", "variables"})
 
     def __init__(
         self,
@@ -169,7 +170,7 @@ class DeploymentSetImageOperator(DeploymentTask):
         from airflow_slo_provider.deployment.kubernetes_images import set_image
         from airflow_slo_provider.hooks.deployments import change_key
 
-        self.require_given()
+        self.require_given(context)
         with self.failing(context):
             said = ", ".join(f"{container}: {image}" for container, image in self.images.items())
             self.announce(context, f"images are about to be set: {said}", {"action": "set_image", "to_images": dict(self.images)})
@@ -193,7 +194,7 @@ class DeploymentScaleOperator(DeploymentTask):
     A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
     faults of the server are retried. Setting the number that is there already changes nothing.
 
-    Which Deployment, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param replicas: how many; None, as a template makes of an XCom that is not there, is refused. (templated)
@@ -225,7 +226,7 @@ class DeploymentScaleOperator(DeploymentTask):
         """Scale, and wait until the replicas are available."""
         from airflow_slo_provider.deployment.kubernetes_scale import scale
 
-        self.require_given()
+        self.require_given(context)
         with self.failing(context):
             result = scale(
                 self.api(),
@@ -258,15 +259,20 @@ def _number(what: str, value: Any) -> int:
     return number
 
 
-def _list(what: str, value: Any) -> None:
-    """Refuse a text, whose letters would be taken for names.
+def _several(what: str, value: Any) -> tuple[int | str, ...]:
+    """Take one revision or version, or several.
 
-    :raises DeploymentArgumentError: saying so
+    :raises DeploymentArgumentError: for what is neither
     """
     from airflow_slo_provider.exceptions import DeploymentArgumentError
 
-    if isinstance(value, str):
-        raise DeploymentArgumentError(f"{what} is the text {value!r}: give a list")
+    values: tuple[Any, ...] = () if isinstance(value, Mapping) else (value,) if isinstance(value, int | str) else tuple(value)
+    wrong = [one for one in values if isinstance(one, bool) or not isinstance(one, int | str)]
+    if wrong or not values or (isinstance(value, str) and value.strip().startswith("[")):
+        raise DeploymentArgumentError(
+            f"{what} is {value!r}: give a revision number, an image, a model version, or a list of them"
+        )
+    return values
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

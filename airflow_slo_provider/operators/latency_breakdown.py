@@ -6,15 +6,18 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record
+from airflow_slo_provider.hooks.observations import of_window
+from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record, recording_faults
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
+from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_slo_provider.results import CheckResult
     from airflow_slo_provider.tracing.latency import Assessment
 
 #: Where the model server writes its version, unless told otherwise.
@@ -23,7 +26,7 @@ _VERSION_KEYS = ("model_version",)
 _MAY_BE_EMPTY = ("start", "end", "baseline")
 
 
-class LatencyBreakdownOperator(BaseOperator):
+class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     """Breaks the latency of a service's requests down by span and by model version, and holds it against a budget.
 
     Spans are read from a trace store for the run's data interval, as a stream. Each percentile is compared with its budget; the
@@ -82,6 +85,7 @@ class LatencyBreakdownOperator(BaseOperator):
         "model_version",
         "report_path",
     )
+    text_fields = frozenset({"service", "trace_store_conn_id", "baseline", "model_version", "report_path"})
     ui_color = "#e5ddf7"
     operator_extra_links = (SLOLink(), ReportLink(), TraceLink())
 
@@ -99,12 +103,12 @@ class LatencyBreakdownOperator(BaseOperator):
         budgets: Mapping[str, Any] | None = None,
         baseline: str | None = None,
         model_version: str | None = None,
-        version_keys: Sequence[str] = _VERSION_KEYS,
+        version_keys: str | Sequence[str] = _VERSION_KEYS,
         slower: str = "warn",
         min_spans: int = 100,
         warn_at: float = 0.9,
         allow_truncated: bool = False,
-        fail_on: Sequence[str] = ("fail", "unknown"),
+        fail_on: str | Sequence[str] = ("fail", "unknown"),
         report_path: str | None = None,
         **kwargs: Any,
     ) -> None:
@@ -117,17 +121,17 @@ class LatencyBreakdownOperator(BaseOperator):
             raise ValueError(f"warn_at is {warn_at}; write a share of the budget above 0, 1 at most")
         if window <= timedelta(0) or lag < timedelta(0):
             raise ValueError(f"window is {window} and lag {lag}; a window is longer than nothing, a lag not negative")
-        strange = set(fail_on) - {"warn", "fail", "unknown"}
+        strange = set(text_list(fail_on)) - {"warn", "fail", "unknown"}
         if strange:
             raise ValueError(f"fail_on names {sorted(strange)[0]!r}; there are warn, fail and unknown")
-        if isinstance(version_keys, str) or not version_keys:
+        if not version_keys or not all(text_list(version_keys)):
             raise ValueError(f"version_keys is {version_keys!r}; write a list of attribute names")
         self.service, self.trace_store_conn_id = service, trace_store_conn_id
         self.start, self.end, self.window, self.lag = start, end, window, lag
         self.attributes, self.limit, self.budgets = attributes, limit, budgets
-        self.baseline, self.model_version, self.version_keys = baseline, model_version, tuple(version_keys)
+        self.baseline, self.model_version, self.version_keys = baseline, model_version, text_list(version_keys)
         self.slower, self.min_spans, self.warn_at = slower, min_spans, warn_at
-        self.allow_truncated, self.fail_on, self.report_path = allow_truncated, frozenset(fail_on), report_path
+        self.allow_truncated, self.fail_on, self.report_path = allow_truncated, frozenset(text_list(fail_on)), report_path
         self._given = given(self, *(field for field in self.template_fields if field != "report_path"))
 
     def execute(self, context: Context, event: Any = None) -> Any:
@@ -145,7 +149,7 @@ class LatencyBreakdownOperator(BaseOperator):
     def _judge(self, context: Context, start: datetime, end: datetime) -> tuple[Assessment, dict[str, Any]]:
         from airflow_slo_provider.tracing.latency import summary
 
-        with failing_rightly():
+        with failing_rightly(), recording_faults(context, lambda: self._unknown(start, end)):  # type: ignore[arg-type]
             assessment = self._assess(start, end)
             self.log.info("%s: %s: %s", self.service, assessment.verdict.value, assessment.why)
             for note in assessment.breakdown.notes:
@@ -153,8 +157,22 @@ class LatencyBreakdownOperator(BaseOperator):
             for symptom in assessment.symptoms:
                 self.log.info("%s: likely %s; look at %s (%s)", symptom.name, symptom.cause, symptom.check, symptom.evidence)
             report = self._report(assessment, context, start, end)
-            record(assessment.with_evidence(report=report).checks, context)  # type: ignore[arg-type]
+            record(of_window(assessment.with_evidence(report=report).checks, start, end), context)  # type: ignore[arg-type]
             return assessment, summary(assessment, service=self.service, report=report)
+
+    def _unknown(self, start: datetime, end: datetime) -> CheckResult:
+        from airflow_slo_provider.results import CheckResult, Verdict
+        from airflow_slo_provider.tracing.latency import KIND
+
+        return CheckResult(
+            kind=KIND,
+            name=self.service,
+            verdict=Verdict.UNKNOWN,
+            interval_start=start,
+            interval_end=end,
+            model_version=self.model_version,
+            evidence={"service": self.service},
+        )
 
     def _assess(self, start: datetime, end: datetime) -> Assessment:
         from airflow_slo_provider.exceptions import NoData
@@ -204,7 +222,12 @@ class LatencyBreakdownOperator(BaseOperator):
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
         if known_start == known_end:  # a manual run: a moment is no interval
             known_start = known_end = None
-        end = _moment(self.end, "end") or _plain(known_end) or datetime.now(UTC) - self.lag
+        end = _moment(self.end, "end") or _plain(known_end)
+        if end is None:
+            from airflow_slo_provider.hooks.run_instant import run_instant
+
+            with failing_over_values():  # a backfill or a partition is about the past, also where its interval is a point
+                end = _plain(run_instant(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
         start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
         if start >= end:
             raise AirflowFailException(f"nothing lies between start {start.isoformat()} and end {end.isoformat()}")

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class PushLedgerMetricsOperator(BaseOperator):
+class PushLedgerMetricsOperator(TextFields):
     """Pushes the newest of every check to a Pushgateway: SLIs, budgets, burn rates, verdicts and ages.
 
     For SLOs whose numbers Prometheus does not have itself: of SQL, of the ledger, of freshness, drift and golden sets. The
@@ -30,15 +30,23 @@ class PushLedgerMetricsOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("conn_id", "kinds", "job")
+    text_fields = frozenset({"conn_id", "job"})
+    list_fields = frozenset({"kinds"})
     ui_color = "#d7eadb"
 
     def __init__(
-        self, *, conn_id: str = "pushgateway_default", kinds: Sequence[str] | None = None, job: str = "airflow_slo", **kwargs: Any
+        self,
+        *,
+        conn_id: str = "pushgateway_default",
+        kinds: str | Sequence[str] | None = None,
+        job: str = "airflow_slo",
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.kinds = kinds
         self.job = job
+        self._given = given(self, "conn_id", "kinds", "job")
 
     def execute(self, context: Context) -> int:
         """Push, and return how many checks there were.
@@ -49,6 +57,7 @@ class PushLedgerMetricsOperator(BaseOperator):
         from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
         from airflow_slo_provider.ledger.exposition import exposition, newest_checks
 
+        require(self, self._given)
         with failing_rightly():
             with open_default_ledger() as ledger:
                 rows = newest_checks(ledger, self.kinds)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.acting import ActingOperator
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult, Verdict
 
 
-class _MoveOperator(BaseOperator):
+class _MoveOperator(ActingOperator):
     """What both have in common: one move for each task instance, recorded in the registry and in the ledger."""
 
-    template_fields: Sequence[str] = ("model", "version", "alias", "expected_champion", "registry_path", "model_registry_conn_id")
+    template_fields: Sequence[str] = (
+        *ActingOperator.template_fields, "model", "version", "alias", "expected_champion", "registry_path",
+        "model_registry_conn_id",
+    )  # fmt: skip
+    text_fields = frozenset({"model", "version", "alias", "expected_champion", "registry_path", "model_registry_conn_id"})
     ui_color = "#e3f2e1"
     move_kind = ""
     operator_extra_links = (SLOLink(),)
@@ -141,6 +145,7 @@ class PromoteModelOperator(_MoveOperator):
             version="{{ params.version }}",
             expected_champion="{{ params.champion }}",
             evaluation=evaluate.output,
+            gate="gate",
         )
 
     :param model: the registered model. (templated)
@@ -153,6 +158,9 @@ class PromoteModelOperator(_MoveOperator):
     :param accept: verdicts that may be promoted
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
+    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
+        run that allows, nothing is changed. (templated)
+    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
 
     What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry, and
     so does a parameter that was given and is nothing when the task runs (an XCom that is not there); a registry that does not
@@ -163,15 +171,19 @@ class PromoteModelOperator(_MoveOperator):
     move_kind = PROMOTE
 
     def __init__(
-        self, *, model: str, version: str, evaluation: Any = None, accept: Sequence[str] = ("pass", "warn"), **kwargs: Any
+        self, *, model: str, version: str, evaluation: Any = None, accept: str | Sequence[str] = ("pass", "warn"), **kwargs: Any
     ) -> None:
         super().__init__(model=model, version=version, **kwargs)
         self.evaluation = evaluation
         self._evaluated = evaluation is not None
-        self.accept = tuple(accept)
+        self.accept = text_list(accept)
+        wrong = sorted(set(self.accept) - {"pass", "warn", "fail", "inconclusive", "unknown"})
+        if wrong or not self.accept:
+            raise ValueError(f"{self.task_id}: accept is {accept!r}; write verdicts of an evaluation, e.g. pass")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look at the evaluation, move the alias, record it."""
+        """Look at the gate and the evaluation, move the alias, record it."""
+        self.require_leave(context)
         if not self.version or str(self.version).lower() == "none":
             from airflow.sdk.exceptions import AirflowFailException
 
@@ -223,6 +235,9 @@ class RollbackModelOperator(_MoveOperator):
     :param reason: why, for the record. (templated)
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
+    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
+        run that allows, nothing is changed. (templated)
+    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
 
     What can never be moved (no such version or predecessor, another champion by now) fails without a retry, and so does a
     parameter that was given and is nothing when the task runs (an XCom that is not there, an empty template): it does not mean
@@ -230,6 +245,7 @@ class RollbackModelOperator(_MoveOperator):
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "reason")
+    text_fields = _MoveOperator.text_fields | {"reason"}
     move_kind = ROLLBACK
 
     def __init__(self, *, model: str, version: str | None = None, reason: str | None = None, **kwargs: Any) -> None:
@@ -238,5 +254,6 @@ class RollbackModelOperator(_MoveOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Move the alias back, record it."""
+        self.require_leave(context)
         require(self, self._given)
         return self._move(context, {"why": self.reason} if self.reason else {})

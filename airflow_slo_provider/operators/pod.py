@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
 from inspect import unwrap
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, conf
+from airflow.sdk import conf
 
+from airflow_slo_provider.hooks.deferral import time_left
 from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record
+from airflow_slo_provider.hooks.observations import record_observations
+from airflow_slo_provider.hooks.outcomes import failing_rightly, recording_faults
 from airflow_slo_provider.links.slo import SLOLink
+from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
     from airflow.sdk import Context
 
+    from airflow_slo_provider.results import CheckResult
+
+#: How much later than ``execution_timeout`` Airflow gives up on a trigger that never came back.
+_GRACE = timedelta(minutes=1)
 #: What this operator sets itself.
 _OWN = frozenset({"task_id", "image", "cmds", "arguments", "do_xcom_push", "deferrable", "full_pod_spec"})
 
 
-class SLOCheckPodOperator(BaseOperator):
+class SLOCheckPodOperator(TextFields):
     """Runs a check in a pod, in an image of your choice, and records what it found as if it had run here.
 
     That is how a golden set is evaluated inside the model's own container, or how a comparison of large data gets 64 GB. The
@@ -33,7 +43,8 @@ class SLOCheckPodOperator(BaseOperator):
     deletes the pod, and waiting can be deferred, as there.
 
     A check that did not pass fails the task without a retry (see ``fail_on``). A fault (the pod was evicted, a database did not
-    answer) is retried. A pod that ends well and leaves no result has not passed.
+    answer) is retried. A pod that ends well and leaves no result has not passed. A check that could not be made is ``unknown`` in
+    the ledger.
 
     .. code-block:: python
 
@@ -61,6 +72,7 @@ class SLOCheckPodOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("kind", "spec", "image", "namespace", "kubernetes_conn_id", "pod")
+    text_fields = frozenset({"kind", "image", "namespace", "kubernetes_conn_id"})
     operator_extra_links = (SLOLink(),)
 
     def __init__(
@@ -69,11 +81,11 @@ class SLOCheckPodOperator(BaseOperator):
         kind: str,
         spec: Mapping[str, Any] | str,
         image: str,
-        command: Sequence[str] = ("python", "-m", "airflow_slo_provider"),
+        command: str | Sequence[str] = ("python", "-m", "airflow_slo_provider"),
         namespace: str | None = None,
         kubernetes_conn_id: str = "kubernetes_default",
         pod: Mapping[str, Any] | None = None,
-        fail_on: Collection[str] = ("fail", "unknown"),
+        fail_on: str | Collection[str] = ("fail", "unknown"),
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
@@ -81,11 +93,11 @@ class SLOCheckPodOperator(BaseOperator):
         self.kind = kind
         self.spec = spec
         self.image = image
-        self.command = tuple(command)
+        self.command = text_list(command)
         self.namespace = namespace
         self.kubernetes_conn_id = kubernetes_conn_id
         self.pod = dict(pod or {})
-        self.fail_on = frozenset(fail_on)
+        self.fail_on = frozenset(text_list(fail_on))
         self.deferrable = deferrable
         self._running: KubernetesPodOperator | None = None
         self._given = given(self, "kind", "spec", "image", "namespace", "kubernetes_conn_id")
@@ -104,36 +116,69 @@ class SLOCheckPodOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Run the pod, and judge what it found."""
-        require(self, self._given)
-        self._running = self._pod_operator()
-        # Unwrapped: Airflow warns of an operator that is executed within another one. Defers to trigger_reentry, where asked to.
-        unwrap(type(self._running).execute)(self._running, context)
-        return self._judged(context)
+        with self._recording(context):
+            require(self, self._given)
+            self._running = self._pod_operator()
+            # Unwrapped: Airflow warns of an operator that is executed within another one. Defers to trigger_reentry, where asked.
+            unwrap(type(self._running).execute)(self._running, context)
+            results = self._results(context)
+        return self._judged(results, context)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
         """Go on once the trigger says that the pod has ended."""
-        self._running = self._pod_operator()
-        self._running.trigger_reentry(context, event)
-        return self._judged(context)
+        with self._recording(context):
+            self._running = self._pod_operator()
+            self._running.trigger_reentry(context, event)
+            results = self._results(context)
+        return self._judged(results, context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Record it also when the trigger failed, or did not come back in time."""
+        if next_method != "__fail__":
+            return super().resume_execution(next_method, next_kwargs, context)
+        with self._recording(context):
+            return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
         """Let the pod go with the task."""
         if self._running is not None:
             self._running.on_kill()
 
-    def _judged(self, context: Context) -> list[dict[str, Any]]:
-        """Record what a check found.
+    @contextmanager
+    def _recording(self, context: Any) -> Iterator[None]:
+        with failing_rightly(), recording_faults(context, self._unknown, write=self._observed):
+            yield
 
-        :raises AirflowFailException: when it did not pass, or cannot be run like this
-        :raises CheckError: for a fault that may pass
+    def _observed(self, checks: Iterable[CheckResult], context: Any) -> None:
+        record_observations(checks, context, self.log)
+
+    def _unknown(self) -> CheckResult:
+        """The check of a pod that did not find anything out, under the name it would have, where the spec says it."""
+        from airflow_slo_provider.checks.registry import named_in
+        from airflow_slo_provider.results import CheckResult, Verdict
+
+        kind, name = named_in(self.kind, self.spec)
+        evidence = {"check": self.kind, "image": self.image}
+        return CheckResult(kind=kind, name=name or f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN, evidence=evidence)
+
+    def _results(self, context: Any) -> list[CheckResult]:
+        """Read what a check found, and record it.
+
+        :raises CheckError: when it could not be run like this, and for a fault that may pass
+        """
+        from airflow_slo_provider.checks.envelope import unseal
+
+        results = unseal(getattr(self._running, "left", None))
+        self._observed(results, context)
+        return results
+
+    def _judged(self, results: list[CheckResult], context: Context) -> list[dict[str, Any]]:
+        """Fail over a verdict.
+
+        :raises AirflowFailException: when the check did not pass
         """
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.checks.envelope import unseal
-
-        with failing_rightly():
-            results = unseal(getattr(self._running, "left", None))
-            record(results, context)
         for result in results:
             self.log.info("%s %s: %s: %s", result.kind, result.name, result.verdict, result.message)
         found = [result.to_dict() for result in results]
@@ -145,6 +190,7 @@ class SLOCheckPodOperator(BaseOperator):
 
     def _pod_operator(self) -> KubernetesPodOperator:
         from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
+        from airflow.sdk import get_current_context
         from airflow.sdk.exceptions import AirflowFailException
 
         class CheckPod(KubernetesPodOperator):
@@ -155,6 +201,11 @@ class SLOCheckPodOperator(BaseOperator):
             def extract_xcom(self, *arguments: Any, **options: Any) -> Any:
                 self.left = super().extract_xcom(*arguments, **options)
                 return self.left
+
+            def defer(self, *, timeout: Any = None, **options: Any) -> Any:
+                """Defer with an end: earlier releases of the provider give none."""
+                left = time_left(self.execution_timeout, get_current_context())
+                super().defer(timeout=left + _GRACE if timeout is None and left is not None else timeout, **options)
 
         spec = self.spec if isinstance(self.spec, str) else json.dumps(self.spec)
         own = {"namespace": self.namespace, "kubernetes_conn_id": self.kubernetes_conn_id}

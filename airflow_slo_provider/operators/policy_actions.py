@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator
-
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values
+from airflow_slo_provider.operators.acting import ActingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 _LOCAL = ("file", "local", "")
 
 
-class _WritesDecision(BaseOperator):
+class _WritesDecision(TextFields):
     """Writes the decision document, and tells of it in the events of its outlets."""
 
     def write(
@@ -37,8 +36,10 @@ class _WritesDecision(BaseOperator):
         slos: Mapping[str, str],
         held_by: str | None,
         at: datetime | None = None,
+        allow_backfill: bool = False,
     ) -> dict[str, Any]:
-        """Write a decision and return what XCom keeps of it. In a run of a backfill, which is about the past, nothing is written.
+        """Write a decision and return what XCom keeps of it. In a run of a backfill, which is about the past, nothing is written,
+        nor is a decision about a partition so old that it would have expired.
 
         :param held_by: who asks for it, and takes back no more than that; None for one who decides for all
         :raises ReasonedError: transient, when a later decision holds already; decided anew, this one may be the latest
@@ -47,17 +48,19 @@ class _WritesDecision(BaseOperator):
 
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_slo_provider.hooks.gate import instant
+        from airflow_slo_provider.hooks.decision_files import alone, replace
+        from airflow_slo_provider.hooks.run_instant import is_backfill
         from airflow_slo_provider.incidents.serving import document, holding, read_decision
 
         file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         ti = context["ti"]
         source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_mapped(ti)}"
-        decided = at or datetime.now(UTC)
-        written = instant(None, context) is None
+        now = datetime.now(UTC)
+        decided = at or now
+        written = (allow_backfill or not is_backfill(context)) and decided + valid_for > now
         if written:
             file.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(file, writing=written):
+        with alone(file, writing=written):
             held = holding(file)
             # A try that died after it had written must not hide the change from the one that repeats it.
             own = next(
@@ -80,13 +83,13 @@ class _WritesDecision(BaseOperator):
                 )
             if written:
                 _refuse_if_later(path, [entry for entry in held if entry not in others], decided)
-                _replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
+                replace(file, json.dumps(made, indent=2, allow_nan=False) + "\n")
         self.log.info("%s: %s (before: %s), until %s: %s", path, action, before, made["valid_until"], "; ".join(reasons))
         if others:
             who = ", ".join(f"{entry.get('held_by') or entry['source']}: {entry['action']}" for entry in others)
             self.log.info("Others ask for something too (%s); together it is %s", who, made["action"])
         if not written:
-            self.log.warning("This run of a backfill is about the past: %s is left as it is", path)
+            self.log.warning("This run is about the past, %s: %s is left as it is", decided.isoformat(), path)
         told = {
             "action": action,
             "effective": made["action"],
@@ -106,12 +109,12 @@ class _WritesDecision(BaseOperator):
         return told
 
 
-class ServingDecisionOperator(_WritesDecision):
+class ServingDecisionOperator(_WritesDecision, ActingOperator):
     """Tells the serving code to stop experiments, to serve a simpler answer, or to go back to normal.
 
     The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`. A run of a backfill
-    writes none, and a later decision is not replaced. With ``held_by`` several incidents and policies may ask for something in
-    one document: all of it holds, and each takes back only what it asked for.
+    fails without writing one, and a later decision is not replaced. With ``held_by`` several incidents and policies may ask for
+    something in one document: all of it holds, and each takes back only what it asked for.
 
     :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
     :param action: ``allow``, ``reduce_experimentation``, ``degrade`` or another action of a policy. (templated)
@@ -119,10 +122,14 @@ class ServingDecisionOperator(_WritesDecision):
     :param held_by: who asks for it, such as ``{{ ti.dag_id }}/{{ run_id }}``; None to decide for all. (templated)
     :param valid_for: how long it holds; afterwards the serving code is back to normal, without experiments
     :param storage_conn_id: connection of the object storage
+    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
+        run that allows, nothing is changed. (templated)
+    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
     :raises ValueError: when the DAG is read, for an action or a time that is none
     """
 
-    template_fields: Sequence[str] = ("decision_path", "action", "reason", "held_by")
+    template_fields: Sequence[str] = (*ActingOperator.template_fields, "decision_path", "action", "reason", "held_by")
+    text_fields = frozenset({"decision_path", "action", "reason", "held_by"})
 
     def __init__(
         self,
@@ -152,6 +159,7 @@ class ServingDecisionOperator(_WritesDecision):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the decision."""
+        self.require_leave(context)
         require(self, self._given)  # without held_by it would take back what others ask for
         return self.write(
             context,
@@ -162,6 +170,7 @@ class ServingDecisionOperator(_WritesDecision):
             valid_for=self.valid_for,
             slos={},
             held_by=self.held_by,
+            allow_backfill=self.allow_backfill,
         )
 
 
@@ -183,7 +192,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     A run of a backfill is about the past: it decides and records, and leaves the document as it is (``written`` in XCom). A later
     decision is not replaced, nor what an incident asks for in the same document.
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
     :param valid_for: how long a decision holds
@@ -192,6 +201,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     """
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "decision_path")
+    text_fields = frozenset({"decision_path"})
 
     def __init__(
         self,
@@ -260,39 +270,3 @@ def _refuse_if_later(path: str, replaced: Sequence[Mapping[str, Any]], decided: 
             reason="later_decision",
             transient=True,
         )
-
-
-@contextmanager
-def _alone(file: Any, *, writing: bool) -> Iterator[None]:
-    """Keep others on this machine from writing between our reading and our writing.
-
-    Object stores and some network file systems have no such lock: of two who write in the same moment, one is lost there.
-    """
-    if not writing or file.protocol not in _LOCAL:
-        yield
-        return
-    import fcntl
-    import os
-    from contextlib import suppress
-
-    directory = os.open(os.path.dirname(file.path) or ".", os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(directory, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(directory)
-
-
-def _replace(file: Any, text: str) -> None:
-    """Put a file in place as a whole where the storage can: a reader sees the old document or the new one, never half of one."""
-    if file.protocol in _LOCAL:
-        import os
-        from pathlib import Path
-
-        path = Path(file.path)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(text)
-        draft.replace(path)
-    else:  # an object store puts an object in place when it is complete
-        file.write_text(text)

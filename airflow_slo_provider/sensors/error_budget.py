@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, conf
 
-from airflow_slo_provider.hooks.deferral import SHORTEST
+from airflow_slo_provider.hooks.deferral import SHORTEST, BoundedDeferral
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.operators.documents import DocumentFields
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _GRACE = timedelta(minutes=1)
 
 
-class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
+class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BaseSensorOperator):
     """Waits until the error budget has recovered: until its policy would let a deployment through.
 
     Each look evaluates the SLOs as :class:`.ErrorBudgetBranchOperator` does, logs the table, records it and pushes the XCom
@@ -32,10 +32,11 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
 
     With ``deferrable=True`` no worker is used between two looks, and neither a restart of the triggerer nor one of the scheduler
     loses the sensor or its timeout, which counts from the try's first look. No deferral is shorter than ten seconds, the last one
-    before the timeout included: sooner, Airflow may not know yet that the worker has left.
+    before the timeout included: sooner, Airflow may not know yet that the worker has left. ``execution_timeout`` counts from the
+    start of the try, too: Airflow's own does not run while a task is deferred.
 
-    In a run of a backfill the end of the data interval is looked at, once: a past budget does not recover, so one that does not
-    allow it fails at once (or skips, with ``soft_fail``).
+    In a run of a backfill the end of the data interval is looked at, and in a partitioned run the start of its partition, once: a
+    past budget does not recover, so one that does not allow it fails at once (or skips, with ``soft_fail``).
 
     .. code-block:: python
 
@@ -48,7 +49,7 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
             deferrable=True,
         )
 
-    :param slos: SLO documents: path of a file or a directory (on the worker), the text itself, or a list of paths. (templated)
+    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
     :param min_remaining: share of each budget that must be left, besides an outcome that allows; from 0 to 1, as text where it
         has to be exact: ``"0.1"``. Informational SLOs do not count.
@@ -81,7 +82,8 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         """Look once; return whether the budget has recovered."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.hooks.gate import evaluate_gate, instant, raise_for_wrong_questions
+        from airflow_slo_provider.hooks.gate import evaluate_gate, raise_for_wrong_questions
+        from airflow_slo_provider.hooks.run_instant import run_instant
 
         require(self, self._given)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, remember_own=True)
@@ -90,7 +92,7 @@ class ErrorBudgetSensor(DocumentFields, BaseSensorOperator):
         missing = self._missing(decision)
         if not missing:
             return True
-        moment = instant(None, context)
+        moment = run_instant(None, context).at
         if moment is not None:
             raise AirflowFailException(f"{missing}: at {moment.isoformat()}, and the past does not recover")
         self.log.info("Waiting: %s", missing)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
+from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
@@ -24,7 +25,7 @@ _FAILED, _TIMED_OUT = "__fail__", "Trigger timeout"
 _GRACE = timedelta(minutes=1)
 
 
-class FreshnessSensor(FreshnessFields, BaseSensorOperator):
+class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
     """Waits until something is fresh. Not used itself: see :mod:`airflow_slo_provider.sensors.freshness`.
 
     Each look is logged (what, how old, the limit, from where) and recorded in the ledger as a check of kind ``freshness``: the
@@ -46,6 +47,7 @@ class FreshnessSensor(FreshnessFields, BaseSensorOperator):
     ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail`` and ``never_fail`` are those of every Airflow sensor;
     ``exponential_backoff`` counts for sensors that do not defer.
     ``timeout`` counts from the first look of the first try: a deferral or a retry does not start it anew, clearing the task does.
+    ``execution_timeout`` counts from the start of each try, deferred or not.
     """
 
     def __init__(
@@ -114,12 +116,13 @@ class FreshnessSensor(FreshnessFields, BaseSensorOperator):
     def _began(self, context: Context) -> datetime:
         """When this task instance began to wait: its first look of its first try, which the ledger remembers."""
         from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
+        from airflow_slo_provider.ledger.observations import REPEATED
 
         with failing_rightly(), open_default_ledger() as ledger:
-            own = ledger.own("freshness", self.check_name(), run_key(context))
-        if own is not None and own.result.evidence.get("first_try") == _first_try(self, context):
-            return datetime.fromisoformat(own.result.evidence["waiting_since"])
-        return datetime.now(UTC)
+            looks = [ledger.own(kind, self.check_name(), run_key(context)) for kind in ("freshness", f"freshness{REPEATED}")]
+        own = [one.result.evidence for one in looks if one is not None]
+        since = [one["waiting_since"] for one in own if one.get("first_try") == _first_try(self, context)]
+        return min(map(datetime.fromisoformat, since), default=datetime.now(UTC))
 
     def _left(self, began: datetime) -> timedelta:
         return began + timedelta(seconds=self.timeout) - datetime.now(UTC)

@@ -95,6 +95,7 @@ def report_dict(report: SLOReport) -> dict[str, Any]:
         "burn_rate": _float(rate.value) if rate else None,
         "time_to_exhaustion_seconds": left.total_seconds() if left is not None else None,
         "coverage": _float(report.coverage),
+        "silent_seconds": report.silence.total_seconds() if report.silence is not None else None,
         "message": _cut(report.message),
     }
 

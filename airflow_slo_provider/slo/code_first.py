@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from typing import Any
@@ -31,6 +32,7 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
+from airflow_slo_provider.slo.overrides import idle_overrides, too_long
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
 from airflow_slo_provider.slo.promql_text import has_window
 
@@ -108,7 +110,8 @@ class SLOConfig:
     :param error_budget_policy: what a spent budget asks for: ``freeze``, ``escalate``, ``degrade``, ``reduce_experimentation`` or
         ``alert``; or a whole policy
     :param alert_burn_rate: burn rate over the last hour above which the policy warns; None for the default alert rules alone
-    :raises ValueError: for a policy that does not exist, no SLI, or two of one name
+    :raises ValueError: for a policy that does not exist, an override of it that is too long or stops nothing, no SLI, or two of
+        one name
     """
 
     name: str
@@ -123,7 +126,21 @@ class SLOConfig:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"SLO config {self.name}: two SLIs are named {', '.join(twice)}")
-        self.policy()
+        self._check_overrides(self.policy())
+
+    def _check_overrides(self, policy: ErrorBudgetPolicy) -> None:
+        now = datetime.now(UTC)
+        late = next((why for one in policy.overrides if (why := too_long(one.until, now))), "")
+        idle = next(
+            (
+                one.why
+                for one in idle_overrides(policy, dict.fromkeys((sli.slo_name for sli in self.slis), policy.name), now)
+                if one.opens
+            ),
+            "",
+        )
+        if late or idle:
+            raise ValueError(f"SLO config {self.name}: an override {'ends on ' + late if late else idle}")
 
     def policy(self) -> ErrorBudgetPolicy:
         """Return the policy as a document would hold it."""

@@ -16,6 +16,7 @@ from airflow_slo_provider.slo.budgeting import SliceSummary, summarise
 from airflow_slo_provider.slo.measuring import Measurement, Slices
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
 from airflow_slo_provider.slo.reports import SLOReport, Status
+from airflow_slo_provider.slo.silence import require_events, silence_of
 from airflow_slo_provider.slo.windows import nominal_length
 
 #: A server that has had no series for so long has lost sight of the service, whatever its longer windows still hold.
@@ -34,9 +35,9 @@ def judge(part: Part, answers: Answers) -> SLOReport:
     if isinstance(whole, MeasurementError):
         return unknown(part, whole)
     try:
-        if isinstance(whole, Slices):
-            return _of_slices(part, whole)
-        return _of_events(part, whole, answers.windows)
+        require_events(part, answers)
+        found = _of_slices(part, whole) if isinstance(whole, Slices) else _of_events(part, whole, answers.windows)
+        return replace(found, silence=silence_of(part, answers))
     except MeasurementError as error:
         return unknown(part, error)
 

@@ -23,8 +23,20 @@ MAX_FILES = 10_000
 SUFFIXES = (".yaml", ".yml")
 TEXT = "<text>"
 
-#: A path, YAML text, or several paths.
-Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+class DocumentText(NamedTuple):
+    """The text of a file that somebody else has read, from an object store for example.
+
+    :param file: what to call it
+    :param text: what is in it
+    """
+
+    file: str
+    text: str
+
+
+#: A path, YAML text, or several paths, or files that were read already.
+Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | DocumentText]
 
 
 class Reading(NamedTuple):
@@ -84,7 +96,7 @@ def _place(fault: Fault) -> tuple[str, int]:
 def _texts(source: Source, findings: Findings) -> Iterator[tuple[str, str]]:
     """Yield file name and text of everything to read."""
     if isinstance(source, str):
-        if "\n" in source or not (os.path.lexists(source) or _is_no_text(source)):
+        if source.strip() and not names_a_path(source):
             yield from _checked_text(source, findings)
             return
         source = Path(source) if source.strip() else source
@@ -92,12 +104,35 @@ def _texts(source: Source, findings: Findings) -> Iterator[tuple[str, str]]:
         findings.faults.append(Fault("is empty; give a file, a directory or the text of a document", file=TEXT))
         return
     paths = [source] if isinstance(source, os.PathLike) else list(source) if isinstance(source, Iterable) else None
-    if paths is None or not all(isinstance(path, str | os.PathLike) for path in paths):
+    if paths is None or not all(isinstance(path, str | os.PathLike | DocumentText) for path in paths):
         raise TypeError(f"SLO documents are a path, paths or the YAML text, not {source!r}")
     if not paths:
         findings.faults.append(Fault("no path is given, so there is no document", file="<no files>"))
     for path in paths:
-        yield from _files(Path(path), findings)
+        if isinstance(path, DocumentText):
+            yield path.file, path.text
+        else:
+            yield from _files(Path(path), findings)
+
+
+def names_a_path(source: object) -> bool:
+    """Whether something is the path of a file, there or not, rather than the text of a document."""
+    if not isinstance(source, str):
+        return isinstance(source, os.PathLike)
+    return "\n" not in source and bool(source.strip()) and (os.path.lexists(source) or _is_no_text(source))
+
+
+def text_of(data: bytes, *, file: str) -> DocumentText:
+    """Return what is in a file of an object store.
+
+    :param data: at most :data:`MAX_BYTES` and one
+    :raises DocumentError: for what is no text, or too long
+    """
+    findings = Findings()
+    texts = list(_decoded(data, len(data), file, findings))
+    if findings.faults:
+        raise DocumentError(findings.faults)
+    return DocumentText(*texts[0])
 
 
 def _is_no_text(text: str) -> bool:
@@ -174,17 +209,21 @@ def _text(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
     except OSError as error:
         findings.faults.append(Fault(_explain(error), file=_shown(path)))
         return
+    yield from _decoded(data, max(status.st_size, len(data)), _shown(path), findings)
+
+
+def _decoded(data: bytes, size: int, file: str, findings: Findings) -> Iterator[tuple[str, str]]:
     if len(data) > MAX_BYTES:
-        findings.faults.append(Fault(_too_large(max(status.st_size, len(data))), file=_shown(path)))
+        findings.faults.append(Fault(_too_large(size), file=file))
         return
     try:
-        yield _shown(path), data.decode("utf-8-sig")
+        yield file, data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         findings.faults.append(
             Fault(
                 f"is not UTF-8: byte {data[error.start]:#04x} at position {error.start}; save it as UTF-8",
-                file=_shown(path),
+                file=file,
                 line=line,
             )
         )

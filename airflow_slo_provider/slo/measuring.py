@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Protocol
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
+from airflow_slo_provider.slo.deadline import Deadline
 from airflow_slo_provider.slo.model import Indicator
 
 #: More than this is no count of events, and no float any more once a few of them are added up.
@@ -32,6 +33,7 @@ class Measurement:
     :param total: all events; None for a raw ratio
     :param query: what was asked, for the evidence
     :param note: what is odd about it, for whoever wonders at the number
+    :param newest: when the newest event happened, where the source says it
     """
 
     ratio: Fraction
@@ -39,6 +41,7 @@ class Measurement:
     total: Fraction | None = None
     query: str = ""
     note: str = ""
+    newest: datetime | None = field(default=None, compare=False)
 
     @classmethod
     def of_counts(cls, good: Fraction, total: Fraction, *, query: str = "") -> Measurement:
@@ -83,6 +86,7 @@ class MeasureRequest:
     :param op: for a threshold metric: ``lt``, ``lte``, ``gt`` or ``gte``
     :param value: for a threshold metric: what its points are held against
     :param resolution: for a threshold metric: distance between points
+    :param deadline: until when the evaluation that this belongs to may ask; no limit where there is none
     """
 
     indicator: Indicator
@@ -91,6 +95,7 @@ class MeasureRequest:
     op: str | None = None
     value: Fraction | None = None
     resolution: timedelta = timedelta(minutes=1)
+    deadline: Deadline | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,11 @@ class Slices:
     values: tuple[Measurement | None, ...]
     query: str = ""
     last_seen: datetime | None = None
+
+
+def deadline_of(requests: Sequence[MeasureRequest]) -> Deadline | None:
+    """Return the deadline of requests that are answered together: they belong to one evaluation."""
+    return next((request.deadline for request in requests if request.deadline is not None), None)
 
 
 class IndicatorSource(Protocol):

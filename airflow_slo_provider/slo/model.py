@@ -210,6 +210,7 @@ class Options:
     :param min_coverage: share of the window that must hold data before its budget may freeze anything
     :param calendar_denominator: what a calendar window's budget is a share of
     :param maturity_lag: how late data arrives; windows end this much earlier
+    :param max_silence: without an event for longer than this at the window's end, nothing is known; None for no limit
     :param error_budget_policy: name of the ErrorBudgetPolicy document
     :param tier: ``informational`` is reported and never gates; everything else gates
     """
@@ -220,6 +221,7 @@ class Options:
     min_coverage: Fraction = Fraction(1, 10)
     calendar_denominator: CalendarDenominator = CalendarDenominator.ELAPSED
     maturity_lag: timedelta = timedelta(0)
+    max_silence: timedelta | None = None
     error_budget_policy: str | None = None
     tier: str = "key"
 

@@ -11,6 +11,8 @@ from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.slo.arithmetic import ErrorBudget
 from airflow_slo_provider.slo.asking import Asker, Part, SourceFactory, part_of
 from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
+from airflow_slo_provider.slo.deadline import SECONDS, Deadline
+from airflow_slo_provider.slo.instants import refuse_future
 from airflow_slo_provider.slo.judging import judge, unknown, with_coverage
 from airflow_slo_provider.slo.measuring import IndicatorSource
 from airflow_slo_provider.slo.model import SLO, DataSource, Objective
@@ -29,12 +31,17 @@ class SLOMonitor:
     :param sources: where the numbers come from: a function of the type of data and its DataSource document, a mapping from type
         (``Prometheus``, ``SQL``, ``Ledger``) to source, or one source for everything. For an ``SLOConfig`` also what asks
         Prometheus: its URL, a ``PrometheusHook``, or prometheus-api-client's ``PrometheusConnect``.
+    :param deadline: seconds one evaluation may take over all its sources: the limits of single queries shrink to what is left.
+        What is not measured by then is a QUERY_ERROR; a source that did not answer in time is not asked again in that evaluation.
+    :raises ValueError: for a deadline that is no positive number
     """
 
     def __init__(
         self,
         catalog: SLOCatalog | SLOConfig,
         sources: SourceFactory | Mapping[str, IndicatorSource] | IndicatorSource | Any,
+        *,
+        deadline: float = SECONDS,
     ) -> None:
         from airflow_slo_provider.slo.code_first import SLOConfig, client_source
 
@@ -43,6 +50,7 @@ class SLOMonitor:
             sources = client_source(sources)
             catalog = catalog.catalog()
         self.catalog = catalog
+        self._seconds = Deadline(deadline).seconds
         self._asker = Asker(_factory(sources), catalog.data_sources)
 
     def evaluate(
@@ -50,22 +58,24 @@ class SLOMonitor:
     ) -> list[SLOReport]:
         """Evaluate SLOs. What cannot be measured is reported as such; no measurement's failure is raised.
 
-        :param at: the instant (aware); now when None. A past instant is answered from the history.
+        :param at: the instant (aware); now when None. A past instant is answered from the history; the future is refused.
         :param select: names of the SLOs, or a function that chooses them; all when None
         :param covering: names of reports that shall say how much of their window holds data, however much is left: those that
             were frozen, so that a lost history does not thaw them
         :return: one report for each objective, in the catalog's order
-        :raises ValueError: for a naive instant, an unknown name, or when nothing is selected
+        :raises ValueError: for an instant that is naive or in the future, an unknown name, or when nothing is selected
         """
-        if at is not None and at.tzinfo is None:
-            raise ValueError(f"the instant {at} has no time zone")
+        if at is not None:
+            if at.tzinfo is None:
+                raise ValueError(f"the instant {at} has no time zone")
+            refuse_future(at, what="the instant")
         at = (at or datetime.now(UTC)).astimezone(UTC)
         places = [(slo, name, objective) for slo in self.catalog.select(select) for name, objective in slo.parts()]
-        parts: list[Part] = []
+        parts, deadline = list[Part](), Deadline(self._seconds)
         reports: dict[str, SLOReport] = {}
         for slo, name, objective in places:
             try:
-                parts.append(self._part(slo, name, objective, at))
+                parts.append(self._part(slo, name, objective, at, deadline))
             except MeasurementError as error:
                 reports[name] = unknown(self._empty_part(slo, name, objective, at), error)
         answers = self._asker.ask(parts)
@@ -117,11 +127,11 @@ class SLOMonitor:
 
         return decide(self.evaluate(at), self.catalog).allowed
 
-    def _part(self, slo: SLO, name: str, objective: Objective, at: datetime) -> Part:
+    def _part(self, slo: SLO, name: str, objective: Objective, at: datetime, deadline: Deadline) -> Part:
         indicator = slo.indicator_of(objective)
         document = self.catalog.data_source_of(indicator)
         source = (indicator.source_type, document.name if document else None)
-        return part_of(name, slo, objective, self.catalog.policy_of(slo), at, source)
+        return part_of(name, slo, objective, self.catalog.policy_of(slo), at, source, deadline)
 
     def _empty_part(self, slo: SLO, name: str, objective: Objective, at: datetime) -> Part:
         return Part(name, slo, objective, self.catalog.policy_of(slo), at, Span(at, at, at), (), (), ("", None))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from airflow_slo_provider.documents.fields import Fields, Findings, did_you_mean
@@ -25,6 +26,7 @@ from airflow_slo_provider.slo.openslo_policies import KIND as POLICY
 from airflow_slo_provider.slo.openslo_policies import read_policy
 from airflow_slo_provider.slo.openslo_slos import read_slo
 from airflow_slo_provider.slo.openslo_sources import read_data_source
+from airflow_slo_provider.slo.overrides import idle_overrides
 from airflow_slo_provider.slo.policy import ErrorBudgetPolicy
 
 T = TypeVar("T")
@@ -151,25 +153,17 @@ class _Reader:
             known = did_you_mean(name, self.policies) or _listed(self.policies)
             metadata.source.fault(POLICY_KEY, f"there is no {POLICY} document named {name!r}{known}")
 
-    def check_overrides(self) -> None:
-        """Warn of an override that does nothing for an SLO it names: misspelt, or the SLO follows another policy."""
+    def check_overrides(self, now: datetime) -> None:
+        """Report the overrides that do nothing: an error where somebody believes that something is stopped, else a doubt."""
+        if not self.slos:  # a file of policies alone is no gate's
+            return
+        followed = {name: item[2].annotations.get(POLICY_KEY, "").strip() or None for name, item in self.slos.items()}
         for policy in self.policies.values():
-            for override in policy.overrides if policy else ():
-                for name in override.slos:
-                    why = self._out_of_reach(policy, name) if policy else ""
-                    if policy is not None and why:
-                        where = policy.location
-                        place = (where.file, where.line)
-                        self.findings.warnings.append(Fault(why, "spec.overrides", f"{POLICY}/{policy.name}", *place))
-
-    def _out_of_reach(self, policy: ErrorBudgetPolicy, name: str) -> str:
-        if name not in self.slos:
-            return f"names the SLO {name!r}, which is not among these documents{did_you_mean(name, self.slos)}"
-        followed = self.slos[name][2].annotations.get(POLICY_KEY, "").strip()
-        if followed == policy.name:
-            return ""
-        rather = f"follows the policy {followed!r}" if followed else f"names no policy ({POLICY_KEY})"
-        return f"names the SLO {name!r}, which {rather}: for it this override does nothing"
+            for idle in idle_overrides(policy, followed, now) if policy else ():
+                assert policy is not None
+                where, path = policy.location, f"spec.overrides[{idle.number}]"
+                found = self.findings.faults if idle.opens else self.findings.warnings
+                found.append(Fault(idle.why, path, f"{POLICY}/{policy.name}", where.file, where.line))
 
 
 def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLOCatalog:
@@ -181,7 +175,7 @@ def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLO
     reader = _Reader(findings)
     for document in sorted(documents(nodes, findings), key=lambda document: ORDER.index(document.kind)):
         reader.take(document)
-    reader.check_overrides()
+    reader.check_overrides(datetime.now(UTC))
     catalog = reader.finish()
     findings.warnings.extend(doubts(catalog.policies.values(), catalog.slos))
     return catalog

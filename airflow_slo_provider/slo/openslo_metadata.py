@@ -13,6 +13,7 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.documents.fields import Fields, did_you_mean
 from airflow_slo_provider.documents.nodes import ScalarNode, SequenceNode
 from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator, MissingSlices, Options, TimeWindow
+from airflow_slo_provider.slo.windows import nominal_length
 
 W = TypeVar("W", MissingSlices, CalendarDenominator)
 PREFIX = "airflow-slo/"
@@ -23,6 +24,7 @@ OPTION_KEYS = (
     "min-coverage",
     "calendar-denominator",
     "maturity-lag",
+    "max-silence",
     "error-budget-policy",
     "tier",
 )
@@ -74,6 +76,8 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     labels = read_labels(fields)
     source = fields.sub("annotations")
     annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None} if source else {}
+    if source is not None and options:
+        refuse_empty(source)
     if source is not None and not options:
         for key in annotations:
             if key.startswith(PREFIX):
@@ -81,6 +85,14 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     if strict:
         fields.close()
     return Metadata(name, display_name, labels, annotations, source)
+
+
+def refuse_empty(annotations: Fields) -> None:
+    """Refuse an annotation of ours that says nothing: what it was to switch on would be off."""
+    for key in list(annotations.mapping.entries):
+        node = annotations.node(key)
+        if key.startswith(PREFIX) and (node is None or (isinstance(node, ScalarNode) and not node.text.strip())):
+            annotations.fault(key, "is empty; write a value, or remove it")
 
 
 def read_labels(fields: Fields, key: str = "labels") -> dict[str, tuple[str, ...]]:
@@ -135,6 +147,12 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
         source.fault(
             at, "whole needs budgetingMethod Timeslices or RatioTimeslices: the events of the days to come are not known"
         )
+    silence = values.get("max_silence")
+    if silence is not None and window is not None and silence > nominal_length(window):
+        source.fault(
+            PREFIX + "max-silence",
+            f"is longer than the window of {window.duration}: a window without any event is unknown anyway",
+        )
     return Options(**values)
 
 
@@ -149,6 +167,8 @@ def _option(key: str, text: str) -> Any:
         return Fraction(text)
     if key == "maturity-lag":
         return _lag(text)
+    if key == "max-silence":
+        return _silence(text)
     if key == "missing-slices":
         return _word(MissingSlices, text)
     if key == "calendar-denominator":
@@ -162,6 +182,13 @@ def _lag(text: str) -> timedelta:
     length = parse_duration(text)
     if length.is_calendar or length.seconds > 366 * 86400:
         raise ValueError(f"{text} must be a fixed length of at most a year, e.g. 15m")
+    return length.timedelta
+
+
+def _silence(text: str) -> timedelta:
+    length = parse_duration(text)
+    if length.is_calendar or length.seconds <= 0:
+        raise ValueError(f"{text} must be a fixed length above 0, e.g. 6h")
     return length.timedelta
 
 

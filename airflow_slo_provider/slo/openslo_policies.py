@@ -45,13 +45,14 @@ on the harmful side of it: the rule would begin and end at every evaluation.
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.documents.durations import Duration
 from airflow_slo_provider.documents.fields import Fields
 from airflow_slo_provider.slo.model import Location
 from airflow_slo_provider.slo.openslo_metadata import Metadata
+from airflow_slo_provider.slo.overrides import too_long
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 
 API_VERSION = "airflow-slo/v1"
@@ -67,6 +68,8 @@ _OPS = {
     Signal.BURN_RATE: ("gt", "gte"),
     Signal.BUDGET_DROP: ("gte", "gt"),
 }
+#: Levels that are shares of the budget. Of one that is this many budgets, percent were meant: it would hold too late or never.
+_SHARES, _MOST_BUDGETS = (Signal.REMAINING_BUDGET, Signal.BUDGET_DROP), 2
 _WINDOWED = (Signal.BURN_RATE, Signal.BUDGET_DROP)
 _LEVEL_KEYS = ("op", "enter", "value", "exit", "window")
 
@@ -168,7 +171,9 @@ def _level(when: Fields, key: str, signal: Signal, *, required: bool = False) ->
 def _check_reach(when: Fields, key: str, signal: Signal, op: str, level: Fraction) -> None:
     """Refuse a level at which a rule would always hold."""
     if signal is Signal.REMAINING_BUDGET and (level > 1 or (level == 1 and op == "lte")):
-        when.fault(key, "always holds: more than the whole budget, 1, is never left")
+        when.fault(key, "always holds: more than the whole budget, 1, is never left; a tenth of the budget is 0.1, not 10")
+    elif signal in _SHARES and abs(level) >= _MOST_BUDGETS:
+        when.fault(key, f"is {float(abs(level)):g} whole budgets: a share is expected; a tenth of the budget is 0.1, not 10")
     elif signal in _WINDOWED and (level < 0 or (level == 0 and op == "gte")):
         when.fault(key, f"always holds: write a {signal.value} above 0")
 
@@ -227,5 +232,9 @@ def _until(fields: Fields) -> datetime | None:
         return None
     if until.tzinfo is None:
         fields.fault("until", f"{text!r} has no time zone; write e.g. {text.strip()}Z or +01:00 behind the time")
+        return None
+    why = too_long(until, datetime.now(UTC))
+    if why:
+        fields.fault("until", why)
         return None
     return until

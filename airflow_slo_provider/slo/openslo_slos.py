@@ -57,21 +57,37 @@ def read_slo(document: Fields, metadata: Metadata, library: Library) -> SLO | No
     )  # fmt: skip
 
 
-def target_share(fields: Fields, key: str, share: Fraction) -> Fraction | None:
-    """Refuse a target that leaves no error budget, or all of it.
+def target_share(fields: Fields, key: str, written: Fraction, *, percent: bool = False) -> Fraction | None:
+    """Read a target as a share of 1, and refuse one that leaves no error budget, or nearly nothing else.
 
     :param key: the field the target was written in
-    :param share: the target as a share of 1
+    :param written: the number in it
+    :param percent: whether the field is in percent
     """
+    share = written / 100 if percent else written
+    number = f"{float(written):g}"
+    example = "99.9" if percent else "0.999"
     try:
-        budget_share(share)
+        budget = budget_share(share)
     except ValueError:
-        percent = "99.9" if "ercent" in key or key == "objective" else "0.999"
         if share == 1:
-            fields.fault(key, f"leaves no error budget: any single failure would break it; promise less, e.g. {percent}")
+            fields.fault(key, f"leaves no error budget: any single failure would break it; promise less, e.g. {example}")
+        elif 1 < share < 100:
+            remedy = f"{key}: {float(share / 100):g}" + (f" or targetPercent: {number}" if key == "target" else "")
+            fields.fault(
+                key, f"must lie strictly between 0 and 1 as a share of good: {number} is no share; for {number} % write {remedy}"
+            )
         else:
-            fields.fault(key, f"must lie strictly between 0 and 1 as a share of good, e.g. {percent} for 99.9 %")
+            fields.fault(key, f"must lie strictly between 0 and 1 as a share of good, e.g. {example} for 99.9 %")
         return None
+    allowed = f"allows {float(100 * budget):.6g} % failures"
+    if percent and written <= 1:
+        remedy = f"{key}: {float(100 * written):g}" + (f" or target: {number}" if key == "targetPercent" else "")
+        meant = f"; if the share {number} is meant, write {remedy}" if written < 1 else f"; write e.g. {key}: {example}"
+        fields.fault(key, f"is in percent: {number} {allowed}{meant}")
+        return None
+    if 2 * share < 1:
+        fields.warn(key, f"{number} {allowed}: a target is the share of good, not of failures; is that meant?")
     return share
 
 
@@ -113,7 +129,7 @@ def _target(fields: Fields) -> Fraction | None:
         fields.fault("targetPercent", "either target or targetPercent, not both")
         return None
     if percent is not None:
-        return target_share(fields, "targetPercent", percent / 100)
+        return target_share(fields, "targetPercent", percent, percent=True)
     if target is not None:
         return target_share(fields, "target", target)
     if "target" not in fields and "targetPercent" not in fields:
@@ -143,7 +159,7 @@ def _threshold(fields: Fields, indicator: Indicator | None) -> tuple[str | None,
 def _slices(fields: Fields, method: BudgetingMethod | None, window: TimeWindow | None) -> tuple[Fraction | None, Duration | None]:
     slice_target = fields.number("timeSliceTarget")
     if slice_target is not None and not 0 < slice_target <= 1:
-        fields.fault("timeSliceTarget", "must lie above 0 and not above 1, e.g. 0.95")
+        fields.fault("timeSliceTarget", "is a share: it must lie above 0 and not above 1, e.g. 0.95 for 95 %")
     slice_window = _slice_window(fields)
     if method is BudgetingMethod.TIMESLICES and "timeSliceTarget" not in fields:
         fields.fault("timeSliceTarget", "is required: budgetingMethod is Timeslices")

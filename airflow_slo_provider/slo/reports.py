@@ -55,6 +55,8 @@ class SLOReport:
     :param missing: what slices without data counted as, where there were slices
     :param error: why nothing is known
     :param query: what was asked
+    :param silence: for how long, at the window's end, no event was seen, at least; None where one was seen in the last hour, or
+        it is not known
     """
 
     name: str
@@ -76,6 +78,7 @@ class SLOReport:
     missing: MissingSlices | None = None
     error: MeasurementError | None = None
     query: str = ""
+    silence: timedelta | None = None
 
     @property
     def title(self) -> str:

@@ -94,6 +94,8 @@ def plan(slo: SLO, objective: Objective) -> Plan:
     alerts = _policy_alerts(slo, budget, width, notes)
     if slo.options.min_events or slo.options.min_failures:
         notes.append("min-events and min-failures hold for gates only: these alerts know ratios, not counts")
+    if slo.options.max_silence:
+        notes.append("max-silence holds for gates only: these rules take a service without events for a quiet one")
     if slo.options.maturity_lag:
         notes.append("maturity-lag holds for gates only: the windows of these rules end now")
     return Plan(period, width, base, tuple(burn), tuple(alerts), tuple(notes), budget)

@@ -10,6 +10,7 @@ from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.arithmetic import BurnRate, budget_share
 from airflow_slo_provider.slo.asking import SourceFactory
 from airflow_slo_provider.slo.catalog import SLOCatalog
+from airflow_slo_provider.slo.deadline import Deadline
 from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Objective
 from airflow_slo_provider.slo.reports import SLOReport
@@ -77,7 +78,8 @@ def _measured(
         raise ValueError(f"{name} counts time slices; only an SLO of Occurrences is measured between any two instants")
     indicator = slo.indicator_of(objective)
     source = sources(indicator.source_type, catalog.data_source_of(indicator))
-    request = MeasureRequest(indicator, start.astimezone(UTC), end.astimezone(UTC), objective.op, objective.value)
+    span = (start.astimezone(UTC), end.astimezone(UTC))
+    request = MeasureRequest(indicator, *span, objective.op, objective.value, deadline=Deadline())
     (found,) = source.measure([request])
     if isinstance(found, MeasurementError):
         raise found

@@ -27,7 +27,7 @@ from airflow_slo_provider.slo.model import (
     TimeWindow,
 )
 from airflow_slo_provider.slo.openslo_indicators import normal_query
-from airflow_slo_provider.slo.openslo_metadata import Metadata, read_labels, read_options
+from airflow_slo_provider.slo.openslo_metadata import Metadata, read_labels, read_options, refuse_empty
 from airflow_slo_provider.slo.openslo_slos import target_share
 
 VERSION = "prometheus/v1"
@@ -70,6 +70,7 @@ def read_annotations(document: Fields) -> Metadata:
     source = fields.sub("annotations") if fields is not None else None
     if source is None:
         return Metadata(None)
+    refuse_empty(source)
     annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None}
     return Metadata(None, annotations=annotations, source=source)
 
@@ -85,7 +86,7 @@ def _slo(
         name = None
     description = fields.text("description") or ""
     percent = fields.number("objective", required=True)
-    target = target_share(fields, "objective", percent / 100) if percent is not None else None
+    target = target_share(fields, "objective", percent, percent=True) if percent is not None else None
     labels = {**shared, **read_labels(fields)}
     _refuse_plugins(fields)
     metric = _metric(fields)

@@ -14,13 +14,20 @@ from airflow_slo_provider.slo.reports import Decision, Outcome, SLOReport
 BEGIN = "---- error budgets ----"
 END = "---- end of error budgets ----"
 _HEAD = ("SLO", "objective", "SLI", "budget left", "time left", "burn rate", "exhausted in", "status")
-#: Columns that hold text; the others hold numbers and stand at the right.
-_LEFT = (0, 7)
 
 
 def table(reports: Sequence[SLOReport]) -> str:
-    """Write reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status."""
-    return columns(_HEAD, [_row(report) for report in reports], left=_LEFT)
+    """Write reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status.
+
+    Where one of them has had no event for an hour or longer, a column says for how long, at least.
+    """
+    head: tuple[str, ...] = _HEAD
+    rows = [_row(report) for report in reports]
+    if any(report.silence is not None for report in reports):
+        head = (*head[:-1], "no event for", head[-1])
+        silences = ["-" if report.silence is None else length(report.silence) for report in reports]
+        rows = [(*row[:-1], silence, row[-1]) for row, silence in zip(rows, silences, strict=True)]
+    return columns(head, rows, left=(0, len(head) - 1))
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int]) -> str:

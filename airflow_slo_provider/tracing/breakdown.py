@@ -104,8 +104,10 @@ class LatencyBreakdown:
         """Return a JSON-able dict without the samples."""
         from dataclasses import asdict
 
+        from airflow_slo_provider.redaction import redacted
+
         return {
-            "rows": [asdict(row) for row in self.rows],
+            "rows": redacted([asdict(row) for row in self.rows]),
             "truncated": self.truncated,
             "notes": list(self.notes),
             "traces": self.traces,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from airflow_slo_provider.redaction import redact
+from airflow_slo_provider.text_lists import text_list
 from airflow_slo_provider.tracing.samples import Samples
 from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
 from airflow_slo_provider.tracing.tree import Part, Trace, analyse
@@ -39,10 +41,11 @@ class Collector:
         max_values: int = 1_000_000,
         max_rows: int = 500,
     ) -> None:
-        self._keys = tuple(version_keys)
+        self._keys = text_list(version_keys)
         self._max_open, self._max_values, self._max_rows = max_open_spans, max_values, max_rows
         self._open: dict[str, list[Span]] = {}
         self._waiting = 0
+        self._names: dict[str, str] = {}
         #: Traces that did not wait for their end, the oldest first, and whether more of them came.
         self._taken: dict[int, bool] = {}
         #: What the head sampler let through, and what a rule kept beside it: the second would make every percentile worse.
@@ -109,7 +112,7 @@ class Collector:
         self._remember(trace)
 
     def _row(self, rows: dict[RowKey, Samples], part: Part) -> Samples:
-        key = RowKey(part.span.name, part.span.service, part.version)
+        key = RowKey(self._shown(part.span.name), self._shown(part.span.service), part.version and self._shown(part.version))
         found = rows.get(key)
         if found is None:
             if len(rows) >= self._max_rows:
@@ -117,6 +120,15 @@ class Collector:
                 key = RowKey(OTHERS, "", None)
             found = rows.setdefault(key, Samples(self._max_values))
         return found
+
+    def _shown(self, name: str) -> str:
+        """Return a name without a secret: rows go into logs, XCom and the ledger, and a span may be named after an address."""
+        shown = self._names.get(name)
+        if shown is None:
+            shown = redact(name, limit=None)
+            if len(self._names) < self._max_values:
+                self._names[name] = shown
+        return shown
 
     def _remember(self, trace: Trace) -> None:
         """Keep the slowest trace of each version, for the waterfall."""

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, writable
+from airflow_slo_provider.redaction import redact
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
@@ -84,6 +85,7 @@ class SpanStream:
 
     def note(self, note: str) -> None:
         """Say something a reader of the numbers must know."""
+        note = redact(note, limit=None)  # it may quote the store
         if note not in self.notes:
             self.notes.append(note)
 

@@ -15,6 +15,8 @@ from typing import Any
 from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
+from airflow_slo_provider.redaction import server_text
+from airflow_slo_provider.text_lists import text_list
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
 
 #: Seconds after which a look that has not come back counts as "nothing is known".
@@ -43,7 +45,8 @@ class BurnRateTrigger(IncidentWatchTrigger):
         @dag(schedule=[burning])
         def roll_back(): ...
 
-    :param slos: SLO documents: path of a file or a directory (on the triggerer), the text itself, or a list of paths
+    :param slos: SLO documents: absolute path of a file or a directory (on the triggerer), a URI such as ``s3://bucket/slos``, the
+        text itself, or a list of paths
     :param select: names of SLOs; all by default
     :param severity: the mildest severity that counts: ``page`` or ``ticket``
     :param poll_interval: seconds between two looks
@@ -67,13 +70,20 @@ class BurnRateTrigger(IncidentWatchTrigger):
         blind_after: float = 300.0,
         name: str | None = None,
     ) -> None:
+        from airflow_slo_provider.hooks.slo_files import is_relative_path
+
         self.slos = [os.fspath(one) for one in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
-        self.select = [select] if isinstance(select, str) else None if select is None else list(select)
+        self.select = None if select is None else list(text_list(select))
         self.severity = severity
         self.rearm = rearm
         self.given_name = name
         if not self.slos:
             raise ValueError("slos is empty; name a file, a directory or write the documents themselves")
+        relative = [one for one in (self.slos if isinstance(self.slos, list) else [self.slos]) if is_relative_path(one)]
+        if relative:
+            raise ValueError(
+                f"slos={relative[0]!r} is relative, and a triggerer has no DAG file: write an absolute path or a URI"
+            )
         if severity not in ("page", "ticket"):
             raise ValueError(f"severity={severity!r}; write page or ticket")
         if not 0 <= Fraction(str(rearm)) <= 1:
@@ -126,7 +136,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
         rearm = Fraction(str(self.rearm))
         async for at, found in stream:
             if isinstance(found, Exception):
-                yield Look(at, problem=f"{type(found).__name__}: {found}"[:1000])
+                yield Look(at, problem=f"{type(found).__name__}: {server_text(found, limit=1000)}")
                 continue
             known = {report.slo.name for report in found} | {report.name for report in found}
             missing = [one for one in self.select or () if one not in known]
@@ -175,9 +185,9 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         blind_after: float = 300.0,
         name: str | None = None,
     ) -> None:
-        self.matchers = [matchers] if isinstance(matchers, str) else list(matchers)
+        self.matchers = list(text_list(matchers))
         self.alertmanager_conn_id = alertmanager_conn_id
-        self.group_by = list(group_by)
+        self.group_by = list(text_list(group_by))
         self.slo_label = slo_label
         self.severity_label = severity_label
         self.given_name = name
@@ -222,7 +232,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
                         alerts = await client.alerts(self.matchers)
                 yield Look(datetime.now(UTC), self._sightings(alerts))
             except Exception as error:
-                yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {error}"[:1000])
+                yield Look(datetime.now(UTC), problem=f"{type(error).__name__}: {server_text(error, limit=1000)}")
             await asyncio.sleep(self.poll_interval)
 
     def _sightings(self, alerts: Sequence[Any]) -> list[Sighting]:

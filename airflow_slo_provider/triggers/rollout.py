@@ -98,14 +98,15 @@ class RolloutTrigger(BaseTrigger):
         question = api.Question("get", "deployments", self.namespace, self.name)
         try:
             async with hook.get_conn() as connection:
+                api.remember_credentials(connection)
                 answer = await AppsV1Api(connection).read_namespaced_deployment(
                     self.name, self.namespace, _preload_content=False, _request_timeout=api.ANSWER_SECONDS
                 )
                 body = await answer.read()
         except aiohttp.ClientPayloadError as error:
-            raise api.broken_off(error, question) from error
+            raise api.broken_off(error, question) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise api.unreachable(error, question) from error
+            raise api.unreachable(error, question) from None
         if not 200 <= answer.status <= 299:
             raise api.fault_of_status(answer.status, body, question)
         return rollout_of(api.parse(body, question), self.expected)

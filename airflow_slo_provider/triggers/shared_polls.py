@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Observation
 from airflow_slo_provider.hooks.freshness_question import Question
+from airflow_slo_provider.redaction import server_text
 
 #: Requests to one server at the same time.
 MOST_REQUESTS = 8
@@ -79,7 +80,7 @@ class _Poll:
             return error
         except Exception as error:
             # A connection that is gone, a secrets backend that fails: the task shall hear of it, not the triggerer's log alone.
-            return QueryError(f"{type(error).__name__}: {error}", reason="connection", transient=True)
+            return QueryError(f"{type(error).__name__}: {server_text(error)}", reason="connection", transient=True)
 
     def _tell(self, answer: Answer) -> None:
         told, self.next = self.next, asyncio.get_running_loop().create_future()

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 from airflow.sdk.execution_time import comms
 
@@ -27,8 +27,17 @@ TOKEN = "Tk7wRb4Yc8NnUu3eKd"
 HEADER = "Hd5sPq6Jf1GgMm4aVx"
 _LEAST = 8
 
-#: How a server may fail, and still have read everything it was sent.
-MODES = ("refused", "401", "500", "302", "garbage", "error", "cut")
+#: Credentials of others that a server may quote, by the forms they are quoted in: what must not be found, and the text around it.
+FOREIGN = {
+    "Fb1xBearerOfAnother": "Authorization: Bearer Fb1xBearerOfAnother",
+    "Fq2yQueryToken": "GET /v1/series?limit=1&token=Fq2yQueryToken&x=1",
+    "Fp3zPasswordInUrl": "postgresql://reader:Fp3zPasswordInUrl@db.internal:5432/metrics",
+    "Fk4wApiKey": "api_key=Fk4wApiKey",
+    "AKIAFAKEFAKEFAKE1234": "credentials AKIAFAKEFAKEFAKE1234 were refused",
+    "Fs5vAwsSecret/abc": "aws_secret_access_key: Fs5vAwsSecret/abc",
+}
+#: How a server may fail, and still have read everything it was sent. ``warnings`` and ``labels`` are Prometheus' own answers.
+MODES = ("refused", "401", "500", "302", "garbage", "error", "cut", "warnings", "labels")
 
 
 def needles() -> list[str]:
@@ -36,7 +45,8 @@ def needles() -> list[str]:
     pairs = [base64.b64encode(f"{LOGIN}:{PASSWORD}".encode(code)).decode() for code in ("utf-8", "latin-1")]
     # What stands before the password in the base64 is the login's, which is no secret.
     start = len(LOGIN) * 4 // 3 + 3
-    return [text[:_LEAST] for text in (PASSWORD, TOKEN, HEADER)] + [pair[start : start + 12] for pair in pairs]
+    ours = [text[:_LEAST] for text in (PASSWORD, TOKEN, HEADER)] + [pair[start : start + 12] for pair in pairs]
+    return ours + [text[:_LEAST] for text in FOREIGN]
 
 
 def found_in(text: str) -> list[str]:
@@ -53,11 +63,14 @@ class _Repeating(BaseHTTPRequestHandler):
         said = self.headers.get("Authorization", "")
         known = base64.b64decode(said[6:]).decode("latin-1") if said.startswith("Basic ") else ""
         self.server.seen.append(f"{self.path} {dict(self.headers)} {known} {sent}")  # type: ignore[attr-defined]
-        text = f"you sent {known} {self.headers} {self.path} {sent} to http://{known}@{self.headers.get('Host')}/"
+        text = f"you sent {known} {self.headers} {self.path} {sent} to http://{known}@{self.headers.get('Host')}/; "
+        text += "; ".join(FOREIGN.values())
         body, status = text.encode(), int(mode) if mode.isdigit() else 200
         if mode in ("401", "error"):
             told = {"status": "error", "errorType": text, "error": text, "error_code": "INTERNAL_ERROR", "message": text}
             body = json.dumps(told).encode()
+        elif mode in ("warnings", "labels"):
+            body = json.dumps(_prometheus(mode, text, sent)).encode()
         self.send_response(status)
         if mode == "302":
             self.send_header("Location", f"http://{LOGIN}:{quote(PASSWORD, safe='')}@127.0.0.1:1/?token={TOKEN}")
@@ -69,6 +82,16 @@ class _Repeating(BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
+
+
+def _prometheus(mode: str, text: str, sent: str) -> dict[str, Any]:
+    """A success of Prometheus that quotes what was sent where only its own texts stand."""
+    at = float(parse_qs(sent).get("time", ["0"])[0])
+    # Names of labels say what is secret, too.
+    names = {"reason": text, "api_key": "Fk4wApiKey", "auth_token": TOKEN, "password": PASSWORD}
+    rows = [{"metric": {**names, "n": number}, "value": [at, "1"]} for number in "12"] if mode == "labels" else []
+    answer: dict[str, Any] = {"status": "success", "data": {"resultType": "vector", "result": rows}}
+    return {**answer, "warnings": [text]} if mode == "warnings" else answer
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ class Supervisor:
 
     :param connections: Airflow connections by id, as fields: ``{"conn_type": "sqlite", "host": path}``
     :param variables: Airflow variables
-    :param xcoms: XComs of other tasks by ``(task_id, key)``
+    :param xcoms: XComs of other tasks by ``(task_id, key)``; of mapped ones by ``(task_id, key, map_index)``
     :param answers: answers to other messages, by the message's class
     """
 
@@ -44,7 +44,7 @@ class Supervisor:
         self,
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         variables: Mapping[str, str] | None = None,
-        xcoms: Mapping[tuple[str, str], Any] | None = None,
+        xcoms: Mapping[tuple[Any, ...], Any] | None = None,
         answers: Answers | None = None,
     ) -> None:
         self.messages: list[Any] = []
@@ -72,7 +72,11 @@ class Supervisor:
                 return comms.ErrorResponse(error=ErrorType.VARIABLE_NOT_FOUND)
             return comms.VariableResult(key=msg.key, value=self._variables[msg.key])
         if isinstance(msg, comms.GetXCom):
-            return comms.XComResult(key=msg.key, value=self._xcoms.get((msg.task_id, msg.key)))
+            one = (msg.task_id, msg.key) if msg.map_index in (None, -1) else (msg.task_id, msg.key, msg.map_index)
+            return comms.XComResult(key=msg.key, value=self._xcoms.get(one))
+        if isinstance(msg, comms.GetXComSequenceSlice):
+            found = [value for one, value in self._xcoms.items() if one[:2] == (msg.task_id, msg.key) and value is not None]
+            return comms.XComSequenceSliceResult(root=found)
         if isinstance(msg, comms.ValidateInletsAndOutlets):
             return comms.InactiveAssetsResult(inactive_assets=[])
         return None
@@ -155,8 +159,11 @@ def run_task(
     task_reschedule_count: int = 0,
     connections: Mapping[str, Mapping[str, Any]] | None = None,
     variables: Mapping[str, str] | None = None,
-    xcoms: Mapping[tuple[str, str], Any] | None = None,
+    xcoms: Mapping[tuple[Any, ...], Any] | None = None,
     answers: Answers | None = None,
+    partition: tuple[str, datetime | None] | None = None,
+    run_after: datetime | None = None,
+    run_started: datetime | None = None,
 ) -> Ran:
     """Run one try of a task.
 
@@ -167,6 +174,9 @@ def run_task(
     :param data_interval: start and end; with it, ``logical_date`` is its start by default
     :param start_date: when this try began (a deferral keeps it); now by default
     :param next_method: with ``next_kwargs``: resume a deferred task
+    :param partition: key and date of a partitioned run; it has no data interval, and Airflow 3.2 knows no date
+    :param run_after: when the run was due; by default the end of its interval, or now
+    :param run_started: when the run was started, by the scheduler; now by default
     :param connections: see :class:`Supervisor`; a connection in the environment (``AIRFLOW_CONN_...``) works too
     """
     task = operator if operator.has_dag() else in_dag(operator)
@@ -179,14 +189,15 @@ def run_task(
         logical_date=logical_date or start,
         data_interval_start=start,
         data_interval_end=end,
-        run_after=end or now,
-        start_date=now,
+        run_after=run_after or end or now,
+        start_date=run_started or now,
         end_date=None,
         run_type=run_type,
         state=DagRunState.RUNNING,
         conf=dict(conf or {}),
         consumed_asset_events=[],
-        partition_key=None,
+        partition_key=partition[0] if partition else None,
+        **({"partition_date": partition[1]} if partition and partition[1] else {}),
     )
     instance = task_runner.RuntimeTaskInstance.model_construct(
         id=uuid4(),

@@ -27,6 +27,10 @@ PASSING = {
     "truncated": "broke off",
     "truncated_chunks": "broke off",
     "drip": "not complete",
+    "is_partial": "may be incomplete",
+    "another_time": "about another time",
+    "aged": "comes from a cache",
+    "stale_warning": "stale",
 }
 #: What no retry mends: the question, the credentials or the address is wrong.
 WRONG = {
@@ -49,6 +53,10 @@ SENSELESS = {
     "wrong_json": "of the form",
     "not_an_object": "not a Prometheus answer",
     "no_result": "resultType",
+    "error_type": "says success and names an error",
+    "repeated_key": "occurs twice",
+    "nan_literal": "is not JSON",
+    "twice": "comes twice",
 }
 EXTRA = {"connect_timeout": 0.5, "read_timeout": 0.5, "max_seconds": 1, "retries": 0}
 

@@ -14,8 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.exceptions import ReasonedError
+from airflow_slo_provider.hooks.decision_files import alone
 from airflow_slo_provider.incidents.serving import document, read_decision
-from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator, _alone
+from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, run_task
 
@@ -165,11 +166,11 @@ class TestPolicyActs:
         file = ObjectStoragePath(str(tmp_path / "d.json"))
 
         def enter() -> bool:
-            with _alone(file, writing=True):
+            with alone(file, writing=True):
                 return True
 
         with ThreadPoolExecutor(1) as pool:
-            with _alone(file, writing=True):
+            with alone(file, writing=True):
                 other = pool.submit(enter)
                 with pytest.raises(TimeoutError):
                     other.result(timeout=0.3)
@@ -183,15 +184,22 @@ class TestPolicyActs:
         path.write_text(json.dumps(holds))
         request_log.write(1000, 0, at=now - timedelta(days=20, minutes=5))
         interval = (now - timedelta(days=21), now - timedelta(days=20))
-        for task in (
-            ServingDecisionOperator(task_id="act", decision_path=str(path), action="allow", reason="a test"),
+        past = {"run_type": "backfill", "data_interval": interval}
+        ran = run_task(
             PolicyDecisionOperator(task_id="act", slos=sql_documents(DEGRADES), decision_path=str(path)),
-        ):
-            ran = run_task(task, run_type="backfill", data_interval=interval, connections=request_log.connection)
-            told = ran.xcoms["return_value"]
-            assert (told["action"], told["before"], told["changed"], told["written"]) == ("allow", "degrade", False, False)
-            assert json.loads(path.read_text()) == holds
+            connections=request_log.connection, **past,
+        )  # fmt: skip
+        told = ran.xcoms["return_value"]
+        assert (told["action"], told["before"], told["changed"], told["written"]) == ("allow", "degrade", False, False)
+        assert json.loads(path.read_text()) == holds
         assert ledger_file.checks("decision"), "it is recorded all the same"
+
+        acts = {"task_id": "act", "decision_path": str(path), "action": "allow", "reason": "a test"}
+        ran = run_task(ServingDecisionOperator(**acts), **past)
+        assert (ran.state, json.loads(path.read_text())) == ("failed", holds)
+        assert "allow_backfill=True" in str(ran.error)
+        ran = run_task(ServingDecisionOperator(**acts, allow_backfill=True), **past)
+        assert (ran.state, read_decision(path).action) == ("success", "allow")
 
     def test_a_later_decision_stays(self, tmp_path: Path):
         path, now = tmp_path / "d.json", datetime.now(UTC)

@@ -33,6 +33,7 @@ from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
 from tests.airflow.canaries import (
+    FOREIGN,
     HEADER,
     LOGIN,
     MODES,
@@ -289,7 +290,9 @@ def test_the_search_would_find_something(server: RepeatingServer, home: Path, ca
     for code in ("utf-8", "latin-1"):
         assert found_in(base64.b64encode(f"{LOGIN}:{PASSWORD}".encode(code)).decode())
     assert not found_in(f"the login {LOGIN} is none")
-    assert len(needles()) == 5
+    assert len(needles()) == 5 + len(FOREIGN)
+    for secret, said in FOREIGN.items():
+        assert found_in(said), secret
     (home / "report.html").write_text(f"<p>{TOKEN}</p>")
     assert found_in(files_in(home)["report.html"])
     logging.getLogger("x").error("%s", TOKEN)

@@ -112,6 +112,7 @@ class TestStatus:
         ("arguments", "said"),
         [
             (("--at", "yesterday"), "no instant"),
+            (("--at", "2999-01-01T00:00:00+00:00"), "--at 2999-01-01T00:00:00+00:00 lies in the future"),
             (("--at", "2025-03-02T00:00:00"), "no time zone"),
             (("--select", "answred"), "answered"),
         ],

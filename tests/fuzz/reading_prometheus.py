@@ -51,6 +51,17 @@ SEEDS = [
     "5" + _one("1", warnings=["a block is missing"]),
     "6" + json.dumps({"status": "error", "errorType": "bad_data", "error": "parse error"}),
     "7" + _series((0, "1"), (3600, "0")),
+    "0" + _one("0.5", isPartial=True),
+    "0" + _one("0.5", isPartial=False, stats={"seriesFetched": "3"}),
+    "0" + _one("0.5", errorType="timeout", error="token=hunter2"),
+    "0" + _one("0.5").replace('"status"', '"status": "error", "status"'),
+    "0" + _one("0.5").replace(str(_AT), str(_AT - 60)),
+    "0" + _one("0.5", warnings=["Authorization: Bearer hunter2"]),
+    "1" + _one("0.5", "scalar").replace(str(_AT), f"{_AT}.001"),
+    ":" + _series((600, "1"), (900, "1"), (1200, "0")),
+    "2" + json.dumps({"status": "success", "data": {"resultType": "vector", "result": [
+        {"metric": {"token": "hunter2"}, "value": [_AT, "1"]}, {"metric": {"token": "hunter2"}, "value": [_AT, "2"]}
+    ]}}),
 ]  # fmt: skip
 
 
@@ -151,13 +162,25 @@ def _check_raw(answer: Measurement, metric: RatioMetric, body: bytes) -> None:
         raise Finding(f"{len(rows)} series taken for one")
     value = float(rows[0][1])
     told = 1 - value if metric.raw_type == "failure" else value
+    if not abs(float(rows[0][0]) - _AT) < 0.0025:
+        raise Finding(f"a sample of {rows[0][0]} taken for one of {_AT}")
     if not abs(told - float(answer.ratio)) < 1e-9:
         raise Finding(f"the server said {rows[0][1]}, the answer is {float(answer.ratio)}")
 
 
 def _whole(status: int, body: bytes) -> bool:
+    """Read a second time, and by itself: a whole answer says so once and says nothing else."""
+    twice = False
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal twice
+        twice = twice or len({name for name, _ in pairs}) != len(pairs)
+        return dict(pairs)
+
     try:
-        told = json.loads(body)
+        told = json.loads(body, object_pairs_hook=once)
     except (ValueError, RecursionError):
         return False
-    return status == 200 and isinstance(told, dict) and told.get("status") == "success" and not told.get("warnings")
+    if twice or status != 200 or not isinstance(told, dict) or told.get("status") != "success":
+        return False
+    return told.get("isPartial", False) is False and not any(told.get(name) for name in ("warnings", "error", "errorType"))

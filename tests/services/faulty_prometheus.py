@@ -24,13 +24,25 @@ _ERRORS = {
     "422": ("execution", "found duplicate series for the match group"),
     "503": ("timeout", "query timed out in expression evaluation"),
 }
+#: What stands in an answer beside its success.
+_BESIDE_SUCCESS: dict[str, dict[str, Any]] = {
+    "warnings": {"warnings": ["store gateway 10.0.0.7:10901 did not answer: partial response"]},
+    "is_partial": {"isPartial": True},  # as VictoriaMetrics' cluster has it
+    "error_type": {"errorType": "execution", "error": "vmstorage-2 is gone"},
+    "nan_literal": {"stats": {"seriesFetched": float("nan")}},
+}
+#: Headers by which a cache says that its answer is an old one.
+_CACHED = {"aged": {"Age": "3600"}, "stale_warning": {"Warning": '110 - "Response is Stale"'}}
+#: Seconds that the samples of the mode ``another_time`` are late.
+_LATE = 600
 _LOGIN_PAGE = "<!doctype html><html><head><title>Sign in</title></head><body>Please sign in</body></html>"
 
 #: Every way to be wrong.
 MODES = (
     "refuse", "hang", "reset", "redirect", "400", "401", "403", "404", "422", "429", "500", "502", "503", "504", "html",
     "warnings", "empty", "two_series", "nan", "inf", "not_a_number", "truncated", "truncated_chunks", "drip", "wrong_json",
-    "not_an_object", "no_result", "status_error",
+    "not_an_object", "no_result", "status_error", "is_partial", "error_type", "repeated_key", "nan_literal", "another_time",
+    "aged", "stale_warning", "twice",
 )  # fmt: skip
 
 
@@ -171,8 +183,10 @@ class FaultyPrometheus:
             _send(handler, 200, b'{"status": "success", "data": {}}')
         elif mode == "status_error":
             _send(handler, 200, b'{"status": "error", "errorType": "bad_data", "error": "proxied error"}')
+        elif mode == "repeated_key":
+            _send(handler, 200, b'{"status": "error", ' + good[1:])
         else:
-            _send(handler, 200, good)
+            _send(handler, 200, good, **_CACHED.get(mode, {}))
 
     def _wait(self, mode: str) -> dict[str, str]:
         return {"Retry-After": self._retry_after} if self._retry_after and mode in ("429", "503") else {}
@@ -193,22 +207,23 @@ class FaultyPrometheus:
         rows = _rows(form.get("query", ""))
         if mode == "two_series":
             rows = [row | {"instance": name} for row in rows for name in ("a", "b")]
+        elif mode == "twice":
+            rows = [row for row in rows for _ in range(2)]
         elif mode == "empty":
             rows = []
+        late = _LATE if mode == "another_time" else 0
         if path.endswith("/query_range"):
             start, end, step = (float(form[name]) for name in ("start", "end", "step"))
-            moments = [start + step * number for number in range(int((end - start) / step) + 1)]
+            moments = [start - late + step * number for number in range(int((end - start) / step) + 1)]
             result = [{"metric": row, "values": [[moment, value] for moment in moments]} for row in rows]
             data: Any = {"resultType": "matrix", "result": result}
         elif path.endswith("/query"):
-            moment = float(form.get("time") or 0)
+            moment = float(form.get("time") or 0) - late
             data = {"resultType": "vector", "result": [{"metric": row, "value": [moment, value]} for row in rows]}
         else:
             data = []
         envelope: dict[str, Any] = {"status": "success", "data": data}
-        if mode == "warnings":
-            envelope["warnings"] = ["store gateway 10.0.0.7:10901 did not answer: partial response"]
-        return envelope
+        return envelope | _BESIDE_SUCCESS.get(mode, {})
 
 
 def _rows(query: str) -> list[dict[str, str]]:

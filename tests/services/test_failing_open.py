@@ -1,4 +1,4 @@
-"""Nine ways in which reliability tools are known to fail open. None of them opens the gate."""
+"""Thirteen ways in which reliability tools are known to fail open. None of them opens the gate."""
 
 from __future__ import annotations
 
@@ -164,6 +164,46 @@ def test_9_no_data_is_not_a_full_budget(prometheus_history: str) -> None:
         assert (report.status, report.budget, report.remaining) == (Status.NO_DATA, None, None)
         assert "%" not in table([report]).splitlines()[-1].split("/")[1]
         assert closed(decision)
+
+
+@pytest.mark.parametrize("mode", ["is_partial", "error_type", "repeated_key"])
+def test_10_a_success_that_takes_itself_back_is_none(mode: str) -> None:
+    """A flag, an error or a second status beside the success: half of the series may be missing."""
+    with FaultyPrometheus(mode) as server:
+        report, decision = judged(slo(availability("steady")), server.url)
+    assert (report.status, report.budget) == (Status.QUERY_ERROR, None)
+    assert closed(decision)
+
+
+@pytest.mark.parametrize("mode", ["aged", "another_time"])
+def test_11_what_was_true_an_hour_ago_is_not_what_is_true_now(mode: str) -> None:
+    with FaultyPrometheus(mode) as server:
+        report, decision = judged(slo(availability("steady")), server.url)
+    assert (report.status, report.budget) == (Status.QUERY_ERROR, None)
+    assert closed(decision)
+
+
+def test_12_slices_that_a_server_moved_are_not_slices_without_failures() -> None:
+    """VictoriaMetrics moves a range of 50 points to multiples of its step; a slice that is not found may count as good."""
+    hour, share = parse_duration("1h"), Fraction("0.9")
+    indicator = ratio(raw="avg_over_time(share[{{.window}}])", raw_type="success")
+    for missing in MissingSlices:
+        one = slo(
+            indicator, target="0.9", method=BudgetingMethod.TIMESLICES, options=Options(missing_slices=missing),
+            objective={"time_slice_window": hour, "time_slice_target": share},
+        )  # fmt: skip
+        with FaultyPrometheus("another_time", value="0") as server:
+            report, decision = judged(one, server.url)
+        assert (report.status, report.budget) == (Status.QUERY_ERROR, None), missing
+        assert "nocache" in report.message
+        assert closed(decision)
+
+
+def test_13_a_series_that_is_answered_twice_is_not_twice_the_traffic() -> None:
+    with FaultyPrometheus("twice") as server:
+        report, decision = judged(slo(availability("steady")), server.url)
+    assert (report.status, report.budget) == (Status.QUERY_ERROR, None)
+    assert closed(decision)
 
 
 def test_the_same_gate_opens_when_all_is_well(prometheus_history: str) -> None:

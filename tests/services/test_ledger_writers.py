@@ -113,3 +113,22 @@ def test_a_killed_writer_and_its_retry_leave_one_row_per_check(url: str) -> None
     assert written  # some were killed after their first commit: there was something to replace
     with open_ledger(url) as ledger, ledger._engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM checks").scalar() == KILLS * BATCH
+
+
+def _observe(url: str, number: int, start: float, found: object) -> None:
+    time.sleep(max(0.0, start - time.time()))
+    with open_ledger(url) as ledger:
+        due = T0 - timedelta(days=number + 1)
+        found.put(ledger.record_observations([check("fresh", at=T0)], key(f"run-{number}"), due=due)[0].kind)  # type: ignore[attr-defined]
+
+
+def test_runs_that_observe_the_same_at_once_leave_one_row_that_counts(url: str) -> None:
+    open_ledger(url).close()
+    found, start = processes.Queue(), time.time() + 1
+    running = [processes.Process(target=_observe, args=(url, number, start, found)) for number in range(WRITERS)]
+    for one in running:
+        one.start()
+    kinds = [found.get(timeout=60) for _ in running]
+    for one in running:
+        one.join(60)
+    assert sum(not kind.endswith("_repeated") for kind in kinds) == 1

@@ -124,6 +124,6 @@ class ScanSource:
                     for index, name in enumerate(columns):
                         consume(name, arrow_values(batch.column(index), categorical=name in categorical))
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise unreadable(error, f"{self.name} cannot be read", remote=self._remote) from error
+                raise unreadable(error, f"{self.name} cannot be read", remote=self._remote) from None
 
         yield Task(1, run)

@@ -18,6 +18,7 @@ from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Ta
 from airflow_slo_provider.drift.files import is_uri
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import NoData, QueryError
+from airflow_slo_provider.redaction import server_text
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "tsv", ".txt": "csv"} | {
     ".arrow": "ipc",
@@ -60,7 +61,7 @@ def open_files(data: Any, *, where: Filter | None = None) -> Source:
         dataset = ds.dataset(files, format=shape, filesystem=filesystem, partitioning="hive")
         return ScanSource(dataset, where=where, name=name, remote=filesystem is not None)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise unreadable(error, f"{name} cannot be read", remote=filesystem is not None) from error
+        raise unreadable(error, f"{name} cannot be read", remote=filesystem is not None) from None
 
 
 def _list(data: Any) -> tuple[Any, list[str]]:
@@ -113,7 +114,7 @@ def _list_remote(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]
         else:
             found = [path] if filesystem.exists(path) else []
     except OSError as error:
-        raise QueryError(f"{text} cannot be listed: {error}", reason="unreachable", transient=True) from error
+        raise QueryError(f"{text} cannot be listed: {server_text(error)}", reason="unreachable", transient=True) from None
     if not found:
         raise QueryError(f"no file matches {text}", reason="not_found")
     return PyFileSystem(FSSpecHandler(filesystem)), sorted(found)
@@ -158,7 +159,7 @@ class ParquetSource:
             raise QueryError(f"{file} does not exist", reason="not_found") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             what = f"{file} is no readable parquet file, perhaps cut off"
-            raise unreadable(error, what, remote=self._filesystem is not None) from error
+            raise unreadable(error, what, remote=self._filesystem is not None) from None
 
     def _parquet(self, file: str, metadata: Any) -> Any:
         import pyarrow.parquet as pq

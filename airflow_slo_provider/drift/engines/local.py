@@ -10,6 +10,7 @@ from typing import Any
 from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen, open_source
 from airflow_slo_provider.drift.kernel import ColumnBuilder, Values
 from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
+from airflow_slo_provider.text_lists import text_list
 
 #: Called with pieces done and pieces in all.
 Progress = Callable[[int, int], None]
@@ -61,7 +62,12 @@ def profile(
             raise ValueError("filter a Spark DataFrame with Spark: data.filter(...)")
         return profile_spark(data, columns, categorical=categorical, name=name)
     return profile_source(
-        open_source(data, where=where), columns, categorical=frozenset(categorical), threads=threads, progress=progress, name=name
+        open_source(data, where=where),
+        columns,
+        categorical=frozenset(text_list(categorical)),
+        threads=threads,
+        progress=progress,
+        name=name,
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
+from airflow_slo_provider.redaction import server_text
+from airflow_slo_provider.text_lists import text_list
 
 #: Rows handed over together, about. One column of them is decoded at a time by each thread.
 PIECE = 1_048_576
@@ -61,6 +63,7 @@ def chosen(available: Iterable[str], columns: Sequence[str] | None, source: str)
     held = list(available)
     if columns is None:
         return held
+    columns = text_list(columns)
     missing = [name for name in columns if name not in held]
     if missing:
         raise InvalidMeasurement(
@@ -170,4 +173,4 @@ def need_pyarrow(what: str) -> None:
 
 def unreadable(error: Exception, what: str, *, remote: bool) -> QueryError:
     """Say that data could not be read. A fault of what holds it elsewhere may pass; wrong bytes, and a local disk's, do not."""
-    return QueryError(f"{what}: {error}", reason="unreadable", transient=remote and isinstance(error, OSError))
+    return QueryError(f"{what}: {server_text(error)}", reason="unreadable", transient=remote and isinstance(error, OSError))

@@ -27,6 +27,7 @@ from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.kernel import ColumnBuilder
 from airflow_slo_provider.drift.profiles import DatasetProfile
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.text_lists import text_list
 
 
 def profile_spark(
@@ -44,7 +45,7 @@ def profile_spark(
     made: DatasetProfile | None = None
     with _refusals(name or "the Spark DataFrame"):
         rows = data.select(*[_quoted(column) for column in names])
-        parts = rows.mapInArrow(_counter(names, frozenset(categorical)), "part binary")
+        parts = rows.mapInArrow(_counter(names, frozenset(text_list(categorical))), "part binary")
         for row in parts.toLocalIterator():
             part = _read(bytes(row[0]))
             made = part if made is None else made.merge(part)
@@ -131,7 +132,7 @@ def _refusals(source: str) -> Iterator[None]:
     try:
         yield
     except AnalysisException as error:
-        raise QueryError(f"{source}: {_first(error)}", reason="bad_query") from error
+        raise QueryError(f"{source}: {_first(error)}", reason="bad_query") from None
     except PySparkException as error:
         text = str(error)
         if "No module named" in text:
@@ -139,15 +140,15 @@ def _refusals(source: str) -> Iterator[None]:
             raise QueryError(
                 f"{source}: {lacking} on a Spark worker: workers need airflow-slo-provider, numpy and pyarrow",
                 reason="worker_lacks_module",
-            ) from error
-        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from error
+            ) from None
+        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
     except OSError as error:
-        raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from error
+        raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from None
     except Exception as error:
         # py4j's and gRPC's own errors, of a driver that is gone.
         if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
             raise
-        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from error
+        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
 
 
 def _first(error: Exception) -> str:

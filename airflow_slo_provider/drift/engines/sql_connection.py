@@ -8,6 +8,7 @@ from typing import Any
 
 from airflow_slo_provider.database_faults import classify
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import server_text
 
 
 class ConnectionRunner:
@@ -76,7 +77,7 @@ class ConnectionRunner:
             yield
         except Exception as error:  # drivers have no common base class
             fault = classify(error)
-            text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            text = f"{type(error).__name__}: {server_text(error)}"
             raise QueryError(
                 text, reason=fault.reason, transient=fault.transient, query=statement[:2000], source=self._name
-            ) from error
+            ) from None  # a driver quotes rows and addresses, and a traceback would print them

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.ledger.mapped_names import shown_name
 from airflow_slo_provider.plugins.slo_page import charts, evidence, words
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ def templates() -> Environment:
         "tone": words.tone,
         "state": words.state,
         "outcome": words.outcome,
+        "shown_name": shown_name,
         "part": words.part,
         "task_url": words.task_url,
         "slo_url": words.slo_url,

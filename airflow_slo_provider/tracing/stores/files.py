@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.otlp import ROTATED
@@ -123,6 +124,8 @@ def _read(file: Path, stream: SpanStream | None) -> Iterator[Span]:
                     yield from otlp.read_document(document)
                 except InvalidMeasurement as error:
                     raise QueryError(f"{file}: document {number}: {error}", reason="bad_file", source=str(file)) from None
+    except strict_json.JSONContradiction as error:
+        raise QueryError(f"{file}: {error}", reason=error.reason, source=str(file)) from None
     except json.JSONDecodeError as error:
         # The collector may be writing the last line just now.
         if stream is not None:

@@ -10,8 +10,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import public_url, redact, secrets_of
+from airflow_slo_provider.redaction import public_url, secrets_of, server_text
 
 if TYPE_CHECKING:
     import requests
@@ -46,6 +47,9 @@ class HttpSettings:
     max_seconds: float = 120.0
     max_bytes: int = 1 << 28
     retries: int = 2
+
+    def __post_init__(self) -> None:
+        _ = self.secrets  # remembered from now on, whatever is said of this store
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -145,7 +149,15 @@ class HttpClient:
             raise QueryError(
                 f"{self._kind}: {message}", reason=reason, transient=transient, query=query, source=self.source
             ) from None
-        return Answer(response.status_code, _parse(raw), _clock(response.headers.get("Date")))
+        if response.status_code == 200 and (fault := http_caches.age_fault(response.headers)):
+            raise QueryError(f"{self._kind}: {fault}", reason=http_caches.REASON, transient=True, query=query, source=self.source)
+        try:
+            parsed = _parse(raw)
+        except QueryError as error:
+            raise QueryError(
+                f"{self._kind}: {error.message}", reason=error.reason, query=query, http_status=200, source=self.source
+            ) from None
+        return Answer(response.status_code, parsed, _clock(response.headers.get("Date")))
 
     def _read(self, response: requests.Response, query: str | None) -> bytes:
         deadline = time.monotonic() + self._settings.max_seconds
@@ -168,7 +180,7 @@ class HttpClient:
 
     def _refusal(self, answer: Answer, path: str, query: str | None) -> QueryError:
         told = answer.body if isinstance(answer.body, str) else json.dumps(answer.body)
-        told = redact(" ".join(told[:20_000].split()), self._settings.secrets)
+        told = server_text(told)
         status = answer.status
         if status in (401, 403):
             message, reason = "the credentials were refused", "unauthorized"
@@ -197,7 +209,7 @@ class HttpClient:
             import requests
 
             settings, session = self._settings, requests.Session()
-            session.headers.update({"Accept": "application/json", **settings.headers})
+            session.headers.update({"Accept": "application/json", **http_caches.NO_CACHE, **settings.headers})
             session.verify, session.cert = settings.verify, settings.cert
             if settings.bearer:
                 session.headers["Authorization"] = f"Bearer {settings.bearer}"
@@ -210,16 +222,27 @@ class HttpClient:
 
 
 def _parse(raw: bytes) -> Any:
-    """Return JSON; a list where there is one document a line (a streamed answer); the text where it is neither."""
+    """Return JSON; a list where there is one document a line (a streamed answer); the text where it is neither.
+
+    :raises QueryError: for JSON that can be read in more than one way
+    """
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError):
+        return strict_json.loads(raw)
+    except strict_json.JSONContradiction as error:
+        raise _without_meaning(error) from None
+    except ValueError:
         pass
     try:
-        lines = [json.loads(line) for line in raw.splitlines() if line.strip()]
-    except (ValueError, RecursionError):
+        lines = [strict_json.loads(line) for line in raw.splitlines() if line.strip()]
+    except strict_json.JSONContradiction as error:
+        raise _without_meaning(error) from None
+    except ValueError:
         lines = []
     return lines or raw.decode("utf-8", "replace")
+
+
+def _without_meaning(error: strict_json.JSONContradiction) -> QueryError:
+    return QueryError(f"the answer has no single meaning: {error}", reason=error.reason)
 
 
 def _clock(text: str | None) -> datetime | None:

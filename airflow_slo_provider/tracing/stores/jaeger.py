@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import server_text
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
@@ -95,7 +96,7 @@ class JaegerStore:
                 with reading("Jaeger", self._http.source):
                     return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
         answer = self._classic("/api/services")
-        if not isinstance(answer.body, dict) or "data" not in answer.body:
+        if not isinstance(answer.body, dict) or not isinstance(answer.body.get("data", 0), list | None):
             raise QueryError(f"what answers at {self._http.source} is no Jaeger", reason="not_jaeger", source=self._http.source)
         with reading("Jaeger", self._http.source):
             return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
@@ -173,9 +174,9 @@ def _read_classic(answer: Answer, source: str, stream: SpanStream | None) -> lis
         raise QueryError("Jaeger: the answer holds no traces", reason="bad_answer", source=source)
     errors = body.get("errors") or ()
     if errors and not body["data"]:
-        raise QueryError(f"Jaeger: {errors}", reason="server_error", transient=True, source=source)
+        raise QueryError(f"Jaeger: {server_text(errors)}", reason="server_error", transient=True, source=source)
     if errors and stream is not None:
-        stream.lack(f"Jaeger reports errors beside its answer: {str(errors)[:200]}")
+        stream.lack(f"Jaeger reports errors beside its answer: {server_text(errors, limit=200)}")
     with reading("Jaeger", source):
         return [found(spans) for trace in body["data"] or () if (spans := _classic_spans(trace))]
 

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
+from airflow_slo_provider import strict_json
+
 #: Characters read at once, and the size up to which a document is parsed whole.
 BLOCK = 1 << 22
 
@@ -21,8 +23,9 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
     :param text: an open file
     :param block: characters to read at once
     :raises json.JSONDecodeError: where the text is no JSON, a cut end included
+    :raises JSONContradiction: for JSON that can be read in more than one way
     """
-    decoder = json.JSONDecoder()
+    decoder = strict_json.decoder()
     buffer = text.read(block)
     place = 0
     while True:
@@ -54,7 +57,7 @@ def _decoded(decoder: json.JSONDecoder, buffer: str, place: int) -> tuple[Any, i
     """Read one value; what Python cannot hold (a number of thousands of digits, endless nesting) is no JSON here."""
     try:
         return decoder.raw_decode(buffer, place)
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, strict_json.JSONContradiction):
         raise
     except (ValueError, RecursionError) as error:
         raise json.JSONDecodeError(f"not to be read ({error})", buffer, place) from None
@@ -90,7 +93,7 @@ class _Window:
 
     def value(self) -> Any:
         """Take one whole value."""
-        decoder = json.JSONDecoder()
+        decoder = strict_json.decoder()
         while True:
             try:
                 value, self.place = _decoded(decoder, self.buffer, self.place)

@@ -64,7 +64,8 @@ class MlflowStore:
     def check(self) -> str:
         """Search for one trace."""
         body = self._search(int(datetime.now(UTC).timestamp() * 1000) - 60_000, 2**53, None, 1)
-        if not isinstance(body, dict) or "error_code" in body:
+        # An experiment without traces is answered with an empty object.
+        if not isinstance(body, dict) or "error_code" in body or (body and not body.keys() & {"traces", "next_page_token"}):
             raise QueryError(f"what answers at {self._http.source} is no MLflow", reason="not_mlflow", source=self._http.source)
         return f"MLflow answers searches in experiment {', '.join(self._experiments)}"
 

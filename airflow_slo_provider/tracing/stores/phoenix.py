@@ -75,7 +75,7 @@ class PhoenixStore:
     def check(self) -> str:
         """Ask for one span."""
         body = self._http.get(self._path(), {"limit": 1}).body
-        if not isinstance(body, dict) or "data" not in body:
+        if not isinstance(body, dict) or not isinstance(body.get("data"), list):
             raise QueryError(f"what answers at {self._http.source} is no Phoenix", reason="not_phoenix", source=self._http.source)
         return f"Phoenix answers; project {self._project} is there"
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.redaction import server_text
 from airflow_slo_provider.tracing.otlp import UNREADABLE
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
@@ -68,7 +69,7 @@ def reading(kind: str, source: str, query: str | None = None) -> Iterator[None]:
         yield
     except (*UNREADABLE, InvalidMeasurement) as error:
         raise QueryError(
-            f"{kind}: the answer cannot be read: {type(error).__name__}: {str(error)[:300]}",
+            f"{kind}: the answer cannot be read: {type(error).__name__}: {server_text(error, limit=300)}",
             reason="bad_answer", query=query, source=source,
         ) from None  # fmt: skip
 

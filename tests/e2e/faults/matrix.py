@@ -143,7 +143,7 @@ CELLS = (
     ),
     Cell(
         fault=PROMETHEUS,
-        where="a gate: it is down, hangs, drips, resets, breaks off, answers 429 or 5xx or partly",
+        where="a gate: it is down, hangs, drips, resets, breaks off, answers 429 or 5xx or partly, from a cache, of another time",
         sees="the try fails and says why; on the last try the way `if_unknown`, without one the task fails",
         tests=(
             "tests/airflow/test_error_budget_faults.py::"
@@ -161,7 +161,7 @@ CELLS = (
     ),
     Cell(
         fault=PROMETHEUS,
-        where="a gate: it answers nothing, NaN, infinity or something that is not Prometheus'",
+        where="a gate: it answers nothing, NaN, infinity, contradicts itself or is no Prometheus",
         sees="the way `if_unknown`, without one the task fails; what was frozen stays so",
         tests=(
             "tests/airflow/test_error_budget_faults.py::"
@@ -170,6 +170,29 @@ CELLS = (
             "tests/services/test_failing_open.py::test_1_a_typo_in_a_query_is_not_100_percent_good",
             "tests/services/test_failing_open.py::test_3_minus_one_for_no_data_does_not_enter_a_sum",
             "tests/services/test_failing_open.py::test_9_no_data_is_not_a_full_budget",
+            "tests/services/test_failing_open.py::test_10_a_success_that_takes_itself_back_is_none",
+            "tests/services/test_failing_open.py::test_12_slices_that_a_server_moved_are_not_slices_without_failures",
+            "tests/services/test_failing_open.py::test_13_a_series_that_is_answered_twice_is_not_twice_the_traffic",
+        ),
+    ),
+    Cell(
+        fault=PROMETHEUS,
+        where="a gate: it, or a database, hangs at one of many queries",
+        sees="it is asked once and no more; within `[slo] evaluation_deadline` the gate records that its budgets are unknown",
+        tests=(
+            "tests/airflow/test_evaluation_deadline.py::test_a_gate_whose_server_hangs_decides_within_its_deadline",
+            "tests/airflow/test_evaluation_deadline.py::test_a_gate_with_an_execution_timeout_records_that_it_is_unknown",
+            "tests/services/test_deadline_sources.py::test_a_database_that_hangs_is_asked_one_statement_for_one_objective",
+            "tests/services/test_deadline_sources.py::test_a_prometheus_that_hangs_is_not_asked_again",
+        ),
+    ),
+    Cell(
+        fault=PROMETHEUS,
+        where="another server (Alertmanager, registry, traces, model server, Airflow, Kubernetes): an old or ambiguous answer",
+        sees="the try fails and says why: the answer is a cache's, or can be read in two ways",
+        tests=(
+            "tests/services/test_answers_of_all_servers.py::test_an_answer_of_a_cache_is_refused_by_every_reader",
+            "tests/services/test_answers_of_all_servers.py::test_an_answer_with_a_repeated_key_is_refused_by_every_reader",
         ),
     ),
     Cell(

@@ -207,7 +207,7 @@ def test_overrides_that_are_refused(old: str, new: str, expected: str) -> None:
 def test_an_override_for_an_slo_that_is_not_there_is_a_warning() -> None:
     text = joined(SLO_TEXT, SERVICE_TEXT, POLICY_TEXT + OVERRIDE + "      slos: [chekout]\n")
     (warning,) = warnings(text)
-    assert "ErrorBudgetPolicy/gate spec.overrides: names the SLO 'chekout', which is not among these documents" in warning
+    assert "ErrorBudgetPolicy/gate spec.overrides[0]: names the SLO 'chekout', which is not among these documents" in warning
     assert "did you mean 'checkout'?" in warning
 
 

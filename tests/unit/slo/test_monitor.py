@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
@@ -346,3 +346,13 @@ def test_where_missing_slices_are_bad_an_outage_burns() -> None:
     rate = found.burn_rate(HOUR)
     assert rate is not None
     assert rate.value == 10
+
+
+def test_the_future_is_refused_and_a_clocks_difference_is_not() -> None:
+    monitor = SLOMonitor(catalog(slo("api")), MemorySource(api=steady(0)))
+    now = datetime.now(UTC)
+    for ahead in (timedelta(seconds=70), timedelta(days=30)):
+        for ask in (monitor.evaluate, monitor.should_allow_deployment, monitor.get_status):
+            with pytest.raises(ValueError, match="lies in the future"):
+                ask(now + ahead)
+    assert monitor.evaluate(now + timedelta(seconds=30))

@@ -1,0 +1,104 @@
+"""Which instant a task instance evaluates: the one it was given, that of its backfill or partition, or now.
+
+====================================================  ================================================================
+run                                                   instant
+====================================================  ================================================================
+any, with ``at``                                      ``at``
+backfill                                              the end of its data interval
+partitioned, also a backfill (Airflow 3.3)            ``partition_date``: the start of its partition, the only time that
+                                                      Airflow tells of a partition
+partitioned without a date (a key that names no       none: refused, ``at`` is required
+time; Airflow 3.2, which tells only the key)
+scheduled, also late or caught up; manual; by asset   now
+====================================================  ================================================================
+
+An instant in the future is refused wherever it comes from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+#: A scheduled run whose interval ended longer ago is logged as late: judged by now, it is not about its interval.
+_LATE = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class RunInstant:
+    """An instant, and where it comes from.
+
+    :param at: the instant (aware); None for now
+    :param because: where it comes from, for the log
+    """
+
+    at: datetime | None
+    because: str
+
+
+def run_instant(at: datetime | str | None, context: Mapping[str, Any], *, parameter: str = "at") -> RunInstant:
+    """Return the instant that a task evaluates; see the table above.
+
+    :param at: what the task was given: an aware datetime, ISO 8601 text, or None
+    :param context: Airflow's task context
+    :param parameter: name of the task's parameter, for messages
+    :raises ValueError: when it is no instant, lies in the future or is not known
+    """
+    from airflow_slo_provider.slo.instants import read_instant, refuse_future
+
+    if at is not None:
+        return RunInstant(read_instant(at, what=parameter), f"{parameter} was given")
+    run = context.get("dag_run")
+    end: datetime | None = getattr(run, "data_interval_end", None)
+    if is_backfill(context) and end is not None:
+        refuse_future(end, what="the run is a backfill, and its data_interval_end")
+        return RunInstant(end, "the end of this backfill run's data interval")
+    partition: datetime | None = getattr(run, "partition_date", None)
+    if partition is not None:
+        refuse_future(partition, what="partition_date")
+        return RunInstant(partition, f"the start of this run's partition {getattr(run, 'partition_key', None) or ''}".rstrip())
+    unknown = _unknown_time(run, context)
+    if unknown:
+        raise ValueError(
+            f"{unknown}: the instant that it is about is not known, and now would be another one; "
+            f'give {parameter}=, e.g. {parameter}="{{{{ dag_run.run_after }}}}"'
+        )
+    return RunInstant(None, _now(end))
+
+
+def is_backfill(context: Mapping[str, Any]) -> bool:
+    """Return whether the run belongs to a backfill, with or without partitions. A catchup run does not.
+
+    :param context: Airflow's task context
+    """
+    kind = getattr(context.get("dag_run"), "run_type", None)
+    return bool(getattr(kind, "value", kind) == "backfill")
+
+
+def due(context: Mapping[str, Any]) -> datetime | None:
+    """Return when the scheduler could have started the run at the earliest; None outside of a run.
+
+    :param context: Airflow's task context
+    """
+    moment: datetime | None = getattr(context.get("dag_run"), "run_after", None)
+    return moment
+
+
+def _unknown_time(run: Any, context: Mapping[str, Any]) -> str:
+    key = getattr(run, "partition_key", None)
+    if key:
+        return f"this run is about the partition {key!r}, and Airflow tells no partition_date for it"
+    if is_backfill(context):
+        return "this run is a backfill, and has neither a data_interval_end nor a partition_date"
+    return ""
+
+
+def _now(end: datetime | None) -> str:
+    if end is None or end > datetime.now(UTC) - _LATE:
+        return "now"
+    return (
+        f"now, not the run's interval, which ended {end.isoformat()}: only a backfill or at= is about the past, a run that is "
+        "late or caught up is not"
+    )

@@ -1,0 +1,228 @@
+"""Around a Prometheus server's numbers: whether an answer is whole, new, and of one meaning.
+
+Every way it can be wrong ends in one :class:`~airflow_slo_provider.exceptions.QueryError`. Faults that may pass (timeouts, 429,
+5xx, partial and cached answers) are ``transient``; an answer that would be the same tomorrow is not.
+
+Source: Prometheus HTTP API, https://prometheus.io/docs/prometheus/latest/querying/api/ ("Format overview").
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.redaction import public_url, redact, server_text
+
+#: Statuses that another attempt may turn into an answer.
+TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
+#: errorType values that name a passing condition, whatever status they travel with.
+_TRANSIENT_TYPES = frozenset({"timeout", "canceled", "internal", "unavailable"})
+_REASONS = {
+    400: "bad_query",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    413: "request_too_large",
+    422: "query_failed",
+    429: "too_many_requests",
+}
+_HINTS = {
+    401: "check the connection's login, password or token",
+    403: "the credentials were understood but may not query this server",
+    404: "check the URL and its path prefix: the query API lives at <url>/api/v1/query",
+    405: "the server refuses POST; set the connection's method to GET",
+}
+#: Seconds that our clock and the server's may differ by: half the shortest window a burn rate is measured over.
+CLOCK_TOLERANCE = 150
+#: Keys of an answer that say that something is missing, whatever the server: ``isPartial`` (VictoriaMetrics), ``partial``, ...
+_LACKS = re.compile(r"partial|incomplete|truncated", re.IGNORECASE)
+#: Header by which M3 says that a limit cut the answer.
+_LIMITED = "M3-Results-Limited"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A verified envelope.
+
+    :param result_type: ``scalar``, ``string``, ``vector`` or ``matrix``; empty for endpoints other than queries
+    :param result: its ``data.result``
+    :param warnings: what the server warned of: the answer may be incomplete
+    :param infos: remarks that do not make the answer incomplete (Prometheus 3)
+    """
+
+    result_type: str
+    result: Any
+    warnings: tuple[str, ...] = ()
+    infos: tuple[str, ...] = ()
+
+
+def check_clock(date: str | None, *, query: str | None, source: str) -> None:
+    """Compare the server's clock with ours: whoever asks about "now" with a wrong clock is told of another time.
+
+    :param date: the answer's ``Date`` header, as it has just come in; nothing is known without one
+    :raises QueryError: transient, reason ``clock_skew``
+    """
+    try:
+        theirs = parsedate_to_datetime(date or "")
+    except (ValueError, OverflowError):  # no date that a clock could show
+        return
+    if theirs.tzinfo is None:
+        return
+    ahead = (datetime.now(UTC) - theirs).total_seconds()
+    if abs(ahead) > CLOCK_TOLERANCE:
+        raise QueryError(
+            f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's: "
+            "what is measured would be of another time; set both by NTP",
+            reason="clock_skew", transient=True, query=query, source=source,
+        )  # fmt: skip
+
+
+def check_headers(headers: Mapping[str, str], *, query: str | None, source: str) -> None:
+    """Refuse an answer whose headers say that it is an old one, cut, or made by another clock.
+
+    :param headers: of the answer, as it has just come in
+    :raises QueryError: transient; reason ``cached_answer``, ``partial_answer`` or ``clock_skew``
+    """
+    # First: a cache repeats the Date of the day it was filled, and no clock is wrong then.
+    fault = http_caches.age_fault(headers)
+    if fault:
+        raise QueryError(fault, reason=http_caches.REASON, transient=True, query=query, source=source)
+    if headers.get(_LIMITED):
+        raise _partial(f"{_LIMITED}: {server_text(headers[_LIMITED])}", query, source)
+    check_clock(headers.get("Date"), query=query, source=source)
+
+
+def read_envelope(
+    status: int, body: bytes, *, query: str | None, source: str, secrets: tuple[str, ...] = (), location: str | None = None
+) -> Mapping[str, Any]:
+    """Verify status, JSON and the envelope's ``status``; return the envelope.
+
+    :param status: HTTP status
+    :param body: the whole body
+    :param query: what was asked, for the message
+    :param source: the server's public URL
+    :param secrets: texts that must not appear in a message, beside those that are remembered
+    :param location: where a redirect points to
+    :raises QueryError: in every case but a documented success
+    """
+
+    def wrong(message: str, reason: str, *, transient: bool = False) -> QueryError:
+        text = redact(message, secrets)
+        return QueryError(text, reason=reason, transient=transient, query=query, http_status=status, source=source)
+
+    if 300 <= status < 400:
+        target = f" to {public_url(location)}" if location else ""
+        raise wrong(f"the server redirects{target} (HTTP {status}); put the final address into the connection", "redirected")
+    contradiction = None
+    try:
+        payload = strict_json.loads(body)
+    except strict_json.JSONContradiction as error:
+        payload, contradiction = None, error
+    except ValueError:
+        payload = None
+    envelope: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
+    kind, said = str(envelope.get("errorType") or ""), str(envelope.get("error") or "")
+    message = ": ".join(part for part in (kind, said) if part)
+    if status != 200:
+        if not message:
+            # Blanked before it is cut: half a secret would not be found.
+            plain = server_text(redact(_beginning(body), secrets, limit=None), limit=200)
+            message = plain if plain and not plain.startswith("<") else "no message"
+        hint = f"; {_HINTS[status]}" if status in _HINTS else ""
+        reason = _REASONS.get(status, "server_error" if status >= 500 else "http_error")
+        transient = status in TRANSIENT_STATUSES
+        raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", reason, transient=transient)
+    if contradiction is not None:
+        raise wrong(f"HTTP 200 with JSON that has no single meaning: {contradiction}", contradiction.reason)
+    if payload is None and body.lstrip().startswith(b'{"status"'):
+        raise wrong(f"the answer broke off after {len(body)} bytes", "truncated", transient=True)
+    if payload is None:
+        start = redact(_beginning(body), secrets, limit=60)
+        raise wrong(f"HTTP 200 with something that is not JSON ({start!r}...): is this a login page or a wrong path?", "not_json")
+    if envelope.get("status") == "error":
+        transient = kind in _TRANSIENT_TYPES
+        raise wrong(f"HTTP 200, but status is error: {message or 'no message'}", "status_error", transient=transient)
+    if envelope.get("status") != "success" or "data" not in envelope:
+        raise wrong("HTTP 200 with JSON that is not a Prometheus answer (no status: success with data)", "unexpected_shape")
+    if message:
+        raise wrong(
+            f"the server says success and names an error: {message}", "contradictory_answer", transient=kind in _TRANSIENT_TYPES
+        )
+    refuse_partial(envelope, query=query, source=source)
+    return envelope
+
+
+def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> Answer:
+    """Verify the ``data`` of a query's envelope.
+
+    :raises QueryError: reason ``unexpected_shape``; reason ``partial_answer`` (transient) where there are warnings
+    """
+    data = envelope["data"]
+    warnings = _texts(envelope.get("warnings"))
+    if warnings:
+        raise _partial("; ".join(server_text(text) for text in warnings), query, source)
+    verify_data(data, query=query, source=source)
+    return Answer(data["resultType"], data["result"], warnings, _texts(envelope.get("infos")))
+
+
+def verify_data(data: Any, *, query: str | None, source: str) -> None:
+    """Verify that a query's ``data`` holds a result.
+
+    :raises QueryError: reason ``unexpected_shape``
+    """
+    if not isinstance(data, dict) or data.get("resultType") not in ("scalar", "string", "vector", "matrix"):
+        raise shape("data has no resultType scalar, string, vector or matrix", query, source)
+    if not isinstance(data.get("result"), list):
+        raise shape("data.result is not a list", query, source)
+
+
+def refuse_partial(envelope: Mapping[str, Any], *, query: str | None, source: str) -> None:
+    """Refuse an answer that a key of its own calls partial. Only ``false`` and an empty list or object say that it is whole.
+
+    :raises QueryError: transient, reason ``partial_answer``
+    """
+    data = envelope.get("data")
+    for part in (envelope, data if isinstance(data, dict) else {}):
+        for key, value in part.items():
+            if _LACKS.search(key) and value is not False and value not in ([], {}):
+                raise _partial(f"{key[:60]} is {server_text(value, limit=60)}", query, source)
+
+
+def contradictory(message: str, query: str | None, source: str) -> QueryError:
+    """Make the error of an answer that says two things at once."""
+    return QueryError(
+        f"the answer contradicts itself: {message}", reason="contradictory_answer", query=query, http_status=200, source=source
+    )
+
+
+def shape(message: str, query: str | None, source: str) -> QueryError:
+    """Make the error of an answer that is not of the documented shape."""
+    return QueryError(
+        f"not a documented Prometheus answer: {message}",
+        reason="unexpected_shape", query=query, http_status=200, source=source,
+    )  # fmt: skip
+
+
+def _partial(said: str, query: str | None, source: str) -> QueryError:
+    return QueryError(
+        f"the server warns that its answer may be incomplete: {redact(said)}",
+        reason="partial_answer", transient=True, query=query, http_status=200, source=source,
+    )  # fmt: skip
+
+
+def _beginning(body: bytes) -> str:
+    return body[:20_000].decode("utf-8", "replace").strip()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    if not value:
+        return ()
+    return tuple(str(text) for text in value) if isinstance(value, list) else (str(value),)

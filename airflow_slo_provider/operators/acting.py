@@ -1,0 +1,55 @@
+"""The base of the operators that change what serves: they act behind a gate, and not in a backfill."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.hooks.given import given, require
+from airflow_slo_provider.operators.text_fields import TextFields
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class ActingOperator(TextFields):
+    """An operator that changes something outside of Airflow. It calls :meth:`require_leave` before it changes anything.
+
+    :param gate: task id of an :class:`.ErrorBudgetGateOperator`, :class:`.ErrorBudgetBranchOperator` or
+        :class:`.ErrorBudgetSensor` upstream, or its XCom ``decision``: without a decision of this run that allows, the task fails
+        without a retry and changes nothing. (templated)
+    :param allow_backfill: act also in a run of a backfill, which is about the past; by default such a run fails without a change
+    """
+
+    template_fields: Sequence[str] = ("gate",)
+
+    def __init__(self, *, gate: str | Mapping[str, Any] | Any = None, allow_backfill: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gate = gate
+        self.allow_backfill = allow_backfill
+        self._gated = given(self, "gate")
+
+    @property
+    def inherits_from_empty_operator(self) -> bool:
+        """Airflow asks this when it has read the whole DAG and stores it: the first time that the gate's place can be checked.
+
+        :raises ValueError: for a gate that is no task of the DAG, or not upstream
+        """
+        from airflow_slo_provider.hooks.acting import gate_fault
+
+        fault = gate_fault(self, self.gate) if self.has_dag() else ""
+        if fault:
+            raise ValueError(f"{self.task_id}: {fault}")
+        return False
+
+    def require_leave(self, context: Context) -> None:
+        """Refuse to act in a backfill, and behind a gate that has not allowed it.
+
+        :raises AirflowFailException: saying why
+        """
+        from airflow_slo_provider.hooks.acting import refuse_backfill, require_leave
+
+        refuse_backfill(context, allow_backfill=self.allow_backfill)  # type: ignore[arg-type]
+        require(self, self._gated)
+        if self._gated:
+            require_leave(self.gate, context, self.log)  # type: ignore[arg-type]

@@ -1,0 +1,276 @@
+"""The second wall: what changes something takes the decision of a gate, and refuses in a backfill."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.sdk import DAG, task_group
+from airflow.sdk.execution_time import comms
+
+from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
+from airflow_slo_provider.operators.kubernetes import (
+    DeploymentRollbackOperator,
+    DeploymentScaleOperator,
+    DeploymentSetImageOperator,
+)
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
+from airflow_slo_provider.operators.policy_actions import ServingDecisionOperator
+from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
+from tests.airflow.running import Ran, in_dag, run_task
+
+NOW = datetime.now(UTC)
+
+
+def decision(**other: Any) -> dict[str, Any]:
+    """What a gate of ``a_run`` pushes."""
+    made = {
+        "schema_version": 1, "outcome": "allowed", "action": "allow", "allowed": True, "at": NOW.isoformat(), "reasons": [],
+        "slos": [], "dag_id": "a_dag", "run_id": "a_run", "task_id": "gate", "map_index": -1, "decided_at": NOW.isoformat(),
+    }  # fmt: skip
+    return {**made, **other}
+
+
+def behind(path: Path, gate: Any = "gate", **arguments: Any) -> ServingDecisionOperator:
+    """Something that acts: it writes a file."""
+    act = ServingDecisionOperator(
+        task_id="act", decision_path=str(path), action="degrade", reason="a test", gate=gate, **arguments
+    )
+    in_dag(act)
+    EmptyOperator(task_id="gate", dag=act.dag) >> act
+    return act
+
+
+def states(**found: str) -> dict[type, Any]:
+    return {comms.GetTaskStates: comms.TaskStatesResult(task_states={"a_run": found})}
+
+
+def acted(path: Path, gate: Any = "gate", *, left: Any = None, state: str = "success", **run: Any) -> Ran:
+    ran = run_task(behind(path, gate), xcoms={("gate", "decision"): left}, answers=states(gate=state), **run)
+    assert (ran.state == "success") == path.exists(), ran.error
+    return ran
+
+
+class TestDecision:
+    @pytest.mark.parametrize("outcome", ["allowed", "warning"])
+    def test_act_behind_a_gate_that_allows(self, tmp_path: Path, outcome: str):
+        ran = acted(tmp_path / "d", left=decision(outcome=outcome))
+        assert ran.state == "success", ran.error
+        assert f"The gate gate allows it: {outcome}, decided at {NOW.isoformat()}" in ran.log
+
+    @pytest.mark.parametrize(
+        ("left", "why"),
+        [
+            (None, "left no decision in this run"),
+            ("allowed", "not what a gate pushes"),
+            ([decision()], "not what a gate pushes"),
+            (decision(allowed=False, outcome="frozen", reasons=["spent"]), "'frozen' (spent)"),
+            (decision(allowed="True"), "does not allow it"),
+            (decision(allowed=1), "does not allow it"),
+            (decision(outcome="unknown"), "does not allow it"),
+            ({key: value for key, value in decision().items() if key != "allowed"}, "does not allow it"),
+            (decision(schema_version=2), "schema_version 2"),
+            (decision(schema_version=None), "schema_version None"),
+            (decision(schema_version=True), "schema_version True"),
+            (decision(run_id="another"), "its run_id is 'another'"),
+            (decision(dag_id="another"), "its dag_id"),
+            (decision(task_id="another"), "its task_id"),
+            (decision(map_index=0), "its map_index"),
+            (decision(decided_at=None), "does not say when"),
+            (decision(decided_at="2026-11-24T05:00:00"), "does not say when"),
+        ],
+    )
+    def test_act_without_a_decision_that_allows_refuses(self, tmp_path: Path, left: Any, why: str):
+        ran = acted(tmp_path / "d", left=left)
+        assert (ran.state, why in str(ran.error)) == ("failed", True), ran.error
+
+    @pytest.mark.parametrize("state", ["failed", "skipped", "running", "upstream_failed", None])
+    def test_act_behind_a_gate_that_did_not_end_well_refuses(self, tmp_path: Path, state: Any):
+        """A sensor that gave up over min_remaining has pushed a decision that allows."""
+        assert acted(tmp_path / "d", left=decision(), state=state).state == "failed"
+
+    def test_act_behind_a_gate_airflow_knows_nothing_of_refuses(self, tmp_path: Path):
+        answers = {comms.GetTaskStates: comms.TaskStatesResult(task_states={})}
+        ran = run_task(behind(tmp_path / "d"), xcoms={("gate", "decision"): decision()}, answers=answers)
+        assert (ran.state, "no instance of the gate" in str(ran.error)) == ("failed", True)
+
+    def test_act_cleared_alone_a_week_later_refuses_the_old_decision(self, tmp_path: Path):
+        old = decision(decided_at=(NOW - timedelta(days=7)).isoformat())
+        ran = acted(tmp_path / "d", left=old)
+        assert (ran.state, "Clear the gate together with this task" in str(ran.error)) == ("failed", True)
+
+    def test_act_after_a_long_approval_in_the_same_start_of_the_run_acts(self, tmp_path: Path):
+        old, started = decision(decided_at=(NOW - timedelta(days=2)).isoformat()), NOW - timedelta(days=2, minutes=1)
+        assert acted(tmp_path / "d", left=old, run_started=started).state == "success"
+
+
+class TestGiven:
+    def test_act_given_the_decision_itself(self, tmp_path: Path):
+        assert acted(tmp_path / "d", decision()).state == "success"
+        assert acted(tmp_path / "e", decision(allowed=False)).state == "failed"
+        assert acted(tmp_path / "f", decision(run_id="another")).state == "failed"
+
+    def test_act_given_a_decision_rendered_as_text_refuses(self, tmp_path: Path):
+        ran = acted(tmp_path / "d", "{{ ti.xcom_pull(task_ids='gate', key='decision') }}", left=decision())
+        assert (ran.state, "as a template gives it" in str(ran.error)) == ("failed", True)
+
+    def test_act_given_a_decision_under_native_rendering(self, tmp_path: Path):
+        for name, left, state in (("d", decision(), "success"), ("e", decision(allowed=False), "failed"), ("f", None, "failed")):
+            act = ServingDecisionOperator(
+                task_id="act", decision_path=str(tmp_path / name), action="degrade", reason="a test",
+                gate="{{ ti.xcom_pull(task_ids='gate', key='decision') }}",
+            )  # fmt: skip
+            dag = DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC), render_template_as_native_obj=True)
+            dag.add_task(act)
+            EmptyOperator(task_id="gate", dag=dag) >> act
+            ran = run_task(act, xcoms={("gate", "decision"): left}, answers=states(gate="success"))
+            assert (ran.state, (tmp_path / name).exists()) == (state, state == "success"), ran.error
+
+    def test_act_given_the_xcom_arg(self, tmp_path: Path, request_log: RequestLog):
+        with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            gate = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
+            act = ServingDecisionOperator(
+                task_id="act", decision_path=str(tmp_path / "d"), action="degrade", reason="r", gate=gate.output["decision"]
+            )
+        assert act.upstream_task_ids == {"gate"}
+        for left, state in ((decision(), "success"), (None, "failed"), (decision(allowed=False), "failed")):
+            ran = run_task(act, xcoms={("gate", "decision"): left}, answers=states(gate="success"))
+            assert ran.state == state, ran.error
+
+    @pytest.mark.parametrize("gate", [True, 3, [], [3], {"allowed": True}])
+    def test_act_given_something_else_refuses(self, tmp_path: Path, gate: Any):
+        assert acted(tmp_path / "d", gate).state == "failed"
+
+    def test_a_real_gate_opens_what_acts_behind_it(self, tmp_path: Path, request_log: RequestLog, ledger_file: LedgerFile):
+        for bad, name, state in ((1, "d", "success"), (100, "e", "failed")):
+            request_log.clear()
+            request_log.write(1000 - bad, bad)
+            gate = ErrorBudgetGateOperator(task_id="gate", slos=sql_documents())
+            left = run_task(in_dag(gate), connections=request_log.connection).xcoms["decision"]
+            assert acted(tmp_path / name, left=left).state == state
+
+
+class TestMapped:
+    def test_act_in_the_same_mapped_group_follows_its_own_gate(self, tmp_path: Path):
+        act = self._in_group(tmp_path / "d")
+        left = {("each.gate", "decision", number): self._of(number, number == 1) for number in (0, 1)}
+        answers = states(**{"each.gate_0": "success", "each.gate_1": "success"})
+        assert run_task(act, map_index=1, xcoms=left, answers=answers).state == "success"
+        ran = run_task(act, map_index=0, xcoms=left, answers=answers)
+        assert (ran.state, "each.gate[0] does not allow" in str(ran.error)) == ("failed", True)
+        assert run_task(act, map_index=2, xcoms=left, answers=answers).state == "failed"
+
+    @pytest.mark.parametrize(
+        ("allowed", "found", "state"),
+        [
+            ((True, True), ("success", "success"), "success"),
+            ((True, False), ("success", "success"), "failed"),
+            ((True, None), ("success", "success"), "failed"),
+            ((True, True), ("success", "failed"), "failed"),
+            ((), ("skipped",), "failed"),
+        ],
+    )
+    def test_act_outside_needs_every_instance(self, tmp_path: Path, allowed: Any, found: Any, state: str):
+        with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+            gate = ErrorBudgetGateOperator.partial(task_id="gate").expand(slos=["/a", "/b"])
+            act = ServingDecisionOperator(
+                task_id="act", decision_path=str(tmp_path / "d"), action="degrade", reason="r", gate="gate"
+            )
+            gate >> act
+        left = {
+            ("gate", "decision", number): None if one is None else decision(map_index=number, allowed=one)
+            for number, one in enumerate(allowed)
+        }
+        names = [f"gate_{number}" for number in range(len(found))] if allowed else ["gate"]
+        ran = run_task(act, xcoms=left, answers=states(**dict(zip(names, found, strict=True))))
+        assert (ran.state, (tmp_path / "d").exists()) == (state, state == "success"), ran.error
+
+    def test_act_given_a_part_of_the_decisions_refuses(self, tmp_path: Path):
+        act = behind(tmp_path / "d", [decision(map_index=0)])
+        ran = run_task(act, answers=states(gate_0="success", gate_1="success"))
+        assert (ran.state, "gate[1] has left no decision" in str(ran.error)) == ("failed", True)
+
+    def _in_group(self, path: Path) -> Any:
+        with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+
+            @task_group
+            def each(name: str):
+                gate = ErrorBudgetGateOperator(task_id="gate", slos=name)
+                act = ServingDecisionOperator(
+                    task_id="act", decision_path=str(path), action="degrade", reason="r", gate="each.gate"
+                )
+                gate >> act
+
+            each.expand(name=["/a", "/b"])
+        return dag.get_task("each.act")
+
+    def _of(self, number: int, allowed: bool) -> dict[str, Any]:
+        return decision(task_id="each.gate", map_index=number, allowed=allowed, outcome="allowed" if allowed else "frozen")
+
+
+class TestReading:
+    def read(self, gate: str, *, upstream: bool = True, group: bool = False) -> None:
+        from airflow.serialization.serialized_objects import DagSerialization
+
+        with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+            first = EmptyOperator(task_id="checks.gate" if group else "gate")
+            act = PromoteModelOperator(task_id="act", model="m", version="1", gate=gate)
+            between = EmptyOperator(task_id="between")
+            if upstream:
+                first >> between >> act
+            DagSerialization.to_dict(dag)
+
+    def test_a_gate_upstream_is_read(self):
+        self.read("gate")
+        self.read("{{ params.gate }}")
+
+    def test_a_gate_that_is_no_task_is_refused(self):
+        with pytest.raises(Exception, match=r"act: gate names 'gat', .* no such task; did you mean 'gate'"):
+            self.read("gat")
+        with pytest.raises(Exception, match=r"did you mean 'checks.gate'"):
+            self.read("gate", group=True)
+
+    def test_a_gate_that_is_not_upstream_is_refused(self):
+        with pytest.raises(Exception, match="not upstream of act"):
+            self.read("gate", upstream=False)
+
+    def test_a_gate_that_is_wrong_is_refused_at_run_time_too(self, tmp_path: Path):
+        assert acted(tmp_path / "d", "gat").state == "failed"
+
+
+ACTING = [
+    PromoteModelOperator(task_id="act", model="m", version="1", registry_path="/nowhere"),
+    RollbackModelOperator(task_id="act", model="m", registry_path="/nowhere"),
+    DeploymentRollbackOperator(task_id="act", name="d", namespace="n"),
+    DeploymentSetImageOperator(task_id="act", name="d", namespace="n", images={"*": "i"}),
+    DeploymentScaleOperator(task_id="act", name="d", namespace="n", replicas=1),
+    ServingDecisionOperator(task_id="act", decision_path="/nowhere/d", action="allow", reason="r"),
+]
+
+
+@pytest.mark.parametrize("index", range(len(ACTING)), ids=[type(one).__name__ for one in ACTING])
+class TestEveryActingOperator:
+    def made(self, index: int, **arguments: Any) -> Any:
+        one = ACTING[index]
+        kwargs = {key: value for key, value in one._BaseOperator__init_kwargs.items() if key != "task_id"}
+        return type(one)(task_id="act", **{**kwargs, **arguments})
+
+    @pytest.mark.parametrize(
+        "run", [{"data_interval": (NOW - timedelta(days=2), NOW - timedelta(days=1))}, {"partition": ("p", None)}]
+    )
+    def test_a_backfill_is_refused(self, index: int, run: dict[str, Any]):
+        ran = run_task(self.made(index), run_type="backfill", **run)
+        assert (ran.state, "allow_backfill=True" in str(ran.error)) == ("failed", True), ran.error
+
+    def test_a_backfill_is_let_through_when_told(self, index: int, ledger_file: LedgerFile):
+        ran = run_task(self.made(index, allow_backfill=True), run_type="backfill", logical_date=NOW)
+        assert "allow_backfill" not in str(ran.error)
+
+    def test_without_a_decision_it_refuses(self, index: int):
+        act = in_dag(self.made(index, gate="gate"))
+        EmptyOperator(task_id="gate", dag=act.dag) >> act
+        ran = run_task(act, answers=states(gate="success"))
+        assert (ran.state, "has left no decision" in str(ran.error)) == ("failed", True), ran.error

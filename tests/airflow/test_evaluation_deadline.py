@@ -1,0 +1,73 @@
+"""A gate's measuring ends before Airflow ends the task, and the decision that it is unknown is recorded."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
+from tests.airflow.gates import LedgerFile, prometheus_documents
+from tests.airflow.running import in_dag, run_task
+from tests.services.faulty_prometheus import FaultyPrometheus
+
+#: The limits of the connection alone would let one evaluation take minutes.
+PATIENT = {"connect_timeout": 30, "read_timeout": 60, "max_seconds": 120, "retries": 2}
+
+
+@pytest.mark.parametrize(
+    ("option", "limit", "seconds"),
+    [
+        (None, None, 300),
+        ("45", None, 45),
+        ("45", timedelta(minutes=10), 45),
+        (None, timedelta(seconds=100), 90),
+        ("45", timedelta(seconds=20), 18),
+        (None, timedelta(seconds=1), 1),
+        ("", None, 300),
+    ],
+)
+def test_the_deadline_is_the_configured_one_or_less_where_the_task_has_less_time(
+    option: str | None, limit: timedelta | None, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if option is not None:
+        monkeypatch.setenv("AIRFLOW__SLO__EVALUATION_DEADLINE", option)
+    assert evaluation_deadline({"task": SimpleNamespace(execution_timeout=limit)}) == pytest.approx(seconds)
+    assert evaluation_deadline() == pytest.approx(float(option or 300))
+
+
+@pytest.mark.parametrize("option", ["soon", "0", "-5", "inf", "nan"])
+def test_a_deadline_that_is_no_number_of_seconds_is_refused(option: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SLO__EVALUATION_DEADLINE", option)
+    with pytest.raises(ValueError, match="positive number of seconds"):
+        evaluation_deadline()
+
+
+def gate(**arguments: Any) -> Any:
+    operator = ErrorBudgetBranchOperator(
+        task_id="gate", slos=prometheus_documents(), follow_task_ids_if_allowed="promote", if_unknown="look", **arguments
+    )
+    return in_dag(operator, ["promote", "look"])
+
+
+def test_a_gate_whose_server_hangs_decides_within_its_deadline(ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__SLO__EVALUATION_DEADLINE", "0.5")
+    with FaultyPrometheus("hang") as server:
+        connection = {"conn_type": "prometheus", "host": server.url, "extra": PATIENT}
+        ran = run_task(gate(), connections={"prometheus_default": connection})
+        assert 1 <= len(server.requests) <= 2, "as many as are asked at once, and none after them"
+        assert {request.form["timeout"] for request in server.requests} == {"1s"}
+    assert (ran.state, ran.skipped) == ("success", {"promote"})
+    assert ledger_file.outcomes() == ["unknown"]
+
+
+def test_a_gate_with_an_execution_timeout_records_that_it_is_unknown(ledger_file: LedgerFile) -> None:
+    with FaultyPrometheus("hang") as server:
+        connection = {"conn_type": "prometheus", "host": server.url, "extra": PATIENT}
+        ran = run_task(gate(execution_timeout=timedelta(seconds=5)), connections={"prometheus_default": connection})
+        assert {request.form["timeout"] for request in server.requests} == {"5s"}
+    assert (ran.state, ran.skipped) == ("success", {"promote"})
+    assert ledger_file.outcomes() == ["unknown"]

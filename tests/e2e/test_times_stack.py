@@ -1,0 +1,103 @@
+"""Backfills and partitions on a real scheduler: the present counts once, what acts refuses, a partition is judged by itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from airflow.sdk.api.datamodels._generated import DagRun
+
+from airflow_slo_provider import slo
+from airflow_slo_provider.indicators.ledger import LedgerSource
+from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
+from airflow_slo_provider.results import CheckResult, Verdict
+from tests.e2e.dags.e2e_times import DOCUMENTS
+from tests.e2e.test_error_budget_stack import until
+
+pytestmark = pytest.mark.e2e
+
+DAY = timedelta(days=1)
+
+
+def ledger_of(stack) -> Ledger:
+    return open_ledger(f"sqlite:///{stack.home / 'slo_ledger.db'}")
+
+
+def write(ledger: Ledger, verdict: Verdict, count: int, *, ago: timedelta = 2 * DAY) -> None:
+    for number in range(count):
+        at = datetime.now(UTC) - ago - timedelta(minutes=number)
+        check = CheckResult(kind="freshness", name="e2e-times", verdict=verdict, checked_at=at)
+        ledger.record([check], RunKey("elsewhere", f"{verdict}-{number}", "check"))
+
+
+def remaining(ledger: Ledger) -> float:
+    (report,) = slo.SLOMonitor(slo.load(DOCUMENTS), LedgerSource(ledger)).evaluate()
+    assert report.remaining is not None
+    return float(report.remaining)
+
+
+def backfilled(client, dag_id: str, first: str, last: str) -> list[str]:
+    """Run a backfill to its end; return its runs."""
+    client.wait_for_dag(dag_id)
+    client.unpause(dag_id)
+    span = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
+    client.call("POST", "/api/v2/backfills", {"dag_id": dag_id, "dag_run_conf": {}, "max_active_runs": 12, **span})
+    found = lambda: client.call("GET", f"/api/v2/dags/{dag_id}/dagRuns?run_type=backfill")["dag_runs"]  # noqa: E731
+    until(lambda: found() and all(one["state"] in ("success", "failed") for one in found()), found)
+    return [one["dag_run_id"] for one in found()]
+
+
+def test_a_backfill_mends_no_budget_and_changes_nothing(airflow_stack, run_dag):
+    client, home = airflow_stack.client, airflow_stack.home / "e2e_times"
+    with ledger_of(airflow_stack) as ledger:
+        # The scheduler starts a run of today as soon as the DAG is active: it observes for all of them, or one of them for it.
+        write(ledger, Verdict.PASS, 20)
+        write(ledger, Verdict.FAIL, 3, ago=3 * DAY)
+        before = remaining(ledger)
+        assert before < 0
+        runs = backfilled(client, "e2e_times", "2026-03-01", "2026-03-12")
+        assert len(runs) == 12
+        states = [client.task_states("e2e_times", run_id) for run_id in runs]
+        assert {(one["check"], one["act"], one["guarded"]) for one in states} == {("success", "failed", "failed")}
+        assert "allow_backfill=True" in client.log("e2e_times", runs[0], "act")
+        assert not list(home.glob("*backfill*"))
+        rows = [row for row in ledger.checks("freshness", "e2e-times") if row.key.dag_id == "e2e_times"]
+        assert len(rows) == 1
+        assert remaining(ledger) < 0
+
+        # A run of today: its gate is frozen, and the trigger rule runs what is behind it all the same.
+        run_id, state = run_dag("e2e_times", run_id="frozen")
+        states = client.task_states("e2e_times", run_id)
+        found = [states[task] for task in ("act", "gate", "between", "guarded")]
+        assert found == ["success", "success", "skipped", "failed"]
+        assert "the gate gate does not allow it: it is 'frozen'" in client.log("e2e_times", run_id, "guarded")
+        assert (home / "act-frozen.json").exists()
+        assert not list(home.glob("guarded*"))
+
+        write(ledger, Verdict.PASS, 900)
+        run_id, state = run_dag("e2e_times", run_id="allowed")
+        assert (state, client.task_states("e2e_times", run_id)["guarded"]) == ("success", "success")
+        assert (home / "guarded-allowed.json").exists()
+
+
+def test_behind_mapped_gates_only_what_its_own_gate_allows_acts(airflow_stack, run_dag):
+    with ledger_of(airflow_stack) as ledger:
+        write(ledger, Verdict.PASS, 900)
+    run_id, state = run_dag("e2e_mapped_walls")
+    home = airflow_stack.home / "e2e_times"
+    assert state == "failed"
+    assert {one.name for one in home.glob("each-*")} == {"each-0.json"}
+    assert not (home / "outside.json").exists()
+    assert "the gate each.gate[1] is failed, not a success" in airflow_stack.client.log("e2e_mapped_walls", run_id, "outside")
+
+
+def test_a_partition_of_a_backfill_is_judged_by_its_partition(airflow_stack):
+    client = airflow_stack.client
+    (run_id,) = backfilled(client, "e2e_partitions", "2026-03-05", "2026-03-05")
+    log = client.log("e2e_partitions", run_id, "gate")
+    if "partition_date" in DagRun.model_fields:
+        decision = client.xcom("e2e_partitions", run_id, "gate", key="decision")
+        assert (decision["at"], decision["outcome"]) == ("2026-03-05T00:00:00+00:00", "unknown")
+        assert "the start of this run's partition 2026-03-05T00:00:00" in log
+    else:
+        assert "Airflow tells no partition_date" in log

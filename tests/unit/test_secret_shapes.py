@@ -1,0 +1,155 @@
+"""What has the shape of a credential is blanked whoever it belongs to, and the sentences around it stay."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from airflow_slo_provider.exceptions import MeasurementError, QueryError, ReasonedError
+from airflow_slo_provider.redaction import forget, redact, redacted, remember, secrets_of, server_text
+from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.secret_shapes import is_secret_name
+
+#: The secret, and the text that quotes it.
+QUOTED = [
+    ("s3cretvalue", "Authorization: Bearer s3cretvalue"),
+    ("s3cretvalue", "authorization: s3cretvalue"),
+    ("c29tZW9uZTpwdw", 'authorization="Basic c29tZW9uZTpwdw=="'),
+    ("QWxhZGRpbjpvcGVu", "proxy-authorization: Basic QWxhZGRpbjpvcGVu"),
+    ("abcdefgh", "headers {'Authorization': 'Bearer abcdefgh'}"),
+    ("sekretsekret", "sent with bearer sekretsekret to the store"),
+    ("abcdef12", "next=Bearer%20abcdef12"),
+    ("abcd1234", "http://store/x?token=abcd1234&y=1"),
+    ("abcd1234", "redirected to %2Fx%3Ftoken%3Dabcd1234"),
+    ("abcd%2F12", "https://x.blob/y?sv=1&sig=abcd%2F12"),
+    ("AIzaSyA1234", "GET /maps?key=AIzaSyA1234"),
+    ("p/w-d", "postgres://user:p/w-d@host/db"),
+    ("hunter2", "could not connect to postgresql://reader:hunter2@db:5432/x"),
+    ("hunter2", "root:hunter2@tcp(10.0.0.1:3306)/db"),
+    ("hunter2", "password=hunter2 host=x"),
+    ("hunter two", "password: 'hunter two'"),
+    ("abcdef99", "api_key=abcdef99"),
+    ("abcd e f", '{"api_key": "abcd e f"}'),
+    ("abcd1234", '{\\"token\\":\\"abcd1234\\"}'),
+    ("zzzz11", 'up{token="abcd1234"} and up{auth_token="zzzz11"}'),
+    ("abcd1234", "X-Api-Key: abcd1234"),
+    ("verysecret", "Set-Cookie: id=verysecret; Path=/"),
+    ("zzzzzz", "client_secret=zzzzzz"),
+    ("AKIAIOSFODNN7EXAMPLE", "the key AKIAIOSFODNN7EXAMPLE is not known"),
+    ("wJalrXUtnFEMI", "aws_secret_access_key=wJalrXUtnFEMI/K7MDENG"),
+    ("eyJzdWIiOiIx", "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIx.abc expired"),
+    ("MIIabc", "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----"),
+    ("ghp_abcdefghijklmnopqrstuv", "remote: ghp_abcdefghijklmnopqrstuv"),
+]
+#: Sentences of ours and of databases.
+PLAIN = [
+    "check the connection's login, password or token",
+    "auth is bearer, but there is no token",
+    "login and password are sent as basic authentication",
+    "Basic Authentication required",
+    "basic checks passed",
+    'sqlite: unrecognized token: "#"',
+    "duplicate key value violates unique constraint: Key (id)=(5) already exists",
+    "registry/image:v1@sha256:abcdef0123456789",
+    "no route to https://host.example:9090/prefix?token=x#y",
+    "the key 'abcdef' occurs twice in one object",
+    'sum(increase(http_requests_total{service="a",code!~"5.."}[1h]))',
+    "max_tokens=4096; tokens: 12345",
+    "asked: http://prometheus:9090/prefix@2",
+]
+
+
+@pytest.mark.parametrize(("secret", "text"), QUOTED)
+def test_a_quoted_credential_is_blanked(secret: str, text: str) -> None:
+    shown = redact(f"before {text} after")
+    assert secret not in shown
+    assert "***" in shown
+    assert shown.startswith("before ")
+    assert redact(shown) == shown, "what is blanked stays as it is"
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_a_sentence_without_a_credential_is_left_alone(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a" * 20_000, "token" * 4_000, "://" * 6_000, "bearer " * 3_000, "eyJ" * 6_000, "cookie: " * 2_500, "?a" * 10_000,
+     'token="' + "\\" * 19_000, "a.-_" * 5_000 + "token", "x:" * 9_000, "authorization " * 1_400],
+    ids=range(11),
+)  # fmt: skip
+def test_a_hostile_text_is_read_in_time_that_grows_with_its_length(text: str) -> None:
+    """Twice the text takes about twice the time; a pattern that backtracks would take four times, or for ever."""
+
+    def seconds(said: str) -> float:
+        started = time.process_time()
+        redact(said)
+        return time.process_time() - started
+
+    redact("token=warm-up")
+    assert min(seconds(text + str(n)) for n in range(3)) < 1.0
+
+
+def test_a_secret_of_a_connection_is_blanked_out_of_every_typed_error() -> None:
+    secrets_of(bearer="of-the-connection", basic=("me", "pass-of-me"), named={"X-Api-Key": "in-a-header"})
+    for kind in (ReasonedError, MeasurementError, QueryError):
+        error = kind("it said of-the-connection, pass-of-me and in-a-header")
+        for text in (str(error), repr(error), error.message, str(error.args)):
+            assert "of-the-connection" not in text
+            assert "pass-of-me" not in text
+            assert "in-a-header" not in text
+    forget()
+    assert "of-the-connection" in str(QueryError("it said of-the-connection"))
+
+
+def test_a_remembered_secret_is_found_where_another_is_a_part_of_it() -> None:
+    remember("abcd", "abcdefgh")
+    assert redact("abcdefgh abcd") == "*** ***"
+
+
+def test_very_many_secrets_are_not_kept_for_ever() -> None:
+    remember(*(f"secret-number-{n:05}" for n in range(1_500)))
+    assert "01499" not in redact("secret-number-01499")
+    assert "00000" in redact("secret-number-00000")
+
+
+def test_a_text_of_a_server_is_one_line_and_cut_after_the_blanking() -> None:
+    remember("s3cret-s3cret")
+    assert server_text(b"a\r\n b\xff") == "a b\ufffd"
+    assert server_text(ValueError("x")) == "x"
+    for before in range(80, 110):
+        assert "s3cret" not in server_text("x" * before + "s3cret-s3cret", limit=100)
+
+
+def test_a_check_carries_no_secret_into_xcom_or_the_ledger() -> None:
+    remember("of-the-connection")
+    said = "Authorization: Bearer of-the-connection"
+    check = CheckResult(
+        kind="k", name="n", verdict=Verdict.UNKNOWN, message=said, model_version="token=abcd1234",
+        evidence={"query": said, "labels": [{"api_key": "abcd1234", "region": "eu"}], "rows": 5, "key": "run/1"},
+    )  # fmt: skip
+    text = f"{check!r} {check.to_dict()}"
+    assert "of-the-connection" not in text
+    assert "abcd1234" not in text
+    assert check.evidence["labels"] == [{"api_key": "***", "region": "eu"}]
+    assert (check.evidence["rows"], check.evidence["key"]) == (5, "run/1")
+
+
+def test_values_other_than_texts_are_kept_as_they_are() -> None:
+    value = {"a": [1, None, True, 0.5], "b": {"c": ("x", "y")}}
+    assert redacted(value) == value
+    assert redacted({"password": "ab"}) == {"password": "ab"}, "shorter than what is looked for"
+
+
+@pytest.mark.parametrize(
+    "name", ["token", "api_key", "X-Api-Key", "Authorization", "db.password", "aws_secret_access_key", "cookie"]
+)
+def test_a_name_of_a_secret_is_one(name: str) -> None:
+    assert is_secret_name(name)
+
+
+@pytest.mark.parametrize("name", ["key", "max_tokens", "author", "monkey", "passenger", "region", "session", "a" * 200])
+def test_another_name_is_none(name: str) -> None:
+    assert not is_secret_name(name)

@@ -1,0 +1,39 @@
+"""A text alone is one value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from airflow_slo_provider.deployment.known_good import good_versions
+from airflow_slo_provider.drift import compare, profile
+from airflow_slo_provider.evaluation.metrics import find_all, to_compare
+from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.text_lists import text_list
+from airflow_slo_provider.tracing.collector import Collector
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [("psi", ("psi",)), (("a", "b"), ("a", "b")), (["a"], ("a",)), (None, ()), (pd.Index(["a"]), ("a",))]
+)
+def test_text_list_of_a_text_is_the_text(given: Any, expected: tuple[str, ...]) -> None:
+    assert text_list(given) == expected
+
+
+@pytest.mark.parametrize("given", [3, b"psi", 2.5])
+def test_text_list_of_something_else_is_refused(given: Any) -> None:
+    with pytest.raises(TypeError, match="write a text, or a list of texts"):
+        text_list(given)
+
+
+def test_the_domain_takes_a_text_as_one_name() -> None:
+    frame = pd.DataFrame({"age": [1.0, 2.0] * 300, "sex": [1.0, 0.0] * 300})
+    assert list(profile(frame, "age").columns) == ["age"]
+    found = compare(frame, frame, columns="age", tests="psi", label="age", categorical="age")
+    assert list(found.columns) == ["age"]
+    assert to_compare(find_all("accuracy"), thresholds=(), compare_on="accuracy", champion=True) == ("accuracy",)
+    assert Collector(version_keys="model")._keys == ("model",)
+    check = CheckResult(kind="golden_set", name="fraud", verdict="pass", model_version="7")  # type: ignore[arg-type]
+    assert good_versions([check], checks="fraud") == ["7"]
