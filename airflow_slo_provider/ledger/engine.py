@@ -137,9 +137,7 @@ def transaction(
             connection = plain.execution_options(slo_writes=writes)
             with connection.begin():
                 if url.get_backend_name() == "postgresql":
-                    limit = f"lock_timeout = '{LOCK_WAIT_SECONDS}s'" if writes else f"statement_timeout = '{READ_SECONDS}s'"
-                    limit = "statement_timeout = 0" if patient and not writes else limit
-                    connection.exec_driver_sql(f"SET LOCAL {limit}")
+                    connection.exec_driver_sql(_settings(writes=writes, patient=patient))
                 if schema is not None:
                     _require_schema(connection, url, schema)
                 yield connection
@@ -150,6 +148,15 @@ def transaction(
     except SQLAlchemyError as error:
         # Not chained: the driver's own text may quote the password, and a traceback would print it.
         raise ledger_error(error, url) from None
+
+
+def _settings(*, writes: bool, patient: bool) -> str:
+    """What PostgreSQL is told for one transaction, in one statement."""
+    if writes:
+        return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"
+    limit = "0" if patient else f"{READ_SECONDS}s"
+    # Compiling a question takes seconds where its plan looks expensive, and a few look-ups in an index take milliseconds.
+    return f"SELECT set_config('statement_timeout', '{limit}', true), set_config('jit', 'off', true)"
 
 
 def _require_schema(connection: Connection, url: URL, schema: int) -> None:

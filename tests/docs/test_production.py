@@ -10,6 +10,7 @@ import pytest
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import open_ledger
 from airflow_slo_provider.ledger.corrections import Correction, corrections, record_correction
+from airflow_slo_provider.ledger.environments import adopt
 from airflow_slo_provider.ledger.pruning import prune
 from tests.docs.pages import DOCS, blocks_of
 from tests.services.postgres import PostgresServer, postgres, postgres_database
@@ -58,17 +59,22 @@ def test_a_reader_only_reads(granted: dict[str, str]) -> None:
     assert caught.value.reason == "access_denied"
 
 
-def test_the_owner_prunes_and_a_worker_cannot(granted: dict[str, str]) -> None:
+def test_a_worker_withdraws_prunes_and_adopts_and_a_reader_does_not(granted: dict[str, str]) -> None:
     now = datetime.now(UTC)
     with open_ledger(granted["slo_worker"]) as ledger:
         for days in (402, 401, 399):
             ledger.record([check(at=now - timedelta(days=days))], key(f"{days}"))
+        ledger.record([check("could not be made", at=now)], key("again"))
+        ledger.withdraw("slo", "could not be made", key("again", try_number=2))
         record_correction(ledger, Correction(service="s", starts=now, ends=now + timedelta(days=1), reason="because"))
+    with open_ledger(granted["slo_reader"]) as ledger:
+        assert len(corrections(ledger, now, now + timedelta(days=1))) == 1
+        assert prune(ledger, now - timedelta(days=400), trial=True).removed == {"slo": 1}
         with pytest.raises(LedgerError) as caught:
             prune(ledger, now - timedelta(days=400))
     assert caught.value.reason == "access_denied"
-    with open_ledger(granted["owner"]) as ledger:
+    with open_ledger(granted["slo_worker"]) as ledger:
         assert prune(ledger, now - timedelta(days=400)).removed == {"slo": 1}
         assert sorted(row.key.run_id for row in ledger.checks()) == ["399", "401"]
-    with open_ledger(granted["slo_reader"]) as ledger:
-        assert len(corrections(ledger, now, now + timedelta(days=1))) == 1
+    with open_ledger(granted["slo_worker"], environment="production") as ledger:
+        assert adopt(ledger).checks == 2
