@@ -16,6 +16,11 @@ _ON_ONE_MACHINE = frozenset(
         "airflow.executors.sequential_executor.SequentialExecutor",
     }
 )
+#: Modules that only the workers of these executors load. Such a worker may have no [core] executor in its configuration.
+_OF_WORKERS = {
+    "airflow.providers.celery.executors.celery_executor_utils": "CeleryExecutor",
+    "airflow.providers.edge3.cli.worker": "EdgeExecutor",
+}
 #: How the runs begin that ``airflow tasks test`` makes.
 _TEMPORARY_RUN = "__airflow_temporary_run_"
 #: Who starts the runs of ``DAG.test()``.
@@ -37,6 +42,9 @@ def other_machines() -> str:
         return ""
     if os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD"):
         return "this task runs in a pod of the KubernetesExecutor"  # whose own configuration may name any executor
+    for module, executor in _OF_WORKERS.items():
+        if module in sys.modules:
+            return f"this task runs on a worker of the {executor}"
     from airflow.sdk import conf
 
     configured = conf.get("core", "executor", fallback="")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
@@ -90,6 +92,17 @@ def test_a_pod_of_the_kubernetes_executor_is_not_the_only_machine(home: Path, mo
     """The usual pod template sets LocalExecutor for the task within the pod."""
     monkeypatch.setenv("AIRFLOW_IS_K8S_EXECUTOR_POD", "True")
     with pytest.raises(LedgerError, match="runs in a pod of the KubernetesExecutor"):
+        open_default_ledger()
+
+
+@pytest.mark.parametrize(
+    "module", ["airflow.providers.celery.executors.celery_executor_utils", "airflow.providers.edge3.cli.worker"]
+)
+def test_a_worker_whose_configuration_names_no_executor_is_known_by_what_it_has_loaded(
+    module: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, ModuleType(module))
+    with pytest.raises(LedgerError, match="this task runs on a worker of the (Celery|Edge)Executor"):
         open_default_ledger()
 
 
