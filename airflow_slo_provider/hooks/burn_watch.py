@@ -74,7 +74,6 @@ class BurnWatch:
         self._open.close()
 
     def _read(self) -> SLOMonitor:
-        from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
         from airflow_slo_provider.hooks.gate import read_documents
         from airflow_slo_provider.hooks.sources import sources
         from airflow_slo_provider.slo.monitor import SLOMonitor
@@ -83,7 +82,7 @@ class BurnWatch:
         catalog = read_documents(self._slos)
         self._open = ExitStack()
         self._read_at = time.monotonic()
-        return SLOMonitor(catalog, self._open.enter_context(sources()), deadline=evaluation_deadline())
+        return SLOMonitor(catalog, self._open.enter_context(sources()))
 
 
 def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import QueryError
 
 
@@ -29,9 +28,11 @@ def form_field(label: str, kind: str, description: str = "", **schema: Any) -> d
 
 def read_object(connection: ConnectionFields, value: Any, name: str) -> Mapping[str, Any]:
     """Read a JSON object; empty where there is none."""
+    from airflow_slo_provider import strict_json
+
     if isinstance(value, str) and value.strip():
         try:
-            value = strict_json.loads(value)
+            value = strict_json.loads(value, constants=True)  # a number is looked at where it is read
         except strict_json.JSONContradiction as error:
             raise bad_connection(connection, f"{name}: {error}") from None
         except ValueError:

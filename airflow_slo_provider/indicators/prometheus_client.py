@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
+from airflow_slo_provider.indicators.prometheus_limits import current_deadline
 from airflow_slo_provider.redaction import secrets_of, user_info
-from airflow_slo_provider.slo.deadline import Deadline
 
 if TYPE_CHECKING:
     import requests
@@ -158,49 +157,36 @@ class PrometheusClient:
         session.headers.update(settings.headers or {})
         return session
 
-    def instant(self, query: str, at: datetime, *, deadline: Deadline | None = None) -> list[Sample]:
+    def instant(self, query: str, at: datetime) -> list[Sample]:
         """Ask at one instant.
 
         :param query: PromQL
         :param at: the instant (aware)
-        :param deadline: until when the answer must be there; by default only the settings' own limits hold
         :raises QueryError: when the server did not answer the question, whole and well
         """
-        params = {"time": answers.format_time(at), **self._server_limit(deadline)}
-        with self._within(deadline):
-            self.connect.custom_query(query, params=params)
+        self.connect.custom_query(query, params={"time": answers.format_time(at), **self._server_limit()})
         return answers.samples(self._answer(query), query=query, source=self.url, at=answers.to_milliseconds(at))
 
-    def range(
-        self, query: str, start: datetime, end: datetime, step: timedelta, *, deadline: Deadline | None = None
-    ) -> list[RangeSeries]:
+    def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
         """Ask at ``start``, ``start + step``, ... up to ``end``, both included, in requests of at most 11,000 points.
 
-        :param deadline: until when the answer must be there; by default only the settings' own limits hold
         :raises QueryError: when any of the requests was not answered, whole and well
         """
         joined: dict[tuple[tuple[str, str], ...], list[tuple[int, str]]] = {}
         for first, last in chunks(start, end, step):
-            params = {"start": answers.format_time(first), "end": answers.format_time(last), **self._server_limit(deadline)}
-            with self._within(deadline):
-                self.connect.custom_query_range(query, first, last, f"{step.total_seconds():.3f}", params=params)
+            params = {"start": answers.format_time(first), "end": answers.format_time(last), **self._server_limit()}
+            self.connect.custom_query_range(query, first, last, f"{step.total_seconds():.3f}", params=params)
             grid = range(answers.to_milliseconds(first), answers.to_milliseconds(last) + 1, step // timedelta(milliseconds=1))
             for series in answers.matrix(self._answer(query), query=query, source=self.url, grid=grid):
                 joined.setdefault(tuple(sorted(series.labels.items())), []).extend(series.points)
         return [RangeSeries(dict(labels), tuple(points)) for labels, points in joined.items()]
 
-    def _server_limit(self, deadline: Deadline | None) -> dict[str, str]:
+    def _server_limit(self) -> dict[str, str]:
         """Tell the server to stop computing when nobody will wait for it any more."""
+        deadline = current_deadline()
         if deadline is None or deadline.left() >= self.settings.timeout[1] or "timeout" in (self.settings.params or {}):
             return {}
         return {"timeout": f"{max(1, math.ceil(deadline.left()))}s"}
-
-    def _within(self, deadline: Deadline | None) -> AbstractContextManager[None]:
-        if deadline is None:
-            return nullcontext()
-        from airflow_slo_provider.indicators.prometheus_session import within
-
-        return within(deadline)
 
     def _answer(self, query: str) -> answers.Answer:
         session: Any = self.connect._session

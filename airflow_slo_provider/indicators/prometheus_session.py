@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Never
 
 import requests
@@ -28,35 +27,12 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http_caches import NO_CACHE
 from airflow_slo_provider.http_retries import QuietRetry
 from airflow_slo_provider.indicators.prometheus_envelope import check_headers, read_envelope, verify_data
+from airflow_slo_provider.indicators.prometheus_limits import at_most, current_deadline
 from airflow_slo_provider.redaction import public_url, server_text
-from airflow_slo_provider.slo.deadline import Deadline
 
-#: The deadline of the evaluation that this thread asks for.
-_ASKING = threading.local()
 #: A Retry-After longer than this is left to Airflow's own retries.
 RETRY_AFTER_CAP = 10
 _CHUNK = 1 << 18
-
-
-@contextmanager
-def within(deadline: Deadline | None) -> Iterator[None]:
-    """Let this thread's requests take no longer than a deadline allows, their repetitions included."""
-    before, _ASKING.deadline = _deadline(), deadline
-    try:
-        yield
-    finally:
-        _ASKING.deadline = before
-
-
-def _deadline() -> Deadline | None:
-    found: Deadline | None = getattr(_ASKING, "deadline", None)
-    return found
-
-
-def _at_most(seconds: float) -> float:
-    """Return these seconds, or what is left of the deadline: never nothing, which would mean no limit."""
-    deadline = _deadline()
-    return seconds if deadline is None else max(0.001, min(seconds, deadline.left()))
 
 
 class BoundedRetry(QuietRetry):
@@ -84,7 +60,7 @@ class BoundedRetry(QuietRetry):
     def parse_retry_after(self, retry_after: str) -> float:
         """Honour Retry-After (seconds or a date), up to the cap; text that is neither is ignored."""
         try:
-            return min(super().parse_retry_after(retry_after), _at_most(RETRY_AFTER_CAP))
+            return min(super().parse_retry_after(retry_after), at_most(RETRY_AFTER_CAP))
         except HTTPError:
             return 0
 
@@ -96,7 +72,7 @@ class BoundedRetry(QuietRetry):
         """
         if isinstance(error, ReadTimeoutError):
             raise error
-        deadline = _deadline()
+        deadline = current_deadline()
         if deadline is not None and deadline.left() <= 0:
             raise MaxRetryError(_pool, url, error)  # the answer, or the error, that there is now is the last one
         return super().increment(method, url, response, error, _pool, _stacktrace)
@@ -145,8 +121,8 @@ class PrometheusSession(requests.Session):
             # prometheus-api-client would put the query into the URL, where long ones are refused and proxies log them.
             kwargs["data"], params = params, {}
         kwargs.update(allow_redirects=False, stream=True)
-        if _deadline() is not None and isinstance(kwargs.get("timeout"), tuple):
-            kwargs["timeout"] = tuple(_at_most(seconds) for seconds in kwargs["timeout"])
+        if current_deadline() is not None and isinstance(kwargs.get("timeout"), tuple):
+            kwargs["timeout"] = tuple(at_most(seconds) for seconds in kwargs["timeout"])
         try:
             response = super().request(method, url, params=params, **kwargs)
             with response:
@@ -169,7 +145,7 @@ class PrometheusSession(requests.Session):
         return response
 
     def _read(self, response: requests.Response, query: str | None, source: str) -> bytes:
-        seconds = _at_most(self._max_seconds)
+        seconds = at_most(self._max_seconds)
         deadline = time.monotonic() + seconds
         parts, size = [], 0
         # read1 returns what has arrived; read would sit out a slow drip, however long it takes.

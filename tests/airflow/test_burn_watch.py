@@ -50,7 +50,7 @@ def test_closing_waits_for_no_look_breaks_none_and_leaves_nothing_open(where, mo
     hanging = Hanging(where)
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
-    monkeypatch.setattr(monitor, "SLOMonitor", lambda *_: SimpleNamespace(evaluate=hanging.evaluate))
+    monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))
     watch = BurnWatch("/x")
     found: list[Any] = []
     look = threading.Thread(target=lambda: found.append(watch.look()), daemon=True)
@@ -69,7 +69,7 @@ def test_looks_share_what_is_open_until_it_is_closed(monkeypatch):
     hanging = Hanging("")
     monkeypatch.setattr(gate, "read_documents", hanging.documents)
     monkeypatch.setattr(sources, "sources", hanging.sources)
-    monkeypatch.setattr(monitor, "SLOMonitor", lambda *_: SimpleNamespace(evaluate=hanging.evaluate))
+    monkeypatch.setattr(monitor, "SLOMonitor", lambda *_, **__: SimpleNamespace(evaluate=hanging.evaluate))
     watch = BurnWatch("/x")
     assert (watch.look(), watch.look(), hanging.open) == ([], [], 1)
     watch.close()

@@ -152,7 +152,6 @@ class TestScale:
     [
         lambda: DeploymentSetImageOperator(task_id="t", name="n", namespace="s", images={}),
         lambda: DeploymentScaleOperator(task_id="t", name="n", namespace="s", replicas=1, minimum=3, maximum=2),
-        lambda: DeploymentRollbackOperator(task_id="t", name="n", namespace="s", known_good="1"),
         lambda: DeploymentRollbackOperator(task_id="t", name="n", namespace="s", poll_interval=timedelta(0)),
     ],
 )

@@ -42,11 +42,12 @@ class Everything(ThreadingHTTPServer):
         if path.startswith("/api/2.0/mlflow/"):
             tags = [] if then is None else [{"key": "promoted", "value": then.isoformat()}]
             return {"model_version": {"version": "1", "status": "READY", "creation_timestamp": 1, "tags": tags}}
+        at = float(params["time"])
         value = "NaN" if then is None else str(then.timestamp())
         # Of a hundred groups the last is always old.
         old = str((datetime.now(UTC) - 9 * HOUR).timestamp())
-        series = [{"metric": {"n": str(n)}, "value": [1, value if n < 99 else old]} for n in range(100)]
-        result = series if "by" in params["query"] else [{"metric": {}, "value": [1, value]}]
+        series = [{"metric": {"n": str(n)}, "value": [at, value if n < 99 else old]} for n in range(100)]
+        result = series if "by" in params["query"] else [{"metric": {}, "value": [at, value]}]
         return {"status": "success", "data": {"resultType": "vector", "result": result}}
 
 

@@ -43,12 +43,12 @@ def test_two_watches_do_not_share_a_memory():
     ("arguments", "said"),
     [
         ({"slos": ""}, "slos is empty"),
-        ({"slos": "x", "severity": "p1"}, "severity='p1'"),
-        ({"slos": "x", "rearm": 2}, "rearm=2"),
-        ({"slos": "x", "poll_interval": 0.1}, "poll_interval=0.1"),
-        ({"slos": "x", "cool_down": -1}, "cool_down=-1"),
-        ({"slos": "x", "blind_after": float("inf")}, "blind_after=inf"),
-        ({"slos": "x", "blind_after": "5m"}, "blind_after='5m'"),
+        ({"slos": "/x", "severity": "p1"}, "severity='p1'"),
+        ({"slos": "/x", "rearm": 2}, "rearm=2"),
+        ({"slos": "/x", "poll_interval": 0.1}, "poll_interval=0.1"),
+        ({"slos": "/x", "cool_down": -1}, "cool_down=-1"),
+        ({"slos": "/x", "blind_after": float("inf")}, "blind_after=inf"),
+        ({"slos": "/x", "blind_after": "5m"}, "blind_after='5m'"),
     ],
 )
 def test_wrong_arguments_fail_when_the_dag_is_read(arguments: dict[str, Any], said: str):

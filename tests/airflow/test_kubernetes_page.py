@@ -27,7 +27,7 @@ def tasks_of(code: str, home: Path) -> dict[str, object]:
 
 @pytest.mark.parametrize(
     ("number", "tasks"),
-    [(0, {"roll_back"}), (1, {"release"}), (2, {"scale"}), (3, {"error_budget"})],
+    [(0, {"roll_back"}), (1, {"gate", "release"}), (2, {"scale"}), (3, {"error_budget"})],
     ids=["rollback", "release", "scale", "pod"],
 )
 def test_the_page(number: int, tasks: set[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -233,3 +234,32 @@ def test_a_store_that_nobody_knows_fails_without_a_retry(places: Any) -> None:
     done = ran(places[0], GATE, "nosuchstore://bucket/slos")
     assert (done.state, type(done.error).__name__) == ("failed", "AirflowFailException")
     assert "nosuchstore://bucket/slos cannot be read" in str(done.error)
+
+
+def test_the_folder_is_that_of_the_dag_file_in_the_bundle_that_a_worker_reads(
+    places: Any, request_log: RequestLog, ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a worker begins a task with: the DAG file of a bundle, by its path within the bundle."""
+    from types import SimpleNamespace
+
+    import structlog
+    from airflow.sdk.execution_time import task_runner
+
+    dags, _ = places
+    bundle = dags.parent
+    (dags / "the_dag.py").write_text(DAG_FILE.format(code=GATE.format(slos="slos/one.yaml")))
+    (dags / "slos").mkdir()
+    (dags / "slos" / "one.yaml").write_text(sql_documents())
+    kind = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    listed = [{"name": "here", "classpath": kind, "kwargs": {"path": str(bundle)}}]
+    monkeypatch.setenv("AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST", json.dumps(listed))
+    ti = SimpleNamespace(dag_id="a_dag", task_id="t", model_dump=lambda **_: {"dag_id": "a_dag", "task_id": "t"})
+    what = SimpleNamespace(
+        bundle_info=SimpleNamespace(name="here", version=None), dag_rel_path="team/the_dag.py", ti=ti, start_date=None,
+        ti_context=SimpleNamespace(max_tries=0), sentry_integration="",
+    )  # fmt: skip
+    found = task_runner.parse(what, structlog.get_logger("task"))  # type: ignore[arg-type]
+    assert found.task.dag.folder == str(dags)
+    request_log.write(1000, 0)
+    done = run_task(found.task, connections=request_log.connection)
+    assert done.state == "success", done.error

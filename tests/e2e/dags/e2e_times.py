@@ -6,7 +6,6 @@ import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import CronPartitionTimetable, dag, task_group
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
@@ -49,14 +48,6 @@ spec:
 @dag(schedule="@daily", start_date=datetime(2026, 3, 1, tzinfo=UTC), catchup=False, max_active_runs=16, tags=["e2e"])
 def e2e_times():
     FreshnessCheckOperator(task_id="check", path=__file__, max_age=timedelta(days=36500), name="e2e-times")
-    ServingDecisionOperator(task_id="act", decision_path=str(HOME / "act-{{ run_id }}.json"), action="allow", reason="a test")
-    gate = ErrorBudgetGateOperator(task_id="gate", slos=DOCUMENTS, ignore_downstream_trigger_rules=False)
-    # A trigger rule that runs whatever the gate has skipped: only the second wall is left.
-    guarded = ServingDecisionOperator(
-        task_id="guarded", decision_path=str(HOME / "guarded-{{ run_id }}.json"), action="allow", reason="a test", gate="gate",
-        trigger_rule="all_done",
-    )  # fmt: skip
-    gate >> EmptyOperator(task_id="between") >> guarded
 
 
 @dag(
@@ -67,6 +58,7 @@ def e2e_times():
 )
 def e2e_partitions():
     ErrorBudgetGateOperator(task_id="gate", slos=DOCUMENTS)
+    ServingDecisionOperator(task_id="act", decision_path=str(HOME / "act-{{ run_id }}.json"), action="allow", reason="a test")
 
 
 @dag(schedule=None, tags=["e2e"])

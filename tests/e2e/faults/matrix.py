@@ -329,9 +329,9 @@ CELLS = (
     ),
     Cell(
         fault=PAST,
-        where="a backfill of twelve runs: a check of the present, a gate, and what acts behind it whatever the gate's skips say",
-        sees="one observation that counts; a spent budget stays spent; what acts fails without a change",
-        tests=("tests/e2e/test_times_stack.py::test_a_backfill_mends_no_budget_and_changes_nothing",),
+        where="a backfill of twelve runs, each with a check of the present",
+        sees="one observation that counts; a spent budget stays spent",
+        tests=("tests/e2e/test_times_stack.py::test_a_backfill_mends_no_budget",),
     ),
     Cell(
         fault=PAST,
@@ -347,9 +347,9 @@ CELLS = (
     ),
     Cell(
         fault=PAST,
-        where="a run about a partition",
-        sees="the decision of the partition's start; where Airflow tells no time of it, the task fails and asks for `at`",
-        tests=("tests/e2e/test_times_stack.py::test_a_partition_of_a_backfill_is_judged_by_its_partition",),
+        where="a backfill of a partition: a gate, and what acts",
+        sees="the decision of the partition's start, or a task that fails and asks for `at`; what acts fails without a change",
+        tests=("tests/e2e/test_times_stack.py::test_a_backfill_of_a_partition_judges_the_partition_and_changes_nothing",),
     ),
     Cell(
         fault=PAST,
