@@ -17,6 +17,7 @@ from airflow_slo_provider.hooks import incidents
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
+from airflow_slo_provider.slo import instants
 from tests.airflow.gates import LedgerFile, RequestLog, prometheus_documents, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 from tests.e2e.faults.models import Models
@@ -72,6 +73,7 @@ def test_a_freeze_of_a_worker_with_another_clock(
     request_log.write(980, 20)
     with monkeypatch.context() as patched:
         patched.setattr(gates, "datetime", clock(ahead))
+        patched.setattr(instants, "datetime", clock(ahead))
         assert gate("one").xcoms["decision"]["outcome"] == "frozen"
     request_log.write(1105, 0)
     ran = gate("two")
@@ -81,6 +83,7 @@ def test_a_freeze_of_a_worker_with_another_clock(
         request_log.write(20_000, 0)
         with monkeypatch.context() as patched:
             patched.setattr(gates, "datetime", clock(ahead))
+            patched.setattr(instants, "datetime", clock(ahead))
             assert gate("three").xcoms["decision"]["outcome"] == "allowed"
         request_log.clear()
         request_log.write(980, 20)
