@@ -33,7 +33,9 @@ class World:
 
     def placed(self, text: str) -> str:
         """The text with ``/opt/`` where this is."""
-        return text.replace('"/opt/', f'"{self.home}/opt/').replace('"file:///opt/', f'"file://{self.home}/opt/')
+        for before in ('"', '"file://', '"sqlite:///'):
+            text = text.replace(f"{before}/opt/", f"{before}{self.home}/opt/")
+        return text
 
     @property
     def connections(self) -> dict[str, dict[str, Any]]:
