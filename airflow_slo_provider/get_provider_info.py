@@ -87,7 +87,7 @@ def get_provider_info() -> dict[str, Any]:
                         "description": (
                             "Name of this Airflow where several share a ledger, e.g. production and staging: each reads and "
                             "writes its own rows only. Letters, digits and ``._-``, at most 100. "
-                            "``airflow slo environment adopt`` gives the rows of before to a new name."
+                            "``airflow slo environment adopt`` moves the existing unnamed rows to the name."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

@@ -123,7 +123,7 @@ SLO_COMMANDS = (
     ),
     GroupCommand(
         name="environment",
-        help="Airflows that share a ledger: show their environments, name the rows of before",
+        help="Manage the environments of a shared ledger",
         subcommands=_ENVIRONMENT_COMMANDS,
     ),
     ActionCommand(

@@ -161,7 +161,7 @@ def test_the_gate_decides_on_that_prometheus_and_the_decision_is_in_postgresql(s
     ledger_url = f"postgresql+psycopg://slo_ledger:{PASSWORDS['SLO_LEDGER_PASSWORD']}@127.0.0.1:{database.port}/slo_ledger"
     with open_ledger(ledger_url, test_run=True) as ledger:
         rows = {row.result.name: row.result for row in ledger.checks()}
-        # What `airflow dags test` records counts nowhere: the push below is about what a run of the scheduler would have recorded.
+        # What `airflow dags test` records counts nowhere: what a run of the scheduler would have recorded is pushed below.
         scheduled = RunKey("gated_model_promotion", "scheduled", "gate")
         ledger.seen_by_tests(False).record([rows["predictions-available"]], scheduled)
     decision = rows["gated_model_promotion.gate"]

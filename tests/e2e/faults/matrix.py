@@ -341,8 +341,8 @@ CELLS = (
     ),
     Cell(
         fault=PAST,
-        where="mapped gates of which one knows nothing, and what acts in their task group and behind it",
-        sees="what has the decision of its own gate acts, all else fails without a change",
+        where="one of several mapped gates is unknown; operators with `gate=` in their task group and behind it",
+        sees="operators whose own gate allows act, all others fail without a change",
         tests=("tests/e2e/test_times_stack.py::test_behind_mapped_gates_only_what_its_own_gate_allows_acts",),
     ),
     Cell(
