@@ -47,7 +47,10 @@ def gate_fault(task: Any, gate: Any) -> str:
         hint = f"; did you mean {ends[0]!r}?" if ends else did_you_mean(gate, known)
         return f"gate names {gate!r}, and the DAG {task.dag.dag_id} has no such task{hint}"
     if gate not in {one.task_id for one in task.get_flat_relatives(upstream=True)}:
-        return f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided"
+        return (
+            f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided; "
+            f"write {gate} >> {task.task_id}"
+        )
     return ""
 
 
@@ -62,25 +65,22 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     :raises AirflowFailException: for a decision that is missing, malformed, of another run or older than this start of the run,
         and for one that does not allow
     """
-    given = None if isinstance(gate, str) else _decisions(gate)
-    task_id = gate if given is None else _one_gate(given)
+    task_id = gate if isinstance(gate, str) else _one_gate(_decisions(gate, context))
     task = context["task"]
     fault = gate_fault(task, task_id)
     if fault or "{" in str(task_id):
         _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")
     indexes = _indexes(str(task_id), task, context)
-    if given is None:
-        found = {index: context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index) for index in indexes}
-    else:
-        found = {one["map_index"]: one for one in given}
+    # Also of a decision that was handed over: whoever hands it over may have changed it, or kept it too long.
+    found = {index: context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index) for index in indexes}
     for index in indexes:
         where = f"{task_id}[{index}]" if index >= 0 else str(task_id)
         _require_allowed(found.get(index), where, str(task_id), index, context)
         log.info("The gate %s allows it: %s, decided at %s", where, found[index]["outcome"], found[index]["decided_at"])
 
 
-def _decisions(gate: Any) -> list[Mapping[str, Any]]:
-    """Take one decision or the decisions of a mapped gate as a list."""
+def _decisions(gate: Any, context: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Take one decision or the decisions of a mapped gate as a list. Each must be of this run."""
     if isinstance(gate, Mapping):
         several: list[Any] = [gate]
     elif isinstance(gate, Sequence) or (isinstance(gate, Iterable) and hasattr(gate, "__len__")):
@@ -88,10 +88,19 @@ def _decisions(gate: Any) -> list[Mapping[str, Any]]:
     else:
         several = []
     if not several:
-        _refuse(f"gate is {str(gate)[:200]!r}, neither a task id nor a decision: its XCom is not there, or holds something else")
+        _refuse(
+            f"gate is {str(gate)[:200]!r}, neither a task id nor a decision: its XCom is not there, or holds something else. "
+            "Write the gate's task id: gate=gate.task_id"
+        )
     for one in several:
         if not isinstance(one, Mapping) or not isinstance(one.get("task_id"), str) or type(one.get("map_index")) is not int:
-            _refuse(f"gate holds {str(one)[:200]!r}, which is no decision of a gate; pass its XCom 'decision', or its task id")
+            _refuse(
+                f"gate holds {str(one)[:200]!r}, which is no decision; gate takes one gate, by its task id: gate=gate.task_id"
+            )
+        for key in ("dag_id", "run_id"):
+            own = getattr(context["ti"], key)
+            if one.get(key) != own:
+                _refuse(f"the decision is not one of this run: its {key} is {one.get(key)!r}, not {own!r}")
     return several
 
 
@@ -139,8 +148,8 @@ def _require_allowed(decision: Any, where: str, task_id: str, index: int, contex
     instance = context["ti"]
     if decision is None:
         _refuse(
-            f"the gate {where} has left no decision in this run (somebody may have marked it as a success): nothing allows this. "
-            "Clear the gate, so that it decides"
+            f"the gate {where} has left no decision in this run: nothing allows this. If somebody has marked it as a success, "
+            "clear it, so that it decides; gate= takes an error-budget gate, branch or sensor, and no other task"
         )
     if not isinstance(decision, Mapping):
         _refuse(f"the decision of the gate {where} is {str(decision)[:200]!r}, and not what a gate pushes")
@@ -156,6 +165,8 @@ def _require_allowed(decision: Any, where: str, task_id: str, index: int, contex
         reasons = decision.get("reasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
         _refuse(f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}")
+    if decision.get("missing"):
+        _refuse(f"the gate {where} was still waiting: {decision['missing']}")
     _require_current(decision, where, context)
 
 

@@ -6,7 +6,7 @@ A decision is in the task log, in the ledger and in XCom before anybody acts on 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -39,6 +39,7 @@ def evaluate_gate(
     log: Any,
     remember_own: bool = False,
     accepts_unknown: bool = False,
+    missing: Callable[[Decision], str] | None = None,
 ) -> Decision:
     """Read the documents, measure, decide; log the decision, record it and push it to XCom.
 
@@ -53,6 +54,8 @@ def evaluate_gate(
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
     :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
+    :param missing: says what the caller asks for besides a decision that allows, and is missing; empty when nothing is. An
+        operator that is given the decision (``gate=``) refuses until then
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
@@ -90,6 +93,8 @@ def evaluate_gate(
     # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
     made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
     value = {**summary(decision), **place, **made, "decided_at": datetime.now(UTC).isoformat()}
+    if missing is not None:
+        value["missing"] = missing(decision)
     context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 

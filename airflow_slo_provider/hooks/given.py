@@ -22,8 +22,21 @@ def given(operator: Any, *names: str) -> frozenset[str]:
 
     :param operator: whose attributes have these names
     """
+    operator.__dict__.setdefault("_may_be_given", set()).update(names)
     # A subclass sets fields of its own after ours.
     return frozenset(name for name in names if not _is_nothing(getattr(operator, name, None)))
+
+
+def given_when_mapped(operator: Any, name: str) -> bool:
+    """Whether a mapped task brought a parameter, be it None: Airflow makes its operator when it runs, of what its XComs hold.
+
+    Only then does None mean that something is missing; whoever writes None down for a task that is not mapped means it.
+
+    :param operator: whose parameter it is
+    :param name: of the parameter
+    """
+    mapped = getattr(operator, "_BaseOperator__from_mapped", False)
+    return bool(mapped) and name in getattr(operator, "_BaseOperator__init_kwargs", {})
 
 
 def require(operator: Any, names: Collection[str] = (), *, may_be_empty: Collection[str] = ()) -> None:
@@ -37,7 +50,8 @@ def require(operator: Any, names: Collection[str] = (), *, may_be_empty: Collect
     :param may_be_empty: those of which an empty text says something
     :raises AirflowFailException: naming the parameter
     """
-    for name in sorted(names):
+    asked = getattr(operator, "_may_be_given", ())
+    for name in sorted({*names, *(one for one in asked if given_when_mapped(operator, one))}):
         value = getattr(operator, name)
         if _is_nothing(value) and not (value == "" and name in may_be_empty):
             _fail(

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow.sdk import BaseOperator
+from airflow.sdk.definitions.mappedoperator import MappedOperator
+
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.text_fields import TextFields
 
@@ -25,7 +28,8 @@ class ActingOperator(TextFields):
 
     def __init__(self, *, gate: str | Mapping[str, Any] | Any = None, allow_backfill: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.gate = gate
+        # An operator stands for its task id.
+        self.gate = gate.task_id if isinstance(gate, BaseOperator | MappedOperator) else gate
         self.allow_backfill = allow_backfill
         self._gated = given(self, "gate")
 
@@ -50,5 +54,6 @@ class ActingOperator(TextFields):
 
         refuse_backfill(context, allow_backfill=self.allow_backfill)  # type: ignore[arg-type]
         require(self, self._gated)
-        if self._gated:
+        # Not only where it was given here: a subclass may set it afterwards.
+        if self._gated or self.gate is not None:
             require_leave(self.gate, context, self.log)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
-from airflow_slo_provider.hooks.given import given, require
+from airflow_slo_provider.hooks.given import given, given_when_mapped, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.acting import ActingOperator
@@ -190,7 +190,7 @@ class PromoteModelOperator(_MoveOperator):
             raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
         require(self, self._given, may_be_empty=("expected_champion",))
         evidence: dict[str, Any] = {}
-        if self._evaluated:
+        if self._evaluated or given_when_mapped(self, "evaluation"):
             if self.evaluation is None:
                 return self._refuse(context, "its evaluation is not there: the task that it is the XCom of has pushed none", {})
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:

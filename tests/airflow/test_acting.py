@@ -109,9 +109,35 @@ class TestDecision:
 
 class TestGiven:
     def test_act_given_the_decision_itself(self, tmp_path: Path):
-        assert acted(tmp_path / "d", decision()).state == "success"
-        assert acted(tmp_path / "e", decision(allowed=False)).state == "failed"
-        assert acted(tmp_path / "f", decision(run_id="another")).state == "failed"
+        assert acted(tmp_path / "d", decision(), left=decision()).state == "success"
+        assert acted(tmp_path / "f", decision(run_id="another"), left=decision()).state == "failed"
+
+    def test_act_given_a_changed_copy_of_the_decision_goes_by_what_the_gate_left(self, tmp_path: Path):
+        assert acted(tmp_path / "d", decision(), left=decision(allowed=False)).state == "failed"
+        assert acted(tmp_path / "e", decision(), left=None).state == "failed"
+
+    def test_act_given_nothing_by_its_mapping_refuses(self, tmp_path: Path):
+        for number, gate in enumerate((None, "")):
+            path = tmp_path / str(number)
+            act = ServingDecisionOperator(
+                task_id="act", decision_path=str(path), action="degrade", reason="a test", gate=gate, _airflow_from_mapped=True
+            )
+            ran = run_task(in_dag(act))
+            assert (ran.state, "gate was given" in str(ran.error), path.exists()) == ("failed", True, False)
+
+    def test_act_whose_gate_a_subclass_sets_later_goes_by_it(self, tmp_path: Path):
+        act = behind(tmp_path / "d", None)
+        act.gate = "gate"
+        ran = run_task(act, xcoms={("gate", "decision"): decision(allowed=False)}, answers=states(gate="success"))
+        assert (ran.state, (tmp_path / "d").exists()) == ("failed", False)
+
+    def test_act_behind_a_sensor_that_still_waited_refuses(self, tmp_path: Path):
+        ran = acted(tmp_path / "d", left={**decision(), "missing": "5 % is left, and 90 % is asked for"})
+        assert (ran.state, "was still waiting: 5 %" in str(ran.error)) == ("failed", True)
+
+    def test_act_given_the_operator_of_the_gate_reads_its_decision(self, tmp_path: Path):
+        act = behind(tmp_path / "d", EmptyOperator(task_id="gate"))
+        assert act.gate == "gate"
 
     def test_act_given_a_decision_rendered_as_text_refuses(self, tmp_path: Path):
         ran = acted(tmp_path / "d", "{{ ti.xcom_pull(task_ids='gate', key='decision') }}", left=decision())
@@ -191,7 +217,7 @@ class TestMapped:
     def test_act_given_a_part_of_the_decisions_refuses(self, tmp_path: Path):
         act = behind(tmp_path / "d", [decision(map_index=0)])
         ran = run_task(act, answers=states(gate_0="success", gate_1="success"))
-        assert (ran.state, "gate[1] has left no decision" in str(ran.error)) == ("failed", True)
+        assert (ran.state, "gate[0] has left no decision" in str(ran.error)) == ("failed", True)
 
     def _in_group(self, path: Path) -> Any:
         with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
