@@ -130,6 +130,22 @@ def whole(task: Any, ids: TaskIds | None) -> set[str]:
     return set().union(*found)
 
 
+def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
+    """Return the tasks of a branch's targets, and what is behind them and behind no other target.
+
+    :param targets: ids of tasks and task groups that are followed
+    :param others: those of the other ways; a way through the targets counts as one of theirs
+    """
+    own = whole(task, targets)
+    reached = set().union(*(whole(task, ids) for ids in others)) - own
+    left = list(reached)
+    while left:
+        further = task.dag.get_task(left.pop()).downstream_task_ids - own - reached
+        reached |= further
+        left += further
+    return own.union(*(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in own)) - reached
+
+
 def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
     """Refuse ways of what is not allowed that lead to what only an allowed deployment may run.
 
