@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
+from airflow_slo_provider.hooks.gate_instances import instance_states
 from airflow_slo_provider.hooks.run_instant import is_backfill
 
 #: A run that was started again later than this after a decision has left the decision behind. Clocks of machines differ.
@@ -70,7 +71,7 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     fault = gate_fault(task, task_id)
     if fault or "{" in str(task_id):
         _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")
-    indexes = _indexes(str(task_id), task, context)
+    indexes = _indexes(str(task_id), context)
     # Also of a decision that was handed over: whoever hands it over may have changed it, or kept it too long.
     found = {index: context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index) for index in indexes}
     for index in indexes:
@@ -111,35 +112,19 @@ def _one_gate(decisions: Sequence[Mapping[str, Any]]) -> str:
     return names[0]
 
 
-def _indexes(task_id: str, task: Any, context: Mapping[str, Any]) -> Collection[int]:
+def _indexes(task_id: str, context: Mapping[str, Any]) -> Collection[int]:
     """Return the map indexes of the gate's instances that must have allowed; each of them must have ended well.
 
     A gate that failed, or a sensor that gave up, may have pushed a decision that allows.
     """
-    instance = context["ti"]
-    states = instance.get_task_states(dag_id=instance.dag_id, task_ids=[task_id], run_ids=[instance.run_id])
-    own = (states or {}).get(instance.run_id) or {}
-    found = {_index(name, task_id): state for name, state in own.items()}
-    group = task.get_closest_mapped_task_group()
-    if group is not None and task.dag.get_task(task_id).get_closest_mapped_task_group() is group:
-        found = {index: state for index, state in found.items() if index == instance.map_index}
+    found = instance_states(task_id, context)
     if not found:
         _refuse(f"Airflow knows no instance of the gate {task_id} in this run: nothing has allowed this")
     for index, state in sorted(found.items()):
-        if getattr(state, "value", state) != "success":
+        if state != "success":
             where = f"{task_id}[{index}]" if index >= 0 else task_id
-            _refuse(f"the gate {where} is {getattr(state, 'value', state)}, not a success: it has allowed nothing")
+            _refuse(f"the gate {where} is {state}, not a success: it has allowed nothing")
     return sorted(found)
-
-
-def _index(name: str, task_id: str) -> int:
-    """Read the map index out of the name that Airflow gives an instance: ``gate`` or ``gate_3``."""
-    if name == task_id:
-        return -1
-    number = name.removeprefix(f"{task_id}_")
-    if not number.isdecimal():
-        _refuse(f"Airflow names an instance of the gate {task_id} {name!r}, whose map index is not known")
-    return int(number)
 
 
 def _require_allowed(decision: Any, where: str, task_id: str, index: int, context: Mapping[str, Any]) -> None:

@@ -109,7 +109,8 @@ def _block_by_state(blocked: Sequence[Any], reason: str) -> NoReturn:
         raise AirflowSkipException(reason)
     raise AirflowFailException(
         f"{reason}. The task is mapped and fails, because {runs.task_id} would run after a skip: its trigger rule is "
-        f"{trigger_rule(runs)}"
+        f"{trigger_rule(runs)}; give it trigger_rule='all_success', or allow it by name: "
+        f"may_run_when_blocked=[{runs.task_id!r}]"
     )
 
 

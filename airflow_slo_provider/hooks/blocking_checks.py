@@ -49,9 +49,9 @@ def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
     :raises ValueError: for one that is not downstream
     """
     behind = task.get_flat_relative_ids(upstream=False)
-    groups, found = task.dag.task_group_dict, set()
+    found: set[str] = set()
     for one in each(ids):
-        named = {inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}
+        named = whole(task, one)
         if not named & behind:
             raise ValueError(f"{task.task_id}: may_run_when_blocked names {_problem(task, one, behind)}")
         found |= named
@@ -123,22 +123,55 @@ def check_mapped_branch(task: Any) -> None:
         )
 
 
-def check_freeze(task: Any, allowed: TaskIds, frozen: TaskIds | None) -> None:
-    """Refuse a branch of a freeze that leads to what only an allowed deployment may run.
+def whole(task: Any, ids: TaskIds | None) -> set[str]:
+    """Return task ids, with all tasks of a group in its place."""
+    groups = task.dag.task_group_dict
+    found = (({inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}) for one in each(ids))
+    return set().union(*found)
+
+
+def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
+    """Return the tasks of a branch's targets, and what is behind them and behind no other target.
+
+    :param targets: ids of tasks and task groups that are followed
+    :param others: those of the other ways; a way through the targets counts as one of theirs
+    """
+    own = whole(task, targets)
+    reached = set().union(*(whole(task, ids) for ids in others)) - own
+    left = list(reached)
+    while left:
+        further = task.dag.get_task(left.pop()).downstream_task_ids - own - reached
+        reached |= further
+        left += further
+    return own.union(*(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in own)) - reached
+
+
+def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
+    """Refuse ways of what is not allowed that lead to what only an allowed deployment may run.
+
+    A freeze may lead there by no way. The others may by way of a task that asks somebody, and not directly.
 
     :param allowed: ids that are followed when the deployment is allowed
     :param frozen: ids that are followed when it is frozen
+    :param others: ids that are followed when it is neither, by parameter
     :raises ValueError: naming the task
     """
-    followed = expanded(task, frozen)
-    wanted = set(expanded(task, allowed)).difference(followed)
-    for one in followed:
-        reached = sorted(wanted & task.dag.get_task(one).get_flat_relative_ids(upstream=False))
-        if reached:
+    exempt = exempt_tasks(task, argument(task, "may_run_when_blocked"))
+    wanted = whole(task, allowed) - exempt
+    for one in each(frozen):
+        named = whole(task, one)
+        behind = named.union(*(task.dag.get_task(inner).get_flat_relative_ids(upstream=False) for inner in named))
+        if reached := sorted(wanted & behind):
             raise ValueError(
                 f"{task.task_id}: if_frozen leads by {one!r} to {reached[0]!r}, which only an allowed deployment may run; "
-                f"remove {reached[0]!r} from what is downstream of {one!r}, or, where somebody has to approve, use if_escalated "
-                "with a policy whose action is escalate"
+                f"remove {reached[0]!r} from what {one!r} leads to, or, where somebody has to approve, use if_escalated "
+                f"with a policy whose action is escalate, or allow it by name: may_run_when_blocked=[{reached[0]!r}]"
+            )
+    for name, ids in others.items():
+        if shared := sorted(wanted & whole(task, ids)):
+            raise ValueError(
+                f"{task.task_id}: {name} leads directly to {shared[0]!r}, which only an allowed deployment may run; put a task "
+                f"before it that asks somebody, or allow it by name: may_run_when_blocked=[{shared[0]!r}]"
             )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +65,7 @@ class BlockingOperator(BaseOperator, SkipMixin):
         cls.check_dag(task)
         exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
         tasks = [one for one in cls.blockable(task) if one.task_id not in exempt]
-        guard_tasks(task, tasks, branches=issubclass(cls, BaseBranchOperator))
+        guard_tasks(task, tasks, cls.only_when_allowed(task), branches=issubclass(cls, BaseBranchOperator))
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
@@ -81,6 +81,11 @@ class BlockingOperator(BaseOperator, SkipMixin):
     def blockable(cls, task: Any) -> Iterable[Any]:
         """Return the tasks that the task may have to block."""
         return downstream_of(task)
+
+    @classmethod
+    def only_when_allowed(cls, task: Any) -> Collection[str]:
+        """Return the ids of the tasks that run only where this one has decided and let them go; none by default."""
+        return ()
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:

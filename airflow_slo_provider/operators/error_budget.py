@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.hooks.blocking import block, release_events, withhold_events
-from airflow_slo_provider.hooks.blocking_checks import TaskIds, argument, check_freeze, each
+from airflow_slo_provider.hooks.blocking_checks import TaskIds, argument, check_blocked_ways, each, only_behind
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.blocking import BlockingBranchOperator, BlockingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
@@ -96,7 +96,8 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
         branch leads to them, e.g. a notification
     :raises ValueError: when the DAG is read: for a branch that leads elsewhere than directly downstream, for an ``if_frozen``
-        that leads to what only an allowed deployment may run, and for a task downstream whose trigger rule would let it run
+        that leads to what only an allowed deployment may run, for an ``if_unknown`` or ``if_escalated`` that names it (one that
+        asks somebody may come before it), and for a task downstream whose trigger rule would let it run
         although the gate failed or skipped what is before it
     """
 
@@ -127,9 +128,17 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
-        """Check also that a freeze does not lead to what only an allowed deployment may run."""
+        """Check also that no freeze leads to what only an allowed deployment may run, and nothing unknown directly."""
         super().check_dag(task)
-        check_freeze(task, argument(task, "follow_task_ids_if_allowed"), argument(task, "if_frozen"))
+        ways = dict(cls.branches_of(task))
+        others = {name: ways[name] for name in ("if_unknown", "if_escalated") if name in ways}
+        check_blocked_ways(task, ways.get("follow_task_ids_if_allowed", ()), ways.get("if_frozen"), others)
+
+    @classmethod
+    def only_when_allowed(cls, task: Any) -> Collection[str]:
+        """Return what is followed when the deployment is allowed, and what no other way leads to behind it."""
+        ways = dict(cls.branches_of(task))
+        return only_behind(task, ways.pop("follow_task_ids_if_allowed", ()), ways.values())
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and say which way to go; None for no way at all."""
@@ -196,6 +205,11 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
         if argument(task, "ignore_downstream_trigger_rules", default=True):
             return super().blockable(task)
         return [one for one in task.downstream_list if not one.is_teardown]
+
+    @classmethod
+    def only_when_allowed(cls, task: Any) -> Collection[str]:
+        """Return everything that the gate may have to block."""
+        return {one.task_id for one in cls.blockable(task)}
 
     def execute(self, context: Context) -> bool:
         """Evaluate the SLOs; return True when the DAG goes on."""

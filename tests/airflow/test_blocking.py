@@ -34,6 +34,10 @@ T0 = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=5)
 ANSWER: dict[type, Any] = {comms.GetTICount: lambda msg: comms.TICount(count=3)}
 
 
+def drift(**arguments: Any) -> DriftBranchOperator:
+    return DriftBranchOperator(**{"task_id": "drift", "reference": "r.json", "current": "c", "if_drift": "keep", **arguments})
+
+
 def skipped(ran: Ran) -> list[tuple[str, int]]:
     """Each instance that the scheduler is told to skip."""
     return sorted(one for msg in ran.messages if isinstance(msg, comms.SkipDownstreamTasks) for one in msg.tasks)
@@ -87,6 +91,8 @@ class TestGate:
         ran = run(build, "per_model.gate", frozen, map_index=1, max_tries=3)
         assert (ran.state, skipped(ran)) == (state, [])
         assert ran.error is None or isinstance(ran.error, error)
+        remedy = "give it trigger_rule='all_success', or allow it by name: may_run_when_blocked=['per_model.tail']"
+        assert (remedy in str(ran.error)) is (state == "failed")
         assert ran.xcoms["decision"]["outcome"] == "frozen"
 
     @pytest.mark.parametrize(("rule", "state"), [("all_success", "skipped"), ("none_failed_min_one_success", "failed")])
@@ -310,37 +316,36 @@ class TestClearedAlone:
         }
         return run_task(read(build).get_task(task_id), answers=answers, **arguments)
 
-    @pytest.mark.parametrize(("blocked", "state"), [([["prep", "deploy"]], "skipped"), ([["prep"]], "success"), ([], "success")])
-    def test_a_task_far_behind_a_gate_that_tolerates_skips_asks_the_gate(self, blocked: list[list[str]], state: str) -> None:
+    @pytest.mark.parametrize(("blocked", "state"), [([["keep", "deploy"]], "skipped"), ([["keep"]], "success"), ([], "success")])
+    def test_a_task_far_behind_a_branch_that_tolerates_skips_asks_it(self, blocked: list[list[str]], state: str) -> None:
         seen: list[str] = []
 
         def build() -> None:
             own = lambda context: seen.append(context["ti"].task_id)  # noqa: E731
-            gate() >> task("prep") >> task("deploy", "none_failed", pre_execute=own)
+            drift() >> task("keep") >> task("deploy", "none_failed", pre_execute=own)
 
         ran = self.asking(build, "deploy", blocked)
         assert (ran.state, seen) == (state, [] if state == "skipped" else ["deploy"])
 
     def test_a_task_behind_a_mapped_branch_asks_every_instance(self) -> None:
         def build() -> None:
-            arguments = {"slos": sql_documents(), "follow_task_ids_if_allowed": "promote"}
-            ErrorBudgetBranchOperator.partial(task_id="gate", **arguments).expand(select=[["a"]] * 2) >> task("promote")
+            mapped = DriftBranchOperator.partial(task_id="drift", reference="r.json", if_drift="keep")
+            mapped.expand(current=["a", "b"]) >> task("keep")
 
-        assert self.asking(build, "promote", [[], ["promote"]]).state == "skipped"
-        assert self.asking(build, "promote", [[], []]).state == "success"
+        assert self.asking(build, "keep", [[], ["keep"]]).state == "skipped"
+        assert self.asking(build, "keep", [[], []]).state == "success"
 
     def test_a_task_behind_a_branch_in_a_mapped_group_asks_its_own_index(self) -> None:
-        build = lambda: mapped_group(lambda: branch(follow_task_ids_if_allowed="per_model.promote") >> task("promote"))  # noqa: E731
-        ran = self.asking(build, "per_model.promote", [["per_model.promote"]], map_index=1)
+        build = lambda: mapped_group(lambda: drift(if_drift="per_model.keep") >> task("keep"))  # noqa: E731
+        ran = self.asking(build, "per_model.keep", [["per_model.keep"]], map_index=1)
         assert ran.state == "skipped"
         assert [msg.map_index for msg in ran.messages if isinstance(msg, comms.GetXCom)] == [1]
 
     def test_tasks_that_airflow_holds_ask_nobody(self) -> None:
-        build = lambda: gate() >> task("prep", "none_failed") >> task("deploy")  # noqa: E731
-        for task_id in ("prep", "deploy"):
-            assert read(build).get_task(task_id)._pre_execute_hook is None
-        grouped = read(lambda: mapped_group(lambda: gate() >> task("promote") >> task("tail", "none_failed")))
-        assert grouped.get_task("per_model.tail")._pre_execute_hook is None
+        for task_id in ("keep", "deploy"):
+            assert (
+                read(lambda: drift() >> task("keep", "none_failed") >> task("deploy")).get_task(task_id)._pre_execute_hook is None
+            )
 
     def test_reading_a_dag_twice_gives_the_same_dag(self) -> None:
         from airflow.serialization.serialized_objects import DagSerialization

@@ -232,6 +232,55 @@ class TestTargets:
             read(lambda: build("evaluate"))
         read(lambda: build("hold", if_warning="evaluate", if_unknown="evaluate", if_escalated="evaluate"))
 
+    @pytest.mark.parametrize(
+        ("allowed", "frozen", "reached"),
+        [
+            ("promote", "promote", "promote"), ("promote", ["promote", "hold"], "promote"), ("g.first", "g", "g.first"),
+            ("g", "g.first", "g.first"), ("g", "hold", "g.last"), ("g", "far", "g.last"),
+        ],
+    )  # fmt: skip
+    def test_a_freeze_shares_no_task_with_an_allowed_deployment(
+        self, allowed: str, frozen: str | list[str], reached: str
+    ) -> None:
+        def build(**arguments: Any) -> None:
+            one = branch(follow_task_ids_if_allowed=allowed, **arguments)
+            hold, far, between, promote = task("hold"), task("far"), task("between"), task("promote")
+            with TaskGroup("g"):
+                first, last = task("first"), task("last", HOLD[2])
+                first >> last
+            one >> [promote, hold, far, first]
+            far >> between >> last
+            hold >> last
+            [promote, hold, far] >> task("join", HOLD[2])
+
+        said = f"if_frozen leads by .* to '{reached}', which only an allowed deployment may run"
+        with pytest.raises(ValueError, match=said):
+            read(lambda: build(if_frozen=frozen))
+        ran = run_task(made(lambda: build(if_frozen=frozen)).get_task("gate"))
+        assert (ran.state, type(ran.error)) == ("failed", AirflowFailException)
+        read(lambda: build(if_frozen=frozen, may_run_when_blocked=["promote", "g"]))
+
+    def test_a_freeze_that_joins_the_allowed_way_later_is_legal(self) -> None:
+        def build() -> None:
+            with TaskGroup("g") as group:
+                task("first") >> task("last")
+            hold = task("hold")
+            branch(follow_task_ids_if_allowed="g", if_frozen="hold") >> [group, hold]
+            [group, hold] >> task("join", HOLD[2])
+
+        read(build)
+
+    @pytest.mark.parametrize("name", ["if_unknown", "if_escalated"])
+    def test_what_is_not_allowed_names_nothing_that_only_an_allowed_deployment_may_run(self, name: str) -> None:
+        def build(**arguments: Any) -> None:
+            branch(follow_task_ids_if_allowed=["promote", "tell"], **{name: ["ask", "tell"]}, **arguments) >> [
+                task("promote"), task("ask"), task("tell"),
+            ]  # fmt: skip
+
+        with pytest.raises(ValueError, match=f"{name} leads directly to 'tell', which only an allowed deployment"):
+            read(build)
+        read(lambda: build(may_run_when_blocked="tell"))
+
     @pytest.mark.parametrize("form", ["branch", "drift", "latency", "incident"])
     def test_a_branch_in_a_group_that_is_mapped_over_an_xcom_is_refused(self, form: str) -> None:
         def inner() -> None:

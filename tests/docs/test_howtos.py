@@ -348,7 +348,11 @@ def test_another_way_than_a_red_run(wrong: float, way: str, tmp_path: Path, monk
     assert evaluated.state == "success", evaluated.log
     made = {"dag_id": tasks["gate"].dag_id, "run_id": "a_run", "task_id": "gate", "map_index": -1}
     decision = {"schema_version": 1, "outcome": "allowed", "allowed": True, "decided_at": datetime.now(UTC).isoformat(), **made}
-    known = {("evaluate", "return_value"): evaluated.xcoms["return_value"], ("gate", "decision"): decision}
+    known = {
+        ("evaluate", "return_value"): evaluated.xcoms["return_value"],
+        ("gate", "decision"): decision,
+        ("gate", "blocked"): ["hold"],
+    }
     gate = {comms.GetTaskStates: comms.TaskStatesResult(task_states={"a_run": {"gate": "success"}})}
     assert run_task(tasks["good_enough"], xcoms=known).skipped == (set() if way == "gate" else {"gate"})
     promoted = run_task(tasks["promote"], xcoms=known, connections=world.connections, answers=gate)
