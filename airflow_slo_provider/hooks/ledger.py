@@ -163,7 +163,14 @@ def run_key(context: Mapping[str, Any]) -> RunKey:
 
     instance = context["ti"]
     index = instance.map_index
-    return RunKey(instance.dag_id, instance.run_id, instance.task_id, -1 if index is None else index, instance.try_number)
+    return RunKey(
+        instance.dag_id,
+        instance.run_id,
+        instance.task_id,
+        -1 if index is None else index,
+        instance.try_number,
+        instance=str(getattr(instance, "id", None) or ""),
+    )
 
 
 def map_label(context: Mapping[str, Any]) -> dict[str, str]:
