@@ -51,7 +51,12 @@ def _columns_on_postgresql(connection: Connection) -> None:
 
     A default that cannot be evaluated says what is wrong to whoever leaves the column out, and costs nobody else anything.
     """
-    new = ("instance VARCHAR(64) DEFAULT ''", "environment VARCHAR(100) DEFAULT ''", "labels VARCHAR(500) DEFAULT ''", "test_run INTEGER DEFAULT 0")
+    new = (
+        "instance VARCHAR(64) DEFAULT ''",
+        "environment VARCHAR(100) DEFAULT ''",
+        "labels VARCHAR(500) DEFAULT ''",
+        "test_run INTEGER DEFAULT 0",
+    )
     for column in (*new, "attempt INTEGER DEFAULT 0"):
         connection.exec_driver_sql(f"ALTER TABLE checks ADD COLUMN {column} NOT NULL")
     for name in ("environment", "labels", "test_run"):

@@ -99,7 +99,7 @@ class LedgerReader:
         table = checks()
         filters = _filters(kind=kind, name=name) + _window(since, None)
         if written_at_once is not None:
-            filters.append(table.c.recorded_at - table.c.checked_at < written_at_once // timedelta(microseconds=1))
+            filters.append(_written_at_once(written_at_once))
         if service is not None:
             filters.append(table.c.service == service_column(service))
         if labels is not None:
@@ -118,6 +118,18 @@ class LedgerReader:
         by_writing = [table.c.id.desc()] if written_at_once is not None else None
         found = self._read(filters, limit=1, newest_first=True, columns=columns, order=by_writing)
         return found[0] if found else None
+
+    def wrote_before(self, number: int, kind: str, name: str, *, service: str, at_once: timedelta, but_for: str) -> bool:
+        """Whether a check about the moment in which it was written was there before a row of another environment.
+
+        :param number: number of that row
+        :param at_once: see ``written_at_once`` of :meth:`latest`
+        :param but_for: what stands in the place of the DAG in rows that do not count
+        """
+        table = checks()
+        filters = [*_filters(kind=kind, name=name, service=service_column(service)), table.c.id < number]
+        filters += [table.c.dag_id != but_for, _written_at_once(at_once)]
+        return bool(self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS]))
 
     def newest_of_versions(
         self, kind: str | None = None, name: str | None = None, since: datetime | None = None, limit: int = MOST_ROWS
@@ -245,6 +257,11 @@ class LedgerReader:
 def _filters(**equal: str | None) -> list[ColumnElement[bool]]:
     table = checks()
     return [table.c[column] == value for column, value in equal.items() if value is not None]
+
+
+def _written_at_once(limit: timedelta) -> ColumnElement[bool]:
+    table = checks()
+    return table.c.recorded_at - table.c.checked_at < limit // timedelta(microseconds=1)
 
 
 def _window(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

@@ -17,6 +17,8 @@ from airflow_slo_provider.slo_key import SLOKey, labels_text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+#: In the place of a DAG, for what ``airflow slo backfill`` writes: no gate decided it.
+BACKFILL = "airflow slo backfill"
 #: Longest text of each column that is part of an index. Checked here because SQLite would accept more than PostgreSQL.
 LENGTHS: dict[str, int] = {
     "dag_id": 250,
