@@ -40,6 +40,7 @@ def report(args: Namespace) -> None:
         checks = []
         with open_default_ledger(to_look=True) as opened:
             ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
+            elsewhere = _elsewhere(ledger)
             for slo in slos:
                 found = browse.every(ledger, "slo", slo.name, since=since, until=until)
                 # Another team's SLO may have the name too.
@@ -56,7 +57,7 @@ def report(args: Namespace) -> None:
         print(history_table(histories))
     missing = sorted({slo.name for slo in slos} - {one.name for one in histories})
     if missing:
-        leave(2, f"never recorded in that time: {', '.join(missing)} ({place})")
+        leave(2, f"never recorded in that time: {', '.join(missing)} ({place}){elsewhere}")
 
 
 def _small(check: CheckResult) -> CheckResult:
@@ -78,6 +79,7 @@ def decisions(args: Namespace) -> None:
         with open_default_ledger(to_look=True) as opened:
             ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
             found = happenings(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
+            elsewhere = "" if found else _elsewhere(ledger)
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
     if args.output == "json":
@@ -86,7 +88,20 @@ def decisions(args: Namespace) -> None:
         print(columns(_HEAD, [_row(one) for one in found], left=range(len(_HEAD))))
     print(place, file=sys.stderr)
     if not found:
-        leave(2, "nothing of that kind was recorded")
+        leave(2, f"nothing of that kind was recorded{elsewhere}")
+
+
+def _elsewhere(ledger: Ledger) -> str:
+    """Say where rows are, where this environment has none that are seen: in tests only, or under other names."""
+    from airflow_slo_provider.ledger.environments import environments
+
+    if ledger.checks(limit=1):
+        return ""
+    found = {one.name: one for one in environments(ledger)}
+    if ledger.environment in found:
+        return "; only test runs have recorded anything: see --test-runs"
+    names = ", ".join(name or "(unnamed)" for name in found)
+    return f"; this environment has no rows, others have: {names}" if names else ""
 
 
 def _plain(one: Happening) -> dict[str, Any]:
@@ -132,6 +147,7 @@ def backfill(args: Namespace) -> None:
     from airflow_slo_provider.hooks.gate import evaluate
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import RunKey
+    from airflow_slo_provider.ledger.records import BACKFILL
     from airflow_slo_provider.slo.checks import slo_checks
     from airflow_slo_provider.slo_key import SLOKey
 
@@ -150,7 +166,7 @@ def backfill(args: Namespace) -> None:
                     # A row of its own for each SLO and instant, and the same one when the command is run again, whatever other
                     # services the documents have by then. SLOs of other services may have the same names.
                     task_id = f"backfill-{sha256(service.encode()).hexdigest()[:12]}"
-                    ledger.record(checks, RunKey("airflow slo backfill", at.isoformat(), task_id))
+                    ledger.record(checks, RunKey(BACKFILL, at.isoformat(), task_id))
                 states = ", ".join(f"{one.name} {one.status}" for one in decision.reports)
                 print(f"{at:%Y-%m-%d %H:%M} UTC  {states}", flush=True)
                 unknown += any(one.status.is_unknown for one in decision.reports)

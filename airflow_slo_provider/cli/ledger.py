@@ -45,11 +45,15 @@ def environments(args: Namespace) -> None:
 def adopt(args: Namespace) -> None:
     """Give the rows of the unnamed environment to a named one."""
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.ledger import default_ledger_url
+    from airflow_slo_provider.hooks.ledger import default_ledger_url, environment
     from airflow_slo_provider.ledger import open_ledger
     from airflow_slo_provider.ledger.environments import adopt as adopt_rows
 
     as_server()
+    own = environment()
+    if args.name != own:
+        # Under a name that nobody has, no gate would see the freezes among the rows.
+        leave(2, f"this Airflow's [slo] environment is {own or 'not set'}, and not {args.name}: set it to {args.name} first")
     try:
         with open_ledger(default_ledger_url(), environment=args.name) as ledger:
             moved = adopt_rows(ledger)
@@ -71,11 +75,14 @@ def prune(args: Namespace) -> None:
     needed = _windows_of_documents(args.path)
     as_server()
     try:
-        keep = parse_duration(args.keep).timedelta
+        asked = parse_duration(args.keep)
+        if asked.is_calendar:
+            raise ValueError(f"--keep {args.keep} is a calendar duration, of no fixed length; write {_enough(LEAST)}")
+        keep = asked.timedelta
         with open_default_ledger() as ledger:
             for length, why in [(LEAST, "nothing younger is pruned"), *needed, *_windows_of_ledger(ledger)]:
                 if keep < length:
-                    raise ValueError(f"--keep {args.keep} is shorter than {_days(length)}: {why}")
+                    raise ValueError(f"--keep {args.keep} is shorter than {_days(length)}: {why}; write {_enough(length)}")
             before = datetime.now(UTC) - keep
             found = prune_rows(ledger, before, trial=args.dry_run)
             where = f"{ledger.where}{f', environment {ledger.environment}' if ledger.environment else ''}"
@@ -118,6 +125,10 @@ def _windows_of_ledger(ledger: Ledger) -> list[tuple[timedelta, str]]:
 def _longest(duration: Duration) -> timedelta:
     """A length that the duration never exceeds, whatever month it begins in."""
     return timedelta(days=31 * duration.months) if duration.is_calendar else duration.timedelta
+
+
+def _enough(length: timedelta) -> str:
+    return f"{-(-length // timedelta(days=1))}d or more, e.g. {max(400, 2 * (length // timedelta(days=1)))}d"
 
 
 def _days(length: timedelta) -> str:

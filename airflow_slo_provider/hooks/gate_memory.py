@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import reduce
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.ledger.records import BACKFILL
 from airflow_slo_provider.slo.checks import policy_state
 from airflow_slo_provider.slo.reports import PolicyState
 from airflow_slo_provider.slo.windows import nominal_length
@@ -18,18 +20,41 @@ if TYPE_CHECKING:
 
 #: A clock that is wrong by more is no reason to stay frozen until then.
 _AHEAD = timedelta(days=1)
+#: What is written later than that after the instant that it is about, by its writer's own clock, is about the past.
+_AT_ONCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A state, and when the decision was made that left it."""
+    """A state, and when the decision was made that left it.
+
+    :param at: the instant that it was about, by the clock of whoever made it
+    :param number: of two rows of the ledger, the later one has the greater number, whatever clocks say
+    :param at_once: whether the decision was about the moment in which it was written
+    """
 
     state: PolicyState
     at: datetime
+    number: int
+    at_once: bool
 
     @property
     def blocks(self) -> bool:
         return self.state.action.blocks
+
+    def outranks(self, other: _Kept) -> bool:
+        """Whether it came after another one, by the clocks that made them; but what was decided before a block was written, by
+        a clock that is ahead, did not come after it.
+        """
+        if self.blocks != other.blocks:
+            block, past = (self, other) if self.blocks else (other, self)
+            if block.at_once and block.number > past.number:
+                return block is self
+        return self.at > other.at
+
+
+def _newest_of(kept: Iterable[_Kept]) -> _Kept | None:
+    return reduce(lambda newest, one: one if one.outranks(newest) else newest, kept) if (kept := list(kept)) else None
 
 
 @dataclass(frozen=True)
@@ -58,34 +83,45 @@ class Memory:
         """
         found: dict[str, PolicyState] = {}
         for slo in slos:
-            own = self._of_slo(slo)
-            found.update({name: kept.state for name, kept in (self._inherited(slo) if own is None else own).items()})
+            own, inherited = self._of_slo(slo), self._inherited(slo)
+            newest = _newest_of(own.values())
+            if newest is not None:
+                inherited = {
+                    name: kept
+                    for name, kept in inherited.items()
+                    if kept.outranks(own.get(name, newest)) and not self._had_decided(slo, kept)
+                }
+            found.update({name: kept.state for name, kept in {**own, **inherited}.items()})
         return found
 
     def _inherited(self, slo: SLO) -> dict[str, _Kept]:
-        """What blocks in the unnamed environment, where this one has a name and has decided nothing about the SLO yet: giving an
-        Airflow a name thaws nothing.
+        """What blocks in the unnamed environment, where this one has a name: giving an Airflow a name thaws nothing.
+
+        It counts until this environment has decided about a later moment: what it decided then knew of the block. What a backfill
+        or a gate about the past records here about an earlier moment is no such decision.
         """
         if not self.ledger.environment:
             return {}
         unnamed = Memory(self.ledger.within(""), self.at, self.about_now)
-        return {name: kept for name, kept in (unnamed._of_slo(slo) or {}).items() if kept.blocks}
+        return {name: kept for name, kept in unnamed._of_slo(slo).items() if kept.blocks}
 
-    def _of_slo(self, slo: SLO) -> dict[str, _Kept] | None:
-        """What is kept of an SLO by the names of its reports; None where nothing was ever decided about it."""
+    def _had_decided(self, slo: SLO, block: _Kept) -> bool:
+        """Whether gates of this environment had decided before a block was written: then it is another Airflow's."""
+        names = [slo.name, *(name for name, _ in slo.parts())]
+        return any(
+            self.ledger.wrote_before(block.number, "slo", name, service=slo.service, at_once=_AT_ONCE, but_for=BACKFILL)
+            for name in names
+        )
+
+    def _of_slo(self, slo: SLO) -> dict[str, _Kept]:
+        """What is kept of an SLO by the names of its reports; nothing where nothing was ever decided about it."""
         own = {name: kept for name, _ in slo.parts() if (kept := self._of(slo, name)) is not None}
         others = list(self._under_other_names(slo))
-        if not own and not others:
-            return None
-        newest = max((kept.at for kept in own.values()), default=self._never)
-        if max((kept.at for kept in others), default=self._never) > newest:
-            blocking = next((kept for kept in others if kept.blocks), None)
-            return {name: blocking for name, _ in slo.parts()} if blocking else {}
-        return own
-
-    @property
-    def _never(self) -> datetime:
-        return datetime.min.replace(tzinfo=self.at.tzinfo)
+        newest, other = _newest_of(own.values()), _newest_of(others)
+        if other is None or (newest is not None and not other.outranks(newest)):
+            return own
+        blocking = next((kept for kept in others if kept.blocks), replace(other, state=PolicyState()))
+        return {name: blocking for name, _ in slo.parts()}
 
     def _under_other_names(self, slo: SLO) -> Iterator[_Kept]:
         if len(slo.objectives) > 1:
@@ -109,7 +145,7 @@ class Memory:
         service = {"service": slo.service}
         by_anyone = self._newest(name, service)
         by_policy = self._newest(name, {**service, "policy": slo.options.error_budget_policy or ""})
-        if by_policy is None or by_anyone is None or by_anyone.at <= by_policy.at:
+        if by_policy is None or by_anyone is None or not by_anyone.outranks(by_policy):
             return by_policy or by_anyone
         if by_policy.blocks and by_policy.at > self.at - nominal_length(slo.window):
             return by_policy
@@ -118,12 +154,21 @@ class Memory:
         return replace(by_policy, state=PolicyState()) if by_policy.blocks else by_policy
 
     def _newest(self, name: str, evidence: dict[str, str]) -> _Kept | None:
-        kept = self._before(name, evidence, self.at + _AHEAD if self.about_now else self.at)
-        if kept is not None and kept.at >= self.at and not kept.blocks:
-            kept = self._before(name, evidence, self.at)
-        return kept
+        """Return what the newest decision left. For a decision about now, that is the one which was written last where it blocks
+        and the other one does not: a clock that is ahead thaws nothing.
+        """
+        if not self.about_now:
+            return self._before(name, evidence, self.at)
+        ahead = self.at + _AHEAD
+        kept = self._before(name, evidence, ahead)
+        if kept is None or kept.blocks:
+            return kept
+        written = self._before(name, evidence, ahead, since=kept.at - _AHEAD, written_at_once=_AT_ONCE)
+        if written is not None and written.outranks(kept):
+            return written
+        return kept if kept.at < self.at else self._before(name, evidence, self.at)
 
-    def _before(self, name: str, evidence: dict[str, str], before: datetime | None) -> _Kept | None:
+    def _before(self, name: str, evidence: dict[str, str], before: datetime, **which: Any) -> _Kept | None:
         recorded = self.ledger.latest(
             "slo",
             name,
@@ -132,9 +177,12 @@ class Memory:
             evidence=evidence,
             service=evidence["service"],
             labels={},
+            **which,
         )
         state = policy_state(recorded.result.evidence) if recorded is not None else None
         if recorded is None or state is None:
             return None
-        since = state.blocked_since
-        return _Kept(replace(state, blocked_since=min(since, self.at) if since else None), recorded.result.checked_at)
+        since, checked_at = state.blocked_since, recorded.result.checked_at
+        at_once = self.about_now and recorded.recorded_at - checked_at < _AT_ONCE
+        state = replace(state, blocked_since=min(since, self.at) if since else None)
+        return _Kept(state, checked_at, recorded.number, at_once)

@@ -103,9 +103,34 @@ def default_ledger_url() -> str | URL:
 
     conn_id = conf.get("slo", "ledger_conn_id", fallback=None)
     if conn_id:
-        return connection_url(conn_id)
+        url: str | URL = connection_url(conn_id)
+        _require_absolute(url, f"connection {conn_id}, [slo] ledger_conn_id")
+        return url
     url = conf.get("slo", "ledger_url", fallback=None)
-    return str(url) if url else _own_file()
+    if not url:
+        return _own_file()
+    _require_absolute(str(url), "[slo] ledger_url")
+    return str(url)
+
+
+def _require_absolute(url: str | URL, where: str) -> None:
+    """Refuse a file whose place depends on the directory in which a process was started: each would have a ledger of its own.
+
+    :raises LedgerError: for a SQLite file that is not named from the root
+    """
+    import os
+
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.ledger.engine import parse_url
+
+    parsed = parse_url(url)
+    file = (parsed.database or "").removeprefix("file:")
+    if parsed.get_backend_name() == "sqlite" and not os.path.isabs(file):
+        raise LedgerError(
+            f"{where} names the SQLite file {file or '(none)'}, which is another one in each working directory; write the whole "
+            "path: four slashes in a URL (sqlite:////var/lib/airflow/slo_ledger.db), a path from / as the host of a connection",
+            reason="relative_path",
+        )
 
 
 def connection_url(conn_id: str) -> URL:
@@ -163,7 +188,14 @@ def run_key(context: Mapping[str, Any]) -> RunKey:
 
     instance = context["ti"]
     index = instance.map_index
-    return RunKey(instance.dag_id, instance.run_id, instance.task_id, -1 if index is None else index, instance.try_number)
+    return RunKey(
+        instance.dag_id,
+        instance.run_id,
+        instance.task_id,
+        -1 if index is None else index,
+        instance.try_number,
+        instance=str(getattr(instance, "id", None) or ""),
+    )
 
 
 def map_label(context: Mapping[str, Any]) -> dict[str, str]:

@@ -108,7 +108,7 @@ def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
     with open_default_ledger() as ledger:
         own = ledger.own(check.kind, check.name, key)
         if own is not None and own.result.evidence.get(_FAULT):
-            ledger.withdraw(check.kind, check.name, key)
+            ledger.withdraw(check.kind, check.name, own.key)
 
 
 def intend(check: CheckResult, context: Mapping[str, Any]) -> None:

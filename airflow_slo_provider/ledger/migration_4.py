@@ -1,4 +1,4 @@
-"""Schema 4: whose row it is, of which group, whether a test made it, how often its task instance has decided; corrections."""
+"""Schema 4: which start of a task wrote it, whose row it is, of which group, whether a test made it, how often it decided."""
 
 from __future__ import annotations
 
@@ -51,7 +51,12 @@ def _columns_on_postgresql(connection: Connection) -> None:
 
     A default that cannot be evaluated says what is wrong to whoever leaves the column out, and costs nobody else anything.
     """
-    new = ("environment VARCHAR(100) DEFAULT ''", "labels VARCHAR(500) DEFAULT ''", "test_run INTEGER DEFAULT 0")
+    new = (
+        "instance VARCHAR(64) DEFAULT ''",
+        "environment VARCHAR(100) DEFAULT ''",
+        "labels VARCHAR(500) DEFAULT ''",
+        "test_run INTEGER DEFAULT 0",
+    )
     for column in (*new, "attempt INTEGER DEFAULT 0"):
         connection.exec_driver_sql(f"ALTER TABLE checks ADD COLUMN {column} NOT NULL")
     for name in ("environment", "labels", "test_run"):
@@ -62,8 +67,9 @@ def _columns_on_postgresql(connection: Connection) -> None:
 
 def _columns_on_sqlite(connection: Connection) -> None:
     """Add columns; a trigger refuses rows without the last of them, for which SQLite has no other means."""
-    new = ("environment VARCHAR(100) DEFAULT '' NOT NULL", "labels VARCHAR(500) DEFAULT '' NOT NULL")
-    for column in (*new, "test_run INTEGER DEFAULT 0 NOT NULL", "attempt INTEGER"):
+    new = ("instance VARCHAR(64) DEFAULT '' NOT NULL", "environment VARCHAR(100) DEFAULT '' NOT NULL")
+    more = ("labels VARCHAR(500) DEFAULT '' NOT NULL", "test_run INTEGER DEFAULT 0 NOT NULL", "attempt INTEGER")
+    for column in (*new, *more):
         connection.exec_driver_sql(f"ALTER TABLE checks ADD COLUMN {column}")
     connection.exec_driver_sql("UPDATE checks SET attempt = 0")
     connection.exec_driver_sql(

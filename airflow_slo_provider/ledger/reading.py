@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, service_column
@@ -78,6 +78,8 @@ class LedgerReader:
         evidence: Mapping[str, str] | None = None,
         service: str | None = None,
         labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        written_at_once: timedelta | None = None,
     ) -> Recorded | None:
         """Return the newest check of that kind and name, None where there is none.
 
@@ -88,11 +90,16 @@ class LedgerReader:
         :param evidence: texts that the evidence must hold, by key, e.g. ``{"policy": "strict"}``
         :param service: only checks about that service
         :param labels: only checks about the group of these labels; ``{}`` for those that are about no group
+        :param since: only those checked at or after this moment (aware)
+        :param written_at_once: only those written so soon after they were checked, by the writer's own clock; the newest is
+            then the one that was written last, whatever the clocks of several writers say
         """
         from sqlalchemy import and_, not_, or_
 
         table = checks()
-        filters = _filters(kind=kind, name=name)
+        filters = _filters(kind=kind, name=name) + _window(since, None)
+        if written_at_once is not None:
+            filters.append(_written_at_once(written_at_once))
         if service is not None:
             filters.append(table.c.service == service_column(service))
         if labels is not None:
@@ -107,8 +114,22 @@ class LedgerReader:
                 until = microseconds(before, what="before")
                 filters += [table.c.checked_at <= until, or_(table.c.checked_at < until, own)]
         filters += self._evidence_is(evidence)
-        found = self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS])
+        columns = [table.c[column] for column in COLUMNS]
+        by_writing = [table.c.id.desc()] if written_at_once is not None else None
+        found = self._read(filters, limit=1, newest_first=True, columns=columns, order=by_writing)
         return found[0] if found else None
+
+    def wrote_before(self, number: int, kind: str, name: str, *, service: str, at_once: timedelta, but_for: str) -> bool:
+        """Whether a check about the moment in which it was written was there before a row of another environment.
+
+        :param number: number of that row
+        :param at_once: see ``written_at_once`` of :meth:`latest`
+        :param but_for: what stands in the place of the DAG in rows that do not count
+        """
+        table = checks()
+        filters = [*_filters(kind=kind, name=name, service=service_column(service)), table.c.id < number]
+        filters += [table.c.dag_id != but_for, _written_at_once(at_once)]
+        return bool(self._read(filters, limit=1, newest_first=True, columns=[table.c[column] for column in COLUMNS]))
 
     def newest_of_versions(
         self, kind: str | None = None, name: str | None = None, since: datetime | None = None, limit: int = MOST_ROWS
@@ -131,12 +152,16 @@ class LedgerReader:
         )
 
     def own(self, kind: str, name: str, key: RunKey) -> Recorded | None:
-        """Return the check of that kind and name a task instance recorded itself, in this try or an earlier one."""
-        table = checks()
-        columns = [table.c[column] for column in COLUMNS]
-        wanted = self._own(key).identity(kind, name)
-        found = self._read([table.c.identity == wanted], limit=1, newest_first=True, columns=columns)
-        return found[0] if found else None
+        """Return the check of that kind and name a task instance recorded itself, in its last attempt."""
+        from sqlalchemy import select
+
+        table, own = checks(), self._own(key)
+        same = [table.c[column] == getattr(own, column) for column in ("dag_id", "run_id", "task_id", "map_index", "environment")]
+        same += [table.c.test_run == int(own.test_run), table.c.labels == "", *_filters(kind=kind, name=name)]
+        query = select(*(table.c[column] for column in COLUMNS)).where(*same).order_by(table.c.attempt.desc()).limit(1)
+        with self._transaction() as connection:
+            row = connection.execute(query).mappings().first()
+            return None if row is None else recorded_of(dict(row))
 
     def names(self, kind: str) -> list[str]:
         """Return the names of all checks of a kind, in the database's order."""
@@ -185,11 +210,20 @@ class LedgerReader:
             for row in connection.execution_options(yield_per=_BATCH).execute(query):
                 yield Point(moment(row[0]), Verdict(row[1]), row[2], row[3], row[4])
 
-    def _read(self, filters: list[ColumnElement[bool]], *, limit: int, newest_first: bool, columns: list[Any]) -> list[Recorded]:
+    def _read(
+        self,
+        filters: list[ColumnElement[bool]],
+        *,
+        limit: int,
+        newest_first: bool,
+        columns: list[Any],
+        order: list[Any] | None = None,
+    ) -> list[Recorded]:
         from sqlalchemy import select
 
         table = checks()
-        order = [table.c.checked_at.desc(), table.c.id.desc()] if newest_first else [table.c.checked_at, table.c.id]
+        if order is None:
+            order = [table.c.checked_at.desc(), table.c.id.desc()] if newest_first else [table.c.checked_at, table.c.id]
         with self._transaction() as connection:
             rows = connection.execute(select(*columns).where(*self._visible(), *filters).order_by(*order).limit(limit)).mappings()
             return [recorded_of(dict(row)) for row in rows]
@@ -223,6 +257,11 @@ class LedgerReader:
 def _filters(**equal: str | None) -> list[ColumnElement[bool]]:
     table = checks()
     return [table.c[column] == value for column, value in equal.items() if value is not None]
+
+
+def _written_at_once(limit: timedelta) -> ColumnElement[bool]:
+    table = checks()
+    return table.c.recorded_at - table.c.checked_at < limit // timedelta(microseconds=1)
 
 
 def _window(since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:

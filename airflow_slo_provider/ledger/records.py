@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -17,6 +17,8 @@ from airflow_slo_provider.slo_key import SLOKey, labels_text
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
+#: In the place of a DAG, for what ``airflow slo backfill`` writes: no gate decided it.
+BACKFILL = "airflow slo backfill"
 #: Longest text of each column that is part of an index. Checked here because SQLite would accept more than PostgreSQL.
 LENGTHS: dict[str, int] = {
     "dag_id": 250,
@@ -24,6 +26,7 @@ LENGTHS: dict[str, int] = {
     "task_id": 250,
     "kind": 100,
     "name": 500,
+    "instance": 64,
     "environment": 100,
     "labels": 500,
 }
@@ -42,6 +45,8 @@ class RunKey:
         and what it decided before stays
     :param environment: whose row it is; the ledger that writes it says so
     :param test_run: whether ``dag.test()`` or ``airflow tasks test`` wrote it; the ledger that writes it says so
+    :param instance: which start of the task instance it is, by the id that Airflow gives to each try, later ones greater; empty
+        where none is known. A run that was deleted and made again has the same run id, and counts its tries from 1
     """
 
     dag_id: str
@@ -52,6 +57,7 @@ class RunKey:
     attempt: int = 0
     environment: str = ""
     test_run: bool = False
+    instance: str = field(default="", compare=False)
 
     def identity(self, kind: str, name: str, labels: str = "") -> str:
         """Return the key of the one row this task instance has for a check: a digest, which fits any database's index.
@@ -67,11 +73,15 @@ class RunKey:
 
 @dataclass(frozen=True)
 class Recorded:
-    """One row of the ledger."""
+    """One row of the ledger.
+
+    :param number: the database's: of two rows, the one that was written later has the greater number, whatever clocks say
+    """
 
     result: CheckResult
     key: RunKey
     recorded_at: datetime
+    number: int = field(default=0, compare=False)
 
     @property
     def identity(self) -> str:
@@ -138,6 +148,7 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
         "evidence": _json(result.evidence),
         "result_version": result.schema_version,
         "service": service_column(SLOKey.of(result).service),
+        "instance": key.instance,
         "environment": key.environment,
         "labels": labels,
         "test_run": int(key.test_run),
@@ -187,8 +198,9 @@ def recorded_of(row: Mapping[str, Any]) -> Recorded:
         row["attempt"],
         row["environment"],
         bool(row["test_run"]),
+        row["instance"],
     )
-    return Recorded(result, key, moment(row["recorded_at"]))
+    return Recorded(result, key, moment(row["recorded_at"]), row["id"])
 
 
 def _number(value: Any) -> float | None:

@@ -34,6 +34,7 @@ COLUMNS = (
     "evidence",
     "result_version",
     "service",
+    "instance",
     "environment",
     "labels",
     "test_run",

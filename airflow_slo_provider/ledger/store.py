@@ -17,8 +17,18 @@ from airflow_slo_provider.ledger.migrations import check_version, migrate, newes
 from airflow_slo_provider.ledger.reading import MOST_ROWS, LedgerReader
 from airflow_slo_provider.ledger.records import Recorded, RunKey, recorded_of, row_of
 from airflow_slo_provider.ledger.schema import COLUMNS, checks
-from airflow_slo_provider.ledger.writing import UPSERTS, delete_and_insert, insert_into, next_attempt, upsert
+from airflow_slo_provider.ledger.writing import (
+    UPSERTS,
+    delete_and_insert,
+    insert_into,
+    make_way,
+    next_attempt,
+    next_observation,
+    require_written,
+    upsert,
+)
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.slo_key import labels_text
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
@@ -129,7 +139,9 @@ class Ledger(LedgerReader):
             self._write(connection, results, key)
 
     def record_observations(self, results: Iterable[CheckResult], key: RunKey, *, due: datetime) -> list[CheckResult]:
-        """Write checks of the present, as :meth:`record` does; one that another run of the task has made is not counted again.
+        """Write checks of the present; one that another run of the task has made is not counted again.
+
+        What an earlier try has observed stays beside it: it was made about another time. What it could not find out is replaced.
 
         :param due: from when on the run could be started (aware); see :mod:`airflow_slo_provider.ledger.observations`
         :return: the checks as they were written: a repeated one has a kind that ends with ``_repeated``
@@ -137,8 +149,14 @@ class Ledger(LedgerReader):
         from airflow_slo_provider.ledger.observations import without_repetitions
 
         with self._transaction(writes=True) as connection:
-            written = without_repetitions(connection, results, self._own(key), due=due)
-            self._write(connection, written, key)
+            own = self._own(key)
+            written = without_repetitions(connection, results, own, due=due)
+            by_attempt: dict[int, list[CheckResult]] = {}
+            for one in written:
+                attempt = next_observation(connection, own, one.kind, one.name, labels_text(one.labels))
+                by_attempt.setdefault(attempt, []).append(one)
+            for attempt, of_attempt in by_attempt.items():
+                self._write(connection, of_attempt, replace(key, attempt=attempt))
         return written
 
     def record_decision(self, results: Iterable[CheckResult], key: RunKey, *, name: str) -> RunKey:
@@ -148,11 +166,12 @@ class Ledger(LedgerReader):
         :param key: the task instance that decided
         :param name: name of the decision's check
         :return: the key under which they were written
+        :raises LedgerError: also when a later try has recorded its decision, so that this one is not
         """
         results = list(results)
         with self._transaction(writes=True) as connection:
             key = replace(key, attempt=next_attempt(connection, self._own(key), name))
-            self._write(connection, results, key)
+            self._write(connection, results, key, anew=True)
         return key
 
     def attempt(self, key: RunKey, *, name: str) -> int:
@@ -160,15 +179,19 @@ class Ledger(LedgerReader):
         with self._transaction() as connection:
             return next_attempt(connection, self._own(key), name)
 
-    def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey) -> None:
+    def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey, *, anew: bool = False) -> None:
         own, now = self._own(key), time.time_ns() // 1000
         rows = {row["identity"]: row for row in (row_of(result, own, recorded_at=now) for result in results)}
         # Everyone locks rows in the same order, so that two writers cannot wait for each other.
         ordered = [rows[identity] for identity in sorted(rows)]
+        if anew and ordered:
+            make_way(connection, ordered, own)
         if ordered and connection.dialect.name in UPSERTS:
-            upsert(connection, ordered)
+            upsert(connection, ordered, own)
         elif ordered:
-            delete_and_insert(connection, ordered)
+            delete_and_insert(connection, ordered, own)
+        if anew:
+            require_written(connection, ordered, own)
 
     def withdraw(self, kind: str, name: str, key: RunKey) -> None:
         """Remove the check that a task instance recorded itself, such as one of an earlier try that could not be made."""

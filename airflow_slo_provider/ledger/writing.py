@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.schema import checks
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from airflow_slo_provider.ledger.records import RunKey
 
@@ -16,13 +18,11 @@ if TYPE_CHECKING:
 UPSERTS = ("sqlite", "postgresql")
 
 
-def upsert(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    """Insert rows, or replace those of the same identity that an earlier try wrote."""
-    table, insert = checks(), insert_into(connection)
+def upsert(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
+    """Insert rows, or replace those of the same identity that this start of the task or an earlier one wrote."""
+    insert = insert_into(connection)
     replaced = {column: insert.excluded[column] for column in rows[0] if column != "identity"}
-    statement = insert.on_conflict_do_update(
-        index_elements=["identity"], set_=replaced, where=insert.excluded.try_number >= table.c.try_number
-    )
+    statement = insert.on_conflict_do_update(index_elements=["identity"], set_=replaced, where=_replaceable(key))
     connection.execute(statement, rows)
 
 
@@ -33,15 +33,45 @@ def insert_into(connection: Connection) -> Any:
     return postgresql.insert(checks()) if connection.dialect.name == "postgresql" else sqlite.insert(checks())
 
 
-def delete_and_insert(connection: Connection, rows: list[dict[str, Any]]) -> None:
+def delete_and_insert(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
     """Delete and insert, for databases whose upsert differs. The unique index refuses whoever comes second at the same time."""
-    from sqlalchemy import delete, insert, select
+    from sqlalchemy import insert, select
 
     table = checks()
+    make_way(connection, rows, key)
     for row in rows:
-        connection.execute(delete(table).where(table.c.identity == row["identity"], table.c.try_number <= row["try_number"]))
         if connection.execute(select(table.c.id).where(table.c.identity == row["identity"])).first() is None:
             connection.execute(insert(table).values(**row))
+
+
+def make_way(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
+    """Delete what the rows replace: written anew, they have numbers that say when they were written."""
+    from sqlalchemy import delete
+
+    table = checks()
+    connection.execute(delete(table).where(table.c.identity.in_([row["identity"] for row in rows]), _replaceable(key)))
+
+
+def require_written(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
+    """Refuse to go on where a later try, or a later run of the same id, has kept its rows.
+
+    :raises LedgerError: when not all rows are there as they were just written
+    """
+    from sqlalchemy import func, select
+
+    table, written = checks(), {row["identity"]: row["recorded_at"] for row in rows}
+    query = select(func.count()).where(
+        table.c.identity.in_(written),
+        table.c.recorded_at.in_(set(written.values())),
+        table.c.try_number == key.try_number,
+        table.c.instance == key.instance,
+    )
+    if connection.execute(query).scalar_one() != len(written):
+        raise LedgerError(
+            f"try {key.try_number} of {key.dag_id}.{key.task_id} in run {key.run_id} could not be recorded: a try that was "
+            "started later has recorded its own. What is not recorded does not count",
+            reason="superseded",
+        )
 
 
 def next_attempt(connection: Connection, key: RunKey, name: str) -> int:
@@ -53,24 +83,50 @@ def next_attempt(connection: Connection, key: RunKey, name: str) -> int:
     :param key: the task instance, as the ledger has it
     :param name: name of the decision's check
     """
+    return _next_attempt(connection, key, "decision", name, "", _is_complete)
+
+
+def next_observation(connection: Connection, key: RunKey, kind: str, name: str, labels: str) -> int:
+    """Return the attempt that an observation of this try is, as :func:`next_attempt` does.
+
+    What an earlier try has observed stays: it was made about another time. Only what it could not find out is replaced.
+    """
+    return _next_attempt(connection, key, kind, name, labels, lambda verdict, _: verdict != "unknown")
+
+
+def _next_attempt(
+    connection: Connection, key: RunKey, kind: str, name: str, labels: str, stays: Callable[[str, dict[str, Any]], bool]
+) -> int:
     from sqlalchemy import select
 
     table = checks()
     columns = ("dag_id", "run_id", "task_id", "map_index", "environment")
     query = (
-        select(table.c.attempt, table.c.try_number, table.c.verdict, table.c.evidence)
+        select(table.c.attempt, table.c.try_number, table.c.instance, table.c.verdict, table.c.evidence)
         .where(*(table.c[column] == getattr(key, column) for column in columns))
-        .where(table.c.test_run == int(key.test_run), table.c.kind == "decision", table.c.name == name)
+        .where(table.c.test_run == int(key.test_run), table.c.kind == kind, table.c.name == name, table.c.labels == labels)
         .order_by(table.c.attempt)
     )
     newest = None
     for newest in connection.execute(query):
-        if newest.try_number == key.try_number:
+        if newest.try_number == key.try_number and newest.instance == key.instance:
             return int(newest.attempt)
     if newest is None:
         return 0
-    later = newest.try_number < key.try_number and _is_complete(newest.verdict, json.loads(newest.evidence))
-    return int(newest.attempt) + int(later)
+    is_later = newest.try_number < key.try_number or newest.instance < key.instance
+    return int(newest.attempt) + int(is_later and stays(newest.verdict, json.loads(newest.evidence)))
+
+
+def _replaceable(key: RunKey) -> ColumnElement[bool]:
+    """The rows that a try may replace: its own, and those of a start before it.
+
+    Airflow counts the tries of a run that was deleted and made again from 1; the ids of its tries are later ones all the same.
+    """
+    from sqlalchemy import and_, or_
+
+    table = checks()
+    own = and_(table.c.try_number == key.try_number, table.c.instance == key.instance)
+    return or_(own, table.c.try_number < key.try_number, table.c.instance < key.instance)
 
 
 def _is_complete(verdict: str, evidence: dict[str, Any]) -> bool:

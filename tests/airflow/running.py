@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Any
 from unittest import mock
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import structlog
 from airflow.sdk import DAG, BaseOperator
@@ -144,6 +145,13 @@ def in_dag(operator: BaseOperator, downstream: Iterable[str] = (), *, dag_id: st
     return operator
 
 
+def instance_id(*of: Any, made: int) -> UUID:
+    """The id that Airflow gives to a try: its own, the same for each look and after a deferral, and later ones are greater."""
+    moment = 1_700_000_000_000 + made * 1_000_000 + int(of[-1])
+    number = int.from_bytes(sha256(repr(of).encode()).digest()[:8])
+    return UUID(int=moment << 80 | 7 << 76 | 2 << 62 | number >> 2)
+
+
 def run_task(
     operator: BaseOperator,
     *,
@@ -166,6 +174,7 @@ def run_task(
     partition: tuple[str, datetime | None] | None = None,
     run_after: datetime | None = None,
     run_started: datetime | None = None,
+    run_made: int = 0,
 ) -> Ran:
     """Run one try of a task.
 
@@ -179,6 +188,7 @@ def run_task(
     :param partition: key and date of a partitioned run; it has no data interval, and Airflow 3.2 knows no date
     :param run_after: when the run was due; by default the end of its interval, or now
     :param run_started: when the run was started, by the scheduler; now by default
+    :param run_made: how often a run of that id was deleted before: Airflow counts the tries of the new one from 1
     :param connections: see :class:`Supervisor`; a connection in the environment (``AIRFLOW_CONN_...``) works too
     """
     task = operator if operator.has_dag() else in_dag(operator)
@@ -202,7 +212,7 @@ def run_task(
         **({"partition_date": partition[1]} if partition and partition[1] else {}),
     )
     instance = task_runner.RuntimeTaskInstance.model_construct(
-        id=uuid4(),
+        id=instance_id(task.dag_id, run_id, task.task_id, map_index, try_number, made=run_made),
         task_id=task.task_id,
         dag_id=task.dag_id,
         run_id=run_id,

@@ -89,8 +89,57 @@ class TestClearedAfterADecision:
         run_task(operator, connections=request_log.connection, try_number=2)
         run_task(operator, connections=request_log.connection, try_number=3)
         request_log.write(5000, 0)
-        run_task(operator, connections=request_log.connection, try_number=1)
+        assert run_task(operator, connections=request_log.connection, try_number=1).state == "failed"
         assert history(ledger_file) == [(0, 2, "frozen"), (1, 3, "frozen")]
+
+
+class TestRunMadeAgain:
+    """A run that was deleted and triggered again under its id: Airflow counts its tries from 1."""
+
+    @pytest.mark.parametrize("tries", [1, 2, 3])
+    def test_a_run_made_again_begins_from_the_freeze_of_the_first(
+        self, tries: int, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "frozen")
+        operator = gate(COOL_DOWN)
+        for number in range(1, tries + 1):
+            run_task(operator, connections=request_log.connection, try_number=number)
+        request_log.write(100_000, 0)
+        assert followed(run_task(operator, connections=request_log.connection, run_made=1)) == {"hold"}
+        assert history(ledger_file) == [*((number, number + 1, "frozen") for number in range(tries)), (tries, 1, "frozen")]
+        assert history(ledger_file, "slo") == history(ledger_file)
+
+    def test_what_a_run_made_again_froze_is_recorded_beside_a_later_try_of_the_first(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "allowed")
+        operator = gate(COOL_DOWN)
+        run_task(operator, connections=request_log.connection, try_number=2)
+        request_log.clear()
+        counts(request_log, "frozen")
+        assert followed(run_task(operator, connections=request_log.connection, run_made=1)) == {"hold"}
+        assert history(ledger_file) == [(0, 2, "allowed"), (1, 1, "frozen")]
+
+    def test_a_try_of_a_deleted_run_that_still_runs_fails_and_overwrites_nothing(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "frozen")
+        operator = gate(sql_documents())
+        run_task(operator, connections=request_log.connection, run_made=1)
+        request_log.write(5000, 0)
+        late = run_task(operator, connections=request_log.connection)
+        assert late.state == "failed"
+        assert "a try that was started later has recorded its own" in str(late.error)
+        assert history(ledger_file) == [(0, 1, "frozen")]
+
+    def test_a_sensor_replaces_its_own_looks_after_a_run_was_made_again(
+        self, request_log: RequestLog, ledger_file: LedgerFile
+    ) -> None:
+        counts(request_log, "frozen")
+        operator = ErrorBudgetSensor(task_id="wait", slos=COOL_DOWN, poke_interval=0, timeout=0)
+        for made in (0, 0, 1, 1):
+            run_task(operator, connections=request_log.connection, run_made=made)
+        assert history(ledger_file) == [(0, 1, "frozen"), (1, 1, "frozen")]
 
 
 class TestRetriedAfterNothingWasFoundOut:

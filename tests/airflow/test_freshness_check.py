@@ -53,6 +53,18 @@ def test_it_takes_an_asset(ledger):
     assert only(ledger).result.verdict == "unknown"
 
 
+@pytest.mark.parametrize(("try_number", "run_made"), [(2, 0), (1, 1)], ids=["cleared", "made again"])
+@pytest.mark.parametrize(("first", "verdict"), [((2 * HOUR,), "fail"), ((), "unknown")])
+def test_what_an_earlier_try_observed_stays(features, ledger, try_number, run_made, first, verdict):
+    features.write(*first)
+    run_task(check(), connections=features.connections)
+    features.write(HOUR / 2)
+    for _ in range(2):
+        run_task(check(), connections=features.connections, try_number=try_number, run_made=run_made)
+    seen = [one.result.verdict for one in ledger.checks(newest_first=False)]
+    assert seen == ([verdict, "pass"] if verdict == "fail" else ["pass"])
+
+
 def test_a_rerun_replaces_its_own_record(features, ledger):
     for age in (HOUR / 2, 2 * HOUR):
         features.write(age)

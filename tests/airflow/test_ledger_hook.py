@@ -110,3 +110,15 @@ def test_an_indicator_through_an_airflow_connection(tmp_path: Path, monkeypatch:
     (slices,) = source.slices([ask(ratio(ONE_ROW), T0, T0 + HOUR)], timedelta(minutes=5))
     assert not isinstance(slices, MeasurementError)
     assert [value and int(value.total or 0) for value in slices.values] == [5, 5, *[None] * 10]
+
+
+@pytest.mark.parametrize("setting", ["sqlite:///slo.db", "sqlite:///file:slo.db?uri=true", "host"])
+def test_a_file_that_depends_on_the_working_directory_is_refused(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if setting == "host":
+        monkeypatch.setenv("AIRFLOW_CONN_A_LEDGER", '{"conn_type": "sqlite", "host": "slo.db"}')
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "a_ledger")
+    else:
+        monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", setting)
+    with pytest.raises(LedgerError, match="four slashes") as caught:
+        open_default_ledger()
+    assert (caught.value.reason, caught.value.transient) == ("relative_path", False)

@@ -74,11 +74,16 @@ class TestEnvironments:
     ) -> None:
         counts(request_log, "frozen")
         run_task(gate(FROZEN), connections=request_log.connection)
+        code, _, said = slo_command("environment", "adopt", "production")
+        assert (code, "[slo] environment is not set, and not production" in said) == (2, True), said
+        monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
+        assert slo_command("environment", "adopt", "prodction")[0] == 2
         assert slo_command("environment", "adopt", "production")[:2] == (
             0, "2 rows and 0 corrections belong to environment production now\n",
         )  # fmt: skip
         assert slo_command("environment", "adopt", "production")[1].startswith("0 rows")
         assert slo_command("environment", "adopt", "a b")[0] == 2
+        monkeypatch.delenv("AIRFLOW__SLO__ENVIRONMENT")
         code, out, _ = slo_command("environment", "list")
         assert code == 0
         assert "production" in out
@@ -228,9 +233,9 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("keep", "window", "said"),
         [
-            ("7d", "1d", "shorter than 30 days"),
+            ("7d", "1d", "shorter than 30 days: nothing younger is pruned; write 30d or more, e.g. 400d"),
             ("400", "1d", "is not a duration"),
-            ("12M", "1d", "calendar duration"),
+            ("13M", "1d", "calendar duration, of no fixed length; write 30d or more, e.g. 400d"),
             ("80d", "90d", "shorter than 90 days: the window of answered"),
             ("90d", "1Q", "shorter than 93 days"),
         ],
@@ -248,3 +253,25 @@ class TestPrune:
         code, _, err = slo_command("prune", tmp_path / "slos.yaml", "--keep", "100d")
         assert (code, "shorter than 200 days" in err) == (2, True), err
         assert slo_command("prune", tmp_path / "slos.yaml", "--keep", "200d")[0] == 0
+
+
+class TestNothingIsThere:
+    @pytest.mark.parametrize("command", ["decisions", "report"])
+    @pytest.mark.parametrize(("of", "said"), [("tests", "see --test-runs"), ("others", "others have: (unnamed)")])
+    def test_where_rows_are_is_told(
+        self,
+        command: str,
+        of: str,
+        said: str,
+        slo_command: Any,
+        ledger_file: LedgerFile,
+        tmp_path: Any,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        (tmp_path / "slos.yaml").write_text(sql_documents())
+        with ledger_file.open() as ledger:
+            ledger.seen_by_tests(of == "tests").record([check("answered", at=NOW)], RunKey("d", "r", "t"))
+        if of == "others":
+            monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
+        code, _, err = slo_command(command, *([tmp_path / "slos.yaml"] if command == "report" else []))
+        assert (code, said in err) == (2, True), err

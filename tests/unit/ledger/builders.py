@@ -33,7 +33,7 @@ def downgrade(ledger: Ledger, to: int) -> None:
         connection.exec_driver_sql("DROP TABLE slo_corrections")
         for index in INDEXES:
             connection.exec_driver_sql(f"DROP INDEX {index}")
-        for column in ("environment", "labels", "test_run", "attempt", *(["service"] if to == 2 else [])):
+        for column in ("instance", "environment", "labels", "test_run", "attempt", *(["service"] if to == 2 else [])):
             connection.exec_driver_sql(f"ALTER TABLE checks DROP COLUMN {column}")
         for index, columns in INDEXES.items():
             before = ", ".join(one for one in columns if one not in ("environment", "labels"))

@@ -24,7 +24,7 @@ from airflow_slo_provider.slo_key import SLOKey
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, key
 
 DAY = timedelta(days=1)
-NEW = ("environment", "labels", "test_run", "attempt")
+NEW = ("instance", "environment", "labels", "test_run", "attempt")
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ class TestMigration:
         assert (caught.value.reason, caught.value.transient) == ("other_schema", True)
 
     def test_every_column_is_known_to_the_queries(self, ledger: Ledger) -> None:
-        assert COLUMNS[-4:] == NEW
+        assert COLUMNS[-5:] == NEW
 
 
 class TestIdentity:

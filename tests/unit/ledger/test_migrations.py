@@ -104,7 +104,7 @@ def test_somebody_elses_table_is_not_touched(path: Path) -> None:
 
 
 def test_a_ledger_of_the_first_release_gets_the_new_indexes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = {"service", "environment", "labels", "test_run", "attempt"}
+    later = {"service", "instance", "environment", "labels", "test_run", "attempt"}
     row = {
         column: value for column, value in row_of(check("kept", value=1.5), key(), recorded_at=0).items() if column not in later
     }
