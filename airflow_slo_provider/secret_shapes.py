@@ -22,9 +22,9 @@ _NAME = (
 #: One of these is in each of the names.
 _NAMES = ("token", "passw", "passphrase", "pwd", "secret", "key", "credential", "signature", "authorization", "cookie", "session")
 #: Between a name and its value: also as JSON in JSON, and percent-encoded.
-_SIGN = r"""\\*["']?\s*(?:[=:]|%3[dD]|%3[aA])\s*"""
+_SIGN = r"""\\*["']?\s*(?:[=:]=?>?|->|%3[dD]|%3[aA])\s*(?:[|>][-+]?\s+)?"""
 #: A value ends where its quote does, or at the next blank or sign that divides values.
-_VALUE = r"""(?:\\*"(?:[^"\\]|\\[^"])*|'[^']*|[^\s&"'`,;(){}\[\]<>#\\]{4,})"""
+_VALUE = r"""(?:"(?:[^"\\]|\\[\s\S])*|\\+"(?:[^"\\]|\\[^"])*|'[^']*|[^\s&"'`,;(){}\[\]<>#\\]{4,})"""
 
 _URL_NAME = (
     r"(?:key|sig|sign|auth|code|pass|jwt|sas|[\w.-]{0,40}(?:token|secret|signature|credential|password|api_?key)[\w-]{0,20})"
@@ -43,73 +43,113 @@ _ISSUED = (
 #: Words that stand behind "bearer" and "basic" in sentences about authentication.
 _WORDS = r"(?!(?i:tokens?|auth\w*|schemes?|credentials?|or|and|is|was|in|for|from|of|with|realm\b\S*)\b)"
 
-#: A shape: texts of which one must be there (lower case), the pattern, and what is written in its place.
-_Shape = tuple[tuple[str, ...], re.Pattern[str], str]
+#: How letters are written in JSON, in addresses, in HTML, and by somebody who plays with Unicode.
+_ESCAPED = re.compile(
+    r"\\{1,4}(?:[/nrt]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})|%[2-7][0-9a-fA-F]|%0[9adAD]|&(?:quot|apos|amp|lt|gt|#[0-9]{1,5}|#[xX][0-9a-fA-F]{1,4});"
+    "|[\u00ad\u200b-\u200d\u2060\ufeff\uff01-\uff5e]"
+)
+#: A text may be escaped so many times.
+_DEPTH = 2
+
+#: A shape: texts of which one must be there (lower case), and the pattern; what stands before the secret is its group 1.
+_Shape = tuple[tuple[str, ...], re.Pattern[str]]
 
 
 @cache
 def _shapes() -> tuple[_Shape, ...]:
-    """Compile the shapes; what stands before a secret is kept as group 1."""
-    kept = rf"\g<1>{BLANK}"
-    issuers = (
-        "akia",
-        "asia",
-        "abia",
-        "acca",
-        "gh",
-        "glpat-",
-        "xox",
-        "slack.com",
-        "aiza",
-        "ya29.",
-        "sk",
-        "rk",
-        "pk",
-        "hf_",
-        "dapi",
-    )
+    """Compile the shapes."""
+    issuers = ("akia", "asia", "abia", "acca", "gh", "glpat-", "xox", "slack.com", "aiza", "ya29.", "sk", "rk", "pk")
     # An address: all before the @; a password may hold a slash that nobody encoded.
-    address = r"((?<=://))(?:[^/?#\s'\"<>]+|[^\s/?#@'\"<>:]+:(?!\d+[/?#])[^\s'\"<>@]+)@"
-    return (
-        ((*issuers, "eyj", "private key"), re.compile("|".join(_ISSUED)), BLANK),
-        (("://",), re.compile(address), rf"\g<1>{BLANK}@"),
-        (("@tcp(", "@unix("), re.compile(r"(\b[\w.-]{1,64}:)[^\s@'\"]{1,200}(?=@(?:tcp|unix)\()"), kept),
-        (
-            ("authorization",),
-            re.compile(rf"(?i)(\bauthorization{_SIGN}\\*[\"']?(?:(?:[\w-]{{1,30}})\s+)?)[^\s\"'\\,;]+"),
-            kept,
-        ),
-        (("cookie",), re.compile(r"(?i)(\b(?:set-)?cookie\"?\s*:\s*\"?)(?!\s|\*\*\*)[^\r\n\"]{4,}?(?=\"|\s+[\w-]+:\s|$)"), kept),
-        (("bearer",), re.compile(rf"(?i)(\bbearer(?:\s|\+|%20)+){_WORDS}[^\s\"'\\,;)\]}}<>&]{{4,}}"), kept),
-        (
-            ("basic",),
-            re.compile(rf"(\b(?i:basic)(?:\s|\+|%20)+){_WORDS}(?=[A-Za-z]*[A-Z0-9+/=])[A-Za-z0-9+/_-]{{8,}}={{0,2}}"),
-            kept,
-        ),
-        (("?", "&", "%3f", "%26"), re.compile(rf"(?i)((?:[?&]|%3f|%26){_URL_NAME}(?:=|%3d))[^\s&\"'#<>\\]{{4,}}"), kept),
-        (
-            _NAMES,
-            re.compile(rf"(?i)((?<!unrecognized )(?<!unexpected ){_NAME}[\w-]{{0,20}}{_SIGN})(?!\\*[\"']?\*\*\*){_VALUE}"),
-            kept,
-        ),
+    address = r"(?<=://)(?:[^/?#\s'\"<>]+|[^\s/?#@'\"<>:]+:(?!\d+[/?#])[^\s'\"<>@]+)(?=@)"
+    scheme = r"(?:\s|\+|%20)+"
+    named = rf"(?<!unrecognized )(?<!unexpected ){_NAME}[\w-]{{0,20}}"
+    unblanked = r"(?!\\*[\"']?\*\*\*)"
+    shapes = (
+        ((*issuers, "hf_", "dapi", "eyj", "private key"), "|".join(_ISSUED)),
+        (("://",), address),
+        (("@tcp(", "@unix("), r"(\b[\w.-]{1,64}:)[^\s@'\"]{1,200}(?=@(?:tcp|unix)\()"),
+        (("authorization",), rf"(?i)(\bauthorization{_SIGN}\\*[\"']?(?:(?:[\w-]{{1,30}})\s+)?)[^\s\"'\\,;]+"),
+        (("cookie",), r"(?i)(\b(?:set-)?cookie\"?\s*:\s*\"?)(?!\s|\*\*\*)[^\r\n\"]{4,}?(?=\"|\s+[\w-]+:\s|$)"),
+        (("bearer",), rf"(?i)(\bbearer{scheme}){_WORDS}[^\s\"'\\,;)\]}}<>&]{{4,}}"),
+        (("basic",), rf"(\b(?i:basic){scheme}){_WORDS}(?=[A-Za-z]*[A-Z0-9+/=])[A-Za-z0-9+/_-]{{8,}}={{0,2}}"),
+        (("?", "&", "%3f", "%26"), rf"(?i)((?:[?&]|%3f|%26){_URL_NAME}(?:=|%3d))[^\s&\"'#<>\\]{{4,}}"),
+        (_NAMES, rf"(?i)({named}{_SIGN}){unblanked}{_VALUE}"),
+        (_NAMES, rf"(?i)(<(?:[\w-]{{1,40}}[:.])?[\w-]{{0,20}}?{_NAME}[\w-]{{0,20}}>\s*){unblanked}[^\s<>][^<>]*"),  # XML
+        # Command lines.
+        (_NAMES, rf"(?i)((?<![\w-])--?[\w-]{{0,20}}?{_NAME}[\w-]{{0,20}}\s+){unblanked}(?!-){_VALUE}"),
+        (("-u", "-user"), r"((?<![\w-])(?:-u|--(?:proxy-)?user)(?:\s{1,9}|=)?[\"']?[\w.@+-]{1,64}:)[^\s\"']+"),
+        (("sshpass", "mysql"), r"(\b(?:sshpass|mysql\w{0,10})\s{1,9}-p\s?)[^\s-]\S{3,}"),
+        # Code: auth=("login", "password"), HTTPBasicAuth(...); SQL.
+        (("auth",), r"(?i)(auth\w{0,10}[\"']?\s?[=:]?\s?[(\[]\s?b?[\"'][^\"'\s]{0,64}[\"']\s?,\s?b?[\"'])[^\"']+"),
+        (("identified", "password"), r"(?i)(\b(?:identified\s(?:with\s\S{1,40}\s)?by|password)\s{1,9}[\"'])[^\"']{4,}"),
     )
+    return tuple((words, re.compile(pattern)) for words, pattern in shapes)
 
 
 def blank(text: str) -> str:
-    """Blank out of a text what has the shape of a credential."""
+    """Blank out of a text what has the shape of a credential, also where letters of it are escaped."""
     # A source may make the same error for each of 43,200 slices.
     return _blank_often(text) if len(text) <= _OFTEN else _blank(text)
 
 
 def _blank(text: str) -> str:
-    lower = text.lower()
-    for words, pattern, form in _shapes():
-        if any(map(lower.__contains__, words)):
-            text = pattern.sub(form, text)
-    return text
+    parts, position = [], 0
+    for start, end in _joined(_secrets(text, _DEPTH)):
+        parts += [text[position:start], BLANK]
+        position = end
+    return "".join([*parts, text[position:]])
 
 
 _blank_often = lru_cache(maxsize=256)(_blank)
+
+
+def _secrets(text: str, depth: int) -> list[tuple[int, int]]:
+    """Where secrets stand in a text, as it is and with its letters written plainly."""
+    lower, found = text.lower(), []
+    for words, pattern in _shapes():
+        if any(map(lower.__contains__, words)):
+            found += [(match.end(1) if pattern.groups else match.start(), match.end()) for match in pattern.finditer(text)]
+    if depth and _ESCAPED.search(text):
+        plain, places = _unescaped(text)
+        found += [(places[start], places[end]) for start, end in _secrets(plain, depth - 1)]
+    return found
+
+
+def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans in order, those that overlap made one."""
+    out: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if out and start < out[-1][1]:
+            out[-1] = (out[-1][0], max(end, out[-1][1]))
+        else:
+            out.append((start, end))
+    return out
+
+
+def _unescaped(text: str) -> tuple[str, list[int]]:
+    """A text with its letters written plainly, and where in the text each of them, and the end, stands."""
+    parts: list[str] = []
+    places: list[int] = []
+    position = 0
+    for match in _ESCAPED.finditer(text):
+        letter = _letter(match[0])
+        parts += [text[position : match.start()], letter]
+        places += [*range(position, match.start()), *[match.start()] * len(letter)]
+        position = match.end()
+    return "".join([*parts, text[position:]]), [*places, *range(position, len(text) + 1)]
+
+
+def _letter(escaped: str) -> str:
+    if escaped[0] == "&":
+        import html
+
+        return html.unescape(escaped)
+    if escaped[0] == "%":
+        return chr(int(escaped[1:], 16))
+    if escaped[0] == "\\":
+        code = escaped.lstrip("\\")
+        return chr(int(code[1:], 16)) if code[0] in "ux" else "/" if code == "/" else " "
+    return chr(ord(escaped) - 0xFEE0) if escaped >= "\uff01" and escaped != "\ufeff" else ""
 
 
 @cache

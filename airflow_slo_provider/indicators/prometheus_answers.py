@@ -31,6 +31,7 @@ from airflow_slo_provider.indicators.prometheus_envelope import (
     verify_data,
 )
 from airflow_slo_provider.redaction import public_url, redact
+from airflow_slo_provider.slo.promql_tokens import may_be_scalar
 
 __all__ = [
     "CLOCK_TOLERANCE", "TRANSIENT_STATUSES", "Answer", "RangeSeries", "Sample", "check_clock", "check_headers", "public_url",
@@ -126,12 +127,18 @@ def samples(answer: Answer, *, query: str, source: str, at: int | None = None) -
     """Read the result of an instant query; a scalar is one sample without labels.
 
     :param at: the time that was asked about, in unix milliseconds; None where it is not known
-    :raises QueryError: for a matrix or a string, for anything that is not of the documented shape, for a sample of another time
-        (reason ``stale_answer``), and for two samples of one series (reason ``contradictory_answer``)
+    :raises QueryError: for a matrix or a string, for a scalar where the query reads series, for anything that is not of the
+        documented shape, for a sample of another time (reason ``stale_answer``), and for two samples of one series (reason
+        ``contradictory_answer``)
     """
     if answer.result_type in ("matrix", "string"):
         raise QueryError(
             f"the query answers a {'range vector' if answer.result_type == 'matrix' else 'string'}, not numbers at one instant",
+            reason="wrong_result_type", query=query, http_status=200, source=source,
+        )  # fmt: skip
+    if answer.result_type == "scalar" and not may_be_scalar(query):
+        raise QueryError(
+            "a query over series answers a scalar, which has no labels and is of no series: something else was answered",
             reason="wrong_result_type", query=query, http_status=200, source=source,
         )  # fmt: skip
     rows = [{"metric": {}, "value": answer.result}] if answer.result_type == "scalar" else answer.result

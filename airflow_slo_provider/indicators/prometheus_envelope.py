@@ -8,7 +8,6 @@ Source: Prometheus HTTP API, https://prometheus.io/docs/prometheus/latest/queryi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from typing import Any
 
 from airflow_slo_provider import http_caches, strict_json
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.indicators.prometheus_marks import mark
 from airflow_slo_provider.redaction import public_url, redact, server_text
 
 #: Statuses that another attempt may turn into an answer.
@@ -42,8 +42,6 @@ _HINTS = {
 }
 #: Seconds that our clock and the server's may differ by: half the shortest window a burn rate is measured over.
 CLOCK_TOLERANCE = 150
-#: Keys of an answer that say that something is missing, whatever the server: ``isPartial`` (VictoriaMetrics), ``partial``, ...
-_LACKS = re.compile(r"partial|incomplete|truncated", re.IGNORECASE)
 #: Header by which M3 says that a limit cut the answer.
 _LIMITED = "M3-Results-Limited"
 
@@ -185,15 +183,13 @@ def verify_data(data: Any, *, query: str | None, source: str) -> None:
 
 
 def refuse_partial(envelope: Mapping[str, Any], *, query: str | None, source: str) -> None:
-    """Refuse an answer that a key of its own calls partial. Only ``false`` and an empty list or object say that it is whole.
+    """Refuse an answer that a key of its own, however deep it stands, calls partial or faulty.
 
     :raises QueryError: transient, reason ``partial_answer``
     """
-    data = envelope.get("data")
-    for part in (envelope, data if isinstance(data, dict) else {}):
-        for key, value in part.items():
-            if _LACKS.search(key) and value is not False and value not in ([], {}):
-                raise _partial(f"{key[:60]} is {server_text(value, limit=60)}", query, source)
+    found = mark(envelope)
+    if found is not None:
+        raise _partial(f"{found[0][:60]} is {server_text(found[1], limit=200)}", query, source)
 
 
 def contradictory(message: str, query: str | None, source: str) -> QueryError:

@@ -145,7 +145,11 @@ class _Reader:
                 else fields.mapping.line
             )
             known = did_you_mean(slo.service, self.services)
-            fields.scope.warn(f"there is no Service document named {slo.service!r}{known}", "spec.service", line)
+            message = f"there is no Service document named {slo.service!r}{known}"
+            if known:  # a misspelt service is another one: what was recorded of the right one, a freeze too, would be forgotten
+                fields.scope.fault(f"{message} If it is another service, write a Service document for it", "spec.service", line)
+            else:
+                fields.scope.warn(message, "spec.service", line)
 
     def _check_policy(self, metadata: Metadata) -> None:
         name = metadata.annotations.get(POLICY_KEY, "").strip()

@@ -21,6 +21,8 @@ LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right
 #: Words that are no series, in lower case; PromQL takes them in any.
 KEYWORDS = LISTS | {"bool", "offset", "and", "or", "unless", "atan2"}
 _JOINS = frozenset({"and", "or", "unless", "atan2", "bool"})
+#: Names that may stand in a scalar.
+_SCALARS = frozenset({"scalar", "time", "pi", "bool", "inf", "nan"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _TOKEN = re.compile(
     r"(?P<space>\s+|\#[^\n]*)"
@@ -64,6 +66,23 @@ def called(query: str) -> frozenset[str]:
 def functions_of(cut: Sequence[Token]) -> frozenset[str]:
     """Return the functions and aggregations among tokens, also ``sum by (...) (...)``."""
     return frozenset(text for (kind, text), (_, after) in pairwise(cut) if kind == "name" and after in ("(", "by", "without"))
+
+
+def may_be_scalar(query: str) -> bool:
+    """Whether a query may answer a number without labels: one made of numbers and of what functions answer as a scalar."""
+    cut = tokens(query)
+    depth, inside, before = 0, None, ""
+    for kind, text in cut or ():
+        if kind == "op":
+            depth += (text in _PAIRS.values()) - (text in _PAIRS)
+            if inside is None and text == "(" and before == "scalar":
+                inside = depth
+            elif inside is not None and depth < inside:
+                inside = None
+        if inside is None and (text in ("{", "[") or (kind == "name" and text.lower() not in _SCALARS)):
+            return False
+        before = text
+    return bool(cut)
 
 
 def series_of(cut: Sequence[Token]) -> list[str]:

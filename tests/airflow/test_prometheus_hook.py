@@ -118,7 +118,7 @@ def test_urls(prometheus_connection: Any, fields: dict[str, Any], url: str) -> N
         ("x", {"extra": {"verify": "maybe"}}, "neither true nor false"),
         ("x", {"extra": {"read_timeout": "soon"}}, "read_timeout"),
         ("x", {"extra": {"connect_timeout": 0}}, "connect_timeout"),
-        ("x", {"extra": {"connect_timeout": float("nan")}}, "NaN is not JSON"),
+        ("x", {"extra": {"connect_timeout": float("nan")}}, "connect_timeout is nan, not a number"),
         ("x", {"extra": {"retries": True}}, "retries"),
         ("x", {"extra": {"headers": "not json"}}, "headers is not a JSON object"),
         ("x", {"extra": {"params": ["a"]}}, "params is not a JSON object"),

@@ -19,9 +19,9 @@ def vector(*rows: object) -> dict[str, object]:
     return {"resultType": "vector", "result": list(rows)}
 
 
-def read(data: object, **more: object) -> list[answers.Sample]:
-    answer = answers.read_answer(envelope(data, **more), query="q", source="s")
-    return answers.samples(answer, query="q", source="s")
+def read(data: object, query: str = "q", **more: object) -> list[answers.Sample]:
+    answer = answers.read_answer(envelope(data, **more), query=query, source="s")
+    return answers.samples(answer, query=query, source="s")
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 25 Nov 2026 00:00:00 -0000"])
@@ -67,7 +67,7 @@ def test_nan_and_infinity_are_flagged_and_have_no_value() -> None:
 
 
 def test_result_types() -> None:
-    assert read({"resultType": "scalar", "result": [1.5, "2"]}) == [answers.Sample({}, Fraction(2), "2", 1500)]
+    assert read({"resultType": "scalar", "result": [1.5, "2"]}, "scalar(q)") == [answers.Sample({}, Fraction(2), "2", 1500)]
     for kind in ("matrix", "string"):
         with pytest.raises(QueryError) as caught:
             read({"resultType": kind, "result": []})
@@ -76,6 +76,34 @@ def test_result_types() -> None:
         answers.Answer("matrix", [{"metric": {"a": "b"}, "values": [[1, "2"], [61.5, "3"]]}]), query="q", source="s"
     )
     assert series == [answers.RangeSeries({"a": "b"}, ((1000, "2"), (61500, "3")))]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "sum by (code) (increase(requests_total[1h]))",
+        "sum(increase(requests_total[1h]))",
+        'label_replace((\nscalar(x)\n),"slo_q","0","","") or label_replace((\n1\n),"slo_q","1","","")',
+        "time() - max(written)",
+        "scalar(a) / b",
+        "(scalar(a)) + c",
+        "vector(1)",
+        '{__name__="a"}',
+        "?",
+    ],
+)
+def test_scalar_for_a_query_over_series_is_no_answer(query: str) -> None:
+    with pytest.raises(QueryError, match="answers a scalar") as caught:
+        read({"resultType": "scalar", "result": [1, "2"]}, query)
+    assert caught.value.reason == "wrong_result_type"
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["1", "time()", "-1.5e3 * pi()", "scalar(sum by (a) (b)) / scalar(c[5m] offset 1d)", "1 > bool Inf", "(scalar(a)) % 2"],
+)
+def test_scalar_for_a_query_that_may_be_one_is_read(query: str) -> None:
+    assert len(read({"resultType": "scalar", "result": [1, "2"]}, query)) == 1
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_a_sample_of_another_time_is_none(kind: str, off: int) -> None:
     value = [(AT + off) / 1000, "1"]
     result = value if kind == "scalar" else [{"metric": {}, "value": [AT / 1000, "1"]}, {"metric": {"a": "b"}, "value": value}]
     with pytest.raises(QueryError, match="about another time") as caught:
-        answers.samples(Answer(kind, result), query="q", source="s", at=AT)
+        answers.samples(Answer(kind, result), query="scalar(q)", source="s", at=AT)
     assert (caught.value.reason, caught.value.transient) == ("stale_answer", True)
 
 

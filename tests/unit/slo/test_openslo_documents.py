@@ -225,10 +225,23 @@ def test_a_policy_with_faults_is_not_missed_a_second_time() -> None:
     assert "'freese' is none of allow, alert, reduce_experimentation, degrade, escalate, freeze; did you mean 'freeze'?" in fault
 
 
-def test_a_service_that_is_not_there_is_a_warning() -> None:
-    assert warnings(joined(changed(SLO_TEXT, "shop", "shpo"), SERVICE_TEXT)) == [
-        "<text>:6: SLO/checkout spec.service: there is no Service document named 'shpo'; did you mean 'shop'?"
+@pytest.mark.parametrize("name", ["shpo", "shopp", "Shop"])
+def test_service_that_is_nearly_one_of_the_documents_is_a_fault(name: str) -> None:
+    (fault,) = faults(joined(changed(SLO_TEXT, "service: shop", f"service: {name!r}"), SERVICE_TEXT))
+    assert fault == (
+        f"<text>:6: SLO/checkout spec.service: there is no Service document named {name!r}; did you mean 'shop'? If it is "
+        "another service, write a Service document for it"
+    )
+
+
+def test_service_far_from_all_documents_is_a_warning() -> None:
+    assert warnings(joined(changed(SLO_TEXT, "service: shop", "service: billing"), SERVICE_TEXT)) == [
+        "<text>:6: SLO/checkout spec.service: there is no Service document named 'billing'"
     ]
+
+
+def test_service_without_any_service_document_is_a_warning() -> None:
+    assert warnings(SLO_TEXT) == ["<text>:6: SLO/checkout spec.service: there is no Service document named 'shop'"]
 
 
 def test_a_weight_that_nothing_uses_is_a_warning() -> None:
