@@ -18,13 +18,13 @@ _Values = tuple[Value | None, ...]
 def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], when: When, query: str) -> Slices:
     """Judge every slice by itself.
 
-    A slice whose total (or raw ratio) is missing, 0 or NaN, or whose good or bad is NaN, is None: it holds nothing to judge and
-    spoils no other.
+    A slice whose total is missing or 0, or whose raw ratio is missing or NaN, is None: it holds nothing to judge and spoils no
+    other. A count that is NaN beside events is no missing slice, which a document may tell to ignore: nothing is known then.
 
     :param series: by role; keyed by the end of each slice
     :param when: the ends of the slices
     :raises NoData: when not one slice has a total, so that even "missing slices are good" cannot make a pass of it
-    :raises InvalidMeasurement: when a slice is infinite, negative or has more good events than events
+    :raises InvalidMeasurement: when a slice is infinite, negative or NaN beside events, or has more good events than events
     """
     assert when.step is not None
     leading = "raw" if "raw" in series else "total"
@@ -55,7 +55,8 @@ def _total(request: MeasureRequest) -> str:
 
 def _judge_slice(request: MeasureRequest, values: Mapping[str, Value | None], leading: str, query: str) -> Measurement | None:
     whole = values[leading]
-    if whole is None or "NaN" in values.values() or (leading == "total" and whole == 0):
+    # A raw ratio is 0/0 where there are no events; a count is NaN only where something is wrong with it.
+    if whole is None or whole == (0 if leading == "total" else "NaN"):
         return None
     found = judge(request, values, query)
     # 43,200 copies of the query text would say no more than the one in Slices.

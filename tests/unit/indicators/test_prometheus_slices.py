@@ -1,0 +1,46 @@
+"""A count that is NaN beside events is a fault of the whole; slices without events, and raw ratios of 0/0, are missing slices."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus_batch import Value, When
+from airflow_slo_provider.indicators.prometheus_slices import judge_slices
+from airflow_slo_provider.slo.measuring import MeasureRequest
+from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric
+
+END, STEP = datetime(2026, 11, 1, tzinfo=UTC), timedelta(minutes=5)
+FIRST = to_milliseconds(END - STEP)
+
+
+def missing(second: dict[str, Value]) -> bool:
+    """Whether the second of two slices is missing; the first one is sound."""
+    source = MetricSource("Prometheus", None, "increase(q[{{.window}}])")
+    if "raw" in second:
+        metric = RatioMetric(raw=source, raw_type="success")
+    else:
+        metric = RatioMetric(total=source, **{role: source for role in second if role != "total"})
+    request = MeasureRequest(Indicator("i", metric), END - 2 * STEP, END)
+    sound: dict[str, Value] = {role: {"total": 10, "good": 9, "bad": 1, "raw": 1}[role] for role in second}
+    series = {role: {FIRST: sound[role], FIRST + 300_000: value} for role, value in second.items()}
+    found = judge_slices(request, series, When(END - STEP, END, STEP), "q")
+    assert found.values[0] is not None
+    return found.values[1] is None
+
+
+@pytest.mark.parametrize(
+    "counts",
+    [{"good": "NaN", "total": 10}, {"bad": "NaN", "total": 10}, {"bad": "NaN", "total": "NaN"}, {"good": 1, "total": "NaN"}],
+)
+def test_count_that_is_nan_beside_events_is_a_fault(counts: dict[str, Value]) -> None:
+    with pytest.raises(InvalidMeasurement, match="is NaN, not a number"):
+        missing(counts)
+
+
+@pytest.mark.parametrize("values", [{"good": "NaN", "total": 0}, {"bad": 0, "total": 0}, {"raw": "NaN"}])
+def test_slice_without_events_is_missing(values: dict[str, Value]) -> None:
+    assert missing(values)
