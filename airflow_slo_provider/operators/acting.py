@@ -29,6 +29,11 @@ class ActingOperator(TextFields):
         self.allow_backfill = allow_backfill
         self._gated = given(self, "gate")
 
+    def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
+        """Look once more whether there is a gate, before its template or XCom may give nothing: it may have been set later."""
+        self._gated |= given(self, "gate")
+        super()._do_render_template_fields(*args, **kwargs)
+
     def resolve_template_files(self) -> None:
         """Check the gate's place in the DAG as well: Airflow calls this once it has read the DAG's file.
 
@@ -50,5 +55,5 @@ class ActingOperator(TextFields):
 
         refuse_backfill(context, allow_backfill=self.allow_backfill)  # type: ignore[arg-type]
         require(self, self._gated)
-        if self._gated:
+        if self.gate is not None:
             require_leave(self.gate, context, self.log)  # type: ignore[arg-type]

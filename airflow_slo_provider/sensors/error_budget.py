@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator, conf
 
 from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.hooks.deferral import SHORTEST, BoundedDeferral
-from airflow_slo_provider.hooks.given import require
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
 
@@ -75,6 +75,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         super().__init__(**kwargs)
         self.min_remaining = min_remaining
         self.deferrable = deferrable
+        self._given |= given(self, "min_remaining")
         _share(min_remaining)
 
     @classmethod
