@@ -69,14 +69,15 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     if fault or "{" in str(task_id):
         _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")
     indexes = _indexes(str(task_id), task, context)
-    if given is None:
-        found = {index: context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index) for index in indexes}
-    else:
-        found = {one["map_index"]: one for one in given}
+    handed = None if given is None else {one["map_index"]: one for one in given}
     for index in indexes:
         where = f"{task_id}[{index}]" if index >= 0 else str(task_id)
-        _require_allowed(found.get(index), where, str(task_id), index, context)
-        log.info("The gate %s allows it: %s, decided at %s", where, found[index]["outcome"], found[index]["decided_at"])
+        if handed is not None:
+            _require_allowed(handed.get(index), where, str(task_id), index, context)
+        # What is handed over may have been copied and changed on the way; what the gate itself has left counts.
+        found = context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index)
+        _require_allowed(found, where, str(task_id), index, context)
+        log.info("The gate %s allows it: %s, decided at %s", where, found["outcome"], found["decided_at"])
 
 
 def _decisions(gate: Any) -> list[Mapping[str, Any]]:
@@ -156,6 +157,8 @@ def _require_allowed(decision: Any, where: str, task_id: str, index: int, contex
         reasons = decision.get("reasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
         _refuse(f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}")
+    if decision.get("satisfied", True) is not True:
+        _refuse(f"the gate {where} asks for more than that, min_remaining, and was not satisfied: nothing has allowed this")
     _require_current(decision, where, context)
 
 

@@ -4,8 +4,8 @@ Airflow resolves ``task.output`` to None where that task has pushed nothing, and
 To an operator, None means "not asked for": a guard that somebody has written down would be off, and nobody would know. An XCom
 that is a number is no version, either: in a registry of texts nothing is found under it.
 
-Of a mapped task Airflow makes the operator when it runs, from values that are resolved: there, None may be what an XCom gave. What is
-written in ``partial``, ``expand`` or ``expand_kwargs`` counts as given, whatever it is.
+Of a mapped task Airflow makes the operator when it runs, from values that are resolved: there, None may be what an XCom gave.
+What is written in ``partial``, ``expand`` or ``expand_kwargs`` counts as given, whatever it is.
 """
 
 from __future__ import annotations

@@ -99,7 +99,14 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         from airflow_slo_provider.hooks.run_instant import run_instant
 
         require(self, self._given)
-        decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, remember_own=True)
+        decision = evaluate_gate(
+            context,
+            slos=self.slos,
+            select=self.select,
+            log=self.log,
+            remember_own=True,
+            satisfied=lambda decision: not self._missing(decision),
+        )
         if not decision.allowed:
             raise_for_wrong_questions(decision)
         missing = self._missing(decision)

@@ -72,6 +72,8 @@ class TestDecision:
             (decision(allowed=1), "does not allow it"),
             (decision(outcome="unknown"), "does not allow it"),
             ({key: value for key, value in decision().items() if key != "allowed"}, "does not allow it"),
+            (decision(satisfied=False), "was not satisfied"),
+            (decision(satisfied="True"), "was not satisfied"),
             (decision(schema_version=2), "schema_version 2"),
             (decision(schema_version=None), "schema_version None"),
             (decision(schema_version=True), "schema_version True"),
@@ -109,9 +111,13 @@ class TestDecision:
 
 class TestGiven:
     def test_act_given_the_decision_itself(self, tmp_path: Path):
-        assert acted(tmp_path / "d", decision()).state == "success"
-        assert acted(tmp_path / "e", decision(allowed=False)).state == "failed"
-        assert acted(tmp_path / "f", decision(run_id="another")).state == "failed"
+        assert acted(tmp_path / "d", decision(), left=decision()).state == "success"
+        assert acted(tmp_path / "e", decision(allowed=False), left=decision()).state == "failed"
+        assert acted(tmp_path / "f", decision(run_id="another"), left=decision()).state == "failed"
+
+    @pytest.mark.parametrize("left", [None, decision(allowed=False, outcome="frozen"), decision(satisfied=False)])
+    def test_act_given_a_changed_copy_refuses_what_the_gate_has_not_allowed(self, tmp_path: Path, left: Any):
+        assert acted(tmp_path / "d", decision(), left=left).state == "failed"
 
     def test_act_given_a_decision_rendered_as_text_refuses(self, tmp_path: Path):
         ran = acted(tmp_path / "d", "{{ ti.xcom_pull(task_ids='gate', key='decision') }}", left=decision())
@@ -190,7 +196,8 @@ class TestMapped:
 
     def test_act_given_a_part_of_the_decisions_refuses(self, tmp_path: Path):
         act = behind(tmp_path / "d", [decision(map_index=0)])
-        ran = run_task(act, answers=states(gate_0="success", gate_1="success"))
+        left = {("gate", "decision", number): decision(map_index=number) for number in (0, 1)}
+        ran = run_task(act, xcoms=left, answers=states(gate_0="success", gate_1="success"))
         assert (ran.state, "gate[1] has left no decision" in str(ran.error)) == ("failed", True)
 
     def _in_group(self, path: Path) -> Any:
