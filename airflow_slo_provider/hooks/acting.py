@@ -37,6 +37,10 @@ def gate_fault(task: Any, gate: Any) -> str:
     :param task: the operator
     :param gate: what it was given as ``gate``
     """
+    if isinstance(gate, list | tuple) and any(isinstance(one, str) for one in gate):
+        return f"gate is {str(gate)[:200]}, and takes one gate; a mapped gate counts with all its instances"
+    if isinstance(gate, bool | int | float):
+        return f"gate is {gate!r}, and names no gate; write gate=gate.task_id"
     if not isinstance(gate, str) or "{" in gate:
         return ""
     if gate not in task.dag.task_ids:
@@ -47,7 +51,17 @@ def gate_fault(task: Any, gate: Any) -> str:
         hint = f"; did you mean {ends[0]!r}?" if ends else did_you_mean(gate, known)
         return f"gate names {gate!r}, and the DAG {task.dag.dag_id} has no such task{hint}"
     if gate not in {one.task_id for one in task.get_flat_relatives(upstream=True)}:
-        return f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided"
+        said = f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided; "
+        return f"{said}write {gate} >> {task.task_id}"
+    named = task.dag.get_task(gate)
+    kind = getattr(named, "operator_class", type(named))
+    # Whatever somebody else has written may leave a decision: it has to say so when it is read.
+    ours = kind.__module__.startswith(("airflow.", "airflow_slo_provider."))
+    if ours and not getattr(kind, "leaves_decision", False):
+        return (
+            f"gate names {gate!r}, which is no error-budget gate but a {kind.__name__}: it leaves no decision. "
+            "Name an ErrorBudgetGateOperator, ErrorBudgetBranchOperator or ErrorBudgetSensor"
+        )
     return ""
 
 
@@ -62,9 +76,12 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     :raises AirflowFailException: for a decision that is missing, malformed, of another run or older than this start of the run,
         and for one that does not allow
     """
+    task = context["task"]
+    fault = gate_fault(task, gate)
+    if fault:
+        _refuse(fault)
     given = None if isinstance(gate, str) else _decisions(gate)
     task_id = gate if given is None else _one_gate(given)
-    task = context["task"]
     fault = gate_fault(task, task_id)
     if fault or "{" in str(task_id):
         _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, conf
 
@@ -64,6 +64,9 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
     ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
     ``max_wait`` are those of every Airflow sensor.
     """
+
+    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    leaves_decision: ClassVar[bool] = True
 
     def __init__(
         self,
