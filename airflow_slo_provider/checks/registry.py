@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from airflow_slo_provider import strict_json
 from airflow_slo_provider.exceptions import CheckError, SLOProviderError
 from airflow_slo_provider.results import CheckResult
 
@@ -52,7 +52,7 @@ def named_in(kind: str, spec: Any) -> tuple[str, str | None]:
     """
     if isinstance(spec, str):
         try:
-            spec = json.loads(spec)
+            spec = strict_json.loads(spec)
         except ValueError:
             spec = None
     name = None

@@ -38,6 +38,10 @@ def gate_fault(task: Any, gate: Any) -> str:
     :param task: the operator
     :param gate: what it was given as ``gate``
     """
+    if isinstance(gate, list | tuple) and any(isinstance(one, str) for one in gate):
+        return f"gate is {str(gate)[:200]}, and takes one gate; a mapped gate counts with all its instances"
+    if isinstance(gate, bool | int | float):
+        return f"gate is {gate!r}, and names no gate; write gate=gate.task_id"
     if not isinstance(gate, str) or "{" in gate:
         return ""
     if gate not in task.dag.task_ids:
@@ -48,9 +52,16 @@ def gate_fault(task: Any, gate: Any) -> str:
         hint = f"; did you mean {ends[0]!r}?" if ends else did_you_mean(gate, known)
         return f"gate names {gate!r}, and the DAG {task.dag.dag_id} has no such task{hint}"
     if gate not in {one.task_id for one in task.get_flat_relatives(upstream=True)}:
+        said = f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided; "
+        return f"{said}write {gate} >> {task.task_id}"
+    named = task.dag.get_task(gate)
+    kind = getattr(named, "operator_class", type(named))
+    # Whatever somebody else has written may leave a decision: it has to say so when it is read.
+    ours = kind.__module__.startswith(("airflow.", "airflow_slo_provider."))
+    if ours and not getattr(kind, "leaves_decision", False):
         return (
-            f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided; "
-            f"write {gate} >> {task.task_id}"
+            f"gate names {gate!r}, which is no error-budget gate but a {kind.__name__}: it leaves no decision. "
+            "Name an ErrorBudgetGateOperator, ErrorBudgetBranchOperator or ErrorBudgetSensor"
         )
     return ""
 
@@ -66,18 +77,25 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     :raises AirflowFailException: for a decision that is missing, malformed, of another run or older than this start of the run,
         and for one that does not allow
     """
-    task_id = gate if isinstance(gate, str) else _one_gate(_decisions(gate, context))
     task = context["task"]
+    fault = gate_fault(task, gate)
+    if fault:
+        _refuse(fault)
+    given = None if isinstance(gate, str) else _decisions(gate, context)
+    task_id = gate if given is None else _one_gate(given)
     fault = gate_fault(task, task_id)
     if fault or "{" in str(task_id):
         _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")
     indexes = _indexes(str(task_id), context)
-    # Also of a decision that was handed over: whoever hands it over may have changed it, or kept it too long.
-    found = {index: context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index) for index in indexes}
+    handed = None if given is None else {one["map_index"]: one for one in given}
     for index in indexes:
         where = f"{task_id}[{index}]" if index >= 0 else str(task_id)
-        _require_allowed(found.get(index), where, str(task_id), index, context)
-        log.info("The gate %s allows it: %s, decided at %s", where, found[index]["outcome"], found[index]["decided_at"])
+        if handed is not None:
+            _require_allowed(handed.get(index), where, str(task_id), index, context)
+        # What is handed over may have been copied and changed on the way; what the gate itself has left counts.
+        found = context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index)
+        _require_allowed(found, where, str(task_id), index, context)
+        log.info("The gate %s allows it: %s, decided at %s", where, found["outcome"], found["decided_at"])
 
 
 def _decisions(gate: Any, context: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -150,8 +168,8 @@ def _require_allowed(decision: Any, where: str, task_id: str, index: int, contex
         reasons = decision.get("reasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
         _refuse(f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}")
-    if decision.get("missing"):
-        _refuse(f"the gate {where} was still waiting: {decision['missing']}")
+    if decision.get("satisfied", True) is not True:
+        _refuse(f"the gate {where} asks for more than that, min_remaining, and was not satisfied: nothing has allowed this")
     _require_current(decision, where, context)
 
 

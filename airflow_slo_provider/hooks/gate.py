@@ -39,7 +39,7 @@ def evaluate_gate(
     log: Any,
     remember_own: bool = False,
     accepts_unknown: bool = False,
-    missing: Callable[[Decision], str] | None = None,
+    satisfied: Callable[[Decision], bool] | None = None,
 ) -> Decision:
     """Read the documents, measure, decide; log the decision, record it and push it to XCom.
 
@@ -54,8 +54,8 @@ def evaluate_gate(
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
     :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
-    :param missing: says what the caller asks for besides a decision that allows, and is missing; empty when nothing is. An
-        operator that is given the decision (``gate=``) refuses until then
+    :param satisfied: whether the caller asks for no more than a decision says; by default that it allows. It stands in the XCom:
+        who marks a sensor that gave up as a success has not made it satisfied
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
@@ -92,9 +92,8 @@ def evaluate_gate(
             ledger.record_decision([*slo_checks(decision), check], key, name=name)
     # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
     made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
-    value = {**summary(decision), **place, **made, "decided_at": datetime.now(UTC).isoformat()}
-    if missing is not None:
-        value["missing"] = missing(decision)
+    enough = decision.allowed and (satisfied is None or satisfied(decision))
+    value = {**summary(decision), **place, **made, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
     context["ti"].xcom_push(key=XCOM_KEY, value=value)
     return decision
 

@@ -3,6 +3,9 @@
 Airflow resolves ``task.output`` to None where that task has pushed nothing, and a template of nothing is an empty text or "None".
 To an operator, None means "not asked for": a guard that somebody has written down would be off, and nobody would know. An XCom
 that is a number is no version, either: in a registry of texts nothing is found under it.
+
+Of a mapped task Airflow makes the operator when it runs, from values that are resolved: there, None may be what an XCom gave.
+What is written in ``partial``, ``expand`` or ``expand_kwargs`` counts as given, whatever it is.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -17,41 +21,55 @@ from typing import Any
 from airflow_slo_provider.text_lists import text_list
 
 
-def given(operator: Any, *names: str) -> frozenset[str]:
-    """Return which of these parameters an operator was given, to be kept until it runs.
+@dataclass(frozen=True)
+class Given:
+    """What an operator may have been given.
+
+    :param names: the parameters
+    :param something: those that were something when it was made
+    """
+
+    names: frozenset[str]
+    something: frozenset[str]
+
+    def __or__(self, other: Given) -> Given:
+        return Given(self.names | other.names, self.something | other.something)
+
+    def of(self, operator: Any) -> frozenset[str]:
+        """Return the parameters that an operator was given. Ask when it runs: while it is made, Airflow does not say yet.
+
+        :param operator: the one that this was found for, or a copy
+        """
+        if not getattr(operator, "_BaseOperator__from_mapped", False):
+            return self.something
+        return self.something | (self.names & set(operator._BaseOperator__init_kwargs))
+
+
+def given(operator: Any, *names: str) -> Given:
+    """Find which of these parameters an operator was given, to be kept until it runs.
 
     :param operator: whose attributes have these names
     """
-    operator.__dict__.setdefault("_may_be_given", set()).update(names)
     # A subclass sets fields of its own after ours.
-    return frozenset(name for name in names if not _is_nothing(getattr(operator, name, None)))
+    return Given(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
 
 
-def given_when_mapped(operator: Any, name: str) -> bool:
-    """Whether a mapped task brought a parameter, be it None: Airflow makes its operator when it runs, of what its XComs hold.
-
-    Only then does None mean that something is missing; whoever writes None down for a task that is not mapped means it.
-
-    :param operator: whose parameter it is
-    :param name: of the parameter
-    """
-    mapped = getattr(operator, "_BaseOperator__from_mapped", False)
-    return bool(mapped) and name in getattr(operator, "_BaseOperator__init_kwargs", {})
+#: What an operator without such parameters was given.
+NOTHING = Given(frozenset(), frozenset())
 
 
-def require(operator: Any, names: Collection[str] = (), *, may_be_empty: Collection[str] = ()) -> None:
+def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
     """Fail without a retry when a parameter that was given is nothing now, or is no text where it must be one.
 
     Numbers become texts in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
     (:class:`airflow_slo_provider.operators.text_fields.TextFields`), and a text alone becomes a list of one in its
     ``list_fields``. Relative paths in its ``path_fields`` are those of files beside the DAG file.
 
-    :param names: what :func:`given` returned
+    :param parameters: what :func:`given` returned
     :param may_be_empty: those of which an empty text says something
     :raises AirflowFailException: naming the parameter
     """
-    asked = getattr(operator, "_may_be_given", ())
-    for name in sorted({*names, *(one for one in asked if given_when_mapped(operator, one))}):
+    for name in sorted(parameters.of(operator)):
         value = getattr(operator, name)
         if _is_nothing(value) and not (value == "" and name in may_be_empty):
             _fail(

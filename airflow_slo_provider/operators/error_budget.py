@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_slo_provider.hooks.blocking import block, release_events, withhold_events
 from airflow_slo_provider.hooks.blocking_checks import TaskIds, argument, check_blocked_ways, each, only_behind
@@ -22,6 +22,8 @@ class _ErrorBudgetOperator(DocumentFields):
     """What both gates share."""
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "at")
+    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    leaves_decision: ClassVar[bool] = True
 
     def __init__(self, *, at: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
-from airflow_slo_provider.hooks.given import given, given_when_mapped, require
+from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.acting import ActingOperator
@@ -35,7 +35,7 @@ class _MoveOperator(ActingOperator):
         self,
         *,
         model: str,
-        version: str | None,
+        version: str | None = None,
         alias: str = CHAMPION,
         expected_champion: str | None = None,
         model_registry_conn_id: str = "model_registry_default",
@@ -175,7 +175,7 @@ class PromoteModelOperator(_MoveOperator):
     ) -> None:
         super().__init__(model=model, version=version, **kwargs)
         self.evaluation = evaluation
-        self._evaluated = evaluation is not None
+        self._evaluated = given(self, "evaluation")
         self.accept = text_list(accept)
         wrong = sorted(set(self.accept) - {"pass", "warn", "fail", "inconclusive", "unknown"})
         if wrong or not self.accept:
@@ -190,7 +190,7 @@ class PromoteModelOperator(_MoveOperator):
             raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
         require(self, self._given, may_be_empty=("expected_champion",))
         evidence: dict[str, Any] = {}
-        if self._evaluated or given_when_mapped(self, "evaluation"):
+        if self.evaluation is not None or self._evaluated.of(self):
             if self.evaluation is None:
                 return self._refuse(context, "its evaluation is not there: the task that it is the XCom of has pushed none", {})
             if not isinstance(self.evaluation, Mapping) or "verdict" not in self.evaluation:
@@ -248,8 +248,8 @@ class RollbackModelOperator(_MoveOperator):
     text_fields = _MoveOperator.text_fields | {"reason"}
     move_kind = ROLLBACK
 
-    def __init__(self, *, model: str, version: str | None = None, reason: str | None = None, **kwargs: Any) -> None:
-        super().__init__(model=model, version=version, **kwargs)
+    def __init__(self, *, reason: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.reason = reason
 
     def execute(self, context: Context) -> dict[str, Any]:

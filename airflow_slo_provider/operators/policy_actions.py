@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_over_values
@@ -201,6 +201,8 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     """
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "decision_path")
+    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    leaves_decision: ClassVar[bool] = True
     text_fields = frozenset({"decision_path"})
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, conf
 
@@ -65,6 +65,9 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
     ``max_wait`` are those of every Airflow sensor.
     """
 
+    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    leaves_decision: ClassVar[bool] = True
+
     def __init__(
         self,
         *,
@@ -100,7 +103,12 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
 
         require(self, self._given)
         decision = evaluate_gate(
-            context, slos=self.slos, select=self.select, log=self.log, remember_own=True, missing=self._missing
+            context,
+            slos=self.slos,
+            select=self.select,
+            log=self.log,
+            remember_own=True,
+            satisfied=lambda decision: not self._missing(decision),
         )
         if not decision.allowed:
             raise_for_wrong_questions(decision)

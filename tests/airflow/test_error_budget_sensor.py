@@ -57,6 +57,7 @@ class TestWhatItWaitsFor:
         if state == "failed":
             assert isinstance(ran.error, AirflowSensorTimeout)
         assert ran.xcoms["decision"]["slos"][0]["name"] == "answered"
+        assert ran.xcoms["decision"]["satisfied"] is (state == "success"), "marked as a success, it has still allowed nothing"
         assert len(ledger_file.checks()) == 2
 
     def test_the_share_of_every_budget_that_gates(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:

@@ -98,7 +98,7 @@ def test_a_template_of_nothing_switches_no_guard_off(kind, more, name, nothing):
 
 def test_what_was_not_given_is_not_asked_for():
     operator = RollbackModelOperator(task_id="t", model="m", version=None, expected_champion="")
-    assert given(operator, "model", "version", "expected_champion", "reason") == {"model"}
+    assert given(operator, "model", "version", "expected_champion", "reason").of(operator) == {"model"}
 
 
 def test_a_field_of_a_subclass_is_set_after_ours():

@@ -1,0 +1,116 @@
+"""What ``gate`` of an operator that acts may name, as it shows when the DAG is read."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.providers.standard.operators.empty import EmptyOperator
+from airflow.providers.standard.operators.python import PythonOperator
+from airflow.sdk import DAG, BaseOperator
+
+from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
+from airflow_slo_provider.operators.model_registry import PromoteModelOperator
+from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator
+from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
+from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
+from tests.airflow.running import run_task
+from tests.support import REPO
+
+
+class MyGate(ErrorBudgetGateOperator):
+    """A gate of somebody."""
+
+
+class Foreign(BaseOperator):
+    """What somebody has written may leave a decision."""
+
+
+GATES = [
+    lambda: ErrorBudgetGateOperator(task_id="gate", slos="/slos"),
+    lambda: ErrorBudgetBranchOperator(task_id="gate", slos="/slos", follow_task_ids_if_allowed="act"),
+    lambda: ErrorBudgetSensor(task_id="gate", slos="/slos"),
+    lambda: PolicyDecisionOperator(task_id="gate", slos="/slos", decision_path="/nowhere/d"),
+    lambda: MyGate(task_id="gate", slos="/slos"),
+    lambda: Foreign(task_id="gate"),
+    lambda: ErrorBudgetGateOperator.partial(task_id="gate").expand(slos=["/a", "/b"]),
+    lambda: MyGate.partial(task_id="gate").expand(slos=["/a", "/b"]),
+]
+OTHERS = [
+    lambda: EmptyOperator(task_id="gate"),
+    lambda: PythonOperator(task_id="gate", python_callable=print),
+    lambda: PythonOperator.partial(task_id="gate", python_callable=print).expand(op_args=[[1]]),
+    lambda: PromoteModelOperator(task_id="gate", model="m", version="1"),
+]
+
+
+def read(make: Any, gate: Any = "gate", *, upstream: bool = True) -> PromoteModelOperator:
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        first = make()
+        given = first if gate is GATES else gate
+        act = PromoteModelOperator(task_id="act", model="m", version="1", registry_path="/nowhere", gate=given)
+        if upstream:
+            first >> act
+    dag.resolve_template_files()
+    return act
+
+
+@pytest.mark.parametrize("number", range(len(GATES)))
+def test_a_gate_of_any_kind_is_read_by_its_id_and_as_itself(number: int):
+    for gate in ("gate", GATES):
+        assert read(GATES[number], gate).gate == "gate"
+
+
+@pytest.mark.parametrize("number", range(len(OTHERS)))
+def test_a_task_that_is_no_gate_is_refused(number: int):
+    with pytest.raises(ValueError, match=r"act: gate names 'gate', which is no error-budget gate but a "):
+        read(OTHERS[number])
+
+
+def test_a_task_that_is_no_gate_is_refused_when_it_runs_too():
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+        act = PromoteModelOperator(task_id="act", model="m", version="1", registry_path="/nowhere", gate="gate")
+        EmptyOperator(task_id="gate") >> act
+    ran = run_task(act)
+    assert (ran.state, "no error-budget gate" in str(ran.error)) == ("failed", True), ran.error
+
+
+@pytest.mark.parametrize(
+    ("gate", "said"),
+    [
+        (["gate", "g2"], "takes one gate"),
+        (("gate",), "takes one gate"),
+        (True, "write gate=gate.task_id"),
+        (3, "write gate=gate.task_id"),
+        ("", "has no such task"),
+    ],
+)
+def test_what_names_no_gate_is_refused_and_says_what_to_write(gate: Any, said: str):
+    with pytest.raises(ValueError, match=said):
+        read(GATES[0], gate)
+
+
+def test_a_gate_that_is_not_upstream_is_told_how_to_come_there():
+    with pytest.raises(ValueError, match="write gate >> act"):
+        read(GATES[0], upstream=False)
+
+
+def test_a_gate_that_is_set_later_as_an_operator_is_taken_by_its_id(tmp_path: Path):
+    with DAG("a_dag", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
+        gate = ErrorBudgetGateOperator(task_id="gate", slos="/slos")
+        act = PromoteModelOperator(task_id="act", model="m", version="1", registry_path=str(tmp_path))
+        act.gate = gate
+        gate >> act
+    dag.resolve_template_files()
+    assert act.gate == "gate"
+
+
+def test_the_documented_keys_of_a_decision_are_those_it_has(request_log: RequestLog, ledger_file: LedgerFile):
+    request_log.write(1000, 0)
+    ran = run_task(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), connections=request_log.connection)
+    decision = ran.xcoms["decision"]
+    text = (REPO / "docs" / "gates.md").read_text()
+    said = text.partition("- in XCom, key `decision`:")[2].partition(". `satisfied` is")[0]
+    assert set(said.split("`")[1::2]) == {*decision, *decision["slos"][0]}
