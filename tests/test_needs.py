@@ -142,6 +142,14 @@ class TestBareMachine:
         assert 0 < recipe.index("-m tests.needs") < recipe.index("$(MAKE) lint") < recipe.index("-m pytest")
 
 
+def test_a_benchmark_finds_what_tests_find_and_ends_where_it_is_missing() -> None:
+    """No pytest runs it: it skips nothing, and there is no test to skip."""
+    without = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {"CI": "true"}
+    text = "from tests.support import acceptance; acceptance('no such file')"
+    ran = subprocess.run([sys.executable, "-c", text], cwd=REPO, env=without, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr.startswith("acceptance data ")) == (1, True), ran.stderr
+
+
 def test_no_example_of_hypothesis_fails_by_the_clock() -> None:
     assert hypothesis.settings.default.deadline is None
     assert hypothesis.HealthCheck.too_slow in hypothesis.settings.default.suppress_health_check
