@@ -56,11 +56,11 @@ def gate_fault(task: Any, gate: Any) -> str:
         return f"{said}write {gate} >> {task.task_id}"
     named = task.dag.get_task(gate)
     kind = getattr(named, "operator_class", type(named))
-    # Whatever somebody else has written may leave a decision: it has to say so when it is read.
+    # An operator of a third party may push a decision; its contents are checked at run time.
     ours = kind.__module__.startswith(("airflow.", "airflow_slo_provider."))
     if ours and not getattr(kind, "leaves_decision", False):
         return (
-            f"gate names {gate!r}, which is no error-budget gate but a {kind.__name__}: it leaves no decision. "
+            f"gate names {gate!r}, a {kind.__name__}, which is not an error-budget gate and pushes no decision. "
             "Name an ErrorBudgetGateOperator, ErrorBudgetBranchOperator or ErrorBudgetSensor"
         )
     return ""
@@ -113,9 +113,7 @@ def _decisions(gate: Any, context: Mapping[str, Any]) -> list[Mapping[str, Any]]
         )
     for one in several:
         if not isinstance(one, Mapping) or not isinstance(one.get("task_id"), str) or type(one.get("map_index")) is not int:
-            _refuse(
-                f"gate holds {str(one)[:200]!r}, which is no decision; gate takes one gate, by its task id: gate=gate.task_id"
-            )
+            _refuse(f"gate contains {str(one)[:200]!r}, which is not a decision; name one gate by its task id: gate=gate.task_id")
         for key in ("dag_id", "run_id"):
             own = getattr(context["ti"], key)
             if one.get(key) != own:
@@ -168,8 +166,8 @@ def _require_allowed(decision: Any, where: str, task_id: str, index: int, contex
         reasons = decision.get("reasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
         _refuse(f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}")
-    if decision.get("satisfied", True) is not True:
-        _refuse(f"the gate {where} asks for more than that, min_remaining, and was not satisfied: nothing has allowed this")
+    if decision.get("satisfied") is not True:
+        _refuse(f"the gate {where} was not satisfied: it requires more than an allowing decision (min_remaining)")
     _require_current(decision, where, context)
 
 

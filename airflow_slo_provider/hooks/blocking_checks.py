@@ -134,7 +134,7 @@ def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[s
     """Return the tasks of a branch's targets, and what is behind them and behind no other target.
 
     :param targets: ids of tasks and task groups that are followed
-    :param others: those of the other ways; a way through the targets counts as one of theirs
+    :param others: ids of the other branches; tasks that they reach without passing a target are left out
     """
     own = whole(task, targets)
     reached = set().union(*(whole(task, ids) for ids in others)) - own
@@ -147,9 +147,9 @@ def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[s
 
 
 def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
-    """Refuse ways of what is not allowed that lead to what only an allowed deployment may run.
+    """Refuse branches of a blocked deployment that lead to tasks which only an allowed deployment may run.
 
-    A freeze may lead there by no way. The others may by way of a task that asks somebody, and not directly.
+    The branch of a freeze must not lead there at all; the other branches only through a task that asks for an approval.
 
     :param allowed: ids that are followed when the deployment is allowed
     :param frozen: ids that are followed when it is frozen

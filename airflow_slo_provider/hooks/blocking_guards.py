@@ -11,7 +11,7 @@ allowed deployment may run therefore asks the gate whether it has let it go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -104,9 +104,9 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
 
 
 def _let_go(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
-    """Whether an instance allowed, or, of a branch, took a way that does not keep this task from running."""
+    """Whether a gate instance allowed the run, or a branch instance followed a branch that this task is on."""
     ti = context["ti"]
     pushed = ti.xcom_pull(task_ids=gate_id, key=BLOCKED if branches else DECISION, map_indexes=index)
     if branches:
-        return isinstance(pushed, Sequence) and ti.task_id not in pushed
+        return isinstance(pushed, list | tuple) and ti.task_id not in pushed
     return isinstance(pushed, Mapping) and pushed.get("allowed") is True

@@ -54,8 +54,8 @@ def evaluate_gate(
     :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
         and its last look is its past; a retry of a gate must not see the try that it replaces.
     :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
-    :param satisfied: whether the caller asks for no more than a decision says; by default that it allows. It stands in the XCom:
-        who marks a sensor that gave up as a success has not made it satisfied
+    :param satisfied: whether the decision is enough for the caller; by default, whether it allows. The XCom holds the result,
+        so that a sensor which gave up and was marked as a success still counts as not satisfied
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """

@@ -30,7 +30,7 @@ class _Kept:
 
     :param at: the instant that it was about, by the clock of whoever made it
     :param number: of two rows of the ledger, the later one has the greater number, whatever clocks say
-    :param at_once: whether the decision was about the moment in which it was written
+    :param at_once: whether the decision was recorded within an hour of the instant that it was about
     """
 
     state: PolicyState
@@ -97,8 +97,8 @@ class Memory:
     def _inherited(self, slo: SLO) -> dict[str, _Kept]:
         """What blocks in the unnamed environment, where this one has a name: giving an Airflow a name thaws nothing.
 
-        It counts until this environment has decided about a later moment: what it decided then knew of the block. What a backfill
-        or a gate about the past records here about an earlier moment is no such decision.
+        The inherited block ends with the first decision of this environment about a later instant, because that decision took
+        the block into account. Decisions about an earlier instant (backfills, gates with ``at``) do not end it.
         """
         if not self.ledger.environment:
             return {}

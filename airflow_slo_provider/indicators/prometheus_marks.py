@@ -1,4 +1,4 @@
-"""Marks by which an answer says of itself that something is missing or went wrong, wherever in it they stand."""
+"""Find keys in an answer that mark it as partial or faulty, at any depth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SERIES = frozenset({"metric", "value", "values", "histogram", "histograms"})
 def mark(envelope: Mapping[str, Any]) -> tuple[str, Any] | None:
     """Return the first key, with its value, that calls an answer partial or faulty; None where there is none.
 
-    The list of warnings beside ``data`` is not among them: who needs the answer reads it.
+    The list of warnings beside ``data`` is left out: the caller of the query handles it.
     """
     found: Iterator[tuple[str, Any]] = (
         (key, value) for part in _objects(envelope) for key, value in part.items() if _is_mark(key, value)

@@ -19,7 +19,7 @@ def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], w
     """Judge every slice by itself.
 
     A slice whose total is missing or 0, or whose raw ratio is missing or NaN, is None: it holds nothing to judge and spoils no
-    other. A count that is NaN beside events is no missing slice, which a document may tell to ignore: nothing is known then.
+    other. A slice whose count is NaN although there were events is a fault: ``missing-slices`` does not apply to it.
 
     :param series: by role; keyed by the end of each slice
     :param when: the ends of the slices

@@ -120,11 +120,11 @@ class LedgerReader:
         return found[0] if found else None
 
     def wrote_before(self, number: int, kind: str, name: str, *, service: str, at_once: timedelta, but_for: str) -> bool:
-        """Whether a check about the moment in which it was written was there before a row of another environment.
+        """Whether this environment had recorded a check of the present before a given row was written.
 
         :param number: number of that row
         :param at_once: see ``written_at_once`` of :meth:`latest`
-        :param but_for: what stands in the place of the DAG in rows that do not count
+        :param but_for: rows with this ``dag_id`` are ignored
         """
         table = checks()
         filters = [*_filters(kind=kind, name=name, service=service_column(service)), table.c.id < number]

@@ -28,8 +28,9 @@ NOW = datetime.now(UTC)
 def decision(**other: Any) -> dict[str, Any]:
     """What a gate of ``a_run`` pushes."""
     made = {
-        "schema_version": 1, "outcome": "allowed", "action": "allow", "allowed": True, "at": NOW.isoformat(), "reasons": [],
-        "slos": [], "dag_id": "a_dag", "run_id": "a_run", "task_id": "gate", "map_index": -1, "decided_at": NOW.isoformat(),
+        "schema_version": 1, "outcome": "allowed", "action": "allow", "allowed": True, "satisfied": True, "at": NOW.isoformat(),
+        "reasons": [], "slos": [], "dag_id": "a_dag", "run_id": "a_run", "task_id": "gate", "map_index": -1,
+        "decided_at": NOW.isoformat(),
     }  # fmt: skip
     return {**made, **other}
 
@@ -79,6 +80,7 @@ class TestDecision:
             ({key: value for key, value in decision().items() if key != "allowed"}, "does not allow it"),
             (decision(satisfied=False), "was not satisfied"),
             (decision(satisfied="True"), "was not satisfied"),
+            ({key: value for key, value in decision().items() if key != "satisfied"}, "was not satisfied"),
             (decision(schema_version=2), "schema_version 2"),
             (decision(schema_version=None), "schema_version None"),
             (decision(schema_version=True), "schema_version True"),

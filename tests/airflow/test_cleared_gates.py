@@ -74,14 +74,17 @@ class TestClearedAfterADecision:
             run_task(operator, connections=request_log.connection, try_number=number)
         assert history(ledger_file) == [(0, 1, "allowed"), (1, 2, "allowed"), (2, 5, "allowed")]
 
-    def test_a_sensor_replaces_its_own_looks_and_keeps_those_of_another_try(
-        self, request_log: RequestLog, ledger_file: LedgerFile
+    @pytest.mark.parametrize(
+        ("another", "recorded_try"), [({"try_number": 2}, 2), ({"run_made": 1}, 1)], ids=["another_try", "a_run_made_again"]
+    )
+    def test_a_sensor_replaces_its_own_polls_and_keeps_those_of(
+        self, another: dict[str, int], recorded_try: int, request_log: RequestLog, ledger_file: LedgerFile
     ) -> None:
         counts(request_log, "frozen")
         operator = ErrorBudgetSensor(task_id="wait", slos=COOL_DOWN, poke_interval=0, timeout=0)
-        for number in (1, 1, 2, 2):
-            run_task(operator, connections=request_log.connection, try_number=number)
-        assert history(ledger_file) == [(0, 1, "frozen"), (1, 2, "frozen")]
+        for started in ({}, {}, another, another):
+            run_task(operator, connections=request_log.connection, **started)
+        assert history(ledger_file) == [(0, 1, "frozen"), (1, recorded_try, "frozen")]
 
     def test_an_earlier_try_that_still_runs_overwrites_nothing(self, request_log: RequestLog, ledger_file: LedgerFile) -> None:
         counts(request_log, "frozen")
@@ -131,15 +134,6 @@ class TestRunMadeAgain:
         assert late.state == "failed"
         assert "a try that was started later has recorded its own" in str(late.error)
         assert history(ledger_file) == [(0, 1, "frozen")]
-
-    def test_a_sensor_replaces_its_own_looks_after_a_run_was_made_again(
-        self, request_log: RequestLog, ledger_file: LedgerFile
-    ) -> None:
-        counts(request_log, "frozen")
-        operator = ErrorBudgetSensor(task_id="wait", slos=COOL_DOWN, poke_interval=0, timeout=0)
-        for made in (0, 0, 1, 1):
-            run_task(operator, connections=request_log.connection, run_made=made)
-        assert history(ledger_file) == [(0, 1, "frozen"), (1, 1, "frozen")]
 
 
 class TestRetriedAfterNothingWasFoundOut:

@@ -347,7 +347,8 @@ def test_another_way_than_a_red_run(wrong: float, way: str, tmp_path: Path, monk
     evaluated = run_task(tasks["evaluate"])
     assert evaluated.state == "success", evaluated.log
     made = {"dag_id": tasks["gate"].dag_id, "run_id": "a_run", "task_id": "gate", "map_index": -1}
-    decision = {"schema_version": 1, "outcome": "allowed", "allowed": True, "decided_at": datetime.now(UTC).isoformat(), **made}
+    decision = {"schema_version": 1, "outcome": "allowed", "allowed": True, "satisfied": True, **made}
+    decision["decided_at"] = datetime.now(UTC).isoformat()
     known = {
         ("evaluate", "return_value"): evaluated.xcoms["return_value"],
         ("gate", "decision"): decision,
