@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 
 #: Where Airflow's XCom sidecar looks for a pod's result.
 XCOM_FILE = "/airflow/xcom/return.json"

@@ -40,7 +40,7 @@ class ReasonedError(SLOProviderError):
     default_reason = "error"
 
     def __init__(self, message: str, *, reason: str | None = None, transient: bool = False) -> None:
-        from airflow_slo_provider.redaction import redact
+        from airflow_slo_provider.core.redaction import redact
 
         self.message = redact(writable(message), limit=None)
         super().__init__(self.message)

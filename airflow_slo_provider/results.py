@@ -85,7 +85,7 @@ class CheckResult:
 
     def _redact(self) -> None:
         """Blank secrets out of what servers said: all that goes into XCom and the ledger is a check."""
-        from airflow_slo_provider.redaction import redact, redacted
+        from airflow_slo_provider.core.redaction import redact, redacted
 
         object.__setattr__(self, "message", redact(self.message, limit=None))
         object.__setattr__(self, "evidence", redacted(self.evidence))

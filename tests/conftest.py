@@ -82,7 +82,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests() -> None:
     """Forget the secrets of earlier tests: a password such as ``admin`` would blank that word out of later messages."""
-    from airflow_slo_provider.redaction import forget
+    from airflow_slo_provider.core.redaction import forget
 
     forget()
 

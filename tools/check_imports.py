@@ -24,8 +24,8 @@ COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
 NAMED = ("operators", "sensors")
 BESIDE = (*NAMED, "hooks", "links")
 LIGHT = frozenset(
-    {"deployment", "deployment.registry_names", "evaluation", "evaluation.outcomes", "exceptions"}
-    | {"freshness", "freshness.limits", "lazy_names", "text_lists"}
+    {"core", "core.lazy_names", "core.text_lists", "deployment", "deployment.registry_names", "evaluation"}
+    | {"evaluation.outcomes", "exceptions", "freshness", "freshness.limits", "tracing", "tracing.stores", "tracing.stores.kinds"}
 )
 
 

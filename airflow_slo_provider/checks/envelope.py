@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import CheckError, ReasonedError
-from airflow_slo_provider.redaction import server_text
 from airflow_slo_provider.results import CheckResult
 
 VERSION = 1

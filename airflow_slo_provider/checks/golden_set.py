@@ -21,9 +21,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.assessing import Plan

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.exceptions import CheckError, SLOProviderError
 from airflow_slo_provider.results import CheckResult
 

@@ -119,9 +119,9 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    from airflow_slo_provider.database_faults import classify
+    from airflow_slo_provider.core.database_faults import classify
+    from airflow_slo_provider.core.redaction import secrets_of
     from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
-    from airflow_slo_provider.redaction import secrets_of
 
     secrets_of(url=url)
     try:

@@ -25,11 +25,11 @@ _HEAD = ("when (UTC)", "what", "outcome", "version", "DAG run", "why")
 
 def report(args: Namespace) -> None:
     """Print what became of the error budgets, from the recorded checks; exit with 2 when none was recorded."""
+    from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import browse
     from airflow_slo_provider.slo.history import history_table, summarise_history
-    from airflow_slo_provider.slo_key import SLOKey
 
     catalog = load_documents(args.path, otherwise=2)
     as_server()
@@ -143,13 +143,13 @@ def _place(ledger: Ledger) -> str:
 
 def backfill(args: Namespace) -> None:
     """Evaluate past instants and record what is found; exit with 2 when one of them could not be measured."""
+    from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.gate import evaluate
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import RunKey
     from airflow_slo_provider.ledger.records import BACKFILL
     from airflow_slo_provider.slo.checks import slo_checks
-    from airflow_slo_provider.slo_key import SLOKey
 
     catalog = load_documents(args.path, otherwise=2)
     as_server()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registry_names import PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.text_lists import text_list
 
 LATENCY = "latency"
 #: Kinds of check that judge a model version. Others, e.g. how old a model is, count where ``checks`` names them.

@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import remember, server_text
 from airflow_slo_provider.exceptions import DeploymentError
-from airflow_slo_provider.redaction import remember, server_text
+from airflow_slo_provider.http import caches as http_caches
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]

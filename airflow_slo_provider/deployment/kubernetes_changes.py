@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 
 ANNOTATION = "airflow-slo/changes"
 #: Actions of a change.

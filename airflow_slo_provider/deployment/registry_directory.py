@@ -22,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.deployment.registry import (
     Conflict,
     ModelVersion,

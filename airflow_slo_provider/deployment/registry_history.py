@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.deployment.registry_names import CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import ReasonedError
-from airflow_slo_provider.redaction import server_text
 
 
 class RegistryError(ReasonedError):

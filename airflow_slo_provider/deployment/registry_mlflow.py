@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import public_url, secrets_of, server_text, user_info
 from airflow_slo_provider.deployment.registry import (
     Conflict,
     ModelVersion,
@@ -26,7 +27,7 @@ from airflow_slo_provider.deployment.registry import (
     previous_after,
 )
 from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS, PROMOTE
-from airflow_slo_provider.redaction import public_url, secrets_of, server_text, user_info
+from airflow_slo_provider.http import caches as http_caches
 
 #: One tag for each alias: a move of another one must not wipe a move that was cut off. The bare name, which was once that of all
 #: aliases, is still read.
@@ -190,7 +191,7 @@ class MlflowRegistry:
         import requests
         from requests.adapters import HTTPAdapter
 
-        from airflow_slo_provider.http_retries import QuietRetry
+        from airflow_slo_provider.http.retries import QuietRetry
 
         # Only reading is repeated here; a write that was lost on its way is for the task's own retry, which looks first.
         retry = QuietRetry(total=self._retries, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False)

@@ -5,7 +5,7 @@ The names below are imported when they are first used: naming the package in a D
 
 from __future__ import annotations
 
-from airflow_slo_provider.lazy_names import offer
+from airflow_slo_provider.core.lazy_names import offer
 
 _HOLDS = {
     "drift.columns": "ColumnProfile",

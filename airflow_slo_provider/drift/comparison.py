@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.columns import ColumnProfile
 from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.distances import benjamini_hochberg
@@ -21,7 +22,6 @@ from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
 from airflow_slo_provider.drift.verdicts import dataset_verdict
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.text_lists import text_list
 
 
 def compare(

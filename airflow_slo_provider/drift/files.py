@@ -7,8 +7,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import server_text
 
 
 def is_uri(text: str) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.drift.columns import ColumnProfile
 from airflow_slo_provider.drift.cuts import Cuts
 from airflow_slo_provider.drift.grid import Grid

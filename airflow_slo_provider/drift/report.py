@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
+from airflow_slo_provider.charts.report_page import badge, page
+from airflow_slo_provider.charts.report_page import facts as shown
 from airflow_slo_provider.drift.results import ColumnDrift, DriftReport, Histogram, Rate
-from airflow_slo_provider.report_style import badge, page
-from airflow_slo_provider.report_style import facts as shown
 
 #: What only this report has: its histograms, and small print.
 _STYLE = """

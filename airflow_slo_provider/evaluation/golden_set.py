@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, to_install
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.charts.svg import CANDIDATE, CHAMPION, QUIET, Plot, intervals
 from airflow_slo_provider.evaluation.labels import binary_scores
 from airflow_slo_provider.evaluation.sample import Sample, Undefined, finite
-from airflow_slo_provider.evaluation.svg import CANDIDATE, CHAMPION, QUIET, Plot, intervals
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.assessing import Assessment

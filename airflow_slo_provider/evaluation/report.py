@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from airflow_slo_provider.charts.report_page import badge, page
 from airflow_slo_provider.evaluation.plots import plots
-from airflow_slo_provider.report_style import badge, page
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.assessing import Assessment

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.lazy_names import offer
+from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness.assessing import Assessment, Limits, assess

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
+from airflow_slo_provider.core.timestamps import read_moment
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness.moments import read_moment
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.steps import Call, Reply, Steps, an_object, in_path, mapping
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from airflow_slo_provider.core.timestamps import read_moment
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness.moments import read_moment
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.steps import Call, Reply, Steps, in_path, mapping
 

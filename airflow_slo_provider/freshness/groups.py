@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 
-from airflow_slo_provider.redaction import redact
+from airflow_slo_provider.core.redaction import redact
 
 
 def plain_name(cells: Sequence[object]) -> str:

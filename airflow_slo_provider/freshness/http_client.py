@@ -7,10 +7,11 @@ import ssl
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import public_url, remember, secrets_of, server_text, user_info
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.steps import Call, Reply
-from airflow_slo_provider.redaction import public_url, remember, secrets_of, server_text, user_info
+from airflow_slo_provider.http import caches as http_caches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_slo_provider.freshness.moments import read_moment
+from airflow_slo_provider.core.timestamps import read_moment
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.steps import Call, Steps, in_path, mapping
 

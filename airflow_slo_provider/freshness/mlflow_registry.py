@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.core.timestamps import of_seconds, read_moment
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness.moments import of_seconds, read_moment
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.steps import Call, Reply, Steps, an_object, mapping
 

@@ -8,9 +8,9 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Protocol
 
+from airflow_slo_provider.core.timestamps import EPOCH, of_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.groups import by_name
-from airflow_slo_provider.freshness.moments import EPOCH, of_seconds
 from airflow_slo_provider.freshness.observation import Observation
 
 GIVES = ("timestamp", "age")

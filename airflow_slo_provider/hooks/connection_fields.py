@@ -28,7 +28,7 @@ def form_field(label: str, kind: str, description: str = "", **schema: Any) -> d
 
 def read_object(connection: ConnectionFields, value: Any, name: str) -> Mapping[str, Any]:
     """Read a JSON object; empty where there is none."""
-    from airflow_slo_provider import strict_json
+    from airflow_slo_provider.core import strict_json
 
     if isinstance(value, str) and value.strip():
         try:

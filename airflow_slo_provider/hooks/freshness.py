@@ -158,7 +158,7 @@ def _prometheus(question: Question) -> Observation:
 
 
 def _sql(question: Question) -> Observation:
-    from airflow_slo_provider.freshness.moments import read_zone
+    from airflow_slo_provider.core.timestamps import read_zone
     from airflow_slo_provider.freshness.sql import QueryQuestion, TableQuestion
     from airflow_slo_provider.hooks.sql_runner import HookRunner
 
@@ -176,8 +176,8 @@ def _sql(question: Question) -> Observation:
 
 @contextmanager
 def _database_faults(where: str) -> Iterator[None]:
-    from airflow_slo_provider.database_faults import classify
-    from airflow_slo_provider.redaction import server_text
+    from airflow_slo_provider.core.database_faults import classify
+    from airflow_slo_provider.core.redaction import server_text
 
     try:
         yield

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Observation
-from airflow_slo_provider.redaction import server_text
+from airflow_slo_provider.http import caches as http_caches
 
 
 def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:

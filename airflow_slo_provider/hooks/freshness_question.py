@@ -110,7 +110,7 @@ def _check(kind: str, given: Mapping[str, Any]) -> None:
     if given.get("which") not in (None, "newest", "oldest"):
         raise BadQuestion(f"which={given['which']!r}: write newest or oldest")
     if given.get("timezone"):
-        from airflow_slo_provider.freshness.moments import read_zone
+        from airflow_slo_provider.core.timestamps import read_zone
 
         if "{{" not in str(given["timezone"]):
             try:

@@ -27,7 +27,7 @@ def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = F
     :param promoted: take the time the alias was moved to that version instead, as the registry recorded it
     :raises QueryError: for a registry that cannot be read. A missing alias is no fault: nothing was promoted yet
     """
-    from airflow_slo_provider.freshness.moments import read_moment
+    from airflow_slo_provider.core.timestamps import read_moment
     from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
     what, source = f"model {model}@{alias}", f"model registry, connection {conn_id}"

@@ -18,7 +18,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any
 
-from airflow_slo_provider.text_lists import text_list
+from airflow_slo_provider.core.text_lists import text_list
 
 
 @dataclass(frozen=True)

@@ -141,8 +141,8 @@ def connection_url(conn_id: str) -> URL:
     from airflow.sdk import BaseHook
     from sqlalchemy import URL, make_url
 
+    from airflow_slo_provider.core.redaction import server_text
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.redaction import server_text
 
     try:
         connection = BaseHook.get_connection(conn_id)

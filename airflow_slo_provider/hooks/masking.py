@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.redaction import redact
+from airflow_slo_provider.core.redaction import redact
 
 #: Longest message that is told.
 LIMIT = 1000

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.slo_key import SLOKey, labels_text
+from airflow_slo_provider.core.slo_key import SLOKey, labels_text
 
 if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult

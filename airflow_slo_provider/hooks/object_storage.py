@@ -8,8 +8,8 @@ from glob import iglob
 from os.path import basename, lexists
 from typing import Any
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import server_text
 
 #: What file systems of fsspec call the time of last change: S3, Azure, local and SFTP, Google.
 _NAMES = ("LastModified", "last_modified", "mtime", "updated")

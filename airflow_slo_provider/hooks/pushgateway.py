@@ -8,8 +8,8 @@ from typing import Any
 
 from airflow.sdk import BaseHook
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import server_text
 
 _SECONDS = 15
 

@@ -91,8 +91,8 @@ def readable(source: Any) -> Any:
 def _stored(uri: str) -> list[DocumentText]:
     from airflow.sdk import ObjectStoragePath
 
+    from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.hooks.masking import masked
-    from airflow_slo_provider.redaction import public_url
     from airflow_slo_provider.slo.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
 
     shown = public_url(uri)

@@ -67,7 +67,7 @@ def _open(kind: str, document: DataSource | None, ledger: Ledger | None, stack: 
     except MeasurementError:
         raise
     except Exception as error:  # what Airflow raises for a connection it does not know, or cannot make a hook of
-        from airflow_slo_provider.redaction import server_text
+        from airflow_slo_provider.core.redaction import server_text
 
         # Not chained: whatever could not read a connection may quote it.
         raise QueryError(

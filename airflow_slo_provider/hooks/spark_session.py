@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError, to_install
-from airflow_slo_provider.redaction import server_text
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.core.database_faults import classify
+from airflow_slo_provider.core.redaction import secrets_of, server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import secrets_of, server_text
 
 if TYPE_CHECKING:
     from airflow_slo_provider.indicators.sql import SQLSource

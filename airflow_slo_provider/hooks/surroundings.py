@@ -62,9 +62,9 @@ def http_server(conn_id: str) -> Server:
     from airflow.sdk import BaseHook
     from airflow.sdk.log import mask_secret
 
+    from airflow_slo_provider.core.redaction import public_url, user_info
     from airflow_slo_provider.evaluation.model_server import Server
     from airflow_slo_provider.exceptions import QueryError
-    from airflow_slo_provider.redaction import public_url, user_info
 
     connection = BaseHook.get_connection(conn_id)
     host = (connection.host or "").strip().rstrip("/")

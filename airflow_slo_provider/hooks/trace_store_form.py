@@ -13,7 +13,7 @@ from airflow_slo_provider.hooks.connection_fields import (
     read_object,
 )
 from airflow_slo_provider.hooks.prometheus_form import client_settings, connection_type
-from airflow_slo_provider.trace_store_kinds import KINDS
+from airflow_slo_provider.tracing.stores.kinds import KINDS
 
 _KEPT = (
     "auth",

@@ -52,8 +52,8 @@ def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, A
 
     import httpx
 
+    from airflow_slo_provider.core.redaction import remember
     from airflow_slo_provider.indicators.prometheus_client import Settings
-    from airflow_slo_provider.redaction import remember
 
     settings = Settings(**client_settings(connection))
     settings.check_files()
@@ -81,7 +81,7 @@ def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, A
 
 
 def _check(response: Any) -> None:
-    from airflow_slo_provider.redaction import server_text
+    from airflow_slo_provider.core.redaction import server_text
 
     if 200 <= response.status_code < 300:
         return
@@ -95,7 +95,7 @@ def _check(response: Any) -> None:
 
 
 def _fault(error: Exception, address: str) -> QueryError:
-    from airflow_slo_provider.redaction import server_text
+    from airflow_slo_provider.core.redaction import server_text
 
     said = f"the notification could not be sent ({type(error).__name__}: {server_text(error)})"
     # Of a webhook the path is often the secret.

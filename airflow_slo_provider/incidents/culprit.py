@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from airflow_slo_provider.exact_numbers import exact
+from airflow_slo_provider.core.exact_numbers import exact
+from airflow_slo_provider.core.redaction import redact
 from airflow_slo_provider.exceptions import writable
-from airflow_slo_provider.redaction import redact
 from airflow_slo_provider.results import CheckResult
 
 

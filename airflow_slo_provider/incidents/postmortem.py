@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_slo_provider.exact_numbers import percent
+from airflow_slo_provider.charts.report_page import facts, page, section, table, text
+from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
-from airflow_slo_provider.report_style import facts, page, section, table, text
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,7 @@ def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dic
 
     :raises Exception: whatever is wrong with the document; ValueError also where all of it has expired
     """
-    from airflow_slo_provider import strict_json
+    from airflow_slo_provider.core import strict_json
 
     file: Readable = Path(path) if isinstance(path, str | os.PathLike) else path
     data = strict_json.loads(file.read_text())

@@ -22,7 +22,7 @@ from fractions import Fraction
 from itertools import islice, pairwise
 from typing import Any, TypeVar
 
-from airflow_slo_provider.exact_numbers import exact
+from airflow_slo_provider.core.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, LedgerError, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.slicing import covered, holds, slice_count
 from airflow_slo_provider.ledger.observations import REPEATED

@@ -17,6 +17,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 
+from airflow_slo_provider.core.redaction import public_url, redact
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus_envelope import (
     CLOCK_TOLERANCE,
@@ -30,7 +31,6 @@ from airflow_slo_provider.indicators.prometheus_envelope import (
     shape,
     verify_data,
 )
-from airflow_slo_provider.redaction import public_url, redact
 from airflow_slo_provider.slo.promql_tokens import may_be_scalar
 
 __all__ = [

@@ -7,12 +7,12 @@ import ssl
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http_caches import NO_CACHE
+from airflow_slo_provider.http.caches import NO_CACHE
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_answers import Sample
 from airflow_slo_provider.indicators.prometheus_client import Settings
-from airflow_slo_provider.redaction import server_text
 
 if TYPE_CHECKING:
     import httpx

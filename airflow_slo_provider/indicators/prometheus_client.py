@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.redaction import secrets_of, user_info
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators import prometheus_answers as answers
 from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
 from airflow_slo_provider.indicators.prometheus_limits import current_deadline
-from airflow_slo_provider.redaction import secrets_of, user_info
 
 if TYPE_CHECKING:
     import requests

@@ -14,10 +14,11 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import public_url, redact, server_text
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http import caches as http_caches
 from airflow_slo_provider.indicators.prometheus_marks import mark
-from airflow_slo_provider.redaction import public_url, redact, server_text
 
 #: Statuses that another attempt may turn into an answer.
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})

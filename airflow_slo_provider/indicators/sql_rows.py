@@ -9,9 +9,9 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_slo_provider.exact_numbers import exact
+from airflow_slo_provider.core.exact_numbers import exact
+from airflow_slo_provider.core.local_times import in_utc
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.local_times import in_utc
 
 COUNTS = ("good", "bad", "total")
 

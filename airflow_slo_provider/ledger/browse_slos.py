@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.ledger.browse import (
     COLUMN_LIST,
     MOST_ROWS,
@@ -24,7 +25,6 @@ from airflow_slo_provider.ledger.browse import (
 )
 from airflow_slo_provider.ledger.records import Recorded, moment, recorded_of, service_column
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo_key import SLOKey
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger

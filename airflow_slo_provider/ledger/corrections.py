@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, microseconds, moment
 from airflow_slo_provider.ledger.schema import slo_corrections
-from airflow_slo_provider.slo_key import labels_text
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, quote_plus
 
-from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.core.database_faults import classify
+from airflow_slo_provider.core.redaction import remember
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.redaction import remember
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine

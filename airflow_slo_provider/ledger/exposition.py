@@ -22,10 +22,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.slo_key import SLOKey, labels_text
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.ledger import browse, browse_slos
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo_key import SLOKey, labels_text
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.records import Recorded

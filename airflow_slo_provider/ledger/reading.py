@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, service_column
 from airflow_slo_provider.ledger.schema import COLUMNS, checks
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo_key import labels_text
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Engine

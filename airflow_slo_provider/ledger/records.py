@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from airflow_slo_provider.core.slo_key import SLOKey, labels_text
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.slo_key import SLOKey, labels_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

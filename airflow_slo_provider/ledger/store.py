@@ -11,6 +11,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.engine import describe, make_engine, parse_url, transaction
 from airflow_slo_provider.ledger.migrations import check_version, migrate, newest_schema, version_of
@@ -28,7 +29,6 @@ from airflow_slo_provider.ledger.writing import (
     upsert,
 )
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.slo_key import labels_text
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.observations import of_window, record_observations
 from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
 from airflow_slo_provider.operators.text_fields import TextFields
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

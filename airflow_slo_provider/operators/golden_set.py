@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.lazy_names import offer
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.observations import record_observations
 from airflow_slo_provider.hooks.outcomes import failing_rightly, recording_faults
-from airflow_slo_provider.lazy_names import offer
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.text_fields import TextFields
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

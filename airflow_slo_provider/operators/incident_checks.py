@@ -167,9 +167,9 @@ class CulpritOperator(TextFields):
             from airflow_slo_provider.hooks.incident_measures import failing_versions
 
             return failing_versions(self.check, self.within)
+        from airflow_slo_provider.core.redaction import redacted
         from airflow_slo_provider.exceptions import QueryError
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
-        from airflow_slo_provider.redaction import redacted
 
         found: dict[str, Fraction | None] = {}
         for sample in PrometheusHook(self.prometheus_conn_id).query(str(self.query)):

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     import os

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.hooks.given import require
-from airflow_slo_provider.lazy_names import offer
 from airflow_slo_provider.operators.text_fields import TextFields
 
 if TYPE_CHECKING:

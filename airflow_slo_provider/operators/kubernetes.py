@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.operators.deployment_task import DeploymentTask
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

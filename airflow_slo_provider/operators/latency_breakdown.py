@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.hooks.deferral import BoundedDeferral
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.observations import of_window
 from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record, recording_faults
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 from airflow_slo_provider.operators.text_fields import TextFields
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

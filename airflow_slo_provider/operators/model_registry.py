@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.acting import ActingOperator
-from airflow_slo_provider.text_lists import text_list
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

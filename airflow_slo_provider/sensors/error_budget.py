@@ -171,7 +171,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
 
     def _missing(self, decision: Decision) -> str:
         """Say what is missing for the waiting to end; nothing when nothing is."""
-        from airflow_slo_provider.exact_numbers import percent
+        from airflow_slo_provider.core.exact_numbers import percent
 
         if not decision.allowed:
             return f"the decision is {decision.outcome}: {'; '.join(decision.reasons)}"

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
 
+from airflow_slo_provider.core.exact_numbers import Number, exact
 from airflow_slo_provider.documents.durations import Duration, as_duration
-from airflow_slo_provider.exact_numbers import Number, exact
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.slo.measuring import Measurement
 

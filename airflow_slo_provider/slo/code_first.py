@@ -17,8 +17,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Any
 
+from airflow_slo_provider.core.exact_numbers import Number, exact
 from airflow_slo_provider.documents.durations import Duration, format_seconds
-from airflow_slo_provider.exact_numbers import Number, exact
 from airflow_slo_provider.slo.arithmetic import budget_share
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.measuring import IndicatorSource

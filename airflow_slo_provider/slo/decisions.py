@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
-from airflow_slo_provider.exact_numbers import percent
+from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status

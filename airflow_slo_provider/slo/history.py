@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from airflow_slo_provider.exact_numbers import percent
+from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.slo_key import SLOKey
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from fractions import Fraction
 
+from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.documents.durations import format_seconds
-from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.exceptions import MeasurementError, NoData
 from airflow_slo_provider.slo.arithmetic import BurnRate, BurnRateRule, budget_of_sli, budget_share, time_to_exhaustion
 from airflow_slo_provider.slo.asking import CURRENT, Answers, Part

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 from fractions import Fraction
 
-from airflow_slo_provider.exact_numbers import percent
+from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.slo.judging import current_rate
 from airflow_slo_provider.slo.reports import Decision, Outcome, SLOReport
 

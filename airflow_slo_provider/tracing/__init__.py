@@ -5,13 +5,18 @@ A model server needs OpenTelemetry for the first half and no Airflow; the second
 
 from __future__ import annotations
 
-from airflow_slo_provider.tracing import exemplars, prediction_log
-from airflow_slo_provider.tracing.asgi import TracingMiddleware
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
-from airflow_slo_provider.tracing.comparison import SpanChange, VersionComparison, compare
-from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
-from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavailable
-from airflow_slo_provider.tracing.spans import Span, SpanStream
+from typing import TYPE_CHECKING
+
+from airflow_slo_provider.core.lazy_names import offer
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.tracing import exemplars, prediction_log
+    from airflow_slo_provider.tracing.asgi import TracingMiddleware
+    from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
+    from airflow_slo_provider.tracing.comparison import SpanChange, VersionComparison, compare
+    from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
+    from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavailable
+    from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
     "LatencyBreakdown",
@@ -31,3 +36,17 @@ __all__ = [
     "prediction_log",
     "shutdown",
 ]
+
+#: Imported when asked for: a model server needs no reader of traces, and a connection's form needs neither half.
+__getattr__ = offer(
+    __name__,
+    {
+        "tracing.asgi": "TracingMiddleware",
+        "tracing.breakdown": "LatencyBreakdown SpanStats breakdown",
+        "tracing.comparison": "SpanChange VersionComparison compare",
+        "tracing.configuration": "configure flush shutdown",
+        "tracing.request": "MLRequestTracer TracingUnavailable",
+        "tracing.spans": "Span SpanStream",
+    },
+    modules={"exemplars": "tracing.exemplars", "prediction_log": "tracing.prediction_log"},
+)

@@ -104,7 +104,7 @@ class LatencyBreakdown:
         """Return a JSON-able dict without the samples."""
         from dataclasses import asdict
 
-        from airflow_slo_provider.redaction import redacted
+        from airflow_slo_provider.core.redaction import redacted
 
         return {
             "rows": redacted([asdict(row) for row in self.rows]),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from airflow_slo_provider.redaction import redact
-from airflow_slo_provider.text_lists import text_list
+from airflow_slo_provider.core.redaction import redact
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.tracing.samples import Samples
 from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
 from airflow_slo_provider.tracing.tree import Part, Trace, analyse

@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.core.database_faults import classify
 from airflow_slo_provider.exceptions import writable
 from airflow_slo_provider.tracing.predictions import Prediction, answer_text, failed, hex_trace_id, sample
 from airflow_slo_provider.tracing.request import trouble

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from airflow_slo_provider.report_style import badge, page
+from airflow_slo_provider.charts.report_page import badge, page
 from airflow_slo_provider.tracing.latency import Assessment
 from airflow_slo_provider.tracing.report_charts import stacked, waterfall
 

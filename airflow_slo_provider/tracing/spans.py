@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from airflow_slo_provider.core.redaction import redact
 from airflow_slo_provider.exceptions import InvalidMeasurement, writable
-from airflow_slo_provider.redaction import redact
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 

@@ -16,10 +16,10 @@ from datetime import UTC, datetime
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Observation
 from airflow_slo_provider.hooks.freshness_question import Question
-from airflow_slo_provider.redaction import server_text
 
 #: Requests to one server at the same time.
 MOST_REQUESTS = 8

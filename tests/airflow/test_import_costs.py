@@ -17,7 +17,7 @@ AIRFLOW_SIDE = {"get_provider_info", "hooks", "links", "operators", "sensors"}
 #: What operators and sensors need of the domain to be named in a DAG file, and connection forms to be shown.
 NAMED = {
     "deployment", "deployment.registry_names", "evaluation", "evaluation.outcomes", "exceptions", "freshness", "freshness.limits",
-    "lazy_names", "text_lists", "trace_store_kinds",
+    "core", "core.lazy_names", "core.text_lists", "tracing", "tracing.stores", "tracing.stores.kinds",
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.
 MADE = NAMED | {
@@ -124,7 +124,15 @@ def test_naming_every_operator_and_sensor_loads_no_domain(named: set[str]) -> No
 
 def test_the_module_of_playbooks_does_not_load_approvals() -> None:
     found = loaded("from airflow_slo_provider.operators.incident import OpenIncidentOperator, PlaybookTaskGroup")
-    assert domain(found) == {"exceptions", "lazy_names", "text_lists", "trace_store_kinds"}
+    assert domain(found) == {
+        "core",
+        "core.lazy_names",
+        "core.text_lists",
+        "exceptions",
+        "tracing",
+        "tracing.stores",
+        "tracing.stores.kinds",
+    }
     assert not any(name.startswith("airflow.triggers") or ".hitl" in name for name in found)
 
 

@@ -14,8 +14,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
+from airflow_slo_provider.charts.report_page import page, table
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.report_style import page, table
 from tests.airflow.page_data import fill
 from tests.peers import peer
 from tests.support import need

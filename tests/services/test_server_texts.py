@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.core.redaction import remember, secrets_of
 from airflow_slo_provider.deployment.kubernetes_api import Cluster, Question, broken_off, fault_of_status, unreachable
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
 from airflow_slo_provider.freshness.groups import by_name
@@ -21,7 +22,6 @@ from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus_answers import Sample
 from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
-from airflow_slo_provider.redaction import remember, secrets_of
 from airflow_slo_provider.tracing.breakdown import breakdown
 from tests.services.postgres import PostgresServer
 from tests.services.test_answers_of_all_servers import READERS, answering
@@ -175,6 +175,6 @@ def test_the_path_of_a_webhook_is_secret() -> None:
         )
         post(connection, "", {})
     remember("x")
-    from airflow_slo_provider.redaction import redact
+    from airflow_slo_provider.core.redaction import redact
 
     assert "Wh00kSecret" not in redact("no such hook: T000/B000/Wh00kSecret")

@@ -6,7 +6,7 @@ import sqlite3
 
 import pytest
 
-from airflow_slo_provider.database_faults import DatabaseFault, classify
+from airflow_slo_provider.core.database_faults import DatabaseFault, classify
 
 
 class OperationalError(Exception):

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from airflow_slo_provider.exact_numbers import percent
+from airflow_slo_provider.core.exact_numbers import percent
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.http_caches import MOST_AGE, age_fault
+from airflow_slo_provider.http.caches import MOST_AGE, age_fault
 
 
 @pytest.mark.parametrize("headers", [{}, {"Age": "0"}, {"Age": str(MOST_AGE)}, {"Age": "0, 1"}, {"Warning": '199 - "misc"'}])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_slo_provider.redaction import public_url, redact, secrets_of, user_info
+from airflow_slo_provider.core.redaction import public_url, redact, secrets_of, user_info
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=4, max_size=40)
 WRITTEN = {

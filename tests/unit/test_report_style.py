@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from airflow_slo_provider import report_style as style
+from airflow_slo_provider.charts import report_page as style
 
 HOSTILE = "<img src=x onerror=\"alert('x')\">"
 

@@ -6,10 +6,10 @@ import time
 
 import pytest
 
+from airflow_slo_provider.core.redaction import forget, redact, redacted, remember, secrets_of, server_text
+from airflow_slo_provider.core.secret_shapes import is_secret_name
 from airflow_slo_provider.exceptions import MeasurementError, QueryError, ReasonedError
-from airflow_slo_provider.redaction import forget, redact, redacted, remember, secrets_of, server_text
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.secret_shapes import is_secret_name
 
 #: The secret, and the text that quotes it.
 QUOTED = [

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import airflow_slo_provider
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 
 PACKAGE = Path(airflow_slo_provider.__file__).parent
 #: What these read was written by the same function, or by this package into a database.
@@ -22,7 +22,7 @@ OWN_TEXT = {
     "ledger/pruning.py",
     "ledger/records.py",
     "ledger/writing.py",
-    "strict_json.py",
+    "core/strict_json.py",
 }
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

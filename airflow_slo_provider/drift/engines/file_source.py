@@ -12,13 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
 from airflow_slo_provider.drift.engines.arrow_source import ScanSource
 from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Task, need_pyarrow, unreadable
 from airflow_slo_provider.drift.files import is_uri
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import NoData, QueryError
-from airflow_slo_provider.redaction import server_text
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "tsv", ".txt": "csv"} | {
     ".arrow": "ipc",

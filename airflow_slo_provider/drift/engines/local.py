@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen, open_source
 from airflow_slo_provider.drift.kernel import ColumnBuilder, Values
 from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
-from airflow_slo_provider.text_lists import text_list
 
 #: Called with pieces done and pieces in all.
 Progress = Callable[[int, int], None]

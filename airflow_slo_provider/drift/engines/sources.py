@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from airflow_slo_provider.core.redaction import server_text
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
-from airflow_slo_provider.redaction import server_text
-from airflow_slo_provider.text_lists import text_list
 
 #: Rows handed over together, about. One column of them is decoded at a time by each thread.
 PIECE = 1_048_576

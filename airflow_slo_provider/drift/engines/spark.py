@@ -23,11 +23,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.kernel import ColumnBuilder
 from airflow_slo_provider.drift.profiles import DatasetProfile
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.text_lists import text_list
 
 
 def profile_spark(

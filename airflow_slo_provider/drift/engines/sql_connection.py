@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from airflow_slo_provider.database_faults import classify
+from airflow_slo_provider.core.database_faults import classify
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import server_text
 
 
 class ConnectionRunner:

@@ -9,6 +9,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from starlette.exceptions import HTTPException as AnyHTTPException
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
+from airflow_slo_provider.charts.report_page import CSS
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import browse
 from airflow_slo_provider.ledger.exposition import exposition, newest_checks
@@ -16,7 +17,6 @@ from airflow_slo_provider.plugins.slo_page import answers, data, details, events
 from airflow_slo_provider.plugins.slo_page.access import Scope, may_read, scope_of
 from airflow_slo_provider.plugins.slo_page.desk import Desk
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, choices
-from airflow_slo_provider.report_style import CSS
 
 # No postponed annotations here: FastAPI reads those of the functions within make_app, which know local names.
 User = Annotated[Any, Depends(get_user)]

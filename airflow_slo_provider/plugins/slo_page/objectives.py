@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.exact_numbers import percent
 from airflow_slo_provider.ledger import browse_slos
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.plugins.slo_page.charts import slices
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo.reports import Status
-from airflow_slo_provider.slo_key import SLOKey
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.ledger import browse, browse_slos
 from airflow_slo_provider.ledger.changes import CHANGES
@@ -17,7 +18,6 @@ from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, aged, window_length
 from airflow_slo_provider.slo.arithmetic import burn_rate_rules
-from airflow_slo_provider.slo_key import SLOKey
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.trace_store_kinds import KINDS
-from airflow_slo_provider.tracing.stores.files import FileStore
-from airflow_slo_provider.tracing.stores.http import HttpSettings
-from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
-from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
-from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, TraceStore
-from airflow_slo_provider.tracing.stores.tempo import TempoStore
+from airflow_slo_provider.core.lazy_names import offer
+from airflow_slo_provider.tracing.stores.kinds import KINDS
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.tracing.stores.files import FileStore
+    from airflow_slo_provider.tracing.stores.http import HttpSettings
+    from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
+    from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
+    from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
+    from airflow_slo_provider.tracing.stores.protocol import LIMIT, TraceStore
+    from airflow_slo_provider.tracing.stores.tempo import TempoStore
 
 __all__ = [
     "KINDS", "LIMIT", "FileStore", "HttpSettings", "JaegerStore", "MlflowStore", "PhoenixStore", "TempoStore", "TraceStore",
     "open_store",
 ]  # fmt: skip
+
+#: Imported when asked for: a connection's form needs the kinds alone.
+__getattr__ = offer(
+    __name__,
+    {
+        "tracing.stores.files": "FileStore",
+        "tracing.stores.http": "HttpSettings",
+        "tracing.stores.jaeger": "JaegerStore",
+        "tracing.stores.mlflow": "MlflowStore",
+        "tracing.stores.phoenix": "PhoenixStore",
+        "tracing.stores.protocol": "LIMIT TraceStore",
+        "tracing.stores.tempo": "TempoStore",
+    },
+)
 
 
 def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None = None, **options: Any) -> TraceStore:
@@ -30,6 +47,12 @@ def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None 
     """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of trace store; write one of {', '.join(KINDS)}")
+    from airflow_slo_provider.tracing.stores.files import FileStore
+    from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
+    from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
+    from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
+    from airflow_slo_provider.tracing.stores.tempo import TempoStore
+
     if kind == "otlp_json":
         if not path:
             raise ValueError("an otlp_json store needs a path")

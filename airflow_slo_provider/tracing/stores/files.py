@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.otlp import ROTATED

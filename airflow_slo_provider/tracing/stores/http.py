@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider import http_caches, strict_json
+from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import public_url, secrets_of, server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.redaction import public_url, secrets_of, server_text
+from airflow_slo_provider.http import caches as http_caches
 
 if TYPE_CHECKING:
     import requests

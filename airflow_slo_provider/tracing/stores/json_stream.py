@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
-from airflow_slo_provider import strict_json
+from airflow_slo_provider.core import strict_json
 
 #: Characters read at once, and the size up to which a document is parsed whole.
 BLOCK = 1 << 22

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.redaction import server_text
 from airflow_slo_provider.tracing.otlp import UNREADABLE
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.ledger import Ledger, RunKey, browse, browse_slos, open_ledger
 from airflow_slo_provider.ledger.exposition import exposition, newest_checks
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo_key import SLOKey
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, explain
 
 DAY = timedelta(days=1)

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import Ledger, RunKey, browse, browse_slos, exposition, open_ledger, store
 from airflow_slo_provider.ledger.changes import happenings
@@ -20,7 +21,6 @@ from airflow_slo_provider.ledger.migration_4 import OLDER_WRITER
 from airflow_slo_provider.ledger.records import row_of
 from airflow_slo_provider.ledger.schema import COLUMNS
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.slo_key import SLOKey
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, key
 
 DAY = timedelta(days=1)

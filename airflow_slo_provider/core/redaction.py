@@ -2,7 +2,7 @@
 
 A server that refuses may quote the request it was sent, its headers included; a library's error quotes the address, user info
 and all. Two things are blanked out of every such text: the secrets of the connections that this process has used, in the forms
-they travel in, and what has the shape of a credential, whoever it belongs to (:mod:`~airflow_slo_provider.secret_shapes`).
+they travel in, and what has the shape of a credential, whoever it belongs to (:mod:`~airflow_slo_provider.core.secret_shapes`).
 
 Nobody has to remember it: typed errors and check results redact what they are made of.
 """
@@ -16,7 +16,7 @@ from heapq import merge
 from typing import Any
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
-from airflow_slo_provider import secret_shapes as shapes
+from airflow_slo_provider.core import secret_shapes as shapes
 
 #: Longest text of a server's that is quoted.
 LIMIT = 500

@@ -9,8 +9,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from airflow_slo_provider.core.timestamps import read_moment, read_zone
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.freshness.moments import read_moment, read_zone
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 BERLIN = ZoneInfo("Europe/Berlin")

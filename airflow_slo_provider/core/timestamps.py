@@ -9,8 +9,8 @@ from fractions import Fraction
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from airflow_slo_provider.core.local_times import in_utc
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.local_times import in_utc
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Seconds since 1970 reach this in the year 5138; milliseconds have been beyond it since 1973.

@@ -8,17 +8,19 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-_ROOT = __name__.rpartition(".")[0]
+_ROOT = __name__.partition(".")[0]
 
 
-def offer(package: str, holds: Mapping[str, str]) -> Callable[[str], Any]:
+def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] | None = None) -> Callable[[str], Any]:
     """Let a package offer names of other modules.
 
     :param package: its ``__name__``
     :param holds: names, separated by blanks, by the module that holds them, e.g. ``{"slo.windows": "Span span_at"}``
+    :param modules: modules to offer under a name of the package, e.g. ``{"exemplars": "tracing.recording.exemplars"}``
     :return: the package's ``__getattr__``
     """
     homes = {name: f"{_ROOT}.{module}" for module, names in holds.items() for name in names.split()}
+    whole = {name: f"{_ROOT}.{module}" for name, module in (modules or {}).items()}
 
     class Face(ModuleType):
         """The package. Importing its module ``rules`` must not hide its function of that name, ``slo.rules(catalog)``."""
@@ -28,12 +30,14 @@ def offer(package: str, holds: Mapping[str, str]) -> Callable[[str], Any]:
                 super().__setattr__(name, value)
 
         def __dir__(self) -> list[str]:
-            return sorted({*self.__dict__, *homes})
+            return sorted({*self.__dict__, *homes, *whole})
 
     face = sys.modules[package]
     face.__class__ = Face
 
     def find(name: str) -> Any:
+        if name in whole:
+            return import_module(whole[name])
         home = homes.get(name)
         if home is None:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Kinds of trace store. Here and not in ``tracing``, because Airflow reads them when it starts, and must not load a tracer."""
+"""Kinds of trace store. A module of its own: Airflow reads it when it starts, and must not load a tracer."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Charts and report pages: self-contained HTML and SVG, without scripts."""
