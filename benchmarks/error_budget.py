@@ -26,9 +26,9 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
-from airflow_slo_provider.slo.arithmetic import burn_rate
+from airflow_slo_provider.slo.budget.error_budgets import burn_rate
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, TimeWindow
 from tests.services.prometheus_server import running_prometheus
 

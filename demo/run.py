@@ -18,7 +18,7 @@ import urllib.request
 from contextlib import suppress
 from typing import Any
 
-from airflow_slo_provider.slo import table
+from airflow_slo_provider.slo.budget import text_table as table
 from demo import load, model, processes
 from demo.airflow_stack import ROOT, USER, AirflowStack, free_ports
 

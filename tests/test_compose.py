@@ -131,7 +131,7 @@ class TestFiles:
 
     def test_rules_and_dashboard_are_what_the_documents_give(self):
         from airflow_slo_provider.slo import load, rules
-        from airflow_slo_provider.slo.grafana import grafana_dashboard
+        from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 
         catalog = load(str(DEMO / "slos_prometheus"))
         assert (DEMO / "prometheus" / "slo_rules.yml").read_text() == rules(catalog)

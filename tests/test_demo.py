@@ -135,7 +135,7 @@ def test_a_reused_process_id_is_not_ended(tmp_path):
 
 
 def test_the_decision_is_cut_out_of_the_gates_log():
-    from airflow_slo_provider.slo import table
+    from airflow_slo_provider.slo.budget import text_table as table
     from demo.run import Unexpected, decision_of
 
     log = f"before\n{table.BEGIN}\nSLO  status\n\ndecision: frozen\n{table.END}\nafter"

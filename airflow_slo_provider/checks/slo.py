@@ -28,9 +28,9 @@ from airflow_slo_provider.exceptions import CheckError, LedgerError, QueryError
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.slo.measuring import IndicatorSource
+    from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
+    from airflow_slo_provider.slo.budget.reports import SLODecision
     from airflow_slo_provider.slo.model import DataSource
-    from airflow_slo_provider.slo.reports import SLODecision
 
 #: Not ``slo``: the newest record of that kind is what a gate takes for its own last decision.
 KIND = "error_budget"
@@ -47,9 +47,9 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises ValueError: for a selection of nothing, or an instant without a zone
     """
     from airflow_slo_provider.slo import load
-    from airflow_slo_provider.slo.checks import slo_checks
-    from airflow_slo_provider.slo.decisions import decide
-    from airflow_slo_provider.slo.monitor import SLOMonitor
+    from airflow_slo_provider.slo.budget.ledger_records import slo_checks
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+    from airflow_slo_provider.slo.policy.decisions import decide
 
     unknown = sorted(spec.keys() - _KEYS)
     if unknown or not spec.get("documents"):
@@ -77,7 +77,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
 def _by_policy(check: CheckResult, one: SLODecision) -> CheckResult:
     """Let the policy's decision count too, where it is the stricter one: it may freeze long before the budget is spent."""
-    from airflow_slo_provider.slo.checks import OUTCOMES
+    from airflow_slo_provider.slo.budget.ledger_records import OUTCOMES
 
     decided = OUTCOMES[one.outcome] if one.gates else check.verdict
     if _STRICTER.index(decided) <= _STRICTER.index(check.verdict):

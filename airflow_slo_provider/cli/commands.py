@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from airflow_slo_provider.slo.budget.reports import SLOReport
     from airflow_slo_provider.slo.catalog import SLOCatalog
-    from airflow_slo_provider.slo.reports import SLOReport
 
 
 def validate(args: Namespace) -> None:
@@ -36,10 +36,10 @@ def status(args: Namespace) -> None:
     """Measure and print; exit with 0, 1 (exhausted) or 2 (not known)."""
     from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.sources import sources
-    from airflow_slo_provider.slo.instants import read_instant
-    from airflow_slo_provider.slo.monitor import SLOMonitor
-    from airflow_slo_provider.slo.reports import Status
-    from airflow_slo_provider.slo.table import table
+    from airflow_slo_provider.slo.budget.evaluation_time import read_instant
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+    from airflow_slo_provider.slo.budget.reports import Status
+    from airflow_slo_provider.slo.budget.text_table import table
 
     catalog = load_documents(args.path, otherwise=2)
     as_server()
@@ -65,7 +65,7 @@ def status(args: Namespace) -> None:
 def rules(args: Namespace) -> None:
     """Write Prometheus rules, and a dashboard where one is asked for."""
     from airflow_slo_provider.slo import rules as write_rules
-    from airflow_slo_provider.slo.grafana import grafana_dashboard
+    from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 
     catalog = load_documents(args.path, otherwise=1)
     try:
@@ -97,7 +97,7 @@ def load_documents(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
 
 
 def _plain(report: SLOReport) -> dict[str, Any]:
-    from airflow_slo_provider.slo.checks import report_dict
+    from airflow_slo_provider.slo.budget.ledger_records import report_dict
 
     error = report.error
     told = {"reason": error.reason, "transient": error.transient, "message": str(error)} if error is not None else None

@@ -29,7 +29,7 @@ def report(args: Namespace) -> None:
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import browse
-    from airflow_slo_provider.slo.history import history_table, summarise_history
+    from airflow_slo_provider.slo.budget.history import history_table, summarise_history
 
     catalog = load_documents(args.path, otherwise=2)
     as_server()
@@ -71,7 +71,7 @@ def decisions(args: Namespace) -> None:
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.changes import happenings
-    from airflow_slo_provider.slo.table import columns
+    from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()
     try:
@@ -149,7 +149,7 @@ def backfill(args: Namespace) -> None:
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import RunKey
     from airflow_slo_provider.ledger.records import BACKFILL
-    from airflow_slo_provider.slo.checks import slo_checks
+    from airflow_slo_provider.slo.budget.ledger_records import slo_checks
 
     catalog = load_documents(args.path, otherwise=2)
     as_server()
@@ -198,6 +198,6 @@ def _instants(args: Namespace) -> list[datetime]:
 
 
 def _instant(text: str | None) -> datetime | None:
-    from airflow_slo_provider.slo.instants import parse_instant
+    from airflow_slo_provider.slo.budget.evaluation_time import parse_instant
 
     return parse_instant(text, what="time").astimezone(UTC) if text else None

@@ -24,7 +24,7 @@ def environments(args: Namespace) -> None:
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import environment, open_default_ledger
     from airflow_slo_provider.ledger.environments import environments as found_in
-    from airflow_slo_provider.slo.table import columns
+    from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()
     try:
@@ -70,7 +70,7 @@ def prune(args: Namespace) -> None:
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.pruning import prune as prune_rows
-    from airflow_slo_provider.slo.table import columns
+    from airflow_slo_provider.slo.budget.text_table import columns
 
     needed = _windows_of_documents(args.path)
     as_server()

@@ -15,7 +15,7 @@ def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] 
     """Let a package offer names of other modules.
 
     :param package: its ``__name__``
-    :param holds: names, separated by blanks, by the module that holds them, e.g. ``{"slo.windows": "Span span_at"}``
+    :param holds: names, separated by blanks, by the module that holds them, e.g. ``{"slo.budget.windows": "Span span_at"}``
     :param modules: modules to offer under a name of the package, e.g. ``{"exemplars": "tracing.recording.exemplars"}``
     :return: the package's ``__getattr__``
     """

@@ -1,7 +1,7 @@
 """Durations as OpenSLO writes them: ``5m`` is five minutes, ``1M`` one month.
 
 A fixed duration (s, m, h, d, w) is a number of seconds. A calendar duration (M, Q, Y) has no fixed length and only makes
-sense with a start date; see :mod:`airflow_slo_provider.slo.windows`.
+sense with a start date; see :mod:`airflow_slo_provider.slo.budget.windows`.
 """
 
 from __future__ import annotations

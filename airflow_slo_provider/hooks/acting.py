@@ -144,7 +144,7 @@ def _indexes(task_id: str, context: Mapping[str, Any]) -> Collection[int]:
 
 
 def _require_allowed(decision: Any, where: str, task_id: str, index: int, context: Mapping[str, Any]) -> None:
-    from airflow_slo_provider.slo.checks import SUMMARY_VERSION
+    from airflow_slo_provider.slo.budget.ledger_records import SUMMARY_VERSION
 
     instance = context["ti"]
     if decision is None:

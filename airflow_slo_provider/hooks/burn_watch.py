@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.slo.monitor import SLOMonitor
-    from airflow_slo_provider.slo.reports import SLOReport
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+    from airflow_slo_provider.slo.budget.reports import SLOReport
 
 #: Seconds after which documents and connections are read again.
 READ_AGAIN = 60.0
@@ -60,7 +60,7 @@ class BurnWatch:
                 self._looking.release()
 
     def _look(self, at: datetime | None) -> list[SLOReport]:
-        from airflow_slo_provider.slo.reports import Status
+        from airflow_slo_provider.slo.budget.reports import Status
 
         if self._monitor is None or time.monotonic() - self._read_at > READ_AGAIN:
             self._monitor = self._read()
@@ -76,7 +76,7 @@ class BurnWatch:
     def _read(self) -> SLOMonitor:
         from airflow_slo_provider.hooks.gate import read_documents
         from airflow_slo_provider.hooks.sources import sources
-        from airflow_slo_provider.slo.monitor import SLOMonitor
+        from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
         self._give_back()
         catalog = read_documents(self._slos)
@@ -94,9 +94,9 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
     :param severity: ``page`` or ``ticket``
     :param rearm: share of a rule's factor
     """
-    from airflow_slo_provider.slo.arithmetic import burn_rate_rules
-    from airflow_slo_provider.slo.reports import Status
-    from airflow_slo_provider.slo.windows import nominal_length
+    from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
+    from airflow_slo_provider.slo.budget.reports import Status
+    from airflow_slo_provider.slo.budget.windows import nominal_length
 
     evidence = evidence_of(report)
     if report.status.is_unknown:
@@ -118,7 +118,7 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
 def evidence_of(report: SLOReport) -> dict[str, Any]:
     """Return what an incident tells of an SLO: a small JSON-able dict."""
     from airflow_slo_provider.documents.durations import format_seconds
-    from airflow_slo_provider.slo.checks import report_dict
+    from airflow_slo_provider.slo.budget.ledger_records import report_dict
 
     told = report_dict(report)
     names = ("service", "status", "objective", "window", "sli", "remaining", "burn_rate", "time_to_exhaustion_seconds")

@@ -19,7 +19,7 @@ def evaluation_deadline(context: Mapping[str, Any] | None = None) -> float:
     """
     from airflow.sdk import conf
 
-    from airflow_slo_provider.slo.deadline import SECONDS
+    from airflow_slo_provider.slo.budget.deadline import SECONDS
 
     text = str(conf.get("slo", "evaluation_deadline", fallback="") or "").strip() or str(SECONDS)
     try:

@@ -16,8 +16,8 @@ from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rig
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
+    from airflow_slo_provider.slo.budget.reports import Decision
     from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
-    from airflow_slo_provider.slo.reports import Decision
 
 #: Where SLO documents are: a file, a directory, the text itself, or several of these.
 Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
@@ -63,8 +63,8 @@ def evaluate_gate(
     from airflow_slo_provider.hooks.ledger import map_label, open_default_ledger, run_key, words_of
     from airflow_slo_provider.hooks.run_instant import run_instant
     from airflow_slo_provider.ledger.mapped_names import index_text
-    from airflow_slo_provider.slo.checks import decision_check, slo_checks, summary
-    from airflow_slo_provider.slo.table import decision_text
+    from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks, summary
+    from airflow_slo_provider.slo.budget.text_table import decision_text
 
     key = run_key(context)
     name = f"{key.dag_id}.{key.task_id}"
@@ -131,8 +131,8 @@ def evaluate(
     from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.gate_memory import Memory
     from airflow_slo_provider.hooks.sources import sources
-    from airflow_slo_provider.slo.decisions import decide
-    from airflow_slo_provider.slo.monitor import SLOMonitor
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+    from airflow_slo_provider.slo.policy.decisions import decide
 
     about_now, at = at is None, at or datetime.now(UTC)
     previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
@@ -196,7 +196,7 @@ def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unkno
     """
     from airflow.sdk.exceptions import AirflowFailException
 
-    from airflow_slo_provider.slo.reports import Outcome
+    from airflow_slo_provider.slo.budget.reports import Outcome
 
     if decision.allowed:
         return True
@@ -209,7 +209,7 @@ def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unkno
 
 def _errors(decision: Decision) -> dict[str, MeasurementError]:
     """Why objectives that block could not be measured; nothing when a measured one blocks anyway."""
-    from airflow_slo_provider.slo.reports import Outcome
+    from airflow_slo_provider.slo.budget.reports import Outcome
 
     blocking = [one for one in decision.slos if one.gates and one.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
     if any(one.outcome is Outcome.FROZEN and one.report.error is None for one in blocking):

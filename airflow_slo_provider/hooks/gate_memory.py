@@ -10,9 +10,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.records import BACKFILL
-from airflow_slo_provider.slo.checks import policy_state
-from airflow_slo_provider.slo.reports import PolicyState
-from airflow_slo_provider.slo.windows import nominal_length
+from airflow_slo_provider.slo.budget.ledger_records import policy_state
+from airflow_slo_provider.slo.budget.reports import PolicyState
+from airflow_slo_provider.slo.budget.windows import nominal_length
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey

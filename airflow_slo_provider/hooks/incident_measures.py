@@ -12,7 +12,7 @@ from airflow_slo_provider.exceptions import MeasurementError, NoData
 if TYPE_CHECKING:
     from airflow_slo_provider.hooks.gate import Documents
     from airflow_slo_provider.incidents.postmortem import Impact
-    from airflow_slo_provider.slo.reports import SLOReport
+    from airflow_slo_provider.slo.budget.reports import SLOReport
 
 #: Share of a rule's factor at or below which a short window is calm.
 CALM = Fraction(1, 2)
@@ -25,7 +25,7 @@ def measured_now(slos: Documents, name: str) -> dict[str, Any]:
     :raises MeasurementError: when nothing is known
     """
     from airflow_slo_provider.hooks.burn_watch import evidence_of, sighting
-    from airflow_slo_provider.slo.table import table
+    from airflow_slo_provider.slo.budget.text_table import table
 
     report = _report(slos, name)
     if report.error is not None:
@@ -68,7 +68,7 @@ def recovery(
     from airflow_slo_provider.hooks.gate import read_documents
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.incidents.watching import Seen
-    from airflow_slo_provider.slo.since import burn_between
+    from airflow_slo_provider.slo.budget.between_timestamps import burn_between
 
     since = last_mitigation(context)
     if since is not None and at - since < settle:
@@ -120,8 +120,8 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
     from airflow_slo_provider.hooks.gate import read_documents
     from airflow_slo_provider.hooks.sources import sources
     from airflow_slo_provider.incidents.postmortem import Impact
-    from airflow_slo_provider.slo.monitor import SLOMonitor
-    from airflow_slo_provider.slo.since import spent_between
+    from airflow_slo_provider.slo.budget.between_timestamps import spent_between
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     if slos is None or not name:
         return Impact(problem="no SLO documents were given" if slos is None else "no SLO is named")
@@ -149,7 +149,7 @@ def _report(slos: Documents, name: str) -> SLOReport:
     from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.hooks.gate import read_documents
     from airflow_slo_provider.hooks.sources import sources
-    from airflow_slo_provider.slo.monitor import SLOMonitor
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     catalog = read_documents(slos)
     with sources() as source:

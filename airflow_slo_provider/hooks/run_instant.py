@@ -46,7 +46,7 @@ def run_instant(at: datetime | str | None, context: Mapping[str, Any], *, parame
     :param parameter: name of the task's parameter, for messages
     :raises ValueError: when it is no instant, lies in the future or is not known
     """
-    from airflow_slo_provider.slo.instants import read_instant, refuse_future
+    from airflow_slo_provider.slo.budget.evaluation_time import read_instant, refuse_future
 
     if at is not None:
         return RunInstant(read_instant(at, what=parameter), f"{parameter} was given")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.exceptions import DocumentError, Fault, QueryError
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.slo.loading import DocumentText
+    from airflow_slo_provider.slo.documents.loading import DocumentText
 
 
 def beside(source: Any, folder: str) -> Any:
@@ -33,7 +33,7 @@ def beside(source: Any, folder: str) -> Any:
 
 def is_relative_path(source: Any) -> bool:
     """Whether something is a path that says nothing without a directory to begin from."""
-    from airflow_slo_provider.slo.loading import names_a_path
+    from airflow_slo_provider.slo.documents.loading import names_a_path
 
     return names_a_path(source) and not is_uri(source) and not os.path.isabs(os.fspath(source))
 
@@ -93,7 +93,7 @@ def _stored(uri: str) -> list[DocumentText]:
 
     from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.hooks.masking import masked
-    from airflow_slo_provider.slo.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
+    from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
 
     shown = public_url(uri)
     try:

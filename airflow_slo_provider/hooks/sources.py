@@ -10,8 +10,8 @@ from airflow_slo_provider.exceptions import LedgerError, MeasurementError, Query
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger
-    from airflow_slo_provider.slo.asking import SourceFactory
-    from airflow_slo_provider.slo.measuring import IndicatorSource
+    from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
+    from airflow_slo_provider.slo.budget.measurement_requests import SourceFactory
     from airflow_slo_provider.slo.model import DataSource
 
 

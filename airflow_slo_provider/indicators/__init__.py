@@ -1,1 +1,1 @@
-"""Where an indicator's numbers come from: Prometheus, SQL, the ledger. Each implements ``slo.measuring.IndicatorSource``."""
+"""Where an indicator's numbers come from: Prometheus, SQL, the ledger. Each implements :class:`IndicatorSource`."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.slo.measuring import IndicatorSource
+from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
 
 
 def source_of(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:

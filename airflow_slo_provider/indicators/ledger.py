@@ -29,8 +29,8 @@ from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Point
 from airflow_slo_provider.ledger.store import Ledger
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo.deadline import Deadline
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
+from airflow_slo_provider.slo.budget.deadline import Deadline
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import Indicator, RatioMetric, ThresholdMetric
 
 MOST_POINTS = 1_000_000

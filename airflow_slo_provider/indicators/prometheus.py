@@ -29,10 +29,10 @@ from airflow_slo_provider.indicators.prometheus_limits import Client, LimitedCli
 from airflow_slo_provider.indicators.prometheus_merge import plan
 from airflow_slo_provider.indicators.prometheus_readings import asks, evidence, judge, milliseconds, one_series
 from airflow_slo_provider.indicators.prometheus_slices import judge_slices
-from airflow_slo_provider.indicators.promql import Count, Selector
 from airflow_slo_provider.indicators.slicing import slice_count
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import RatioMetric
+from airflow_slo_provider.slo.promql.selectors import Count, Selector
 
 #: The instants and the window (milliseconds) that queries share when they may be asked together.
 _Group = tuple[When, int]
@@ -53,7 +53,7 @@ _BLIND = 3_600_000
 
 
 class PrometheusSource:
-    """Implements :class:`~airflow_slo_provider.slo.measuring.IndicatorSource`.
+    """Implements :class:`~airflow_slo_provider.slo.budget.indicator_source.IndicatorSource`.
 
     :param client: the server to ask
     :param name: name of the data source, for messages

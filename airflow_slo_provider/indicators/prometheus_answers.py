@@ -31,7 +31,7 @@ from airflow_slo_provider.indicators.prometheus_envelope import (
     shape,
     verify_data,
 )
-from airflow_slo_provider.slo.promql_tokens import may_be_scalar
+from airflow_slo_provider.slo.promql.tokens import may_be_scalar
 
 __all__ = [
     "CLOCK_TOLERANCE", "TRANSIENT_STATUSES", "Answer", "RangeSeries", "Sample", "check_clock", "check_headers", "public_url",

@@ -14,8 +14,8 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus_answers import parse_value, to_milliseconds
 from airflow_slo_provider.indicators.prometheus_limits import Client
 from airflow_slo_provider.indicators.prometheus_merge import Merged
-from airflow_slo_provider.indicators.promql import Count
-from airflow_slo_provider.slo.promql_tokens import is_balanced
+from airflow_slo_provider.slo.promql.selectors import Count
+from airflow_slo_provider.slo.promql.tokens import is_balanced
 
 #: Queries in one union, and characters of it.
 _UNION_SIZE = 25

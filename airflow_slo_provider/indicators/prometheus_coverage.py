@@ -13,15 +13,15 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus_batch import Ask, Rows, When
 from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
 from airflow_slo_provider.indicators.prometheus_readings import milliseconds, points_query
-from airflow_slo_provider.indicators.promql import Count
-from airflow_slo_provider.slo.measuring import MeasureRequest
+from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import ThresholdMetric
-from airflow_slo_provider.slo.promql_text import has_window, with_window
+from airflow_slo_provider.slo.promql import selectors as promql
+from airflow_slo_provider.slo.promql.selectors import Count
+from airflow_slo_provider.slo.promql.text import has_window, with_window
 
 _PARTS = 100
 #: How long before an instant a sample still shows that there was data, in milliseconds: longer than every scrape interval in

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_slo_provider.indicators.clients import source_of
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.monitor import SLOMonitor
 
 
 class PrometheusEvaluator(SLOMonitor):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
-from airflow_slo_provider.slo.deadline import Deadline
+from airflow_slo_provider.slo.budget.deadline import Deadline
 
 if TYPE_CHECKING:
     from airflow_slo_provider.indicators.prometheus_client import PrometheusClient

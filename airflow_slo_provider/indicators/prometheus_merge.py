@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.promql import Count, Matcher, Selector, escape_regex, safe_regex
+from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector, escape_regex, safe_regex
 
 #: Values, and characters, of one alternation.
 _VALUES = 200

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.prometheus_batch import Ask
 from airflow_slo_provider.indicators.prometheus_merge import duration
-from airflow_slo_provider.indicators.promql import Matcher, Selector
-from airflow_slo_provider.slo.promql_units import empty_means_none
+from airflow_slo_provider.slo.promql import selectors as promql
+from airflow_slo_provider.slo.promql.count_units import empty_means_none
+from airflow_slo_provider.slo.promql.selectors import Matcher, Selector
 
 
 def witnesses(bad: str, total: str) -> frozenset[Selector] | None:

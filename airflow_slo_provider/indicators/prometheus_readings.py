@@ -8,15 +8,15 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
-from airflow_slo_provider.indicators import promql
 from airflow_slo_provider.indicators.prometheus_answers import format_time
 from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, Value
 from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, shown
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, shown
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.promql_text import COUNTER_NAME, has_window, quote, with_window
-from airflow_slo_provider.slo.promql_tokens import called
-from airflow_slo_provider.slo.promql_units import are_counts, unit, window_fault
+from airflow_slo_provider.slo.promql import selectors as promql
+from airflow_slo_provider.slo.promql.count_units import are_counts, unit, window_fault
+from airflow_slo_provider.slo.promql.text import COUNTER_NAME, has_window, quote, with_window
+from airflow_slo_provider.slo.promql.tokens import called
 
 _OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 #: Two sums of the same float64 numbers in a different order may differ by this share; more is a contradiction.

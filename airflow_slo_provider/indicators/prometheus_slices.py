@@ -9,7 +9,7 @@ from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus_batch import Points, Value, When
 from airflow_slo_provider.indicators.prometheus_readings import hides_absence, judge
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import RatioMetric
 
 _Values = tuple[Value | None, ...]

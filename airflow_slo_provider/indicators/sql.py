@@ -29,8 +29,8 @@ from airflow_slo_provider.indicators.sql_measure import buckets, check_shape, co
 from airflow_slo_provider.indicators.sql_rows import Answer, read_answer, read_zone
 from airflow_slo_provider.indicators.sql_runner import DbApiRunner, SQLRunner, dbapi_runner
 from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
-from airflow_slo_provider.slo.deadline import Deadline
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices, deadline_of
+from airflow_slo_provider.slo.budget.deadline import Deadline
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import MetricSource
 
 __all__ = ["DbApiRunner", "SQLRunner", "SQLSource", "dbapi_runner"]

@@ -15,7 +15,7 @@ from airflow_slo_provider.operators.documents import DocumentFields
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.slo.reports import Decision
+    from airflow_slo_provider.slo.budget.reports import Decision
 
 
 class _ErrorBudgetOperator(DocumentFields):
@@ -145,8 +145,8 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and say which way to go; None for no way at all."""
         from airflow_slo_provider.hooks.gate import raise_unless_acceptable
-        from airflow_slo_provider.slo.policy import Action
-        from airflow_slo_provider.slo.reports import Outcome
+        from airflow_slo_provider.slo.budget.reports import Outcome
+        from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
         decision = self._decide(context)
         warned = decision.outcome is Outcome.WARNING
@@ -216,7 +216,7 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
     def execute(self, context: Context) -> bool:
         """Evaluate the SLOs; return True when the DAG goes on."""
         from airflow_slo_provider.hooks.gate import raise_unless_acceptable
-        from airflow_slo_provider.slo.reports import Outcome
+        from airflow_slo_provider.slo.budget.reports import Outcome
 
         self.check_dag_again()
         withhold_events(self)

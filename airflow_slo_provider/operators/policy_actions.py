@@ -15,7 +15,7 @@ from airflow_slo_provider.operators.text_fields import TextFields
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.slo.reports import Decision
+    from airflow_slo_provider.slo.budget.reports import Decision
 
 
 _LOCAL = ("file", "local", "")
@@ -223,8 +223,8 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, write, tell."""
         from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
-        from airflow_slo_provider.slo.policy import Action
-        from airflow_slo_provider.slo.reports import Outcome
+        from airflow_slo_provider.slo.budget.reports import Outcome
+        from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
         require(self, self._given)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, accepts_unknown=True)

@@ -18,7 +18,7 @@ from airflow_slo_provider.operators.documents import DocumentFields
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.slo.reports import Decision
+    from airflow_slo_provider.slo.budget.reports import Decision
 
 #: How much later than the sensor's own timeout Airflow gives up on a trigger that never came back.
 _GRACE = timedelta(minutes=1)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.indicators.prometheus import PrometheusSource
     from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
     from airflow_slo_provider.indicators.sql import SQLSource
-    from airflow_slo_provider.slo.arithmetic import (
+    from airflow_slo_provider.slo.budget.error_budgets import (
         BurnRate,
         BurnRateRule,
         ErrorBudget,
@@ -33,12 +33,15 @@ if TYPE_CHECKING:
         error_budget,
         time_to_exhaustion,
     )
-    from airflow_slo_provider.slo.budgeting import SliceSummary, summarise
+    from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement, MeasureRequest, Slices
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+    from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+    from airflow_slo_provider.slo.budget.time_slices import SliceSummary, summarise
+    from airflow_slo_provider.slo.budget.windows import Span, span_at
     from airflow_slo_provider.slo.catalog import Service, SLOCatalog
     from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
-    from airflow_slo_provider.slo.decisions import decide
-    from airflow_slo_provider.slo.loading import Reading, load, read
-    from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest, Slices
+    from airflow_slo_provider.slo.documents.loading import Reading, load, read
+    from airflow_slo_provider.slo.export.prometheus_rules import rules
     from airflow_slo_provider.slo.model import (
         SLO,
         AlertCondition,
@@ -55,8 +58,8 @@ if TYPE_CHECKING:
         ThresholdMetric,
         TimeWindow,
     )
-    from airflow_slo_provider.slo.monitor import SLOMonitor
-    from airflow_slo_provider.slo.policy import (
+    from airflow_slo_provider.slo.policy.decisions import decide
+    from airflow_slo_provider.slo.policy.error_budget_policy import (
         DEFAULT_POLICY,
         Action,
         ErrorBudgetPolicy,
@@ -65,9 +68,6 @@ if TYPE_CHECKING:
         PolicyRule,
         Signal,
     )
-    from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
-    from airflow_slo_provider.slo.rules import rules
-    from airflow_slo_provider.slo.windows import Span, span_at
 
 __all__ = [  # noqa: RUF022
     "Action", "AlertCondition", "AlertPolicy", "BudgetingMethod", "BurnRate", "BurnRateRule", "CalendarDenominator",
@@ -89,22 +89,22 @@ __getattr__ = offer(
         "indicators.prometheus": "PrometheusSource",
         "indicators.prometheus_evaluator": "PrometheusEvaluator",
         "indicators.sql": "SQLSource",
-        "slo.arithmetic": "BurnRate BurnRateRule ErrorBudget burn_rate burn_rate_rules error_budget time_to_exhaustion",
-        "slo.budgeting": "SliceSummary summarise",
+        "slo.budget.error_budgets": "BurnRate BurnRateRule ErrorBudget burn_rate burn_rate_rules error_budget time_to_exhaustion",
+        "slo.budget.time_slices": "SliceSummary summarise",
         "slo.catalog": "SLOCatalog Service",
         "slo.code_first": "SLIDefinition SLIType SLOConfig",
-        "slo.decisions": "decide",
+        "slo.policy.decisions": "decide",
         "documents.durations": "Duration parse_duration",
-        "slo.loading": "Reading load read",
-        "slo.measuring": "IndicatorSource MeasureRequest Measurement Slices",
+        "slo.documents.loading": "Reading load read",
+        "slo.budget.indicator_source": "IndicatorSource MeasureRequest Measurement Slices",
         "slo.model": (
             "AlertCondition AlertPolicy BudgetingMethod CalendarDenominator DataSource Indicator MetricSource MissingSlices "
             "Objective Options RatioMetric SLO ThresholdMetric TimeWindow"
         ),
-        "slo.monitor": "SLOMonitor",
-        "slo.policy": "Action DEFAULT_POLICY ErrorBudgetPolicy OnUnknown Override PolicyRule Signal",
-        "slo.reports": "Decision Outcome PolicyState SLODecision SLOReport Status",
-        "slo.rules": "rules",
-        "slo.windows": "Span span_at",
+        "slo.budget.monitor": "SLOMonitor",
+        "slo.policy.error_budget_policy": "Action DEFAULT_POLICY ErrorBudgetPolicy OnUnknown Override PolicyRule Signal",
+        "slo.budget.reports": "Decision Outcome PolicyState SLODecision SLOReport Status",
+        "slo.export.prometheus_rules": "rules",
+        "slo.budget.windows": "Span span_at",
     },
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from airflow_slo_provider.documents.fields import did_you_mean
 from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo.model import SLO, DataSource, Indicator, Location
-from airflow_slo_provider.slo.policy import DEFAULT_POLICY, ErrorBudgetPolicy
+from airflow_slo_provider.slo.policy.error_budget_policy import DEFAULT_POLICY, ErrorBudgetPolicy
 
 #: Which SLOs to look at: names, or a function that chooses.
 Selection = str | Collection[str] | Callable[[SLO], bool]

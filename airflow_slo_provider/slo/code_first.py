@@ -19,9 +19,9 @@ from typing import Any
 
 from airflow_slo_provider.core.exact_numbers import Number, exact
 from airflow_slo_provider.documents.durations import Duration, format_seconds
-from airflow_slo_provider.slo.arithmetic import budget_share
+from airflow_slo_provider.slo.budget.error_budgets import budget_share
+from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.measuring import IndicatorSource
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -32,9 +32,9 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
-from airflow_slo_provider.slo.overrides import idle_overrides, too_long
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
-from airflow_slo_provider.slo.promql_text import has_window
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
+from airflow_slo_provider.slo.policy.overrides import idle_overrides, too_long
+from airflow_slo_provider.slo.promql.text import has_window
 
 _HOUR = Duration("1h", seconds=3600)
 

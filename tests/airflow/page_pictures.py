@@ -73,7 +73,7 @@ def live(ledger: object, now: datetime) -> None:
     from airflow_slo_provider.hooks.gate import evaluate, read_documents
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.results import CheckResult
-    from airflow_slo_provider.slo.checks import decision_check, slo_checks
+    from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks
 
     assert isinstance(ledger, Ledger)
     chance = random.Random(4)

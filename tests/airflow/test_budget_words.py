@@ -9,10 +9,10 @@ import pytest
 
 from airflow_slo_provider import slo
 from airflow_slo_provider.plugins.slo_page import words
-from airflow_slo_provider.slo.checks import slo_checks
-from airflow_slo_provider.slo.history import history_table, summarise_history
-from airflow_slo_provider.slo.measuring import Measurement
-from airflow_slo_provider.slo.table import table
+from airflow_slo_provider.slo.budget.history import history_table, summarise_history
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
+from airflow_slo_provider.slo.budget.ledger_records import slo_checks
+from airflow_slo_provider.slo.budget.text_table import table
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 DOCUMENT = """apiVersion: openslo/v1

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_slo_provider.hooks import gate, sources
 from airflow_slo_provider.hooks.burn_watch import BurnWatch
-from airflow_slo_provider.slo import monitor
+from airflow_slo_provider.slo.budget import monitor
 
 
 class Hanging:

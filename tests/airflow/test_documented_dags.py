@@ -17,7 +17,8 @@ import pytest
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
-from airflow_slo_provider.slo import read, table
+from airflow_slo_provider.slo import read
+from airflow_slo_provider.slo.budget import text_table as table
 from tests.airflow.gates import LedgerFile
 from tests.airflow.running import run_task
 from tests.support import REPO

@@ -13,7 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
-from airflow_slo_provider.slo import table
+from airflow_slo_provider.slo.budget import text_table as table
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import DAY, MINUTE, POLICY, LedgerFile, RequestLog, slo, sql_documents
 from tests.airflow.running import run_task

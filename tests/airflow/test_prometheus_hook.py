@@ -15,7 +15,7 @@ import pytest
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.prometheus import PrometheusHook, connection_type
 from airflow_slo_provider.hooks.prometheus_form import client_settings
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.services.histories import END, history
 from tests.unit.indicators.prometheus_requests import availability, over

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo import load
-from airflow_slo_provider.slo.reports import SLOReport, Status
+from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from tests.docs.pages import DOCS, blocks_of
 from tests.services.prometheus_server import running_prometheus
 

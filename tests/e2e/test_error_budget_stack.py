@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.slo import table
+from airflow_slo_provider.slo.budget import text_table as table
 from tests.airflow.gates import RequestLog
 
 pytestmark = pytest.mark.e2e

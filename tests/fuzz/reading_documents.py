@@ -12,15 +12,15 @@ from pathlib import Path
 
 from airflow_slo_provider.documents.nodes import MappingNode, Node, SequenceNode, compose
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.checks import decision_check, slo_checks
-from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.grafana import grafana_dashboard
-from airflow_slo_provider.slo.loading import read
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.policy import DEFAULT_POLICY, OnUnknown
-from airflow_slo_provider.slo.rules import rules
+from airflow_slo_provider.slo.documents.loading import read
+from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
+from airflow_slo_provider.slo.export.prometheus_rules import rules
+from airflow_slo_provider.slo.policy.decisions import decide
+from airflow_slo_provider.slo.policy.error_budget_policy import DEFAULT_POLICY, OnUnknown
 from tests.fuzz.targets import Finding
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_answers import read_envelope, verify_data
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
 from tests.fuzz.targets import Finding
 

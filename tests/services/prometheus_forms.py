@@ -10,7 +10,7 @@ import pytest
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_server import running_prometheus
 from tests.unit.indicators.prometheus_requests import over

@@ -15,11 +15,11 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Status
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.decisions import decide
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, TimeWindow
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.reports import Status
+from airflow_slo_provider.slo.policy.decisions import decide
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.services.postgres import PostgresServer
 from tests.unit.indicators.prometheus_requests import availability

@@ -13,12 +13,12 @@ from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Decision, Outcome, SLOReport, Status
+from airflow_slo_provider.slo.budget.text_table import table
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.decisions import decide
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MissingSlices, Objective, Options, TimeWindow
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.reports import Decision, Outcome, SLOReport, Status
-from airflow_slo_provider.slo.table import table
+from airflow_slo_provider.slo.policy.decisions import decide
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.services.histories import END
 from tests.services.prometheus_server import running_prometheus
@@ -93,7 +93,7 @@ def test_3_minus_one_for_no_data_does_not_enter_a_sum(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["1", "1.0", "0", "1.5", "99.9", "-1"])
 def test_4_a_target_without_an_error_budget_is_refused(target: str) -> None:
-    from airflow_slo_provider.slo.arithmetic import burn_rate, error_budget
+    from airflow_slo_provider.slo.budget.error_budgets import burn_rate, error_budget
 
     with pytest.raises(ValueError, match="strictly between 0 and 1"):
         burn_rate(target, 90, 100)
@@ -103,7 +103,7 @@ def test_4_a_target_without_an_error_budget_is_refused(target: str) -> None:
 
 def test_5_nothing_is_rounded_before_it_is_compared() -> None:
     """14.44 is above 14.4, and 99.89999 % is below 99.9 %."""
-    from airflow_slo_provider.slo.arithmetic import burn_rate, burn_rate_rules, error_budget
+    from airflow_slo_provider.slo.budget.error_budgets import burn_rate, burn_rate_rules, error_budget
 
     page = burn_rate_rules("30d")[0]
     above, at = burn_rate("0.999", 100_000 - 1_444, 100_000), burn_rate("0.999", 100_000 - 1_440, 100_000)

@@ -23,7 +23,7 @@ from airflow_slo_provider.operators.drift import DriftOperator
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator, PredictionFile
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.airflow.gates import data_source, policy, slo
 from tests.airflow.running import in_dag, run_task
 from tests.services.histories import END

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.hooks.ledger import open_default_ledger
 from airflow_slo_provider.hooks.sql_runner import sql_source
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.postgres import PASSWORD, USER, PostgresServer
 from tests.unit.indicators.sql_builders import HOUR, T0, ask, ratio
 from tests.unit.ledger.builders import check, key

@@ -9,12 +9,12 @@ import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Outcome, SLOReport, Status
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.code_first import SLIDefinition, SLOConfig
-from airflow_slo_provider.slo.decisions import decide
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, TimeWindow
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.reports import Outcome, SLOReport, Status
+from airflow_slo_provider.slo.policy.decisions import decide
 from tests.services.histories import END, MINUTES, SERVICES, WINDOWS, history
 from tests.unit.indicators.prometheus_requests import availability
 

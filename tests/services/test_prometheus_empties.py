@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.slo.measuring import Measurement, Slices
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, one, refused
 from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold

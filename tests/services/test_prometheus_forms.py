@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.slo.measuring import Measurement, Slices
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, refused
 from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
 

@@ -12,7 +12,7 @@ import pytest
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.slo.measuring import Measurement, Slices
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services import histories
 from tests.services.histories import END, SERVICES, WINDOWS, history
 from tests.unit.indicators.prometheus_requests import availability, over, ratio

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.slo.export.prometheus_rules import rules
 from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices, Options, RatioMetric
-from airflow_slo_provider.slo.rules import rules
 from tests.support import acceptance, need
 from tests.unit.slo.rules_builders import (
     bad_over_total,
@@ -392,7 +392,7 @@ def test_slices_are_judged_one_by_one(
     ],
 )
 def test_published_documents_give_rules_that_promtool_accepts(tmp_path: Path, parts: tuple[str, ...], groups: int) -> None:
-    from airflow_slo_provider.slo.loading import load
+    from airflow_slo_provider.slo.documents.loading import load
 
     (tmp_path / "rules.yml").write_text(rules(load(str(acceptance("slo", *parts)))))
     check(tmp_path / "rules.yml")
@@ -400,7 +400,7 @@ def test_published_documents_give_rules_that_promtool_accepts(tmp_path: Path, pa
 
 
 def test_sloths_document_imported_fires_as_sloths_rules_do(tmp_path: Path) -> None:
-    from airflow_slo_provider.slo.loading import load
+    from airflow_slo_provider.slo.documents.loading import load
 
     imported = load(str(acceptance("slo", "sloth", "getting-started.yml")))
     labels = LABELS | {"owner": "myteam", "repo": "myorg/myservice", "tier": "2", "slo": imported.slos[0].name}

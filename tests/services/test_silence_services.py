@@ -12,6 +12,8 @@ import pytest
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
 from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.model import (
     SLO,
@@ -23,8 +25,6 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.reports import SLOReport, Status
 from tests.services.histories import END, METRIC
 from tests.services.postgres import PostgresServer
 

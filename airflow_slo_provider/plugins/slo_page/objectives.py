@@ -15,7 +15,7 @@ from airflow_slo_provider.ledger import browse_slos
 from airflow_slo_provider.plugins.slo_page import evidence
 from airflow_slo_provider.plugins.slo_page.charts import slices
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo.reports import Status
+from airflow_slo_provider.slo.budget.reports import Status
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -17,7 +17,7 @@ from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, aged, window_length
-from airflow_slo_provider.slo.arithmetic import burn_rate_rules
+from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -12,7 +12,7 @@ from airflow_slo_provider.charts.report_page import SIGNS, TONES
 from airflow_slo_provider.core import exact_numbers
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.plugins.slo_page import evidence
-from airflow_slo_provider.slo.table import length
+from airflow_slo_provider.slo.budget.text_table import length
 
 DASH = "–"
 #: A space that keeps a number and its unit on one line.

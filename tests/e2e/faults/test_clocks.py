@@ -17,7 +17,7 @@ from airflow_slo_provider.hooks import incidents
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
-from airflow_slo_provider.slo import instants
+from airflow_slo_provider.slo.budget import evaluation_time as instants
 from tests.airflow.gates import LedgerFile, RequestLog, prometheus_documents, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 from tests.e2e.faults.models import Models

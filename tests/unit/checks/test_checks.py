@@ -18,7 +18,7 @@ from airflow_slo_provider.checks.envelope import seal, seal_error, unseal
 from airflow_slo_provider.exceptions import CheckError, QueryError
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.slo.checks import policy_state
+from airflow_slo_provider.slo.budget.ledger_records import policy_state
 from tests.airflow.gates import SQL, RequestLog, data_source, prometheus_documents, slo, sql_documents
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.support import REPO

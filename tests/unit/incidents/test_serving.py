@@ -10,7 +10,7 @@ import pytest
 
 from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.incidents.serving import ACTIONS, document, holding, read_decision
-from airflow_slo_provider.slo.policy import Action
+from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
 NOW = datetime(2026, 11, 24, 5, tzinfo=UTC)
 

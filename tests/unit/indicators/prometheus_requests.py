@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from fractions import Fraction
 
-from airflow_slo_provider.slo.measuring import MeasureRequest
+from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
 
 

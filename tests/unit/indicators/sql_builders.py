@@ -8,7 +8,7 @@ from typing import Any
 
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.indicators.sql import SQLSource
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)

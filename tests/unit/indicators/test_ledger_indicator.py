@@ -15,7 +15,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 from airflow_slo_provider.indicators import ledger as indicator
 from airflow_slo_provider.indicators.ledger import LedgerSource
 from airflow_slo_provider.ledger import Ledger, open_ledger
-from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
 from tests.unit.ledger.builders import MINUTE, T0, check, key
 

@@ -10,7 +10,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
 from airflow_slo_provider.indicators.prometheus_batch import Value, When
 from airflow_slo_provider.indicators.prometheus_slices import judge_slices
-from airflow_slo_provider.slo.measuring import MeasureRequest
+from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric
 
 END, STEP = datetime(2026, 11, 1, tzinfo=UTC), timedelta(minutes=5)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.indicators import promql
-from airflow_slo_provider.indicators.promql import Count, Matcher, Selector
-from airflow_slo_provider.slo.promql_text import quote
-from airflow_slo_provider.slo.promql_tokens import is_balanced
+from airflow_slo_provider.slo.promql import selectors as promql
+from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector
+from airflow_slo_provider.slo.promql.text import quote
+from airflow_slo_provider.slo.promql.tokens import is_balanced
 
 A = Selector("x_total", (Matcher("service", "=", "a"),))
 

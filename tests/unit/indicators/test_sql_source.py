@@ -12,7 +12,7 @@ import pytest
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators import sql_runner
 from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.unit.indicators.sql_builders import (
     BOUNDS,
     DAY,

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, NoData
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.measuring import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -21,7 +21,7 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
-from airflow_slo_provider.slo.policy import ErrorBudgetPolicy
+from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolicy
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

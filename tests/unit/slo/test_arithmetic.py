@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from airflow_slo_provider import slo
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-from airflow_slo_provider.slo.arithmetic import BurnRateRule, budget_of_sli, budget_share, exact
+from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule, budget_of_sli, budget_share, exact
 from tests.support import acceptance
 
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.slo.budgeting import summarise
-from airflow_slo_provider.slo.measuring import Measurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
+from airflow_slo_provider.slo.budget.time_slices import summarise
 from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices
 from tests.support import acceptance
 

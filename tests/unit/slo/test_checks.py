@@ -10,12 +10,12 @@ import pytest
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.slo import table
-from airflow_slo_provider.slo.checks import decision_check, policy_state, slo_checks, summary
-from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.policy import Action
-from airflow_slo_provider.slo.reports import Decision, PolicyState
+from airflow_slo_provider.slo.budget import text_table as table
+from airflow_slo_provider.slo.budget.ledger_records import decision_check, policy_state, slo_checks, summary
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Decision, PolicyState
+from airflow_slo_provider.slo.policy.decisions import decide
+from airflow_slo_provider.slo.policy.error_budget_policy import Action
 from tests.unit.slo.monitor_builders import AT, HOUR, MemorySource, catalog, slo, steady
 
 LOST = QueryError("no answer", reason="timeout", transient=True, query="sum(x)", source="http://prometheus")

@@ -12,10 +12,10 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 from airflow_slo_provider.indicators.clients import source_of
 from airflow_slo_provider.indicators.prometheus import PrometheusSource
 from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Status
 from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy
-from airflow_slo_provider.slo.reports import Status
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy
 from tests.unit.slo.monitor_builders import AT, DAY, MINUTE, MemorySource, steady
 
 QUERY = "sum(rate(ok[{{.window}}])) / sum(rate(all[{{.window}}]))"

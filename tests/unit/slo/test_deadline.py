@@ -9,11 +9,11 @@ import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
-from airflow_slo_provider.slo.deadline import Deadline
-from airflow_slo_provider.slo.measuring import IndicatorSource, Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.deadline import Deadline
+from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Status
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.reports import Status
 from tests.unit.slo.monitor_builders import AT, MemorySource, catalog, slo, steady
 
 

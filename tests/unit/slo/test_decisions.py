@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
-from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
-from airflow_slo_provider.slo.reports import Decision, Outcome, PolicyState, SLODecision, Status
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, Status
+from airflow_slo_provider.slo.policy.decisions import decide
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 from tests.unit.slo.monitor_builders import AT, DAY, HOUR, MINUTE, Events, MemorySource, catalog, slo, steady
 
 FREEZE = PolicyRule("spent", Action.FREEZE, Signal.REMAINING_BUDGET, "lte", Fraction(0), Fraction(1, 5))

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from airflow_slo_provider.slo.documents.metadata import OPTION_KEYS
 from airflow_slo_provider.slo.model import Options
-from airflow_slo_provider.slo.openslo_metadata import OPTION_KEYS
-from airflow_slo_provider.slo.policy import Action, Signal
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, Signal
 from tests.support import REPO
 from tests.unit.slo.documents import catalog_of, joined
 

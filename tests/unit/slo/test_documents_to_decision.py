@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.slo import Decision, Outcome, PolicyState, SLOMonitor, decide, load
-from airflow_slo_provider.slo.policy import Action
+from airflow_slo_provider.slo.policy.error_budget_policy import Action
 from tests.support import REPO
 from tests.unit.slo.documents import changed
 from tests.unit.slo.monitor_builders import AT, HOUR, Events, MemorySource, steady

@@ -9,8 +9,8 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.slo import openslo_policies
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
+from airflow_slo_provider.slo.documents import policy_reader as openslo_policies
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 from tests.unit.slo.documents import POLICY_TEXT, SERVICE_TEXT, SLO_TEXT, catalog_of, changed, faults, joined, warnings
 
 

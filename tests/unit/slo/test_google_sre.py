@@ -7,8 +7,8 @@ from fractions import Fraction
 
 import pytest
 
+from airflow_slo_provider.slo.export.prometheus_rules import recorded_names
 from airflow_slo_provider.slo.model import BudgetingMethod, RatioMetric
-from airflow_slo_provider.slo.rules import recorded_names
 from tests.unit.slo.documents import POLICY_TEXT, catalog_of, changed, faults, joined, warnings
 
 TEXT = """\

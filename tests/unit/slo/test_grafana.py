@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from airflow_slo_provider.slo.grafana import grafana_dashboard
+from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
+from airflow_slo_provider.slo.export.prometheus_rules import rules
 from airflow_slo_provider.slo.model import MetricSource, RatioMetric
-from airflow_slo_provider.slo.rules import rules
 from tests.support import need
 from tests.unit.slo.rules_builders import catalog, slo
 

@@ -11,9 +11,11 @@ import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.slo import table
-from airflow_slo_provider.slo.judging import current_rate
-from airflow_slo_provider.slo.measuring import Slices
+from airflow_slo_provider.slo.budget import text_table as table
+from airflow_slo_provider.slo.budget.indicator_source import Slices
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import SLOReport, Status
+from airflow_slo_provider.slo.budget.status import current_rate
 from airflow_slo_provider.slo.model import (
     SLO,
     BudgetingMethod,
@@ -26,9 +28,7 @@ from airflow_slo_provider.slo.model import (
     RatioMetric,
     TimeWindow,
 )
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
-from airflow_slo_provider.slo.reports import SLOReport, Status
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, PolicyRule, Signal
 from tests.unit.slo.monitor_builders import AT, DAY, HOUR, MINUTE, Events, MemorySource, catalog, slo, steady
 
 

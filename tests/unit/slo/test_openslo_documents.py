@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.loading import read
+from airflow_slo_provider.slo.documents.loading import read
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices, RatioMetric, ThresholdMetric
 from tests.unit.slo.documents import POLICY_TEXT, SERVICE_TEXT, SLO_TEXT, catalog_of, changed, faults, joined, warnings
 

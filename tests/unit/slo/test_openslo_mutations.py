@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.documents.nodes import compose, plain_value
-from airflow_slo_provider.slo.loading import read
-from airflow_slo_provider.slo.openslo_policies import __doc__ as POLICY_DOC
-from airflow_slo_provider.slo.rules import rules
+from airflow_slo_provider.slo.documents.loading import read
+from airflow_slo_provider.slo.documents.policy_reader import __doc__ as POLICY_DOC
+from airflow_slo_provider.slo.export.prometheus_rules import rules
 from tests.unit.slo import test_google_sre, test_openslo_documents, test_sloth
 from tests.unit.slo.documents import SLO_TEXT, changed, joined
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_slo_provider.slo.promql_units import are_counts, empty_means_none, unit, window_fault
+from airflow_slo_provider.slo.promql.count_units import are_counts, empty_means_none, unit, window_fault
 
 W = "[{{.window}}]"
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.slo.arithmetic import burn_rate_rules
+from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
+from airflow_slo_provider.slo.export.prometheus_rules import rules
+from airflow_slo_provider.slo.export.rule_plan import plan
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Indicator, MetricSource, Objective, Options, RatioMetric
-from airflow_slo_provider.slo.rules import rules
-from airflow_slo_provider.slo.rules_plan import plan
 from tests.support import acceptance
 from tests.unit.slo.rules_builders import bad_over_total, catalog, condition, good_over_total, policy, prometheus, slo, threshold
 

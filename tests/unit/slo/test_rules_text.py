@@ -10,17 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_slo_provider.slo.promql_text import (
-    counts_over,
-    grid,
-    has_window,
-    number,
-    quote,
-    selector_of,
-    window_text,
-    with_window,
-)
-from airflow_slo_provider.slo.rules_text import (
+from airflow_slo_provider.slo.export.rule_file import (
     Group,
     Section,
     camel_case,
@@ -29,6 +19,16 @@ from airflow_slo_provider.slo.rules_text import (
     plain,
     record,
     write_file,
+)
+from airflow_slo_provider.slo.promql.text import (
+    counts_over,
+    grid,
+    has_window,
+    number,
+    quote,
+    selector_of,
+    window_text,
+    with_window,
 )
 
 

@@ -14,13 +14,13 @@ from airflow_slo_provider.indicators.ledger import LedgerSource
 from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.slo.budget.ledger_records import slo_checks, summary
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Outcome, SLOReport, Status
+from airflow_slo_provider.slo.budget.text_table import table
 from airflow_slo_provider.slo.catalog import SLOCatalog
-from airflow_slo_provider.slo.checks import slo_checks, summary
-from airflow_slo_provider.slo.decisions import decide
 from airflow_slo_provider.slo.model import BudgetingMethod, Indicator, MetricSource, Objective, RatioMetric, ThresholdMetric
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.reports import Outcome, SLOReport, Status
-from airflow_slo_provider.slo.table import table
+from airflow_slo_provider.slo.policy.decisions import decide
 from tests.unit.slo.monitor_builders import AT, DAY, HOUR, MINUTE, Events, MemorySource, catalog, slo, steady
 
 STOPPED = steady(0, until=20 * DAY)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_slo_provider.slo.code_first import SLIDefinition, SLOConfig
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, Override, PolicyRule, Signal
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, Override, PolicyRule, Signal
 from tests.unit.slo.documents import POLICY_TEXT, SERVICE_TEXT, SLO_TEXT, changed, faults, joined, warnings
 from tests.unit.slo.test_google_sre import TEXT as SLO_GENERATOR
 from tests.unit.slo.test_sloth import KUBERNETES

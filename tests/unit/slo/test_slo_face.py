@@ -19,7 +19,7 @@ def test_the_contract_is_kept() -> None:
 
 PROGRAM = """
 import sys
-import airflow_slo_provider.slo.rules, airflow_slo_provider.slo.model
+import airflow_slo_provider.slo.export.prometheus_rules, airflow_slo_provider.slo.model
 from airflow_slo_provider import slo
 assert callable(slo.rules), slo.rules
 assert "yaml" not in sys.modules and "sqlalchemy" not in sys.modules

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from airflow_slo_provider import slo as face
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
-from airflow_slo_provider.slo.decisions import decide
-from airflow_slo_provider.slo.measuring import MOST_EVENTS, Measurement
+from airflow_slo_provider.slo.budget.indicator_source import MOST_EVENTS, Measurement
+from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+from airflow_slo_provider.slo.budget.reports import Outcome, PolicyState
+from airflow_slo_provider.slo.budget.windows import span_at
 from airflow_slo_provider.slo.model import BudgetingMethod, TimeWindow
-from airflow_slo_provider.slo.monitor import SLOMonitor
-from airflow_slo_provider.slo.policy import Action, ErrorBudgetPolicy, OnUnknown, PolicyRule
-from airflow_slo_provider.slo.reports import Outcome, PolicyState
-from airflow_slo_provider.slo.windows import span_at
+from airflow_slo_provider.slo.policy.decisions import decide
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, PolicyRule
 from tests.unit.slo.monitor_builders import AT, DAY, MINUTE, MemorySource, catalog, slo, steady
 from tests.unit.slo.test_decisions import EMPTY, FREEZE, LOST, events_with_left, rules, states
 

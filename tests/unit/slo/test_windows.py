@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.slo.budget.windows import add_months, nominal_length, span_at
 from airflow_slo_provider.slo.model import TimeWindow
-from airflow_slo_provider.slo.windows import add_months, nominal_length, span_at
 
 
 def rolling(duration: str) -> TimeWindow:

@@ -1,0 +1,1 @@
+"""Error budgets: arithmetic, windows, status, and the monitor that measures them."""

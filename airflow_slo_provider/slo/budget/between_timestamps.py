@@ -1,0 +1,86 @@
+"""What happened to an SLO within a span of time: since a rollback, or while an incident lasted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fractions import Fraction
+
+from airflow_slo_provider.exceptions import MeasurementError, NoData
+from airflow_slo_provider.slo.budget.deadline import Deadline
+from airflow_slo_provider.slo.budget.error_budgets import BurnRate, budget_share
+from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.measurement_requests import SourceFactory
+from airflow_slo_provider.slo.budget.reports import SLOReport
+from airflow_slo_provider.slo.budget.windows import nominal_length
+from airflow_slo_provider.slo.catalog import SLOCatalog
+from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Objective
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a span of time cost.
+
+    :param bad: events that went wrong
+    :param total: all events of the span
+    :param share: share of the whole error budget that they spent; None where the window's events are not counted
+    :param minutes: the same as minutes of complete outage within the window
+    """
+
+    bad: Fraction
+    total: Fraction
+    share: Fraction | None
+    minutes: Fraction | None
+
+
+def burn_between(catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime) -> BurnRate:
+    """Measure how fast an SLO burned between two instants.
+
+    :param name: the SLO, or one of its objectives as a report names it
+    :param start: start (aware)
+    :param end: end, exclusive (aware)
+    :raises NoData: when there were no events
+    :raises QueryError: when the question was not answered
+    :raises ValueError: for an unknown name, or an SLO of time slices, whose rate cannot be told for any span
+    """
+    _, objective, found = _measured(catalog, sources, name, start, end)
+    rate = (1 - found.ratio) / budget_share(objective.target)
+    return BurnRate(end - start, rate, found.good, found.total)
+
+
+def spent_between(catalog: SLOCatalog, sources: SourceFactory, report: SLOReport, start: datetime, end: datetime) -> Spent:
+    """Measure what a span of time cost.
+
+    The share is bad events over the events that may go bad in the whole window: (1 - target) * total.
+
+    :param report: the SLO's state at the end
+    :raises NoData: when there were no events, or they are not counted
+    """
+    slo, objective, found = _measured(catalog, sources, report.name, start, end)
+    if found.good is None or found.total is None:
+        raise NoData(f"{report.name} is measured as a ratio; its events are not counted", reason="not_counted")
+    bad = found.total - found.good
+    allowed = report.budget.allowed_events if report.budget else None
+    share = bad / allowed if allowed else None
+    window = Fraction(int(nominal_length(slo.window).total_seconds()), 60)
+    return Spent(bad, found.total, share, share * budget_share(objective.target) * window if share is not None else None)
+
+
+def _measured(
+    catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime
+) -> tuple[SLO, Objective, Measurement]:
+    slo, objective = next(((slo, one) for slo in catalog for part, one in slo.parts() if part == name), (None, None))
+    if slo is None or objective is None:
+        parts = ", ".join(part for one in catalog if one.name == name for part, _ in one.parts())
+        several = f"the SLO {name!r} has several objectives; name one of {parts}"
+        raise ValueError(several if parts else f"there is no SLO {name!r} in these documents")
+    if slo.method is not BudgetingMethod.OCCURRENCES:
+        raise ValueError(f"{name} counts time slices; only an SLO of Occurrences is measured between any two instants")
+    indicator = slo.indicator_of(objective)
+    source = sources(indicator.source_type, catalog.data_source_of(indicator))
+    span = (start.astimezone(UTC), end.astimezone(UTC))
+    request = MeasureRequest(indicator, *span, objective.op, objective.value, deadline=Deadline())
+    (found,) = source.measure([request])
+    if isinstance(found, MeasurementError):
+        raise found
+    return slo, objective, found

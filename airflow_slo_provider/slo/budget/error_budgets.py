@@ -1,0 +1,213 @@
+"""Error budgets and burn rates, in exact arithmetic.
+
+Targets are read as exact rationals and never rounded before they are compared: with floats,
+``(2592 / 2592000) / (1 - 0.999)`` is 0.9999999999999991, and an exactly exhausted budget would read as open.
+
+References
+----------
+- Beyer, Murphy, Rensin, Kawahara, Thorne (eds.): *The Site Reliability Workbook*, chapter 5, "Alerting on SLOs".
+- OpenSLO specification v1, ``SLO.spec.objectives`` and ``budgetingMethod``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.core.exact_numbers import Number, exact
+from airflow_slo_provider.documents.durations import Duration, as_duration
+from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.slo.budget.indicator_source import Measurement
+
+#: Share of the budget and long window of each default alert [SRE Workbook ch. 5, table 5-8, plus the 1d pair sloth uses].
+DEFAULT_ALERTS: tuple[tuple[str, Fraction, timedelta], ...] = (
+    ("page", Fraction(2, 100), timedelta(hours=1)),
+    ("page", Fraction(5, 100), timedelta(hours=6)),
+    ("ticket", Fraction(10, 100), timedelta(days=1)),
+    ("ticket", Fraction(10, 100), timedelta(days=3)),
+)
+
+
+@dataclass(frozen=True)
+class ErrorBudget:
+    """What is left of an error budget.
+
+    :param sli: share of good events
+    :param budget: share of events that may be bad: 1 - target
+    :param consumed: share of the budget that is spent; above 1 when overspent
+    :param remaining: 1 - consumed; negative when overspent
+    :param allowed_events: events that may be bad; None where only a ratio is known
+    :param remaining_events: events that may still go bad; negative when overspent
+    :param remaining_time: the same as time of complete outage within the window; negative when overspent
+    """
+
+    sli: Fraction
+    budget: Fraction
+    consumed: Fraction
+    remaining: Fraction
+    allowed_events: Fraction | None
+    remaining_events: Fraction | None
+    remaining_time: timedelta
+
+
+@dataclass(frozen=True)
+class BurnRate:
+    """How fast a budget burned over one window.
+
+    :param window: the window
+    :param value: 1 burns exactly the whole budget in the SLO's window; None where there was nothing to measure
+    :param good: good events in the window, where events were counted
+    :param total: all events in the window, where events were counted
+    :param problem: why there is no value
+    """
+
+    window: timedelta
+    value: Fraction | None
+    good: Fraction | None = None
+    total: Fraction | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class BurnRateRule:
+    """A multi-window alert: it fires while the burn rate over both windows is above ``factor``.
+
+    :param severity: ``page`` or ``ticket``
+    :param short: the short window, a twelfth of the long one; makes the alert stop soon after the burn stops
+    :param long: the long window; makes the alert significant
+    :param factor: burn rate that spends ``fraction`` of the budget in the long window
+    :param fraction: share of the budget spent when it fires
+    """
+
+    severity: str
+    short: timedelta
+    long: timedelta
+    factor: Fraction
+    fraction: Fraction = Fraction(0)
+
+    def fires(self, short: Fraction | None, long: Fraction | None) -> bool:
+        """Whether both burn rates are known and above the factor (strictly, as the workbook's alerts are)."""
+        return short is not None and long is not None and short > self.factor and long > self.factor
+
+
+def budget_share(target: Number) -> Fraction:
+    """The error budget 1 - target as an exact share.
+
+    :param target: share of good promised, in (0, 1)
+    :raises ValueError: when the target is not in (0, 1): a target of 1 has no budget to divide by
+    """
+    try:
+        goal = exact(target, what="target")
+    except InvalidMeasurement as error:
+        raise ValueError(error.message) from error
+    if not 0 < goal < 1:
+        raise ValueError(
+            f"target {target} must lie strictly between 0 and 1 (write 0.999 for 99.9 %); "
+            "a target of 1 leaves no error budget: any single failure would break it"
+        )
+    return 1 - goal
+
+
+def budget_of_sli(
+    budget: Fraction, sli: Fraction, window: timedelta, total: Fraction | None = None, *, scale: Fraction = Fraction(1)
+) -> ErrorBudget:
+    """Compute the budget from an SLI.
+
+    :param budget: 1 - target
+    :param sli: share of good
+    :param window: the SLO's window
+    :param total: events (or slices) the SLI is a share of
+    :param scale: how many times ``total`` the budget is a share of; above 1 for a calendar window that is not over
+    """
+    consumed = (1 - sli) / (budget * scale)
+    remaining = 1 - consumed
+    allowed = None if total is None else budget * total * scale
+    left = None if allowed is None else allowed * remaining
+    microseconds = remaining * budget * int(window.total_seconds() * 1_000_000)
+    # Floor: less time left than there is, never more.
+    return ErrorBudget(sli, budget, consumed, remaining, allowed, left, timedelta(microseconds=math.floor(microseconds)))
+
+
+def error_budget(target: Number, good: Number, total: Number, window: str | timedelta | Duration) -> ErrorBudget:
+    """Compute what is left of an error budget, exactly.
+
+    consumed = (1 - good / total) / (1 - target) and remaining = 1 - consumed [SRE Workbook ch. 5].
+
+    :param target: share of good promised, in (0, 1); a str, Decimal or Fraction keeps it exact
+    :param good: good events in the window
+    :param total: all events in the window
+    :param window: the SLO's window, e.g. ``"30d"``
+    :raises NoData: when ``total`` is 0
+    :raises InvalidMeasurement: when ``good`` exceeds ``total``, or a number is negative or not finite
+    :raises ValueError: when the target is not in (0, 1)
+    """
+    measured = Measurement.of_counts(exact(good, what="good"), exact(total, what="total"))
+    return budget_of_sli(budget_share(target), measured.ratio, as_duration(window).timedelta, measured.total)
+
+
+def burn_rate(target: Number, good: Number, total: Number) -> Fraction:
+    """Compute how fast the budget burns: (1 - good / total) / (1 - target). 1 spends it in exactly one SLO window.
+
+    :param target: share of good promised, in (0, 1)
+    :param good: good events of the window looked at
+    :param total: all events of that window
+    :raises NoData: when ``total`` is 0
+    :raises InvalidMeasurement: when ``good`` exceeds ``total``, or a number is negative or not finite
+    :raises ValueError: when the target is not in (0, 1)
+    """
+    measured = Measurement.of_counts(exact(good, what="good"), exact(total, what="total"))
+    return (1 - measured.ratio) / budget_share(target)
+
+
+def burn_rate_rules(
+    window: str | timedelta | Duration,
+    *,
+    alerts: Sequence[tuple[str, Number, str | timedelta | Duration]] = DEFAULT_ALERTS,
+    target: Number | None = None,
+) -> list[BurnRateRule]:
+    """Compute the multi-window, multi-burn-rate alert rules of an SLO window.
+
+    factor = fraction * window / long, short = long / 12 [SRE Workbook ch. 5]. The factors are recomputed for every
+    window: 14.4 belongs to 30 days, and on 7 days it would spend 8.6 % of the budget an hour.
+
+    :param window: the SLO's window, e.g. ``"30d"``
+    :param alerts: ``(severity, fraction of the budget, long window)`` of each alert
+    :param target: when given, rules that can never fire (factor * (1 - target) >= 1) are left out
+    :raises ValueError: for a calendar duration, a fraction outside (0, 1], or a long window that is not shorter than ``window``
+    """
+    length = as_duration(window).timedelta
+    rules = []
+    for severity, fraction, long_window in alerts:
+        share, long = exact(fraction, what="fraction"), as_duration(long_window).timedelta
+        if not 0 < share <= 1:
+            raise ValueError(f"{severity} alert: fraction {fraction} of the budget must lie in (0, 1]")
+        if long >= length:
+            continue
+        factor = share * Fraction(int(length.total_seconds()), int(long.total_seconds()))
+        if target is not None and factor * budget_share(target) >= 1:
+            continue
+        rules.append(BurnRateRule(severity, long / 12, long, factor, share))
+    return rules
+
+
+def time_to_exhaustion(remaining: Number, burn_rate: Number, window: str | timedelta | Duration) -> timedelta | None:
+    """Compute how long the budget lasts at the current rate: remaining * window / burn rate.
+
+    :param remaining: share of the budget that is left
+    :param burn_rate: current burn rate
+    :param window: the SLO's window
+    :return: None when the budget does not burn (rate 0), zero when it is already spent
+    """
+    left, rate = exact(remaining, what="remaining"), exact(burn_rate, what="burn rate")
+    if left <= 0:
+        return timedelta(0)
+    if rate <= 0:
+        return None
+    seconds = left * int(as_duration(window).timedelta.total_seconds()) / rate
+    try:
+        return timedelta(seconds=math.floor(seconds))
+    except OverflowError:
+        return timedelta.max

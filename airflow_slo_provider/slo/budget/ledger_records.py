@@ -1,0 +1,146 @@
+"""Reports and decisions as they are recorded (``CheckResult``) and as they travel in XCom (small dicts)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from airflow_slo_provider.documents.durations import format_seconds
+from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+from airflow_slo_provider.slo.budget.status import current_rate
+
+SUMMARY_VERSION = 1
+_VERDICTS = {
+    Status.HEALTHY: Verdict.PASS,
+    Status.WARNING: Verdict.WARN,
+    Status.BURNING: Verdict.WARN,
+    Status.LOW_TRAFFIC: Verdict.WARN,
+    Status.EXHAUSTED: Verdict.FAIL,
+    Status.NO_DATA: Verdict.UNKNOWN,
+    Status.QUERY_ERROR: Verdict.UNKNOWN,
+}
+#: What a gate's outcome is worth as a check.
+OUTCOMES = {
+    Outcome.ALLOWED: Verdict.PASS,
+    Outcome.WARNING: Verdict.WARN,
+    Outcome.FROZEN: Verdict.FAIL,
+    Outcome.UNKNOWN: Verdict.UNKNOWN,
+}
+_LONGEST = 500  # characters of a query or a message in XCom
+
+
+def slo_checks(decision: Decision) -> list[CheckResult]:
+    """Return what the ledger keeps of each objective: kind ``slo``, with the state that the next decision begins from."""
+    return [_slo_check(one) for one in decision.slos]
+
+
+def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | None = None) -> CheckResult:
+    """Return what the ledger keeps of a decision: kind ``decision``.
+
+    :param name: which gate made it
+    :param more: further evidence, e.g. whether the decision is ``complete``
+    """
+    return CheckResult(
+        kind="decision",
+        name=name,
+        verdict=OUTCOMES[decision.outcome],
+        message="; ".join(decision.reasons),
+        checked_at=decision.at,
+        evidence={
+            "outcome": decision.outcome.value,
+            "action": decision.action.value,
+            "slos": {one.report.name: one.report.status.value for one in decision.slos},
+            **(more or {}),
+        },
+    )
+
+
+def policy_state(evidence: Mapping[str, Any]) -> PolicyState | None:
+    """Read the state out of a recorded check of kind ``slo``; None where it holds none.
+
+    :raises ValueError: when what it holds is no state
+    """
+    kept = evidence.get("policy_state")
+    return None if kept is None else PolicyState.from_dict(kept)
+
+
+def summary(decision: Decision) -> dict[str, Any]:
+    """Return the decision as a small JSON-able dict, as it travels in XCom."""
+    return {
+        "schema_version": SUMMARY_VERSION,
+        "outcome": decision.outcome.value,
+        "action": decision.action.value,
+        "allowed": decision.allowed,
+        "at": decision.at.isoformat(),
+        "reasons": [_cut(reason) for reason in decision.reasons],
+        "slos": [report_dict(report) for report in decision.reports],
+    }
+
+
+def report_dict(report: SLOReport) -> dict[str, Any]:
+    """Return one objective's state as a JSON-able dict. Numbers are floats for display; nothing is compared with them."""
+    budget = report.budget
+    left = report.time_to_exhaustion
+    rate = current_rate(report)
+    return {
+        "name": report.name,
+        "service": report.slo.service,
+        "status": report.status.value,
+        "objective": float(report.objective.target),
+        "window": report.slo.window.duration.text,
+        "sli": _float(report.sli),
+        "remaining": _float(report.remaining),
+        "remaining_seconds": budget.remaining_time.total_seconds() if budget else None,
+        "remaining_events": _float(budget.remaining_events) if budget else None,
+        "burn_rate": _float(rate.value) if rate else None,
+        "time_to_exhaustion_seconds": left.total_seconds() if left is not None else None,
+        "coverage": _float(report.coverage),
+        "silent_seconds": report.silence.total_seconds() if report.silence is not None else None,
+        "message": _cut(report.message),
+    }
+
+
+def _slo_check(one: SLODecision) -> CheckResult:
+    report = one.report
+    evidence: dict[str, Any] = {
+        **{key: value for key, value in report_dict(report).items() if key not in ("name", "message")},
+        "method": report.slo.method.value,
+        "tier": report.slo.options.tier,
+        "policy": report.slo.options.error_budget_policy or "",
+        "burn_rates": {format_seconds(int(r.window.total_seconds())): _float(r.value) for r in report.burn_rates},
+        "outcome": one.outcome.value,
+        "action": one.action.value,
+        "reasons": list(one.reasons),
+        "policy_state": one.state.to_dict(),
+        "query": report.query,
+    }
+    if report.missing is not None:
+        evidence["missing_slices"] = report.missing.value
+    if report.error is not None:
+        evidence["error"] = {"reason": report.error.reason, "transient": report.error.transient, "asked": report.error.source}
+    return CheckResult(
+        kind="slo",
+        name=report.name,
+        verdict=_VERDICTS[report.status],
+        value=_float(report.sli),
+        unit="ratio",
+        good=_float(report.good),
+        total=_float(report.total),
+        target=float(report.objective.target),
+        op="gte",
+        message=report.message,
+        checked_at=report.at,
+        interval_start=report.start,
+        interval_end=report.end,
+        evidence=evidence,
+    )
+
+
+def _float(value: Fraction | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."

@@ -1,0 +1,1 @@
+"""Read SLO documents: OpenSLO, sloth and slo-generator."""

@@ -1,0 +1,109 @@
+"""OpenSLO DataSource documents, and the refusal of secrets written into documents."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from airflow_slo_provider.documents.fields import Fields, Scope, did_you_mean
+from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode, plain_value
+from airflow_slo_provider.slo.documents.metadata import Metadata
+from airflow_slo_provider.slo.model import DataSource, Location
+
+KNOWN_TYPES = ("Prometheus", "SQL", "Ledger")
+CONN_ID = "airflowConnId"
+_SECRET_WORDS = (
+    "password", "passwd", "passphrase", "secret", "token", "apikey", "appkey", "accesskey", "applicationkey", "privatekey",
+    "credential", "authorization", "bearer",
+)  # fmt: skip
+_SECRET_URL = re.compile(
+    r"\s*[a-z][a-z0-9+.-]*://(?:[^/?#\s]*@|\S*[?&;][a-z_-]*(?:token|key|password|passwd|secret|credential)s?=[^&\s])",
+    re.IGNORECASE,
+)
+_SECRET_VALUE = re.compile(r"\s*(?:bearer|basic)\s+\S|(?:.*[\s;])?(?:password|passwd|pwd)\s*=\s*\S", re.IGNORECASE)
+_ADVICE = f"keep it in an Airflow connection and name that with {CONN_ID}"
+
+
+def read_data_source(document: Fields, metadata: Metadata) -> DataSource | None:
+    """Read a DataSource.
+
+    ``connectionDetails`` is a mapping, or a list of mappings as in OpenSLO's own examples.
+    """
+    spec = document.sub("spec", required=True)
+    if spec is None:
+        return None
+    spec.text("description")
+    kind = spec.text("type", required=True)
+    if kind is not None:
+        warn_of_type(spec, "type", kind)
+    details = _details(spec)
+    spec.close()
+    if kind == "SQL" and CONN_ID not in details:
+        spec.warn("connectionDetails", f"names no database; write {CONN_ID}: the id of an Airflow connection")
+    if metadata.name is None or kind is None:
+        return None
+    return DataSource(metadata.name, kind, details, Location(spec.scope.file, document.mapping.line))
+
+
+def warn_of_type(fields: Fields, key: str, kind: str) -> None:
+    """Warn of a type of data source that is read and cannot be measured."""
+    if kind not in KNOWN_TYPES:
+        known = ", ".join(KNOWN_TYPES)
+        fields.warn(key, f"data of type {kind!r} cannot be measured (only {known}){did_you_mean(kind, KNOWN_TYPES)}")
+
+
+def refuse_secrets(node: Node, scope: Scope, path: str, line: int) -> None:
+    """Note a fault for everything that looks like a secret; the secret itself is never repeated.
+
+    :param node: what to look through
+    :param path: where it stands
+    :param line: line of its key
+    """
+    if isinstance(node, MappingNode):
+        for key, entry in node.entries.items():
+            at = f"{path}.{key}"
+            if _is_secret_name(key) and not _is_empty(entry.node):
+                scope.fault(f"a secret must not be written into a document; {_ADVICE}", at, entry.line)
+            elif key != "query":  # a query may well speak of URLs and columns named password
+                refuse_secrets(entry.node, scope, at, entry.line)
+    elif isinstance(node, SequenceNode):
+        for number, item in enumerate(node.items):
+            refuse_secrets(item, scope, f"{path}[{number}]", item.line)
+    elif _SECRET_URL.match(node.text):
+        scope.fault(f"a URL must not carry credentials; {_ADVICE}", path, line)
+    elif _SECRET_VALUE.match(node.text):
+        scope.fault(f"a secret must not be written into a document; {_ADVICE}", path, line)
+
+
+def _details(spec: Fields) -> dict[str, Any]:
+    node = spec.node("connectionDetails")
+    if node is None:
+        return {}
+    path, line = spec.path_of("connectionDetails"), spec.line_of("connectionDetails")
+    refuse_secrets(node, spec.scope, path, line)
+    parts = node.items if isinstance(node, SequenceNode) else (node,)
+    details: dict[str, Any] = {}
+    for part in parts:
+        if not isinstance(part, MappingNode):
+            spec.scope.fault(f"must be a mapping or a list of mappings, not {part.kind}", path, part.line)
+            continue
+        for key, entry in part.entries.items():
+            if key in details:
+                spec.scope.fault("stands twice in connectionDetails", f"{path}.{key}", entry.line)
+            elif key != CONN_ID and did_you_mean(key, [CONN_ID]):
+                spec.scope.fault(f"unknown field; did you mean {CONN_ID!r}?", f"{path}.{key}", entry.line)
+            elif key == CONN_ID and not (isinstance(entry.node, ScalarNode) and entry.node.text.strip()):
+                spec.scope.fault("must be the id of an Airflow connection", f"{path}.{key}", entry.line)
+            details[key] = entry.node.text if key == CONN_ID and isinstance(entry.node, ScalarNode) else plain_value(entry.node)
+    if CONN_ID not in details and "url" in details:
+        spec.warn("connectionDetails", f"the url is not used; name an Airflow connection with {CONN_ID}")
+    return details
+
+
+def _is_secret_name(key: str) -> bool:
+    letters = re.sub(r"[^a-z]", "", key.lower())
+    return letters in ("pwd", "pass", "auth", "basicauth") or any(word in letters for word in _SECRET_WORDS)
+
+
+def _is_empty(node: Node) -> bool:
+    return node.is_null or (isinstance(node, ScalarNode) and not node.text)

@@ -1,0 +1,199 @@
+"""What every OpenSLO document begins with: kind, name, labels and annotations; and our options among the annotations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from fractions import Fraction
+from typing import Any, TypeVar
+
+from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.documents.fields import Fields, did_you_mean
+from airflow_slo_provider.documents.nodes import ScalarNode, SequenceNode
+from airflow_slo_provider.slo.budget.windows import nominal_length
+from airflow_slo_provider.slo.model import BudgetingMethod, CalendarDenominator, MissingSlices, Options, TimeWindow
+
+W = TypeVar("W", MissingSlices, CalendarDenominator)
+PREFIX = "airflow-slo/"
+OPTION_KEYS = (
+    "min-events",
+    "min-failures",
+    "missing-slices",
+    "min-coverage",
+    "calendar-denominator",
+    "maturity-lag",
+    "max-silence",
+    "error-budget-policy",
+    "tier",
+)
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_COUNT = re.compile(r"[0-9]{1,18}")
+_SHARE = re.compile(r"(?:0|1)?(?:\.[0-9]{1,30})?")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A document's metadata.
+
+    :param name: its name; None where it is missing or wrong
+    :param source: the annotations as they stand, for the lines in faults
+    """
+
+    name: str | None
+    display_name: str = ""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    source: Fields | None = None
+
+
+def read_name(fields: Fields, key: str) -> str | None:
+    """Read a name as RFC 1123 has it [OpenSLO v1, ``metadata.name``]."""
+    name = fields.text(key, required=True)
+    if name is not None and (_NAME.fullmatch(name) is None or len(name) > 63):
+        fields.fault(
+            key,
+            f"{name!r} is not a name as RFC 1123 has it: at most 63 lower case letters, digits and '-', "
+            "beginning and ending with a letter or digit, e.g. 'my-name'",
+        )
+        return None
+    return name
+
+
+def read_metadata(document: Fields, *, options: bool = False, strict: bool = True) -> Metadata:
+    """Read ``metadata``.
+
+    :param document: the document, or an inline object
+    :param options: whether annotations ``airflow-slo/...`` mean something here
+    :param strict: False where the metadata is Kubernetes' own and may hold more
+    """
+    fields = document.sub("metadata", required=True)
+    if fields is None:
+        return Metadata(None)
+    name = read_name(fields, "name")
+    display_name = fields.text("displayName") or ""
+    labels = read_labels(fields)
+    source = fields.sub("annotations")
+    annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None} if source else {}
+    if source is not None and options:
+        refuse_empty(source)
+    if source is not None and not options:
+        for key in annotations:
+            if key.startswith(PREFIX):
+                source.fault(key, "has no effect here; it belongs into the annotations of an SLO")
+    if strict:
+        fields.close()
+    return Metadata(name, display_name, labels, annotations, source)
+
+
+def refuse_empty(annotations: Fields) -> None:
+    """Refuse an annotation of ours that says nothing: what it was to switch on would be off."""
+    for key in list(annotations.mapping.entries):
+        node = annotations.node(key)
+        if key.startswith(PREFIX) and (node is None or (isinstance(node, ScalarNode) and not node.text.strip())):
+            annotations.fault(key, "is empty; write a value, or remove it")
+
+
+def read_labels(fields: Fields, key: str = "labels") -> dict[str, tuple[str, ...]]:
+    """Read labels: each value is a text or a list of texts."""
+    labels: dict[str, tuple[str, ...]] = {}
+    source = fields.sub(key)
+    for name in source.keys() if source else ():
+        assert source is not None
+        node = source.node(name, required=True)
+        if isinstance(node, SequenceNode):
+            labels[name] = source.texts(name)
+        elif isinstance(node, ScalarNode):
+            labels[name] = (node.text,)
+        elif node is not None:
+            source.fault(name, f"must be text or a list of texts, not {node.kind}")
+    return labels
+
+
+def read_options(metadata: Metadata, method: BudgetingMethod | None, window: TimeWindow | None) -> Options:
+    """Read the annotations ``airflow-slo/<key>`` of an SLO; unknown ones are faults.
+
+    :param metadata: the SLO's metadata
+    :param method: its budgeting method, where it could be read
+    :param window: its time window, where it could be read
+    """
+    source = metadata.source
+    if source is None:
+        return Options()
+    values: dict[str, Any] = {}
+    for annotation, text in metadata.annotations.items():
+        key = annotation.removeprefix(PREFIX)
+        if key == annotation:
+            if annotation.lower().replace("_", "-").startswith(("airflow-slo", "airflowslo")):
+                source.fault(annotation, f"unknown annotation{did_you_mean(annotation, [PREFIX + k for k in OPTION_KEYS])}")
+            continue
+        if key not in OPTION_KEYS:
+            # Compared without the prefix: with it, everything is alike.
+            hint = did_you_mean(key, OPTION_KEYS).replace("'", f"'{PREFIX}", 1)
+            source.fault(
+                annotation, f"unknown annotation{hint or '; known: ' + ', '.join(PREFIX + option for option in OPTION_KEYS)}"
+            )
+            continue
+        try:
+            values[key.replace("-", "_")] = _option(key, text.strip())
+        except ValueError as error:
+            source.fault(annotation, str(error))
+    denominator = values.get("calendar_denominator", CalendarDenominator.ELAPSED)
+    at = PREFIX + "calendar-denominator"
+    if denominator is not CalendarDenominator.ELAPSED and window is not None and window.rolling:
+        source.fault(at, f"{denominator.value} needs a calendar window; a rolling window has always fully elapsed")
+    if denominator is CalendarDenominator.WHOLE and method is BudgetingMethod.OCCURRENCES:
+        source.fault(
+            at, "whole needs budgetingMethod Timeslices or RatioTimeslices: the events of the days to come are not known"
+        )
+    silence = values.get("max_silence")
+    if silence is not None and window is not None and silence > nominal_length(window):
+        source.fault(
+            PREFIX + "max-silence",
+            f"is longer than the window of {window.duration}: a window without any event is unknown anyway",
+        )
+    return Options(**values)
+
+
+def _option(key: str, text: str) -> Any:
+    if key in ("min-events", "min-failures"):
+        if _COUNT.fullmatch(text) is None:
+            raise ValueError(f"{text!r} is not a whole number of events, 0 or more")
+        return int(text)
+    if key == "min-coverage":
+        if not text or _SHARE.fullmatch(text) is None or Fraction(text) > 1:
+            raise ValueError(f"{text!r} is not a share between 0 and 1, e.g. 0.5 for half the window")
+        return Fraction(text)
+    if key == "maturity-lag":
+        return _lag(text)
+    if key == "max-silence":
+        return _silence(text)
+    if key == "missing-slices":
+        return _word(MissingSlices, text)
+    if key == "calendar-denominator":
+        return _word(CalendarDenominator, text)
+    return text
+
+
+def _lag(text: str) -> timedelta:
+    if text in ("0", "0s", "0m", "0h", "0d"):
+        return timedelta(0)
+    length = parse_duration(text)
+    if length.is_calendar or length.seconds > 366 * 86400:
+        raise ValueError(f"{text} must be a fixed length of at most a year, e.g. 15m")
+    return length.timedelta
+
+
+def _silence(text: str) -> timedelta:
+    length = parse_duration(text)
+    if length.is_calendar or length.seconds <= 0:
+        raise ValueError(f"{text} must be a fixed length above 0, e.g. 6h")
+    return length.timedelta
+
+
+def _word(kind: type[W], text: str) -> W:
+    words = [member.value for member in kind]
+    if text not in words:
+        raise ValueError(f"{text!r} is none of {', '.join(words)}{did_you_mean(text, words)}")
+    return kind(text)

@@ -1,0 +1,65 @@
+"""Rules of policies that stop nothing: read without a fault, and not what their author wants."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+
+from airflow_slo_provider.exceptions import Fault
+from airflow_slo_provider.slo.budget.error_budgets import budget_share
+from airflow_slo_provider.slo.budget.windows import nominal_length
+from airflow_slo_provider.slo.documents.policy_reader import KIND
+from airflow_slo_provider.slo.model import SLO
+from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolicy, PolicyRule, Signal
+
+
+def doubts(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[SLO]) -> Iterator[Fault]:
+    """Yield a warning for each policy that lets a spent budget pass, and for each rule that can never hold for an SLO.
+
+    :param policies: all policies
+    :param slos: all SLOs
+    """
+    judged = [slo for slo in slos if slo.options.gates]
+    for policy in policies:
+        if not any(_stops_when_spent(rule) for rule in policy.rules):
+            text = "no rule freezes or escalates once the budget is spent: it stops nothing then"
+            yield _fault(policy, text, "spec.rules")
+        for number, rule in enumerate(policy.rules):
+            for slo in judged:
+                why = _never(rule, slo) if slo.options.error_budget_policy == policy.name else ""
+                if why:
+                    yield _fault(
+                        policy, f"rule {rule.name} can never hold for the SLO {slo.name}: {why}", f"spec.rules[{number}]"
+                    )
+
+
+def _stops_when_spent(rule: PolicyRule) -> bool:
+    """Whether a rule blocks with nothing left of the budget, which then lasts no second."""
+    about_what_is_left = rule.signal in (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
+    if not rule.action.blocks or not about_what_is_left or rule.enter is None:
+        return False
+    return rule.enter > 0 or (rule.enter == 0 and rule.op != "lt")
+
+
+def _never(rule: PolicyRule, slo: SLO) -> str:
+    """Say why no measurement makes a rule hold; nothing when one may.
+
+    When every event fails, the burn rate is 1 / (1 - target) [SRE Workbook ch. 5].
+    """
+    if rule.window is None or rule.enter is None or rule.signal not in (Signal.BURN_RATE, Signal.BUDGET_DROP):
+        return ""
+    widths = [one.time_slice_window for one in slo.objectives if one.time_slice_window is not None]
+    if widths and all(rule.window.timedelta < width.timedelta for width in widths):
+        return f"its window {rule.window} is shorter than a time slice ({widths[0]})"
+    most = max(1 / budget_share(one.target) for one in slo.objectives)
+    what = "a burn rate"
+    if rule.signal is Signal.BUDGET_DROP:
+        most *= Fraction(int(rule.window.timedelta.total_seconds()), int(nominal_length(slo.window).total_seconds()))
+        what = f"the share of its budget that {rule.window} can spend"
+    reached = most >= rule.enter if rule.op == "gte" else most > rule.enter
+    return "" if reached else f"{what} is {float(most):.4g} at most"
+
+
+def _fault(policy: ErrorBudgetPolicy, text: str, path: str) -> Fault:
+    where = policy.location
+    return Fault(text, path, f"{KIND}/{policy.name}", where.file, where.line)

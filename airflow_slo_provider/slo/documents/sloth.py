@@ -1,0 +1,186 @@
+"""Import of sloth's documents: ``version: prometheus/v1``, and the same as a Kubernetes object (``sloth.slok.dev/v1``).
+
+Of a document the promise is taken: objective, queries, labels, description. Two things differ from what sloth does with it.
+sloth's SLO period is an option of its command line, 30 days unless said otherwise, and so it is here. And sloth's SLI over
+that period is a mean of 5-minute ratios, which weighs a quiet night like a busy day; here events are counted
+(``budgetingMethod: Occurrences``). Alert names, labels and annotations stay with sloth; where there are any, a warning says so.
+
+Form of the documents: https://sloth.dev/specs/default/ and https://sloth.dev/specs/k8s/
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from airflow_slo_provider.documents.durations import parse_duration
+from airflow_slo_provider.documents.fields import Fields
+from airflow_slo_provider.slo.documents.indicator_reader import normal_query
+from airflow_slo_provider.slo.documents.metadata import Metadata, read_labels, read_options, refuse_empty
+from airflow_slo_provider.slo.documents.slo_reader import target_share
+from airflow_slo_provider.slo.model import (
+    SLO,
+    BudgetingMethod,
+    Indicator,
+    Location,
+    MetricSource,
+    Objective,
+    Options,
+    RatioMetric,
+    TimeWindow,
+)
+
+VERSION = "prometheus/v1"
+API_VERSION = "sloth.slok.dev/v1"
+KIND = "PrometheusServiceLevel"
+#: sloth's own default (``--default-slo-period``).
+PERIOD = "30d"
+_WINDOW = TimeWindow(parse_duration(PERIOD))
+
+_NAME = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,126}[a-zA-Z0-9])?")
+_TEMPLATE = re.compile(r"\{\{(?!\.window\}\})[^}]*\}\}")
+_RANGED = re.compile(r"\b(?:rate|increase)\s*\(")
+_Labels = Mapping[str, tuple[str, ...]]
+
+
+def read_service(
+    spec: Fields, metadata: Metadata, *, kubernetes: bool = False
+) -> tuple[str | None, list[tuple[str | None, SLO | None, Fields]]]:
+    """Read the SLOs of a service.
+
+    :param spec: the document, or the ``spec`` of the Kubernetes object
+    :param metadata: the Kubernetes object's; its annotations ``airflow-slo/...`` hold for every SLO of it
+    :param kubernetes: whether fields are written as Kubernetes does: ``errorQuery`` for ``error_query``
+    :return: the service, and of each SLO its name, what could be read, and its fields
+    """
+    if not kubernetes:
+        spec.allow("version")
+    service = spec.text("service", required=True)
+    labels = read_labels(spec)
+    _refuse_plugins(spec)
+    options = read_options(metadata, BudgetingMethod.OCCURRENCES, _WINDOW)
+    slos = [_slo(item, service, labels, metadata, options) for item in spec.subs("slos", required=True) or ()]
+    spec.close()
+    return service, slos
+
+
+def read_annotations(document: Fields) -> Metadata:
+    """Read of a Kubernetes object's metadata the annotations; ``airflow-slo/...`` mean the same as on an SLO of OpenSLO."""
+    fields = document.sub("metadata", required=True)
+    source = fields.sub("annotations") if fields is not None else None
+    if source is None:
+        return Metadata(None)
+    refuse_empty(source)
+    annotations = {key: text for key in source.mapping.entries if (text := source.text(key)) is not None}
+    return Metadata(None, annotations=annotations, source=source)
+
+
+def _slo(
+    fields: Fields, service: str | None, shared: _Labels, metadata: Metadata, options: Options
+) -> tuple[str | None, SLO | None, Fields]:
+    name = fields.text("name", required=True)
+    if name is not None and _NAME.fullmatch(name) is None:
+        fields.fault(
+            "name", f"{name!r} is no name as sloth has it: letters, digits, '-', '_' and '.', e.g. 'requests-availability'"
+        )
+        name = None
+    description = fields.text("description") or ""
+    percent = fields.number("objective", required=True)
+    target = target_share(fields, "objective", percent, percent=True) if percent is not None else None
+    labels = {**shared, **read_labels(fields)}
+    _refuse_plugins(fields)
+    metric = _metric(fields)
+    _alerting(fields)
+    fields.close()
+    if name is None or service is None or target is None or metric is None:
+        return name, None, fields
+    place = Location(fields.scope.file, fields.mapping.line)
+    slo = SLO(
+        name, service, Indicator(name, metric), _WINDOW, BudgetingMethod.OCCURRENCES, (Objective(target),),
+        description=description, labels=labels, annotations=metadata.annotations, options=options, location=place,
+    )  # fmt: skip
+    return name, slo, fields
+
+
+def _metric(fields: Fields) -> RatioMetric | None:
+    sli = fields.sub("sli", required=True)
+    if sli is None:
+        return None
+    kinds = [kind for kind in ("events", "raw", "plugin") if kind in sli]
+    events, raw = sli.sub("events"), sli.sub("raw")
+    sli.allow("plugin")
+    sli.close()
+    if "plugin" in kinds:
+        sli.fault("plugin", "an SLI plugin is Go code of sloth's and cannot be imported; write its queries as events")
+        return None
+    if len(kinds) != 1:
+        sli.fault(kinds[-1] if kinds else "events", f"an sli is either events or raw, not {' and '.join(kinds) or 'empty'}")
+        return None
+    if events is not None:
+        bad, total = _query(events, "error_query"), _query(events, "total_query")
+        events.close()
+        if bad is None or total is None:
+            return None
+        if bad.query == total.query:
+            events.fault("total_query", "is the same query as error_query: everything would be an error")
+            return None
+        return RatioMetric(bad=bad, total=total, counter=all(_RANGED.search(source.query) for source in (bad, total)))
+    if raw is not None:
+        ratio = _query(raw, "error_ratio_query")
+        raw.close()
+        return RatioMetric(raw=ratio, raw_type="failure") if ratio is not None else None
+    return None
+
+
+def _query(fields: Fields, key: str) -> MetricSource | None:
+    """A query, under sloth's own or Kubernetes' spelling of its name. It must say where the window goes, as sloth asks too."""
+    camel = _camel(key)
+    fields.allow(key, camel)
+    name = camel if camel in fields and key not in fields else key
+    text = fields.text(name, required=True)
+    if text is None:
+        return None
+    query = normal_query(text)
+    other = _TEMPLATE.search(query)
+    if other is not None:
+        fields.fault(name, f"holds {other[0]}; only {{{{.window}}}} can be filled in here")
+        return None
+    if "{{.window}}" not in query:
+        fields.fault(name, "must say {{.window}} where the range goes, e.g. sum(rate(requests_total[{{.window}}]))")
+        return None
+    return MetricSource("Prometheus", None, query, {"query": query})
+
+
+def _alerting(fields: Fields) -> None:
+    alerting = fields.sub("alerting")
+    if alerting is None:
+        return
+    alerting.text("name")
+    left_out = [key for key in ("labels", "annotations") if key in alerting]
+    alerting.allow("labels", "annotations")
+    for key in ("page_alert", "ticket_alert"):
+        name = _camel(key) if _camel(key) in alerting and key not in alerting else key
+        alerting.allow(key, _camel(key))
+        alert = alerting.sub(name)
+        if alert is None:
+            continue
+        if alert.boolean("disable"):
+            left_out.append(f"{name}.disable")
+        left_out.extend(f"{name}.{part}" for part in ("labels", "annotations") if part in alert)
+        alert.allow("labels", "annotations")
+        alert.close()
+    alerting.close()
+    if left_out:
+        fields.warn("alerting", f"{', '.join(left_out)}: not imported; rules written from here carry their own alerts")
+
+
+def _refuse_plugins(fields: Fields) -> None:
+    for key in ("slo_plugins", "sloPlugins", "plugins"):
+        if key in fields:
+            fields.allow(key)
+            fields.warn(key, "not imported: plugins are code of sloth's")
+
+
+def _camel(key: str) -> str:
+    head, *rest = key.split("_")
+    return head + "".join(word.title() for word in rest)

@@ -1,0 +1,1 @@
+"""Write Prometheus rules and Grafana dashboards from SLOs."""

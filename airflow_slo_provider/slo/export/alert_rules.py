@@ -1,0 +1,128 @@
+"""Alert rules of one objective: multi-window burn rates, the document's own conditions, missing data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.slo.budget.error_budgets import BurnRateRule
+from airflow_slo_provider.slo.export.rule_file import Rule, alert, camel_case, plain
+from airflow_slo_provider.slo.export.rule_plan import Plan, PolicyAlert
+from airflow_slo_provider.slo.promql.text import OPERATORS, number, window_text
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What the alerts of one objective are about.
+
+    :param name: unique name of the SLO or of its objective
+    :param title: service and name, for people
+    :param method: what the budget is a share of: ``events`` or ``time slices``
+    :param period: the SLO's window as its document writes it
+    :param matchers: label matchers, in braces, that select its recorded series
+    :param labels: its labels, for an alert without series
+    """
+
+    name: str
+    title: str
+    method: str
+    period: str
+    matchers: str
+    labels: Mapping[str, str]
+
+    def ratio(self, window: timedelta) -> str:
+        """Selector of the recorded share of bad over a window."""
+        return f"slo:sli_error:ratio_rate{window_text(window)}{self.matchers}"
+
+
+def alert_rules(subject: Subject, plan: Plan, total: str | None) -> list[Rule]:
+    """Write all alerts of one objective.
+
+    :param total: expression of all events over the shortest window, or None where the indicator does not say it
+    """
+    severities = list(dict.fromkeys(rule.severity for rule in plan.burn))
+    found = [_burn_alert(subject, plan, severity) for severity in severities]
+    found += [_policy_alert(subject, plan.budget, chosen) for chosen in plan.policy_alerts]
+    return [*found, _no_data_alert(subject, plan, total)]
+
+
+def _burn_alert(subject: Subject, plan: Plan, severity: str) -> Rule:
+    chosen = [rule for rule in plan.burn if rule.severity == severity]
+    meanings = [
+        f"a burn rate of {_round(rule.factor)} for {window_text(rule.long)} spends {_percent(rule.fraction)} of it"
+        for rule in chosen
+    ]
+    return alert(
+        f"{camel_case(subject.name)}ErrorBudgetBurn",
+        "\nor\n".join(_burning(subject, plan.budget, rule) for rule in chosen),
+        labels={"severity": plain(severity)},
+        annotations={
+            "summary": plain(f"{subject.title} spends its error budget too fast"),
+            "description": f"{_at_what_rate(subject)}. The budget is {_percent(plan.budget)} of {subject.method} over "
+            f"{plain(subject.period)}; {'; '.join(meanings)}.",
+        },
+    )
+
+
+def _at_what_rate(subject: Subject) -> str:
+    rate = "{{ $value | humanize }}"
+    return f"{plain(subject.title)} burns its error budget at {rate} times the rate that lasts {plain(subject.period)}"
+
+
+def _burning(subject: Subject, budget: Fraction, rule: BurnRateRule) -> str:
+    # Compared as a share of bad, whose limit is an exact decimal, and divided afterwards: the alert's value is the burn rate.
+    limit = number(rule.factor * budget)
+    return (
+        f"(\n  max without (slo_window) (({subject.ratio(rule.long)} > {limit}) / {number(budget)})\n"
+        f"  and\n  max without (slo_window) ({subject.ratio(rule.short)} > {limit})\n)"
+    )
+
+
+def _policy_alert(subject: Subject, budget: Fraction, chosen: PolicyAlert) -> Rule:
+    condition = chosen.condition
+    lookback = window_text(condition.lookback_window)
+    limit = f"{OPERATORS[condition.op]} {number(condition.threshold * budget)}"
+    rate = f"{OPERATORS[condition.op]} {_round(condition.threshold)}"
+    said = f" {plain(condition.description)}" if condition.description else ""
+    return alert(
+        f"{camel_case(subject.name)}{camel_case(condition.name)}",
+        f"max without (slo_window) (({subject.ratio(condition.lookback_window.timedelta)} {limit}) / {number(budget)})",
+        wait=window_text(condition.alert_after) if condition.alert_after else None,
+        labels={"severity": plain(condition.severity), "alert_policy": plain(chosen.policy.name)},
+        annotations={
+            "summary": plain(f"{subject.title}: burn rate {rate} over {lookback}"),
+            "description": f"{_at_what_rate(subject)}, measured over {lookback}.{said}",
+        },
+    )
+
+
+def _no_data_alert(subject: Subject, plan: Plan, total: str | None) -> Rule:
+    base = window_text(plan.base)
+    expression = f"absent({subject.ratio(plan.base)})"
+    if total is not None:
+        # No traffic gives no ratio either, but the counters are there: that is no fault.
+        expression += f"\nunless on ()\n(\n  {total} == 0\n)"
+    return alert(
+        f"{camel_case(subject.name)}NoData",
+        expression,
+        wait=window_text(plan.no_data_after),
+        labels={**{name: plain(value) for name, value in subject.labels.items()}, "severity": "page"},
+        annotations={
+            "summary": plain(f"{subject.title} cannot be measured"),
+            "description": plain(
+                f"{subject.title} has no usable data over the last {base}: series are missing, or good and all events contradict "
+                "each other. Nothing is known about its error budget, and gates that look at it stay closed."
+            ),
+        },
+    )
+
+
+def _percent(share: Fraction) -> str:
+    return f"{_round(share * 100)} %"
+
+
+def _round(value: Fraction) -> str:
+    text = number(value)
+    return text if len(text) <= 8 else f"{float(value):.4g}"

@@ -1,0 +1,1 @@
+"""Error-budget policies and the decisions that follow from them."""

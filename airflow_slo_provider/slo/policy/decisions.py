@@ -1,0 +1,209 @@
+"""From the state of error budgets to what a gate does.
+
+Each objective is judged by its own policy. A rule that held keeps holding until its exit level is passed, a blocking decision
+stays for the policy's cool-down, and what was frozen is not thawed by data that went missing. The gate does what the strictest
+objective asks for; informational objectives are reported and stop nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+
+from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
+from airflow_slo_provider.slo.budget.windows import nominal_length
+from airflow_slo_provider.slo.catalog import SLOCatalog
+from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
+
+#: Worst last.
+_ORDER = (Outcome.ALLOWED, Outcome.WARNING, Outcome.UNKNOWN, Outcome.FROZEN)
+_UNKNOWN = {
+    OnUnknown.BLOCK: (Outcome.UNKNOWN, Action.FREEZE),
+    OnUnknown.WARN: (Outcome.WARNING, Action.ALERT),
+    OnUnknown.ALLOW: (Outcome.ALLOWED, Action.ALLOW),
+}
+#: What a state is worth when no rule of the policy speaks of it.
+_AT_LEAST = {Status.WARNING: Action.ALERT, Status.BURNING: Action.ALERT, Status.EXHAUSTED: Action.ALERT}
+#: Signals that are about the whole window, which must hold enough data before they may freeze anything.
+_WHOLE_WINDOW = (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
+
+
+def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mapping[str, PolicyState] | None = None) -> Decision:
+    """Decide what a gate does.
+
+    :param reports: what is known, as :meth:`.SLOMonitor.evaluate` returns it
+    :param catalog: holds the policies
+    :param previous: what the last decision left behind, by the reports' names
+    :return: the decision; UNKNOWN when no report gates, since a gate opens on a measured budget and on nothing else
+    """
+    states = previous or {}
+    slos = tuple(_decide_one(one, catalog.policy_of(one.slo), states.get(one.name, PolicyState())) for one in reports)
+    gating = [one for one in slos if one.gates]
+    at = reports[0].at if reports else datetime.now(UTC)
+    if not gating:
+        reason = "no SLO that gates was evaluated: all are of tier informational" if slos else "no SLO was evaluated"
+        return Decision(outcome=Outcome.UNKNOWN, action=Action.FREEZE, at=at, reasons=(reason,), slos=slos)
+    outcome = max((one.outcome for one in gating), key=_ORDER.index)
+    action = max((one.action for one in gating), key=lambda item: item.rank)
+    ordered = sorted(gating, key=lambda one: -_ORDER.index(one.outcome))
+    reasons = tuple(f"{one.report.title}: {reason}" for one in ordered for reason in one.reasons)
+    return Decision(outcome=outcome, action=action, at=at, reasons=reasons, slos=slos)
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """An action that is asked for, and why."""
+
+    action: Action
+    reason: str
+
+
+def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
+    gates = report.slo.options.gates
+    if report.status.is_unknown:
+        return replace(_decide_unknown(report, policy, before), gates=gates)
+    held = [rule for rule in policy.rules if _holds(rule, report, rule.name in before.holding)]
+    too_early = [rule for rule in held if rule.name not in before.holding and _lacks_coverage(rule, report)]
+    findings = [_Finding(rule.action, f"rule {rule.name}: {_said(rule, report)}") for rule in held if rule not in too_early]
+    if report.status in _AT_LEAST:
+        findings.append(_Finding(_AT_LEAST[report.status], report.message))
+    if report.status is Status.LOW_TRAFFIC and not held:
+        findings.append(_Finding(Action.ALERT, report.message))
+    action = max((one.action for one in findings), key=lambda item: item.rank, default=Action.ALLOW)
+    since = before.blocked_since
+    if not action.blocks and since is not None and report.at < since + policy.cool_down:
+        action = before.action
+        until = since + policy.cool_down
+        findings.append(_Finding(action, f"cool-down: blocked since {_time(since)}, stays so until {_time(until)}"))
+    blocked_since = (since or report.at) if action.blocks else None
+    state = PolicyState(tuple(rule.name for rule in held if rule not in too_early), action, blocked_since)
+    override = _override(policy, report)
+    if override is not None:
+        action = override.action
+        findings.append(_Finding(action, _override_text(override)))
+    reasons = tuple(dict.fromkeys(one.reason for one in findings if one.action is action)) or (report.message,)
+    outcome = _outcome(action)
+    if too_early and override is None and outcome is not Outcome.FROZEN:
+        # Not enough of the window to freeze on, and what there is gives no reason to go on either.
+        early = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
+        outcome, action, reasons = Outcome.UNKNOWN, Action.FREEZE, early
+    return SLODecision(report=report, outcome=outcome, action=action, reasons=reasons, state=state, gates=gates)
+
+
+def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
+    """What is not known neither freezes nor clears: an earlier freeze stays, whatever the policy says of missing data."""
+    no_data = report.status is Status.NO_DATA
+    outcome, action = _UNKNOWN[policy.on_no_data if no_data else policy.on_error]
+    reasons = [f"{report.status}: {report.message}"]
+    held = [rule for rule in policy.rules if rule.signal is Signal.NO_DATA and no_data]
+    if held:
+        strictest = max(held, key=lambda rule: rule.action.rank)
+        if _ORDER.index(_outcome(strictest.action)) >= _ORDER.index(outcome):
+            outcome, action = _outcome(strictest.action), strictest.action
+            reasons.append(f"rule {strictest.name} of policy {policy.name}: {strictest.action}")
+    ordered = _override(policy, report)
+    if ordered is not None and ordered.action.blocks:
+        outcome, action = Outcome.FROZEN, max(action, ordered.action, key=lambda one: one.rank)
+        reasons.append(_override_text(ordered))
+    if before.action.blocks and outcome is not Outcome.FROZEN:
+        outcome, action = Outcome.FROZEN, before.action
+        since = f" since {_time(before.blocked_since)}" if before.blocked_since else ""
+        reasons.append(f"blocked{since}, and missing data is no reason to go on")
+    return SLODecision(report=report, outcome=outcome, action=action, reasons=tuple(reasons), state=before)
+
+
+def _outcome(action: Action) -> Outcome:
+    if action.blocks:
+        return Outcome.FROZEN
+    return Outcome.ALLOWED if action is Action.ALLOW else Outcome.WARNING
+
+
+def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
+    if rule.signal is Signal.NO_DATA:
+        return False
+    if rule.signal is Signal.LOW_TRAFFIC:
+        return report.status is Status.LOW_TRAFFIC
+    if report.status is Status.LOW_TRAFFIC:
+        return held_before  # too few events to freeze, and too few to clear
+    value = _value(rule, report)
+    if value is None:  # no events in the window: nothing to enter on, nothing to leave on
+        return held_before
+    if held_before and (_lacks_coverage(rule, report) or (_needs_coverage(rule) and report.coverage_failed)):
+        return True  # a history that was lost looks like a budget that has recovered
+    level = rule.exit if held_before and rule.exit is not None else rule.enter
+    return level is not None and _compare(value, rule.op, level)
+
+
+def _value(rule: PolicyRule, report: SLOReport) -> Fraction | None:
+    """The number a rule looks at."""
+    if rule.signal is Signal.REMAINING_BUDGET:
+        return report.remaining
+    if rule.signal is Signal.TIME_TO_EXHAUSTION:
+        left = report.time_to_exhaustion
+        return Fraction(left // timedelta(seconds=1)) if left is not None else _FOREVER
+    assert rule.window is not None
+    rate = report.burn_rate(rule.window.timedelta)
+    if rate is None or rate.value is None:
+        return None
+    if rule.signal is Signal.BURN_RATE:
+        return rate.value
+    return rate.value * int(rate.window.total_seconds()) / _seconds(report)
+
+
+_FOREVER = Fraction(10**15)
+
+
+def _seconds(report: SLOReport) -> int:
+    return int(nominal_length(report.slo.window).total_seconds())
+
+
+def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
+    return {"lt": value < level, "lte": value <= level, "gt": value > level, "gte": value >= level}[op or "lte"]
+
+
+def _lacks_coverage(rule: PolicyRule, report: SLOReport) -> bool:
+    """Whether a blocking rule is about the whole window, of which too little holds data: neither to freeze on nor to clear."""
+    covered = report.coverage is None or report.coverage >= report.slo.options.min_coverage
+    return _needs_coverage(rule) and not covered
+
+
+def _needs_coverage(rule: PolicyRule) -> bool:
+    return rule.action.blocks and rule.signal in _WHOLE_WINDOW
+
+
+def _said(rule: PolicyRule, report: SLOReport) -> str:
+    if rule.signal is Signal.LOW_TRAFFIC:
+        return report.message
+    value = _value(rule, report)
+    if report.status is Status.LOW_TRAFFIC or value is None:
+        return f"held before, and there are too few events to clear it ({report.message})"
+    if _lacks_coverage(rule, report):
+        return f"held before, and too little of the window holds data to clear it ({report.message})"
+    if _needs_coverage(rule) and report.coverage_failed and not _compare(value, rule.op, rule.enter or Fraction(0)):
+        return f"held before, and nobody knows whether enough of the window holds data to clear it ({report.message})"
+    if rule.signal is Signal.REMAINING_BUDGET:
+        return f"{percent(value)} of the error budget is left"
+    if rule.signal is Signal.TIME_TO_EXHAUSTION:
+        return f"the error budget lasts {report.time_to_exhaustion} at the current rate"
+    assert rule.window is not None
+    if rule.signal is Signal.BURN_RATE:
+        return f"burn rate {float(value):.3g} over {rule.window}"
+    return f"{percent(value, up=True)} of the error budget was spent in {rule.window}"
+
+
+def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:
+    """The override that counts: the strictest, since a waiver for all must not lift what was ordered for one."""
+    found = [one for one in policy.overrides if report.at < one.until and (not one.slos or report.slo.name in one.slos)]
+    return max(found, key=lambda one: one.action.rank, default=None)
+
+
+def _override_text(override: Override) -> str:
+    by = f" by {override.approved_by}" if override.approved_by else ""
+    return f"override{by} until {_time(override.until)}: {override.reason}"
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
