@@ -23,9 +23,9 @@ from pathlib import Path
 from statistics import median
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.error_budgets import burn_rate
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
 from airflow_slo_provider.slo.catalog import SLOCatalog

@@ -91,8 +91,8 @@ def _open(kind: str, name: str, settings: Mapping[str, Any], stack: ExitStack) -
     options = {key: value for key, value in settings.items() if key != "url"}
     environment = str(options.pop("environment", "") or "") if kind == "Ledger" else ""
     if kind == "Prometheus":
-        from airflow_slo_provider.indicators.prometheus import PrometheusSource
-        from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+        from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+        from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 
         try:
             client = PrometheusClient(settings["url"], **options)
@@ -121,7 +121,7 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
 
     from airflow_slo_provider.core.database_faults import classify
     from airflow_slo_provider.core.redaction import secrets_of
-    from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+    from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 
     secrets_of(url=url)
     try:

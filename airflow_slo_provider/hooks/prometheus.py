@@ -12,10 +12,10 @@ from airflow_slo_provider.hooks.prometheus_form import client_settings, connecti
 if TYPE_CHECKING:
     from prometheus_api_client import PrometheusConnect
 
-    from airflow_slo_provider.indicators.prometheus import PrometheusSource
-    from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
-    from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
-    from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+    from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
+    from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
+    from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+    from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 
 __all__ = ["PrometheusHook", "connection_type"]
 
@@ -48,7 +48,7 @@ class PrometheusHook(BaseHook):
         if self._client is None:
             from airflow.sdk.log import mask_secret
 
-            from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+            from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 
             client = PrometheusClient(**client_settings(self.get_connection(self.prometheus_conn_id)))
             for secret in client.settings.secrets:
@@ -63,7 +63,7 @@ class PrometheusHook(BaseHook):
         """
         from airflow.sdk import log
 
-        from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
+        from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
 
         client = AsyncPrometheusClient(**client_settings(await self.aget_connection(self.prometheus_conn_id)))
         for secret in client.settings.secrets:
@@ -79,7 +79,7 @@ class PrometheusHook(BaseHook):
 
     def source(self) -> PrometheusSource:
         """Return the server as a source of indicators."""
-        from airflow_slo_provider.indicators.prometheus import PrometheusSource
+        from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 
         return PrometheusSource(self.client(), name=self.prometheus_conn_id)
 

@@ -11,8 +11,8 @@ from airflow_slo_provider.core.redaction import secrets_of, server_text
 from airflow_slo_provider.exceptions import QueryError
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.indicators.sql import SQLSource
-    from airflow_slo_provider.indicators.sql_runner import DbApiRunner
+    from airflow_slo_provider.indicators.sql.runner import DbApiRunner
+    from airflow_slo_provider.indicators.sql.source import SQLSource
 
 #: Airflow's connection types whose database has another name.
 _DIALECTS = {"postgres": "postgresql"}
@@ -60,7 +60,7 @@ class HookRunner:
     @contextmanager
     def session(self) -> Iterator[None]:
         """Hold one connection and one read-only transaction."""
-        from airflow_slo_provider.indicators.sql_runner import DbApiRunner
+        from airflow_slo_provider.indicators.sql.runner import DbApiRunner
 
         if self._runner is not None:
             yield
@@ -100,7 +100,7 @@ def one_reading_statement(statement: str, dialect: str) -> None:
 
     :raises QueryError: reason ``bad_query``
     """
-    from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
+    from airflow_slo_provider.indicators.sql.statement import BACKSLASHES, read_statement
 
     read_statement(statement, backslashes=dialect in BACKSLASHES, windowed=False)
 
@@ -111,6 +111,6 @@ def sql_source(conn_id: str, *, timeout: float = 60) -> SQLSource:
     :param conn_id: its ``connectionDetails.airflowConnId``
     :raises QueryError: when the connection is no SQL database
     """
-    from airflow_slo_provider.indicators.sql import SQLSource
+    from airflow_slo_provider.indicators.sql.source import SQLSource
 
     return SQLSource(HookRunner(conn_id, timeout=timeout), name=f"connection {conn_id}")

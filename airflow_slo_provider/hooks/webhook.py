@@ -53,7 +53,7 @@ def _prepared(connection: ConnectionFields, path: str) -> tuple[str, dict[str, A
     import httpx
 
     from airflow_slo_provider.core.redaction import remember
-    from airflow_slo_provider.indicators.prometheus_client import Settings
+    from airflow_slo_provider.indicators.prometheus.client import Settings
 
     settings = Settings(**client_settings(connection))
     settings.check_files()

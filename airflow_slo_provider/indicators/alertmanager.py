@@ -11,8 +11,8 @@ from typing import Any
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import redacted, server_text
 from airflow_slo_provider.exceptions import QueryError, writable
-from airflow_slo_provider.indicators import prometheus_answers as answers
-from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient, _explain
+from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient, _explain
 
 
 @dataclass(frozen=True)

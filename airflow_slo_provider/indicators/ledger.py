@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 
 from airflow_slo_provider.core.exact_numbers import exact
 from airflow_slo_provider.exceptions import InvalidMeasurement, LedgerError, MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.slicing import covered, holds, slice_count
+from airflow_slo_provider.indicators.span_slices import covered, holds, slice_count
 from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Point
 from airflow_slo_provider.ledger.store import Ledger

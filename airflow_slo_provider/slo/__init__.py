@@ -21,9 +21,9 @@ if TYPE_CHECKING:
         QueryError,
     )
     from airflow_slo_provider.indicators.ledger import LedgerSource
-    from airflow_slo_provider.indicators.prometheus import PrometheusSource
-    from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
-    from airflow_slo_provider.indicators.sql import SQLSource
+    from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
+    from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
+    from airflow_slo_provider.indicators.sql.source import SQLSource
     from airflow_slo_provider.slo.budget.error_budgets import (
         BurnRate,
         BurnRateRule,
@@ -86,9 +86,9 @@ __getattr__ = offer(
     {
         "exceptions": "DocumentError Fault InvalidMeasurement MeasurementError NoData QueryError",
         "indicators.ledger": "LedgerSource",
-        "indicators.prometheus": "PrometheusSource",
-        "indicators.prometheus_evaluator": "PrometheusEvaluator",
-        "indicators.sql": "SQLSource",
+        "indicators.prometheus.source": "PrometheusSource",
+        "indicators.prometheus.evaluator": "PrometheusEvaluator",
+        "indicators.sql.source": "SQLSource",
         "slo.budget.error_budgets": "BurnRate BurnRateRule ErrorBudget burn_rate burn_rate_rules error_budget time_to_exhaustion",
         "slo.budget.time_slices": "SliceSummary summarise",
         "slo.catalog": "SLOCatalog Service",

@@ -163,7 +163,7 @@ class SLOConfig:
 
 
 def client_source(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
-    """Make a source of whatever asks Prometheus; see :func:`airflow_slo_provider.indicators.clients.source_of`."""
-    from airflow_slo_provider.indicators.clients import source_of
+    """Make a source of whatever queries Prometheus; see ``indicators.prometheus.client_adapters.source_of``."""
+    from airflow_slo_provider.indicators.prometheus.client_adapters import source_of
 
     return source_of(client)

@@ -11,8 +11,8 @@ from airflow_slo_provider.exceptions import LedgerError, QueryError
 from airflow_slo_provider.hooks import sources as module
 from airflow_slo_provider.hooks.sources import source_for, sources
 from airflow_slo_provider.indicators.ledger import LedgerSource
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
+from airflow_slo_provider.indicators.sql.source import SQLSource
 from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.results import CheckResult
 from airflow_slo_provider.slo.model import DataSource

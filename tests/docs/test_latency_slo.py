@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo import load
 from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from tests.docs.pages import DOCS, blocks_of

@@ -12,9 +12,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_slo_provider.exceptions import MeasurementError
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_answers import read_envelope, verify_data
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.answers import read_envelope, verify_data
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
 from tests.fuzz.targets import Finding

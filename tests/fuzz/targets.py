@@ -57,7 +57,7 @@ TARGETS = {
     target.name: target
     for target in (
         Target("documents", "reading_documents", ("slo",), "lines"),
-        Target("prometheus", "reading_prometheus", ("indicators.prometheus", "slo.promql.selectors"), "json"),
+        Target("prometheus", "reading_prometheus", ("indicators.prometheus.source", "slo.promql.selectors"), "json"),
         Target(
             "traces",
             "reading_traces",

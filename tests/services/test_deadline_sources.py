@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
+from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Status
 from airflow_slo_provider.slo.catalog import SLOCatalog

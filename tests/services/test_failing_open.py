@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Decision, Outcome, SLOReport, Status
 from airflow_slo_provider.slo.budget.text_table import table

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.operators.drift import DriftOperator
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator, PredictionFile

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Outcome, SLOReport, Status
 from airflow_slo_provider.slo.catalog import SLOCatalog

@@ -11,10 +11,10 @@ import pytest
 import requests
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_answers import Sample
-from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.answers import Sample
+from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from tests.services.faulty_prometheus import MODES, FaultyPrometheus
 from tests.services.histories import END, MINUTES
 from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, one, refused

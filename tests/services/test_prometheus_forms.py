@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, refused
 from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
@@ -108,9 +108,9 @@ def test_merged_and_lone_queries_answer_the_same(forms: PrometheusSource, monkey
     merged = forms.measure(requests)
     covered = forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
     sliced = forms.slices(requests[::3], 5 * MINUTE)
-    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus_readings.mergeable", lambda count: False)
-    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus_coverage.mergeable", lambda count: False)
-    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus_batch._UNION_SIZE", 1)
+    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.queries.mergeable", lambda count: False)
+    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.data_coverage.mergeable", lambda count: False)
+    monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.query_batches._UNION_SIZE", 1)
     alone = forms.measure(requests)
     # The server adds floats, we add what it wrote exactly: off the samples' grid the sums differ in the last digit.
     for one_, other in zip(merged, alone, strict=True):

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus_async import AsyncPrometheusClient
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from tests.services.histories import END
 
 QUERIES = (

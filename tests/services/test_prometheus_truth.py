@@ -10,8 +10,8 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services import histories
 from tests.services.histories import END, SERVICES, WINDOWS, history

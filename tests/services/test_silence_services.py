@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.documents.durations import parse_duration
-from airflow_slo_provider.indicators.prometheus_evaluator import PrometheusEvaluator
-from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.indicators.prometheus.evaluator import PrometheusEvaluator
+from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import SLOReport, Status
 from airflow_slo_provider.slo.catalog import SLOCatalog

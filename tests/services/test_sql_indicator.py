@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.postgres import PASSWORD, PostgresServer
 from tests.unit.indicators.sql_builders import BOUNDS, DAY, HOUR, MINUTE, ONE_ROW, T0, ask, limit, ratio, threshold

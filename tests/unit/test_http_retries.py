@@ -11,7 +11,7 @@ import urllib3
 from airflow_slo_provider.deployment.registry import RegistryError
 from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from tests.unit.indicators.sql_builders import (
     MINUTE,
     T0,

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from airflow_slo_provider.exceptions import MeasurementError
-from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.indicators.sql.source import SQLSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric, ThresholdMetric
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators import prometheus_answers as answers
-from airflow_slo_provider.indicators.prometheus_client import MAX_POINTS, PrometheusClient, Settings, chunks
+from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.client import MAX_POINTS, PrometheusClient, Settings, chunks
 
 
 def envelope(data: object, **more: object) -> dict[str, object]:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators import prometheus_answers as answers
-from airflow_slo_provider.indicators.prometheus_answers import Answer
+from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.answers import Answer
 
 AT = 1793491200000
 VECTOR = {"resultType": "vector", "result": [{"metric": {}, "value": [AT / 1000, "1"]}]}

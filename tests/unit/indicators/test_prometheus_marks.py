@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_envelope import read_answer, read_envelope
+from airflow_slo_provider.indicators.prometheus.answer_checks import read_answer, read_envelope
 
 MARKS: dict[str, Any] = {
     "isPartial": True,

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_batch import add
-from airflow_slo_provider.indicators.prometheus_merge import duration, plan, render
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration, plan, render
+from airflow_slo_provider.indicators.prometheus.query_batches import add
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector
 

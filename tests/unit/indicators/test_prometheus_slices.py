@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus_batch import Value, When
-from airflow_slo_provider.indicators.prometheus_slices import judge_slices
+from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus.paired_slices import judge_slices
+from airflow_slo_provider.indicators.prometheus.query_batches import Value, When
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric
 

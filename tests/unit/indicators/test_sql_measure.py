@@ -9,7 +9,7 @@ from fractions import Fraction as F
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
-from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.indicators.sql.source import SQLSource
 from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource, Measurement
 from tests.unit.indicators.sql_builders import (
     BOUNDS,

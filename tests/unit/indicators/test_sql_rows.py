@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.indicators.sql.source import SQLSource
 from tests.unit.indicators.sql_builders import (
     BOUNDS,
     DAY,

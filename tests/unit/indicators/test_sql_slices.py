@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.sql import SQLSource
+from airflow_slo_provider.indicators.sql.source import SQLSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.unit.indicators.sql_builders import (
     BOUNDS,

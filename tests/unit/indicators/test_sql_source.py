@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators import sql_runner
-from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.indicators.sql import runner as sql_runner
+from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.unit.indicators.sql_builders import (
     BOUNDS,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-from airflow_slo_provider.indicators.clients import source_of
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.client_adapters import source_of
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.budget.reports import Status
 from airflow_slo_provider.slo.code_first import SLIDefinition, SLIType, SLOConfig

@@ -11,7 +11,7 @@ import pytest
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.ledger import LedgerSource
-from airflow_slo_provider.indicators.sql import SQLSource, dbapi_runner
+from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.slo.budget.ledger_records import slo_checks, summary

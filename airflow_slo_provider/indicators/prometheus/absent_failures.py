@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.indicators.prometheus_batch import Ask
-from airflow_slo_provider.indicators.prometheus_merge import duration
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration
+from airflow_slo_provider.indicators.prometheus.query_batches import Ask
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.count_units import empty_means_none
 from airflow_slo_provider.slo.promql.selectors import Matcher, Selector

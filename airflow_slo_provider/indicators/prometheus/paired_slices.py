@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus_batch import Points, Value, When
-from airflow_slo_provider.indicators.prometheus_readings import hides_absence, judge
+from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus.queries import hides_absence, judge
+from airflow_slo_provider.indicators.prometheus.query_batches import Points, Value, When
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices
 from airflow_slo_provider.slo.model import RatioMetric
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
+from airflow_slo_provider.indicators.sql.statement import BACKSLASHES, read_statement
 
 #: More rows than this are an indicator that should aggregate in the database.
 MOST_ROWS = 500_000

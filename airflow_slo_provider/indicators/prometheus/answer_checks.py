@@ -18,7 +18,7 @@ from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import public_url, redact, server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http import caches as http_caches
-from airflow_slo_provider.indicators.prometheus_marks import mark
+from airflow_slo_provider.indicators.prometheus.partial_answers import mark
 
 #: Statuses that another attempt may turn into an answer.
 TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
+from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
 from airflow_slo_provider.slo.budget.deadline import Deadline
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+    from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 
 #: The deadline of the evaluation that this thread asks for.
 _ASKING = threading.local()

@@ -19,7 +19,7 @@ from typing import Any
 
 from airflow_slo_provider.core.redaction import public_url, redact
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_envelope import (
+from airflow_slo_provider.indicators.prometheus.answer_checks import (
     CLOCK_TOLERANCE,
     TRANSIENT_STATUSES,
     Answer,

@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus_answers import parse_value, to_milliseconds
-from airflow_slo_provider.indicators.prometheus_limits import Client
-from airflow_slo_provider.indicators.prometheus_merge import Merged
+from airflow_slo_provider.indicators.prometheus.answers import parse_value, to_milliseconds
+from airflow_slo_provider.indicators.prometheus.merged_queries import Merged
+from airflow_slo_provider.indicators.prometheus.request_limits import Client
 from airflow_slo_provider.slo.promql.selectors import Count
 from airflow_slo_provider.slo.promql.tokens import is_balanced
 

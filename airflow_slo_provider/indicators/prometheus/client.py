@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.redaction import secrets_of, user_info
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators import prometheus_answers as answers
-from airflow_slo_provider.indicators.prometheus_answers import RangeSeries, Sample
-from airflow_slo_provider.indicators.prometheus_limits import current_deadline
+from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
+from airflow_slo_provider.indicators.prometheus.request_limits import current_deadline
 
 if TYPE_CHECKING:
     import requests
@@ -116,7 +116,7 @@ class PrometheusClient:
         if self._connect is None:
             from prometheus_api_client import PrometheusConnect
 
-            from airflow_slo_provider.indicators.prometheus_session import BoundedRetry
+            from airflow_slo_provider.indicators.prometheus.session import BoundedRetry
 
             self._connect = PrometheusConnect(
                 self.url,
@@ -130,7 +130,7 @@ class PrometheusClient:
     def _session(self) -> requests.Session:
         from requests.auth import AuthBase
 
-        from airflow_slo_provider.indicators.prometheus_session import PrometheusSession
+        from airflow_slo_provider.indicators.prometheus.session import PrometheusSession
 
         class Bearer(AuthBase):
             # As auth and not as a header: a header would lose against an entry in ~/.netrc.

@@ -19,17 +19,17 @@ from fractions import Fraction
 from typing import TypeVar
 
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators import prometheus_batch as batch
-from airflow_slo_provider.indicators import prometheus_proof as proof
-from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus_batch import Ask, Replies, When
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
-from airflow_slo_provider.indicators.prometheus_coverage import coverage_ask, coverage_times, share_present
-from airflow_slo_provider.indicators.prometheus_limits import Client, LimitedClient
-from airflow_slo_provider.indicators.prometheus_merge import plan
-from airflow_slo_provider.indicators.prometheus_readings import asks, evidence, judge, milliseconds, one_series
-from airflow_slo_provider.indicators.prometheus_slices import judge_slices
-from airflow_slo_provider.indicators.slicing import slice_count
+from airflow_slo_provider.indicators.prometheus import absent_failures as proof
+from airflow_slo_provider.indicators.prometheus import query_batches as batch
+from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.data_coverage import coverage_ask, coverage_times, share_present
+from airflow_slo_provider.indicators.prometheus.merged_queries import plan
+from airflow_slo_provider.indicators.prometheus.paired_slices import judge_slices
+from airflow_slo_provider.indicators.prometheus.queries import asks, evidence, judge, milliseconds, one_series
+from airflow_slo_provider.indicators.prometheus.query_batches import Ask, Replies, When
+from airflow_slo_provider.indicators.prometheus.request_limits import Client, LimitedClient
+from airflow_slo_provider.indicators.span_slices import slice_count
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import RatioMetric
 from airflow_slo_provider.slo.promql.selectors import Count, Selector

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.indicators.prometheus_answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus_batch import Ask, Rows, When
-from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
-from airflow_slo_provider.indicators.prometheus_readings import milliseconds, points_query
+from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration, mergeable, render
+from airflow_slo_provider.indicators.prometheus.queries import milliseconds, points_query
+from airflow_slo_provider.indicators.prometheus.query_batches import Ask, Rows, When
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import ThresholdMetric
 from airflow_slo_provider.slo.promql import selectors as promql

@@ -27,8 +27,8 @@ from airflow_slo_provider.core.redaction import public_url, server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.caches import NO_CACHE
 from airflow_slo_provider.http.retries import QuietRetry
-from airflow_slo_provider.indicators.prometheus_envelope import check_headers, read_envelope, verify_data
-from airflow_slo_provider.indicators.prometheus_limits import at_most, current_deadline
+from airflow_slo_provider.indicators.prometheus.answer_checks import check_headers, read_envelope, verify_data
+from airflow_slo_provider.indicators.prometheus.request_limits import at_most, current_deadline
 
 #: A Retry-After longer than this is left to Airflow's own retries.
 RETRY_AFTER_CAP = 10

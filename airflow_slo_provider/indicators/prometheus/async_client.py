@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.caches import NO_CACHE
-from airflow_slo_provider.indicators import prometheus_answers as answers
-from airflow_slo_provider.indicators.prometheus_answers import Sample
-from airflow_slo_provider.indicators.prometheus_client import Settings
+from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus.answers import Sample
+from airflow_slo_provider.indicators.prometheus.client import Settings
 
 if TYPE_CHECKING:
     import httpx
@@ -26,7 +26,7 @@ class AsyncPrometheusClient:
     """Asks a Prometheus server without blocking the event loop. Use it as ``async with``.
 
     :param url: base URL
-    :param settings: see :class:`~airflow_slo_provider.indicators.prometheus_client.Settings`
+    :param settings: see :class:`~airflow_slo_provider.indicators.prometheus.client.Settings`
     """
 
     def __init__(self, url: str, **settings: Any) -> None:

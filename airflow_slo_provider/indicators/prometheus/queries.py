@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
-from airflow_slo_provider.indicators.prometheus_answers import format_time
-from airflow_slo_provider.indicators.prometheus_batch import Ask, Points, Rows, Value
-from airflow_slo_provider.indicators.prometheus_merge import duration, mergeable, render
+from airflow_slo_provider.indicators.prometheus.answers import format_time
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration, mergeable, render
+from airflow_slo_provider.indicators.prometheus.query_batches import Ask, Points, Rows, Value
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, shown
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
 from airflow_slo_provider.slo.promql import selectors as promql

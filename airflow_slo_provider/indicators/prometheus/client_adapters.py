@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_slo_provider.indicators.prometheus import PrometheusSource
-from airflow_slo_provider.indicators.prometheus_client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
 
 

@@ -24,11 +24,11 @@ from typing import Any, TypeVar
 from airflow_slo_provider.core.database_faults import classify
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.slicing import slice_count
-from airflow_slo_provider.indicators.sql_measure import buckets, check_shape, coverage, measurement, text_of
-from airflow_slo_provider.indicators.sql_rows import Answer, read_answer, read_zone
-from airflow_slo_provider.indicators.sql_runner import DbApiRunner, SQLRunner, dbapi_runner
-from airflow_slo_provider.indicators.sql_text import BACKSLASHES, read_statement
+from airflow_slo_provider.indicators.span_slices import slice_count
+from airflow_slo_provider.indicators.sql.measurement import buckets, check_shape, coverage, measurement, text_of
+from airflow_slo_provider.indicators.sql.result_rows import Answer, read_answer, read_zone
+from airflow_slo_provider.indicators.sql.runner import DbApiRunner, SQLRunner, dbapi_runner
+from airflow_slo_provider.indicators.sql.statement import BACKSLASHES, read_statement
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import MetricSource

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_slo_provider.indicators.clients import source_of
+from airflow_slo_provider.indicators.prometheus.client_adapters import source_of
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from airflow_slo_provider.slo.catalog import SLOCatalog
 

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
-from airflow_slo_provider.indicators.slicing import covered, holds
-from airflow_slo_provider.indicators.sql_rows import COUNTS, Answer, Row, counts, total_of, within
+from airflow_slo_provider.indicators.span_slices import covered, holds
+from airflow_slo_provider.indicators.sql.result_rows import COUNTS, Answer, Row, counts, total_of, within
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
 from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
 

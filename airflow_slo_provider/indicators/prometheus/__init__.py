@@ -1,0 +1,1 @@
+"""Measure indicators on a Prometheus server."""

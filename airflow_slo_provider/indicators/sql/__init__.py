@@ -1,0 +1,1 @@
+"""Measure indicators in a SQL database."""
