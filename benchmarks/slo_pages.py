@@ -123,7 +123,9 @@ def timed(work: Callable[[], Any], repeat: int = 7) -> float:
 
 def in_process(url: str, slos: int) -> dict[str, float]:
     """What the parts of the page cost when nothing is kept, and the obvious query beside it."""
-    from airflow_slo_provider.ledger import browse, browse_slos, open_ledger
+    from airflow_slo_provider.ledger import open_ledger
+    from airflow_slo_provider.ledger.queries import checks as browse
+    from airflow_slo_provider.ledger.queries import slos as browse_slos
     from airflow_slo_provider.plugins.slo_page.access import Scope
     from airflow_slo_provider.plugins.slo_page.answers import Page, render
     from airflow_slo_provider.plugins.slo_page.objectives import choices, overview, sparklines

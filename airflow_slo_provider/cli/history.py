@@ -15,7 +15,7 @@ from airflow_slo_provider.cli.commands import as_server, leave, load_documents
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
-    from airflow_slo_provider.ledger.changes import Happening
+    from airflow_slo_provider.ledger.queries.changes import Happening
     from airflow_slo_provider.results import CheckResult
 
 #: A year of hourly instants; more is a slip of the pen.
@@ -28,7 +28,7 @@ def report(args: Namespace) -> None:
     from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
-    from airflow_slo_provider.ledger import browse
+    from airflow_slo_provider.ledger.queries import checks as browse
     from airflow_slo_provider.slo.budget.history import history_table, summarise_history
 
     catalog = load_documents(args.path, otherwise=2)
@@ -70,7 +70,7 @@ def decisions(args: Namespace) -> None:
     """Print what gates decided and what was promoted, deployed and rolled back; exit with 2 when nothing was recorded."""
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.hooks.ledger import open_default_ledger
-    from airflow_slo_provider.ledger.changes import happenings
+    from airflow_slo_provider.ledger.queries.changes import happenings
     from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()

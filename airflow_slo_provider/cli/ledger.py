@@ -109,7 +109,7 @@ def _windows_of_documents(paths: list[str]) -> list[tuple[timedelta, str]]:
 def _windows_of_ledger(ledger: Ledger) -> list[tuple[timedelta, str]]:
     """What the newest check of each SLO looked at, and its window as written."""
     from airflow_slo_provider.documents.durations import parse_duration
-    from airflow_slo_provider.ledger import browse_slos
+    from airflow_slo_provider.ledger.queries import slos as browse_slos
 
     found = []
     for row in browse_slos.newest(ledger):

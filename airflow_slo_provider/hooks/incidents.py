@@ -113,7 +113,7 @@ def incident_check(
 
 def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: str) -> dict[str, StepRecord]:
     """Return what is recorded of each step of one run, by step."""
-    from airflow_slo_provider.ledger.browse import of_run
+    from airflow_slo_provider.ledger.queries.checks import of_run
     from airflow_slo_provider.ledger.store import MOST_ROWS
 
     found: dict[str, StepRecord] = {}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, microseconds, moment
-from airflow_slo_provider.ledger.schema import slo_corrections
+from airflow_slo_provider.ledger.schema.tables import slo_corrections
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger

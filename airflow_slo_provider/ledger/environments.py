@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.corrections import correction_identity
 from airflow_slo_provider.ledger.records import RunKey
-from airflow_slo_provider.ledger.schema import checks, slo_corrections
+from airflow_slo_provider.ledger.schema.tables import checks, slo_corrections
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, TableClause

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.records import RunKey, microseconds
-from airflow_slo_provider.ledger.schema import checks
+from airflow_slo_provider.ledger.schema.tables import checks
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:

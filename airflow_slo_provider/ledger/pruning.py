@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.records import microseconds
-from airflow_slo_provider.ledger.schema import checks
+from airflow_slo_provider.ledger.schema.tables import checks
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger

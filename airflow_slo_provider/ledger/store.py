@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.engine import describe, make_engine, parse_url, transaction
-from airflow_slo_provider.ledger.migrations import check_version, migrate, newest_schema, version_of
-from airflow_slo_provider.ledger.reading import MOST_ROWS, LedgerReader
+from airflow_slo_provider.ledger.reader import MOST_ROWS, LedgerReader
 from airflow_slo_provider.ledger.records import Recorded, RunKey, recorded_of, row_of
-from airflow_slo_provider.ledger.schema import COLUMNS, checks
-from airflow_slo_provider.ledger.writing import (
+from airflow_slo_provider.ledger.row_writer import (
     UPSERTS,
     delete_and_insert,
     insert_into,
@@ -28,6 +26,8 @@ from airflow_slo_provider.ledger.writing import (
     require_written,
     upsert,
 )
+from airflow_slo_provider.ledger.schema.migrations import check_version, migrate, newest_schema, version_of
+from airflow_slo_provider.ledger.schema.tables import COLUMNS, checks
 from airflow_slo_provider.results import CheckResult
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ class PushLedgerMetricsOperator(TextFields):
     """Pushes the newest of every check to a Pushgateway: SLIs, budgets, burn rates, verdicts and ages.
 
     For SLOs whose numbers Prometheus does not have itself: of SQL, of the ledger, of freshness, drift and golden sets. The
-    metrics are listed in :mod:`airflow_slo_provider.ledger.exposition`. XCom: how many checks there were. A server that refuses
+    metrics are listed in :mod:`airflow_slo_provider.ledger.prometheus_text`. XCom: how many checks there were. A server that refuses
     them fails the task without a retry; one that does not answer is retried.
 
     .. code-block:: python
@@ -55,7 +55,7 @@ class PushLedgerMetricsOperator(TextFields):
         """
         from airflow_slo_provider.hooks.ledger import open_default_ledger
         from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
-        from airflow_slo_provider.ledger.exposition import exposition, newest_checks
+        from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
 
         require(self, self._given)
         with failing_rightly():

@@ -14,7 +14,7 @@ from airflow.sdk import DAG
 from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
 from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.ledger.changes import Happening, happenings
+from airflow_slo_provider.ledger.queries.changes import Happening, happenings
 from airflow_slo_provider.ledger.records import Recorded
 from demo import model
 from demo.model_server import PredictionLog

@@ -11,7 +11,7 @@ from textwrap import dedent
 import pytest
 
 from airflow_slo_provider.ledger import Ledger, open_ledger
-from airflow_slo_provider.ledger.changes import happenings
+from airflow_slo_provider.ledger.queries.changes import happenings
 from tests.airflow.gate_tasks import counts, followed, gate
 from tests.airflow.gates import POLICY, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import run_task

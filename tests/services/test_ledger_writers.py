@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.ledger.migrations import MIGRATIONS
+from airflow_slo_provider.ledger.schema.migrations import MIGRATIONS
 from airflow_slo_provider.results import CheckResult
 from tests.unit.ledger.builders import T0, check, key
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider.ledger import RunKey, open_ledger
-from airflow_slo_provider.ledger.exposition import exposition, newest_checks
+from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
 from airflow_slo_provider.operators.metrics import PushLedgerMetricsOperator
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_data import HOSTILE, fill, slo_check

@@ -21,7 +21,7 @@ OWN_TEXT = {
     "ledger/observations.py",
     "ledger/pruning.py",
     "ledger/records.py",
-    "ledger/writing.py",
+    "ledger/row_writer.py",
     "core/strict_json.py",
 }
 VALUES = st.recursive(

@@ -11,8 +11,8 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from airflow_slo_provider.charts.report_page import CSS
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import browse
-from airflow_slo_provider.ledger.exposition import exposition, newest_checks
+from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
+from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.plugins.slo_page import answers, data, details, events, kinds, report_files, slo_details
 from airflow_slo_provider.plugins.slo_page.access import Scope, may_read, scope_of
 from airflow_slo_provider.plugins.slo_page.desk import Desk

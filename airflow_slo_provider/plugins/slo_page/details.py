@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from airflow_slo_provider.ledger import browse, browse_slos
+from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line
 from airflow_slo_provider.plugins.slo_page.words import part

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.ledger.changes import first_text
+from airflow_slo_provider.ledger.queries.changes import first_text
 
 #: Where checks keep the address of their report.
 REPORT_KEYS = ("report_uri", "report", "report_url", "html_report", "postmortem", "markdown")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.ledger import browse
+from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.records import LENGTHS
 from airflow_slo_provider.plugins.slo_page import evidence
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from airflow_slo_provider.ledger import browse
-from airflow_slo_provider.ledger.changes import CHANGES
+from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Interval
 from airflow_slo_provider.plugins.slo_page.details import tone

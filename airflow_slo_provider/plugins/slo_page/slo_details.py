@@ -11,8 +11,9 @@ from markupsafe import Markup
 
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.documents.durations import format_seconds
-from airflow_slo_provider.ledger import browse, browse_slos
-from airflow_slo_provider.ledger.changes import CHANGES
+from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import slos as browse_slos
+from airflow_slo_provider.ledger.queries.changes import CHANGES
 from airflow_slo_provider.plugins.slo_page import charts, evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import event
 
 from airflow_slo_provider.ledger import Ledger, RunKey
-from airflow_slo_provider.ledger.migration_4 import INDEXES
+from airflow_slo_provider.ledger.schema.migration_4 import INDEXES
 from airflow_slo_provider.results import CheckResult
 
 T0 = datetime(2025, 11, 1, tzinfo=UTC)

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.core.slo_key import SLOKey
-from airflow_slo_provider.ledger import Ledger, RunKey, browse, browse_slos, open_ledger
-from airflow_slo_provider.ledger.exposition import exposition, newest_checks
+from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
+from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
+from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.results import Verdict
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, explain
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
-from airflow_slo_provider.ledger.changes import Happening, happenings
+from airflow_slo_provider.ledger.queries.changes import Happening, happenings
 from airflow_slo_provider.results import CheckResult
 
 T0 = datetime(2026, 3, 1, tzinfo=UTC)

@@ -13,13 +13,16 @@ import pytest
 
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import Ledger, RunKey, browse, browse_slos, exposition, open_ledger, store
-from airflow_slo_provider.ledger.changes import happenings
+from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger, store
+from airflow_slo_provider.ledger import prometheus_text as exposition
 from airflow_slo_provider.ledger.corrections import Correction, corrections, record_correction
 from airflow_slo_provider.ledger.environments import Adopted, Environment, adopt, environments
-from airflow_slo_provider.ledger.migration_4 import OLDER_WRITER
+from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import slos as browse_slos
+from airflow_slo_provider.ledger.queries.changes import happenings
 from airflow_slo_provider.ledger.records import row_of
-from airflow_slo_provider.ledger.schema import COLUMNS
+from airflow_slo_provider.ledger.schema.migration_4 import OLDER_WRITER
+from airflow_slo_provider.ledger.schema.tables import COLUMNS
 from airflow_slo_provider.results import CheckResult
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, key
 

@@ -10,9 +10,10 @@ import pytest
 from sqlalchemy import Connection
 
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import migrations, open_ledger
+from airflow_slo_provider.ledger import open_ledger
 from airflow_slo_provider.ledger.records import row_of
-from airflow_slo_provider.ledger.schema import COLUMNS
+from airflow_slo_provider.ledger.schema import migrations
+from airflow_slo_provider.ledger.schema.tables import COLUMNS
 from tests.unit.ledger.builders import check, key
 
 BEFORE = list(range(1, len(migrations.MIGRATIONS) + 1))

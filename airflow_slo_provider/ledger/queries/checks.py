@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.observations import REPEATED
 from airflow_slo_provider.ledger.records import Recorded, microseconds, recorded_of, service_column
-from airflow_slo_provider.ledger.schema import COLUMNS
+from airflow_slo_provider.ledger.schema.tables import COLUMNS
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger.schema import checks
+from airflow_slo_provider.ledger.schema.tables import checks
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection

@@ -164,7 +164,7 @@ def _happening(ledger: Ledger, row: Recorded) -> Happening:
 
 def _version_of_run(ledger: Ledger, key: RunKey) -> str:
     """The version that a gate decided about: a gate knows budgets and no models, but other tasks of its run do."""
-    from airflow_slo_provider.ledger.browse import of_run
+    from airflow_slo_provider.ledger.queries.checks import of_run
 
     rows = [row.result for row in reversed(of_run(ledger, key.dag_id, key.run_id))]
     evaluated = [one.model_version for one in rows if one.kind == GOLDEN_SET and one.model_version]

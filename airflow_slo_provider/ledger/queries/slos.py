@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_slo_provider.core.slo_key import SLOKey
-from airflow_slo_provider.ledger.browse import (
+from airflow_slo_provider.ledger.queries.checks import (
     COLUMN_LIST,
     MOST_ROWS,
     NAMES,

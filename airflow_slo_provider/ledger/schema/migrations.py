@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger.migration_4 import add_environments
+from airflow_slo_provider.ledger.schema.migration_4 import add_environments
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection

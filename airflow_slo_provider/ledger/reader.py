@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, service_column
-from airflow_slo_provider.ledger.schema import COLUMNS, checks
+from airflow_slo_provider.ledger.schema.tables import COLUMNS, checks
 from airflow_slo_provider.results import Verdict
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The ledger's tables as queries see them. How they came to be is in :mod:`airflow_slo_provider.ledger.migrations`."""
+"""The ledger's tables as queries see them. How they came to be is in :mod:`airflow_slo_provider.ledger.schema.migrations`."""
 
 from __future__ import annotations
 

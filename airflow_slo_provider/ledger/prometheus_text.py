@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.slo_key import SLOKey, labels_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.ledger import browse, browse_slos
+from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.results import Verdict
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Queries of the SLO pages: newest checks, histories, changes."""
