@@ -73,7 +73,7 @@ def trigger(way: str, number: int, interval: float):
 
 
 async def alone(query: str, interval: float, number: int):
-    from airflow_slo_provider.freshness.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
     from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
     asked = PrometheusQuestion(query=query, gives="age")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.freshness.assessing import Assessment, Limits, assess
-    from airflow_slo_provider.freshness.judging import Freshness, Reason, judge
+    from airflow_slo_provider.freshness.age_verdict import Freshness, Reason, judge
+    from airflow_slo_provider.freshness.assessment import Assessment, Limits, assess
     from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits
     from airflow_slo_provider.freshness.observation import Observation
 
@@ -37,8 +37,8 @@ __all__ = [
 __getattr__ = offer(
     __name__,
     {
-        "freshness.assessing": "Assessment Limits assess",
-        "freshness.judging": "Freshness Reason judge",
+        "freshness.assessment": "Assessment Limits assess",
+        "freshness.age_verdict": "Freshness Reason judge",
         "freshness.limits": "CLOCK_TOLERANCE check_limits",
         "freshness.observation": "Observation",
     },

@@ -15,8 +15,8 @@ from airflow_slo_provider.hooks.outcomes import recording_faults
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.freshness.prometheus import PrometheusQuestion
-    from airflow_slo_provider.freshness.steps import Steps
+    from airflow_slo_provider.freshness.sources.http_steps import Steps
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
 
 #: Where Airflow's API gives a token for login and password.
 TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
@@ -107,7 +107,7 @@ def in_a_trigger(question: Question) -> bool:
 
 def prometheus_question(question: Question) -> PrometheusQuestion:
     """Make the domain's question of a PromQL query."""
-    from airflow_slo_provider.freshness.prometheus import PrometheusQuestion
+    from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
 
     more = question.arguments
     if more.get("query_gives") is None or more.get("timezone"):
@@ -122,14 +122,14 @@ def http_steps(question: Question) -> Steps:
     """Make the domain's question to an HTTP API."""
     more = question.arguments
     if question.kind == "external_dag_id":
-        from airflow_slo_provider.freshness.airflow_api import last_success
+        from airflow_slo_provider.freshness.sources.airflow_api import last_success
 
         return last_success(more["external_dag_id"], more.get("external_task_id"))
     if question.kind == "model":
-        from airflow_slo_provider.freshness.mlflow_registry import version_of_alias
+        from airflow_slo_provider.freshness.sources.mlflow_registry import version_of_alias
 
         return version_of_alias(more["model"], more["alias"], promotion_tag=more.get("promotion_tag"))
-    from airflow_slo_provider.freshness.feast_registry import last_materialisation
+    from airflow_slo_provider.freshness.sources.feast_registry import last_materialisation
 
     return last_materialisation(more["project"], names(more["feature_view"]))
 
@@ -140,8 +140,8 @@ def token_path(question: Question) -> str | None:
 
 
 def _http(question: Question) -> Observation:
-    from airflow_slo_provider.freshness.http_client import ApiClient
-    from airflow_slo_provider.freshness.steps import run
+    from airflow_slo_provider.freshness.sources.http_client import ApiClient
+    from airflow_slo_provider.freshness.sources.http_steps import run
     from airflow_slo_provider.hooks.http_api import api_settings
 
     with ApiClient(api_settings(str(question.conn_id), token_path=token_path(question))) as client:
@@ -159,7 +159,7 @@ def _prometheus(question: Question) -> Observation:
 
 def _sql(question: Question) -> Observation:
     from airflow_slo_provider.core.timestamps import read_zone
-    from airflow_slo_provider.freshness.sql import QueryQuestion, TableQuestion
+    from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion
     from airflow_slo_provider.hooks.sql_runner import HookRunner
 
     more, where = question.arguments, f"connection {question.conn_id}"
@@ -192,7 +192,7 @@ def _database_faults(where: str) -> Iterator[None]:
 
 
 def _files(question: Question) -> Observation:
-    from airflow_slo_provider.freshness.files import FilesQuestion
+    from airflow_slo_provider.freshness.sources.files import FilesQuestion
     from airflow_slo_provider.hooks.object_storage import ObjectStorage
 
     more = question.arguments

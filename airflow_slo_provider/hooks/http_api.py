@@ -11,7 +11,7 @@ from airflow_slo_provider.hooks.prometheus_form import client_settings
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
-    from airflow_slo_provider.freshness.http_client import ApiSettings
+    from airflow_slo_provider.freshness.sources.http_client import ApiSettings
 
 
 def api_settings(conn_id: str, *, token_path: str | None = None) -> ApiSettings:
@@ -46,7 +46,7 @@ async def async_api_settings(conn_id: str, *, token_path: str | None = None) -> 
 
 
 def _settings(connection: Connection, token_path: str | None) -> ApiSettings:
-    from airflow_slo_provider.freshness.http_client import ApiSettings
+    from airflow_slo_provider.freshness.sources.http_client import ApiSettings
 
     # Other connection types keep their schemes and databases in `schema`: only http and https are meant here.
     fields = client_settings(connection)

@@ -17,8 +17,8 @@ class PushLedgerMetricsOperator(TextFields):
     """Pushes the newest of every check to a Pushgateway: SLIs, budgets, burn rates, verdicts and ages.
 
     For SLOs whose numbers Prometheus does not have itself: of SQL, of the ledger, of freshness, drift and golden sets. The
-    metrics are listed in :mod:`airflow_slo_provider.ledger.prometheus_text`. XCom: how many checks there were. A server that refuses
-    them fails the task without a retry; one that does not answer is retried.
+    metrics are listed in :mod:`airflow_slo_provider.ledger.prometheus_text`. XCom: how many checks there were. A server that
+    refuses them fails the task without a retry; one that does not answer is retried.
 
     .. code-block:: python
 

@@ -154,14 +154,14 @@ async def _client(question: Question) -> AbstractAsyncContextManager[Any]:
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
         return await PrometheusHook(str(question.conn_id)).aclient()
-    from airflow_slo_provider.freshness.http_client import AsyncApiClient
+    from airflow_slo_provider.freshness.sources.http_client import AsyncApiClient
     from airflow_slo_provider.hooks.http_api import async_api_settings
 
     return AsyncApiClient(await async_api_settings(str(question.conn_id), token_path=token_path(question)))
 
 
 async def _ask(client: Any, question: Question) -> Observation:
-    from airflow_slo_provider.freshness.steps import arun
+    from airflow_slo_provider.freshness.sources.http_steps import arun
     from airflow_slo_provider.hooks.freshness import http_steps, prometheus_question
 
     if question.kind != "query":

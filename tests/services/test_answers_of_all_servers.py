@@ -15,8 +15,8 @@ import pytest
 from airflow_slo_provider.deployment.kubernetes_api import Cluster, Question, parse
 from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
 from airflow_slo_provider.exceptions import ReasonedError
-from airflow_slo_provider.freshness.http_client import ApiClient, ApiSettings, AsyncApiClient
-from airflow_slo_provider.freshness.steps import Call
+from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings, AsyncApiClient
+from airflow_slo_provider.freshness.sources.http_steps import Call
 from airflow_slo_provider.indicators.alertmanager import AsyncAlertmanagerClient
 from airflow_slo_provider.tracing.stores import http as traces
 

@@ -16,8 +16,8 @@ import pytest
 from airflow_slo_provider.core.redaction import remember, secrets_of
 from airflow_slo_provider.deployment.kubernetes_api import Cluster, Question, broken_off, fault_of_status, unreachable
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
-from airflow_slo_provider.freshness.groups import by_name
-from airflow_slo_provider.freshness.prometheus import PrometheusQuestion
+from airflow_slo_provider.freshness.group_names import by_name
+from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
 from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus.answers import Sample
@@ -151,8 +151,8 @@ def test_rows_and_notes_of_a_breakdown_are_redacted() -> None:
 
 
 def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
-    from airflow_slo_provider.freshness.http_client import ApiClient, ApiSettings
-    from airflow_slo_provider.freshness.steps import Call, mapping
+    from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
+    from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
 
     with answering(b'{"access_token": "Gv1enByTheServer", "detail": "you sent Gv1enByTheServer"}') as url:
         settings = ApiSettings(url=url, basic=("me", "pass-word"), token_path="/auth/token")

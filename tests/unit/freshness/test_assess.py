@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.freshness import Limits, Observation, Reason, assess
-from airflow_slo_provider.freshness.words import in_words
+from airflow_slo_provider.freshness.duration_text import in_words
 from airflow_slo_provider.results import Verdict
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

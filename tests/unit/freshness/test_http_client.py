@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness.http_client import ApiClient, ApiSettings, AsyncApiClient
-from airflow_slo_provider.freshness.steps import Call
+from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings, AsyncApiClient
+from airflow_slo_provider.freshness.sources.http_steps import Call
 
 PASSWORD = "s3cr:t/@%word"
 

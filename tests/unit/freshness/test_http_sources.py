@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness import steps
-from airflow_slo_provider.freshness.airflow_api import last_success
-from airflow_slo_provider.freshness.feast_registry import last_materialisation
-from airflow_slo_provider.freshness.kubernetes_rollout import current_rollout
-from airflow_slo_provider.freshness.mlflow_registry import version_of_alias
-from airflow_slo_provider.freshness.steps import Reply, arun, run
+from airflow_slo_provider.freshness.sources import http_steps as steps
+from airflow_slo_provider.freshness.sources.airflow_api import last_success
+from airflow_slo_provider.freshness.sources.feast_registry import last_materialisation
+from airflow_slo_provider.freshness.sources.http_steps import Reply, arun, run
+from airflow_slo_provider.freshness.sources.kubernetes_rollout import current_rollout
+from airflow_slo_provider.freshness.sources.mlflow_registry import version_of_alias
 
 
 class Server:

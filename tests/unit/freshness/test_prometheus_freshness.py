@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.prometheus import PrometheusQuestion
+from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
 from airflow_slo_provider.indicators.prometheus.answers import Sample
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.sql import QueryQuestion, TableQuestion, quote
+from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion, quote
 from airflow_slo_provider.indicators.sql.runner import DbApiRunner
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)

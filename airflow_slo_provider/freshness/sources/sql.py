@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from airflow_slo_provider.core.timestamps import EPOCH, of_seconds, read_moment
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.groups import by_name, plain_name
+from airflow_slo_provider.freshness.group_names import by_name, plain_name
 from airflow_slo_provider.freshness.observation import Observation
 
 #: Databases whose names are upper-case unless quoted: a lower-case name means what it would mean without quotes.

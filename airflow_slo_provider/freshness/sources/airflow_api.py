@@ -11,7 +11,7 @@ from typing import Any
 from airflow_slo_provider.core.timestamps import read_moment
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
-from airflow_slo_provider.freshness.steps import Call, Reply, Steps, an_object, in_path, mapping
+from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, in_path, mapping
 
 #: So many runs are looked at for one in which every instance of a mapped task succeeded.
 _MOST_RUNS = 5

@@ -13,7 +13,7 @@ from typing import Any
 from airflow_slo_provider.core.timestamps import of_seconds, read_moment
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
-from airflow_slo_provider.freshness.steps import Call, Reply, Steps, an_object, mapping
+from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, mapping
 
 _BASE = "/api/2.0/mlflow"
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_slo_provider.core.timestamps import read_moment
 from airflow_slo_provider.freshness.observation import Observation
-from airflow_slo_provider.freshness.steps import Call, Steps, in_path, mapping
+from airflow_slo_provider.freshness.sources.http_steps import Call, Steps, in_path, mapping
 
 _REVISION = "deployment.kubernetes.io/revision"
 _NO_POD = "no pod of it is available, so it serves no model"

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from airflow_slo_provider.core.timestamps import EPOCH, of_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.freshness.groups import by_name
+from airflow_slo_provider.freshness.group_names import by_name
 from airflow_slo_provider.freshness.observation import Observation
 
 GIVES = ("timestamp", "age")

@@ -1,4 +1,4 @@
-"""Sends the requests of :mod:`~airflow_slo_provider.freshness.steps`: blocking on a worker, async in a trigger."""
+"""Sends the requests of :mod:`~airflow_slo_provider.freshness.sources.http_steps`: blocking on a worker, async in a trigger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import public_url, remember, secrets_of, server_text, user_info
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.freshness.steps import Call, Reply
+from airflow_slo_provider.freshness.sources.http_steps import Call, Reply
 from airflow_slo_provider.http import caches as http_caches
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from datetime import datetime
 from airflow_slo_provider.core.timestamps import read_moment
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
-from airflow_slo_provider.freshness.steps import Call, Reply, Steps, in_path, mapping
+from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, in_path, mapping
 
 
 def last_materialisation(project: str, feature_views: Sequence[str]) -> Steps:

@@ -1,0 +1,1 @@
+"""Where the age of something can be queried: APIs, files, databases, Prometheus, Kubernetes."""
