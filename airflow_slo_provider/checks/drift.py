@@ -31,8 +31,8 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises QueryError: when data cannot be read
     """
     from airflow_slo_provider.drift import compare
-    from airflow_slo_provider.drift.checks import checks
-    from airflow_slo_provider.drift.gates import actions
+    from airflow_slo_provider.drift.report.ledger_records import checks
+    from airflow_slo_provider.drift.verdict.thresholds import actions
 
     unknown = sorted(spec.keys() - _OPTIONS - _OWN)
     missing = [key for key in ("reference", "current") if not spec.get(key)]

@@ -52,7 +52,7 @@ DRIFT_COMMAND = ActionCommand(
 def drift(args: Namespace) -> None:
     """Compare, print, and leave with 0 (no drift), 1 (drift) or 2 (not known)."""
     from airflow_slo_provider.drift import compare, profile
-    from airflow_slo_provider.drift.table import table
+    from airflow_slo_provider.drift.report.text import table
     from airflow_slo_provider.exceptions import SLOProviderError
 
     bar = _Bar()

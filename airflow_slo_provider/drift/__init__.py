@@ -8,19 +8,19 @@ from __future__ import annotations
 from airflow_slo_provider.core.lazy_names import offer
 
 _HOLDS = {
-    "drift.columns": "ColumnProfile",
-    "drift.comparison": "compare",
-    "drift.distances": (
+    "drift.profiles.columns": "ColumnProfile",
+    "drift.verdict.comparison": "compare",
+    "drift.statistics.distances": (
         "ChiSquare benjamini_hochberg chi_square js_distance quantile_edges quantiles total_variation wasserstein1"
     ),
     "drift.engines.local": "profile",
     "drift.engines.sql": "SQLData",
-    "drift.gates": "Gates State",
-    "drift.kolmogorov": "KS ks",
-    "drift.profiles": "DatasetProfile load_profile",
-    "drift.results": "ColumnDrift DriftReport",
-    "drift.segments": "compare_segments",
-    "drift.statistics": "PSI psi",
+    "drift.verdict.thresholds": "Gates State",
+    "drift.statistics.kolmogorov": "KS ks",
+    "drift.profiles.dataset_profile": "DatasetProfile load_profile",
+    "drift.verdict.results": "ColumnDrift DriftReport",
+    "drift.verdict.segments": "compare_segments",
+    "drift.statistics.population_stability": "PSI psi",
 }
 
 __all__ = sorted(name for names in _HOLDS.values() for name in names.split())

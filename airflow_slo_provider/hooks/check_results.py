@@ -12,7 +12,7 @@ def check_results(kind: str, found: Iterable[Mapping[str, Any]], *, table: str, 
     """Return ``SQLCheckResult`` objects; none where the common-sql provider is older than 2.4.
 
     :param kind: family of the check, e.g. ``drift``
-    :param found: as :func:`airflow_slo_provider.drift.checks.assertions` returns them
+    :param found: as :func:`airflow_slo_provider.drift.report.ledger_records.assertions` returns them
     :param table: what was checked
     :param actions: what a state does to the task: ``fail``, ``warn``, ``skip`` or ``pass``
     """

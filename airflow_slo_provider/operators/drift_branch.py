@@ -87,7 +87,7 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Compare, record, report, and name the tasks to follow."""
-        from airflow_slo_provider.drift.gates import State
+        from airflow_slo_provider.drift.verdict.thresholds import State
 
         report, found = self._find(context)
         context["ti"].xcom_push(key="drift", value=found)

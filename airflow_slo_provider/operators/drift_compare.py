@@ -127,7 +127,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         if reference_window is not None and self.time_column is None:
             raise ValueError(f"{self.task_id}: reference_window needs time_column")
         if thresholds and not (isinstance(thresholds, Mapping) and any("{" in str(value) for value in thresholds.values())):
-            from airflow_slo_provider.drift.gates import read_gates
+            from airflow_slo_provider.drift.verdict.thresholds import read_gates
 
             read_gates(thresholds)
         if (
@@ -143,7 +143,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         chosen = dict.fromkeys(_TROUBLE, "fail") if fail_on_drift else {}
         self.on_states = {**chosen, **(on_states or {})}
         if on_states:
-            from airflow_slo_provider.drift.gates import actions
+            from airflow_slo_provider.drift.verdict.thresholds import actions
 
             actions(on_states)
         self.reference, self.current = reference, current
@@ -178,8 +178,8 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         return found
 
     def _find(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
-        from airflow_slo_provider.drift.checks import assertions, checks, summary
-        from airflow_slo_provider.drift.gates import actions
+        from airflow_slo_provider.drift.report.ledger_records import assertions, checks, summary
+        from airflow_slo_provider.drift.verdict.thresholds import actions
         from airflow_slo_provider.hooks.check_results import check_results
 
         with self._judging(context):
@@ -241,7 +241,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
 
     def _sides(self, context: Context, spark: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Return both datasets, each with the filter to read it with."""
-        from airflow_slo_provider.drift.windows import trailing
+        from airflow_slo_provider.drift.engines.time_windows import trailing
 
         window = self._required_interval(context) if self.time_column else None
         current = self._rows(self.reference if self.current is None else self.current, self.where, window, spark)
@@ -255,7 +255,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
 
     def _tell(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
         """Put the verdict into asset events."""
-        from airflow_slo_provider.drift.gates import State
+        from airflow_slo_provider.drift.verdict.thresholds import State
 
         events = context["outlet_events"]
         if self.asset is not None:
@@ -275,7 +275,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             self.log.warning("%s: %s: %s", self.check_name, report.verdict.value, report.message)
 
 
-#: States of :class:`airflow_slo_provider.drift.gates.State`, which no DAG file needs to load.
+#: States of :class:`airflow_slo_provider.drift.verdict.thresholds.State`, which no DAG file needs to load.
 _TROUBLE = ("drift", "schema_change", "insufficient_data", "error")
 
 

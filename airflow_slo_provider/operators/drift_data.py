@@ -138,7 +138,7 @@ class DriftDataFields(TextFields):
         """
         within = (str(self.time_column), *window) if window else None
         if self.engine == "local" or (isinstance(source, str) and source.endswith(".json")):
-            from airflow_slo_provider.drift.windows import within as filtered
+            from airflow_slo_provider.drift.engines.time_windows import within as filtered
 
             return self._path(source), filtered(within[0], within[1:], where) if within else where
         if self.engine == "spark":

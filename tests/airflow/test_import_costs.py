@@ -21,7 +21,7 @@ NAMED = {
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.
 MADE = NAMED | {
-    "drift", "drift.gates", "evaluation.metrics", "evaluation.predictors", "evaluation.protocols",
+    "drift", "drift.verdict.thresholds", "evaluation.metrics", "evaluation.predictors", "evaluation.protocols",
     "evaluation.worker_models", "incidents", "incidents.serving",
 }  # fmt: skip
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.drift.checks import MOST_WORST, checks
-from airflow_slo_provider.drift.gates import State
-from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.report.ledger_records import MOST_WORST, checks
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.verdict.thresholds import State
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.plugins.slo_page.access import Scope
 from airflow_slo_provider.plugins.slo_page.answers import render

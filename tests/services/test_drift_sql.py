@@ -148,7 +148,7 @@ def test_large_tables_are_counted_at_the_references_edges(database, monkeypatch)
     data = database(rows)
     reference = data.profile()
     local = drift.profile(frame(rows))
-    from airflow_slo_provider.drift.cuts import Cuts, count_at
+    from airflow_slo_provider.drift.profiles.cuts import Cuts, count_at
 
     for name in ("real", "whole", "exact", "day", "moment"):
         cuts = reference[name].distribution

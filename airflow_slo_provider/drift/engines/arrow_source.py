@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
 from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, in_utc, need_pyarrow, unreadable
-from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.drift.profiles.arrow_values import arrow_values, kind_of
+from airflow_slo_provider.drift.profiles.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 

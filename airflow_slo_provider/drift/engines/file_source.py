@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.core.redaction import server_text
-from airflow_slo_provider.drift.arrow_values import arrow_values, kind_of
 from airflow_slo_provider.drift.engines.arrow_source import ScanSource
 from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Task, need_pyarrow, unreadable
-from airflow_slo_provider.drift.files import is_uri
-from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.drift.profiles.arrow_values import arrow_values, kind_of
+from airflow_slo_provider.drift.profiles.artifact_files import is_uri
+from airflow_slo_provider.drift.profiles.kernel import Values
 from airflow_slo_provider.exceptions import NoData, QueryError
 
 _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "tsv", ".txt": "csv"} | {

@@ -9,8 +9,8 @@ from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen, open_source
-from airflow_slo_provider.drift.kernel import ColumnBuilder, Values
-from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.profiles.kernel import ColumnBuilder, Values
 
 #: Called with pieces done and pieces in all.
 Progress = Callable[[int, int], None]

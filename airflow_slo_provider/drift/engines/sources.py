@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.drift.profiles.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
 
 #: Rows handed over together, about. One column of them is decoded at a time by each thread.
@@ -93,7 +93,7 @@ class FrameSource:
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
         """Return one task for each column."""
-        from airflow_slo_provider.drift.frame_values import series_values
+        from airflow_slo_provider.drift.profiles.frame_values import series_values
 
         by_name = {str(column): column for column in self._frame.columns}
         for name in columns:

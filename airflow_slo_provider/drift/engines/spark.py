@@ -25,8 +25,8 @@ from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sources import chosen
-from airflow_slo_provider.drift.kernel import ColumnBuilder
-from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
+from airflow_slo_provider.drift.profiles.kernel import ColumnBuilder
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 
@@ -160,7 +160,7 @@ def _first(error: Exception) -> str:
 def _read(data: bytes) -> DatasetProfile:
     import zlib
 
-    from airflow_slo_provider.drift.profile_json import profile_from_json
+    from airflow_slo_provider.drift.profiles.profile_json import profile_from_json
 
     return profile_from_json(zlib.decompress(data), where="a Spark partition's profile")
 
@@ -173,8 +173,8 @@ def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Ite
 
         import pyarrow as pa
 
-        from airflow_slo_provider.drift.arrow_values import arrow_values
-        from airflow_slo_provider.drift.profile_json import profile_to_json
+        from airflow_slo_provider.drift.profiles.arrow_values import arrow_values
+        from airflow_slo_provider.drift.profiles.profile_json import profile_to_json
 
         builders = {column: ColumnBuilder(column) for column in names}
         rows = 0

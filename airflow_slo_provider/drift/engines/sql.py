@@ -16,9 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
-from airflow_slo_provider.drift.cuts import Cuts
-from airflow_slo_provider.drift.distances import ranks
 from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
 from airflow_slo_provider.drift.engines.sql_columns import ColumnFinder, number_of
 from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
@@ -32,8 +29,11 @@ from airflow_slo_provider.drift.engines.sql_text import (
     rank_query,
     summary,
 )
-from airflow_slo_provider.drift.grid import EXACT, MOST_CELLS, Grid, add_up, cell_ends, float_codes, value_code
-from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
+from airflow_slo_provider.drift.profiles.cuts import Cuts
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
+from airflow_slo_provider.drift.profiles.grid import EXACT, MOST_CELLS, Grid, add_up, cell_ends, float_codes, value_code
+from airflow_slo_provider.drift.statistics.distances import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 Array = npt.NDArray[Any]

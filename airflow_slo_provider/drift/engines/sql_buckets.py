@@ -18,7 +18,7 @@ from airflow_slo_provider.drift.engines.sql_text import (
     cut_sums,
     histogram,
 )
-from airflow_slo_provider.drift.grid import code_value
+from airflow_slo_provider.drift.profiles.grid import code_value
 
 Array = npt.NDArray[Any]
 #: Kind, codes and closed flags of the places to count at.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
-from airflow_slo_provider.drift.grid import MOST_CELLS, code_value
+from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES
+from airflow_slo_provider.drift.profiles.grid import MOST_CELLS, code_value
 
 #: Sums in one statement. A database plans thousands of them slowly, and some refuse.
 MOST_SUMS = 200
@@ -17,7 +17,7 @@ MOST_SUMS = 200
 class Column:
     """A column of a table, and how to ask for its values.
 
-    :param kind: see :class:`~airflow_slo_provider.drift.columns.ColumnProfile`
+    :param kind: see :class:`~airflow_slo_provider.drift.profiles.columns.ColumnProfile`
     :param form: ``float`` or ``int`` for numbers
     :param cast: a type that the database must be asked to turn values into first (decimals)
     """

@@ -14,9 +14,9 @@ import pandas as pd
 import pytest
 
 from airflow_slo_provider import drift
-from airflow_slo_provider.drift import columns as columns_module
 from airflow_slo_provider.drift.engines.local import run_tasks
 from airflow_slo_provider.drift.engines.sources import Task
+from airflow_slo_provider.drift.profiles import columns as columns_module
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
 from tests.support import acceptance, airflow_timeout
 
@@ -138,7 +138,7 @@ def test_each_column_ends_by_itself() -> None:
 
 
 def test_a_columns_error_does_not_hide_the_others(monkeypatch) -> None:
-    from airflow_slo_provider.drift import pairs
+    from airflow_slo_provider.drift.statistics import pairs
 
     plain = pairs.measure_cells
 
@@ -229,7 +229,7 @@ def test_row_groups_and_texts_too_large_to_decode_whole(tmp_path, monkeypatch) -
     monkeypatch.setattr(file_source, "_MOST_BYTES", 10_000)
     assert drift.profile(tmp_path / "t.parquet") == whole
     monkeypatch.setattr(columns_module, "MOST_CHARACTERS", 9000)
-    monkeypatch.setattr("airflow_slo_provider.drift.kernel.MOST_CHARACTERS", 9000)
+    monkeypatch.setattr("airflow_slo_provider.drift.profiles.kernel.MOST_CHARACTERS", 9000)
     assert drift.profile(tmp_path / "t.parquet")["long"].overflow
     parts = [drift.profile(table.slice(start, 1000)) for start in (0, 1000)]
     assert parts[0].merge(parts[1])["long"].overflow
@@ -315,7 +315,7 @@ def test_a_store_that_does_not_answer_is_a_fault_that_may_pass(name, where, monk
 
 def test_identifiers_are_no_categories(monkeypatch, tmp_path) -> None:
     """The limit is lowered to keep the test quick; ten million distinct texts take the same way."""
-    from airflow_slo_provider.drift import kernel
+    from airflow_slo_provider.drift.profiles import kernel
 
     monkeypatch.setattr(columns_module, "MOST_CATEGORIES", 500)
     plain = kernel.ColumnBuilder.__init__

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from scipy.stats import ks_2samp
 
 from airflow_slo_provider import drift
-from airflow_slo_provider.drift import kolmogorov
-from airflow_slo_provider.drift.grid import EXACT, Grid, cell_ends, coarsen, code_floats, float_codes
-from airflow_slo_provider.drift.grid_builder import GridBuilder
+from airflow_slo_provider.drift.profiles.grid import EXACT, Grid, cell_ends, coarsen, code_floats, float_codes
+from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
+from airflow_slo_provider.drift.statistics import kolmogorov
 
 BEYOND = 2**60
 
@@ -191,8 +191,8 @@ def test_small_grids_merge_like_large_ones(values, cut, most) -> None:
 @settings(max_examples=100, deadline=None)
 @given(a=st.lists(finite, min_size=1, max_size=150), b=st.lists(finite, min_size=1, max_size=150), most=st.integers(4, 30))
 def test_an_interval_always_holds_the_truth(a, b, most) -> None:
-    from airflow_slo_provider.drift.cells import joint_cells, ks_of_cells
-    from airflow_slo_provider.drift.columns import ColumnProfile
+    from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+    from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
 
     sides = []
     for values in (a, b):

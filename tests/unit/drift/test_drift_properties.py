@@ -10,7 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider import drift
-from airflow_slo_provider.drift.distances import benjamini_hochberg, chi_square, js_distance, total_variation, wasserstein1
+from airflow_slo_provider.drift.statistics.distances import (
+    benjamini_hochberg,
+    chi_square,
+    js_distance,
+    total_variation,
+    wasserstein1,
+)
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 
 bins = st.integers(1, 12)

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from airflow_slo_provider import drift
-from airflow_slo_provider.drift.checks import checks, summary
-from airflow_slo_provider.drift.gates import actions
-from airflow_slo_provider.drift.table import table
+from airflow_slo_provider.drift.report.ledger_records import checks, summary
+from airflow_slo_provider.drift.report.text import table
+from airflow_slo_provider.drift.verdict.thresholds import actions
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.results import CheckResult
 

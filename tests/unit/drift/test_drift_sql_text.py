@@ -20,7 +20,7 @@ from airflow_slo_provider.drift.engines.sql_text import (
     rank_query,
     summary,
 )
-from airflow_slo_provider.drift.grid import code_value, value_code
+from airflow_slo_provider.drift.profiles.grid import code_value, value_code
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 AMOUNT, COUNT, AT, WORD = (

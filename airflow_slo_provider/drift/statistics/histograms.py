@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from airflow_slo_provider.drift.cells import JointCells, middles
-from airflow_slo_provider.drift.columns import ColumnProfile
-from airflow_slo_provider.drift.results import Histogram
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+from airflow_slo_provider.drift.statistics.cells import JointCells, middles
+from airflow_slo_provider.drift.verdict.results import Histogram
 
 BARS = 24
 NAMES = 11

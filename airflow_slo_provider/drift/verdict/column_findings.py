@@ -6,9 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_slo_provider.drift.gates import Gates, State
-from airflow_slo_provider.drift.kolmogorov import asymptotic_pvalue
-from airflow_slo_provider.drift.measures import Measures
+from airflow_slo_provider.drift.statistics.kolmogorov import asymptotic_pvalue
+from airflow_slo_provider.drift.statistics.measures import Measures
+from airflow_slo_provider.drift.verdict.thresholds import Gates, State
 
 #: The tests that are made of a column, where it can be.
 TESTS = ("psi", "ks", "chi_square", "nulls", "nonfinite", "new_categories", "out_of_range")

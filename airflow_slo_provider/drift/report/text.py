@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 
 _HEAD = ("COLUMN", "VERDICT", "PSI", "D", "NULLS", "WHY")
 

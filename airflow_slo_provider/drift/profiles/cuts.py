@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.grid import Grid, cell_ends, float_codes
+from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, float_codes
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 Array = npt.NDArray[Any]
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 class Cuts:
     """Rows below stored values of the reference.
 
-    :param kind: ``float`` or ``int``: what a code is (see :mod:`~airflow_slo_provider.drift.grid`)
+    :param kind: ``float`` or ``int``: what a code is (see :mod:`~airflow_slo_provider.drift.profiles.grid`)
     :param codes: int64, the values, ascending; a value may appear twice, first open and then closed
     :param closed: bool, whether the count includes the value itself
     :param counts: int64, rows below, ascending

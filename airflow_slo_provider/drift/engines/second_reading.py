@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from airflow_slo_provider.drift.columns import NUMERIC
 from airflow_slo_provider.drift.engines.local import run_tasks
 from airflow_slo_provider.drift.engines.sources import Source
-from airflow_slo_provider.drift.grid import EXACT, Grid, code_value, float_codes, squeeze
-from airflow_slo_provider.drift.grid_builder import GridBuilder
-from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.drift.profiles.columns import NUMERIC
+from airflow_slo_provider.drift.profiles.grid import EXACT, Grid, code_value, float_codes, squeeze
+from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
+from airflow_slo_provider.drift.profiles.kernel import Values
 
 #: Values of one column and side that are kept as they are while a column is read again; beyond, a finer grid holds them.
 _MOST_GATHERED = 4_000_000

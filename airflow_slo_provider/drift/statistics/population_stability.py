@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_slo_provider.drift.distances import counts_of, expected_minimum
+from airflow_slo_provider.drift.statistics.distances import counts_of, expected_minimum
 from airflow_slo_provider.exceptions import NoData
 
 #: The floor on a share that most of the field uses. Without one, an emptied bin makes the index infinite.

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.drift.gates import State
+from airflow_slo_provider.drift.verdict.thresholds import State
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.drift.distances import ChiSquare
-    from airflow_slo_provider.drift.kolmogorov import KS
-    from airflow_slo_provider.drift.statistics import PSI
+    from airflow_slo_provider.drift.statistics.distances import ChiSquare
+    from airflow_slo_provider.drift.statistics.kolmogorov import KS
+    from airflow_slo_provider.drift.statistics.population_stability import PSI
 
 REPORT_FORMAT = "airflow-slo/drift-report"
 REPORT_VERSION = 1
@@ -133,7 +133,7 @@ class DriftReport:
 
     def ranked(self) -> list[ColumnDrift]:
         """Columns by verdict, then by effect: worst first."""
-        from airflow_slo_provider.drift.gates import ORDER
+        from airflow_slo_provider.drift.verdict.thresholds import ORDER
 
         return sorted(self.columns.values(), key=lambda column: (ORDER.index(column.verdict), -column.effect, column.name))
 
@@ -149,7 +149,7 @@ class DriftReport:
 
     def to_html(self) -> str:
         """Write a page that needs nothing else: no script, no network."""
-        from airflow_slo_provider.drift.report import html_page
+        from airflow_slo_provider.drift.report.html import html_page
 
         return html_page(self)
 
@@ -158,7 +158,7 @@ class DriftReport:
 
         :returns: where it was written
         """
-        from airflow_slo_provider.drift.files import write_bytes
+        from airflow_slo_provider.drift.profiles.artifact_files import write_bytes
 
         text = self.to_html() if str(uri).lower().endswith((".html", ".htm")) else self.to_json()
         return write_bytes(uri, text.encode("utf-8", "replace"))

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.cells import JointCells, gaps
-from airflow_slo_provider.drift.columns import ColumnProfile
-from airflow_slo_provider.drift.cuts import count_at
-from airflow_slo_provider.drift.grid import Grid, cell_ends, value_code
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+from airflow_slo_provider.drift.profiles.cuts import count_at
+from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, value_code
+from airflow_slo_provider.drift.statistics.cells import JointCells, gaps
 
 Array = npt.NDArray[Any]
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider.drift.gates import State, gates_for, read_gates
-from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.verdict.thresholds import State, gates_for, read_gates
 from airflow_slo_provider.results import CheckResult, Verdict
 
 KIND = "drift"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -37,7 +37,7 @@ class DatasetProfile:
     @property
     def hash(self) -> str:
         """SHA-256 of the counts."""
-        from airflow_slo_provider.drift.profile_json import column_to_json, compact
+        from airflow_slo_provider.drift.profiles.profile_json import column_to_json, compact
 
         body = [self.rows, {name: column_to_json(column, with_dtype=False) for name, column in self.columns.items()}]
         return hashlib.sha256(compact(body)).hexdigest()
@@ -77,8 +77,8 @@ class DatasetProfile:
         :param uri: a path, a URI that fsspec opens, or a path object with ``open``
         :returns: where it was written
         """
-        from airflow_slo_provider.drift.files import write_bytes
-        from airflow_slo_provider.drift.profile_json import profile_to_json
+        from airflow_slo_provider.drift.profiles.artifact_files import write_bytes
+        from airflow_slo_provider.drift.profiles.profile_json import profile_to_json
 
         return write_bytes(uri, profile_to_json(self))
 
@@ -90,8 +90,8 @@ def load_profile(uri: Any) -> DatasetProfile:
     :raises QueryError: when it cannot be read
     :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
     """
-    from airflow_slo_provider.drift.files import read_bytes
-    from airflow_slo_provider.drift.profile_json import profile_from_json
+    from airflow_slo_provider.drift.profiles.artifact_files import read_bytes
+    from airflow_slo_provider.drift.profiles.profile_json import profile_from_json
 
     return profile_from_json(read_bytes(uri), where=str(uri))
 
@@ -106,8 +106,8 @@ def stored_profile(data: Any) -> DatasetProfile | None:
         return None
     if not str(data).endswith(".json"):
         return None
-    from airflow_slo_provider.drift.files import read_bytes
-    from airflow_slo_provider.drift.profile_json import FORMAT, profile_from_json
+    from airflow_slo_provider.drift.profiles.artifact_files import read_bytes
+    from airflow_slo_provider.drift.profiles.profile_json import FORMAT, profile_from_json
     from airflow_slo_provider.exceptions import QueryError
 
     try:

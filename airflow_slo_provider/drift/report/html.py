@@ -6,7 +6,7 @@ from html import escape
 
 from airflow_slo_provider.charts.report_page import badge, page
 from airflow_slo_provider.charts.report_page import facts as shown
-from airflow_slo_provider.drift.results import ColumnDrift, DriftReport, Histogram, Rate
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport, Histogram, Rate
 
 #: What only this report has: its histograms, and small print.
 _STYLE = """

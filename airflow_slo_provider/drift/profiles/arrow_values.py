@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.drift.profiles.kernel import Values
 
 Array = npt.NDArray[Any]
 _MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}

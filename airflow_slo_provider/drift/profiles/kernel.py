@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, MOST_CHARACTERS, NUMERIC, ColumnProfile
-from airflow_slo_provider.drift.grid import Grid
-from airflow_slo_provider.drift.grid_builder import GridBuilder
+from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES, MOST_CHARACTERS, NUMERIC, ColumnProfile
+from airflow_slo_provider.drift.profiles.grid import Grid
+from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
 
 Array = npt.NDArray[Any]
 
@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 class Values:
     """Some rows of one column, as any source hands them over.
 
-    :param kind: see :class:`~airflow_slo_provider.drift.columns.ColumnProfile`
+    :param kind: see :class:`~airflow_slo_provider.drift.profiles.columns.ColumnProfile`
     :param rows: how many rows
     :param nulls: how many of them without a value
     :param numbers: float64 or int64, the values of the other rows

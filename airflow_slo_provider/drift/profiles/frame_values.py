@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.arrow_values import decimals, number_text, whole_numbers
-from airflow_slo_provider.drift.kernel import Values
+from airflow_slo_provider.drift.profiles.arrow_values import decimals, number_text, whole_numbers
+from airflow_slo_provider.drift.profiles.kernel import Values
 
 Array = npt.NDArray[Any]
 _INFERRED = {"string": "text", "boolean": "bool", "decimal": "number", "integer": "number", "floating": "number"} | {

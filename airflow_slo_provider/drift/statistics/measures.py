@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.cells import JointCells, bin_cells, binned, wasserstein_of_cells
-from airflow_slo_provider.drift.columns import ColumnProfile
-from airflow_slo_provider.drift.distances import ChiSquare, chi_square, js_distance, total_variation
-from airflow_slo_provider.drift.histograms import draw_categories, draw_cells
-from airflow_slo_provider.drift.kolmogorov import KS
-from airflow_slo_provider.drift.results import Histogram, Rate
-from airflow_slo_provider.drift.statistics import FEWEST_EXPECTED, PSI, psi
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, binned, wasserstein_of_cells
+from airflow_slo_provider.drift.statistics.distances import ChiSquare, chi_square, js_distance, total_variation
+from airflow_slo_provider.drift.statistics.histograms import draw_categories, draw_cells
+from airflow_slo_provider.drift.statistics.kolmogorov import KS
+from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, PSI, psi
+from airflow_slo_provider.drift.verdict.results import Histogram, Rate
 
 Array = npt.NDArray[Any]
 

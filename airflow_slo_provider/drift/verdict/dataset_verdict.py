@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from airflow_slo_provider.drift.gates import ORDER, State, fits
-from airflow_slo_provider.drift.results import ColumnDrift
+from airflow_slo_provider.drift.verdict.results import ColumnDrift
+from airflow_slo_provider.drift.verdict.thresholds import ORDER, State, fits
 
 
 def dataset_verdict(

@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from airflow_slo_provider.core import strict_json
-from airflow_slo_provider.drift.columns import ColumnProfile
-from airflow_slo_provider.drift.cuts import Cuts
-from airflow_slo_provider.drift.grid import Grid
-from airflow_slo_provider.drift.profiles import DatasetProfile
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+from airflow_slo_provider.drift.profiles.cuts import Cuts
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
+from airflow_slo_provider.drift.profiles.grid import Grid
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 FORMAT = "airflow-slo/drift-profile"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.grid import EXACT, MOST_CELLS, Grid, add_up, coarsen, fitting_bits, float_codes
+from airflow_slo_provider.drift.profiles.grid import EXACT, MOST_CELLS, Grid, add_up, coarsen, fitting_bits, float_codes
 
 Array = npt.NDArray[Any]
 

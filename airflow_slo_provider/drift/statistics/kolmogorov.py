@@ -61,8 +61,8 @@ def ks(reference: Any, current: Any, *, column: str | None = None) -> KS:
     :raises InvalidMeasurement: for NaN or missing values, which have no order
     """
     if _is_profile(reference) or _is_profile(current):
-        from airflow_slo_provider.drift.cells import joint_cells, ks_of_cells
-        from airflow_slo_provider.drift.columns import one_column
+        from airflow_slo_provider.drift.profiles.columns import one_column
+        from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
 
         return ks_of_cells(joint_cells(one_column(reference, column), one_column(current, column)))
     first, second = _sorted_pair(reference, current)

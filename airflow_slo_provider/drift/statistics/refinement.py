@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from airflow_slo_provider.drift.cells import JointCells, gaps
-from airflow_slo_provider.drift.columns import ColumnProfile
+from airflow_slo_provider.drift.engines.second_reading import zoom
 from airflow_slo_provider.drift.engines.sources import Source
-from airflow_slo_provider.drift.engines.zooming import zoom
-from airflow_slo_provider.drift.grid import cell_ends, common_form, union
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+from airflow_slo_provider.drift.profiles.grid import cell_ends, common_form, union
+from airflow_slo_provider.drift.statistics.cells import JointCells, gaps
 
 Array = npt.NDArray[Any]
 

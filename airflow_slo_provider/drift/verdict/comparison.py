@@ -7,20 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.drift.columns import ColumnProfile
-from airflow_slo_provider.drift.cuts import Cuts
-from airflow_slo_provider.drift.distances import benjamini_hochberg
 from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
 from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter, open_source
-from airflow_slo_provider.drift.gates import Gates, State, fits, gates_for, read_gates
-from airflow_slo_provider.drift.judging import effect, findings, pvalues
-from airflow_slo_provider.drift.measures import Measures
-from airflow_slo_provider.drift.pairs import Again, Pair, measure_pair
-from airflow_slo_provider.drift.profiles import DatasetProfile, stored_profile
-from airflow_slo_provider.drift.refine_sql import GridCounts
-from airflow_slo_provider.drift.results import ColumnDrift, DriftReport
-from airflow_slo_provider.drift.statistics import FEWEST_ROWS, FLOOR
-from airflow_slo_provider.drift.verdicts import dataset_verdict
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
+from airflow_slo_provider.drift.profiles.cuts import Cuts
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.statistics.distances import benjamini_hochberg
+from airflow_slo_provider.drift.statistics.measures import Measures
+from airflow_slo_provider.drift.statistics.pairs import Again, Pair, measure_pair
+from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS, FLOOR
+from airflow_slo_provider.drift.statistics.sql_refinement import GridCounts
+from airflow_slo_provider.drift.verdict.column_findings import effect, findings, pvalues
+from airflow_slo_provider.drift.verdict.dataset_verdict import dataset_verdict
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
+from airflow_slo_provider.drift.verdict.thresholds import Gates, State, fits, gates_for, read_gates
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -63,7 +63,7 @@ def compare(
     :param thresholds: gates by name, and mappings of gates by column name or pattern
     :param alpha: false discovery rate
     :param bins: bins of the population stability index, of equal weight in the reference
-    :param floor: see :func:`~airflow_slo_provider.drift.statistics.psi`
+    :param floor: see :func:`~airflow_slo_provider.drift.statistics.population_stability.psi`
     :param exact: compute every Kolmogorov-Smirnov statistic exactly, not only where its interval leaves a verdict open
     :param min_rows: fewer values than this on either side are ``insufficient_data``
     :param critical: names and patterns; drift of any other column is a warning, or counts through ``max_share``
@@ -243,7 +243,7 @@ def _judge(
     role: str,
     weight: float,
 ) -> ColumnDrift:
-    from airflow_slo_provider.drift.hints import hints_for
+    from airflow_slo_provider.drift.verdict.hints import hints_for
 
     found = findings(measures, gates, adjusted, alpha, enough=state is None)
     if state in (None, State.INSUFFICIENT_DATA, State.SKIPPED):

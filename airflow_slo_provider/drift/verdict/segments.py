@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.drift.comparison import compare
 from airflow_slo_provider.drift.engines.local import profile
 from airflow_slo_provider.drift.engines.sources import Filter
-from airflow_slo_provider.drift.results import DriftReport
+from airflow_slo_provider.drift.verdict.comparison import compare
+from airflow_slo_provider.drift.verdict.results import DriftReport
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 MOST_SEGMENTS = 50
@@ -25,7 +25,7 @@ def compare_segments(
     :param by: column of texts, booleans or whole numbers that names the segment
     :param segments: which values; the commonest of both sides without it
     :param most: compare at most so many
-    :param options: as for :func:`~airflow_slo_provider.drift.comparison.compare`
+    :param options: as for :func:`~airflow_slo_provider.drift.verdict.comparison.compare`
     :raises InvalidMeasurement: when ``by`` is no column with a few values, or has none: no report at all would look like no drift
     """
     wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from airflow_slo_provider.drift.cells import joint_cells, ks_of_cells
-from airflow_slo_provider.drift.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
 from airflow_slo_provider.drift.engines.sources import Source
-from airflow_slo_provider.drift.gates import Gates, State
-from airflow_slo_provider.drift.grid import Grid
-from airflow_slo_provider.drift.measures import Measures, measure_categories, measure_cells, measure_rates
-from airflow_slo_provider.drift.refine import can_refine, narrow, split_heavy
-from airflow_slo_provider.drift.refine_sql import Counts, narrow_by_counts
+from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
+from airflow_slo_provider.drift.profiles.grid import Grid
+from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
+from airflow_slo_provider.drift.statistics.measures import Measures, measure_categories, measure_cells, measure_rates
+from airflow_slo_provider.drift.statistics.refinement import can_refine, narrow, split_heavy
+from airflow_slo_provider.drift.statistics.sql_refinement import Counts, narrow_by_counts
+from airflow_slo_provider.drift.verdict.thresholds import Gates, State
 from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """How pairs are measured; see :func:`~airflow_slo_provider.drift.comparison.compare`."""
+    """How pairs are measured; see :func:`~airflow_slo_provider.drift.verdict.comparison.compare`."""
 
     tests: tuple[str, ...]
     bins: int

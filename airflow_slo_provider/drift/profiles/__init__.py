@@ -1,0 +1,1 @@
+"""Profiles of datasets: counts that can be merged, saved and compared."""

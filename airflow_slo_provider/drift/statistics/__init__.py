@@ -1,0 +1,1 @@
+"""Statistics of two profiles: PSI, KS, distances, and how sure they are."""

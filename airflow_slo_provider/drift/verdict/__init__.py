@@ -1,0 +1,1 @@
+"""From statistics to verdicts: thresholds, columns, segments, the dataset."""
