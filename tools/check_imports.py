@@ -24,9 +24,14 @@ COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
 NAMED = ("operators", "sensors")
 BESIDE = (*NAMED, "hooks", "links")
 LIGHT = frozenset(
-    {"core", "core.lazy_names", "core.text_lists", "deployment", "deployment.registry_names", "evaluation"}
-    | {"evaluation.outcomes", "exceptions", "freshness", "freshness.limits", "tracing", "tracing.stores", "tracing.stores.kinds"}
+    {"core.lazy_names", "core.text_lists", "deployment.registry_names", "evaluation.verdict.outcomes", "exceptions"}
+    | {"freshness.limits", "tracing.stores.kinds"}
 )
+
+
+def is_light(room: str) -> bool:
+    """Whether a module, by its name without the package's, may load with a DAG file; so may the packages it is in."""
+    return any(one == room or one.startswith(room + ".") for one in LIGHT)
 
 
 def top_imports(tree: ast.Module) -> Iterator[str]:
@@ -85,7 +90,7 @@ def offences(sources: Mapping[str, str]) -> list[str]:
         named = set()
         for module, way in ways_of(adapter, imports).items():
             room = module.partition(".")[2]
-            if adapter.split(".")[1] in NAMED and room and room.split(".")[0] not in BESIDE and room not in LIGHT:
+            if adapter.split(".")[1] in NAMED and room and room.split(".")[0] not in BESIDE and not is_light(room):
                 found.append(f"{' -> '.join(way)}: {room} would load with a DAG file; import it in the function that needs it")
             for target in _loads(module, imports):
                 library = heavy(target)

@@ -26,9 +26,9 @@ from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.results import CheckResult
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.assessing import Plan
-    from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictors import Predictor
+    from airflow_slo_provider.evaluation.models.predictors import Predictor
+    from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.verdict.assessment import Plan
 
 _NEEDED = ("golden_set", "predictor", "metrics")
 _SCHEMA = ("id_column", "label_column", "features", "group_column", "weight_column", "slices")
@@ -45,9 +45,9 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises MeasurementError: when the golden set or the predictions cannot be read
     :raises ValueError: for metrics, thresholds or predictors that are none
     """
-    from airflow_slo_provider.evaluation.assessing import assess
-    from airflow_slo_provider.evaluation.checks import checks_of
-    from airflow_slo_provider.evaluation.predictors import Surroundings
+    from airflow_slo_provider.evaluation.models.predictors import Surroundings
+    from airflow_slo_provider.evaluation.report.ledger_records import checks_of
+    from airflow_slo_provider.evaluation.verdict.assessment import assess
 
     known = (*_NEEDED, *_SCHEMA, *_SLICING, *_PLAN, *_OTHERS)
     wrong = [f"unknown key {key!r}" for key in spec if key not in known]
@@ -70,10 +70,10 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
 
 def _plan(spec: Mapping[str, Any]) -> Plan:
-    from airflow_slo_provider.evaluation.assessing import Plan
-    from airflow_slo_provider.evaluation.judging import margin_of, threshold_of
-    from airflow_slo_provider.evaluation.metrics import find_all, to_compare
-    from airflow_slo_provider.evaluation.slices import SliceRule
+    from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
+    from airflow_slo_provider.evaluation.verdict.assessment import Plan
+    from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+    from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of
 
     metrics = find_all(spec["metrics"])
     by_name = {metric.name: metric for metric in metrics}
@@ -97,7 +97,7 @@ def _champion(spec: Mapping[str, Any]) -> Predictor | None:
 
     :raises CheckError: when its place is empty, and must not be: a template that was rendered into nothing is no wish
     """
-    from airflow_slo_provider.evaluation.predictors import place_of
+    from airflow_slo_provider.evaluation.models.predictors import place_of
 
     if "champion" not in spec:
         return None
@@ -114,8 +114,8 @@ def _champion(spec: Mapping[str, Any]) -> Predictor | None:
 
 
 def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> GoldenSet:
-    from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
-    from airflow_slo_provider.evaluation.predictors import Column
+    from airflow_slo_provider.evaluation.models.predictors import Column
+    from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
 
     stored = [one for one in predictors if isinstance(one, Column)]
     features = spec.get("features")
@@ -136,8 +136,8 @@ def _predictor(said: Any) -> Predictor:
 
     :raises CheckError: when it is none
     """
-    from airflow_slo_provider.evaluation.predictors import Column, PredictionFile, predictor_of
-    from airflow_slo_provider.evaluation.worker_models import Function, MlflowModel, ModelFile
+    from airflow_slo_provider.evaluation.models.predictors import Column, PredictionFile, predictor_of
+    from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 
     if isinstance(said, str):
         return predictor_of(said)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.comparing import compare
-    from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
-    from airflow_slo_provider.evaluation.evaluating import evaluate
-    from airflow_slo_provider.evaluation.outcomes import Outcome
+    from airflow_slo_provider.evaluation.intervals.estimates import Comparison, Estimate
+    from airflow_slo_provider.evaluation.intervals.metric_estimates import evaluate
+    from airflow_slo_provider.evaluation.verdict.comparison import compare
+    from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 __all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
 
@@ -18,9 +18,9 @@ __all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
 __getattr__ = offer(
     __name__,
     {
-        "evaluation.comparing": "compare",
-        "evaluation.estimates": "Comparison Estimate",
-        "evaluation.evaluating": "evaluate",
-        "evaluation.outcomes": "Outcome",
+        "evaluation.verdict.comparison": "compare",
+        "evaluation.intervals.estimates": "Comparison Estimate",
+        "evaluation.intervals.metric_estimates": "evaluate",
+        "evaluation.verdict.outcomes": "Outcome",
     },
 )

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_slo_provider.evaluation.model_server import Server
+    from airflow_slo_provider.evaluation.models.model_server import Server
 
 
 def object_path(uri: str, conn_id: str | None = None) -> ObjectStoragePath:
@@ -63,7 +63,7 @@ def http_server(conn_id: str) -> Server:
     from airflow.sdk.log import mask_secret
 
     from airflow_slo_provider.core.redaction import public_url, user_info
-    from airflow_slo_provider.evaluation.model_server import Server
+    from airflow_slo_provider.evaluation.models.model_server import Server
     from airflow_slo_provider.exceptions import QueryError
 
     connection = BaseHook.get_connection(conn_id)

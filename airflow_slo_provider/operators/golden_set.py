@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.hooks.observations import record_observations
@@ -18,17 +18,20 @@ from airflow_slo_provider.operators.text_fields import TextFields
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.evaluation.assessing import Assessment, Plan
-    from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictors import Column, HttpModel, PredictionFile, Surroundings
-    from airflow_slo_provider.evaluation.worker_models import MlflowModel, ModelFile
+    from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, Surroundings
+    from airflow_slo_provider.evaluation.models.worker_models import MlflowModel, ModelFile
+    from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan
     from airflow_slo_provider.results import CheckResult
 
 __all__ = ["Column", "GoldenSetEvaluationOperator", "HttpModel", "MlflowModel", "ModelFile", "PredictionFile"]
 
 __getattr__ = offer(
     __name__,
-    {"evaluation.predictors": "Column HttpModel PredictionFile", "evaluation.worker_models": "MlflowModel ModelFile"},
+    {
+        "evaluation.models.predictors": "Column HttpModel PredictionFile",
+        "evaluation.models.worker_models": "MlflowModel ModelFile",
+    },
 )
 
 
@@ -147,8 +150,8 @@ class GoldenSetEvaluationOperator(TextFields):
         pushgateway_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_slo_provider.evaluation.metrics import find_all, to_compare
-        from airflow_slo_provider.evaluation.predictors import predictor_of
+        from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
+        from airflow_slo_provider.evaluation.models.predictors import predictor_of
 
         super().__init__(**kwargs)
         compared = to_compare(
@@ -186,7 +189,7 @@ class GoldenSetEvaluationOperator(TextFields):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the golden set, ask the models, judge, record, and fail on a verdict that is no pass."""
-        from airflow_slo_provider.evaluation.checks import summary
+        from airflow_slo_provider.evaluation.report.ledger_records import summary
 
         with failing_rightly(), recording_faults(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
             require(self)
@@ -214,10 +217,10 @@ class GoldenSetEvaluationOperator(TextFields):
         return found
 
     def _plan(self) -> Plan:
-        from airflow_slo_provider.evaluation.assessing import Plan
-        from airflow_slo_provider.evaluation.judging import margin_of, threshold_of
-        from airflow_slo_provider.evaluation.metrics import find_all
-        from airflow_slo_provider.evaluation.slices import SliceRule
+        from airflow_slo_provider.evaluation.metrics.definitions import find_all
+        from airflow_slo_provider.evaluation.verdict.assessment import Plan
+        from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+        from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of
 
         metrics = find_all(self.metrics)
         by_name = {metric.name: metric for metric in metrics}
@@ -243,8 +246,8 @@ class GoldenSetEvaluationOperator(TextFields):
         )
 
     def _read(self) -> GoldenSet:
-        from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
-        from airflow_slo_provider.evaluation.predictors import Column
+        from airflow_slo_provider.evaluation.models.predictors import Column
+        from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
         from airflow_slo_provider.hooks.surroundings import read_sql
 
         stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
@@ -273,7 +276,7 @@ class GoldenSetEvaluationOperator(TextFields):
 
         :raises InvalidMeasurement: when its place is empty, and it must not be
         """
-        from airflow_slo_provider.evaluation.predictors import place_of
+        from airflow_slo_provider.evaluation.models.predictors import place_of
 
         if self.champion is None:
             return False
@@ -287,14 +290,14 @@ class GoldenSetEvaluationOperator(TextFields):
         return False
 
     def _around(self) -> Surroundings:
-        from airflow_slo_provider.evaluation.predictors import Surroundings
+        from airflow_slo_provider.evaluation.models.predictors import Surroundings
         from airflow_slo_provider.hooks.progress import tenths
         from airflow_slo_provider.hooks.surroundings import http_server
 
         return Surroundings(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
-        from airflow_slo_provider.evaluation.assessing import assess
+        from airflow_slo_provider.evaluation.verdict.assessment import assess
 
         return assess(plan, golden, candidate, champion)
 
@@ -305,8 +308,8 @@ class GoldenSetEvaluationOperator(TextFields):
         """Write both forms of the report; a retry writes over its own."""
         if not self.report_path:
             return {}
-        from airflow_slo_provider.evaluation.assessing import to_json
-        from airflow_slo_provider.evaluation.report import to_html
+        from airflow_slo_provider.evaluation.report.html import to_html
+        from airflow_slo_provider.evaluation.verdict.assessment import to_json
         from airflow_slo_provider.hooks.report_files import write_reports
 
         title = f"{self._check_name()}: {self.model_version or 'candidate'}"
@@ -314,7 +317,7 @@ class GoldenSetEvaluationOperator(TextFields):
         return write_reports(self.report_path, context["ti"], texts)
 
     def _record(self, assessment: Assessment, context: Context, version: str | None, reports: dict[str, str]) -> None:
-        from airflow_slo_provider.evaluation.checks import checks_of
+        from airflow_slo_provider.evaluation.report.ledger_records import checks_of
 
         interval = (context.get("data_interval_start"), context.get("data_interval_end"))
         evidence = {
@@ -335,7 +338,7 @@ class GoldenSetEvaluationOperator(TextFields):
         if self.pushgateway_conn_id:
             import time
 
-            from airflow_slo_provider.evaluation.exposition import gauges
+            from airflow_slo_provider.evaluation.report.pushgateway_gauges import gauges
             from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
 
             PushgatewayHook(self.pushgateway_conn_id).replace_group(
@@ -344,7 +347,7 @@ class GoldenSetEvaluationOperator(TextFields):
 
     def _unknown(self) -> CheckResult:
         """The check of an evaluation that could not be made, which is no gap in the history."""
-        from airflow_slo_provider.evaluation.checks import KIND
+        from airflow_slo_provider.evaluation.report.ledger_records import KIND
         from airflow_slo_provider.results import CheckResult, Verdict
 
         return CheckResult(

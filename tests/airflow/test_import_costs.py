@@ -16,13 +16,13 @@ HEAVY = {"duckdb", "kubernetes", "mlflow", "numpy", "pandas", "pyarrow", "reques
 AIRFLOW_SIDE = {"get_provider_info", "hooks", "links", "operators", "sensors"}
 #: What operators and sensors need of the domain to be named in a DAG file, and connection forms to be shown.
 NAMED = {
-    "deployment", "deployment.registry_names", "evaluation", "evaluation.outcomes", "exceptions", "freshness", "freshness.limits",
-    "core", "core.lazy_names", "core.text_lists", "tracing", "tracing.stores", "tracing.stores.kinds",
+    "core.lazy_names", "core.text_lists", "deployment.registry_names", "evaluation.verdict.outcomes", "exceptions",
+    "freshness.limits", "tracing.stores.kinds",
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.
 MADE = NAMED | {
-    "drift", "drift.verdict.thresholds", "evaluation.metrics", "evaluation.predictors", "evaluation.protocols",
-    "evaluation.worker_models", "incidents", "incidents.serving",
+    "drift.verdict.thresholds", "evaluation.metrics.definitions", "evaluation.models.predictors", "evaluation.models.protocols",
+    "evaluation.models.worker_models", "incidents.serving",
 }  # fmt: skip
 
 BEFORE = """
@@ -96,8 +96,10 @@ def loaded(work: str) -> set[str]:
 
 
 def domain(modules: set[str]) -> set[str]:
+    """The domain's modules without the packages they are in."""
     ours = {name.partition(".")[2] for name in modules if name.startswith("airflow_slo_provider.")}
-    return {name for name in ours if name.partition(".")[0] not in AIRFLOW_SIDE}
+    found = {name for name in ours if name.partition(".")[0] not in AIRFLOW_SIDE}
+    return {name for name in found if not any(other.startswith(name + ".") for other in found)}
 
 
 def heavy(modules: set[str]) -> set[str]:

@@ -89,9 +89,9 @@ def _registry(url: str) -> None:
 def _model_server(url: str) -> None:
     import numpy as np
 
-    from airflow_slo_provider.evaluation.model_server import Server, ask_all
-    from airflow_slo_provider.evaluation.predictors import HttpModel
-    from airflow_slo_provider.evaluation.protocols import make_protocol
+    from airflow_slo_provider.evaluation.models.model_server import Server, ask_all
+    from airflow_slo_provider.evaluation.models.predictors import HttpModel
+    from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
     rows = pd.DataFrame({"x": [1.0]})
     ask_all(

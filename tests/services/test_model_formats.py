@@ -12,10 +12,10 @@ from tests.support import REPO
 ROWS = """
 import sys
 import numpy as np, pandas as pd
-from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set
-from airflow_slo_provider.evaluation.predictions import join
-from airflow_slo_provider.evaluation.predictors import Surroundings
-from airflow_slo_provider.evaluation.worker_models import MlflowModel
+from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set
+from airflow_slo_provider.evaluation.rows.predictions import join
+from airflow_slo_provider.evaluation.models.predictors import Surroundings
+from airflow_slo_provider.evaluation.models.worker_models import MlflowModel
 from sklearn.linear_model import LogisticRegression
 home = sys.argv[1]
 rng = np.random.default_rng(0)

@@ -22,12 +22,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
-from airflow_slo_provider.evaluation.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics import find
-from airflow_slo_provider.evaluation.model_server import Server
-from airflow_slo_provider.evaluation.predictions import join
-from airflow_slo_provider.evaluation.predictors import HttpModel, Surroundings
+from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
+from airflow_slo_provider.evaluation.models.model_server import Server
+from airflow_slo_provider.evaluation.models.predictors import HttpModel, Surroundings
+from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
+from airflow_slo_provider.evaluation.rows.predictions import join
 from airflow_slo_provider.exceptions import QueryError
 from tests.peers import peer
 from tests.services.mlflow_server import free_port, proxy

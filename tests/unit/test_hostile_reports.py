@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.evaluation.assessing import Plan
-from airflow_slo_provider.evaluation.assessing import assess as assess_model
-from airflow_slo_provider.evaluation.judging import Threshold
-from airflow_slo_provider.evaluation.metrics import find_all
-from airflow_slo_provider.evaluation.report import to_html as model_report
-from airflow_slo_provider.evaluation.slices import SliceRule
+from airflow_slo_provider.evaluation.metrics.definitions import find_all
+from airflow_slo_provider.evaluation.report.html import to_html as model_report
+from airflow_slo_provider.evaluation.verdict.assessment import Plan
+from airflow_slo_provider.evaluation.verdict.assessment import assess as assess_model
+from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+from airflow_slo_provider.evaluation.verdict.thresholds import Threshold
 from airflow_slo_provider.tracing.latency import Rules
 from airflow_slo_provider.tracing.latency import assess as assess_latency
 from airflow_slo_provider.tracing.report import to_html as latency_report

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from airflow_slo_provider.evaluation.golden_set import GoldenSet, Schema, make_golden_set
-from airflow_slo_provider.evaluation.predictions import Predictions
+from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet, Schema, make_golden_set
+from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
 
 def frame(n: int = 400, seed: int = 0, **columns: Any) -> pd.DataFrame:

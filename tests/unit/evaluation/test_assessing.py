@@ -9,16 +9,16 @@ from xml.dom import minidom
 import numpy as np
 import pytest
 
-from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_dict, to_json
-from airflow_slo_provider.evaluation.checks import checks_of, verdict_of
-from airflow_slo_provider.evaluation.estimates import Estimate
-from airflow_slo_provider.evaluation.exposition import gauges
-from airflow_slo_provider.evaluation.judging import Threshold, judge, threshold_of
-from airflow_slo_provider.evaluation.metrics import find, find_all
-from airflow_slo_provider.evaluation.outcomes import Outcome, worst
-from airflow_slo_provider.evaluation.predictions import Predictions
-from airflow_slo_provider.evaluation.report import to_html
-from airflow_slo_provider.evaluation.slices import SliceRule
+from airflow_slo_provider.evaluation.intervals.estimates import Estimate
+from airflow_slo_provider.evaluation.metrics.definitions import find, find_all
+from airflow_slo_provider.evaluation.report.html import to_html
+from airflow_slo_provider.evaluation.report.ledger_records import checks_of, verdict_of
+from airflow_slo_provider.evaluation.report.pushgateway_gauges import gauges
+from airflow_slo_provider.evaluation.rows.predictions import Predictions
+from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess, to_dict, to_json
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome, worst
+from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge, threshold_of
 from airflow_slo_provider.results import Verdict
 from tests.unit.evaluation.builders import frame, golden, said, wrong
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
-from airflow_slo_provider.evaluation.predictions import join
+from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
+from airflow_slo_provider.evaluation.rows.predictions import join
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 from tests.unit.evaluation.builders import frame, golden, said
 

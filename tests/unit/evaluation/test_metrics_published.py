@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.intervals import exact, holm, mcnemar, paired_difference, wilson
+from airflow_slo_provider.evaluation.intervals.closed_form import exact, holm, mcnemar, paired_difference, wilson
 from tests.support import acceptance
 
 

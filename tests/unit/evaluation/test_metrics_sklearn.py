@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
-from airflow_slo_provider.evaluation.curves import curve
-from airflow_slo_provider.evaluation.metrics import find
-from airflow_slo_provider.evaluation.sample import make_sample
+from airflow_slo_provider.evaluation.metrics.curves import curve
+from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.rows.sample import make_sample
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 datasets = pytest.importorskip("sklearn.datasets")

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from airflow_slo_provider.evaluation.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics import find
-from airflow_slo_provider.evaluation.model_server import Server
-from airflow_slo_provider.evaluation.predictions import Predictions, join
-from airflow_slo_provider.evaluation.predictors import Column, HttpModel, PredictionFile, Surroundings, predictor_of
-from airflow_slo_provider.evaluation.protocols import steps_of
-from airflow_slo_provider.evaluation.worker_models import Function, MlflowModel, ModelFile
+from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
+from airflow_slo_provider.evaluation.models.model_server import Server
+from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, Surroundings, predictor_of
+from airflow_slo_provider.evaluation.models.protocols import steps_of
+from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
+from airflow_slo_provider.evaluation.rows.predictions import Predictions, join
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
 from tests.support import airflow_timeout
 from tests.unit.evaluation.builders import frame, golden

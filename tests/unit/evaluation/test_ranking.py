@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import evaluate
-from airflow_slo_provider.evaluation.ranking import _order_within
+from airflow_slo_provider.evaluation.metrics.ranking import _order_within
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 

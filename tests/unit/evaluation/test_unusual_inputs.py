@@ -13,14 +13,14 @@ import pytest
 from sklearn.metrics import accuracy_score, fbeta_score, log_loss, matthews_corrcoef, max_error, mean_squared_error
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.assessing import Assessment, Plan, assess, to_json
-from airflow_slo_provider.evaluation.golden_set import Schema, make_golden_set, read_table
-from airflow_slo_provider.evaluation.judging import threshold_of
-from airflow_slo_provider.evaluation.metrics import find, find_all, to_compare
-from airflow_slo_provider.evaluation.outcomes import Outcome
-from airflow_slo_provider.evaluation.predictors import Column, Surroundings
-from airflow_slo_provider.evaluation.slices import SliceRule
-from airflow_slo_provider.evaluation.worker_models import call_in_batches
+from airflow_slo_provider.evaluation.metrics.definitions import find, find_all, to_compare
+from airflow_slo_provider.evaluation.models.predictors import Column, Surroundings
+from airflow_slo_provider.evaluation.models.worker_models import call_in_batches
+from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
+from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess, to_json
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.segments import SliceRule
+from airflow_slo_provider.evaluation.verdict.thresholds import threshold_of
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 N = 200

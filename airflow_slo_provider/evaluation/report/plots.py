@@ -6,11 +6,11 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.charts.svg import CANDIDATE, CHAMPION, QUIET, Plot, intervals
-from airflow_slo_provider.evaluation.labels import binary_scores
-from airflow_slo_provider.evaluation.sample import Sample, Undefined, finite
+from airflow_slo_provider.evaluation.rows.labels import binary_scores
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.assessing import Assessment
+    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
 
 #: Points a curve or a cloud is drawn with at most.
 MOST_POINTS = 400

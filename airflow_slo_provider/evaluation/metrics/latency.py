@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.evaluation.estimates import Estimate
-from airflow_slo_provider.evaluation.metrics import Metric
+from airflow_slo_provider.evaluation.intervals.estimates import Estimate
+from airflow_slo_provider.evaluation.metrics.definitions import Metric
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.predictions import Predictions
+    from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
 QUANTILES = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
 

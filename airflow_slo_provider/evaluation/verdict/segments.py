@@ -7,19 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.comparing import compare_samples
-from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
-from airflow_slo_provider.evaluation.evaluating import estimates
-from airflow_slo_provider.evaluation.intervals import holm
-from airflow_slo_provider.evaluation.metrics import RANKING, Metric
-from airflow_slo_provider.evaluation.outcomes import Outcome
+from airflow_slo_provider.evaluation.intervals.closed_form import holm
+from airflow_slo_provider.evaluation.intervals.estimates import Comparison, Estimate
+from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
+from airflow_slo_provider.evaluation.metrics.definitions import RANKING, Metric
+from airflow_slo_provider.evaluation.verdict.comparison import compare_samples
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictions import Joined
+    from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.rows.predictions import Joined
 
 #: What stands for a missing value: a null segment is a segment.
 NULL = "(null)"

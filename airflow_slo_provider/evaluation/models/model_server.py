@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import secrets_of, server_text
-from airflow_slo_provider.evaluation.predictions import Predictions
-from airflow_slo_provider.evaluation.protocols import Protocol, WrongAnswer
-from airflow_slo_provider.evaluation.sample import array
+from airflow_slo_provider.evaluation.models.protocols import Protocol, WrongAnswer
+from airflow_slo_provider.evaluation.rows.predictions import Predictions
+from airflow_slo_provider.evaluation.rows.sample import array
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http import caches as http_caches
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of
-from airflow_slo_provider.evaluation.curves import Curve
-from airflow_slo_provider.evaluation.estimates import Estimate
-from airflow_slo_provider.evaluation.intervals import delong_variance, exact, placements, wilson, z_of
-from airflow_slo_provider.evaluation.labels import binary_scores
-from airflow_slo_provider.evaluation.metrics import Metric, find_all
-from airflow_slo_provider.evaluation.moments import Moments
-from airflow_slo_provider.evaluation.resampling import Custom, replicate, sorted_by_score, statistic
-from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sample
+from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of
+from airflow_slo_provider.evaluation.intervals.closed_form import delong_variance, exact, placements, wilson, z_of
+from airflow_slo_provider.evaluation.intervals.estimates import Estimate
+from airflow_slo_provider.evaluation.intervals.resampling import Custom, replicate, sorted_by_score, statistic
+from airflow_slo_provider.evaluation.metrics.curves import Curve
+from airflow_slo_provider.evaluation.metrics.definitions import Metric, find_all
+from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments
+from airflow_slo_provider.evaluation.rows.labels import binary_scores
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample
 
 if TYPE_CHECKING:
     import numpy as np

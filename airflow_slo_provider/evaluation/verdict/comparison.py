@@ -5,11 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
-from airflow_slo_provider.evaluation.curves import Curve
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, too_few
-from airflow_slo_provider.evaluation.evaluating import check_options
-from airflow_slo_provider.evaluation.intervals import (
+from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
+from airflow_slo_provider.evaluation.intervals.closed_form import (
     delong_variance,
     mcnemar,
     paired_difference,
@@ -17,12 +14,15 @@ from airflow_slo_provider.evaluation.intervals import (
     two_sided,
     z_of,
 )
-from airflow_slo_provider.evaluation.labels import binary_scores, encoded
-from airflow_slo_provider.evaluation.metrics import Metric, check_compared, find
-from airflow_slo_provider.evaluation.moments import Moments
-from airflow_slo_provider.evaluation.outcomes import Outcome
-from airflow_slo_provider.evaluation.resampling import replicate, statistic
-from airflow_slo_provider.evaluation.sample import Sample, Undefined, make_sample, same_predictions
+from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Comparison, too_few
+from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options
+from airflow_slo_provider.evaluation.intervals.resampling import replicate, statistic
+from airflow_slo_provider.evaluation.metrics.curves import Curve
+from airflow_slo_provider.evaluation.metrics.definitions import Metric, check_compared, find
+from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments
+from airflow_slo_provider.evaluation.rows.labels import binary_scores, encoded
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample, same_predictions
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable

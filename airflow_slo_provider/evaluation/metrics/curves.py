@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.bootstrap import PIECE
-from airflow_slo_provider.evaluation.labels import binary_scores
-from airflow_slo_provider.evaluation.metrics import Metric
-from airflow_slo_provider.evaluation.sample import Sample, Undefined
+from airflow_slo_provider.evaluation.intervals.bootstrap import PIECE
+from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.rows.labels import binary_scores
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined
 
 if TYPE_CHECKING:
     import numpy as np

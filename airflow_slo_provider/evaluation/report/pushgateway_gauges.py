@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.evaluation.assessing import Assessment
-from airflow_slo_provider.evaluation.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 
 def gauges(assessment: Assessment, *, at: float) -> str:

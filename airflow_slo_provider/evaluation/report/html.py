@@ -7,10 +7,10 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.charts.report_page import badge, page
-from airflow_slo_provider.evaluation.plots import plots
+from airflow_slo_provider.evaluation.report.plots import plots
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.assessing import Assessment
+    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
 
 #: What only this report has: its plots.
 _STYLE = """

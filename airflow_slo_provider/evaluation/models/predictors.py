@@ -11,16 +11,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from airflow_slo_provider.evaluation.worker_models import Function
+from airflow_slo_provider.evaluation.models.worker_models import Function
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.model_server import Server
-    from airflow_slo_provider.evaluation.predictions import Predictions
+    from airflow_slo_provider.evaluation.models.model_server import Server
+    from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,15 +83,15 @@ class PredictionFile:
 
     def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
         """Read the file."""
-        from airflow_slo_provider.evaluation.golden_set import read_table
+        from airflow_slo_provider.evaluation.rows.golden_set import read_table
 
         frame = read_table(around.path(self.path))
         return _from_frame(frame, self.id_column or golden.schema.id, self.column, self.score_column, self.path)
 
 
 def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: str | None, where: str) -> Predictions:
-    from airflow_slo_provider.evaluation.golden_set import check_ids, require
-    from airflow_slo_provider.evaluation.predictions import Predictions
+    from airflow_slo_provider.evaluation.rows.golden_set import check_ids, require
+    from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
     for name in (id_column, column, *([score_column] if score_column else [])):
         require(frame, name, where)
@@ -107,7 +107,7 @@ def _cells(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
     """
     import numpy as np
 
-    from airflow_slo_provider.evaluation.sample import array
+    from airflow_slo_provider.evaluation.rows.sample import array
 
     values = array(frame[column])
     if values.dtype != object or not len(values) or not all(isinstance(one, (list, tuple, np.ndarray)) for one in values):
@@ -153,7 +153,7 @@ class HttpModel:
     template_fields: ClassVar[Sequence[str]] = ("http_conn_id", "path", "request", "response", "score", "output")
 
     def __post_init__(self) -> None:
-        from airflow_slo_provider.evaluation.protocols import PROTOCOLS
+        from airflow_slo_provider.evaluation.models.protocols import PROTOCOLS
 
         if self.protocol not in PROTOCOLS:
             raise ValueError(f"protocol is {self.protocol!r}; write one of {', '.join(PROTOCOLS)}")
@@ -165,8 +165,8 @@ class HttpModel:
 
     def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
         """Ask the server, all rows or none."""
-        from airflow_slo_provider.evaluation.model_server import ask_all
-        from airflow_slo_provider.evaluation.protocols import make_protocol
+        from airflow_slo_provider.evaluation.models.model_server import ask_all
+        from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
         if around.server is None:
             raise QueryError("there is nothing here that resolves connections", reason="bad_connection")

@@ -7,22 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.bootstrap import REPLICATES
-from airflow_slo_provider.evaluation.comparing import compare_samples
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Comparison, Estimate
-from airflow_slo_provider.evaluation.evaluating import check_options, estimates
-from airflow_slo_provider.evaluation.intervals import holm
-from airflow_slo_provider.evaluation.judging import Threshold, judge
-from airflow_slo_provider.evaluation.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics import LATENCY, RANKING, Metric, check_compared, check_judged
-from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome, worst
-from airflow_slo_provider.evaluation.predictions import Joined, join
-from airflow_slo_provider.evaluation.slices import SliceRule, Slices, look_at_slices
+from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES
+from airflow_slo_provider.evaluation.intervals.closed_form import holm
+from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Comparison, Estimate
+from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimates
+from airflow_slo_provider.evaluation.metrics.definitions import LATENCY, RANKING, Metric, check_compared, check_judged
+from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
+from airflow_slo_provider.evaluation.rows.predictions import Joined, join
+from airflow_slo_provider.evaluation.verdict.comparison import compare_samples
+from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome, worst
+from airflow_slo_provider.evaluation.verdict.segments import SliceRule, Slices, look_at_slices
+from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictions import Predictions
+    from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Plan:
     :param compare_on: metrics the candidate must win, or not lose by more than the margin
     :param margin: what it may lose, in the metric's own unit: one number, or one for each metric; 0 asks that it is better
     :param confidence: of every interval
-    :param decide_on: ``interval`` or ``value``, see :func:`~airflow_slo_provider.evaluation.judging.judge`
+    :param decide_on: ``interval`` or ``value``, see :func:`~airflow_slo_provider.evaluation.verdict.thresholds.judge`
     :param min_coverage: share of the golden set's rows that must have a label and a prediction
     :param min_rows: below this many rows or groups an interval by bootstrap or DeLong decides nothing
     :param slices: how segments are looked at

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from airflow_slo_provider.evaluation.outcomes import Outcome
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 #: Rows below which an interval by normal theory or by bootstrap is not trusted.
 MIN_ROWS = 30

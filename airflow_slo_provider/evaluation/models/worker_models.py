@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.golden_set import GoldenSet
-    from airflow_slo_provider.evaluation.predictions import Predictions
-    from airflow_slo_provider.evaluation.predictors import Surroundings
+    from airflow_slo_provider.evaluation.models.predictors import Surroundings
+    from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+    from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
 
 @dataclass
@@ -66,7 +66,7 @@ class ModelFile:
         """Load the model and call it batch by batch."""
         if self.path.lower().endswith(".onnx"):
             return call_in_batches(golden, around, {"prediction": self._onnx(around)}, self.batch_size, self.features)
-        from airflow_slo_provider.evaluation.sample import array
+        from airflow_slo_provider.evaluation.rows.sample import array
 
         model = self._load(around)
 
@@ -158,8 +158,8 @@ def call_in_batches(
     """
     import numpy as np
 
-    from airflow_slo_provider.evaluation.predictions import Predictions
-    from airflow_slo_provider.evaluation.sample import array
+    from airflow_slo_provider.evaluation.rows.predictions import Predictions
+    from airflow_slo_provider.evaluation.rows.sample import array
 
     rows = golden.features(features)
     found: dict[str, list[Any]] = {name: [] for name in methods}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.sample import Sample, Undefined, array, finite, present
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, array, finite, present
 
 if TYPE_CHECKING:
     import numpy as np

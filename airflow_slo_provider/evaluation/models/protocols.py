@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from airflow_slo_provider.evaluation.predictors import HttpModel
+    from airflow_slo_provider.evaluation.models.predictors import HttpModel
 
 PROTOCOLS = ("oip_v2", "mlflow", "json")
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.estimates import Comparison, Estimate
-from airflow_slo_provider.evaluation.outcomes import Outcome
+from airflow_slo_provider.evaluation.intervals.estimates import Comparison, Estimate
+from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.assessing import Assessment, Part
+    from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Part
 
 KIND = "golden_set"
 

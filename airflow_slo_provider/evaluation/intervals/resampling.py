@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.bootstrap import PIECE, weights
-from airflow_slo_provider.evaluation.curves import Curve, curve
-from airflow_slo_provider.evaluation.metrics import Metric
-from airflow_slo_provider.evaluation.moments import Moments, moments
-from airflow_slo_provider.evaluation.sample import Sample, Undefined
+from airflow_slo_provider.evaluation.intervals.bootstrap import PIECE, weights
+from airflow_slo_provider.evaluation.metrics.curves import Curve, curve
+from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments, moments
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined
 
 if TYPE_CHECKING:
     import numpy as np

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.golden_set import GoldenSet
-from airflow_slo_provider.evaluation.metrics import RANKING, Metric
-from airflow_slo_provider.evaluation.sample import Sample, array, make_sample
+from airflow_slo_provider.evaluation.metrics.definitions import RANKING, Metric
+from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
+from airflow_slo_provider.evaluation.rows.sample import Sample, array, make_sample
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_slo_provider.evaluation.estimates import MIN_ROWS, Estimate, too_few
-from airflow_slo_provider.evaluation.metrics import Metric, check_judged
-from airflow_slo_provider.evaluation.outcomes import INTERVAL, VALUE, Outcome
+from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate, too_few
+from airflow_slo_provider.evaluation.metrics.definitions import Metric, check_judged
+from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 
 
 @dataclass(frozen=True)

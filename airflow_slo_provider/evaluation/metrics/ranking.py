@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.metrics import Metric
-from airflow_slo_provider.evaluation.sample import Sample, Undefined, finite
+from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 if TYPE_CHECKING:

@@ -1,0 +1,1 @@
+"""Confidence intervals: closed forms and bootstrap."""

@@ -1,0 +1,1 @@
+"""Where predictions come from: model servers, files, models in the worker."""

@@ -1,0 +1,1 @@
+"""The rows of an evaluation: golden sets, samples, labels, predictions."""
