@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.results import CheckResult
-    from airflow_slo_provider.tracing.latency import Assessment
+    from airflow_slo_provider.tracing.analysis.assessment import Assessment
 
 #: Where the model server writes its version, unless told otherwise.
 _VERSION_KEYS = ("model_version",)
@@ -147,7 +147,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         return found
 
     def _judge(self, context: Context, start: datetime, end: datetime) -> tuple[Assessment, dict[str, Any]]:
-        from airflow_slo_provider.tracing.latency import summary
+        from airflow_slo_provider.tracing.analysis.assessment import summary
 
         with failing_rightly(), recording_faults(context, lambda: self._unknown(start, end)):  # type: ignore[arg-type]
             assessment = self._assess(start, end)
@@ -162,7 +162,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
 
     def _unknown(self, start: datetime, end: datetime) -> CheckResult:
         from airflow_slo_provider.results import CheckResult, Verdict
-        from airflow_slo_provider.tracing.latency import KIND
+        from airflow_slo_provider.tracing.analysis.assessment import KIND
 
         return CheckResult(
             kind=KIND,
@@ -177,9 +177,9 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     def _assess(self, start: datetime, end: datetime) -> Assessment:
         from airflow_slo_provider.exceptions import NoData
         from airflow_slo_provider.hooks.trace_store import TraceStoreHook
-        from airflow_slo_provider.tracing.breakdown import breakdown
-        from airflow_slo_provider.tracing.comparison import compare
-        from airflow_slo_provider.tracing.latency import Rules, assess, read_budgets
+        from airflow_slo_provider.tracing.analysis.assessment import Rules, assess, read_budgets
+        from airflow_slo_provider.tracing.analysis.breakdown import breakdown
+        from airflow_slo_provider.tracing.analysis.comparison import compare
 
         with failing_over_values():
             budgets = None if self.budgets is None else read_budgets(self.budgets)
@@ -249,7 +249,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         if not self.report_path:
             return None
         from airflow_slo_provider.hooks.report_files import write_reports
-        from airflow_slo_provider.tracing.report import to_html
+        from airflow_slo_provider.tracing.report.html import to_html
 
         title = f"Latency of {self.service}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"
         return write_reports(self.report_path, context["ti"], {"latency.html": to_html(assessment, title)})["latency.html"]

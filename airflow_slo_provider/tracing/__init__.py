@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.tracing import exemplars, prediction_log
-    from airflow_slo_provider.tracing.asgi import TracingMiddleware
-    from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats, breakdown
-    from airflow_slo_provider.tracing.comparison import SpanChange, VersionComparison, compare
-    from airflow_slo_provider.tracing.configuration import configure, flush, shutdown
-    from airflow_slo_provider.tracing.request import MLRequestTracer, TracingUnavailable
+    from airflow_slo_provider.tracing import prediction_log
+    from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, SpanStats, breakdown
+    from airflow_slo_provider.tracing.analysis.comparison import SpanChange, VersionComparison, compare
+    from airflow_slo_provider.tracing.recording import exemplars
+    from airflow_slo_provider.tracing.recording.asgi import TracingMiddleware
+    from airflow_slo_provider.tracing.recording.configuration import configure, flush, shutdown
+    from airflow_slo_provider.tracing.recording.request import MLRequestTracer, TracingUnavailable
     from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
@@ -41,12 +42,12 @@ __all__ = [
 __getattr__ = offer(
     __name__,
     {
-        "tracing.asgi": "TracingMiddleware",
-        "tracing.breakdown": "LatencyBreakdown SpanStats breakdown",
-        "tracing.comparison": "SpanChange VersionComparison compare",
-        "tracing.configuration": "configure flush shutdown",
-        "tracing.request": "MLRequestTracer TracingUnavailable",
+        "tracing.recording.asgi": "TracingMiddleware",
+        "tracing.analysis.breakdown": "LatencyBreakdown SpanStats breakdown",
+        "tracing.analysis.comparison": "SpanChange VersionComparison compare",
+        "tracing.recording.configuration": "configure flush shutdown",
+        "tracing.recording.request": "MLRequestTracer TracingUnavailable",
         "tracing.spans": "Span SpanStream",
     },
-    modules={"exemplars": "tracing.exemplars", "prediction_log": "tracing.prediction_log"},
+    modules={"exemplars": "tracing.recording.exemplars", "prediction_log": "tracing.prediction_log"},
 )

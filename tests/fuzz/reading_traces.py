@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, breakdown
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, breakdown
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 from airflow_slo_provider.tracing.stores import http
-from airflow_slo_provider.tracing.stores.files import FileStore
 from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
 from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
+from airflow_slo_provider.tracing.stores.otlp_files import FileStore
 from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
 from airflow_slo_provider.tracing.stores.tempo import TempoStore
 from tests.fuzz.targets import Finding

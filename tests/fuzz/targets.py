@@ -62,11 +62,11 @@ TARGETS = {
             "traces",
             "reading_traces",
             (
-                "tracing.otlp", "tracing.spans", "tracing.stores", "tracing.tree", "tracing.collector", "tracing.samples",
-                "tracing.ordering", "tracing.breakdown",
+                "tracing.otlp", "tracing.spans", "tracing.stores", "tracing.analysis.trace_tree", "tracing.analysis.collector",
+                "tracing.analysis.samples", "tracing.analysis.version_order", "tracing.analysis.breakdown",
             ),
             "json",
         ),
-        Target("playbooks", "reading_playbooks", ("incidents", "slo.yaml"), "lines"),
+        Target("playbooks", "reading_playbooks", ("incidents", "documents"), "lines"),
     )
 }  # fmt: skip

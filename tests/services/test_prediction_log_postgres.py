@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta, timezone
 
 from airflow_slo_provider.tracing.prediction_log import Prediction, PredictionLog, read
-from airflow_slo_provider.tracing.prediction_sinks import open_sink
+from airflow_slo_provider.tracing.prediction_log.sinks import open_sink
 from tests.services.postgres import PostgresServer
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"

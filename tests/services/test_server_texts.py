@@ -22,7 +22,7 @@ from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.indicators import alertmanager
 from airflow_slo_provider.indicators.prometheus.answers import Sample
 from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
-from airflow_slo_provider.tracing.breakdown import breakdown
+from airflow_slo_provider.tracing.analysis.breakdown import breakdown
 from tests.services.postgres import PostgresServer
 from tests.services.test_answers_of_all_servers import READERS, answering
 from tests.unit.indicators.sql_builders import BOUNDS, ask, ratio

@@ -16,9 +16,9 @@ from airflow_slo_provider.evaluation.verdict.assessment import Plan
 from airflow_slo_provider.evaluation.verdict.assessment import assess as assess_model
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold
-from airflow_slo_provider.tracing.latency import Rules
-from airflow_slo_provider.tracing.latency import assess as assess_latency
-from airflow_slo_provider.tracing.report import to_html as latency_report
+from airflow_slo_provider.tracing.analysis.assessment import Rules
+from airflow_slo_provider.tracing.analysis.assessment import assess as assess_latency
+from airflow_slo_provider.tracing.report.html import to_html as latency_report
 from tests.unit.evaluation.builders import frame, golden, said
 from tests.unit.tracing.builders import span
 

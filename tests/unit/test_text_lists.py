@@ -12,7 +12,7 @@ from airflow_slo_provider.deployment.known_good import good_versions
 from airflow_slo_provider.drift import compare, profile
 from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.tracing.collector import Collector
+from airflow_slo_provider.tracing.analysis.collector import Collector
 
 
 @pytest.mark.parametrize(

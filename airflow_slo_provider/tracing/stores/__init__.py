@@ -8,10 +8,10 @@ from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.tracing.stores.kinds import KINDS
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.tracing.stores.files import FileStore
     from airflow_slo_provider.tracing.stores.http import HttpSettings
     from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
     from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
+    from airflow_slo_provider.tracing.stores.otlp_files import FileStore
     from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
     from airflow_slo_provider.tracing.stores.protocol import LIMIT, TraceStore
     from airflow_slo_provider.tracing.stores.tempo import TempoStore
@@ -25,7 +25,7 @@ __all__ = [
 __getattr__ = offer(
     __name__,
     {
-        "tracing.stores.files": "FileStore",
+        "tracing.stores.otlp_files": "FileStore",
         "tracing.stores.http": "HttpSettings",
         "tracing.stores.jaeger": "JaegerStore",
         "tracing.stores.mlflow": "MlflowStore",
@@ -47,9 +47,9 @@ def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None 
     """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of trace store; write one of {', '.join(KINDS)}")
-    from airflow_slo_provider.tracing.stores.files import FileStore
     from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
     from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
+    from airflow_slo_provider.tracing.stores.otlp_files import FileStore
     from airflow_slo_provider.tracing.stores.phoenix import PhoenixStore
     from airflow_slo_provider.tracing.stores.tempo import TempoStore
 

@@ -175,7 +175,7 @@ def test_each_named_check_must_have_judged_a_version() -> None:
 def test_the_kinds_that_judge_are_those_that_are_written() -> None:
     from airflow_slo_provider.drift.report.ledger_records import KIND as DRIFT
     from airflow_slo_provider.evaluation.report.ledger_records import KIND as GOLDEN_SET
-    from airflow_slo_provider.tracing.latency import KIND as LATENCY
+    from airflow_slo_provider.tracing.analysis.assessment import KIND as LATENCY
 
     assert {DRIFT, GOLDEN_SET, LATENCY} == JUDGING
 

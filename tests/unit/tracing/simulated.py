@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.collector import RowKey
-from airflow_slo_provider.tracing.samples import Samples
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.analysis.collector import RowKey
+from airflow_slo_provider.tracing.analysis.samples import Samples
 from airflow_slo_provider.tracing.spans import Span
 from tests.unit.tracing.builders import MS, T0
 

@@ -141,7 +141,7 @@ def test_versions_in_order_of_time_and_side_by_side_by_number():
 
 
 def test_too_many_names_are_put_together_and_said():
-    from airflow_slo_provider.tracing.collector import Collector
+    from airflow_slo_provider.tracing.analysis.collector import Collector
 
     collector = Collector(max_rows=10)
     collector.add_all(span(f"GET /user/{n}", 0, 1, trace=f"t{n}") for n in range(50))

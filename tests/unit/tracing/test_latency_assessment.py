@@ -12,11 +12,11 @@ import pytest
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.latency import DEFAULT_BUDGETS, Rules, assess, read_budgets, summary
-from airflow_slo_provider.tracing.report import to_html
+from airflow_slo_provider.tracing.analysis.assessment import DEFAULT_BUDGETS, Rules, assess, read_budgets, summary
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.analysis.symptoms import diagnose, spearman
+from airflow_slo_provider.tracing.report.html import to_html
 from airflow_slo_provider.tracing.spans import Span
-from airflow_slo_provider.tracing.symptoms import diagnose, spearman
 from tests.support import acceptance
 from tests.unit.tracing.builders import MS, T0, span
 from tests.unit.tracing.simulated import requests

@@ -65,7 +65,7 @@ def test_trace_ids_have_32_digits(given, expected):
 
 
 def test_the_same_batch_twice_is_there_once(target):
-    from airflow_slo_provider.tracing.prediction_sinks import open_sink
+    from airflow_slo_provider.tracing.prediction_log.sinks import open_sink
 
     rows = [Prediction(f"r{n}", TRACE, "v1", "a", 0.1, "ok", NOW + timedelta(seconds=n)) for n in range(10)]
     sink = open_sink(target, table="predictions")

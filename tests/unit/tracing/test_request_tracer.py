@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.tracing import recording
-from airflow_slo_provider.tracing import request as request_module
+from airflow_slo_provider.tracing.recording import request as request_module
+from airflow_slo_provider.tracing.recording import request_spans as recording
 from tests.support import REPO
 
 
@@ -339,7 +339,8 @@ class Broken:
 
 @pytest.mark.parametrize("where", ["start_span", "attach", "detach", "active", "record"])
 def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, caplog, where):
-    from airflow_slo_provider.tracing import pipeline, recording
+    from airflow_slo_provider.tracing.recording import pipeline
+    from airflow_slo_provider.tracing.recording import request_spans as recording
 
     exported.configure(sample_ratio=0.0 if where == "record" else 1.0, keep_slow_ms=0)
     request_module._said.clear()
@@ -546,7 +547,7 @@ def test_arguments_that_make_no_sense(arguments, message):
     ],
 )
 def test_the_endpoint_of_otlp_over_http(endpoint, url):
-    from airflow_slo_provider.tracing.configuration import _exporter
+    from airflow_slo_provider.tracing.recording.configuration import _exporter
 
     exporter = _exporter(endpoint, "http", {"x-scope": "a"})
     assert exporter._endpoint == url

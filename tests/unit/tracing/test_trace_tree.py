@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_slo_provider.tracing.analysis.trace_tree import Trace, analyse
 from airflow_slo_provider.tracing.spans import Span
-from airflow_slo_provider.tracing.tree import Trace, analyse
 from tests.unit.tracing.builders import MS, span
 
 

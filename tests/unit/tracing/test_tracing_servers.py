@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.tracing.asgi import TracingMiddleware
+from airflow_slo_provider.tracing.recording.asgi import TracingMiddleware
 from airflow_slo_provider.tracing.stores import FileStore
 
 TRACE, CALLER = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -94,7 +94,7 @@ def test_other_paths_pass_untouched(client, traced):
 
 
 def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
-    from airflow_slo_provider.tracing.file_exporter import FileExporter
+    from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
 
     path = tmp_path / "traces.jsonl"
     tracing.configure("filed", exporter=FileExporter(path, most_bytes=20_000))
@@ -122,7 +122,7 @@ def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
 
 
 def test_a_file_that_is_moved_while_it_is_read_is_reported(tmp_path):
-    from airflow_slo_provider.tracing.file_exporter import FileExporter
+    from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
 
     path = tmp_path / "traces.jsonl"
     tracing.configure("filed", exporter=FileExporter(path))
@@ -143,7 +143,7 @@ def test_a_file_that_is_moved_while_it_is_read_is_reported(tmp_path):
 def test_of_two_processes_one_moves_the_file(tmp_path, monkeypatch):
     from opentelemetry.sdk.trace import TracerProvider
 
-    from airflow_slo_provider.tracing.file_exporter import FileExporter
+    from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
 
     path = tmp_path / "traces.jsonl"
     path.write_text("x" * 1000 + "\n")

@@ -12,13 +12,13 @@ from opentelemetry.trace import SpanContext
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.latency import Assessment, Rules, assess
-from airflow_slo_provider.tracing.report import to_html
+from airflow_slo_provider.tracing.analysis.assessment import Assessment, Rules, assess
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.analysis.trace_tree import analyse
+from airflow_slo_provider.tracing.report.html import to_html
 from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
 from airflow_slo_provider.tracing.stores import FileStore, JaegerStore, TempoStore
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient
-from airflow_slo_provider.tracing.tree import analyse
 from tests.unit.tracing.builders import MS, T0, span
 
 NAME = "ml_prediction_request"

@@ -10,7 +10,7 @@ from scipy.stats import false_discovery_control, mannwhitneyu
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.tracing.comparison import holm, p99_draws
+from airflow_slo_provider.tracing.analysis.comparison import holm, p99_draws
 from tests.support import acceptance
 from tests.unit.tracing.simulated import own_times, requests
 

@@ -69,7 +69,7 @@ def sample(predictions: Iterable[Prediction], count: int, *, per_version: bool =
 def failed(predictions: Iterable[Prediction], labels: Mapping[str, Any]) -> list[Prediction]:
     """Return the predictions that were wrong, or that were none.
 
-    :param predictions: rows of the log, see :func:`~airflow_slo_provider.tracing.prediction_log.read`
+    :param predictions: rows of the log, see :func:`~airflow_slo_provider.tracing.prediction_log.log.read`
     :param labels: the truth by request id: golden-set labels, or feedback
     """
     return [one for one in predictions if one.request_id in labels and one.prediction != answer_text(labels[one.request_id])]

@@ -17,7 +17,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from airflow_slo_provider.tracing.request import MLRequestTracer, trouble
+from airflow_slo_provider.tracing.recording.request import MLRequestTracer, trouble
 
 _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]

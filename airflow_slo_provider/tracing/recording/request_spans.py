@@ -18,8 +18,8 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from airflow_slo_provider.tracing.pipeline import Pipeline, active
-from airflow_slo_provider.tracing.request import trouble
+from airflow_slo_provider.tracing.recording.pipeline import Pipeline, active
+from airflow_slo_provider.tracing.recording.request import trouble
 from airflow_slo_provider.tracing.spans import KEPT
 
 #: Spans that are written down of a request the head sampler dropped.

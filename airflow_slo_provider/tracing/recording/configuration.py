@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.tracing.request import TracingUnavailable
+from airflow_slo_provider.tracing.recording.request import TracingUnavailable
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
@@ -62,7 +62,7 @@ def configure(
             "this is an Airflow worker: its OpenTelemetry provider is Airflow's; configure without install_globally"
         )
     try:
-        from airflow_slo_provider.tracing import pipeline
+        from airflow_slo_provider.tracing.recording import pipeline
 
         built = pipeline.build(
             resource={**(resource or {}), "service.name": service_name},
@@ -99,7 +99,7 @@ def flush(timeout: float = 10.0) -> bool:
     :param timeout: seconds
     :return: whether all of it was handed to the collector in time
     """
-    pipeline = sys.modules.get("airflow_slo_provider.tracing.pipeline")
+    pipeline = sys.modules.get("airflow_slo_provider.tracing.recording.pipeline")
     return pipeline is None or bool(pipeline.active().force_flush(round(timeout * 1000)))
 
 
@@ -108,7 +108,7 @@ def shutdown(timeout: float = 5.0) -> None:
 
     :param timeout: seconds to wait for a collector that may not be there
     """
-    pipeline = sys.modules.get("airflow_slo_provider.tracing.pipeline")
+    pipeline = sys.modules.get("airflow_slo_provider.tracing.recording.pipeline")
     if pipeline is not None:
         pipeline.replace(None, timeout_millis=round(timeout * 1000))
 
@@ -131,7 +131,7 @@ def _exporter(endpoint: str | None, protocol: str, headers: dict[str, str]) -> S
         from pathlib import Path
         from urllib.parse import unquote
 
-        from airflow_slo_provider.tracing.file_exporter import FileExporter
+        from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
 
         return FileExporter(Path(unquote(endpoint.removeprefix("file://"))))
     if protocol == "grpc":

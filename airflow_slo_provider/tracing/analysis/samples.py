@@ -7,8 +7,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+from airflow_slo_provider.tracing.analysis.trace_tree import Part
 from airflow_slo_provider.tracing.spans import LATEST_NS
-from airflow_slo_provider.tracing.tree import Part
 
 #: Nanoseconds in a second.
 SECOND = 1_000_000_000

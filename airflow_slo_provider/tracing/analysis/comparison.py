@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.collector import OTHERS, RowKey
-from airflow_slo_provider.tracing.samples import Samples, seconds
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.analysis.collector import OTHERS, RowKey
+from airflow_slo_provider.tracing.analysis.samples import Samples, seconds
 
 if TYPE_CHECKING:
     import numpy as np

@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.tracing.recording import Request
+    from airflow_slo_provider.tracing.recording.request_spans import Request
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +166,7 @@ class Scope:
 
     def __enter__(self) -> Any:
         try:
-            from airflow_slo_provider.tracing import recording
+            from airflow_slo_provider.tracing.recording import request_spans as recording
 
             tracer = self._tracer
             if self._whole:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.collector import OTHERS
-from airflow_slo_provider.tracing.comparison import VersionComparison
-from airflow_slo_provider.tracing.ordering import told_by_number
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.analysis.collector import OTHERS
+from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
+from airflow_slo_provider.tracing.analysis.version_order import told_by_number
 
 #: Share of the spans, since the middle one of the judged version, that others may have without a word.
 SHARE = 0.05

@@ -6,8 +6,8 @@ from html import escape
 from typing import Any
 
 from airflow_slo_provider.charts.report_page import badge, page
-from airflow_slo_provider.tracing.latency import Assessment
-from airflow_slo_provider.tracing.report_charts import stacked, waterfall
+from airflow_slo_provider.tracing.analysis.assessment import Assessment
+from airflow_slo_provider.tracing.report.charts import stacked, waterfall
 
 #: What only this report has: columns of numbers, its pictures.
 _STYLE = """

@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats
-from airflow_slo_provider.tracing.comparison import VersionComparison
-from airflow_slo_provider.tracing.samples import SECOND
-from airflow_slo_provider.tracing.served import judged_version, served_beside
-from airflow_slo_provider.tracing.symptoms import Symptom, diagnose
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, SpanStats
+from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
+from airflow_slo_provider.tracing.analysis.request_share import judged_version, served_beside
+from airflow_slo_provider.tracing.analysis.samples import SECOND
+from airflow_slo_provider.tracing.analysis.symptoms import Symptom, diagnose
 
 KIND = "latency"
 TIERS = ("p50", "p95", "p99")

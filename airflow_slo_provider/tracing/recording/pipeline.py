@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from airflow_slo_provider.tracing.recording import LightSpan
+    from airflow_slo_provider.tracing.recording.request_spans import LightSpan
 
 SCOPE = "airflow_slo_provider.tracing"
 

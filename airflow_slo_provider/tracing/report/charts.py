@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.tree import Part, Trace
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
+from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace
 
 _WIDTH, _LEFT, _BAR = 980, 190, 26
 #: Colours that differ for colour-blind eyes too (Okabe and Ito), and hold dark text.

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_slo_provider.tracing.collector import Collector, RowKey
-from airflow_slo_provider.tracing.ordering import version_order
-from airflow_slo_provider.tracing.samples import SECOND, Samples, quantile, seconds
-from airflow_slo_provider.tracing.tree import Trace
+from airflow_slo_provider.tracing.analysis.collector import Collector, RowKey
+from airflow_slo_provider.tracing.analysis.samples import SECOND, Samples, quantile, seconds
+from airflow_slo_provider.tracing.analysis.trace_tree import Trace
+from airflow_slo_provider.tracing.analysis.version_order import version_order
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

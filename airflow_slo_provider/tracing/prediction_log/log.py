@@ -23,10 +23,8 @@ from typing import Any, Protocol
 
 from airflow_slo_provider.core.database_faults import classify
 from airflow_slo_provider.exceptions import writable
-from airflow_slo_provider.tracing.predictions import Prediction, answer_text, failed, hex_trace_id, sample
-from airflow_slo_provider.tracing.request import trouble
-
-__all__ = ["Prediction", "PredictionLog", "Sink", "failed", "hex_trace_id", "read", "sample"]
+from airflow_slo_provider.tracing.prediction_log.predictions import Prediction, answer_text, hex_trace_id
+from airflow_slo_provider.tracing.recording.request import trouble
 
 
 class Sink(Protocol):
@@ -65,7 +63,7 @@ class PredictionLog:
         capacity: int = 10_000,
         attempts: int = 3,
     ) -> None:
-        from airflow_slo_provider.tracing.prediction_sinks import open_sink
+        from airflow_slo_provider.tracing.prediction_log.sinks import open_sink
 
         self._sink = open_sink(str(target), table=table) if isinstance(target, (str, Path)) else target
         self._batch, self._every, self._attempts = batch, every, attempts
@@ -224,7 +222,7 @@ def read(target: str | Path, *, table: str = "predictions", request_ids: Iterabl
     :param target: as for :class:`PredictionLog`
     :param request_ids: only these; all by default
     """
-    from airflow_slo_provider.tracing.prediction_sinks import open_sink
+    from airflow_slo_provider.tracing.prediction_log.sinks import open_sink
 
     sink = open_sink(str(target), table=table)
     try:

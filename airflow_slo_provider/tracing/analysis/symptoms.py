@@ -16,10 +16,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from airflow_slo_provider.tracing.breakdown import LatencyBreakdown, SpanStats
-from airflow_slo_provider.tracing.collector import RowKey
-from airflow_slo_provider.tracing.comparison import VersionComparison
-from airflow_slo_provider.tracing.samples import SECOND, Samples, quantile
+from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, SpanStats
+from airflow_slo_provider.tracing.analysis.collector import RowKey
+from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
+from airflow_slo_provider.tracing.analysis.samples import SECOND, Samples, quantile
 
 #: p99 over p50 from which a tail is long; a log-normal span of the usual spread has about 2.
 LONG_TAIL = 4.0

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.tracing.predictions import Prediction, to_row
+from airflow_slo_provider.tracing.prediction_log.predictions import Prediction, to_row
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table

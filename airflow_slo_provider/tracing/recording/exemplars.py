@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from airflow_slo_provider.tracing.request import MLRequestTracer, trouble
+from airflow_slo_provider.tracing.recording.request import MLRequestTracer, trouble
 
 #: OpenMetrics: names and values of an exemplar's labels have this many characters together at most.
 MOST = 128

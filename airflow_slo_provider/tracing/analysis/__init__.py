@@ -1,0 +1,1 @@
+"""Analyse traces: latency by span and model version."""

@@ -1,0 +1,1 @@
+"""Record the spans of requests in a model server."""
