@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check(kind: str, spec: str) -> dict[str, Any]:
     from airflow_slo_provider.checks.envelope import seal, seal_error
-    from airflow_slo_provider.checks.registry import run
+    from airflow_slo_provider.checks.kinds import run
 
     try:
         return seal(run(kind, _read(spec)))

@@ -3,7 +3,7 @@
 It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with
 the most frequent class and leaves the model alone. Metrics carry the model version: a bad one can be told from a good one.
 
-The registry is a directory (``airflow_slo_provider.deployment.registry_directory``): ``ROOT/MODEL/registry.json`` names the
+The registry is a directory (``airflow_slo_provider.deployment.registries.directory``): ``ROOT/MODEL/registry.json`` names the
 champion, ``ROOT/MODEL/versions/2`` holds ``model.joblib`` and ``model.json``. ``"zero_is_missing": true`` in ``model.json`` is
 the release with the bug.
 """

@@ -9,8 +9,8 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 from demo import model
 
 NAME = "tumour-classifier"

@@ -24,7 +24,7 @@ COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
 NAMED = ("operators", "sensors")
 BESIDE = (*NAMED, "hooks", "links")
 LIGHT = frozenset(
-    {"core.lazy_names", "core.text_lists", "deployment.registry_names", "evaluation.verdict.outcomes", "exceptions"}
+    {"core.lazy_names", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes", "exceptions"}
     | {"freshness.limits", "tracing.stores.kinds"}
 )
 

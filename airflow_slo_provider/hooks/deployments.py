@@ -60,7 +60,7 @@ def known_good_versions(checks: Collection[str] | None, look_back: timedelta) ->
     :raises DeploymentError: when it cannot be told which checks are about this model, or there are too many to read them all
     :raises LedgerError: when the ledger cannot be read
     """
-    from airflow_slo_provider.deployment.known_good import ACCUSING, JUDGING, LATENCY, good_versions
+    from airflow_slo_provider.deployment.registries.known_good import ACCUSING, JUDGING, LATENCY, good_versions
     from airflow_slo_provider.hooks.ledger import open_default_ledger
 
     since = datetime.now(UTC) - look_back

@@ -19,7 +19,7 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
     """
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
-    from airflow_slo_provider.deployment.kubernetes_api import remember_credentials
+    from airflow_slo_provider.deployment.kubernetes.api import remember_credentials
     from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, run
     from airflow_slo_provider.freshness.sources.kubernetes_rollout import current_rollout
 

@@ -9,8 +9,8 @@ from airflow.sdk import BaseHook
 from airflow_slo_provider.hooks.model_registry_form import connection_type, registry_settings
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.deployment.registry import ModelRegistry
-    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.registry import ModelRegistry
 
 __all__ = ["ModelRegistryHook", "connection_type", "default_directory", "directory_registry"]
 
@@ -44,7 +44,7 @@ class ModelRegistryHook(BaseHook):
         if self._registry is None:
             from airflow.sdk.log import mask_secret
 
-            from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
+            from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
 
             connection = self._connection()
             if connection is None:
@@ -88,7 +88,7 @@ class ModelRegistryHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for a model that is not there: a registry says so."""
-        from airflow_slo_provider.deployment.registry import RegistryError
+        from airflow_slo_provider.deployment.registries.registry import RegistryError
 
         try:
             self.get_conn().get("airflow-slo-connection-test", "1")
@@ -103,7 +103,7 @@ class ModelRegistryHook(BaseHook):
 
 def _require_one_machine() -> None:
     """Refuse the default directory where each worker would have one of its own, with a champion of its own."""
-    from airflow_slo_provider.deployment.registry import RegistryError
+    from airflow_slo_provider.deployment.registries.registry import RegistryError
     from airflow_slo_provider.hooks.execution import other_machines
 
     why = other_machines()
@@ -130,7 +130,7 @@ def directory_registry(path: str, storage_conn_id: str | None = None) -> Directo
     """
     from pathlib import Path
 
-    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 
     if "://" not in path or path.startswith("file://"):
         return DirectoryRegistry(Path(path.removeprefix("file://")))

@@ -114,7 +114,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         :param change: the result as a JSON-able dict, with ``action``, ``message`` and ``digest``
         :return: the change with how the rollout ended, for XCom
         """
-        from airflow_slo_provider.deployment.kubernetes_rollout import follow
+        from airflow_slo_provider.deployment.kubernetes.rollout import follow
 
         self.log.info("Deployment %s/%s: %s", self.namespace, self.name, change["message"])
         for warning in change.get("warnings") or ():

@@ -100,7 +100,7 @@ class DeploymentRollbackOperator(DeploymentTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back, and wait for the rollout."""
-        from airflow_slo_provider.deployment.kubernetes import LAST_KNOWN_GOOD, rollback
+        from airflow_slo_provider.deployment.kubernetes.undo import LAST_KNOWN_GOOD, rollback
         from airflow_slo_provider.hooks.deployments import change_key, decided_at, known_good_versions, plan_key
 
         self.require_given(context)
@@ -167,7 +167,7 @@ class DeploymentSetImageOperator(DeploymentTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Set the images, and wait for the rollout."""
-        from airflow_slo_provider.deployment.kubernetes_images import set_image
+        from airflow_slo_provider.deployment.kubernetes.images import set_image
         from airflow_slo_provider.hooks.deployments import change_key
 
         self.require_given(context)
@@ -224,7 +224,7 @@ class DeploymentScaleOperator(DeploymentTask):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Scale, and wait until the replicas are available."""
-        from airflow_slo_provider.deployment.kubernetes_scale import scale
+        from airflow_slo_provider.deployment.kubernetes.scale import scale
 
         self.require_given(context)
         with self.failing(context):

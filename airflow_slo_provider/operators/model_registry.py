@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, PROMOTE, ROLLBACK
+from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
@@ -15,7 +15,7 @@ from airflow_slo_provider.operators.acting import ActingOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.deployment.registry import ModelRegistry, Moved
+    from airflow_slo_provider.deployment.registries.registry import ModelRegistry, Moved
     from airflow_slo_provider.results import CheckResult, Verdict
 
 
@@ -60,7 +60,7 @@ class _MoveOperator(ActingOperator):
 
     def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
         """Move, record, and say what became of it."""
-        from airflow_slo_provider.deployment.registry import RegistryError, Wanted
+        from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
         from airflow_slo_provider.hooks.deployments import decided_at
         from airflow_slo_provider.hooks.ledger import run_key
         from airflow_slo_provider.results import Verdict

@@ -154,7 +154,7 @@ class SLOCheckPodOperator(TextFields):
 
     def _unknown(self) -> CheckResult:
         """The check of a pod that did not find anything out, under the name it would have, where the spec says it."""
-        from airflow_slo_provider.checks.registry import named_in
+        from airflow_slo_provider.checks.kinds import named_in
         from airflow_slo_provider.results import CheckResult, Verdict
 
         kind, name = named_in(self.kind, self.spec)

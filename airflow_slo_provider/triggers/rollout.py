@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_slo_provider.hooks.deferral import wait_until
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.deployment.kubernetes_rollout import Rollout
+    from airflow_slo_provider.deployment.kubernetes.rollout import Rollout
 
 
 class RolloutTrigger(BaseTrigger):
@@ -92,8 +92,8 @@ class RolloutTrigger(BaseTrigger):
         import aiohttp
         from kubernetes_asyncio.client import AppsV1Api
 
-        from airflow_slo_provider.deployment import kubernetes_api as api
-        from airflow_slo_provider.deployment.kubernetes_rollout import rollout_of
+        from airflow_slo_provider.deployment.kubernetes import api
+        from airflow_slo_provider.deployment.kubernetes.rollout import rollout_of
 
         question = api.Question("get", "deployments", self.namespace, self.name)
         try:

@@ -42,8 +42,8 @@ GOLDEN = ("good_enough", "model_is_worse", "look_at_the_golden_set")
 
 
 def test_freshness(home):
-    from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
-    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 
     ran = check("hourly_freshness")
     assert ways(ran, *FRESHNESS) == {"model_is_stale"}, "there is no champion"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.whole_dags import WholeRun, answering, example, nobody_answering

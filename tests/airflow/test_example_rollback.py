@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk import DAG
 
-from airflow_slo_provider.deployment.registry import CHAMPION, PROMOTE, Wanted
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.results import CheckResult

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.sensors.freshness import ModelFreshnessSensor
 from tests.airflow.freshness_runs import HOUR

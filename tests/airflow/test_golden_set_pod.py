@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.checks import registry
+from airflow_slo_provider.checks import kinds as registry
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator
 from tests.airflow.golden_files import GoldenFiles
 from tests.airflow.running import run_task

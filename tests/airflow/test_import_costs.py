@@ -16,7 +16,7 @@ HEAVY = {"duckdb", "kubernetes", "mlflow", "numpy", "pandas", "pyarrow", "reques
 AIRFLOW_SIDE = {"get_provider_info", "hooks", "links", "operators", "sensors"}
 #: What operators and sensors need of the domain to be named in a DAG file, and connection forms to be shown.
 NAMED = {
-    "core.lazy_names", "core.text_lists", "deployment.registry_names", "evaluation.verdict.outcomes", "exceptions",
+    "core.lazy_names", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes", "exceptions",
     "freshness.limits", "tracing.stores.kinds",
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.

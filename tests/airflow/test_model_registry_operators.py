@@ -13,8 +13,8 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, Asset, ObjectStoragePath
 from airflow.sdk.execution_time import comms
 
-from airflow_slo_provider.deployment.registry import RegistryError, Wanted
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
 from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.results import Verdict

@@ -110,8 +110,8 @@ def profiled(world: World) -> None:
 
 
 def promoted(world: World) -> None:
-    from airflow_slo_provider.deployment.registry import Wanted
-    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.registry import Wanted
 
     wanted = Wanted(kind="promote", alias="champion", key="made/fraud", to="7", by="world")
     DirectoryRegistry(world.home / "opt" / "registry").move("fraud", wanted)
@@ -213,8 +213,8 @@ def test_the_ranking_golden_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(("serving", "said"), [("", "promoted from nothing to 7"), ("6", "promoted from 6 to 7")])
 def test_the_first_champion_and_the_next(serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from airflow_slo_provider.deployment.registry import Wanted
-    from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+    from airflow_slo_provider.deployment.registries.registry import Wanted
 
     world = World(tmp_path)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")

@@ -97,8 +97,8 @@ class World:
 
     def _registry(self) -> None:
         """Models churn and fraud: version 6 was promoted before 7 of churn; 6 of fraud serves and 7 wants to."""
-        from airflow_slo_provider.deployment.registry import Wanted
-        from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+        from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+        from airflow_slo_provider.deployment.registries.registry import Wanted
 
         registry = DirectoryRegistry(self.home / "opt" / "registry")
         source = self.home / "opt" / "models" / "fraud" / "7"

@@ -16,9 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider.deployment.registry import Move, Wanted
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registry_names import CHAMPION, PROMOTE
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE
+from airflow_slo_provider.deployment.registries.registry import Move, Wanted
 from demo import load, model, processes
 from tests.services.alertmanager_server import running_alertmanager
 from tests.services.prometheus_server import free_port, running_prometheus

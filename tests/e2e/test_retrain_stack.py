@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
 from tests.e2e.people import answer, pause
 

@@ -16,9 +16,9 @@ from typing import Any
 def main(kubeconfig: str) -> None:
     from kubernetes import client, config
 
-    from airflow_slo_provider.deployment import kubernetes_rollout
     from airflow_slo_provider.deployment.kubernetes import rollback
-    from airflow_slo_provider.deployment.kubernetes_api import Cluster
+    from airflow_slo_provider.deployment.kubernetes import rollout as kubernetes_rollout
+    from airflow_slo_provider.deployment.kubernetes.api import Cluster
 
     def work(order: dict[str, Any], pipe: int) -> None:
         configuration = client.Configuration()

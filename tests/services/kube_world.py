@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION
+from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION
 from tests.peers import peer
 from tests.services.kube_server import KubeServer
 

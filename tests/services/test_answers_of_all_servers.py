@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.deployment.kubernetes_api import Cluster, Question, parse
-from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
+from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, parse
+from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
 from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings, AsyncApiClient
 from airflow_slo_provider.freshness.sources.http_steps import Call

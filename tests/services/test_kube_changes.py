@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.kubernetes import rollback
-from airflow_slo_provider.deployment.kubernetes_images import set_image
-from airflow_slo_provider.deployment.kubernetes_rollout import Progress, follow, rollout_of
-from airflow_slo_provider.deployment.kubernetes_scale import scale
+from airflow_slo_provider.deployment.kubernetes.images import set_image
+from airflow_slo_provider.deployment.kubernetes.rollout import Progress, follow, rollout_of
+from airflow_slo_provider.deployment.kubernetes.scale import scale
 from airflow_slo_provider.exceptions import DeploymentError
 from tests.services.kube_server import Fault
 from tests.services.kube_states import from_secrets, released, rich, sidecars

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.kubernetes import RollbackResult, rollback
-from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION
-from airflow_slo_provider.deployment.kubernetes_images import set_image
+from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION
+from airflow_slo_provider.deployment.kubernetes.images import set_image
 from airflow_slo_provider.exceptions import DeploymentError
 from tests.services.kube_server import Fault
 from tests.services.kube_states import released
@@ -109,7 +109,7 @@ def both_at_once(world: World, *, to: str | int, **options: Any) -> list[Rollbac
     results: list[RollbackResult | DeploymentError] = []
 
     def task(key: str) -> None:
-        from airflow_slo_provider.deployment.kubernetes_api import Cluster
+        from airflow_slo_provider.deployment.kubernetes.api import Cluster
 
         class Both(client.AppsV1Api):  # type: ignore[misc]
             waited = False

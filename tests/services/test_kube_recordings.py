@@ -10,7 +10,7 @@ import pytest
 from kubernetes import client
 
 from airflow_slo_provider.deployment.kubernetes import RollbackResult, rollback
-from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION
+from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION
 from airflow_slo_provider.exceptions import DeploymentError
 from tests.services.kube_server import KubeServer
 from tests.services.kube_world import World

@@ -12,9 +12,9 @@ from urllib.error import HTTPError
 
 import pytest
 
-from airflow_slo_provider.deployment.registry import Conflict, Move, RegistryError, Wanted
-from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
-from airflow_slo_provider.deployment.registry_names import NONE, PREVIOUS
+from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
+from airflow_slo_provider.deployment.registries.names import NONE, PREVIOUS
+from airflow_slo_provider.deployment.registries.registry import Conflict, Move, RegistryError, Wanted
 from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files

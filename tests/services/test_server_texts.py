@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.core.redaction import remember, secrets_of
-from airflow_slo_provider.deployment.kubernetes_api import Cluster, Question, broken_off, fault_of_status, unreachable
+from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, broken_off, fault_of_status, unreachable
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
 from airflow_slo_provider.freshness.group_names import by_name
 from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion

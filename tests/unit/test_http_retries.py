@@ -8,8 +8,8 @@ import socket
 import pytest
 import urllib3
 
-from airflow_slo_provider.deployment.registry import RegistryError
-from airflow_slo_provider.deployment.registry_mlflow import MlflowRegistry
+from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
+from airflow_slo_provider.deployment.registries.registry import RegistryError
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.deployment.known_good import good_versions
+from airflow_slo_provider.deployment.registries.known_good import good_versions
 from airflow_slo_provider.drift import compare, profile
 from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
 from airflow_slo_provider.results import CheckResult

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider.deployment.registry import Wanted
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.registry import Wanted
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from tests.airflow.running import Ran, run_task
 

@@ -11,7 +11,7 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from airflow_slo_provider.deployment.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import Wanted
 from airflow_slo_provider.hooks import gate as gates
 from airflow_slo_provider.hooks import incidents
 from airflow_slo_provider.incidents import Incident
@@ -116,7 +116,7 @@ def test_two_runs_about_one_incident(
 
 def test_a_rollback_after_a_promotion_from_the_future(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     """3 replaced 2 an hour ahead of time; then 3 is put in place of 1: its predecessor is 1, whatever the clocks said."""
-    from airflow_slo_provider.deployment import registry
+    from airflow_slo_provider.deployment.registries import registry
 
     def move(key: str, to: str | None, kind: str = "promote") -> str:
         return models.registry.move("fraud", Wanted(kind=kind, alias="champion", key=key, to=to)).after

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airflow_slo_provider.deployment.registry import RegistryError, Wanted
+from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
@@ -15,7 +15,7 @@ from tests.e2e.faults.dying import Step, killed_at
 from tests.e2e.faults.models import Models
 
 LEDGER, GATE = "airflow_slo_provider.ledger.store", "airflow_slo_provider.hooks.gate"
-REGISTRY, MOVES = "airflow_slo_provider.deployment.registry_directory", "airflow_slo_provider.operators.model_registry"
+REGISTRY, MOVES = "airflow_slo_provider.deployment.registries.directory", "airflow_slo_provider.operators.model_registry"
 
 #: Step of the gate -> rows its killed try has left.
 GATE_STEPS = {

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_slo_provider.deployment.registry import Wanted
+from airflow_slo_provider.deployment.registries.registry import Wanted
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import engine
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.registry import Wanted
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.registry import Wanted
 from airflow_slo_provider.ledger import open_ledger
 from demo.airflow_client import FINISHED, AirflowAPIError
 from demo.airflow_stack import AirflowStack

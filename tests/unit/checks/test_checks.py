@@ -13,7 +13,7 @@ from urllib.error import URLError
 import pytest
 
 from airflow_slo_provider.__main__ import main
-from airflow_slo_provider.checks import registry
+from airflow_slo_provider.checks import kinds as registry
 from airflow_slo_provider.checks.envelope import seal, seal_error, unseal
 from airflow_slo_provider.exceptions import CheckError, QueryError
 from airflow_slo_provider.ledger import RunKey, open_ledger

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from airflow_slo_provider.checks.registry import run
+from airflow_slo_provider.checks.kinds import run
 from airflow_slo_provider.exceptions import CheckError, QueryError
 
 

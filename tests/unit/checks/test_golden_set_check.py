@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.__main__ import main
-from airflow_slo_provider.checks import registry
+from airflow_slo_provider.checks import kinds as registry
 from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles

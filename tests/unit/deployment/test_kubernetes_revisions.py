@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.known_good import JUDGING, good_versions
-from airflow_slo_provider.deployment.kubernetes_api import Question, fault_of_status
-from airflow_slo_provider.deployment.kubernetes_changes import ANNOTATION, Change, changes, with_change
-from airflow_slo_provider.deployment.kubernetes_revisions import Revision, digest, model_version_of, selector_text
+from airflow_slo_provider.deployment.kubernetes.api import Question, fault_of_status
+from airflow_slo_provider.deployment.kubernetes.changes import ANNOTATION, Change, changes, with_change
+from airflow_slo_provider.deployment.kubernetes.revisions import Revision, digest, model_version_of, selector_text
+from airflow_slo_provider.deployment.registries.known_good import JUDGING, good_versions
 from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.results import CheckResult, Verdict
 

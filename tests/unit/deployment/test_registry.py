@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.deployment.registry import (
+from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment.registries.names import ANY, NONE, PREVIOUS
+from airflow_slo_provider.deployment.registries.registry import (
     Conflict,
     Move,
     Moved,
@@ -18,8 +20,6 @@ from airflow_slo_provider.deployment.registry import (
     Wanted,
     decide,
 )
-from airflow_slo_provider.deployment.registry_directory import DirectoryRegistry
-from airflow_slo_provider.deployment.registry_names import ANY, NONE, PREVIOUS
 
 
 def promote(to: str, key: str | None = None, expected: str = ANY, **more: Any) -> Wanted:

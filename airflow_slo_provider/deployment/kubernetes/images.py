@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
-from airflow_slo_provider.deployment.kubernetes_api import Cluster
-from airflow_slo_provider.deployment.kubernetes_changes import SET_IMAGE, Change
-from airflow_slo_provider.deployment.kubernetes_revisions import digest, model_version_of
-from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.deployment.kubernetes.api import Cluster
+from airflow_slo_provider.deployment.kubernetes.changes import SET_IMAGE, Change
+from airflow_slo_provider.deployment.kubernetes.gitops import reverting_managers, warnings
+from airflow_slo_provider.deployment.kubernetes.revisions import digest, model_version_of
+from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:

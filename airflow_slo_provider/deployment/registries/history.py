@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import server_text
-from airflow_slo_provider.deployment.registry_names import CHAMPION, PROMOTE, ROLLBACK
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import ReasonedError
 
 

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.core import strict_json
-from airflow_slo_provider.deployment.registry import (
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PREVIOUS
+from airflow_slo_provider.deployment.registries.registry import (
     Conflict,
     ModelVersion,
     Move,
@@ -35,7 +36,6 @@ from airflow_slo_provider.deployment.registry import (
     finished,
     previous_after,
 )
-from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]{0,200}")
 _LOCK_SECONDS = 30.0

@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.deployment.gitops import reverting_managers, warnings
-from airflow_slo_provider.deployment.kubernetes_api import Cluster
-from airflow_slo_provider.deployment.kubernetes_changes import ROLLBACK, Change
-from airflow_slo_provider.deployment.kubernetes_revisions import KnownGood, Revision, choose, restored_annotations
-from airflow_slo_provider.deployment.kubernetes_state import Plan, State, annotate, change, now_text
+from airflow_slo_provider.deployment.kubernetes.api import Cluster
+from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, Change
+from airflow_slo_provider.deployment.kubernetes.gitops import reverting_managers, warnings
+from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose, restored_annotations
+from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
-from airflow_slo_provider.deployment.kubernetes_api import JSON, Cluster, Conflict
-from airflow_slo_provider.deployment.kubernetes_changes import Change, changes, with_change
-from airflow_slo_provider.deployment.kubernetes_revisions import (
+from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, Conflict
+from airflow_slo_provider.deployment.kubernetes.changes import Change, changes, with_change
+from airflow_slo_provider.deployment.kubernetes.revisions import (
     Revision,
     current_revision,
     digest,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.deployment.registry_names import PROMOTE, ROLLBACK
+from airflow_slo_provider.deployment.registries.names import PROMOTE, ROLLBACK
 from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.results import CheckResult, Verdict
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.deployment.kubernetes_api import JSON
+from airflow_slo_provider.deployment.kubernetes.api import JSON
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 

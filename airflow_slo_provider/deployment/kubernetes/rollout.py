@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.deployment.kubernetes_api import JSON, Cluster
-from airflow_slo_provider.deployment.kubernetes_revisions import digest
+from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster
+from airflow_slo_provider.deployment.kubernetes.revisions import digest
 from airflow_slo_provider.exceptions import DeploymentError
 
 if TYPE_CHECKING:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from airflow_slo_provider.deployment.kubernetes_api import JSON, Cluster, Conflict
-from airflow_slo_provider.deployment.kubernetes_state import ATTEMPTS, locked
+from airflow_slo_provider.deployment.kubernetes.api import JSON, Cluster, Conflict
+from airflow_slo_provider.deployment.kubernetes.state import ATTEMPTS, locked
 from airflow_slo_provider.exceptions import DeploymentError
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from typing import Any
 
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import public_url, secrets_of, server_text, user_info
-from airflow_slo_provider.deployment.registry import (
+from airflow_slo_provider.deployment.registries.names import CHAMPION, PREVIOUS, PROMOTE
+from airflow_slo_provider.deployment.registries.registry import (
     Conflict,
     ModelVersion,
     Move,
@@ -26,7 +27,6 @@ from airflow_slo_provider.deployment.registry import (
     finished,
     previous_after,
 )
-from airflow_slo_provider.deployment.registry_names import CHAMPION, PREVIOUS, PROMOTE
 from airflow_slo_provider.http import caches as http_caches
 
 #: One tag for each alias: a move of another one must not wipe a move that was cut off. The bare name, which was once that of all

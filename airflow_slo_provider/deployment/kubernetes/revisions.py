@@ -9,8 +9,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from airflow_slo_provider.deployment.gitops import LAST_APPLIED
-from airflow_slo_provider.deployment.kubernetes_api import JSON
+from airflow_slo_provider.deployment.kubernetes.api import JSON
+from airflow_slo_provider.deployment.kubernetes.gitops import LAST_APPLIED
 from airflow_slo_provider.exceptions import DeploymentError
 
 REVISION = "deployment.kubernetes.io/revision"

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from airflow_slo_provider.deployment.registry_history import (
+from airflow_slo_provider.deployment.registries.history import (
     Conflict,
     Move,
     RegistryError,
@@ -20,7 +20,7 @@ from airflow_slo_provider.deployment.registry_history import (
     predecessor,
     previous_after,
 )
-from airflow_slo_provider.deployment.registry_names import ANY, CHAMPION, NONE, PROMOTE, ROLLBACK
+from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, NONE, PROMOTE, ROLLBACK
 
 __all__ = [
     "ANY",

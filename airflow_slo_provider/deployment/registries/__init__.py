@@ -1,0 +1,1 @@
+"""Model registries: aliases, their history, and who moved them."""
