@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
+from airflow_slo_provider.incidents.incident_state import Seen, Sighting, rank
 
 if TYPE_CHECKING:
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor

@@ -67,7 +67,7 @@ def recovery(
     from airflow_slo_provider.hooks.burn_watch import evidence_of, sighting
     from airflow_slo_provider.hooks.gate import read_documents
     from airflow_slo_provider.hooks.sources import sources
-    from airflow_slo_provider.incidents.watching import Seen
+    from airflow_slo_provider.incidents.incident_state import Seen
     from airflow_slo_provider.slo.budget.between_timestamps import burn_between
 
     since = last_mitigation(context)

@@ -15,7 +15,7 @@ from airflow_slo_provider.incidents.timeline import State, StepRecord
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from airflow_slo_provider.incidents.model import PlaybookStep
+    from airflow_slo_provider.incidents.playbook import PlaybookStep
 
 _log = logging.getLogger(__name__)
 

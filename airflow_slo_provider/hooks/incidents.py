@@ -12,7 +12,7 @@ from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, STEP_KIND, St
 from airflow_slo_provider.results import CheckResult, Verdict
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.incidents.watching import Memory
+    from airflow_slo_provider.incidents.incident_state import Memory
     from airflow_slo_provider.ledger import Ledger, RunKey
 
 #: Key in a DAG run's ``conf`` that holds the incident.
@@ -133,7 +133,7 @@ def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
 
 def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
     """Return what a trigger remembered, by subject. An incident that a run takes care of has been told."""
-    from airflow_slo_provider.incidents.watching import Memory
+    from airflow_slo_provider.incidents.incident_state import Memory
 
     rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
     found = {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}

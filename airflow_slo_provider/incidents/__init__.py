@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.incidents.choosing import Choice, choose_playbook, severity_of
     from airflow_slo_provider.incidents.incident import Incident, incident_id
-    from airflow_slo_provider.incidents.model import (
+    from airflow_slo_provider.incidents.playbook import (
         IncidentPlaybook,
         IncidentType,
         Parameter,
@@ -20,9 +19,10 @@ if TYPE_CHECKING:
         Severity,
         SeverityRule,
     )
+    from airflow_slo_provider.incidents.playbook_choice import Choice, choose_playbook, severity_of
+    from airflow_slo_provider.incidents.playbook_library import shipped_playbook, shipped_playbooks
+    from airflow_slo_provider.incidents.playbook_reader import load_playbooks
     from airflow_slo_provider.incidents.postmortem import Impact, PostMortem
-    from airflow_slo_provider.incidents.reading import load_playbooks
-    from airflow_slo_provider.incidents.shipped import shipped_playbook, shipped_playbooks
     from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, timeline
 
 __all__ = [
@@ -55,12 +55,12 @@ __all__ = [
 __getattr__ = offer(
     __name__,
     {
-        "incidents.choosing": "Choice choose_playbook severity_of",
+        "incidents.playbook_choice": "Choice choose_playbook severity_of",
         "incidents.incident": "Incident incident_id",
-        "incidents.model": ("IncidentPlaybook IncidentType Parameter Phase Playbook PlaybookStep Rule Severity SeverityRule"),
+        "incidents.playbook": ("IncidentPlaybook IncidentType Parameter Phase Playbook PlaybookStep Rule Severity SeverityRule"),
         "incidents.postmortem": "Impact PostMortem",
-        "incidents.reading": "load_playbooks",
-        "incidents.shipped": "shipped_playbook shipped_playbooks",
+        "incidents.playbook_reader": "load_playbooks",
+        "incidents.playbook_library": "shipped_playbook shipped_playbooks",
         "incidents.timeline": "Entry State StepRecord timeline",
     },
 )

@@ -67,7 +67,7 @@ class OpenIncidentOperator(BlockingOperator):
         **kwargs: Any,
     ) -> None:
         from airflow_slo_provider.hooks.slo_files import dag_folder
-        from airflow_slo_provider.incidents.lookup import find_playbooks
+        from airflow_slo_provider.incidents.playbook_lookup import find_playbooks
 
         super().__init__(**kwargs)
         self.playbooks = find_playbooks(playbooks, dag_folder(self.dag if self.has_dag() else None))
@@ -95,7 +95,7 @@ class OpenIncidentOperator(BlockingOperator):
         """Open the incident."""
         from airflow_slo_provider.hooks.incidents import claim, current_incident
         from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
-        from airflow_slo_provider.incidents.choosing import choose_playbook
+        from airflow_slo_provider.incidents.playbook_choice import choose_playbook
 
         self.check_dag_again()
         withhold_events(self)

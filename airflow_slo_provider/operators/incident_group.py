@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import os
 
     from airflow_slo_provider.hooks.incident_steps import StepRecorder
-    from airflow_slo_provider.incidents.model import IncidentType, Playbook, PlaybookStep
+    from airflow_slo_provider.incidents.playbook import IncidentType, Playbook, PlaybookStep
 
 #: Built-in checks by name, imported when one is used.
 _CHECKS = {
@@ -76,7 +76,7 @@ class PlaybookTaskGroup(TaskGroup):
         **kwargs: Any,
     ) -> None:
         from airflow_slo_provider.hooks.slo_files import dag_folder
-        from airflow_slo_provider.incidents.lookup import find_playbook
+        from airflow_slo_provider.incidents.playbook_lookup import find_playbook
 
         found = find_playbook(playbook, dag_folder(kwargs.get("dag")))
         without = text_list(without)
@@ -109,7 +109,7 @@ class PlaybookTaskGroup(TaskGroup):
     def _phases(self, first: list[BaseOperator]) -> None:
         from airflow.providers.standard.operators.empty import EmptyOperator
 
-        from airflow_slo_provider.incidents.model import Phase
+        from airflow_slo_provider.incidents.playbook import Phase
 
         tasks: dict[str, BaseOperator] = {}
         before: list[BaseOperator] = list(first)
@@ -133,7 +133,7 @@ class PlaybookTaskGroup(TaskGroup):
 
     def _task(self, step: PlaybookStep) -> BaseOperator:
         from airflow_slo_provider.hooks.incident_steps import StepRecorder
-        from airflow_slo_provider.incidents.model import Kind, filled_in
+        from airflow_slo_provider.incidents.playbook import Kind, filled_in
 
         missing = [name for name in step.parameters if name not in self.values]
         own = self.actions.get(step.id)
@@ -165,7 +165,7 @@ class PlaybookTaskGroup(TaskGroup):
         return StepApprovalOperator(task_id=step.id, step=waits, recorder=recorder, body="\n".join(step.checklist) or None)
 
     def _made(self, step: PlaybookStep) -> BaseOperator:
-        from airflow_slo_provider.incidents.model import Kind, filled_in
+        from airflow_slo_provider.incidents.playbook import Kind, filled_in
 
         where = f"{self.playbook.file}:{step.line}: playbook {self.playbook.name}, step {step.id}"
         name = _CHECKS[step.target] if step.kind is Kind.CHECK else step.target

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.hooks.incident_steps import StepRecorder
-    from airflow_slo_provider.incidents.model import PlaybookStep
+    from airflow_slo_provider.incidents.playbook import PlaybookStep
     from airflow_slo_provider.operators.incident_approval import StepApprovalOperator
 
 __all__ = ["BARRIER", "ManualStepOperator", "StepApprovalOperator", "is_barrier"]

@@ -16,7 +16,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.incidents.watching import Seen, Sighting, rank
+from airflow_slo_provider.incidents.incident_state import Seen, Sighting, rank
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
 
 #: Seconds after which a look that has not come back counts as "nothing is known".

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from airflow_slo_provider.incidents.incident import Incident
-from airflow_slo_provider.incidents.watching import Limits, Memory, Seen, Sighting, blind, remember
+from airflow_slo_provider.incidents.incident_state import Limits, Memory, Seen, Sighting, blind, remember
 
 T = TypeVar("T")
 #: The subject that stands for the watch itself: what is unknown when nothing at all could be looked at.

@@ -18,7 +18,7 @@ from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.hooks.incident_steps import StepRecorder
 from airflow_slo_provider.incidents import PlaybookStep, State
-from airflow_slo_provider.incidents.model import Kind
+from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.operators.drift import DriftBranchOperator
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator, PostmortemOperator
@@ -292,7 +292,7 @@ class TestIncidents:
 
     def test_branches_of_an_incident_in_a_mapped_group(self, ledger_file: LedgerFile) -> None:
         def inner() -> None:
-            from airflow_slo_provider.incidents.lookup import find_playbooks
+            from airflow_slo_provider.incidents.playbook_lookup import find_playbooks
 
             known = [one.incident_type for one in find_playbooks(None)][:2]
             one = OpenIncidentOperator(task_id="open", branches={known[0]: "per_model.a", known[1]: "per_model.b"})

@@ -20,7 +20,7 @@ from airflow_slo_provider.hooks.incident_steps import StepRecorder
 from airflow_slo_provider.hooks.incidents import current_incident, incidents_of, recorded_steps
 from airflow_slo_provider.hooks.ledger import open_default_ledger
 from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
-from airflow_slo_provider.incidents.model import Kind
+from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.operators.incident import (
     OpenIncidentOperator,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.incidents.watching import Seen, Sighting
+from airflow_slo_provider.incidents.incident_state import Seen, Sighting
 from airflow_slo_provider.triggers import incident_watch
 from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
 from airflow_slo_provider.triggers.incident_watch import Look

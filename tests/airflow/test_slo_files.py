@@ -138,7 +138,7 @@ def test_a_relative_golden_set_is_one_beside_the_dag_file(places: Any) -> None:
     ids=["group", "open"],
 )
 def test_a_relative_playbook_is_one_beside_the_dag_file(places: Any, code: str) -> None:
-    from airflow_slo_provider.incidents import shipped
+    from airflow_slo_provider.incidents import playbook_library as shipped
 
     dags, work = places
     (work / "mine.yaml").write_text("this: is no playbook\n")

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from airflow_slo_provider.exceptions import DocumentError
-from airflow_slo_provider.incidents.choosing import choose_playbook
 from airflow_slo_provider.incidents.incident import Incident
-from airflow_slo_provider.incidents.model import Kind, Phase, Playbook, filled_in
-from airflow_slo_provider.incidents.reading import load_playbooks
+from airflow_slo_provider.incidents.playbook import Kind, Phase, Playbook, filled_in
+from airflow_slo_provider.incidents.playbook_choice import choose_playbook
+from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 from tests.fuzz.targets import Finding
 
 SEEDS = [

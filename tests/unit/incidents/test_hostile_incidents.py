@@ -11,10 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from airflow_slo_provider.incidents.choosing import choose_playbook
 from airflow_slo_provider.incidents.culprit import stands_out
 from airflow_slo_provider.incidents.incident import Incident, incident_id
-from airflow_slo_provider.incidents.shipped import shipped_playbooks
+from airflow_slo_provider.incidents.playbook_choice import choose_playbook
+from airflow_slo_provider.incidents.playbook_library import shipped_playbooks
 from airflow_slo_provider.indicators.alertmanager import _alert
 
 values: Any = st.recursive(

@@ -21,8 +21,8 @@ from airflow_slo_provider.incidents import (
     shipped_playbook,
     shipped_playbooks,
 )
-from airflow_slo_provider.incidents.lookup import find_playbook, find_playbooks
-from airflow_slo_provider.incidents.model import filled_in
+from airflow_slo_provider.incidents.playbook import filled_in
+from airflow_slo_provider.incidents.playbook_lookup import find_playbook, find_playbooks
 from tests.support import REPO
 
 GOOD = """\

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.incidents import Incident, incident_id
-from airflow_slo_provider.incidents.watching import Limits, Memory, Seen, Sighting, blind, rank, remember
+from airflow_slo_provider.incidents.incident_state import Limits, Memory, Seen, Sighting, blind, rank, remember
 
 T0 = datetime(2026, 11, 24, 5, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)

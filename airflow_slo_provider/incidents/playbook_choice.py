@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_slo_provider.incidents.incident import Incident
-from airflow_slo_provider.incidents.model import Playbook, Rule, Severity
+from airflow_slo_provider.incidents.playbook import Playbook, Rule, Severity
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from airflow_slo_provider.incidents.model import IncidentType, Playbook
-from airflow_slo_provider.incidents.reading import load_playbooks
+from airflow_slo_provider.incidents.playbook import IncidentType, Playbook
+from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 
 DIRECTORY = Path(__file__).parent / "playbooks"
 

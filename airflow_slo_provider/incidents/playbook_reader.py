@@ -12,7 +12,7 @@ from typing import Any
 from airflow_slo_provider.documents.fields import Fields, Findings, Scope, did_you_mean
 from airflow_slo_provider.documents.nodes import MappingNode, Node, compose, plain_value
 from airflow_slo_provider.exceptions import DocumentError, Fault
-from airflow_slo_provider.incidents.model import (
+from airflow_slo_provider.incidents.playbook import (
     CHECKS,
     Kind,
     Parameter,

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from airflow_slo_provider.incidents.model import IncidentType, Playbook
-from airflow_slo_provider.incidents.reading import load_playbooks
-from airflow_slo_provider.incidents.shipped import shipped_playbook, shipped_playbooks
+from airflow_slo_provider.incidents.playbook import IncidentType, Playbook
+from airflow_slo_provider.incidents.playbook_library import shipped_playbook, shipped_playbooks
+from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 
 
 def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str], folder: str = "") -> Playbook:

@@ -179,7 +179,7 @@ class IncidentPlaybook:
         :param incident_type: which incident
         :raises ValueError: for a type without a playbook
         """
-        from airflow_slo_provider.incidents.shipped import shipped_playbook
+        from airflow_slo_provider.incidents.playbook_library import shipped_playbook
 
         return list(shipped_playbook(incident_type).steps)
 
