@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_slo_provider.hooks.model_registry_form import connection_type as model_registry_type
-from airflow_slo_provider.hooks.prometheus_form import connection_type
-from airflow_slo_provider.hooks.trace_store_form import trace_store_connection_type
+from airflow_slo_provider.hooks.connection_forms.model_registry import connection_type as model_registry_type
+from airflow_slo_provider.hooks.connection_forms.prometheus import connection_type
+from airflow_slo_provider.hooks.connection_forms.trace_store import trace_store_connection_type
 
 _NAME = "Service level objectives"
 

@@ -291,8 +291,8 @@ def count_requests(name: str, *, total: int, failed: int, version: str | None = 
     """Put a count of requests into the ledger, where the SLO documents of this example find it."""
     from airflow.sdk import get_current_context
 
-    from airflow_slo_provider.hooks.outcomes import record
     from airflow_slo_provider.results import CheckResult
+    from airflow_slo_provider.runtime.recording.checks import record
 
     counted = CheckResult(kind="requests", name=name, verdict="pass", good=total - failed, total=total, model_version=version)
     record([counted], get_current_context())

@@ -104,8 +104,8 @@ def rollback_rehearsal():
         """Count 2,000 requests, as a job that reads your request log would."""
         from airflow.sdk import get_current_context
 
-        from airflow_slo_provider.hooks.outcomes import record
         from airflow_slo_provider.results import CheckResult
+        from airflow_slo_provider.runtime.recording.checks import record
 
         check = CheckResult(
             kind="requests", name="recommender/requests", verdict="pass", good=2000 - failed, total=2000, model_version=version

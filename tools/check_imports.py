@@ -12,7 +12,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 PACKAGE = "airflow_slo_provider"
-ADAPTERS = ("cli", "get_provider_info", "hooks", "links", "notifications", "operators", "plugins", "sensors", "triggers")
+ADAPTERS = (
+    "cli",
+    "get_provider_info",
+    "hooks",
+    "links",
+    "notifications",
+    "operators",
+    "plugins",
+    "runtime",
+    "sensors",
+    "triggers",
+)
 HEAVY = frozenset(
     {"aiohttp", "duckdb", "httpx", "kubernetes", "mlflow", "numpy", "opentelemetry", "pandas", "plotly", "prometheus_api_client"}
     | {"pyarrow", "pyspark", "requests", "scipy", "sklearn", "sqlalchemy"}
@@ -22,7 +33,7 @@ COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
 # What a DAG file names, and what that may load with it. Every frozen dataclass takes up to a millisecond to make, so the domain
 # waits for a task, but for constants and checks of parameters that are needed when a DAG file is read.
 NAMED = ("operators", "sensors")
-BESIDE = (*NAMED, "hooks", "links")
+BESIDE = (*NAMED, "hooks", "links", "runtime")
 LIGHT = frozenset(
     {"core.lazy_names", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes", "exceptions"}
     | {"freshness.limits", "tracing.stores.kinds"}

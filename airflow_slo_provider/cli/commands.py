@@ -34,8 +34,8 @@ def validate(args: Namespace) -> None:
 
 def status(args: Namespace) -> None:
     """Measure and print; exit with 0, 1 (exhausted) or 2 (not known)."""
-    from airflow_slo_provider.hooks.evaluation_deadline import evaluation_deadline
-    from airflow_slo_provider.hooks.sources import sources
+    from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
+    from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
     from airflow_slo_provider.slo.budget.evaluation_time import read_instant
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
     from airflow_slo_provider.slo.budget.reports import Status

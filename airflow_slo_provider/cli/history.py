@@ -27,8 +27,8 @@ def report(args: Namespace) -> None:
     """Print what became of the error budgets, from the recorded checks; exit with 2 when none was recorded."""
     from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.queries import checks as browse
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
     from airflow_slo_provider.slo.budget.history import history_table, summarise_history
 
     catalog = load_documents(args.path, otherwise=2)
@@ -69,8 +69,8 @@ def _small(check: CheckResult) -> CheckResult:
 def decisions(args: Namespace) -> None:
     """Print what gates decided and what was promoted, deployed and rolled back; exit with 2 when nothing was recorded."""
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.queries.changes import happenings
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
     from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()
@@ -134,7 +134,7 @@ def _which(key: RunKey) -> str:
 
 def _place(ledger: Ledger) -> str:
     """Say which ledger was read, and whose rows of it."""
-    from airflow_slo_provider.hooks.ledger import unshared_ledger
+    from airflow_slo_provider.runtime.recording.ledger_connection import unshared_ledger
 
     name = f", environment {ledger.environment}" if ledger.environment else ""
     problem = unshared_ledger()
@@ -145,10 +145,10 @@ def backfill(args: Namespace) -> None:
     """Evaluate past instants and record what is found; exit with 2 when one of them could not be measured."""
     from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.gate import evaluate
-    from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger import RunKey
     from airflow_slo_provider.ledger.records import BACKFILL
+    from airflow_slo_provider.runtime.error_budget.decision import evaluate
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
     from airflow_slo_provider.slo.budget.ledger_records import slo_checks
 
     catalog = load_documents(args.path, otherwise=2)

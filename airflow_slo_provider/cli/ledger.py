@@ -22,8 +22,8 @@ LEAST = timedelta(days=30)
 def environments(args: Namespace) -> None:
     """Print every environment of the ledger, and how many rows it has."""
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.ledger import environment, open_default_ledger
     from airflow_slo_provider.ledger.environments import environments as found_in
+    from airflow_slo_provider.runtime.recording.ledger_connection import environment, open_default_ledger
     from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()
@@ -45,9 +45,9 @@ def environments(args: Namespace) -> None:
 def adopt(args: Namespace) -> None:
     """Give the rows of the unnamed environment to a named one."""
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.ledger import default_ledger_url, environment
     from airflow_slo_provider.ledger import open_ledger
     from airflow_slo_provider.ledger.environments import adopt as adopt_rows
+    from airflow_slo_provider.runtime.recording.ledger_connection import default_ledger_url, environment
 
     as_server()
     own = environment()
@@ -68,8 +68,8 @@ def prune(args: Namespace) -> None:
     """Remove old rows; exit with 2 where --keep is too short."""
     from airflow_slo_provider.documents.durations import parse_duration
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.hooks.ledger import open_default_ledger
     from airflow_slo_provider.ledger.pruning import prune as prune_rows
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
     from airflow_slo_provider.slo.budget.text_table import columns
 
     needed = _windows_of_documents(args.path)

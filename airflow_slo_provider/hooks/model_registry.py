@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_slo_provider.hooks.model_registry_form import connection_type, registry_settings
+from airflow_slo_provider.hooks.connection_forms.model_registry import connection_type, registry_settings
 
 if TYPE_CHECKING:
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
@@ -104,7 +104,7 @@ class ModelRegistryHook(BaseHook):
 def _require_one_machine() -> None:
     """Refuse the default directory where each worker would have one of its own, with a champion of its own."""
     from airflow_slo_provider.deployment.registries.registry import RegistryError
-    from airflow_slo_provider.hooks.execution import other_machines
+    from airflow_slo_provider.runtime.execution import other_machines
 
     why = other_machines()
     if why:
@@ -134,6 +134,6 @@ def directory_registry(path: str, storage_conn_id: str | None = None) -> Directo
 
     if "://" not in path or path.startswith("file://"):
         return DirectoryRegistry(Path(path.removeprefix("file://")))
-    from airflow_slo_provider.hooks.surroundings import object_path
+    from airflow_slo_provider.runtime.connections.evaluation_inputs import object_path
 
     return DirectoryRegistry(object_path(path, storage_conn_id))

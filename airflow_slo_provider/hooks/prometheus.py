@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_slo_provider.hooks.prometheus_form import client_settings, connection_type
+from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings, connection_type
 
 if TYPE_CHECKING:
     from prometheus_api_client import PrometheusConnect

@@ -35,7 +35,7 @@ class PushgatewayHook(BaseHook):
         """
         import requests
 
-        from airflow_slo_provider.hooks.surroundings import http_server
+        from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server
 
         server = http_server(self.conn_id)
         # Base64, because a value with a slash in it, or an empty one, has no other form in a Pushgateway's path.

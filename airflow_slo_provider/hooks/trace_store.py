@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
-from airflow_slo_provider.hooks.trace_store_form import store_settings, trace_store_connection_type
+from airflow_slo_provider.hooks.connection_forms.trace_store import store_settings, trace_store_connection_type
 
 if TYPE_CHECKING:
     from airflow_slo_provider.tracing.spans import Span, SpanStream

@@ -80,7 +80,7 @@ class IncidentNotifier(BaseNotifier):
         """Tell, and wait until it is told."""
         from airflow.sdk import BaseHook
 
-        from airflow_slo_provider.hooks.webhook import post
+        from airflow_slo_provider.runtime.connections.webhook import post
 
         message = self.message(context)
         ways = [lambda: self._made().__call__({**context, **self._told(context)})] if self.notifier is not None else []
@@ -98,7 +98,7 @@ class IncidentNotifier(BaseNotifier):
         """Tell, without blocking the event loop."""
         from airflow.sdk import BaseHook
 
-        from airflow_slo_provider.hooks.webhook import apost
+        from airflow_slo_provider.runtime.connections.webhook import apost
 
         failures = []
         message = self.message(context)
@@ -116,7 +116,7 @@ class IncidentNotifier(BaseNotifier):
 
     def message(self, context: Any) -> dict[str, Any]:
         """Return what is told, as a JSON-able dict."""
-        from airflow_slo_provider.hooks.masking import masked
+        from airflow_slo_provider.runtime.recording.exception_text import masked
 
         incident, choice = _incident(context), context.get("choice") or {}
         # It may be any exception's, which may quote an address with its password. Masked here, whatever the incident came from.
@@ -210,8 +210,8 @@ def run_url(context: Any) -> str | None:
 
 def _incident(context: Any) -> dict[str, Any]:
     """The incident of a context: given, of the run, or what has just gone wrong."""
-    from airflow_slo_provider.hooks.incidents import CONF_KEY, incidents_of
     from airflow_slo_provider.incidents.incident import Incident
+    from airflow_slo_provider.runtime.incidents.current_incident import CONF_KEY, incidents_of
 
     given, run = context.get("incident"), context.get("dag_run")
     if isinstance(given, Mapping) and given.get("id"):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,7 +42,7 @@ class ActingOperator(TextFields):
 
         :raises ValueError: for a gate that is no task of the DAG, not upstream, or no error-budget gate
         """
-        from airflow_slo_provider.hooks.acting import gate_fault
+        from airflow_slo_provider.runtime.gates.permission import gate_fault
 
         if self.gate is not _named(self.gate):
             self.gate = _named(self.gate)
@@ -56,7 +56,7 @@ class ActingOperator(TextFields):
 
         :raises AirflowFailException: saying why
         """
-        from airflow_slo_provider.hooks.acting import refuse_backfill, require_leave
+        from airflow_slo_provider.runtime.gates.permission import refuse_backfill, require_leave
 
         refuse_backfill(context, allow_backfill=self.allow_backfill)  # type: ignore[arg-type]
         require(self, self._gated)

@@ -1,4 +1,4 @@
-"""What operators share that keep tasks downstream of them from running. They skip nothing by themselves: see `hooks.blocking`."""
+"""What operators share that keep tasks downstream of them from running. They skip nothing by themselves: see `runtime.gates`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseBranchOperator, BaseOperator, SkipMixin
 from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
-from airflow_slo_provider.hooks import blocking_checks as checks
-from airflow_slo_provider.hooks.blocking import downstream_of, follow_only, withhold_events
-from airflow_slo_provider.hooks.blocking_checks import TaskIds
-from airflow_slo_provider.hooks.blocking_guards import guard_tasks
-from airflow_slo_provider.hooks.outcomes import failing_over_values
+from airflow_slo_provider.runtime.gates import dag_checks as checks
+from airflow_slo_provider.runtime.gates.blocked_tasks import downstream_of, follow_only, withhold_events
+from airflow_slo_provider.runtime.gates.dag_checks import TaskIds
+from airflow_slo_provider.runtime.gates.task_guards import guard_tasks
+from airflow_slo_provider.runtime.recording.checks import failing_over_values
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -108,8 +108,8 @@ class BlockingOperator(BaseOperator, SkipMixin):
 class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
     """A branch: follows some of the tasks directly downstream and blocks everything that they do not lead to.
 
-    A subclass calls ``release_events`` of :mod:`airflow_slo_provider.hooks.blocking` in ``choose_branch`` when the outcome is a
-    pass: no event of its outlets leaves otherwise.
+    A subclass calls ``release_events`` of :mod:`airflow_slo_provider.runtime.gates.blocked_tasks` in ``choose_branch`` when the
+    outcome is a pass: no event of its outlets leaves otherwise.
     """
 
     #: The parameters that hold ids of tasks and task groups to follow.

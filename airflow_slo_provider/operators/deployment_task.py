@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import conf
 
-from airflow_slo_provider.hooks.deferral import BoundedDeferral
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.acting import ActingOperator
+from airflow_slo_provider.runtime.deferral import BoundedDeferral
+from airflow_slo_provider.runtime.recording.checks import failing_rightly, intend, record
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -96,7 +96,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
 
     def api(self) -> ApiClient:
         """A client for the cluster."""
-        from airflow_slo_provider.hooks.deployments import api_client
+        from airflow_slo_provider.runtime.deployments import api_client
 
         return api_client(self.kubernetes_conn_id, in_cluster=self.in_cluster, cluster_context=self.cluster_context)
 
@@ -180,7 +180,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
                 raise
 
     def _defer(self, change: Mapping[str, Any]) -> None:
-        from airflow_slo_provider.hooks.deferral import earliest
+        from airflow_slo_provider.runtime.deferral import earliest
         from airflow_slo_provider.triggers.rollout import RolloutTrigger
 
         trigger = RolloutTrigger(

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.required_parameters import given
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.hooks.gate import Documents
+    from airflow_slo_provider.runtime.error_budget.decision import Documents
     from airflow_slo_provider.slo.catalog import Selection
     from airflow_slo_provider.slo.model import SLO
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
-from airflow_slo_provider.hooks.blocking import downstream_of, release_events
-from airflow_slo_provider.hooks.blocking_checks import TaskIds
 from airflow_slo_provider.operators.blocking import BlockingBranchOperator
 from airflow_slo_provider.operators.drift_compare import DriftOperator
+from airflow_slo_provider.runtime.gates.blocked_tasks import downstream_of, release_events
+from airflow_slo_provider.runtime.gates.dag_checks import TaskIds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import AssetAlias
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.drift_data import DriftDataFields
+from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -180,7 +180,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
     def _find(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
         from airflow_slo_provider.drift.report.ledger_records import assertions, checks, summary
         from airflow_slo_provider.drift.verdict.thresholds import actions
-        from airflow_slo_provider.hooks.check_results import check_results
+        from airflow_slo_provider.runtime.recording.listener_results import check_results
 
         with self._judging(context):
             report = self._on_engine(lambda spark: self._compare(context, spark), context)
@@ -211,7 +211,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
     def _compare(self, context: Context, spark: Any) -> DriftReport:
         from airflow_slo_provider.drift import compare
         from airflow_slo_provider.exceptions import InvalidMeasurement
-        from airflow_slo_provider.hooks.progress import tenths
+        from airflow_slo_provider.runtime.progress_log import tenths
 
         (reference, reference_where), (current, where) = self._sides(context, spark)
         try:

@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.hooks.given import require
-from airflow_slo_provider.hooks.observations import of_window, record_observations
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.recording.checks import failing_rightly, record, recording_faults
+from airflow_slo_provider.runtime.recording.observations import of_window, record_observations
+from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -117,7 +117,7 @@ class DriftDataFields(TextFields):
         return start, end
 
     def _path(self, path: Any) -> Any:
-        from airflow_slo_provider.hooks.drift_data import object_path
+        from airflow_slo_provider.runtime.connections.drift_inputs import object_path
 
         if isinstance(path, (list, tuple)):
             return [object_path(one, self.conn_id) for one in path]
@@ -127,7 +127,7 @@ class DriftDataFields(TextFields):
         """Call a function with what counts: a Spark session for Spark, else None."""
         if self.engine != "spark":
             return work(None)
-        from airflow_slo_provider.hooks.spark_session import with_spark
+        from airflow_slo_provider.runtime.spark_session import with_spark
 
         return with_spark(work, context, conn_id=self.spark_conn_id, config=self.spark_config)
 
@@ -145,7 +145,7 @@ class DriftDataFields(TextFields):
             from airflow_slo_provider.drift.engines.spark import spark_rows
 
             return spark_rows(spark, str(source), form=self.spark_format, where=where or "", within=within), None
-        from airflow_slo_provider.hooks.drift_data import sql_data
+        from airflow_slo_provider.runtime.connections.drift_inputs import sql_data
 
         rows = sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within, kinds=self.sql_kinds)
         return rows, None

@@ -46,7 +46,7 @@ class DriftProfileOperator(DriftDataFields):
     def execute(self, context: Context) -> dict[str, Any]:
         """Profile, check that it can serve as a reference, store."""
         from airflow_slo_provider.exceptions import NoData
-        from airflow_slo_provider.hooks.progress import tenths
+        from airflow_slo_provider.runtime.progress_log import tenths
 
         with self._judging(context):
             window = self._required_interval(context) if self.time_column else None

@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.hooks.blocking import block, release_events, withhold_events
-from airflow_slo_provider.hooks.blocking_checks import TaskIds, argument, check_blocked_ways, each, only_behind
-from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.blocking import BlockingBranchOperator, BlockingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.runtime.gates.blocked_tasks import block, release_events, withhold_events
+from airflow_slo_provider.runtime.gates.dag_checks import TaskIds, argument, check_blocked_ways, each, only_behind
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -31,7 +31,7 @@ class _ErrorBudgetOperator(DocumentFields):
         self._given |= given(self, "at")
 
     def _decide(self, context: Context) -> Decision:
-        from airflow_slo_provider.hooks.gate import evaluate_gate
+        from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate
 
         require(self, self._given)
         asks = getattr(self, "if_unknown", None) is not None
@@ -144,7 +144,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
         """Evaluate the SLOs and say which way to go; None for no way at all."""
-        from airflow_slo_provider.hooks.gate import raise_unless_acceptable
+        from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
@@ -215,7 +215,7 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
 
     def execute(self, context: Context) -> bool:
         """Evaluate the SLOs; return True when the DAG goes on."""
-        from airflow_slo_provider.hooks.gate import raise_unless_acceptable
+        from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
 
         self.check_dag_again()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.hooks.freshness_assets import inlets_of
-from airflow_slo_provider.hooks.given import require
-from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
+from airflow_slo_provider.runtime.freshness.assets import inlets_of
+from airflow_slo_provider.runtime.recording.checks import failing_rightly
+from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, AssetAlias, Context
@@ -106,7 +106,7 @@ class FreshnessCheckOperator(FreshnessFields):
         """Look, record, and return the check."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.hooks.freshness import measure
+        from airflow_slo_provider.runtime.freshness.checks import measure
 
         require(self, self._given, may_be_empty=MAY_BE_EMPTY)
         with failing_rightly():

@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
-from airflow_slo_provider.hooks.freshness_question import PARAMETERS, Question, question
-from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.freshness.source_parameters import PARAMETERS, Question, question
+from airflow_slo_provider.runtime.required_parameters import given
 
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness import Limits

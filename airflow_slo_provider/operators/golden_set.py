@@ -9,11 +9,11 @@ from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.hooks.given import require
-from airflow_slo_provider.hooks.observations import record_observations
-from airflow_slo_provider.hooks.outcomes import failing_rightly, recording_faults
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.recording.checks import failing_rightly, recording_faults
+from airflow_slo_provider.runtime.recording.observations import record_observations
+from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -248,7 +248,7 @@ class GoldenSetEvaluationOperator(TextFields):
     def _read(self) -> GoldenSet:
         from airflow_slo_provider.evaluation.models.predictors import Column
         from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
-        from airflow_slo_provider.hooks.surroundings import read_sql
+        from airflow_slo_provider.runtime.connections.evaluation_inputs import read_sql
 
         stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
         schema = Schema(
@@ -265,8 +265,8 @@ class GoldenSetEvaluationOperator(TextFields):
         return make_golden_set(read_table(self._path(self.golden_set)), schema, self.golden_set)
 
     def _path(self, uri: str, conn_id: str | None = None) -> Any:
-        from airflow_slo_provider.hooks.slo_files import beside
-        from airflow_slo_provider.hooks.surroundings import object_path
+        from airflow_slo_provider.runtime.connections.evaluation_inputs import object_path
+        from airflow_slo_provider.runtime.files.documents import beside
 
         found = beside(uri, self.dag.folder)
         return object_path(found, conn_id) if conn_id else object_path(found)
@@ -291,8 +291,8 @@ class GoldenSetEvaluationOperator(TextFields):
 
     def _around(self) -> Surroundings:
         from airflow_slo_provider.evaluation.models.predictors import Surroundings
-        from airflow_slo_provider.hooks.progress import tenths
-        from airflow_slo_provider.hooks.surroundings import http_server
+        from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server
+        from airflow_slo_provider.runtime.progress_log import tenths
 
         return Surroundings(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
 
@@ -310,7 +310,7 @@ class GoldenSetEvaluationOperator(TextFields):
             return {}
         from airflow_slo_provider.evaluation.report.html import to_html
         from airflow_slo_provider.evaluation.verdict.assessment import to_json
-        from airflow_slo_provider.hooks.report_files import write_reports
+        from airflow_slo_provider.runtime.files.reports import write_reports
 
         title = f"{self._check_name()}: {self.model_version or 'candidate'}"
         texts = {"report.json": to_json(assessment), "report.html": to_html(assessment, title)}

@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator, TriggerRule
 
-from airflow_slo_provider.hooks.blocking import block, block_some, downstream_of, release_events, withhold_events
-from airflow_slo_provider.hooks.blocking_checks import argument, check_mapped_branch, check_targets
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
 from airflow_slo_provider.operators.incident_steps import is_barrier
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.gates.blocked_tasks import block, block_some, downstream_of, release_events, withhold_events
+from airflow_slo_provider.runtime.gates.dag_checks import argument, check_mapped_branch, check_targets
+from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.hooks.gate import Documents
     from airflow_slo_provider.incidents.incident import Incident
     from airflow_slo_provider.incidents.postmortem import PostMortem
     from airflow_slo_provider.incidents.timeline import StepRecord
+    from airflow_slo_provider.runtime.error_budget.decision import Documents
 
 __all__ = ["OpenIncidentOperator", "OtherIncidentsOperator", "PlaybookTaskGroup", "PostmortemOperator"]
 
@@ -66,8 +66,8 @@ class OpenIncidentOperator(BlockingOperator):
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
-        from airflow_slo_provider.hooks.slo_files import dag_folder
         from airflow_slo_provider.incidents.playbook_lookup import find_playbooks
+        from airflow_slo_provider.runtime.files.documents import dag_folder
 
         super().__init__(**kwargs)
         self.playbooks = find_playbooks(playbooks, dag_folder(self.dag if self.has_dag() else None))
@@ -93,9 +93,9 @@ class OpenIncidentOperator(BlockingOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Open the incident."""
-        from airflow_slo_provider.hooks.incidents import claim, current_incident
-        from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
         from airflow_slo_provider.incidents.playbook_choice import choose_playbook
+        from airflow_slo_provider.runtime.incidents.current_incident import claim, current_incident
+        from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
         self.check_dag_again()
         withhold_events(self)
@@ -169,7 +169,7 @@ class OtherIncidentsOperator(BaseOperator):
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
         """Return them; nothing, as a rule."""
-        from airflow_slo_provider.hooks.incidents import incidents_of, other_runs
+        from airflow_slo_provider.runtime.incidents.current_incident import incidents_of, other_runs
 
         with failing_over_values():
             return other_runs(incidents_of(context)[1:])
@@ -226,8 +226,8 @@ class PostmortemOperator(TextFields):
         """Gather, measure, write, record."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.hooks.incident_report import gathered, recorded_incident
-        from airflow_slo_provider.hooks.incidents import current_incident
+        from airflow_slo_provider.runtime.incidents.current_incident import current_incident
+        from airflow_slo_provider.runtime.incidents.postmortem_data import gathered, recorded_incident
 
         require(self, self._given)
         incident = current_incident(context)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 
-from airflow_slo_provider.hooks.blocking import block, release_events, withhold_events
 from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.incident_steps import is_barrier
+from airflow_slo_provider.runtime.gates.blocked_tasks import block, release_events, withhold_events
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.hooks.incident_steps import StepRecorder
     from airflow_slo_provider.incidents.playbook import PlaybookStep
+    from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 
 
 class StepApprovalOperator(BlockingOperator, ApprovalOperator):

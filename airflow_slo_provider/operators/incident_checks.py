@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
 
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, record, recording_faults
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.recording.checks import failing_rightly, record, recording_faults
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.hooks.gate import Documents
+    from airflow_slo_provider.runtime.error_budget.decision import Documents
 
 
 class _WithDocuments(TextFields):
@@ -52,7 +52,7 @@ class _WithDocuments(TextFields):
         """
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.hooks.incidents import current_incident
+        from airflow_slo_provider.runtime.incidents.current_incident import current_incident
 
         require(self, self._given)
         name = self.slo or current_incident(context).looked_up("slo")
@@ -70,7 +70,7 @@ class BurningCheckOperator(_WithDocuments):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Measure."""
-        from airflow_slo_provider.hooks.incident_measures import measured_now
+        from airflow_slo_provider.runtime.incidents.measurements import measured_now
 
         with failing_rightly():
             name = self.subject(context)  # which makes its paths absolute
@@ -164,7 +164,7 @@ class CulpritOperator(TextFields):
 
     def _values(self) -> dict[str, Fraction | None]:
         if self.check:
-            from airflow_slo_provider.hooks.incident_measures import failing_versions
+            from airflow_slo_provider.runtime.incidents.measurements import failing_versions
 
             return failing_versions(self.check, self.within)
         from airflow_slo_provider.core.redaction import redacted
@@ -225,8 +225,8 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         from airflow.sdk import PokeReturnValue
 
         from airflow_slo_provider.exceptions import MeasurementError
-        from airflow_slo_provider.hooks.gate import is_wrong_question
-        from airflow_slo_provider.hooks.incident_measures import recovery
+        from airflow_slo_provider.runtime.error_budget.decision import is_wrong_question
+        from airflow_slo_provider.runtime.incidents.measurements import recovery
 
         with failing_rightly():
             name = self.subject(context)

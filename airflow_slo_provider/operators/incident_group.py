@@ -16,8 +16,8 @@ from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOpe
 if TYPE_CHECKING:
     import os
 
-    from airflow_slo_provider.hooks.incident_steps import StepRecorder
     from airflow_slo_provider.incidents.playbook import IncidentType, Playbook, PlaybookStep
+    from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 
 #: Built-in checks by name, imported when one is used.
 _CHECKS = {
@@ -75,8 +75,8 @@ class PlaybookTaskGroup(TaskGroup):
         notifiers: Sequence[Any] | Any = (),
         **kwargs: Any,
     ) -> None:
-        from airflow_slo_provider.hooks.slo_files import dag_folder
         from airflow_slo_provider.incidents.playbook_lookup import find_playbook
+        from airflow_slo_provider.runtime.files.documents import dag_folder
 
         found = find_playbook(playbook, dag_folder(kwargs.get("dag")))
         without = text_list(without)
@@ -132,8 +132,8 @@ class PlaybookTaskGroup(TaskGroup):
             over << [task for task in tasks.values() if _is_manual(task) and over.task_id not in task.downstream_task_ids]
 
     def _task(self, step: PlaybookStep) -> BaseOperator:
-        from airflow_slo_provider.hooks.incident_steps import StepRecorder
         from airflow_slo_provider.incidents.playbook import Kind, filled_in
+        from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 
         missing = [name for name in step.parameters if name not in self.values]
         own = self.actions.get(step.id)

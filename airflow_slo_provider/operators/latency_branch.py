@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.hooks.blocking import release_events
-from airflow_slo_provider.hooks.blocking_checks import TaskIds
 from airflow_slo_provider.operators.blocking import BlockingBranchOperator
 from airflow_slo_provider.operators.latency_breakdown import LatencyBreakdownOperator
+from airflow_slo_provider.runtime.gates.blocked_tasks import release_events
+from airflow_slo_provider.runtime.gates.dag_checks import TaskIds
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.hooks.deferral import BoundedDeferral
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.observations import of_window
-from airflow_slo_provider.hooks.outcomes import failing_over_values, failing_rightly, record, recording_faults
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.deferral import BoundedDeferral
+from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly, record, recording_faults
+from airflow_slo_provider.runtime.recording.observations import of_window
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -224,7 +224,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             known_start = known_end = None
         end = _moment(self.end, "end") or _plain(known_end)
         if end is None:
-            from airflow_slo_provider.hooks.run_instant import run_instant
+            from airflow_slo_provider.runtime.evaluation_time import run_instant
 
             with failing_over_values():  # a backfill or a partition is about the past, also where its interval is a point
                 end = _plain(run_instant(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
@@ -239,7 +239,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         if ready > datetime.now(UTC) + timedelta(seconds=1):
             from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-            from airflow_slo_provider.hooks.deferral import earliest
+            from airflow_slo_provider.runtime.deferral import earliest
 
             self.log.info("the last spans before %s can be found from %s on", end.isoformat(), ready.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest())), method_name="execute")
@@ -248,7 +248,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         """Write the report; a retry writes over its own."""
         if not self.report_path:
             return None
-        from airflow_slo_provider.hooks.report_files import write_reports
+        from airflow_slo_provider.runtime.files.reports import write_reports
         from airflow_slo_provider.tracing.report.html import to_html
 
         title = f"Latency of {self.service}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC"

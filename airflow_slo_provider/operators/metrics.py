@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.recording.checks import failing_rightly
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -53,9 +53,9 @@ class PushLedgerMetricsOperator(TextFields):
 
         :raises AirflowFailException: when the server refuses; what may pass is retried
         """
-        from airflow_slo_provider.hooks.ledger import open_default_ledger
         from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
         from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
+        from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
         require(self, self._given)
         with failing_rightly():

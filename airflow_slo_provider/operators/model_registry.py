@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_rightly, intend, record
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.acting import ActingOperator
+from airflow_slo_provider.runtime.recording.checks import failing_rightly, intend, record
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -61,9 +61,9 @@ class _MoveOperator(ActingOperator):
     def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
         """Move, record, and say what became of it."""
         from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
-        from airflow_slo_provider.hooks.deployments import decided_at
-        from airflow_slo_provider.hooks.ledger import run_key
         from airflow_slo_provider.results import Verdict
+        from airflow_slo_provider.runtime.deployments import decided_at
+        from airflow_slo_provider.runtime.recording.ledger_connection import run_key
 
         key = run_key(context)  # type: ignore[arg-type]
         wanted = Wanted(

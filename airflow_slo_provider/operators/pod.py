@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import conf
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.hooks.deferral import time_left
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.observations import record_observations
-from airflow_slo_provider.hooks.outcomes import failing_rightly, recording_faults
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.deferral import time_left
+from airflow_slo_provider.runtime.recording.checks import failing_rightly, recording_faults
+from airflow_slo_provider.runtime.recording.observations import record_observations
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator

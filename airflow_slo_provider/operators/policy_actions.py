@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.hooks.given import given, require
-from airflow_slo_provider.hooks.outcomes import failing_over_values
 from airflow_slo_provider.operators.acting import ActingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
 from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.runtime.recording.checks import failing_over_values
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,9 +48,9 @@ class _WritesDecision(TextFields):
 
         from airflow.sdk import ObjectStoragePath
 
-        from airflow_slo_provider.hooks.decision_files import alone, replace
-        from airflow_slo_provider.hooks.run_instant import is_backfill
         from airflow_slo_provider.incidents.serving import document, holding, read_decision
+        from airflow_slo_provider.runtime.evaluation_time import is_backfill
+        from airflow_slo_provider.runtime.files.decisions import alone, replace
 
         file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
         ti = context["ti"]
@@ -222,7 +222,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, write, tell."""
-        from airflow_slo_provider.hooks.gate import evaluate_gate, raise_unless_acceptable
+        from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
@@ -245,7 +245,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
 
     def _overridden_for(self, decision: Decision) -> list[timedelta]:
         """How long the overrides last that the decision follows: the document must not outlive them."""
-        from airflow_slo_provider.hooks.gate import read_documents
+        from airflow_slo_provider.runtime.error_budget.decision import read_documents
 
         catalog = read_documents(self.slos)
         found = [(one.report, each) for one in decision.slos for each in catalog.policy_of(one.report.slo).overrides]

@@ -16,7 +16,7 @@ class TextFields(BaseOperator):
 
     With ``render_template_as_native_obj=True`` Airflow makes the number 3.1 of a template that gave the text ``3.10``: another
     version, and no text. Fields of these names are rendered as text. What an XCom brings is made a text by
-    :func:`airflow_slo_provider.hooks.given.require`, which every ``execute`` begins with.
+    :func:`airflow_slo_provider.runtime.required_parameters.require`, which every ``execute`` begins with.
     """
 
     #: Names of fields that are one text each.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, conf
 
-from airflow_slo_provider.hooks.blocking_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
-from airflow_slo_provider.hooks.deferral import SHORTEST, BoundedDeferral
-from airflow_slo_provider.hooks.given import given, require
 from airflow_slo_provider.operators.blocking import BlockingOperator
 from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.runtime.deferral import SHORTEST, BoundedDeferral
+from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
+from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -98,8 +98,8 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         """Look once; return whether the budget has recovered."""
         from airflow.sdk.exceptions import AirflowFailException
 
-        from airflow_slo_provider.hooks.gate import evaluate_gate, raise_for_wrong_questions
-        from airflow_slo_provider.hooks.run_instant import run_instant
+        from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_for_wrong_questions
+        from airflow_slo_provider.runtime.evaluation_time import run_instant
 
         require(self, self._given)
         decision = evaluate_gate(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.hooks.freshness_assets import inlets_of
+from airflow_slo_provider.runtime.freshness.assets import inlets_of
 from airflow_slo_provider.sensors.freshness_base import FreshnessSensor
 
 if TYPE_CHECKING:

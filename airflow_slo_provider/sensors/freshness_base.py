@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_slo_provider.hooks.deferral import BoundedDeferral
-from airflow_slo_provider.hooks.given import require
-from airflow_slo_provider.hooks.outcomes import failing_rightly
 from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
+from airflow_slo_provider.runtime.deferral import BoundedDeferral
+from airflow_slo_provider.runtime.recording.checks import failing_rightly
+from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -101,7 +101,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         from airflow.sdk.exceptions import AirflowFailException
 
         from airflow_slo_provider.freshness import Reason
-        from airflow_slo_provider.hooks.freshness import measure
+        from airflow_slo_provider.runtime.freshness.checks import measure
 
         evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
         require(self, self._given, may_be_empty=MAY_BE_EMPTY)
@@ -115,8 +115,8 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
 
     def _began(self, context: Context) -> datetime:
         """When this task instance began to wait: its first look of its first try, which the ledger remembers."""
-        from airflow_slo_provider.hooks.ledger import open_default_ledger, run_key
         from airflow_slo_provider.ledger.observations import REPEATED
+        from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
         with failing_rightly(), open_default_ledger() as ledger:
             looks = [ledger.own(kind, self.check_name(), run_key(context)) for kind in ("freshness", f"freshness{REPEATED}")]

@@ -70,7 +70,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
         blind_after: float = 300.0,
         name: str | None = None,
     ) -> None:
-        from airflow_slo_provider.hooks.slo_files import is_relative_path
+        from airflow_slo_provider.runtime.files.documents import is_relative_path
 
         self.slos = [os.fspath(one) for one in slos] if isinstance(slos, list | tuple) else os.fspath(slos)
         self.select = None if select is None else list(text_list(select))
@@ -114,7 +114,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
         """Look at all SLOs of the documents, again and again: when, and their reports or what was raised in their place."""
-        from airflow_slo_provider.hooks.burn_watch import BurnWatch
+        from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch
 
         watch, interval = BurnWatch(kwargs["slos"]), float(kwargs["poll_interval"])
         try:
@@ -131,7 +131,7 @@ class BurnRateTrigger(IncidentWatchTrigger):
                 yield event
 
     async def _looks(self, stream: AsyncIterator[Any]) -> AsyncIterator[Look]:
-        from airflow_slo_provider.hooks.burn_watch import sighting
+        from airflow_slo_provider.runtime.error_budget.burn_watch import sighting
 
         rearm = Fraction(str(self.rearm))
         async for at, found in stream:
@@ -220,7 +220,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
     async def _looks(self) -> AsyncIterator[Look]:
         from airflow.sdk import BaseHook
 
-        from airflow_slo_provider.hooks.prometheus_form import client_settings
+        from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings
         from airflow_slo_provider.indicators.alertmanager import AsyncAlertmanagerClient
 
         while True:

@@ -12,8 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from airflow_slo_provider.exceptions import MeasurementError
 from airflow_slo_provider.freshness import Limits, Reason, assess
-from airflow_slo_provider.hooks.deferral import SHORTEST, earliest, wait_until
-from airflow_slo_provider.hooks.freshness_question import Question
+from airflow_slo_provider.runtime.deferral import SHORTEST, earliest, wait_until
+from airflow_slo_provider.runtime.freshness.source_parameters import Question
 from airflow_slo_provider.triggers.shared_polls import polls
 
 #: A server may restart while thousands of sensors wait for it: so many looks in a row may fail before a worker hears of it.
@@ -30,7 +30,7 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
     """
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
-    from airflow_slo_provider.hooks.freshness import in_a_trigger
+    from airflow_slo_provider.runtime.freshness.checks import in_a_trigger
 
     try:
         itself = in_a_trigger(question)

@@ -158,8 +158,8 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
     async def _recall(self) -> str:
         """Read what is remembered; return why that is not possible."""
-        from airflow_slo_provider.hooks.incidents import recall
-        from airflow_slo_provider.hooks.ledger import open_default_ledger
+        from airflow_slo_provider.runtime.incidents.current_incident import recall
+        from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
         def read() -> dict[str, Memory]:
             with open_default_ledger() as ledger:
@@ -181,8 +181,8 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
     async def _save(self) -> None:
         """Write down what has changed. A ledger that cannot be written silences no incident."""
-        from airflow_slo_provider.hooks.incidents import keep
-        from airflow_slo_provider.hooks.ledger import open_default_ledger
+        from airflow_slo_provider.runtime.incidents.current_incident import keep
+        from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
         assert self._memories is not None
         changed = {subject: self._memories[subject] for subject in self._unsaved}

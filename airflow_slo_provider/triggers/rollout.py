@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_slo_provider.hooks.deferral import wait_until
+from airflow_slo_provider.runtime.deferral import wait_until
 
 if TYPE_CHECKING:
     from airflow_slo_provider.deployment.kubernetes.rollout import Rollout

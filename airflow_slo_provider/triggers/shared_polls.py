@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Observation
-from airflow_slo_provider.hooks.freshness_question import Question
+from airflow_slo_provider.runtime.freshness.source_parameters import Question
 
 #: Requests to one server at the same time.
 MOST_REQUESTS = 8
@@ -148,21 +148,21 @@ class _Clients:
 
 
 async def _client(question: Question) -> AbstractAsyncContextManager[Any]:
-    from airflow_slo_provider.hooks.freshness import token_path
+    from airflow_slo_provider.runtime.freshness.checks import token_path
 
     if question.kind == "query":
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
         return await PrometheusHook(str(question.conn_id)).aclient()
     from airflow_slo_provider.freshness.sources.http_client import AsyncApiClient
-    from airflow_slo_provider.hooks.http_api import async_api_settings
+    from airflow_slo_provider.runtime.connections.http_api import async_api_settings
 
     return AsyncApiClient(await async_api_settings(str(question.conn_id), token_path=token_path(question)))
 
 
 async def _ask(client: Any, question: Question) -> Observation:
     from airflow_slo_provider.freshness.sources.http_steps import arun
-    from airflow_slo_provider.hooks.freshness import http_steps, prometheus_question
+    from airflow_slo_provider.runtime.freshness.checks import http_steps, prometheus_question
 
     if question.kind != "query":
         return await arun(http_steps(question), client.send)

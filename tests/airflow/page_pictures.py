@@ -70,9 +70,9 @@ def documents() -> str:
 
 def live(ledger: object, now: datetime) -> None:
     """Put a month into the ledger: requests every six hours, a gate twice a day, a new version every week."""
-    from airflow_slo_provider.hooks.gate import evaluate, read_documents
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.results import CheckResult
+    from airflow_slo_provider.runtime.error_budget.decision import evaluate, read_documents
     from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks
 
     assert isinstance(ledger, Ledger)

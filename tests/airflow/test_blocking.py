@@ -16,7 +16,6 @@ from airflow.sdk import Asset, AssetAlias
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException, DownstreamTasksSkipped
 from airflow.sdk.execution_time import comms
 
-from airflow_slo_provider.hooks.incident_steps import StepRecorder
 from airflow_slo_provider.incidents import PlaybookStep, State
 from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.operators.drift import DriftBranchOperator
@@ -24,6 +23,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperato
 from airflow_slo_provider.operators.incident import OpenIncidentOperator, PostmortemOperator
 from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperator
+from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 from tests.airflow.blocking_dags import branch, gate, read, task
 from tests.airflow.gate_tasks import counts
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents

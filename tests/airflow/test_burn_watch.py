@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.hooks import gate, sources
-from airflow_slo_provider.hooks.burn_watch import BurnWatch
+from airflow_slo_provider.runtime.error_budget import decision as gate
+from airflow_slo_provider.runtime.error_budget import indicator_sources as sources
+from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch
 from airflow_slo_provider.slo.budget import monitor
 
 

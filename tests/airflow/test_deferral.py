@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from airflow.sdk.serde import deserialize
 
-from airflow_slo_provider.hooks import deferral
 from airflow_slo_provider.ledger import Ledger
+from airflow_slo_provider.runtime import deferral
 from airflow_slo_provider.triggers import rollout as rollout_trigger
 from tests.airflow.deployments import connected, fire, own_ledger, rollback
 from tests.airflow.running import run_task

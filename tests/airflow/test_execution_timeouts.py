@@ -15,10 +15,10 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow.sdk import BaseOperator
 
-from airflow_slo_provider.hooks.deferral import SHORTEST, BoundedDeferral
 from airflow_slo_provider.operators.kubernetes import DeploymentRollbackOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
+from airflow_slo_provider.runtime.deferral import SHORTEST, BoundedDeferral
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor
 from tests.airflow.gates import RequestLog, sql_documents

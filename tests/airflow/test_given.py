@@ -10,7 +10,6 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_slo_provider.hooks.given import given
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from airflow_slo_provider.operators.incident_checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
@@ -23,6 +22,7 @@ from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperato
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from airflow_slo_provider.runtime.required_parameters import given
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 from tests.airflow.running import run_task

@@ -289,7 +289,7 @@ class StoreError(Exception):
 
 def test_a_store_that_does_not_answer_is_no_verdict_on_the_model(files: GoldenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("joblib")
-    from airflow_slo_provider.hooks import surroundings
+    from airflow_slo_provider.runtime.connections import evaluation_inputs as surroundings
 
     def path(uri: str) -> Any:
         class Busy:

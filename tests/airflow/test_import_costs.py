@@ -13,7 +13,7 @@ from tests.support import REPO
 PACKAGE = REPO / "airflow_slo_provider"
 HEAVY = {"duckdb", "kubernetes", "mlflow", "numpy", "pandas", "pyarrow", "requests", "scipy", "sklearn", "sqlalchemy.orm", "yaml"}
 #: Our packages that are no domain.
-AIRFLOW_SIDE = {"get_provider_info", "hooks", "links", "operators", "sensors"}
+AIRFLOW_SIDE = {"get_provider_info", "hooks", "links", "operators", "runtime", "sensors"}
 #: What operators and sensors need of the domain to be named in a DAG file, and connection forms to be shown.
 NAMED = {
     "core.lazy_names", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes", "exceptions",

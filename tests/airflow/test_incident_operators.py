@@ -16,9 +16,6 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 
-from airflow_slo_provider.hooks.incident_steps import StepRecorder
-from airflow_slo_provider.hooks.incidents import current_incident, incidents_of, recorded_steps
-from airflow_slo_provider.hooks.ledger import open_default_ledger
 from airflow_slo_provider.incidents import Incident, PlaybookStep, State, StepRecord
 from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.ledger import RunKey
@@ -31,6 +28,9 @@ from airflow_slo_provider.operators.incident import (
 from airflow_slo_provider.operators.incident_checks import RecoveredSensor
 from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.runtime.incidents.current_incident import current_incident, incidents_of, recorded_steps
+from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
+from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_slo_provider.hooks.ledger import open_default_ledger
 from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperator, LatencyBreakdownOperator
+from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from tests.airflow.running import in_dag, resume, run_task
 from tests.services.trace_replay import TempoReplay, serving
 from tests.support import acceptance

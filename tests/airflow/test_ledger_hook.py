@@ -12,9 +12,14 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_slo_provider.exceptions import LedgerError, MeasurementError, QueryError
-from airflow_slo_provider.hooks.ledger import connection_url, default_ledger_url, open_default_ledger, run_key
-from airflow_slo_provider.hooks.sql_runner import sql_source
 from airflow_slo_provider.ledger import RunKey
+from airflow_slo_provider.runtime.connections.sql_runner import sql_source
+from airflow_slo_provider.runtime.recording.ledger_connection import (
+    connection_url,
+    default_ledger_url,
+    open_default_ledger,
+    run_key,
+)
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.unit.indicators.sql_builders import HOUR, MINUTE, ONE_ROW, T0, ask, ratio
 from tests.unit.ledger.builders import check, key

@@ -14,9 +14,9 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow.sdk.execution_time import comms
 
 from airflow_slo_provider.exceptions import ReasonedError
-from airflow_slo_provider.hooks.decision_files import alone
 from airflow_slo_provider.incidents.serving import document, read_decision
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from airflow_slo_provider.runtime.files.decisions import alone
 from tests.airflow.gates import MINUTE, LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, run_task
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings
 from airflow_slo_provider.hooks.prometheus import PrometheusHook, connection_type
-from airflow_slo_provider.hooks.prometheus_form import client_settings
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.services.histories import END, history
@@ -214,7 +214,7 @@ def test_importing_the_hook_loads_no_http_library() -> None:
 
 def test_the_form_needs_no_airflow() -> None:
     code = (
-        "import sys, airflow_slo_provider.hooks.prometheus_form as form; form.connection_type(); "
+        "import sys, airflow_slo_provider.hooks.connection_forms.prometheus as form; form.connection_type(); "
         "assert 'airflow' not in sys.modules"
     )
     done = subprocess.run(

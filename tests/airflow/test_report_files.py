@@ -11,10 +11,10 @@ import pytest
 from fastapi import HTTPException
 from starlette.testclient import TestClient
 
-from airflow_slo_provider.hooks.report_files import write_reports
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.plugins.slo_page import report_files
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.runtime.files.reports import write_reports
 from tests.airflow.page_client import as_user, pages
 
 KEY = RunKey("promote_model", "run", "drift")

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.hooks.freshness_question import question
+from airflow_slo_provider.runtime.freshness.source_parameters import question
 from airflow_slo_provider.triggers import shared_polls
 
 

@@ -12,8 +12,8 @@ from airflow.sdk.io import attach
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_slo_provider.exceptions import DocumentError, QueryError
-from airflow_slo_provider.hooks.gate import read_documents
 from airflow_slo_provider.ledger import open_ledger
+from airflow_slo_provider.runtime.error_budget.decision import read_documents
 from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
 from tests.airflow.gates import RequestLog, slo, sql_documents
 from tests.airflow.running import Ran, run_task

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import LedgerError, QueryError
-from airflow_slo_provider.hooks import sources as module
-from airflow_slo_provider.hooks.sources import source_for, sources
 from airflow_slo_provider.indicators.ledger import LedgerSource
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.indicators.sql.source import SQLSource
 from airflow_slo_provider.ledger import RunKey
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.runtime.error_budget import indicator_sources as module
+from airflow_slo_provider.runtime.error_budget.indicator_sources import source_for, sources
 from airflow_slo_provider.slo.model import DataSource
 from tests.airflow.gates import SERVICE, LedgerFile, RequestLog, data_source, policy, slo
 from tests.airflow.running import in_dag, run_task

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.hooks.drift_data import _between
 from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
-from airflow_slo_provider.hooks.surroundings import http_server, read_sql
+from airflow_slo_provider.runtime.connections.drift_inputs import _between
+from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server, read_sql
 
 
 @pytest.mark.parametrize(

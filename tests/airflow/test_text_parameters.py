@@ -9,7 +9,6 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_slo_provider.hooks.given import require
 from airflow_slo_provider.operators.drift import DriftOperator, DriftProfileOperator
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
@@ -23,6 +22,7 @@ from airflow_slo_provider.operators.metrics import PushLedgerMetricsOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
+from airflow_slo_provider.runtime.required_parameters import require
 from tests.airflow.running import Ran, run_task
 
 SERVING = {"name": "model-server", "namespace": "serving"}

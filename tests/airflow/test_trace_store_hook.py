@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.hooks.connection_forms.trace_store import store_settings, trace_store_connection_type
 from airflow_slo_provider.hooks.trace_store import TraceStoreHook
-from airflow_slo_provider.hooks.trace_store_form import store_settings, trace_store_connection_type
 from airflow_slo_provider.tracing import stores
 from airflow_slo_provider.tracing.stores.kinds import KINDS
 from tests.services.trace_replay import JaegerReplay, TempoReplay, serving

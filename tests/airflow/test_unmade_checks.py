@@ -11,7 +11,6 @@ from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperato
 from airflow.sdk.exceptions import AirflowSkipException, AirflowTaskTimeout, DownstreamTasksSkipped
 
 from airflow_slo_provider.checks.envelope import seal
-from airflow_slo_provider.hooks.outcomes import recording_faults
 from airflow_slo_provider.ledger import Ledger, open_ledger
 from airflow_slo_provider.operators.drift import DriftOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
@@ -20,6 +19,7 @@ from airflow_slo_provider.operators.incident_checks import CulpritOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.results import CheckResult, Verdict
+from airflow_slo_provider.runtime.recording.checks import recording_faults
 from tests.airflow.running import resume, run_task
 
 GONE = {"conn_type": "prometheus", "host": "http://127.0.0.1:1", "extra": {"retries": 0}}

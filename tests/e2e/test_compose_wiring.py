@@ -183,7 +183,7 @@ import asyncio
 from airflow.sdk import BaseHook
 from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.hooks.prometheus import PrometheusHook
-from airflow_slo_provider.hooks.prometheus_form import client_settings
+from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings
 from airflow_slo_provider.indicators.alertmanager import AsyncAlertmanagerClient
 
 async def alerts():

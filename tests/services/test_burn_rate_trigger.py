@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.hooks import burn_watch
-from airflow_slo_provider.hooks import ledger as ledger_hook
-from airflow_slo_provider.hooks.incidents import claim, recall
-from airflow_slo_provider.hooks.ledger import open_default_ledger
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.ledger import RunKey
+from airflow_slo_provider.runtime.error_budget import burn_watch
+from airflow_slo_provider.runtime.incidents.current_incident import claim, recall
+from airflow_slo_provider.runtime.recording import ledger_connection as ledger_hook
+from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from airflow_slo_provider.triggers import incident_watch
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger

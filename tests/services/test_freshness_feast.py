@@ -16,8 +16,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Limits, assess
-from airflow_slo_provider.hooks.freshness import look
-from airflow_slo_provider.hooks.freshness_question import question
+from airflow_slo_provider.runtime.freshness.checks import look
+from airflow_slo_provider.runtime.freshness.source_parameters import question
 from airflow_slo_provider.triggers.shared_polls import polls
 from tests.peers import peer
 from tests.services.prometheus_server import free_port

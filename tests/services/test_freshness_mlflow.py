@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.hooks.freshness import look
-from airflow_slo_provider.hooks.freshness_question import question
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
+from airflow_slo_provider.runtime.freshness.checks import look
+from airflow_slo_provider.runtime.freshness.source_parameters import question
 from airflow_slo_provider.sensors.freshness import ModelFreshnessSensor
 from tests.airflow.running import run_task
 from tests.services.mlflow_server import call, make_model, mlflow

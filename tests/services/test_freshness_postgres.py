@@ -10,8 +10,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness import Limits, assess
-from airflow_slo_provider.hooks.freshness import look
-from airflow_slo_provider.hooks.freshness_question import question
+from airflow_slo_provider.runtime.freshness.checks import look
+from airflow_slo_provider.runtime.freshness.source_parameters import question
 from tests.services.postgres import PASSWORD, USER
 
 HOUR = timedelta(hours=1)

@@ -13,8 +13,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Limits
-from airflow_slo_provider.hooks.freshness import look
-from airflow_slo_provider.hooks.freshness_question import question
+from airflow_slo_provider.runtime.freshness.checks import look
+from airflow_slo_provider.runtime.freshness.source_parameters import question
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, PipelineFreshnessSensor
 from airflow_slo_provider.triggers import shared_polls
 from airflow_slo_provider.triggers.freshness import MOST_FAULTS, FreshnessTrigger, trigger_for
@@ -28,7 +28,7 @@ HOUR = timedelta(hours=1)
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Triggers fire as soon as they have something to say: no scheduler has to see a worker leave before."""
-    monkeypatch.setattr("airflow_slo_provider.hooks.deferral.SHORTEST", timedelta(0))
+    monkeypatch.setattr("airflow_slo_provider.runtime.deferral.SHORTEST", timedelta(0))
 
 
 @pytest.fixture(scope="module")

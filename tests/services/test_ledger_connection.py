@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_slo_provider.hooks.ledger import open_default_ledger
-from airflow_slo_provider.hooks.sql_runner import sql_source
+from airflow_slo_provider.runtime.connections.sql_runner import sql_source
+from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.postgres import PASSWORD, USER, PostgresServer
 from tests.unit.indicators.sql_builders import HOUR, T0, ask, ratio

@@ -167,7 +167,7 @@ def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
 def test_the_path_of_a_webhook_is_secret() -> None:
     from types import SimpleNamespace
 
-    from airflow_slo_provider.hooks.webhook import post
+    from airflow_slo_provider.runtime.connections.webhook import post
 
     with answering(b"no such hook: T000/B000/Wh00kSecret") as url:
         connection: Any = SimpleNamespace(

@@ -77,7 +77,7 @@ class Desk:
     def _open(self) -> Ledger:
         if self._opener is not None:
             return self._opener()
-        from airflow_slo_provider.hooks.ledger import open_default_ledger
+        from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
         try:
             return open_default_ledger(to_look=True)
@@ -89,7 +89,7 @@ class Desk:
 
     def place(self) -> Place:
         """Which ledger this is. It is not opened for that."""
-        from airflow_slo_provider.hooks.ledger import unshared_ledger
+        from airflow_slo_provider.runtime.recording.ledger_connection import unshared_ledger
 
         ledger, problem = self._ledger, unshared_ledger() if self._opener is None else ""
         return Place(problem=problem) if ledger is None else Place(ledger.where, ledger.environment, problem)

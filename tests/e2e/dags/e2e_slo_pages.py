@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from airflow.sdk import BaseOperator, dag
 
-from airflow_slo_provider.hooks.outcomes import record
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.runtime.recording.checks import record
 
 
 class RecordChecks(BaseOperator):

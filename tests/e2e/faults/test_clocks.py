@@ -12,11 +12,11 @@ from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
 from airflow_slo_provider.deployment.registries.registry import Wanted
-from airflow_slo_provider.hooks import gate as gates
-from airflow_slo_provider.hooks import incidents
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
+from airflow_slo_provider.runtime.error_budget import decision as gates
+from airflow_slo_provider.runtime.incidents import current_incident as incidents
 from airflow_slo_provider.slo.budget import evaluation_time as instants
 from tests.airflow.gates import LedgerFile, RequestLog, prometheus_documents, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task

@@ -14,7 +14,7 @@ from tests.airflow.running import Ran, in_dag, run_task
 from tests.e2e.faults.dying import Step, killed_at
 from tests.e2e.faults.models import Models
 
-LEDGER, GATE = "airflow_slo_provider.ledger.store", "airflow_slo_provider.hooks.gate"
+LEDGER, GATE = "airflow_slo_provider.ledger.store", "airflow_slo_provider.runtime.error_budget.decision"
 REGISTRY, MOVES = "airflow_slo_provider.deployment.registries.directory", "airflow_slo_provider.operators.model_registry"
 
 #: Step of the gate -> rows its killed try has left.
@@ -23,7 +23,7 @@ GATE_STEPS = {
     Step("measured, nothing recorded", f"{LEDGER}:Ledger.record_decision", False): 0,
     Step("in the middle of the record", f"{LEDGER}:upsert", True): 0,
     Step("recorded, not told to Airflow", f"{LEDGER}:Ledger.record_decision", True): 2,
-    Step("told, no way taken", "airflow_slo_provider.hooks.gate:evaluate_gate", True): 2,
+    Step("told, no way taken", "airflow_slo_provider.runtime.error_budget.decision:evaluate_gate", True): 2,
 }
 
 

@@ -13,13 +13,13 @@ import pytest
 from airflow.providers.standard.operators.empty import EmptyOperator
 from airflow.sdk import DAG
 
-from airflow_slo_provider.hooks.incidents import claim
 from airflow_slo_provider.incidents import Incident
 from airflow_slo_provider.ledger import Ledger, Recorded, RunKey, open_ledger
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.runtime.incidents.current_incident import claim
 from tests.airflow.gates import RequestLog, sql_documents
 from tests.airflow.running import in_dag, run_task
 from tests.e2e.faults.models import Models

@@ -1,0 +1,1 @@
+"""The fields of our connection types. Imports no Airflow."""

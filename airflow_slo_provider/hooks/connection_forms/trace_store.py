@@ -1,0 +1,107 @@
+"""The fields of a trace-store connection: how the UI shows them, and what they mean to the stores. Imports no Airflow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_slo_provider.hooks.connection_forms.fields import (
+    ConnectionFields,
+    bad_connection,
+    form_field,
+    read_boolean,
+    read_number,
+    read_object,
+)
+from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings, connection_type
+from airflow_slo_provider.tracing.stores.kinds import KINDS
+
+_KEPT = (
+    "auth",
+    "token",
+    "client_cert",
+    "client_key",
+    "verify",
+    "ca_file",
+    "connect_timeout",
+    "read_timeout",
+    "max_seconds",
+    "retries",
+)
+
+
+def trace_store_connection_type() -> dict[str, Any]:
+    """Return the connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
+    shared = connection_type()["conn-fields"]
+    return {
+        "connection-type": "trace_store",
+        "hook-class-name": "airflow_slo_provider.hooks.trace_store.TraceStoreHook",
+        "hook-name": "Trace store",
+        "ui-field-behaviour": {
+            "hidden-fields": [],
+            "relabeling": {"host": "URL", "login": "Login (basic)", "password": "Password (basic)", "schema": "Scheme"},
+            "placeholders": {
+                "host": "https://tempo.example/prefix; for VictoriaTraces with /select/jaeger",
+                "schema": "http, where the URL names no scheme",
+            },
+        },
+        "conn-fields": {
+            "kind": form_field("Kind", "string", "Which store it is.", enum=[*KINDS, None]),
+            "path": form_field("Path", "string", "For otlp_json: a file, a directory or a glob on the worker."),
+            **{name: shared[name] for name in _KEPT},
+            "headers": form_field("Headers", "string", 'JSON, e.g. {"X-Scope-OrgID": "team-a"}.', format="json"),
+            "experiments": form_field("Experiments (MLflow)", "string", "Ids, separated by commas; 0 by default."),
+            "project": form_field("Project (Phoenix)", "string", "Name or id; default by default."),
+            "api": form_field(
+                "API (Jaeger)", "string", "By default the newest that is served.", enum=["auto", "v3", "classic", None]
+            ),
+            "page": form_field("Traces per search", "integer", "For Tempo and Jaeger.", default=1000, minimum=1),
+            "spans_per_trace": form_field(
+                "Spans per trace (Tempo)", "integer", "No more than the server's max_spans_per_span_set.", default=100, minimum=1
+            ),
+            "whole_traces": form_field(
+                "Whole traces (Tempo)", "boolean", "Fetch each trace by its id, with the spans of other services.", default=False
+            ),
+            "blind_seconds": form_field(
+                "Blind seconds (Tempo)", "number", "What searches leave out at the end: query_end_cutoff.", default=30, minimum=0
+            ),
+        },
+    }
+
+
+def store_settings(connection: ConnectionFields) -> dict[str, Any]:
+    """Read a connection as arguments of :func:`airflow_slo_provider.tracing.stores.open_store`.
+
+    :raises QueryError: reason ``bad_connection``, when its fields contradict each other or are of the wrong kind
+    """
+    extra = read_object(connection, connection.extra, "extra")
+    kind = str(extra.get("kind") or "").strip().lower()
+    if kind not in KINDS:
+        raise bad_connection(connection, f"kind is {extra.get('kind')!r}; write one of {', '.join(KINDS)}")
+    if kind == "otlp_json":
+        path = str(extra.get("path") or connection.host or "").strip()
+        if not path:
+            raise bad_connection(connection, "an otlp_json store needs a path")
+        return {"kind": kind, "path": path}
+    from airflow_slo_provider.tracing.stores.http import HttpSettings
+
+    client = client_settings(connection)
+    names = ("url", "headers", "basic", "bearer", "verify", "cert", "timeout", "max_seconds", "retries")
+    settings: dict[str, Any] = {"kind": kind, "http": HttpSettings(**{name: client[name] for name in names})}
+    if kind in ("tempo", "jaeger"):
+        settings["page"] = int(read_number(connection, extra, "page", 1000, least=1))
+    if kind == "tempo":
+        from datetime import timedelta
+
+        settings["spans_per_trace"] = int(read_number(connection, extra, "spans_per_trace", 100, least=1))
+        settings["whole_traces"] = read_boolean(connection, extra, "whole_traces", False)
+        settings["blind"] = timedelta(seconds=read_number(connection, extra, "blind_seconds", 30.0, least=0))
+    if kind == "jaeger":
+        settings["api"] = str(extra.get("api") or "auto")
+        if settings["api"] not in ("auto", "v3", "classic"):
+            raise bad_connection(connection, f"api is {extra['api']!r}; write auto, v3 or classic")
+    if kind == "mlflow":
+        ids = [one.strip() for one in str(extra.get("experiments") or "0").split(",") if one.strip()]
+        settings["experiments"] = tuple(ids or ("0",))
+    if kind == "phoenix":
+        settings["project"] = str(extra.get("project") or "default")
+    return settings

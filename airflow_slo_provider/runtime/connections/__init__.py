@@ -1,0 +1,1 @@
+"""Airflow connections as HTTP APIs, databases and inputs of checks."""

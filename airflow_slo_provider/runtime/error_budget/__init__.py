@@ -1,0 +1,1 @@
+"""Evaluate error budgets in a task or a trigger, and remember decisions."""

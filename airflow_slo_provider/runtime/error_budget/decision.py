@@ -1,0 +1,227 @@
+"""What the error-budget operators and the sensor share: read documents, measure, decide, log, record, push.
+
+A decision is in the task log, in the ledger and in XCom before anybody acts on it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
+from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Ledger, RunKey
+    from airflow_slo_provider.slo.budget.reports import Decision
+    from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
+
+#: Where SLO documents are: a file, a directory, the text itself, or several of these.
+Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+
+#: XCom key of the decision.
+XCOM_KEY = "decision"
+
+#: What a server answers that was asked well and answers badly. Every other refusal is about the question: a retry or a person
+#: at the end of ``if_unknown`` cannot mend it, whoever wrote the document can.
+_BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape", "contradictory_answer", "repeated_key", "not_a_number"})
+
+
+def evaluate_gate(
+    context: Mapping[str, Any],
+    *,
+    slos: Documents,
+    select: Selection | None = None,
+    at: datetime | str | None = None,
+    log: Any,
+    remember_own: bool = False,
+    accepts_unknown: bool = False,
+    satisfied: Callable[[Decision], bool] | None = None,
+) -> Decision:
+    """Read the documents, measure, decide; log the decision, record it and push it to XCom.
+
+    A completed decision of an earlier try of this task instance stays in the ledger, and counts as the past of this one: a task
+    that is cleared begins from the freeze that it had decided. What an earlier try recorded that found nothing out is replaced.
+
+    :param context: Airflow's task context
+    :param slos: the documents
+    :param select: which of their SLOs
+    :param at: the instant to evaluate; see :mod:`airflow_slo_provider.runtime.evaluation_time`
+    :param log: the task's logger
+    :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
+        and its last look is its past; a retry of a gate must not see the try that it replaces.
+    :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
+    :param satisfied: whether the decision is enough for the caller; by default, whether it allows. The XCom holds the result,
+        so that a sensor which gave up and was marked as a success still counts as not satisfied
+    :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
+    :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
+    """
+    from airflow_slo_provider.ledger.mapped_names import index_text
+    from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
+    from airflow_slo_provider.runtime.evaluation_time import run_instant
+    from airflow_slo_provider.runtime.recording.ledger_connection import map_label, open_default_ledger, run_key, words_of
+    from airflow_slo_provider.slo.budget.ledger_records import decision_check, slo_checks, summary
+    from airflow_slo_provider.slo.budget.text_table import decision_text
+
+    key = run_key(context)
+    name = f"{key.dag_id}.{key.task_id}"
+    with failing_rightly(), failing_over_values():
+        catalog = read_documents(slos)
+        for warning in catalog.warnings:
+            log.warning("%s", warning)
+        judged = run_instant(at, context)
+        log.info(
+            "Judged at %s: %s", judged.at.isoformat() if judged.at else f"now={datetime.now(UTC).isoformat()}", judged.because
+        )
+        with open_default_ledger() as ledger:
+            own = None if remember_own else replace(key, attempt=ledger.attempt(key, name=name))
+            decision = evaluate(
+                catalog, select=select, at=judged.at, ledger=ledger, exclude_key=own, deadline=evaluation_deadline(context)
+            )
+            for line in decision_text(decision).splitlines():
+                log.info("%s", line)
+            place = {"ledger": ledger.where, "environment": ledger.environment}
+            log.info("Recorded in the ledger %s%s", ledger.where, words_of(ledger))
+            complete = is_complete(decision, context, accepts_unknown=accepts_unknown)
+            check = decision_check(decision, name=name, more={"complete": complete, **place, **map_label(context)})
+            if key.map_index >= 0:
+                log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
+            ledger.record_decision([*slo_checks(decision), check], key, name=name)
+    # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
+    made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
+    enough = decision.allowed and (satisfied is None or satisfied(decision))
+    value = {**summary(decision), **place, **made, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
+    context["ti"].xcom_push(key=XCOM_KEY, value=value)
+    return decision
+
+
+def read_documents(slos: Documents) -> SLOCatalog:
+    """Read SLO documents.
+
+    :raises DocumentError: with every fault
+    :raises QueryError: when an object store cannot be read
+    """
+    from airflow_slo_provider.runtime.files.documents import readable
+    from airflow_slo_provider.slo import load
+
+    return load(readable(slos))
+
+
+def evaluate(
+    catalog: SLOCatalog,
+    *,
+    ledger: Ledger,
+    select: Selection | None = None,
+    at: datetime | None = None,
+    exclude_key: RunKey | None = None,
+    deadline: float | None = None,
+) -> Decision:
+    """Measure a catalog through Airflow's connections and decide, with what earlier decisions left behind.
+
+    :param ledger: holds the earlier decisions; nothing is written
+    :param at: the instant; now when None
+    :param exclude_key: a task instance whose own rows are not the past
+    :param deadline: seconds the measuring may take; ``[slo] evaluation_deadline`` by default
+    :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for an instant without a zone
+    :raises LedgerError: when the earlier decisions cannot be read
+    """
+    from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
+    from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
+    from airflow_slo_provider.runtime.error_budget.previous_decisions import Memory
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+    from airflow_slo_provider.slo.policy.decisions import decide
+
+    about_now, at = at is None, at or datetime.now(UTC)
+    previous = Memory(ledger, at, about_now, exclude_key).states(catalog.select(select))
+    held = [name for name, state in previous.items() if state.holding]
+    with sources(ledger) as source:
+        monitor = SLOMonitor(catalog, source, deadline=deadline or evaluation_deadline())
+        reports = monitor.evaluate(at, select, covering=held)
+    return decide(reports, catalog, previous=previous)
+
+
+def is_wrong_question(error: MeasurementError) -> bool:
+    """Whether the question was wrong, and not the answer: a query that is refused, credentials, a connection that is none."""
+    if error.transient or isinstance(error, (NoData, InvalidMeasurement)):
+        return False
+    return error.reason not in _BROKEN_ANSWERS
+
+
+def raise_for_wrong_questions(decision: Decision) -> None:
+    """Fail over a wrong question, which no retry and no waiting mends.
+
+    :param decision: one that blocks
+    :raises AirflowFailException: also when no SLO was evaluated that gates
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    if not any(one.gates for one in decision.slos):
+        raise AirflowFailException("; ".join(decision.reasons))
+    wrong = [error for error in _errors(decision).values() if is_wrong_question(error)]
+    if wrong:
+        raise AirflowFailException(_message(decision)) from wrong[0]
+
+
+def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
+    """Fail over what could not be measured, in the way that helps; return when the caller may go on with the decision.
+
+    - A budget that was measured and stops the deployment is a decision, whatever else could not be measured.
+    - A wrong question fails at once: it stays wrong, and a way for "we do not know" would hide it for ever.
+    - A fault that may pass is left to Airflow's retries while there are any, and is acceptable on the last try.
+    - No data, or numbers that contradict each other, are acceptable or fail at once.
+
+    :param decision: one that blocks: ``unknown``, or ``frozen`` (perhaps only because it was, and nothing is known since)
+    :param acceptable: whether the caller has a way for this decision
+    :raises AirflowFailException: where a retry would not help
+    :raises MeasurementError: transient, where it may
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    raise_for_wrong_questions(decision)
+    passing = [error for error in _errors(decision).values() if error.transient]
+    if passing and (_tries_are_left(context) or not acceptable):
+        first = passing[0]
+        raise MeasurementError(_message(decision), reason=first.reason, transient=True, http_status=first.http_status) from first
+    if not acceptable:
+        raise AirflowFailException(_message(decision))
+
+
+def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unknown: bool) -> bool:
+    """Whether a task goes on with a decision: it is history then, and no later try replaces it.
+
+    :param accepts_unknown: whether the caller has a way for ``unknown``
+    """
+    from airflow.sdk.exceptions import AirflowFailException
+
+    from airflow_slo_provider.slo.budget.reports import Outcome
+
+    if decision.allowed:
+        return True
+    try:
+        raise_unless_acceptable(decision, context, acceptable=accepts_unknown or decision.outcome is Outcome.FROZEN)
+    except (AirflowFailException, MeasurementError):
+        return False
+    return True
+
+
+def _errors(decision: Decision) -> dict[str, MeasurementError]:
+    """Why objectives that block could not be measured; nothing when a measured one blocks anyway."""
+    from airflow_slo_provider.slo.budget.reports import Outcome
+
+    blocking = [one for one in decision.slos if one.gates and one.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]
+    if any(one.outcome is Outcome.FROZEN and one.report.error is None for one in blocking):
+        return {}
+    return {one.report.name: one.report.error for one in blocking if one.report.error is not None}
+
+
+def _message(decision: Decision) -> str:
+    said = [f"{name}: {error}" for name, error in _errors(decision).items()]
+    return "the error budget is unknown: " + "; ".join(said or decision.reasons)
+
+
+def _tries_are_left(context: Mapping[str, Any]) -> bool:
+    instance = context["ti"]
+    return bool(instance.try_number <= instance.max_tries)

@@ -1,0 +1,1 @@
+"""Files of a task: documents, decisions, reports, object storage."""

@@ -1,0 +1,132 @@
+"""Where documents and golden sets of a task are: beside its DAG file, at an absolute path, or in an object store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import DocumentError, Fault, QueryError
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.slo.documents.loading import DocumentText
+
+
+def beside(source: Any, folder: str) -> Any:
+    """Return paths with the relative ones made absolute, from the folder of the DAG file; texts and URIs as they are.
+
+    The directory a worker happens to run in is not looked into: it may hold another file of that name.
+
+    :param source: a path, the text of a document, or several of these
+    :param folder: the folder of the DAG file
+    :raises DocumentError: for each relative path that is not there
+    """
+    missing: list[Fault] = []
+    if isinstance(source, list | tuple):
+        found: Any = [_beside(one, folder, missing) for one in source]
+    else:
+        found = _beside(source, folder, missing)
+    if missing:
+        raise DocumentError(missing)
+    return found
+
+
+def is_relative_path(source: Any) -> bool:
+    """Whether something is a path that says nothing without a directory to begin from."""
+    from airflow_slo_provider.slo.documents.loading import names_a_path
+
+    return names_a_path(source) and not is_uri(source) and not os.path.isabs(os.fspath(source))
+
+
+def is_uri(source: Any) -> bool:
+    """Whether something is the address of a file in an object store, e.g. ``s3://bucket/slos``."""
+    text = str(source) if isinstance(source, os.PathLike) else source
+    return isinstance(text, str) and "\n" not in text and "://" in text.partition(" ")[0]
+
+
+def _beside(one: Any, folder: str, missing: list[Fault]) -> Any:
+    text = os.fspath(one) if isinstance(one, os.PathLike) and not is_uri(one) else one
+    if not isinstance(text, str) or "\n" in text or not text.strip() or is_uri(text) or os.path.isabs(text):
+        return one
+    path = os.path.normpath(os.path.join(folder or os.getcwd(), text))
+    if os.path.lexists(path):
+        return path
+    if not is_relative_path(one):
+        return one  # the text of a document in one line
+    elsewhere = os.path.abspath(text)
+    hint = ""
+    if os.path.lexists(elsewhere):
+        hint = f"; {elsewhere}, in the working directory, is not read: write its absolute path if it is meant"
+    said = f"there is no such file or directory: {text!r} is relative to the folder of the DAG file, {folder}{hint}"
+    missing.append(Fault(said, file=path))
+    return one
+
+
+def dag_folder(dag: Any = None) -> str:
+    """Return the folder of a DAG file, for what is read when the DAG is made.
+
+    :param dag: the DAG; by default the one that is being made
+    """
+    if dag is None:
+        from airflow.sdk.definitions._internal.contextmanager import DagContext
+
+        dag = DagContext.get_current()
+    return "" if dag is None else str(dag.folder)
+
+
+def readable(source: Any) -> Any:
+    """Return SLO documents with those in object stores read, for :func:`airflow_slo_provider.slo.load`.
+
+    :param source: a path, a URI such as ``s3://bucket/slos`` (``s3://conn_id@bucket/slos`` names the connection), the text of a
+        document, or several of these
+    :raises DocumentError: for a file that is not there, or no document
+    :raises QueryError: when the store cannot be read; transient unless it refuses
+    """
+    several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
+    if not any(is_uri(one) for one in several):
+        return source
+    return [text for one in several for text in (_stored(str(one)) if is_uri(one) else [one])]
+
+
+def _stored(uri: str) -> list[DocumentText]:
+    from airflow.sdk import ObjectStoragePath
+
+    from airflow_slo_provider.core.redaction import public_url
+    from airflow_slo_provider.runtime.recording.exception_text import masked
+    from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
+
+    shown = public_url(uri)
+    try:
+        root = ObjectStoragePath(uri)
+        storage = root.fs
+        storage.invalidate_cache()  # a listing may be remembered from before
+        names = [root.path] if storage.isfile(root.path) else _below(storage, root.path, SUFFIXES)
+        if not names:
+            there = storage.exists(root.path)
+            what = "no *.yaml or *.yml file is in this directory or below it" if there else "there is no such file or directory"
+            raise DocumentError([Fault(what, file=shown)])
+        if len(names) > MAX_FILES:
+            raise DocumentError([Fault(f"more than {MAX_FILES:,} files: is this the right directory?", file=shown)])
+        found = []
+        for name in names:
+            with storage.open(name, "rb") as file:
+                found.append(text_of(file.read(MAX_BYTES + 1), file=storage.unstrip_protocol(name)))
+        return found
+    except (PermissionError, ValueError, ImportError) as error:
+        if isinstance(error, DocumentError):
+            raise
+        reason = "forbidden" if isinstance(error, PermissionError) else "bad_path"
+        raise QueryError(masked(f"{shown} cannot be read: {type(error).__name__}: {error}"), reason=reason) from error
+    except Exception as error:  # a client's own: each store has others
+        message = masked(f"{shown} cannot be read: {type(error).__name__}: {error}")
+        raise QueryError(message, reason="storage", transient=True) from error
+
+
+def _below(storage: Any, directory: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Return the YAML files below a directory, sorted, save hidden ones, as they are read from a disk."""
+    found = []
+    for name in storage.find(directory):
+        inside = str(name)[len(directory.rstrip("/")) :].strip("/").split("/")
+        if inside[-1].lower().endswith(suffixes) and not any(part.startswith(".") for part in inside):
+            found.append(str(name))
+    return sorted(found)

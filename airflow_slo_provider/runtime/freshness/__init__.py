@@ -1,0 +1,1 @@
+"""Check freshness on a worker."""

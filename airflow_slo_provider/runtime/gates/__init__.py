@@ -1,0 +1,1 @@
+"""Gates: which tasks they block, and whether an acting task may run."""

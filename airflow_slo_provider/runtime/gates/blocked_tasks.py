@@ -1,0 +1,138 @@
+"""Keep tasks from running, whatever is mapped and however: every operator that blocks calls :func:`block`.
+
+Airflow's ``SkipMixin`` sends a skip only for a task without a map index, and only for the instance without one: the skips of a
+mapped task, of a task in a mapped group, and of mapped tasks further down are lost. What holds depends on the form:
+
+===========================================  ==============================================================================
+form of the task that blocks                 what it does
+===========================================  ==============================================================================
+neither mapped nor in a mapped group         succeeds and skips every instance of what it blocks
+mapped, and blocks all that is downstream    skips itself, so that Airflow's trigger rules skip the rest; where a task behind
+                                             it would run after a skip (``none_failed``), it fails in place of that
+mapped branch that follows some tasks        succeeds and skips the others: in its mapped group those of its own index,
+                                             outside of it every instance
+===========================================  ==============================================================================
+
+Instances of a task in a group that is mapped over an XCom may not exist yet when a skip is sent, which is why a branch is refused
+there (see :mod:`airflow_slo_provider.runtime.gates.dag_checks`), and why a gate relies on trigger rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NoReturn
+
+from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
+from airflow_slo_provider.runtime.gates.task_guards import BLOCKED
+
+#: XCom key by which Airflow keeps a task skipped when it is cleared alone (``NotPreviouslySkippedDep``).
+_XCOM_KEY = "skipmixin_key"
+
+
+def block(context: Mapping[str, Any], tasks: Iterable[Any], *, reason: str) -> None:
+    """Keep all of these tasks from running; return when there are none to skip.
+
+    :param context: Airflow's task context
+    :param tasks: the operators to block
+    :param reason: why, for the log
+    :raises DownstreamTasksSkipped: the task succeeds and what is downstream is skipped
+    :raises AirflowSkipException: in a mapped form: the task is skipped, and with it what is downstream
+    :raises AirflowFailException: in a mapped form, where a task would run after a skip
+    """
+    blocked = list(tasks)
+    if context["ti"].map_index >= 0:
+        _block_by_state(blocked, reason)
+    _skip(context, blocked, {"skipped": [one.task_id for one in blocked]})
+
+
+def block_some(context: Mapping[str, Any], tasks: Iterable[Any]) -> None:
+    """Keep these tasks from running and let the others run; return when there are none to skip.
+
+    :param context: Airflow's task context
+    :param tasks: the operators to block
+    :raises DownstreamTasksSkipped: the task succeeds and these are skipped
+    """
+    blocked = list(tasks)
+    _skip(context, blocked, {"skipped": [one.task_id for one in blocked]})
+
+
+def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Iterable[str], *, reason: str) -> None:
+    """Follow some of the tasks downstream and keep the rest from running; return when nothing is left to skip.
+
+    What is downstream of a followed task may run, as in Airflow's branches. Everything else downstream is blocked, however far.
+
+    :param context: Airflow's task context
+    :param followed: ids of the tasks to follow; none blocks all
+    :param exempt: ids of tasks that may run in any case
+    :param reason: why the rest is skipped, for the log
+    :raises DownstreamTasksSkipped: see :func:`block`, and there for the other exceptions
+    """
+    task = context["task"]
+    kept = set(followed).union(exempt, *(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in followed))
+    blocked = [one for one in downstream_of(task) if one.task_id not in kept]
+    if not followed and context["ti"].map_index >= 0:
+        _block_by_state(blocked, reason)
+    direct = [one.task_id for one in task.downstream_list if one.task_id in kept or one.is_teardown]
+    _skip(context, blocked, {"followed": direct})
+
+
+def downstream_of(task: Any) -> list[Any]:
+    """Return everything downstream of a task, however far, but for teardowns: those run in any case."""
+    return [one for one in task.get_flat_relatives(upstream=False) if not one.is_teardown]
+
+
+def withhold_events(task: Any, *, keep: Iterable[Any] = ()) -> None:
+    """Let no asset event leave a task when it succeeds: the API server ignores events of what is not among its outlets.
+
+    :param task: the operator that is running
+    :param keep: outlets whose events leave all the same
+    """
+    kept = list(keep)
+    task.__dict__.setdefault("_declared_outlets", list(task.outlets))
+    task.outlets = [one for one in task.outlets if one in kept]
+
+
+def release_events(task: Any) -> None:
+    """Undo :func:`withhold_events`."""
+    task.outlets = list(task.__dict__.get("_declared_outlets", task.outlets))
+
+
+def _block_by_state(blocked: Sequence[Any], reason: str) -> NoReturn:
+    """End a mapped task in the state after which Airflow's trigger rules run none of the blocked tasks.
+
+    That holds for instances that do not exist yet, and for a task that somebody clears alone.
+    """
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+    runs = next((one for one in blocked if trigger_rule(one) not in HOLD_AFTER_A_SKIP), None)
+    if runs is None:
+        raise AirflowSkipException(reason)
+    raise AirflowFailException(
+        f"{reason}. The task is mapped and fails, because {runs.task_id} would run after a skip: its trigger rule is "
+        f"{trigger_rule(runs)}; give it trigger_rule='all_success', or allow it by name: "
+        f"may_run_when_blocked=[{runs.task_id!r}]"
+    )
+
+
+def _skip(context: Mapping[str, Any], blocked: Sequence[Any], remembered: Mapping[str, Any]) -> None:
+    from airflow.sdk.exceptions import DownstreamTasksSkipped
+
+    context["ti"].xcom_push(key=_XCOM_KEY, value=dict(remembered))
+    context["ti"].xcom_push(key=BLOCKED, value=[one.task_id for one in blocked])
+    tasks = [instance for one in blocked for instance in _instances(context, one)]
+    if tasks:
+        raise DownstreamTasksSkipped(tasks=tasks)
+
+
+def _instances(context: Mapping[str, Any], task: Any) -> Iterator[tuple[str, int]]:
+    """Yield the instances of a task that this one blocks, by task id and map index."""
+    ti, own = context["ti"], context["task"].get_closest_mapped_task_group()
+    group = task.get_closest_mapped_task_group()
+    if own is not None and group is own:
+        yield task.task_id, ti.map_index
+        return
+    yield task.task_id, -1
+    if task.is_mapped or group is not None:
+        # One that is not expanded has the index -1. How many there are cannot be read off the DAG: the length may be an XCom's.
+        count = ti.get_ti_count(dag_id=ti.dag_id, task_ids=[task.task_id], run_ids=[ti.run_id])
+        yield from ((task.task_id, index) for index in range(count))

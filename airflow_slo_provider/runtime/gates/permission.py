@@ -1,0 +1,193 @@
+"""What an operator that changes something asks first: whether the run may act at all, and whether its gate has allowed it.
+
+Airflow's skips are the first wall between a gate and what it guards. This is the second one: it holds where a skip is lost (a
+mapped gate, a cleared task, a gate that somebody marked as a success).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NoReturn
+
+from airflow_slo_provider.runtime.evaluation_time import is_backfill
+from airflow_slo_provider.runtime.gates.gate_instances import instance_states
+
+#: A run that was started again later than this after a decision has left the decision behind. Clocks of machines differ.
+_TOLERANCE = timedelta(minutes=5)
+
+
+def refuse_backfill(context: Mapping[str, Any], *, allow_backfill: bool) -> None:
+    """Refuse to act in a run of a backfill, which is about the past: what it would change is the present.
+
+    :param context: Airflow's task context
+    :param allow_backfill: act all the same
+    :raises AirflowFailException: in a run of a backfill, with or without partitions
+    """
+    if allow_backfill or not is_backfill(context):
+        return
+    _refuse(
+        "this run belongs to a backfill, which is about the past, and the task changes what serves now: nothing was changed. "
+        "Where that is meant, give it allow_backfill=True"
+    )
+
+
+def gate_fault(task: Any, gate: Any) -> str:
+    """Say what is wrong with a gate's task id in the DAG of the task that names it; nothing where it is right or no id.
+
+    :param task: the operator
+    :param gate: what it was given as ``gate``
+    """
+    if isinstance(gate, list | tuple) and any(isinstance(one, str) for one in gate):
+        return f"gate is {str(gate)[:200]}, and takes one gate; a mapped gate counts with all its instances"
+    if isinstance(gate, bool | int | float):
+        return f"gate is {gate!r}, and names no gate; write gate=gate.task_id"
+    if not isinstance(gate, str) or "{" in gate:
+        return ""
+    if gate not in task.dag.task_ids:
+        from airflow_slo_provider.documents.fields import did_you_mean
+
+        known = sorted(task.dag.task_ids)
+        ends = [one for one in known if one.endswith(f".{gate}")]
+        hint = f"; did you mean {ends[0]!r}?" if ends else did_you_mean(gate, known)
+        return f"gate names {gate!r}, and the DAG {task.dag.dag_id} has no such task{hint}"
+    if gate not in {one.task_id for one in task.get_flat_relatives(upstream=True)}:
+        said = f"gate names {gate!r}, which is not upstream of {task.task_id}: it would be read before it has decided; "
+        return f"{said}write {gate} >> {task.task_id}"
+    named = task.dag.get_task(gate)
+    kind = getattr(named, "operator_class", type(named))
+    # An operator of a third party may push a decision; its contents are checked at run time.
+    ours = kind.__module__.startswith(("airflow.", "airflow_slo_provider."))
+    if ours and not getattr(kind, "leaves_decision", False):
+        return (
+            f"gate names {gate!r}, a {kind.__name__}, which is not an error-budget gate and pushes no decision. "
+            "Name an ErrorBudgetGateOperator, ErrorBudgetBranchOperator or ErrorBudgetSensor"
+        )
+    return ""
+
+
+def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
+    """Refuse to act unless the gate has allowed it, in this run, in every instance that counts.
+
+    In the same mapped task group that is the instance with the task's own map index; otherwise all instances of the gate.
+
+    :param gate: task id of the gate, its decision (XCom ``decision``), or the decisions of a mapped gate
+    :param context: Airflow's task context
+    :param log: the task's logger
+    :raises AirflowFailException: for a decision that is missing, malformed, of another run or older than this start of the run,
+        and for one that does not allow
+    """
+    task = context["task"]
+    fault = gate_fault(task, gate)
+    if fault:
+        _refuse(fault)
+    given = None if isinstance(gate, str) else _decisions(gate, context)
+    task_id = gate if given is None else _one_gate(given)
+    fault = gate_fault(task, task_id)
+    if fault or "{" in str(task_id):
+        _refuse(fault or f"gate is the text {str(gate)[:200]!r}, as a template gives it; pass the task id of the gate instead")
+    indexes = _indexes(str(task_id), context)
+    handed = None if given is None else {one["map_index"]: one for one in given}
+    for index in indexes:
+        where = f"{task_id}[{index}]" if index >= 0 else str(task_id)
+        if handed is not None:
+            _require_allowed(handed.get(index), where, str(task_id), index, context)
+        # What is handed over may have been copied and changed on the way; what the gate itself has left counts.
+        found = context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index)
+        _require_allowed(found, where, str(task_id), index, context)
+        log.info("The gate %s allows it: %s, decided at %s", where, found["outcome"], found["decided_at"])
+
+
+def _decisions(gate: Any, context: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Take one decision or the decisions of a mapped gate as a list. Each must be of this run."""
+    if isinstance(gate, Mapping):
+        several: list[Any] = [gate]
+    elif isinstance(gate, Sequence) or (isinstance(gate, Iterable) and hasattr(gate, "__len__")):
+        several = list(gate)
+    else:
+        several = []
+    if not several:
+        _refuse(
+            f"gate is {str(gate)[:200]!r}, neither a task id nor a decision: its XCom is not there, or holds something else. "
+            "Write the gate's task id: gate=gate.task_id"
+        )
+    for one in several:
+        if not isinstance(one, Mapping) or not isinstance(one.get("task_id"), str) or type(one.get("map_index")) is not int:
+            _refuse(f"gate contains {str(one)[:200]!r}, which is not a decision; name one gate by its task id: gate=gate.task_id")
+        for key in ("dag_id", "run_id"):
+            own = getattr(context["ti"], key)
+            if one.get(key) != own:
+                _refuse(f"the decision is not one of this run: its {key} is {one.get(key)!r}, not {own!r}")
+    return several
+
+
+def _one_gate(decisions: Sequence[Mapping[str, Any]]) -> str:
+    names = sorted({str(one["task_id"]) for one in decisions})
+    if len(names) > 1:
+        _refuse(f"gate holds decisions of several gates, {', '.join(names)}; name one of them")
+    return names[0]
+
+
+def _indexes(task_id: str, context: Mapping[str, Any]) -> Collection[int]:
+    """Return the map indexes of the gate's instances that must have allowed; each of them must have ended well.
+
+    A gate that failed, or a sensor that gave up, may have pushed a decision that allows.
+    """
+    found = instance_states(task_id, context)
+    if not found:
+        _refuse(f"Airflow knows no instance of the gate {task_id} in this run: nothing has allowed this")
+    for index, state in sorted(found.items()):
+        if state != "success":
+            where = f"{task_id}[{index}]" if index >= 0 else task_id
+            _refuse(f"the gate {where} is {state}, not a success: it has allowed nothing")
+    return sorted(found)
+
+
+def _require_allowed(decision: Any, where: str, task_id: str, index: int, context: Mapping[str, Any]) -> None:
+    from airflow_slo_provider.slo.budget.ledger_records import SUMMARY_VERSION
+
+    instance = context["ti"]
+    if decision is None:
+        _refuse(
+            f"the gate {where} has left no decision in this run: nothing allows this. If somebody has marked it as a success, "
+            "clear it, so that it decides; gate= takes an error-budget gate, branch or sensor, and no other task"
+        )
+    if not isinstance(decision, Mapping):
+        _refuse(f"the decision of the gate {where} is {str(decision)[:200]!r}, and not what a gate pushes")
+    version = decision.get("schema_version")
+    if type(version) is not int or version != SUMMARY_VERSION:
+        _refuse(f"the decision of the gate {where} has schema_version {version!r}; this release reads {SUMMARY_VERSION}")
+    expected = {"dag_id": instance.dag_id, "run_id": instance.run_id, "task_id": task_id, "map_index": index}
+    for key, value in expected.items():
+        if decision.get(key) != value:
+            said = f"its {key} is {decision.get(key)!r}, not {value!r}"
+            _refuse(f"the decision is not the one of the gate {where} in this run: {said}")
+    if decision.get("allowed") is not True or decision.get("outcome") not in ("allowed", "warning"):
+        reasons = decision.get("reasons")
+        why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
+        _refuse(f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}")
+    if decision.get("satisfied") is not True:
+        _refuse(f"the gate {where} was not satisfied: it requires more than an allowing decision (min_remaining)")
+    _require_current(decision, where, context)
+
+
+def _require_current(decision: Mapping[str, Any], where: str, context: Mapping[str, Any]) -> None:
+    """Refuse a decision from before the run was started again, as clearing a task of a run that had ended does."""
+    try:
+        decided = datetime.fromisoformat(str(decision.get("decided_at")))
+    except ValueError:
+        decided = None
+    if decided is None or decided.tzinfo is None:
+        _refuse(f"the decision of the gate {where} does not say when it was made: decided_at is {decision.get('decided_at')!r}")
+    started = getattr(context.get("dag_run"), "start_date", None)
+    if started is not None and decided < started - _TOLERANCE:
+        _refuse(
+            f"the decision of the gate {where} was made at {decided.isoformat()}, and the run was started again at "
+            f"{started.isoformat()}: much may have failed since. Clear the gate together with this task, so that it decides anew"
+        )
+
+
+def _refuse(message: str) -> NoReturn:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    raise AirflowFailException(message)

@@ -1,0 +1,112 @@
+"""Let tasks look once more whether they are blocked, where Airflow forgets it when somebody clears them alone.
+
+Airflow keeps a cleared task skipped only directly behind a branch or gate, and looks for the decision of a mapped one under
+another map index. Behind a task that was skipped or failed, trigger rules hold. For what is left, a hook before ``execute`` reads
+what was decided, in the way of ``@task.skip_if``.
+
+Airflow also runs tasks behind a gate of an error budget that has decided nothing: it was skipped, and their trigger rules bear
+that; its instances were removed, because a list got shorter; somebody marked it, or a task between, as a success. What only an
+allowed deployment may run therefore asks the gate whether it has let it go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
+from typing import Any
+
+from airflow_slo_provider.runtime.error_budget.decision import XCOM_KEY as DECISION
+from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
+from airflow_slo_provider.runtime.gates.gate_instances import instance_states
+
+#: XCom key of the ids that a task has blocked by skips.
+BLOCKED = "blocked"
+
+
+def guard_tasks(task: Any, tasks: Iterable[Any], decided: Collection[str], *, branches: bool) -> None:
+    """Make tasks look whether this one has blocked them, where nothing else would keep them from running.
+
+    :param task: the one that blocks, mapped or not
+    :param tasks: what it may block
+    :param decided: ids of those that run only where every instance of the task that counts has decided and let them go
+    :param branches: whether it follows some of them
+    """
+    blocked = [one for one in tasks if not one.is_teardown]
+    for one in blocked:
+        if one.task_id in decided:
+            _install(one, task.task_id, partial(_refuse_undecided, task.task_id, branches))
+    if not (task.is_mapped or task.get_closest_mapped_task_group() is not None):
+        # What is directly behind it is skipped again, and what is further down unless a trigger rule on the way bears skips.
+        blocked = [one for one in blocked if one.task_id not in task.downstream_task_ids]
+        if all(trigger_rule(one) in HOLD_AFTER_A_SKIP for one in blocked):
+            return
+    elif not branches:
+        return
+    for one in blocked:
+        _guard(one, task)
+
+
+def _guard(task: Any, blocker: Any) -> None:
+    group = blocker.get_closest_mapped_task_group()
+    same_group = group is not None and task.get_closest_mapped_task_group() is group
+    _install(task, blocker.task_id, partial(_refuse_blocked, blocker.task_id, same_group))
+
+
+def _install(task: Any, blocker_id: str, refuse: Callable[[Any], None]) -> None:
+    """Put a look before what the task does: one for each that blocks it, however often the DAG is read."""
+    guarded = task.__dict__.setdefault("_guarded_against", set())
+    if blocker_id in guarded:
+        return
+    guarded.add(blocker_id)
+    if task.is_mapped:
+        task.partial_kwargs["pre_execute"] = _hook(refuse, task.partial_kwargs.get("pre_execute"))
+    else:
+        task._pre_execute_hook = _hook(refuse, task._pre_execute_hook)
+
+
+def _hook(refuse: Callable[[Any], None], own: Callable[[Any], Any] | None) -> Callable[[Any], Any]:
+    def refuse_if_blocked(context: Any) -> Any:
+        refuse(context)
+        return own(context) if own is not None else None
+
+    return refuse_if_blocked
+
+
+def _refuse_blocked(blocker_id: str, same_group: bool, context: Mapping[str, Any]) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    ti = context["ti"]
+    index = {"map_indexes": ti.map_index} if same_group else {}
+    found = ti.xcom_pull(task_ids=[blocker_id], key=BLOCKED, **index)
+    if any(ti.task_id in blocked for blocked in found if blocked):
+        raise AirflowSkipException(f"{blocker_id} has blocked this task; clear {blocker_id} to let it decide again")
+
+
+def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    # Airflow keeps a removed instance, and what it has pushed, when a list is shorter than it was.
+    states = {index: state for index, state in instance_states(gate_id, context).items() if state != "removed"}
+    problem = "" if states else f"{gate_id} has no instance in this run"
+    for index, state in sorted(states.items()):
+        where = f"{gate_id}[{index}]" if index >= 0 else gate_id
+        if state != "success":
+            problem = f"{where} is {state}"
+        elif not _let_go(gate_id, index, branches, context):
+            problem = f"{where} has let nothing go in this run (somebody may have marked it as a success)"
+        if problem:
+            break
+    if problem:
+        raise AirflowSkipException(
+            f"{problem}: only a decision of {gate_id} lets this task run. Clear {gate_id} to let it decide; where the deployment "
+            "shall go on although its budget does not allow it, write an override into the policy first"
+        )
+
+
+def _let_go(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
+    """Whether a gate instance allowed the run, or a branch instance followed a branch that this task is on."""
+    ti = context["ti"]
+    pushed = ti.xcom_pull(task_ids=gate_id, key=BLOCKED if branches else DECISION, map_indexes=index)
+    if branches:
+        return isinstance(pushed, list | tuple) and ti.task_id not in pushed
+    return isinstance(pushed, Mapping) and pushed.get("allowed") is True

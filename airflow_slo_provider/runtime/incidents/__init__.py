@@ -1,0 +1,1 @@
+"""Incidents in Airflow: the current one, its measurements and steps."""

@@ -1,0 +1,167 @@
+"""Incidents in Airflow: which one a run is about, who takes care of it, what became of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.incidents.incident import BLIND, Incident, incident_id
+from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, STEP_KIND, StepRecord
+from airflow_slo_provider.results import CheckResult, Verdict
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.incidents.incident_state import Memory
+    from airflow_slo_provider.ledger import Ledger, RunKey
+
+#: Key in a DAG run's ``conf`` that holds the incident.
+CONF_KEY = "incident"
+#: Kind of check that says which run takes care of an incident: one row for each DAG and incident, written once.
+CLAIM_KIND = "incident_claim"
+#: Kind of check that holds what a trigger remembers.
+MEMORY_KIND = "incident_watch"
+
+
+def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
+    """Return the incidents a run was started for: that of its ``conf``, or those of its asset events.
+
+    Airflow may start one run for several events. What burns comes first, then by time; an incident that was told twice is one.
+
+    :param context: Airflow's task context
+    :raises ValueError: for what is no incident
+    """
+    run = context.get("dag_run")
+    told = (getattr(run, "conf", None) or {}).get(CONF_KEY)
+    if told is not None:
+        return [Incident.from_dict(told)]
+    found: dict[str, Incident] = {}
+    for event in _asset_events(context):
+        extra = event.extra or {}
+        payload = extra.get("payload", extra)
+        if isinstance(payload, Mapping) and isinstance(payload.get("id"), str) and "kind" in payload:
+            one = Incident.from_dict(payload)
+            found.setdefault(one.id, one)
+    return sorted(found.values(), key=lambda one: (one.kind == BLIND, one.started_at, one.id))
+
+
+def current_incident(context: Mapping[str, Any]) -> Incident:
+    """Return the incident that this run takes care of. A run that was started by hand has one of its own.
+
+    :raises AirflowFailException: when the run was started with what is no incident
+    """
+    from airflow_slo_provider.runtime.recording.checks import failing_over_values
+
+    with failing_over_values():
+        found = incidents_of(context)
+    if found:
+        return found[0]
+    run = context["dag_run"]
+    # Not start_date: clearing a finished run sets that anew, and its post-mortem would be about another incident.
+    started = getattr(run, "run_after", None) or getattr(run, "start_date", None) or datetime.now(UTC)
+    by_hand = f"{run.dag_id}-{run.run_id}"
+    return Incident(
+        id=incident_id(by_hand, started), subject="", severity="", started_at=started, message="started by hand", evidence={}
+    )
+
+
+def _asset_events(context: Mapping[str, Any]) -> list[Any]:
+    events: Any = context.get("triggering_asset_events") or {}
+    return [event for asset in events for event in events[asset]]
+
+
+def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, Any]) -> RunKey | None:
+    """Take care of an incident, unless another run of the DAG already does.
+
+    The database says who is first: two runs at the same moment, or on machines whose clocks differ, would both believe it of
+    themselves. The claim is the run's, so that a retry finds its own.
+
+    :param facts: what is known, for the ledger
+    :return: the task instance that takes care of it already; None where this one does
+    """
+    from airflow_slo_provider.ledger import RunKey
+
+    own = ledger.own(INCIDENT_KIND, incident.id, key)
+    at = own.result.checked_at if own else datetime.now(UTC)  # a retry keeps its place
+    taker = {name: getattr(key, name) for name in ("run_id", "task_id", "map_index")}
+    claimed = CheckResult(kind=CLAIM_KIND, name=incident.id, verdict=Verdict.UNKNOWN, checked_at=at, evidence=taker)
+    first = ledger.record_once(claimed, RunKey(key.dag_id, "claim", "claim")).result.evidence
+    if first["run_id"] != key.run_id:
+        # No record of its own: nobody would ever close it, and the page of incidents would show it as open for ever.
+        return RunKey(key.dag_id, first["run_id"], first["task_id"], first["map_index"])
+    ledger.record([incident_check(incident, {**facts, "state": "open"}, at=at)], key)
+    return None
+
+
+def incident_check(
+    incident: Incident, facts: Mapping[str, Any], *, at: datetime | None = None, verdict: Verdict = Verdict.UNKNOWN
+) -> CheckResult:
+    """Return what the ledger keeps of an incident; the newest one counts.
+
+    :param facts: severity, state, steps, timeline, report ...
+    """
+    return CheckResult(
+        kind=INCIDENT_KIND,
+        name=incident.id,
+        verdict=verdict,
+        message=incident.message,
+        checked_at=at or datetime.now(UTC),
+        interval_start=incident.started_at,
+        evidence={"slo": incident.looked_up("slo"), "kind": incident.kind, "severity": incident.severity, **facts},
+    )
+
+
+def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: str) -> dict[str, StepRecord]:
+    """Return what is recorded of each step of one run, by step."""
+    from airflow_slo_provider.ledger.queries.checks import of_run
+    from airflow_slo_provider.ledger.store import MOST_ROWS
+
+    found: dict[str, StepRecord] = {}
+    for row in of_run(ledger, dag_id, run_id, limit=MOST_ROWS):  # newest first
+        if row.result.kind == STEP_KIND and row.result.evidence.get("incident") == incident.id:
+            record = StepRecord.from_check(row.result)
+            found.setdefault(record.step_id, record)
+    return found
+
+
+def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
+    """Write what became of a step into the ledger. A step of a task that is tried again has one record, its newest."""
+    from airflow_slo_provider.runtime.recording.checks import record
+
+    record([step.to_check(current_incident(context))], context)
+
+
+def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
+    """Return what a trigger remembered, by subject. An incident that a run takes care of has been told."""
+    from airflow_slo_provider.incidents.incident_state import Memory
+
+    rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
+    found = {row.result.evidence["subject"]: Memory.from_dict(row.result.evidence["memory"]) for row in rows}
+    for subject, one in found.items():
+        if one.incident is not None and not one.told and ledger.latest(INCIDENT_KIND, one.incident.id) is not None:
+            found[subject] = replace(one, told=True)
+    return found
+
+
+def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:
+    """Write down what a trigger remembers of some subjects."""
+    for subject, one in memories.items():
+        check = CheckResult(
+            kind=MEMORY_KIND,
+            name=f"{watch}/{subject}"[:500],
+            verdict=Verdict.UNKNOWN,
+            message=one.incident.message if one.incident else "",
+            evidence={"watch": watch, "subject": subject, "memory": one.to_dict()},
+        )
+        ledger.record([check], _watch_key(watch, subject))
+
+
+def _watch_key(watch: str, subject: str) -> RunKey:
+    from airflow_slo_provider.ledger import RunKey
+
+    return RunKey(f"watch:{watch}"[:250], "watch", subject[:250] or "-")
+
+
+def other_runs(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
+    """Return arguments of ``TriggerDagRunOperator`` that start a run for each incident: always the same run for the same one."""
+    return [{"trigger_run_id": f"incident__{one.id}", "conf": {CONF_KEY: one.to_dict()}} for one in incidents]

@@ -1,0 +1,160 @@
+"""What an incident's tasks measure: how fast it burns now, whether it has stopped, what it has cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.exceptions import MeasurementError, NoData
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.incidents.postmortem import Impact
+    from airflow_slo_provider.runtime.error_budget.decision import Documents
+    from airflow_slo_provider.slo.budget.reports import SLOReport
+
+#: Share of a rule's factor at or below which a short window is calm.
+CALM = Fraction(1, 2)
+
+
+def measured_now(slos: Documents, name: str) -> dict[str, Any]:
+    """Measure an SLO.
+
+    :return: its burn rates and budget, ``burning``, ``message``, and ``table`` for the log
+    :raises MeasurementError: when nothing is known
+    """
+    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
+    from airflow_slo_provider.slo.budget.text_table import table
+
+    report = _report(slos, name)
+    if report.error is not None:
+        raise report.error
+    seen = sighting(report, severity="ticket", rearm=CALM)
+    return {**evidence_of(report), "burning": seen.seen.value == "burning", "message": report.message, "table": table([report])}
+
+
+def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None]:
+    """Return the share of failed events by model version, as the ledger's checks of that name have counted them lately.
+
+    :raises LedgerError: when it cannot be read
+    """
+    from airflow_slo_provider.incidents.culprit import failing_shares
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
+
+    with open_default_ledger() as ledger:
+        rows = ledger.checks(name=check, since=datetime.now(UTC) - within, limit=10_000)
+    return failing_shares(row.result for row in rows)
+
+
+def recovery(
+    slos: Documents,
+    name: str,
+    context: Mapping[str, Any],
+    *,
+    at: datetime,
+    settle: timedelta,
+    max_burn_rate: Fraction,
+    min_events: int,
+) -> dict[str, Any]:
+    """Say whether an SLO burns no longer.
+
+    :param at: the instant (aware)
+    :param settle: how long after the mitigation the burn rate means something
+    :return: ``recovered``, ``message``, and what was measured
+    :raises MeasurementError: when nothing is known
+    """
+    from airflow_slo_provider.incidents.incident_state import Seen
+    from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
+    from airflow_slo_provider.runtime.error_budget.decision import read_documents
+    from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
+    from airflow_slo_provider.slo.budget.between_timestamps import burn_between
+
+    since = last_mitigation(context)
+    if since is not None and at - since < settle:
+        return {"recovered": False, "message": f"{(at - since).total_seconds():.0f} s since the mitigation: too early to tell"}
+    if since is not None:
+        catalog = read_documents(slos)
+        with sources() as source:
+            try:
+                rate = burn_between(catalog, source, name, since, at)
+            except NoData as error:
+                return {"recovered": False, "message": f"nothing since the mitigation: {error.message}"}
+            except ValueError:  # it counts time slices
+                rate = None
+        if rate is not None and rate.value is not None:
+            told = {
+                "since": since.isoformat(),
+                "burn_rate_since": float(rate.value),
+                "events_since": None if rate.total is None else float(rate.total),
+            }
+            said = f"the burn rate is {float(rate.value):.3g} since the mitigation {(at - since).total_seconds():.0f} s ago"
+            if rate.total is not None and rate.total < min_events:
+                return {"recovered": False, "message": f"{said}, of {float(rate.total):g} events: too few to tell", **told}
+            return {"recovered": rate.value <= max_burn_rate, "message": said, **told}
+    report = _report(slos, name)
+    if report.error is not None:
+        raise report.error
+    calm = sighting(report, severity="ticket", rearm=CALM).seen is Seen.CALM
+    said = "no burn-rate rule is near its factor" if calm else report.message
+    return {"recovered": calm, "message": said, **evidence_of(report)}
+
+
+def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
+    """Return when the last step of mitigation was done that was done by an operator; None where none was."""
+    from airflow_slo_provider.incidents.timeline import State
+    from airflow_slo_provider.runtime.incidents.current_incident import current_incident, recorded_steps
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
+
+    run = context["dag_run"]
+    with open_default_ledger() as ledger:
+        steps = recorded_steps(ledger, current_incident(context), dag_id=run.dag_id, run_id=run.run_id)
+    ended = [one.ended_at for one in steps.values() if one.phase == "mitigation" and one.state is State.DONE and one.ended_at]
+    return max(ended, default=None)
+
+
+def impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
+    """Measure what an incident has cost. What cannot be measured is said to be unknown, never zero."""
+    from airflow_slo_provider.exceptions import SLOProviderError
+    from airflow_slo_provider.incidents.postmortem import Impact
+    from airflow_slo_provider.runtime.error_budget.decision import read_documents
+    from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
+    from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
+    from airflow_slo_provider.slo.budget.between_timestamps import spent_between
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+
+    if slos is None or not name:
+        return Impact(problem="no SLO documents were given" if slos is None else "no SLO is named")
+    until = end or datetime.now(UTC)
+    try:
+        catalog = read_documents(slos)
+        with sources() as source:
+            (report,) = [
+                one for one in SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(until) if one.name == name
+            ][:1] or [None]
+            if report is None:
+                return Impact(problem=f"there is no SLO {name} in the documents")
+            spent = spent_between(catalog, source, report, start, until)
+    except (SLOProviderError, ValueError) as error:
+        return Impact(problem=str(error))
+    return Impact(
+        bad_events=float(spent.bad),
+        total_events=float(spent.total),
+        budget_spent=None if spent.share is None else float(spent.share),
+        budget_minutes=None if spent.minutes is None else float(spent.minutes),
+    )
+
+
+def _report(slos: Documents, name: str) -> SLOReport:
+    from airflow_slo_provider.runtime.error_budget.decision import read_documents
+    from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
+    from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
+    from airflow_slo_provider.slo.budget.monitor import SLOMonitor
+
+    catalog = read_documents(slos)
+    with sources() as source:
+        reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate()
+    for report in reports:
+        if report.name == name:
+            return report
+    raise MeasurementError(f"there is no SLO {name!r} in these documents", reason="unknown_slo")

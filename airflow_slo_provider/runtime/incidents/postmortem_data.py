@@ -1,0 +1,78 @@
+"""Gathers what the ledger holds of an incident for its post-mortem, and keeps how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.incidents.incident import Incident
+from airflow_slo_provider.incidents.postmortem import PostMortem
+from airflow_slo_provider.incidents.timeline import INCIDENT_KIND, State, StepRecord, not_reached, small
+from airflow_slo_provider.results import Verdict
+from airflow_slo_provider.runtime.incidents.current_incident import incident_check, recorded_steps
+from airflow_slo_provider.runtime.incidents.measurements import impact
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.runtime.error_budget.decision import Documents
+
+_MOST_LINES = 200
+
+
+def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
+    """Put together what a post-mortem says.
+
+    :param slos: SLO documents, to measure what the incident has cost
+    """
+    from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
+
+    run = context["dag_run"]
+    with open_default_ledger() as ledger:
+        rows = ledger.checks(INCIDENT_KIND, incident.id, dag_id=run.dag_id)
+        own = [row for row in rows if row.key.run_id == run.run_id]
+        steps = recorded_steps(ledger, incident, dag_id=run.dag_id, run_id=run.run_id)
+    facts: Mapping[str, Any] = own[-1].result.evidence if own else {}
+    planned = [
+        (one["id"], one["phase"], one["action"]) for one in facts.get("steps", ()) if isinstance(one, Mapping) and "id" in one
+    ]
+    order = {step: number for number, (step, _, _) in enumerate(planned)}
+    found = [*steps.values(), *not_reached(planned, steps)]
+    ordered = sorted(found, key=lambda one: order.get(one.step_id, len(order)))
+    ended = _ended(ordered)
+    return PostMortem(
+        incident=incident,
+        severity=str(facts.get("severity") or incident.severity or "unknown"),
+        playbook=str(facts.get("title") or "none"),
+        reasons=tuple(map(str, facts.get("reasons", ()))),
+        steps=ordered,
+        ended_at=ended,
+        impact=impact(slos, incident.looked_up("slo"), incident.started_at, ended),
+        run=f"{run.dag_id} / {run.run_id}",
+        opened=bool(own),
+    )
+
+
+def recorded_incident(context: Mapping[str, Any], found: PostMortem, files: Mapping[str, str]) -> None:
+    """Write how an incident ended into the ledger."""
+    from airflow_slo_provider.runtime.recording.checks import record
+
+    facts = {
+        "severity": found.severity,
+        "playbook": found.playbook,
+        "reasons": list(found.reasons),
+        "state": "over" if found.ended_at else "open",
+        "started_at": found.incident.started_at.isoformat(),
+        "ended_at": found.ended_at.isoformat() if found.ended_at else None,
+        "impact": dict(found.impact.facts),
+        "steps": [{"id": one.step_id, "phase": one.phase, "action": one.action, "state": one.state.value} for one in found.steps],
+        "timeline": [{"at": one.at.isoformat(), "what": small(one.text)} for one in found.entries[:_MOST_LINES]],
+        **files,
+    }
+    verdict = Verdict.PASS if found.ended_at else Verdict.FAIL
+    record([incident_check(found.incident, facts, verdict=verdict)], context)
+
+
+def _ended(steps: list[StepRecord]) -> Any:
+    """When the budget was seen to burn no longer."""
+    done = [one for one in steps if one.phase == "resolution" and one.state is State.DONE and one.ended_at is not None]
+    seen = [one for one in done if isinstance(one.evidence, Mapping) and one.evidence.get("recovered")]
+    return min((one.ended_at for one in seen if one.ended_at), default=None)

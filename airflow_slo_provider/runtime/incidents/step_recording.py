@@ -1,0 +1,104 @@
+"""Keeps what becomes of a playbook's step: a task's callbacks write it into the ledger.
+
+A record that cannot be written is logged and stops nothing: a ledger that is down must not keep anybody from rolling back.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from airflow_slo_provider.incidents.timeline import State, StepRecord
+
+if TYPE_CHECKING:
+    from airflow.sdk import BaseOperator
+
+    from airflow_slo_provider.incidents.playbook import PlaybookStep
+
+_log = logging.getLogger(__name__)
+
+
+class StepRecorder:
+    """Writes what becomes of one step.
+
+    :param step: the step
+    :param checklist: what is left to a person, besides the step's own checklist
+    """
+
+    def __init__(self, step: PlaybookStep, checklist: tuple[str, ...] = ()) -> None:
+        self.step = step
+        self.checklist = (*step.checklist, *checklist)
+        self._ended = False
+
+    def attach(self, task: BaseOperator) -> None:
+        """Make a task tell of itself; its own callbacks stay."""
+        hook = getattr(task, "_post_execute_hook", None)
+
+        def after(context: Any, result: Any = None) -> None:
+            if hook is not None:
+                hook(context, result)
+            self.done(context, result)
+
+        # Before the task counts as a success: whoever comes after it must find the record.
+        task._post_execute_hook = after
+        task.on_execute_callback = [*task.on_execute_callback, self.began]
+        task.on_success_callback = [*task.on_success_callback, self.succeeded]
+        task.on_failure_callback = [*task.on_failure_callback, self.failed]
+        task.on_skipped_callback = [*task.on_skipped_callback, self.skipped]
+
+    def began(self, context: Any) -> None:
+        """The task has begun."""
+        self._ended = False
+        self._write(context, State.RUNNING)
+
+    def done(self, context: Any, result: Any) -> None:
+        """The task has done its work and returned something."""
+        if self._ended:
+            return
+        message = str(result["message"]) if isinstance(result, Mapping) and result.get("message") else ""
+        self.ended(context, State.DONE, message, result)
+
+    def succeeded(self, context: Any) -> None:
+        """The task was a success; one that chose a way has not returned anything."""
+        if not self._ended:
+            self.ended(context, State.DONE)
+
+    def failed(self, context: Any) -> None:
+        """The task has failed for good."""
+        error = context.get("exception")
+        self.ended(context, State.FAILED, f"{type(error).__name__}: {error}" if error is not None else "")
+
+    def skipped(self, context: Any) -> None:
+        """The task has skipped itself; a rejected approval has said before what became of it."""
+        if not self._ended:
+            self.ended(context, State.SKIPPED, str(context.get("exception") or ""))
+
+    def ended(self, context: Any, state: State, message: str = "", evidence: Any = None) -> None:
+        """The step has ended in some state."""
+        self._ended = True
+        self._write(context, state, message, evidence, ended=True)
+
+    def _write(self, context: Any, state: State, message: str = "", evidence: Any = None, *, ended: bool = False) -> None:
+        from airflow_slo_provider.runtime.incidents.current_incident import record_step
+        from airflow_slo_provider.runtime.recording.exception_text import masked
+
+        now = datetime.now(UTC)
+        try:
+            record_step(
+                StepRecord(
+                    step_id=self.step.id,
+                    phase=str(self.step.phase),
+                    action=self.step.action,
+                    state=state,
+                    started_at=getattr(context["ti"], "start_date", None) or now,
+                    ended_at=now if ended else None,
+                    message=masked(message),
+                    evidence=evidence,
+                    checklist=self.checklist if ended else (),
+                ),
+                context,
+            )
+        except Exception:
+            _log.exception("what became of step %s (%s) cannot be recorded", self.step.id, state)

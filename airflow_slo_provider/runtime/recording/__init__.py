@@ -1,0 +1,1 @@
+"""Record checks: in the ledger, in Airflow's metrics, for listeners."""

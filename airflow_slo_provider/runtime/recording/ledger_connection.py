@@ -1,0 +1,209 @@
+"""Where Airflow keeps the ledger, and which row of it belongs to a task instance."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+    from airflow_slo_provider.ledger import Ledger, RunKey
+
+log = logging.getLogger(__name__)
+
+
+def open_default_ledger(*, to_look: bool = False) -> Ledger:
+    """Open the ledger that Airflow's configuration names, for the environment that it names.
+
+    ``[slo] ledger_conn_id`` (an Airflow connection) wins over ``[slo] ledger_url`` (a SQLAlchemy URL); without either it is
+    ``slo_ledger.db`` in ``AIRFLOW_HOME``. That file is refused where tasks may run on several machines: each would have a
+    ledger of its own, and what one of them froze another would let through.
+
+    :param to_look: whether somebody only looks at what is there, on a page or in a shell, and nothing is decided by it
+    :raises LedgerError: when it cannot be opened; reason ``not_shared`` when it is a file that other workers do not see
+    """
+    problem = "" if to_look else unshared_ledger()
+    if problem:
+        from airflow_slo_provider.exceptions import LedgerError
+
+        raise LedgerError(problem, reason="not_shared")
+    opened = open_for_tasks(default_ledger_url())
+    if not to_look and opened.is_file:
+        _warn_of_a_file(opened.where)
+    return opened
+
+
+def open_for_tasks(url: str | URL) -> Ledger:
+    """Open a ledger as this configuration's environment; in a test run, as a test."""
+    from airflow_slo_provider.ledger import open_ledger
+    from airflow_slo_provider.runtime.execution import is_test_run
+
+    return open_ledger(url, environment=environment(), test_run=is_test_run())
+
+
+def environment() -> str:
+    """Return the name that rows of this Airflow have in the ledger: ``[slo] environment``, empty where it is not set."""
+    from airflow.sdk import conf
+
+    return str(conf.get("slo", "environment", fallback="") or "").strip()
+
+
+def unshared_ledger() -> str:
+    """Say why the ledger is not the one of all workers, and what to do; empty where it is, or may be."""
+    from airflow_slo_provider.runtime.execution import other_machines
+
+    if _is_configured():
+        return ""
+    why = other_machines()
+    if not why:
+        return ""
+    return (
+        f"the ledger is the file {_own_file().database} of this machine, and tasks may run on other machines ({why}), which "
+        "would not see what is recorded here. Set [slo] ledger_conn_id or [slo] ledger_url to a database that all workers, the "
+        "triggerer and the API server reach: see docs/production.md, The ledger on PostgreSQL"
+    )
+
+
+def _is_configured() -> bool:
+    from airflow.sdk import conf
+
+    return any(conf.get("slo", option, fallback=None) for option in ("ledger_conn_id", "ledger_url"))
+
+
+@cache
+def _warn_of_a_file(where: str) -> None:
+    """Warn once: whether several machines have the same file cannot be seen from one of them."""
+    from airflow_slo_provider.runtime.execution import other_machines
+
+    why = other_machines()
+    if why:
+        log.warning(
+            "The ledger is the SQLite file %s, and tasks may run on several machines (%s). A SQLite file is only shared "
+            "if all of them run on one machine after all; use PostgreSQL",
+            where,
+            why,
+        )
+
+
+def _own_file() -> URL:
+    """The ledger where none is configured."""
+    import os
+
+    from airflow_slo_provider.ledger.engine import default_url
+
+    return default_url(os.environ.get("AIRFLOW_HOME") or "~/airflow")
+
+
+def default_ledger_url() -> str | URL:
+    """Return the URL of the ledger that :func:`open_default_ledger` opens. It may hold a password: not for logs."""
+    from airflow.sdk import conf
+
+    conn_id = conf.get("slo", "ledger_conn_id", fallback=None)
+    if conn_id:
+        url: str | URL = connection_url(conn_id)
+        _require_absolute(url, f"connection {conn_id}, [slo] ledger_conn_id")
+        return url
+    url = conf.get("slo", "ledger_url", fallback=None)
+    if not url:
+        return _own_file()
+    _require_absolute(str(url), "[slo] ledger_url")
+    return str(url)
+
+
+def _require_absolute(url: str | URL, where: str) -> None:
+    """Refuse a file whose place depends on the directory in which a process was started: each would have a ledger of its own.
+
+    :raises LedgerError: for a SQLite file that is not named from the root
+    """
+    import os
+
+    from airflow_slo_provider.exceptions import LedgerError
+    from airflow_slo_provider.ledger.engine import parse_url
+
+    parsed = parse_url(url)
+    file = (parsed.database or "").removeprefix("file:")
+    if parsed.get_backend_name() == "sqlite" and not os.path.isabs(file):
+        raise LedgerError(
+            f"{where} names the SQLite file {file or '(none)'}, which is another one in each working directory; write the whole "
+            "path: four slashes in a URL (sqlite:////var/lib/airflow/slo_ledger.db), a path from / as the host of a connection",
+            reason="relative_path",
+        )
+
+
+def connection_url(conn_id: str) -> URL:
+    """Make the SQLAlchemy URL of an Airflow connection.
+
+    :raises LedgerError: when there is no such connection, or its hook knows no SQLAlchemy URL
+    """
+    from airflow.sdk import BaseHook
+    from sqlalchemy import URL, make_url
+
+    from airflow_slo_provider.core.redaction import server_text
+    from airflow_slo_provider.exceptions import LedgerError
+
+    try:
+        connection = BaseHook.get_connection(conn_id)
+        if connection.conn_type == "sqlite":
+            return URL.create("sqlite", database=connection.host or connection.schema)
+        hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
+    except Exception as error:  # Airflow knows no such connection, or no hook for its type
+        raise LedgerError(
+            f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {server_text(error)})",
+            reason="bad_connection",
+        ) from None
+    try:
+        url: URL = hook.sqlalchemy_url
+    except (NotImplementedError, AttributeError):
+        try:
+            url = make_url(hook.get_uri())
+        except Exception:  # the error's text may hold the password
+            raise LedgerError(
+                f"connection {conn_id} of type {connection.conn_type} has no SQLAlchemy URL; "
+                "use a SQLite or PostgreSQL connection, or [slo] ledger_url",
+                reason="bad_url",
+            ) from None
+    if url.get_backend_name() == "postgresql":
+        # The hook's URL leaves out what get_conn() passes on from the extra: without it, sslmode would be lost.
+        ignored = set(getattr(hook, "ignored_extra_options", ()))
+        extra = {key: str(value) for key, value in connection.extra_dejson.items() if key not in ignored}
+        url = url.update_query_dict(extra)
+    return url
+
+
+def words_of(ledger: Ledger) -> str:
+    """Say whose rows a ledger writes, after its place: its environment, and whether this is a test; empty for neither."""
+    words = f", environment {ledger.environment}" if ledger.environment else ""
+    return f"{words}; this is a test run, which counts nowhere else" if ledger.test_run else words
+
+
+def run_key(context: Mapping[str, Any]) -> RunKey:
+    """Return the key of the task instance a context belongs to.
+
+    :param context: Airflow's task context
+    """
+    from airflow_slo_provider.ledger import RunKey
+
+    instance = context["ti"]
+    index = instance.map_index
+    return RunKey(
+        instance.dag_id,
+        instance.run_id,
+        instance.task_id,
+        -1 if index is None else index,
+        instance.try_number,
+        instance=str(getattr(instance, "id", None) or ""),
+    )
+
+
+def map_label(context: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the ``map_index_template`` of a mapped task gave, as evidence; nothing where there is none.
+
+    :param context: Airflow's task context
+    """
+    from airflow_slo_provider.ledger.mapped_names import LABEL
+
+    label = getattr(context["ti"], "rendered_map_index", None)
+    return {LABEL: label} if isinstance(label, str) and label else {}

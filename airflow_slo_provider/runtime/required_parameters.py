@@ -1,0 +1,138 @@
+"""Parameters that a task was given, and that are nothing, or of another kind, when it runs.
+
+Airflow resolves ``task.output`` to None where that task has pushed nothing, and a template of nothing is an empty text or "None".
+To an operator, None means "not asked for": a guard that somebody has written down would be off, and nobody would know. An XCom
+that is a number is no version, either: in a registry of texts nothing is found under it.
+
+Of a mapped task Airflow makes the operator when it runs, from values that are resolved: there, None may be what an XCom gave.
+What is written in ``partial``, ``expand`` or ``expand_kwargs`` counts as given, whatever it is.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
+from typing import Any
+
+from airflow_slo_provider.core.text_lists import text_list
+
+
+@dataclass(frozen=True)
+class Given:
+    """What an operator may have been given.
+
+    :param names: the parameters
+    :param something: those that were something when it was made
+    """
+
+    names: frozenset[str]
+    something: frozenset[str]
+
+    def __or__(self, other: Given) -> Given:
+        return Given(self.names | other.names, self.something | other.something)
+
+    def of(self, operator: Any) -> frozenset[str]:
+        """Return the parameters that an operator was given. Ask when it runs: while it is made, Airflow does not say yet.
+
+        :param operator: the one that this was found for, or a copy
+        """
+        if not getattr(operator, "_BaseOperator__from_mapped", False):
+            return self.something
+        return self.something | (self.names & set(operator._BaseOperator__init_kwargs))
+
+
+def given(operator: Any, *names: str) -> Given:
+    """Find which of these parameters an operator was given, to be kept until it runs.
+
+    :param operator: whose attributes have these names
+    """
+    # A subclass sets fields of its own after ours.
+    return Given(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
+
+
+#: What an operator without such parameters was given.
+NOTHING = Given(frozenset(), frozenset())
+
+
+def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
+    """Fail without a retry when a parameter that was given is nothing now, or is no text where it must be one.
+
+    Numbers become texts in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
+    (:class:`airflow_slo_provider.operators.text_fields.TextFields`), and a text alone becomes a list of one in its
+    ``list_fields``. Relative paths in its ``path_fields`` are those of files beside the DAG file.
+
+    :param parameters: what :func:`given` returned
+    :param may_be_empty: those of which an empty text says something
+    :raises AirflowFailException: naming the parameter
+    """
+    for name in sorted(parameters.of(operator)):
+        value = getattr(operator, name)
+        if _is_nothing(value) and not (value == "" and name in may_be_empty):
+            _fail(
+                f"{name} was given and is {value!r} when the task runs: its XCom is not there, or its template gave nothing. "
+                "The task does not go on without it; look at where it comes from"
+            )
+    if getattr(operator, "path_fields", ()):
+        from airflow_slo_provider.exceptions import DocumentError
+        from airflow_slo_provider.runtime.files.documents import beside
+
+        for name in sorted(operator.path_fields):
+            try:
+                setattr(operator, name, beside(getattr(operator, name), operator.dag.folder))
+            except DocumentError as error:
+                _fail(str(error))
+    for fields, convert in (("text_fields", _text), ("list_fields", _texts), ("mapping_fields", _mapping)):
+        for name in sorted(getattr(operator, fields, ())):
+            value = getattr(operator, name, None)
+            if value is not None and not callable(value):  # a function that chooses, in the place of names
+                setattr(operator, name, convert(name, value))
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, os.PathLike):
+        return str(value)
+    number = isinstance(value, Real | Decimal) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or look at what its template or XCom gave")
+    return str(value)
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if isinstance(value, str) and value.strip()[:1] in ("[", "{"):
+        _fail(
+            f"{name} is the text of a list or mapping, {value[:200]!r}: pass the XCom itself (task.output), "
+            "or set render_template_as_native_obj=True"
+        )
+    if isinstance(value, Mapping):
+        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
+    listed = text_list((value,) if isinstance(value, Real) else _iterable(name, value))
+    return tuple(_text(name, one) for one in listed)
+
+
+def _iterable(name: str, value: Any) -> Any:
+    try:
+        return value if isinstance(value, str) else iter(value)
+    except TypeError:
+        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a text, or a list of texts")
+
+
+def _mapping(name: str, value: Any) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        _fail(f"{name} is {repr(value)[:200]}, a {type(value).__name__}: write a mapping of texts")
+    return {_text(name, key): _text(f"{name}[{key!r}]", one) for key, one in value.items()}
+
+
+def _fail(message: str) -> Any:
+    from airflow.sdk.exceptions import AirflowFailException
+
+    raise AirflowFailException(message)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value in ("", "None"))
