@@ -29,7 +29,7 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "operators": [
             _modules(_NAME, "operators", "drift", "error_budget", "freshness", "golden_set", "metrics"),
-            _modules(_NAME, "operators", "incident", "incident_checks", "policy_actions"),
+            _modules(_NAME, "operators", "incident", "policy_actions"),
             _modules("Kubernetes", "operators", "kubernetes", "pod"),
             _modules("Model registry", "operators", "model_registry"),
             _modules("Trace store", "operators", "latency"),

@@ -39,8 +39,7 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetWatcher, dag, task
 
-from airflow_slo_provider.operators.incident import PlaybookTaskGroup, PostmortemOperator
-from airflow_slo_provider.operators.incident_checks import CulpritOperator
+from airflow_slo_provider.operators.incident import CulpritOperator, PlaybookTaskGroup, PostmortemOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator
 from airflow_slo_provider.triggers.burn_rate import BurnRateTrigger
 

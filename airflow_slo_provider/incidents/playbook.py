@@ -49,7 +49,7 @@ class Kind(StrEnum):
     CHECKLIST = "checklist"
 
 
-#: The checks that need no operator of their own; see ``operators.incident_checks``.
+#: The checks that need no operator of their own; see ``operators.incident.checks``.
 CHECKS = ("burning", "culprit", "recovered")
 
 

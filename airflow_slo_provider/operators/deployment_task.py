@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import conf
 
 from airflow_slo_provider.links.slo import SLOLink
-from airflow_slo_provider.operators.acting import ActingOperator
+from airflow_slo_provider.operators.gated_operator import ActingOperator
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
 from airflow_slo_provider.runtime.recording.checks import failing_rightly, intend, record
 from airflow_slo_provider.runtime.required_parameters import given, require

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.operators.blocking import BlockingBranchOperator, BlockingOperator
-from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.operators.blocking_operator import BlockingBranchOperator, BlockingOperator
+from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, release_events, withhold_events
 from airflow_slo_provider.runtime.gates.dag_checks import TaskIds, argument, check_blocked_ways, each, only_behind
 from airflow_slo_provider.runtime.required_parameters import given, require

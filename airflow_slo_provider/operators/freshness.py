@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
+from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.freshness.assets import inlets_of
 from airflow_slo_provider.runtime.recording.checks import failing_rightly
 from airflow_slo_provider.runtime.required_parameters import require

@@ -10,7 +10,7 @@ from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import failing_rightly, recording_faults
 from airflow_slo_provider.runtime.recording.observations import record_observations
 from airflow_slo_provider.runtime.required_parameters import require

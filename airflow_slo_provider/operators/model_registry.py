@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.links.slo import SLOLink
-from airflow_slo_provider.operators.acting import ActingOperator
+from airflow_slo_provider.operators.gated_operator import ActingOperator
 from airflow_slo_provider.runtime.recording.checks import failing_rightly, intend, record
 from airflow_slo_provider.runtime.required_parameters import given, require
 

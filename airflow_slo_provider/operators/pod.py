@@ -13,7 +13,7 @@ from airflow.sdk import conf
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.links.slo import SLOLink
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.deferral import time_left
 from airflow_slo_provider.runtime.recording.checks import failing_rightly, recording_faults
 from airflow_slo_provider.runtime.recording.observations import record_observations

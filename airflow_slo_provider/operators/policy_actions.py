@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_slo_provider.operators.acting import ActingOperator
-from airflow_slo_provider.operators.documents import DocumentFields
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.document_parameters import DocumentFields
+from airflow_slo_provider.operators.gated_operator import ActingOperator
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import failing_over_values
 from airflow_slo_provider.runtime.required_parameters import given, require
 

@@ -62,7 +62,7 @@ def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collect
     """Fail without a retry when a parameter that was given is nothing now, or is no text where it must be one.
 
     Numbers become texts in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
-    (:class:`airflow_slo_provider.operators.text_fields.TextFields`), and a text alone becomes a list of one in its
+    (:class:`airflow_slo_provider.operators.text_template_fields.TextFields`), and a text alone becomes a list of one in its
     ``list_fields``. Relative paths in its ``path_fields`` are those of files beside the DAG file.
 
     :param parameters: what :func:`given` returned

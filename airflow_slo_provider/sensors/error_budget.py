@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, conf
 
-from airflow_slo_provider.operators.blocking import BlockingOperator
-from airflow_slo_provider.operators.documents import DocumentFields
+from airflow_slo_provider.operators.blocking_operator import BlockingOperator
+from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.runtime.deferral import SHORTEST, BoundedDeferral
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 from airflow_slo_provider.runtime.required_parameters import given, require

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
-from airflow_slo_provider.operators.freshness_fields import MAY_BE_EMPTY, FreshnessFields
+from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
 from airflow_slo_provider.runtime.recording.checks import failing_rightly
 from airflow_slo_provider.runtime.required_parameters import require

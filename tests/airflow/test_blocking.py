@@ -20,8 +20,7 @@ from airflow_slo_provider.incidents import PlaybookStep, State
 from airflow_slo_provider.incidents.playbook import Kind
 from airflow_slo_provider.operators.drift import DriftBranchOperator
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
-from airflow_slo_provider.operators.incident import OpenIncidentOperator, PostmortemOperator
-from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
+from airflow_slo_provider.operators.incident import OpenIncidentOperator, PostmortemOperator, StepApprovalOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperator
 from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 from tests.airflow.blocking_dags import branch, gate, read, task

@@ -12,7 +12,7 @@ from airflow.sdk import DAG, BaseOperator
 
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator, ErrorBudgetGateOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
-from airflow_slo_provider.operators.incident_checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
+from airflow_slo_provider.operators.incident.checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
 from airflow_slo_provider.operators.kubernetes import (
     DeploymentRollbackOperator,
     DeploymentScaleOperator,

@@ -41,7 +41,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperato
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator, HttpModel
 from airflow_slo_provider.operators.incident import OtherIncidentsOperator, PostmortemOperator
-from airflow_slo_provider.operators.incident_checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
+from airflow_slo_provider.operators.incident.checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
 from airflow_slo_provider.operators.kubernetes import (
     DeploymentRollbackOperator, DeploymentScaleOperator, DeploymentSetImageOperator
 )

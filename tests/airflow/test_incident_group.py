@@ -15,9 +15,14 @@ from airflow.serialization.serialized_objects import DagSerialization
 
 from airflow_slo_provider.exceptions import DocumentError
 from airflow_slo_provider.incidents import IncidentType, Phase, shipped_playbook
-from airflow_slo_provider.operators.incident import OpenIncidentOperator, PlaybookTaskGroup, PostmortemOperator
-from airflow_slo_provider.operators.incident_checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
-from airflow_slo_provider.operators.incident_steps import ManualStepOperator, StepApprovalOperator
+from airflow_slo_provider.operators.incident import (
+    ManualStepOperator,
+    OpenIncidentOperator,
+    PlaybookTaskGroup,
+    PostmortemOperator,
+    StepApprovalOperator,
+)
+from airflow_slo_provider.operators.incident.checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
 from tests.support import REPO
 from tests.unit.incidents.test_playbooks import GOOD
 

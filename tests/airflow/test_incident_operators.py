@@ -24,9 +24,9 @@ from airflow_slo_provider.operators.incident import (
     OtherIncidentsOperator,
     PlaybookTaskGroup,
     PostmortemOperator,
+    StepApprovalOperator,
 )
-from airflow_slo_provider.operators.incident_checks import RecoveredSensor
-from airflow_slo_provider.operators.incident_steps import StepApprovalOperator
+from airflow_slo_provider.operators.incident.checks import RecoveredSensor
 from airflow_slo_provider.results import CheckResult
 from airflow_slo_provider.runtime.incidents.current_incident import current_incident, incidents_of, recorded_steps
 from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder

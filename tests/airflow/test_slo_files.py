@@ -34,11 +34,11 @@ SENSOR = (
     "    ErrorBudgetSensor(task_id='t', retries=3, timeout=0, poke_interval=0, slos={slos!r})"
 )
 BURNING = (
-    "from airflow_slo_provider.operators.incident_checks import BurningCheckOperator\n"
+    "from airflow_slo_provider.operators.incident.checks import BurningCheckOperator\n"
     "    BurningCheckOperator(task_id='t', retries=3, slo='answered', slos={slos!r})"
 )
 RECOVERED = (
-    "from airflow_slo_provider.operators.incident_checks import RecoveredSensor\n"
+    "from airflow_slo_provider.operators.incident.checks import RecoveredSensor\n"
     "    RecoveredSensor(task_id='t', retries=3, timeout=0, slo='answered', slos={slos!r})"
 )
 POSTMORTEM = (

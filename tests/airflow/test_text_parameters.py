@@ -14,8 +14,8 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator
 from airflow_slo_provider.operators.incident import PostmortemOperator
-from airflow_slo_provider.operators.incident_checks import BurningCheckOperator, CulpritOperator
-from airflow_slo_provider.operators.incident_steps import ManualStepOperator
+from airflow_slo_provider.operators.incident.checks import BurningCheckOperator, CulpritOperator
+from airflow_slo_provider.operators.incident.steps import ManualStepOperator
 from airflow_slo_provider.operators.kubernetes import DeploymentRollbackOperator, DeploymentSetImageOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.metrics import PushLedgerMetricsOperator

@@ -15,7 +15,7 @@ from airflow_slo_provider.ledger import Ledger, open_ledger
 from airflow_slo_provider.operators.drift import DriftOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from airflow_slo_provider.operators.golden_set import GoldenSetEvaluationOperator
-from airflow_slo_provider.operators.incident_checks import CulpritOperator
+from airflow_slo_provider.operators.incident.checks import CulpritOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.results import CheckResult, Verdict

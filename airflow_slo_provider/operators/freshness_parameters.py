@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.links.slo import SLOLink
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.freshness.source_parameters import PARAMETERS, Question, question
 from airflow_slo_provider.runtime.required_parameters import given
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
 from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly, record, recording_faults
 from airflow_slo_provider.runtime.recording.observations import of_window

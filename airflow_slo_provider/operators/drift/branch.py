@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import AssetAlias
 
-from airflow_slo_provider.operators.blocking import BlockingBranchOperator
-from airflow_slo_provider.operators.drift_compare import DriftOperator
+from airflow_slo_provider.operators.blocking_operator import BlockingBranchOperator
+from airflow_slo_provider.operators.drift.compare import DriftOperator
 from airflow_slo_provider.runtime.gates.blocked_tasks import downstream_of, release_events
 from airflow_slo_provider.runtime.gates.dag_checks import TaskIds
 
@@ -45,7 +45,7 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
     for ``ok``, and for ``warn`` without ``if_warning``; those of ``asset`` and ``drift_asset`` tell of any verdict.
 
     All other parameters are those of :class:`DriftOperator`, and of :class:`.DriftDataFields`
-    (``airflow_slo_provider.operators.drift_data``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
+    (``airflow_slo_provider.operators.drift.data_parameters``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
 
     :param if_drift: task or task-group ids to follow on drift
     :param if_ok: ids to follow when there is none

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.operators.blocking import BlockingBranchOperator
-from airflow_slo_provider.operators.latency_breakdown import LatencyBreakdownOperator
+from airflow_slo_provider.operators.blocking_operator import BlockingBranchOperator
+from airflow_slo_provider.operators.latency.breakdown import LatencyBreakdownOperator
 from airflow_slo_provider.runtime.gates.blocked_tasks import release_events
 from airflow_slo_provider.runtime.gates.dag_checks import TaskIds
 

@@ -5,21 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.core.lazy_names import offer
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.incidents.playbook import PlaybookStep
-    from airflow_slo_provider.operators.incident_approval import StepApprovalOperator
     from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
-
-__all__ = ["BARRIER", "ManualStepOperator", "StepApprovalOperator", "is_barrier"]
-
-#: Airflow's approvals bring their trigger along: they are for the DAG files that hold one.
-__getattr__ = offer(__name__, {"operators.incident_approval": "StepApprovalOperator"})
 
 
 class ManualStepOperator(TextFields):

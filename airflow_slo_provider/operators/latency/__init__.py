@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.operators.latency_branch import LatencyBreakdownBranchOperator
-from airflow_slo_provider.operators.latency_breakdown import LatencyBreakdownOperator
+from airflow_slo_provider.operators.latency.branch import LatencyBreakdownBranchOperator
+from airflow_slo_provider.operators.latency.breakdown import LatencyBreakdownOperator
 
 __all__ = ["LatencyBreakdownBranchOperator", "LatencyBreakdownOperator"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.required_parameters import given, require
 
 if TYPE_CHECKING:

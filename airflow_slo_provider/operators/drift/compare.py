@@ -10,8 +10,8 @@ from airflow.sdk import AssetAlias
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
-from airflow_slo_provider.operators.blocking import BlockingOperator
-from airflow_slo_provider.operators.drift_data import DriftDataFields
+from airflow_slo_provider.operators.blocking_operator import BlockingOperator
+from airflow_slo_provider.operators.drift.data_parameters import DriftDataFields
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         )
 
     What is read, and from where (``columns``, ``engine``, ``conn_id``, ``name`` ...), are the parameters of
-    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift_data``).
+    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift.data_parameters``).
 
     :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` or
         ``"spark"`` a table or SELECT. (templated)

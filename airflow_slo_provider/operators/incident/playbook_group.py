@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TaskGroup, TriggerRule
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.operators.incident_steps import BARRIER, ManualStepOperator
+from airflow_slo_provider.operators.incident.steps import BARRIER, ManualStepOperator
+from airflow_slo_provider.operators.incident.tasks import OpenIncidentOperator, OtherIncidentsOperator
 
 if TYPE_CHECKING:
     import os
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 #: Built-in checks by name, imported when one is used.
 _CHECKS = {
-    "burning": "airflow_slo_provider.operators.incident_checks.BurningCheckOperator",
-    "culprit": "airflow_slo_provider.operators.incident_checks.CulpritOperator",
-    "recovered": "airflow_slo_provider.operators.incident_checks.RecoveredSensor",
+    "burning": "airflow_slo_provider.operators.incident.checks.BurningCheckOperator",
+    "culprit": "airflow_slo_provider.operators.incident.checks.CulpritOperator",
+    "recovered": "airflow_slo_provider.operators.incident.checks.RecoveredSensor",
 }
 
 
@@ -97,8 +98,6 @@ class PlaybookTaskGroup(TaskGroup):
     def _opened(self, notifiers: Sequence[Any] | Any) -> list[BaseOperator]:
         from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 
-        from airflow_slo_provider.operators.incident import OpenIncidentOperator, OtherIncidentsOperator
-
         task = OpenIncidentOperator(task_id="open", playbooks=[self.playbook], notifiers=notifiers)
         others = OtherIncidentsOperator(task_id="others")
         TriggerDagRunOperator.partial(
@@ -159,7 +158,7 @@ class PlaybookTaskGroup(TaskGroup):
         return task
 
     def _approval(self, step: PlaybookStep, recorder: StepRecorder) -> BaseOperator:
-        from airflow_slo_provider.operators.incident_approval import StepApprovalOperator
+        from airflow_slo_provider.operators.incident.approval import StepApprovalOperator
 
         waits = replace(step, timeout=self.approval_timeout) if self.approval_timeout is not None else step
         return StepApprovalOperator(task_id=step.id, step=waits, recorder=recorder, body="\n".join(step.checklist) or None)

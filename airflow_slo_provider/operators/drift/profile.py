@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.operators.drift_data import DriftDataFields
+from airflow_slo_provider.operators.drift.data_parameters import DriftDataFields
 
 if TYPE_CHECKING:
     from airflow.sdk import Asset, Context
@@ -22,7 +22,7 @@ class DriftProfileOperator(DriftDataFields):
         )
 
     What is read, and from where (``columns``, ``engine``, ``conn_id``, ``name`` ...), are the parameters of
-    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift_data``).
+    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift.data_parameters``).
 
     :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` or ``"spark"`` a table or SELECT. (templated)
     :param profile_path: where to write the profile, ending in ``.json``. (templated)

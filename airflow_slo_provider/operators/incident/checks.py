@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
 
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import failing_rightly, record, recording_faults
 from airflow_slo_provider.runtime.required_parameters import given, require
 

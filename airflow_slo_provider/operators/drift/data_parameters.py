@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.recording.checks import failing_rightly, record, recording_faults
 from airflow_slo_provider.runtime.recording.observations import of_window, record_observations
 from airflow_slo_provider.runtime.required_parameters import require

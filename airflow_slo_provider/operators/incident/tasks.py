@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TriggerRule
 
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
-from airflow_slo_provider.operators.blocking import BlockingOperator
-from airflow_slo_provider.operators.incident_group import PlaybookTaskGroup
-from airflow_slo_provider.operators.incident_steps import is_barrier
-from airflow_slo_provider.operators.text_fields import TextFields
+from airflow_slo_provider.operators.blocking_operator import BlockingOperator
+from airflow_slo_provider.operators.incident.steps import is_barrier
+from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, block_some, downstream_of, release_events, withhold_events
 from airflow_slo_provider.runtime.gates.dag_checks import argument, check_mapped_branch, check_targets
 from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.postmortem import PostMortem
     from airflow_slo_provider.incidents.timeline import StepRecord
     from airflow_slo_provider.runtime.error_budget.decision import Documents
-
-__all__ = ["OpenIncidentOperator", "OtherIncidentsOperator", "PlaybookTaskGroup", "PostmortemOperator"]
 
 #: XCom keys of :class:`OpenIncidentOperator`.
 INCIDENT, CHOICE = "incident", "choice"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 
-from airflow_slo_provider.operators.blocking import BlockingOperator
-from airflow_slo_provider.operators.incident_steps import is_barrier
+from airflow_slo_provider.operators.blocking_operator import BlockingOperator
+from airflow_slo_provider.operators.incident.steps import is_barrier
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, release_events, withhold_events
 
 if TYPE_CHECKING:
