@@ -127,8 +127,8 @@ def in_process(url: str, slos: int) -> dict[str, float]:
     from airflow_slo_provider.ledger.queries import checks as browse
     from airflow_slo_provider.ledger.queries import slos as browse_slos
     from airflow_slo_provider.plugins.slo_page.access import Scope
-    from airflow_slo_provider.plugins.slo_page.answers import Page, render
     from airflow_slo_provider.plugins.slo_page.objectives import choices, overview, sparklines
+    from airflow_slo_provider.plugins.slo_page.responses import Page, render
 
     nothing = {"q": "", "status": "", "service": "", "tier": ""}
     with open_ledger(url) as ledger:

@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 from airflow_slo_provider.ledger import Ledger
 from airflow_slo_provider.plugins.slo_page import PREFIX
 from airflow_slo_provider.plugins.slo_page.app import make_app
-from airflow_slo_provider.plugins.slo_page.desk import Desk
+from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
 
 #: Which DAGs a user may not read. The token of a user is the name.
 HIDDEN = {"admin": set(), "guest": {"secret_dag"}, "nobody": None}

@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider import slo
-from airflow_slo_provider.plugins.slo_page import words
+from airflow_slo_provider.plugins.slo_page import formatting as words
 from airflow_slo_provider.slo.budget.history import history_table, summarise_history
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from airflow_slo_provider.slo.budget.ledger_records import slo_checks

@@ -107,8 +107,8 @@ def heavy(modules: set[str]) -> set[str]:
 
 
 def modules_of(part: str) -> list[str]:
-    found = [f"airflow_slo_provider.{part}.{path.stem}" for path in sorted((PACKAGE / part).glob("*.py"))]
-    return [name for name in found if not name.endswith(".__init__")]
+    found = [path.relative_to(PACKAGE.parent).with_suffix("") for path in sorted((PACKAGE / part).rglob("*.py"))]
+    return [".".join(path.parts) for path in found if path.name != "__init__"]
 
 
 @pytest.fixture(scope="module")

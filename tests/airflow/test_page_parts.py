@@ -11,7 +11,9 @@ from xml.etree import ElementTree as ET
 import pytest
 from markupsafe import Markup
 
-from airflow_slo_provider.plugins.slo_page import charts, evidence, words
+from airflow_slo_provider.plugins.slo_page import charts
+from airflow_slo_provider.plugins.slo_page import formatting as words
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.plugins.slo_page.cache import Cache
 from airflow_slo_provider.plugins.slo_page.charts import Interval, Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.objectives import window_length

@@ -15,9 +15,9 @@ from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.verdict.thresholds import State
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.plugins.slo_page.access import Scope
-from airflow_slo_provider.plugins.slo_page.answers import render
 from airflow_slo_provider.plugins.slo_page.heat_maps import HEAT_DAYS, heat_maps
 from airflow_slo_provider.plugins.slo_page.objectives import choices, overview
+from airflow_slo_provider.plugins.slo_page.responses import render
 from airflow_slo_provider.plugins.slo_page.slo_details import slo_view
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_data import slo_check

@@ -118,7 +118,7 @@ class TestEnvironments:
     def test_the_pages_say_when_tasks_use_another_ledger(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         from starlette.testclient import TestClient
 
-        from airflow_slo_provider.plugins.slo_page.desk import Desk
+        from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
 
         monkeypatch.delenv("AIRFLOW__SLO__LEDGER_URL", raising=False)
         monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))

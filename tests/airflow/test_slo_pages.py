@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.plugins.slo_page.app import make_app
-from airflow_slo_provider.plugins.slo_page.desk import Desk
+from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_client import as_user, pages
 from tests.airflow.page_data import HOSTILE, fill, slo_check

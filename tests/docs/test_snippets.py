@@ -237,7 +237,7 @@ def test_connections_in_shell_can_be_used() -> None:
 
 
 def test_the_kinds_of_checks_are_listed() -> None:
-    from airflow_slo_provider.plugins.slo_page import kinds
+    from airflow_slo_provider.plugins.slo_page import checks_page as kinds
 
     text = (REPO / "docs" / "slo_pages.md").read_text().partition("| `kind` | recorded by |")[2].partition("\n\n")[0]
     listed = {kind for line in re.findall(r"^\| (`.*?) \|", text, re.M) for kind in re.findall(r"`(\w+)`", line)}

@@ -94,7 +94,7 @@ def _ask(stack, path: str, *, login: bool, method: str = "GET") -> tuple[int, st
 
 def test_strangers_get_401_on_every_route(airflow_stack, recorded) -> None:
     from airflow_slo_provider.plugins.slo_page.app import make_app
-    from airflow_slo_provider.plugins.slo_page.desk import Desk
+    from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
 
     query = "?name=page-live&kind=slo&dag_id=e2e_slo_pages&run_id=x&task_id=record&id=0"
     paths = {route.path for route in make_app(Desk()).routes}

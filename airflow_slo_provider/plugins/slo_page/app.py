@@ -13,9 +13,13 @@ from airflow_slo_provider.charts.report_page import CSS
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
 from airflow_slo_provider.ledger.queries import checks as browse
-from airflow_slo_provider.plugins.slo_page import answers, data, details, events, kinds, report_files, slo_details
+from airflow_slo_provider.plugins.slo_page import change_pages as events
+from airflow_slo_provider.plugins.slo_page import checks_page as kinds
+from airflow_slo_provider.plugins.slo_page import details, report_files, slo_details
+from airflow_slo_provider.plugins.slo_page import json_forms as data
+from airflow_slo_provider.plugins.slo_page import responses as answers
 from airflow_slo_provider.plugins.slo_page.access import Scope, may_read, scope_of
-from airflow_slo_provider.plugins.slo_page.desk import Desk
+from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, choices
 
 # No postponed annotations here: FastAPI reads those of the functions within make_app, which know local names.

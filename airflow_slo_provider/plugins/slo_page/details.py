@@ -11,9 +11,10 @@ from markupsafe import Markup
 
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
-from airflow_slo_provider.plugins.slo_page import charts, evidence
+from airflow_slo_provider.plugins.slo_page import charts
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line
-from airflow_slo_provider.plugins.slo_page.words import part
+from airflow_slo_provider.plugins.slo_page.formatting import part
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.records import LENGTHS
-from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded

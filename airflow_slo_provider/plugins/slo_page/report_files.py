@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from fastapi import HTTPException
 
-from airflow_slo_provider.plugins.slo_page import evidence
-from airflow_slo_provider.plugins.slo_page.answers import REPORT_POLICY
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
+from airflow_slo_provider.plugins.slo_page.responses import REPORT_POLICY
 
 if TYPE_CHECKING:
     from starlette.responses import Response

@@ -14,7 +14,8 @@ from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.ledger.queries.changes import CHANGES
-from airflow_slo_provider.plugins.slo_page import charts, evidence
+from airflow_slo_provider.plugins.slo_page import charts
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, aged, window_length

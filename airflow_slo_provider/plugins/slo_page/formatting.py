@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 from airflow_slo_provider.charts.report_page import SIGNS, TONES
 from airflow_slo_provider.core import exact_numbers
 from airflow_slo_provider.core.slo_key import SLOKey
-from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.slo.budget.text_table import length
 
 DASH = "–"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.queries import checks as browse
-from airflow_slo_provider.plugins.slo_page.answers import Page, Place, render
 from airflow_slo_provider.plugins.slo_page.cache import Cache
 from airflow_slo_provider.plugins.slo_page.objectives import Overview, choices, overview, sparklines
+from airflow_slo_provider.plugins.slo_page.responses import Page, Place, render
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries.changes import CHANGES, changed_by, changed_from, changed_to
-from airflow_slo_provider.plugins.slo_page import evidence
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.plugins.slo_page.details import identity
 
 if TYPE_CHECKING:

@@ -11,7 +11,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.ledger.mapped_names import shown_name
-from airflow_slo_provider.plugins.slo_page import charts, evidence, words
+from airflow_slo_provider.plugins.slo_page import charts
+from airflow_slo_provider.plugins.slo_page import formatting as words
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -11,7 +11,8 @@ from markupsafe import Markup
 
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries.changes import CHANGES
-from airflow_slo_provider.plugins.slo_page import charts, evidence
+from airflow_slo_provider.plugins.slo_page import charts
+from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.plugins.slo_page.charts import Interval
 from airflow_slo_provider.plugins.slo_page.details import tone
 from airflow_slo_provider.plugins.slo_page.heat_maps import HeatMap, heat_maps
