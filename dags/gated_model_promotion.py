@@ -57,7 +57,7 @@ def gated_model_promotion():
         from sklearn.datasets import load_breast_cancer
         from sklearn.model_selection import train_test_split
 
-        from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+        from airflow_slo_provider.deployment import DirectoryRegistry
 
         home = Path(params["champion"])
         registry = DirectoryRegistry(home)
@@ -144,7 +144,7 @@ def gated_model_promotion():
         """Write down which model serves now, for whoever does not ask the registry; a notification would go here."""
         import json
 
-        from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+        from airflow_slo_provider.deployment import DirectoryRegistry
 
         home = Path(params["champion"])
         moves = DirectoryRegistry(home).moves(MODEL)

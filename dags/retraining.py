@@ -292,7 +292,7 @@ def count_requests(name: str, *, total: int, failed: int, version: str | None = 
     from airflow.sdk import get_current_context
 
     from airflow_slo_provider.results import CheckResult
-    from airflow_slo_provider.runtime.recording.checks import record
+    from airflow_slo_provider.runtime import record
 
     counted = CheckResult(kind="requests", name=name, verdict="pass", good=total - failed, total=total, model_version=version)
     record([counted], get_current_context())

@@ -104,7 +104,7 @@ def rollback_rehearsal():
         from airflow.sdk import get_current_context
 
         from airflow_slo_provider.results import CheckResult
-        from airflow_slo_provider.runtime.recording.checks import record
+        from airflow_slo_provider.runtime import record
 
         check = CheckResult(
             kind="requests", name="recommender/requests", verdict="pass", good=2000 - failed, total=2000, model_version=version

@@ -36,7 +36,7 @@ from airflow.sdk import Param, dag, task, task_group
 from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperator
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.slo.model import SLO
+    from airflow_slo_provider.slo import SLO
 
 SLOS = Path(__file__).resolve().parent / "slos" / "serving"
 LOG = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_examples" / "serving_log.db"

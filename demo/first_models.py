@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+from airflow_slo_provider.deployment import DirectoryRegistry
 from airflow_slo_provider.deployment.registries.registry import CHAMPION, PROMOTE, Wanted
 from demo import model
 

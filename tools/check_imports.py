@@ -13,16 +13,8 @@ from pathlib import Path
 
 PACKAGE = "airflow_slo_provider"
 ADAPTERS = (
-    "cli",
-    "get_provider_info",
-    "hooks",
-    "links",
-    "notifications",
-    "operators",
-    "plugins",
-    "runtime",
-    "sensors",
-    "triggers",
+    *("cli", "get_provider_info", "hooks", "links", "notifications"),
+    *("operators", "plugins", "runtime", "sensors", "triggers"),
 )
 HEAVY = frozenset(
     {"aiohttp", "duckdb", "httpx", "kubernetes", "mlflow", "numpy", "opentelemetry", "pandas", "plotly", "prometheus_api_client"}
@@ -35,8 +27,8 @@ COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
 NAMED = ("operators", "sensors")
 BESIDE = (*NAMED, "hooks", "links", "runtime")
 LIGHT = frozenset(
-    {"core.lazy_names", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes", "exceptions"}
-    | {"freshness.limits", "tracing.stores.kinds"}
+    {"core.lazy_names", "core.moved_modules", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes"}
+    | {"exceptions", "freshness.limits", "tracing.stores.kinds"}
 )
 
 

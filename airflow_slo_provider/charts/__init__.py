@@ -1,1 +1,7 @@
-"""Charts and report pages: self-contained HTML and SVG, without scripts."""
+"""Charts and report pages as self-contained HTML and SVG: no script, no request to anywhere."""
+
+from __future__ import annotations
+
+from airflow_slo_provider.charts.report_page import badge, facts, page, section, table, text
+
+__all__ = ["badge", "facts", "page", "section", "table", "text"]

@@ -16,8 +16,8 @@ HEAVY = {"duckdb", "kubernetes", "mlflow", "numpy", "pandas", "pyarrow", "reques
 AIRFLOW_SIDE = {"get_provider_info", "hooks", "links", "operators", "runtime", "sensors"}
 #: What operators and sensors need of the domain to be named in a DAG file, and connection forms to be shown.
 NAMED = {
-    "core.lazy_names", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes", "exceptions",
-    "freshness.limits", "tracing.stores.kinds",
+    "core.lazy_names", "core.moved_modules", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes",
+    "exceptions", "freshness.limits", "tracing.stores.kinds",
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.
 MADE = NAMED | {
@@ -126,7 +126,7 @@ def test_naming_every_operator_and_sensor_loads_no_domain(named: set[str]) -> No
 
 def test_the_module_of_playbooks_does_not_load_approvals() -> None:
     found = loaded("from airflow_slo_provider.operators.incident import OpenIncidentOperator, PlaybookTaskGroup")
-    assert domain(found) == {"core.lazy_names", "core.text_lists", "exceptions", "tracing.stores.kinds"}
+    assert domain(found) == {"core.lazy_names", "core.moved_modules", "core.text_lists", "exceptions", "tracing.stores.kinds"}
     assert not any(name.startswith("airflow.triggers") or ".hitl" in name for name in found)
 
 

@@ -1,1 +1,7 @@
 """Statistics of two profiles: PSI, KS, distances, and how sure they are."""
+
+from __future__ import annotations
+
+from airflow_slo_provider.core.lazy_names import offer
+
+__getattr__ = offer(__name__, {"drift.statistics.kolmogorov": "KS ks", "drift.statistics.population_stability": "PSI psi"})

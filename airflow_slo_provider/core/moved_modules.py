@@ -1,0 +1,82 @@
+"""Keep the import paths of the last release working, with a warning that names the new one."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+_ROOT = __name__.partition(".")[0]
+
+#: Where the modules went that the documentation of 0.1.0 named, and the module to import their public names from.
+MOVED: Mapping[str, tuple[str, str]] = {
+    "deployment.registry_directory": ("deployment.registries.directory", "deployment"),
+    "drift.comparison": ("drift.verdict.comparison", "drift"),
+    "drift.kolmogorov": ("drift.statistics.kolmogorov", "drift"),
+    "drift.results": ("drift.verdict.results", "drift"),
+    "evaluation.comparing": ("evaluation.verdict.comparison", "evaluation"),
+    "evaluation.estimates": ("evaluation.intervals.estimates", "evaluation"),
+    "evaluation.evaluating": ("evaluation.intervals.metric_estimates", "evaluation"),
+    "evaluation.predictors": ("evaluation.models.predictors", "operators.golden_set"),
+    "evaluation.worker_models": ("evaluation.models.worker_models", "operators.golden_set"),
+    "freshness.judging": ("freshness.age_verdict", "freshness"),
+    "hooks.outcomes": ("runtime.recording.checks", "runtime"),
+    "incidents.model": ("incidents.playbook", "incidents"),
+    "operators.drift_data": ("operators.drift.data_parameters", "operators.drift"),
+    "operators.incident_checks": ("operators.incident.checks", "operators.incident"),
+    "operators.incident_group": ("operators.incident.playbook_group", "operators.incident"),
+    "report_style": ("charts.report_page", "charts"),
+    "slo.arithmetic": ("slo.budget.error_budgets", "slo"),
+    "slo.decisions": ("slo.policy.decisions", "slo"),
+    "slo.loading": ("slo.documents.loading", "slo"),
+    "slo.monitor": ("slo.budget.monitor", "slo"),
+    "slo.reports": ("slo.budget.reports", "slo"),
+    "slo.rules": ("slo.export.prometheus_rules", "slo"),
+    "tracing.asgi": ("tracing.recording.asgi", "tracing"),
+    "tracing.breakdown": ("tracing.analysis.breakdown", "tracing"),
+    "tracing.comparison": ("tracing.analysis.comparison", "tracing"),
+    "tracing.configuration": ("tracing.recording.configuration", "tracing"),
+    "tracing.exemplars": ("tracing.recording.exemplars", "tracing"),
+    "tracing.request": ("tracing.recording.request", "tracing"),
+}
+
+
+class MovedModules(MetaPathFinder):
+    """Find a module under its old name. Asked last: a module that exists is found without it."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        """Return the specification of a stand-in for the module that has moved; None for every other name."""
+        root, _, name = fullname.partition(".")
+        if root != _ROOT or name not in MOVED:
+            return None
+        new, public = MOVED[name]
+        warnings.warn(
+            f"{fullname} has moved and goes with the next release; import its names from {_ROOT}.{public}",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        return ModuleSpec(fullname, _StandIn(f"{_ROOT}.{new}"))
+
+
+class _StandIn(Loader):
+    def __init__(self, new: str) -> None:
+        self._new = new
+
+    def exec_module(self, module: ModuleType) -> None:
+        new = self._new
+
+        def find(name: str) -> Any:
+            return getattr(import_module(new), name)
+
+        module.__dict__.update(__getattr__=find, __doc__=f"Moved to {new}.")
+
+
+def install() -> None:
+    """Let imports find the modules that have moved."""
+    if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
+        sys.meta_path.append(MovedModules())
