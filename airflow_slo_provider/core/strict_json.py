@@ -1,4 +1,4 @@
-"""Reading JSON that decides something: a repeated key and a literal that JSON does not have are errors.
+"""Read JSON that decides something: a text with two meanings, or larger than it looks, is an error.
 
 Python's reader keeps the last of two equal keys, another reader keeps the first: such a text has two meanings. It also reads
 ``NaN`` and ``Infinity``, which RFC 8259 does not know. Everything that a server, a file or a person wrote is read here.
@@ -7,17 +7,24 @@ Python's reader keeps the last of two equal keys, another reader keeps the first
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Never
 
+#: Deepest nesting that is read; a Prometheus answer has seven levels, an OTLP document about fifteen.
+MAX_DEPTH = 200
 #: Longest key that a message quotes.
 _SHOWN = 60
+#: Texts below this size hold few values; their depth is counted all the same.
+_SMALL = 1 << 16
+_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class JSONContradiction(ValueError):
-    """A JSON text that can be read in more than one way.
+    """A JSON text that cannot be taken at its word.
 
     :param message: what is wrong
-    :param reason: ``repeated_key`` or ``not_a_number``
+    :param reason: ``repeated_key``, ``not_a_number``, ``too_deep`` or ``too_large``
     """
 
     def __init__(self, message: str, *, reason: str) -> None:
@@ -25,23 +32,44 @@ class JSONContradiction(ValueError):
         self.reason = reason
 
 
-def loads(text: str | bytes | bytearray, *, constants: bool = False) -> Any:
+def loads(text: str | bytes | bytearray, *, constants: bool = False, max_values: int | None = None) -> Any:
     """Parse JSON.
 
     :param text: the whole text
     :param constants: accept ``NaN``, ``Infinity`` and ``-Infinity``: for rows of data, where NaN is a missing value
-    :raises JSONContradiction: for a key that an object has twice, and for one of those literals
-    :raises ValueError: for everything else that is not JSON; nesting beyond what Python can hold included
+    :param max_values: the most numbers, texts, lists and objects that the text may hold
+    :raises JSONContradiction: for a key that an object has twice, for one of those literals, for nesting deeper than
+        :data:`MAX_DEPTH`, and for more values than there may be
+    :raises ValueError: for everything else that is not JSON
     """
-    try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=None if constants else _constant)
-    except RecursionError:
-        raise ValueError("the JSON is nested too deep to be read") from None
+    _check_shape(text, max_values)
+    return json.loads(text, object_pairs_hook=_object, parse_constant=None if constants else _constant)
 
 
 def decoder() -> json.JSONDecoder:
     """Return the same reader for a text that holds several documents."""
     return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+
+
+def _check_shape(text: str | bytes | bytearray, max_values: int | None) -> None:
+    """Count levels and values before anything is made of them: Python needs about 100 bytes for each value."""
+    data = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+    opening = data.count(b"[") + data.count(b"{")
+    if opening <= MAX_DEPTH and (max_values is None or len(data) < _SMALL):
+        return
+    bare = _TEXTS.sub(b"", data)
+    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + bare.count(b":") + 1
+    if max_values is not None and values > max_values:
+        raise JSONContradiction(f"it holds about {values} values, more than {max_values}", reason="too_large")
+    brackets = bare.translate(None, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):  # each round takes the innermost level away
+        if not brackets:
+            return
+        before, brackets = len(brackets), brackets.replace(b"[]", b"").replace(b"{}", b"")
+        if len(brackets) == before:
+            return  # not JSON: the parser says where
+    if brackets:
+        raise JSONContradiction(f"it is nested deeper than {MAX_DEPTH} levels", reason="too_deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

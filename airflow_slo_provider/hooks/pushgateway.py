@@ -33,35 +33,31 @@ class PushgatewayHook(BaseHook):
         :param grouping: the group's other labels
         :raises QueryError: when the server cannot be reached (worth a retry) or refuses
         """
-        import requests
+        from dataclasses import replace
 
+        from airflow_slo_provider.http.client import HttpClient
+        from airflow_slo_provider.http.faults import TRANSIENT_STATUSES
         from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server
 
-        server = http_server(self.conn_id)
+        settings = replace(http_server(self.conn_id), timeout=(_SECONDS, _SECONDS))
         # Base64, because a value with a slash in it, or an empty one, has no other form in a Pushgateway's path.
         group = {"job": job, **(grouping or {})}
-        url = "/".join([f"{server.url}/metrics", *(f"{name}@base64/{_base64(value)}" for name, value in group.items())])
+        path = "/".join(["/metrics", *(f"{name}@base64/{_base64(value)}" for name, value in group.items())])
+        headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         try:
-            answer = requests.put(
-                url, data=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **server.headers},
-                auth=server.basic, verify=server.verify, timeout=_SECONDS, allow_redirects=False,
+            with HttpClient(settings) as client:
+                answer = client.request("PUT", path, body=text.encode(), headers=headers)
+        except QueryError as error:
+            raise QueryError(
+                f"the Pushgateway of connection {self.conn_id}: {error.message}",
+                reason=error.reason, transient=error.transient, source=settings.address + path,
+            ) from None  # fmt: skip
+        if not 200 <= answer.status < 300:
+            raise QueryError(
+                f"the Pushgateway of connection {self.conn_id} answered {answer.status}: {server_text(answer.body, limit=300)}",
+                reason="refused", transient=answer.status in TRANSIENT_STATUSES, http_status=answer.status,
+                source=settings.address + path,
             )  # fmt: skip
-        except requests.RequestException as error:
-            raise QueryError(
-                f"the Pushgateway of connection {self.conn_id} did not answer ({type(error).__name__})",
-                reason="connection",
-                transient=True,
-                source=url,
-            ) from None
-        if not 200 <= answer.status_code < 300:
-            said = server_text(answer.content, limit=300)
-            raise QueryError(
-                f"the Pushgateway of connection {self.conn_id} answered {answer.status_code}: {said}",
-                reason="refused",
-                transient=answer.status_code in (429, 500, 502, 503, 504),
-                http_status=answer.status_code,
-                source=url,
-            )
 
 
 def _base64(value: str) -> str:

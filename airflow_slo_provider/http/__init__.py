@@ -1,1 +1,1 @@
-"""The way out to the network: caches, retries."""
+"""The one way out to the network: settings, faults, retries, a blocking client and its asynchronous twin."""

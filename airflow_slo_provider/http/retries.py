@@ -1,42 +1,89 @@
-"""Retries of urllib3 that say so once, and briefly. Imports urllib3: only for where a request is made."""
+"""When a request is sent again: a few times, quickly, and only where that may help."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from urllib3.util.retry import Retry
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.faults import REPEATED, TRANSIENT_STATUSES
+from airflow_slo_provider.http.time_limits import at_most, is_over
 
-_URLLIB3 = logging.getLogger("urllib3.connectionpool")
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
 
-
-class QuietRetry(Retry):
-    """A retry policy whose repetitions are one short warning for each request, not a long line for each attempt."""
-
-
-class _OnceAndShort(logging.Filter):
-    """Shorten urllib3's line of the first repetition, and drop those after it. What others retry is not touched."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether the record is kept."""
-        arguments = record.args if isinstance(record.args, tuple) else ()
-        retry = arguments[0] if len(arguments) == 3 else None
-        if not isinstance(retry, QuietRetry):
-            return True
-        if len(retry.history) != 1:
-            return False
-        # urllib3 would add the path that was asked for, parameters and all.
-        left = retry.total + 1 if isinstance(retry.total, int) else 1
-        record.msg = "the connection%s failed (%s); trying again, %d more at most"
-        record.args = (_to(arguments[1]), type(arguments[1]).__name__, left)
-        return True
+_LOG = logging.getLogger(__name__)
+#: A longer Retry-After is left to Airflow's own retries.
+RETRY_AFTER_CAP = 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 
 
-def _to(error: object) -> str:
-    """Where a connection was to lead, as far as the error knows it."""
-    place = getattr(error, "conn", None) or getattr(error, "pool", None)
-    host, port = getattr(place, "host", None), getattr(place, "port", None)
-    return f" to {host}:{port}" if host else ""
+@dataclass(frozen=True)
+class HttpAnswer:
+    """What a server answered.
+
+    :param status: HTTP status
+    :param headers: names in any case
+    :param body: whole, decompressed
+    :param began: when the headers had come in (aware)
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    began: datetime
 
 
-if not any(isinstance(one, _OnceAndShort) for one in _URLLIB3.filters):
-    _URLLIB3.addFilter(_OnceAndShort())
+def policy(retries: int, where: str) -> dict[str, Any]:
+    """Return the arguments of ``tenacity.Retrying`` and ``tenacity.AsyncRetrying``.
+
+    The answer or the error of the last attempt is the result: it holds the server's own message.
+
+    :param retries: attempts after the first
+    :param where: host and port, for the log
+    """
+    import tenacity
+
+    def warn(state: RetryCallState) -> None:
+        if state.attempt_number == 1:
+            _LOG.warning("the request to %s failed (%s); trying again, %d more at most", where, _why(state), retries)
+
+    def last(state: RetryCallState) -> Any:
+        return state.outcome.result() if state.outcome is not None else None
+
+    return {
+        "stop": lambda state: state.attempt_number > retries or is_over(),
+        "wait": _pause,
+        "retry": tenacity.retry_if_exception(_may_help) | tenacity.retry_if_result(_is_passing),
+        "before_sleep": warn,
+        "retry_error_callback": last,
+    }
+
+
+def _may_help(error: BaseException) -> bool:
+    return isinstance(error, QueryError) and error.transient and error.reason in REPEATED
+
+
+def _is_passing(answer: HttpAnswer) -> bool:
+    return answer.status in TRANSIENT_STATUSES
+
+
+def _pause(state: RetryCallState) -> float:
+    seconds: float = min(_FIRST_PAUSE * 2 ** (state.attempt_number - 1), _LONGEST_PAUSE)
+    outcome = state.outcome
+    if outcome is not None and not outcome.failed:
+        asked = str(outcome.result().headers.get("Retry-After") or "").strip()
+        if asked.isascii() and asked.isdecimal():  # a date is left to Airflow's own retries
+            seconds = min(float(asked), RETRY_AFTER_CAP)
+    return at_most(seconds)
+
+
+def _why(state: RetryCallState) -> str:
+    outcome = state.outcome
+    if outcome is None:
+        return "no answer"
+    error = outcome.exception()
+    return getattr(error, "reason", "") or type(error).__name__ if error is not None else f"HTTP {outcome.result().status}"

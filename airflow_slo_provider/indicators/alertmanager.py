@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import redacted, server_text
 from airflow_slo_provider.exceptions import QueryError, writable
+from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
+from airflow_slo_provider.http.json_answers import read_json
 from airflow_slo_provider.indicators.prometheus import answers
-from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient, _explain
+from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
 
 
 @dataclass(frozen=True)
@@ -42,48 +42,27 @@ class AsyncAlertmanagerClient(AsyncPrometheusClient):
         :param matchers: as Alertmanager takes them: ``slo="checkout"``, ``severity=~"page|critical"``; all must hold
         :raises QueryError: when it did not answer the question, whole and well
         """
-        import httpx
+        query = ", ".join(matchers)
+        params = [("active", "true"), ("silenced", "false"), ("inhibited", "false"), *(("filter", one) for one in matchers)]
+        answer = await self._http.request("GET", "/api/v2/alerts", params=params, query=query)
+        answers.check_headers(answer.headers, now=answer.began, query=query, source=self.url)
 
-        if self._http is None:
-            raise RuntimeError("use AsyncAlertmanagerClient as `async with`")
-        settings, query = self.settings, ", ".join(matchers)
-        parameters: list[tuple[str, str | int | float | bool | None]] = [
-            ("active", "true"),
-            ("silenced", "false"),
-            ("inhibited", "false"),
-            *(("filter", one) for one in matchers),
-        ]
-        try:
-            async with asyncio.timeout(settings.timeout[0] + settings.timeout[1] + settings.max_seconds):
-                async with self._http.stream("GET", f"{self.url}/api/v2/alerts", params=parameters) as response:
-                    answers.check_headers(response.headers, query=query, source=self.url)
-                    body = await self._read(response, query)
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            message, reason, transient = _explain(error)
-            raise QueryError(message, reason=reason, transient=transient, query=query, source=self.url) from None
-        status = response.status_code
-        if status != 200:
-            said = server_text(body, limit=300)
-            reason = "unauthorized" if status in (401, 403) else "bad_query" if status == 400 else "http_error"
-            raise QueryError(
-                f"HTTP {status}: {said}", reason=reason, transient=status >= 500 or status == 429, query=query,
-                http_status=status, source=self.url,
+        def wrong(message: str, reason: str) -> QueryError:
+            passing = answer.status in TRANSIENT_STATUSES
+            return QueryError(
+                message, reason=reason, transient=passing, query=query, http_status=answer.status, source=self.url
             )  # fmt: skip
+
+        if answer.status != 200:
+            raise wrong(f"HTTP {answer.status}: {server_text(answer.body, limit=300)}", status_reason(answer.status))
         try:
-            found = strict_json.loads(body)
+            found = read_json(answer.body, source=self.url, query=query, status=200, what="the list of alerts")
             if not isinstance(found, list):
                 raise TypeError(f"a {type(found).__name__} in its place")
             return [_alert(one) for one in found]
-        except strict_json.JSONContradiction as error:
-            raise QueryError(
-                f"the list of alerts has no single meaning: {error}", reason=error.reason, query=query, http_status=status,
-                source=self.url,
-            ) from None  # fmt: skip
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise QueryError(
-                f"this is no list of alerts ({type(error).__name__}: {error}); is it an Alertmanager with API v2?",
-                reason="unexpected_shape", query=query, http_status=status, source=self.url,
-            ) from None  # fmt: skip
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            said = f"this is no list of alerts ({type(error).__name__}: {error}); is it an Alertmanager with API v2?"
+            raise wrong(said, "unexpected_shape") from None
 
 
 def _alert(data: dict[str, Any]) -> Alert:

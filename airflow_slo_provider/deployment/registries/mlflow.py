@@ -12,8 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_slo_provider.core import strict_json
-from airflow_slo_provider.core.redaction import public_url, secrets_of, server_text, user_info
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.deployment.registries.names import CHAMPION, PREVIOUS, PROMOTE
 from airflow_slo_provider.deployment.registries.registry import (
     Conflict,
@@ -27,7 +26,14 @@ from airflow_slo_provider.deployment.registries.registry import (
     finished,
     previous_after,
 )
-from airflow_slo_provider.http import caches as http_caches
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.caches import REASON as CACHED
+from airflow_slo_provider.http.caches import age_fault
+from airflow_slo_provider.http.client import HttpClient
+from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
+from airflow_slo_provider.http.json_answers import NotJSON, read_json
+from airflow_slo_provider.http.retries import HttpAnswer
+from airflow_slo_provider.http.settings import HttpSettings
 
 #: One tag for each alias: a move of another one must not wipe a move that was cut off. The bare name, which was once that of all
 #: aliases, is still read.
@@ -60,10 +66,10 @@ class MlflowRegistry:
         timeout: tuple[float, float] = (5, 30),
         retries: int = 2,
     ) -> None:
-        self._url = public_url(url)
-        self._headers, self._basic = dict(headers or {}), basic or user_info(url)
-        self.secrets = secrets_of(basic=self._basic, named=self._headers)
-        self._verify, self._timeout, self._retries = verify, timeout, retries
+        settings = HttpSettings(
+            url=url, headers=headers, basic=basic, verify=verify, timeout=timeout, max_seconds=None, retries=retries
+        )
+        self._http, self._url, self.secrets = HttpClient(settings), settings.address, settings.secrets
 
     def __repr__(self) -> str:
         return f"<MlflowRegistry {self._url}>"
@@ -188,59 +194,38 @@ class MlflowRegistry:
         self._call("POST", f"{_MODEL}/set-tag", {"name": model, "key": key, "value": value})
 
     def _call(self, method: str, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        import requests
-        from requests.adapters import HTTPAdapter
-
-        from airflow_slo_provider.http.retries import QuietRetry
-
         # Only reading is repeated here; a write that was lost on its way is for the task's own retry, which looks first.
-        retry = QuietRetry(total=self._retries, backoff_factor=0.2, status_forcelist=(429, 502, 503, 504), raise_on_status=False)
-        session = requests.Session()
-        for scheme in ("http://", "https://"):
-            session.mount(scheme, HTTPAdapter(max_retries=retry))
-        given: dict[str, Any] = {"params": arguments} if method == "GET" else {"json": dict(arguments)}
+        reads = method == "GET"
+        given: dict[str, Any] = {"params": arguments} if reads else {"json": dict(arguments)}
         try:
-            with session:
-                response = session.request(
-                    method, f"{self._url}/api/2.0/mlflow/{what}", headers={**http_caches.NO_CACHE, **self._headers},
-                    verify=self._verify, timeout=self._timeout, allow_redirects=False,
-                    auth=self._basic or (lambda request: request), **given,
-                )  # fmt: skip
-        except requests.exceptions.Timeout:
-            raise RegistryError(f"{self._url}: no answer in time", reason="timeout", transient=True) from None
-        except requests.exceptions.SSLError:
-            raise RegistryError(f"{self._url}: TLS failed; check the CA certificate", reason="tls") from None
-        except requests.exceptions.RequestException as error:
-            message = f"{self._url}: the connection failed ({type(error).__name__})"
-            raise RegistryError(message, reason="connection", transient=True) from None
-        return self._read(response, what, arguments)
+            answer = self._http.request(method, f"/api/2.0/mlflow/{what}", repeat=reads, **given)
+        except QueryError as error:
+            raise RegistryError(f"{self._url}: {error.message}", reason=error.reason, transient=error.transient) from None
+        return self._read(answer, what, arguments)
 
-    def _read(self, response: Any, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        status, fault = response.status_code, http_caches.age_fault(response.headers)
+    def _read(self, answer: HttpAnswer, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        status, fault = answer.status, age_fault(answer.headers)
         if status == 200 and fault:
-            raise RegistryError(f"{self._url}: {what}: {fault}", reason=http_caches.REASON, transient=True)
+            raise RegistryError(f"{self._url}: {what}: {fault}", reason=CACHED, transient=True)
         try:
-            body = strict_json.loads(response.content)
-        except strict_json.JSONContradiction as error:
-            raise RegistryError(
-                f"{self._url} answers {what} with JSON that has no single meaning: {error}", reason=error.reason
-            ) from None
-        except ValueError:
+            body = read_json(answer.body, source=self._url, status=status, what=what)
+        except QueryError as error:
+            raise RegistryError(f"{self._url}: {error.message}", reason=error.reason) from None
+        except NotJSON:
             body = None
         if status == 200 and isinstance(body, dict):
             return body
         code = body.get("error_code", "") if isinstance(body, dict) else ""
-        text = server_text(body.get("message", "") if isinstance(body, dict) else response.content)
+        text = server_text(body.get("message", "") if isinstance(body, dict) else answer.body)
         asked = ", ".join(f"{key} {arguments[key]}" for key in ("name", "version", "alias", "key") if key in arguments)
         if code == "RESOURCE_DOES_NOT_EXIST" or status == 404:
             raise RegistryError(f"{self._url}: {asked}: {text}", reason="not_found")
         if status == 200:
             raise RegistryError(f"{self._url} answers {what} with something that is not MLflow's", reason="wrong_answer")
-        reason = "access_denied" if status in (401, 403) else "http_status"
         raise RegistryError(
             f"{self._url}: {what} ({asked}): HTTP {status} {code}: {text}",
-            reason=reason,
-            transient=status >= 500 or status == 429,
+            reason=status_reason(status),
+            transient=status in TRANSIENT_STATUSES,
         )
 
 

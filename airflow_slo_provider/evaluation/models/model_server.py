@@ -6,51 +6,27 @@ import json
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.core import strict_json
-from airflow_slo_provider.core.redaction import secrets_of, server_text
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.evaluation.models.protocols import Protocol, WrongAnswer
 from airflow_slo_provider.evaluation.rows.predictions import Predictions
 from airflow_slo_provider.evaluation.rows.sample import array
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http import caches as http_caches
+from airflow_slo_provider.http.caches import REASON as CACHED
+from airflow_slo_provider.http.caches import age_fault
+from airflow_slo_provider.http.client import HttpClient
+from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
+from airflow_slo_provider.http.json_answers import NotJSON, read_json
+from airflow_slo_provider.http.settings import HttpSettings
+from airflow_slo_provider.http.time_limits import within
 
 if TYPE_CHECKING:
     import pandas as pd
-    import requests
     from numpy.typing import NDArray
-
-MAX_BYTES = 1 << 28
-#: Answers that may be better next time.
-PASSING = (408, 425, 429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Server:
-    """Where a model server is.
-
-    :param url: scheme, host, port and prefix, without user info
-    :param headers: sent with every request
-    :param basic: login and password
-    :param verify: whether the certificate is checked, or the file of a CA
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    basic: tuple[str, str] | None = field(default=None, repr=False)
-    verify: bool | str = True
-
-    def __post_init__(self) -> None:
-        _ = self.secrets  # remembered from now on, whatever is said of this server
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that must not appear in a message."""
-        return secrets_of(basic=self.basic, named=self.headers)
 
 
 class _Failure(Exception):
@@ -65,7 +41,7 @@ class _Failure(Exception):
 
 
 def ask_all(
-    server: Server,
+    server: HttpSettings,
     path: str,
     protocol: Protocol,
     rows: pd.DataFrame,
@@ -137,11 +113,11 @@ def _column(values: list[Any]) -> NDArray[Any]:
 class _Caller:
     """Sends one request at a time for each thread."""
 
-    def __init__(self, server: Server, path: str, protocol: Protocol, *, retries: int, timeout: float) -> None:
-        self._server, self._protocol, self._retries, self._timeout = server, protocol, retries, timeout
-        self._url = server.url.rstrip("/") + ("/" + path.lstrip("/") if path else "")
-        self._local, self._lock, self._stopped = threading.local(), threading.Lock(), threading.Event()
-        self._sessions: list[requests.Session] = []
+    def __init__(self, server: HttpSettings, path: str, protocol: Protocol, *, retries: int, timeout: float) -> None:
+        self._http = HttpClient(replace(server, timeout=(min(timeout, 10), timeout)))
+        self._path = "/" + path.lstrip("/") if path else ""
+        self._protocol, self._retries, self._timeout = protocol, retries, timeout
+        self._lock, self._stopped = threading.Lock(), threading.Event()
         self.latencies: list[float] = []
         self.retried = 0
 
@@ -152,8 +128,7 @@ class _Caller:
 
     def close(self) -> None:
         """Give all connections back."""
-        for session in self._sessions:
-            session.close()
+        self._http.close()
 
     def ask(self, batch: pd.DataFrame) -> tuple[list[Any], list[Any] | None]:
         """Ask for one batch, and again when it may help.
@@ -176,76 +151,41 @@ class _Caller:
                     times = f" ({attempt + 1} attempts)" if attempt else ""
                     raise QueryError(
                         f"the model server did not answer for a batch of {len(batch)} rows: {failure.message}{times}",
-                        reason=failure.reason, transient=failure.passing, http_status=failure.status, source=self._url,
+                        reason=failure.reason, transient=failure.passing, http_status=failure.status,
+                        source=self._http.settings.address + self._path,
                     ) from None  # fmt: skip
                 with self._lock:
                     self.retried += 1
                 self._stopped.wait(min(0.1 * 2**attempt, 2.0))
         raise AssertionError("unreachable")
 
-    def _session(self) -> requests.Session:
-        import requests
-
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.headers.update({"Content-Type": "application/json", **http_caches.NO_CACHE, **self._server.headers})
-            session.auth = self._server.basic or (lambda request: request)  # else a .netrc would add a password nobody named
-            session.verify = self._server.verify
-            with self._lock:
-                self._sessions.append(session)
-        return session
-
     def _once(self, body: bytes, n: int) -> tuple[list[Any], list[Any] | None]:
-        import requests
-
-        started = time.perf_counter()
+        ends = time.monotonic() + self._timeout
         try:
-            response = self._session().post(
-                self._url, data=body, timeout=(min(self._timeout, 10), self._timeout), stream=True, allow_redirects=False
-            )
-            with response:
-                answer = self._read(response, started + self._timeout)
-        except requests.exceptions.Timeout:
-            raise _Failure(f"no whole answer within {self._timeout:g} s", "timeout", True) from None
-        except requests.exceptions.SSLError:
-            raise _Failure("TLS failed; check the CA certificate", "tls", False) from None
-        except (requests.exceptions.RequestException, OSError) as error:
-            raise _Failure(f"the connection failed ({type(error).__name__})", "connection", True) from None
-        if response.status_code != 200:
-            text = server_text(answer, limit=200)
-            passing = response.status_code in PASSING
-            raise _Failure(f"HTTP {response.status_code}: {text}", "http_status", passing, response.status_code)
-        if fault := http_caches.age_fault(response.headers):
+            with within(lambda: ends - time.monotonic()):
+                answer = self._http.request(
+                    "POST", self._path, body=body, headers={"Content-Type": "application/json"}, repeat=False
+                )  # fmt: skip
+        except QueryError as error:
+            raise _Failure(error.message, error.reason, error.transient, error.http_status) from None
+        if answer.status != 200:
+            said = server_text(answer.body, limit=200)
+            passing = answer.status in TRANSIENT_STATUSES
+            raise _Failure(f"HTTP {answer.status}: {said}", status_reason(answer.status), passing, answer.status)
+        if fault := age_fault(answer.headers):
             # Predictions of the version that served when the cache was filled.
-            raise _Failure(fault, http_caches.REASON, True, 200)
+            raise _Failure(fault, CACHED, True, 200)
         try:
-            found = self._protocol.decode(strict_json.loads(answer, constants=True), n)
+            values = read_json(answer.body, source=self._http.settings.address, status=200, constants=True)
+            found = self._protocol.decode(values, n)
             _check(found)
-        except strict_json.JSONContradiction as error:
-            raise _Failure(f"the answer has no single meaning: {error}", error.reason, True, 200) from None
-        except ValueError:
+        except QueryError as error:
+            raise _Failure(error.message, error.reason, False, 200) from None
+        except NotJSON:
             raise _Failure("the answer is not JSON", "wrong_answer", True, 200) from None
         except WrongAnswer as wrong:
             raise _Failure(str(wrong), "wrong_answer", True, 200) from None
         return found
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        from urllib3.exceptions import HTTPError
-
-        parts, size = [], 0
-        try:
-            # read1 returns what has arrived: a server that drips a byte a second is cut off in time.
-            while part := response.raw.read1(1 << 18, decode_content=True):
-                parts.append(part)
-                size += len(part)
-                if time.perf_counter() > deadline:
-                    raise _Failure(f"the answer was not complete after {self._timeout:g} s", "timeout", True)
-                if size > MAX_BYTES:
-                    raise _Failure(f"the answer is larger than {MAX_BYTES} bytes", "too_large", False)
-        except (HTTPError, OSError) as error:
-            raise _Failure(f"the answer broke off ({type(error).__name__})", "connection", True) from None
-        return b"".join(parts)
 
 
 def _check(found: tuple[list[Any], list[Any] | None]) -> None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
-    from airflow_slo_provider.evaluation.models.model_server import Server
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
+    from airflow_slo_provider.http.settings import HttpSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Surroundings:
     """
 
     path: Callable[[str], Any] = Path
-    server: Callable[[str], Server] | None = None
+    server: Callable[[str], HttpSettings] | None = None
     progress: Callable[[int, int], None] = field(default=lambda done, total: None)
 
 

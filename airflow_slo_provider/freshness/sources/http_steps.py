@@ -12,9 +12,8 @@ from urllib.parse import quote
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
+from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
 
-_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-_REASONS = {400: "bad_query", 401: "unauthorized", 403: "forbidden", 404: "not_found"}
 _HINTS = {
     401: "; check login, password and token of the connection",
     403: "; the credentials are known, but may not read this",
@@ -95,8 +94,8 @@ def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
     words = f"{what}; the server answers" if what else "the server answers"
     return QueryError(
         f"{words} {reply.status} to {call.path}{'' if what else _HINTS.get(reply.status, '')}: {reply.text[:300]}",
-        reason=_REASONS.get(reply.status, "http_status"),
-        transient=reply.status in _TRANSIENT,
+        reason=status_reason(reply.status),
+        transient=reply.status in TRANSIENT_STATUSES,
         http_status=reply.status,
         source=reply.where,
     )

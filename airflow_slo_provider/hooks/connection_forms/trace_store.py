@@ -82,7 +82,7 @@ def store_settings(connection: ConnectionFields) -> dict[str, Any]:
         if not path:
             raise bad_connection(connection, "an otlp_json store needs a path")
         return {"kind": kind, "path": path}
-    from airflow_slo_provider.tracing.stores.http import HttpSettings
+    from airflow_slo_provider.http.settings import HttpSettings
 
     client = client_settings(connection)
     names = ("url", "headers", "basic", "bearer", "verify", "cert", "timeout", "max_seconds", "retries")

@@ -14,27 +14,15 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import public_url, redact, server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http import caches as http_caches
+from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
+from airflow_slo_provider.http.json_answers import NotJSON, read_json
 from airflow_slo_provider.indicators.prometheus.partial_answers import mark
 
-#: Statuses that another attempt may turn into an answer.
-TRANSIENT_STATUSES = frozenset({408, 429, 500, 502, 503, 504})
 #: errorType values that name a passing condition, whatever status they travel with.
 _TRANSIENT_TYPES = frozenset({"timeout", "canceled", "internal", "unavailable"})
-_REASONS = {
-    400: "bad_query",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "timeout",
-    413: "request_too_large",
-    422: "query_failed",
-    429: "too_many_requests",
-}
 _HINTS = {
     401: "check the connection's login, password or token",
     403: "the credentials were understood but may not query this server",
@@ -63,10 +51,11 @@ class Answer:
     infos: tuple[str, ...] = ()
 
 
-def check_clock(date: str | None, *, query: str | None, source: str) -> None:
+def check_clock(date: str | None, *, query: str | None, source: str, now: datetime | None = None) -> None:
     """Compare the server's clock with ours: whoever asks about "now" with a wrong clock is told of another time.
 
-    :param date: the answer's ``Date`` header, as it has just come in; nothing is known without one
+    :param date: the answer's ``Date`` header; nothing is known without one
+    :param now: when it came in; just now by default
     :raises QueryError: transient, reason ``clock_skew``
     """
     try:
@@ -75,7 +64,7 @@ def check_clock(date: str | None, *, query: str | None, source: str) -> None:
         return
     if theirs.tzinfo is None:
         return
-    ahead = (datetime.now(UTC) - theirs).total_seconds()
+    ahead = ((now or datetime.now(UTC)) - theirs).total_seconds()
     if abs(ahead) > CLOCK_TOLERANCE:
         raise QueryError(
             f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's: "
@@ -84,10 +73,11 @@ def check_clock(date: str | None, *, query: str | None, source: str) -> None:
         )  # fmt: skip
 
 
-def check_headers(headers: Mapping[str, str], *, query: str | None, source: str) -> None:
+def check_headers(headers: Mapping[str, str], *, query: str | None, source: str, now: datetime | None = None) -> None:
     """Refuse an answer whose headers say that it is an old one, cut, or made by another clock.
 
-    :param headers: of the answer, as it has just come in
+    :param headers: of the answer
+    :param now: when they came in; just now by default
     :raises QueryError: transient; reason ``cached_answer``, ``partial_answer`` or ``clock_skew``
     """
     # First: a cache repeats the Date of the day it was filled, and no clock is wrong then.
@@ -96,7 +86,7 @@ def check_headers(headers: Mapping[str, str], *, query: str | None, source: str)
         raise QueryError(fault, reason=http_caches.REASON, transient=True, query=query, source=source)
     if headers.get(_LIMITED):
         raise _partial(f"{_LIMITED}: {server_text(headers[_LIMITED])}", query, source)
-    check_clock(headers.get("Date"), query=query, source=source)
+    check_clock(headers.get("Date"), query=query, source=source, now=now)
 
 
 def read_envelope(
@@ -119,14 +109,15 @@ def read_envelope(
 
     if 300 <= status < 400:
         target = f" to {public_url(location)}" if location else ""
-        raise wrong(f"the server redirects{target} (HTTP {status}); put the final address into the connection", "redirected")
-    contradiction = None
+        message = f"the server redirects{target} (HTTP {status}); put the final address into the connection"
+        raise wrong(message, status_reason(status))
+    payload, refused = None, None
     try:
-        payload = strict_json.loads(body)
-    except strict_json.JSONContradiction as error:
-        payload, contradiction = None, error
-    except ValueError:
-        payload = None
+        payload = read_json(body, source=source, query=query, status=status)
+    except QueryError as error:
+        refused = error
+    except NotJSON:
+        pass
     envelope: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
     kind, said = str(envelope.get("errorType") or ""), str(envelope.get("error") or "")
     message = ": ".join(part for part in (kind, said) if part)
@@ -136,11 +127,10 @@ def read_envelope(
             plain = server_text(redact(_beginning(body), secrets, limit=None), limit=200)
             message = plain if plain and not plain.startswith("<") else "no message"
         hint = f"; {_HINTS[status]}" if status in _HINTS else ""
-        reason = _REASONS.get(status, "server_error" if status >= 500 else "http_error")
         transient = status in TRANSIENT_STATUSES
-        raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", reason, transient=transient)
-    if contradiction is not None:
-        raise wrong(f"HTTP 200 with JSON that has no single meaning: {contradiction}", contradiction.reason)
+        raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", status_reason(status), transient=transient)
+    if refused is not None:
+        raise refused
     if payload is None and body.lstrip().startswith(b'{"status"'):
         raise wrong(f"the answer broke off after {len(body)} bytes", "truncated", transient=True)
     if payload is None:

@@ -21,7 +21,6 @@ from airflow_slo_provider.core.redaction import public_url, redact
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.indicators.prometheus.answer_checks import (
     CLOCK_TOLERANCE,
-    TRANSIENT_STATUSES,
     Answer,
     check_clock,
     check_headers,
@@ -34,7 +33,7 @@ from airflow_slo_provider.indicators.prometheus.answer_checks import (
 from airflow_slo_provider.slo.promql.tokens import may_be_scalar
 
 __all__ = [
-    "CLOCK_TOLERANCE", "TRANSIENT_STATUSES", "Answer", "RangeSeries", "Sample", "check_clock", "check_headers", "public_url",
+    "CLOCK_TOLERANCE", "Answer", "RangeSeries", "Sample", "check_clock", "check_headers", "public_url",
     "read_answer", "read_envelope", "redact", "verify_data",
 ]  # fmt: skip
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.core.redaction import secrets_of, user_info
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.time_limits import at_most
 from airflow_slo_provider.indicators.prometheus import answers
 from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
-from airflow_slo_provider.indicators.prometheus.request_limits import current_deadline
+from airflow_slo_provider.indicators.prometheus.settings import Settings
 
 if TYPE_CHECKING:
     import requests
@@ -23,85 +20,12 @@ if TYPE_CHECKING:
 MAX_POINTS = 11_000
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """How to reach a server; shared by the blocking and the async client.
-
-    :param url: base URL, with a path prefix where there is one
-    :param timeout: seconds to connect, and seconds of silence before giving up
-    :param retries: attempts after the first, for faults that may pass
-    :param headers: sent with every request
-    :param params: sent with every API request, e.g. a tenant or ``dedup``
-    :param basic: login and password
-    :param bearer: token
-    :param verify: False, True, or the path of a CA file
-    :param cert: path of a client certificate, or (certificate, key)
-    :param method: ``POST``, or ``GET`` for servers and proxies that know nothing else
-    :param max_bytes: the largest answer that is read
-    :param max_seconds: the longest an answer may take from its first byte to its last
-    """
-
-    url: str = field(repr=False)
-    timeout: tuple[float, float] = (5.0, 60.0)
-    retries: int = 2
-    headers: Mapping[str, str] | None = field(default=None, repr=False)
-    params: Mapping[str, str] | None = field(default=None, repr=False)
-    basic: tuple[str, str] | None = field(default=None, repr=False)
-    bearer: str | None = field(default=None, repr=False)
-    verify: bool | str = True
-    cert: str | tuple[str, str] | None = None
-    method: str = "POST"
-    max_bytes: int = 256 * 1024 * 1024
-    max_seconds: float = 120.0
-
-    def __post_init__(self) -> None:
-        if not self.url.lower().startswith(("http://", "https://")):
-            raise ValueError(f"{answers.public_url(self.url)!r} is not a Prometheus URL: write http:// or https:// and a host")
-        if self.method not in ("POST", "GET"):
-            raise ValueError(f"method {self.method!r} is neither POST nor GET")
-        if any(not math.isfinite(seconds) or seconds <= 0 for seconds in (*self.timeout, self.max_seconds)):
-            raise ValueError("every timeout must be a positive number of seconds")
-        _ = self.secrets  # remembered from now on, whatever is said of this server
-
-    @property
-    def address(self) -> str:
-        """The URL to send to, without user info."""
-        return answers.public_url(self.url)
-
-    @property
-    def login(self) -> tuple[str, str] | None:
-        """Login and password: as given, or those written into the URL."""
-        return self.basic or user_info(self.url)
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """Texts that must not appear in a message."""
-        named = {**(self.headers or {}), **(self.params or {})}
-        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=named)
-
-    def check_files(self) -> None:
-        """Look whether the certificate files are there.
-
-        :raises QueryError: reason ``tls``
-        """
-        files = {"CA (verify)": self.verify if isinstance(self.verify, str) else None}
-        files["client certificate"], files["client key"] = self.cert if isinstance(self.cert, tuple) else (self.cert, None)
-        for what, path in files.items():
-            if path and not os.path.exists(path):
-                raise QueryError(f"the {what} file {path} does not exist on this machine", reason="tls", source=self.address)
-
-    @property
-    def server_params(self) -> dict[str, str]:
-        """Parameters of every API request: the given ones, and the time after which the server may stop computing."""
-        return {"timeout": f"{math.ceil(self.timeout[1])}s", **(self.params or {})}
-
-
 class PrometheusClient:
     """Asks a Prometheus server; safe to use from several threads.
 
     :param url: base URL
     :param session: takes over auth, headers, verify, cert and proxies of a session that is set up already
-    :param settings: everything else, see :class:`Settings`
+    :param settings: everything else, see :class:`~airflow_slo_provider.indicators.prometheus.settings.Settings`
     """
 
     def __init__(self, url: str, *, session: requests.Session | None = None, **settings: Any) -> None:
@@ -116,46 +40,14 @@ class PrometheusClient:
         if self._connect is None:
             from prometheus_api_client import PrometheusConnect
 
-            from airflow_slo_provider.indicators.prometheus.session import BoundedRetry
+            from airflow_slo_provider.http.client import HttpClient
+            from airflow_slo_provider.indicators.prometheus.session import PrometheusSession
 
-            self._connect = PrometheusConnect(
-                self.url,
-                session=self._session(),
-                retry=BoundedRetry.of(self.settings.retries),
-                timeout=self.settings.timeout,  # requests takes (connect, read) as well
-                method=self.settings.method,
-            )
+            self.settings.tls_context()  # a file that is missing is reported before anything is asked
+            http = HttpClient(self.settings, session=self._given)
+            session = PrometheusSession(http, form=self.settings.server_params)
+            self._connect = PrometheusConnect(self.url, session=session, method=self.settings.method)
         return self._connect
-
-    def _session(self) -> requests.Session:
-        from requests.auth import AuthBase
-
-        from airflow_slo_provider.indicators.prometheus.session import PrometheusSession
-
-        class Bearer(AuthBase):
-            # As auth and not as a header: a header would lose against an entry in ~/.netrc.
-            def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-                request.headers["Authorization"] = f"Bearer {settings.bearer}"
-                return request
-
-        settings, given = self.settings, self._given
-        settings.check_files()
-        session = PrometheusSession(
-            form=settings.server_params,
-            max_bytes=settings.max_bytes,
-            max_seconds=settings.max_seconds,
-            secrets=settings.secrets,
-        )
-        session.verify, session.cert = settings.verify, settings.cert
-        session.auth = Bearer() if settings.bearer else settings.login
-        if given is not None:
-            session.headers.update(given.headers)
-            session.auth = session.auth or given.auth
-            session.cert = session.cert or given.cert
-            session.verify = given.verify if settings.verify is True else settings.verify
-            session.proxies, session.trust_env = given.proxies, given.trust_env
-        session.headers.update(settings.headers or {})
-        return session
 
     def instant(self, query: str, at: datetime) -> list[Sample]:
         """Ask at one instant.
@@ -183,10 +75,11 @@ class PrometheusClient:
 
     def _server_limit(self) -> dict[str, str]:
         """Tell the server to stop computing when nobody will wait for it any more."""
-        deadline = current_deadline()
-        if deadline is None or deadline.left() >= self.settings.timeout[1] or "timeout" in (self.settings.params or {}):
+        longest = self.settings.timeout[1]
+        left = at_most(longest)
+        if left >= longest or "timeout" in (self.settings.params or {}):
             return {}
-        return {"timeout": f"{max(1, math.ceil(deadline.left()))}s"}
+        return {"timeout": f"{max(1, math.ceil(left))}s"}
 
     def _answer(self, query: str) -> answers.Answer:
         session: Any = self.connect._session

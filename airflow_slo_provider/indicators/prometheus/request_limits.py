@@ -2,43 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.time_limits import within
 from airflow_slo_provider.indicators.prometheus.answers import RangeSeries, Sample
 from airflow_slo_provider.slo.budget.deadline import Deadline
-
-if TYPE_CHECKING:
-    from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
-
-#: The deadline of the evaluation that this thread asks for.
-_ASKING = threading.local()
-
-
-@contextmanager
-def within(deadline: Deadline) -> Iterator[None]:
-    """Let this thread's requests take no longer than a deadline allows, their repetitions included."""
-    before, _ASKING.deadline = current_deadline(), deadline
-    try:
-        yield
-    finally:
-        _ASKING.deadline = before
-
-
-def current_deadline() -> Deadline | None:
-    """Return the deadline that this thread's requests have, if any."""
-    found: Deadline | None = getattr(_ASKING, "deadline", None)
-    return found
-
-
-def at_most(seconds: float) -> float:
-    """Return these seconds, or what is left of the deadline: never nothing, which would mean no limit."""
-    deadline = current_deadline()
-    return seconds if deadline is None else max(0.001, min(seconds, deadline.left()))
 
 
 class Client(Protocol):
@@ -66,7 +36,7 @@ class LimitedClient:
     :param source: whose client it is: what the deadline remembers
     """
 
-    def __init__(self, client: PrometheusClient, deadline: Deadline, source: object) -> None:
+    def __init__(self, client: Client, deadline: Deadline, source: object) -> None:
         self._client, self._deadline, self._source = client, deadline, source
         self.url = client.url
 
@@ -77,7 +47,7 @@ class LimitedClient:
         """
         self._observe(query)
         try:
-            with within(self._deadline):
+            with within(self._deadline.left):
                 return self._client.instant(query, at)
         except QueryError as error:
             self._deadline.note(self._source, [error])
@@ -87,7 +57,7 @@ class LimitedClient:
         """Ask at several instants; errors as of :meth:`instant`."""
         self._observe(query)
         try:
-            with within(self._deadline):
+            with within(self._deadline.left):
                 return self._client.range(query, start, end, step)
         except QueryError as error:
             self._deadline.note(self._source, [error])

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from airflow.sdk import ObjectStoragePath
 
-    from airflow_slo_provider.evaluation.models.model_server import Server
+    from airflow_slo_provider.http.settings import HttpSettings
 
 
 def object_path(uri: str, conn_id: str | None = None) -> ObjectStoragePath:
@@ -50,7 +50,7 @@ def read_sql(query: str, conn_id: str) -> pd.DataFrame:
     return pd.DataFrame([list(row) for row in rows], columns=list(names))
 
 
-def http_server(conn_id: str) -> Server:
+def http_server(conn_id: str) -> HttpSettings:
     """Return the server of a connection of type ``http``: a model server, a Pushgateway.
 
     Host is the server's URL or name, login and password are sent as basic authentication, a password without a login as a bearer
@@ -62,9 +62,9 @@ def http_server(conn_id: str) -> Server:
     from airflow.sdk import BaseHook
     from airflow.sdk.log import mask_secret
 
-    from airflow_slo_provider.core.redaction import public_url, user_info
-    from airflow_slo_provider.evaluation.models.model_server import Server
+    from airflow_slo_provider.core.redaction import user_info
     from airflow_slo_provider.exceptions import QueryError
+    from airflow_slo_provider.http.settings import HttpSettings
 
     connection = BaseHook.get_connection(conn_id)
     host = (connection.host or "").strip().rstrip("/")
@@ -84,7 +84,7 @@ def http_server(conn_id: str) -> Server:
     if connection.password and basic is None:
         headers = {"Authorization": f"Bearer {connection.password}", **headers}
     named = {str(name): str(text) for name, text in headers.items()}
-    server = Server(url=public_url(url), headers=named, basic=basic, verify=verify)
+    server = HttpSettings(url=url, headers=named, basic=basic, verify=verify, max_seconds=None)
     for secret in {*server.secrets, *named.values(), connection.password or ""} - {""}:
         mask_secret(secret)
     return server

@@ -8,7 +8,7 @@ from airflow_slo_provider.core.lazy_names import offer
 from airflow_slo_provider.tracing.stores.kinds import KINDS
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.tracing.stores.http import HttpSettings
+    from airflow_slo_provider.http.settings import HttpSettings
     from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
     from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
     from airflow_slo_provider.tracing.stores.otlp_files import FileStore
@@ -26,7 +26,7 @@ __getattr__ = offer(
     __name__,
     {
         "tracing.stores.otlp_files": "FileStore",
-        "tracing.stores.http": "HttpSettings",
+        "http.settings": "HttpSettings",
         "tracing.stores.jaeger": "JaegerStore",
         "tracing.stores.mlflow": "MlflowStore",
         "tracing.stores.phoenix": "PhoenixStore",

@@ -15,9 +15,10 @@ from typing import Any
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
-from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
+from airflow_slo_provider.tracing.stores.http import Answer, StoreClient
 from airflow_slo_provider.tracing.stores.protocol import (
     LIMIT,
     Found,
@@ -46,7 +47,7 @@ class JaegerStore:
     def __init__(self, settings: HttpSettings | str, *, api: str = "auto", page: int = 1000) -> None:
         if api not in ("auto", "v3", "classic"):
             raise ValueError(f"api is {api!r}; write auto, v3 or classic")
-        self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="Jaeger")
+        self._http = StoreClient(settings, kind="Jaeger")
         self._api, self._page = api, page
         self._prefix = ""
 

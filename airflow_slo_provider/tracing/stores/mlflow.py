@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.http import HttpClient, HttpSettings
+from airflow_slo_provider.tracing.stores.http import StoreClient
 from airflow_slo_provider.tracing.stores.protocol import LIMIT, carries, interval, next_page, reading
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
@@ -28,7 +29,7 @@ class MlflowStore:
     """
 
     def __init__(self, settings: HttpSettings | str, *, experiments: Sequence[str] = ("0",)) -> None:
-        self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="MLflow")
+        self._http = StoreClient(settings, kind="MLflow")
         self._experiments = tuple(str(one) for one in experiments)
 
     def spans(

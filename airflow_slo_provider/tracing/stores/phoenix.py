@@ -8,9 +8,10 @@ from typing import Any
 from urllib.parse import quote
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.http import HttpClient, HttpSettings
+from airflow_slo_provider.tracing.stores.http import StoreClient
 from airflow_slo_provider.tracing.stores.protocol import LIMIT, by_trace, carries, interval, next_page, reading
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -29,7 +30,7 @@ class PhoenixStore:
     """
 
     def __init__(self, settings: HttpSettings | str, *, project: str = "default") -> None:
-        self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="Phoenix")
+        self._http = StoreClient(settings, kind="Phoenix")
         self._project = project
 
     def spans(

@@ -20,9 +20,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
-from airflow_slo_provider.tracing.stores.http import Answer, HttpClient, HttpSettings
+from airflow_slo_provider.tracing.stores.http import Answer, StoreClient
 from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, found, interval, page_through, reading
 
 _SECOND = 10**9
@@ -52,7 +53,7 @@ class TempoStore:
         whole_traces: bool = False,
         blind: timedelta = timedelta(seconds=30),
     ) -> None:
-        self._http = HttpClient(HttpSettings(url=settings) if isinstance(settings, str) else settings, kind="Tempo")
+        self._http = StoreClient(settings, kind="Tempo")
         self._selected, self._page, self._per_trace = selected, page, spans_per_trace
         self._whole, self._blind = whole_traces, blind
 

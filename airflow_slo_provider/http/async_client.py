@@ -1,0 +1,109 @@
+"""The asynchronous twin of the client, for triggers: the same settings, limits, faults and retries. Use it as ``async with``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.bodies import Body, TooLarge, UnknownEncoding
+from airflow_slo_provider.http.faults import BrokenOff, OutOfTime, wire_fault
+from airflow_slo_provider.http.retries import HttpAnswer, policy
+from airflow_slo_provider.http.settings import HttpSettings
+
+if TYPE_CHECKING:
+    import httpx
+
+
+class AsyncHttpClient:
+    """Sends requests to one server without blocking the event loop. Requests of several tasks at once are welcome.
+
+    :param settings: how it is reached
+    """
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self.settings = settings
+        self._http: httpx.AsyncClient | None = None
+
+    async def __aenter__(self) -> AsyncHttpClient:
+        self._http = await asyncio.to_thread(self._open)  # reading certificate files would block the loop
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        if self._http is not None:
+            await self._http.aclose()
+            self._http = None
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        form: Mapping[str, Any] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: bool = True,
+        query: str | None = None,
+    ) -> HttpAnswer:
+        """Send a request; parameters, answer and errors as of :meth:`.client.HttpClient.request`."""
+        from tenacity import AsyncRetrying
+
+        content = {"params": params, "data": form, "json": json, "headers": headers}
+        once = AsyncRetrying(**policy(self.settings.retries if repeat else 0, urlsplit(self.settings.address).netloc))
+        answer: HttpAnswer = await once(self._once, method, self.settings.address + path, content, query)
+        return answer
+
+    def _open(self) -> httpx.AsyncClient:
+        import httpx
+
+        settings = self.settings
+        return httpx.AsyncClient(
+            headers=settings.all_headers(),
+            auth=settings.login,
+            verify=settings.tls_context(),
+            timeout=httpx.Timeout(settings.timeout[1], connect=settings.timeout[0]),
+            follow_redirects=False,
+        )
+
+    async def _once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:
+        import httpx
+
+        if self._http is None:
+            raise RuntimeError(f"use {type(self).__name__} as `async with`")
+        settings, status, seconds = self.settings, None, sum(self.settings.timeout)
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(seconds) as limit, self._http.stream(method, url, **content) as response:
+                status, began = response.status_code, datetime.now(UTC)
+                if settings.max_seconds is not None:
+                    seconds = settings.max_seconds
+                    limit.reschedule(loop.time() + seconds)
+                return HttpAnswer(status, response.headers, await self._read(response), began)
+        except (TooLarge, UnknownEncoding) as error:
+            reason = "too_large" if isinstance(error, TooLarge) else "unknown_encoding"
+            raise QueryError(f"{error}", reason=reason, query=query, http_status=status, source=settings.address) from None
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, BrokenOff) as error:
+            fault = wire_fault(OutOfTime(seconds) if type(error) is TimeoutError else error)
+        raise QueryError(
+            fault.message, reason=fault.reason, transient=fault.transient, query=query, http_status=status,
+            source=settings.address,
+        )  # fmt: skip
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        import httpx
+
+        body = Body(response.headers, self.settings.max_bytes)
+        try:
+            async for part in response.aiter_raw():
+                body.feed(part)
+        except httpx.TimeoutException:
+            raise
+        except (httpx.HTTPError, OSError) as error:
+            if isinstance(error, TimeoutError):
+                raise
+            raise BrokenOff(f"the answer broke off after {body.size} bytes") from error
+        return body.whole()

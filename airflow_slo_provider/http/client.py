@@ -1,0 +1,142 @@
+"""Send requests to one server and wait for the answers: bounded in time and size, without redirects, safe in several threads.
+
+Imports requests when the first request is sent.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.bodies import Body, TooLarge, UnknownEncoding
+from airflow_slo_provider.http.faults import BrokenOff, OutOfTime, wire_fault
+from airflow_slo_provider.http.retries import HttpAnswer, policy
+from airflow_slo_provider.http.settings import HttpSettings
+from airflow_slo_provider.http.time_limits import Watchdog, at_most
+
+if TYPE_CHECKING:
+    import requests
+
+_CHUNK = 1 << 16
+
+
+class HttpClient:
+    """Sends requests to one server.
+
+    :param settings: how it is reached
+    :param session: a session that is set up already: its headers, auth, certificates and proxies are used where the settings
+        have none
+    """
+
+    def __init__(self, settings: HttpSettings, *, session: requests.Session | None = None) -> None:
+        self.settings = settings
+        self._given = session
+        self._local, self._lock = threading.local(), threading.Lock()
+        self._sessions: list[requests.Session] = []
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Any = None,
+        form: Mapping[str, Any] | None = None,
+        json: Any = None,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: bool = True,
+        query: str | None = None,
+    ) -> HttpAnswer:
+        """Send a request, with a few quick attempts where the fault may pass.
+
+        :param path: below the server's address, with a leading slash
+        :param params: of the query string
+        :param form: sent as a form in the body
+        :param json: sent as JSON
+        :param body: sent as it is
+        :param repeat: False for a request that must not be sent twice
+        :param query: what is asked, for the message
+        :return: the answer, whatever its status
+        :raises QueryError: when there is no whole answer
+        """
+        from tenacity import Retrying
+
+        content = {"params": params, "data": form if form is not None else body, "json": json, "headers": headers}
+        once = Retrying(**policy(self.settings.retries if repeat else 0, urlsplit(self.settings.address).netloc))
+        answer: HttpAnswer = once(self._once, method, self.settings.address + path, content, query)
+        return answer
+
+    def close(self) -> None:
+        """Close the connections that are open."""
+        with self._lock:
+            sessions, self._sessions, self._local = self._sessions, [], threading.local()
+        for session in sessions:
+            session.close()
+
+    def __enter__(self) -> HttpClient:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def _once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:
+        from requests.exceptions import RequestException
+        from urllib3.exceptions import HTTPError
+
+        settings, status = self.settings, None
+        session = self._session()
+        connect, silence = (at_most(seconds) for seconds in settings.timeout)
+        with Watchdog(at_most(connect + silence)) as watchdog:
+            try:
+                response = session.request(
+                    method, url, timeout=(connect, silence), allow_redirects=False, stream=True, **content
+                )  # fmt: skip
+                with response:
+                    status, began = response.status_code, datetime.now(UTC)
+                    if settings.max_seconds is not None:
+                        watchdog.extend(at_most(settings.max_seconds))
+                    return HttpAnswer(status, response.headers, self._read(response, watchdog), began)
+            except (TooLarge, UnknownEncoding) as error:
+                reason = "too_large" if isinstance(error, TooLarge) else "unknown_encoding"
+                raise QueryError(f"{error}", reason=reason, query=query, http_status=status, source=settings.address) from None
+            except (RequestException, HTTPError, OSError, ValueError, BrokenOff, OutOfTime) as error:
+                fault = wire_fault(OutOfTime(watchdog.seconds) if watchdog.check() else error)
+            # `from None`: the library's own text holds the URL that was asked, user info and all.
+            raise QueryError(
+                fault.message, reason=fault.reason, transient=fault.transient, query=query, http_status=status,
+                source=settings.address,
+            ) from None  # fmt: skip
+
+    def _read(self, response: requests.Response, watchdog: Watchdog) -> bytes:
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+        body = Body(response.headers, self.settings.max_bytes)
+        try:
+            # read1 returns what has arrived; read would wait for a full chunk.
+            while part := response.raw.read1(_CHUNK, decode_content=False):
+                body.feed(part)
+                if watchdog.check():
+                    raise OutOfTime(watchdog.seconds)
+        except ReadTimeoutError:
+            raise
+        except (HTTPError, OSError) as error:
+            raise BrokenOff(f"the answer broke off after {body.size} bytes") from error
+        if response.raw.length_remaining:
+            raise BrokenOff(f"the answer broke off after {body.size} bytes")
+        if watchdog.check():
+            raise OutOfTime(watchdog.seconds)
+        return body.whole()
+
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._local, "session", None)
+        if session is None:
+            from airflow_slo_provider.http.sessions import open_session
+
+            session = self._local.session = open_session(self.settings, self._given)
+            with self._lock:
+                self._sessions.append(session)
+        return session

@@ -1,0 +1,120 @@
+"""What a failed request means: one table for every client, from an exception or a status to a reason and whether it may pass.
+
+The exceptions of requests, urllib3, httpx and anyio are recognised by the names of their classes, so that reading the table loads
+none of these libraries.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import NamedTuple
+
+from airflow_slo_provider.core.redaction import server_text
+
+#: Statuses that another attempt may turn into an answer.
+TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+#: Faults after which the same request is sent again at once. A timeout is not among them: the server may still be computing.
+REPEATED = frozenset({"connection_refused", "connection_reset", "dns", "truncated"})
+_STATUS_REASONS = {
+    400: "bad_query",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    408: "timeout",
+    413: "request_too_large",
+    422: "query_failed",
+    429: "too_many_requests",
+}
+
+
+class WireFault(NamedTuple):
+    """Why there is no answer.
+
+    :param message: what happened, in words
+    :param reason: a stable slug: ``timeout``, ``dns``, ``connection_refused``, ``connection_reset``, ``truncated``, ``tls``,
+        ``bad_url``, ``proxy`` or ``request_failed``
+    :param transient: whether the same request may succeed later
+    """
+
+    message: str
+    reason: str
+    transient: bool
+
+
+class BrokenOff(Exception):
+    """The status line and the headers arrived, the body did not, or not whole."""
+
+
+class OutOfTime(Exception):
+    """The exchange took longer than it may.
+
+    :param seconds: that it may take
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"there was no whole answer within {seconds:.3g} s")
+
+
+def wire_fault(error: BaseException) -> WireFault:
+    """Say what an exception on the wire means.
+
+    :param error: an exception of requests, urllib3, httpx, ssl or a socket
+    """
+    chain = _causes(error)
+    names = {cls.__name__ for item in chain for cls in type(item).__mro__}
+    own = {type(item).__name__ for item in chain}
+    last = server_text(chain[-1])
+    for item in chain:
+        if isinstance(item, BrokenOff | OutOfTime):
+            return WireFault(str(item), "truncated" if isinstance(item, BrokenOff) else "timeout", True)
+    if names & {"InvalidURL", "MissingSchema", "InvalidSchema", "UnsupportedProtocol", "LocationParseError"}:
+        message = "the connection's URL is not usable: write http:// or https://, a host and optionally a port"
+        return WireFault(message, "bad_url", False)
+    if "SSLError" in names and not names & {"SSLEOFError", "SSLZeroReturnError"} and not _timed_out(names):
+        what = next((server_text(item) for item in chain if isinstance(item, ssl.SSLError)), last)
+        return WireFault(f"TLS failed: {what}; check the CA certificate (verify) and the client certificate", "tls", False)
+    through = "the proxy: " if "ProxyError" in names else ""
+    if "NameResolutionError" in names or any(isinstance(item, socket.gaierror) for item in chain):
+        return WireFault(f"{through}the server's name could not be resolved", "dns", True)
+    if "ConnectionRefusedError" in names:
+        return WireFault(f"{through}the server refused the connection", "connection_refused", True)
+    if own & {"NewConnectionError", "ConnectError"}:  # the first of them is by inheritance a timeout, and none
+        return WireFault(f"{through}no connection to the server ({last})", "connection_refused", True)
+    if names & {"ConnectTimeoutError", "ConnectTimeout", "PoolTimeout"}:
+        return WireFault(f"{through}no connection within the connect timeout", "timeout", True)
+    if _timed_out(names):
+        return WireFault(f"{through}no answer within the read timeout", "timeout", True)
+    if through:
+        return WireFault(f"the proxy did not let the request through ({last})", "proxy", True)
+    if names & {"LocalProtocolError", "InvalidHeader", "TooManyRedirects"}:
+        return WireFault(f"the request could not be sent ({type(error).__name__}: {last})", "request_failed", False)
+    if names & {"HTTPError", "ConnectionError", "RequestException", "OSError", "TransportError"}:
+        return WireFault("the connection broke before there was a whole answer", "connection_reset", True)
+    return WireFault(f"the request failed ({type(error).__name__})", "request_failed", False)
+
+
+def status_reason(status: int) -> str:
+    """Return the reason of an HTTP status that is no answer."""
+    if 300 <= status < 400:
+        return "redirected"
+    return _STATUS_REASONS.get(status, "server_error" if status >= 500 else "http_error")
+
+
+def _timed_out(names: set[str]) -> bool:
+    return bool(names & {"TimeoutError", "ReadTimeoutError", "Timeout", "TimeoutException"})
+
+
+def _causes(error: BaseException) -> list[BaseException]:
+    """List an exception and everything it wraps: ``reason``, arguments, members of a group, causes and contexts."""
+    seen: list[BaseException] = []
+    queue: list[object] = [error]
+    while queue:
+        item = queue.pop(0)
+        if not isinstance(item, BaseException) or any(item is other for other in seen):
+            continue
+        seen.append(item)
+        members = item.exceptions if isinstance(item, BaseExceptionGroup) else ()
+        queue += [getattr(item, "reason", None), *item.args, *members, item.__cause__, item.__context__]
+    return seen

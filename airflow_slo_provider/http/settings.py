@@ -1,0 +1,123 @@
+"""How a server is reached: address, credentials, TLS, limits. One type for every client of this provider.
+
+Credentials come from here alone: a ``.netrc`` would add a password that nobody named. Proxies are those of the environment
+(``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_slo_provider.core.redaction import public_url, secrets_of, user_info
+from airflow_slo_provider.exceptions import QueryError
+
+#: The largest JSON answer, in values (numbers, texts, lists, objects): Python needs about 100 bytes for each.
+MAX_VALUES = 5_000_000
+#: Files of authorities that the environment names, the first that is set; the one of ``certifi`` otherwise.
+_AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HttpSettings:
+    """How a server is reached; shared by the blocking and the asynchronous client.
+
+    :param url: base URL, with a path prefix where there is one
+    :param headers: sent with every request, e.g. a tenant
+    :param basic: login and password; by default those written into the URL
+    :param bearer: token
+    :param verify: False, True, or the path of a CA file
+    :param cert: path of a client certificate, or (certificate, key)
+    :param timeout: seconds to connect, and seconds of silence before giving up; together the longest that the beginning of an
+        answer may take
+    :param max_seconds: seconds that an answer may take from its first byte to its last. None: the whole exchange, from
+        connecting to the last byte, takes at most the two timeouts together.
+    :param max_bytes: the largest answer that is read, after decompression
+    :param retries: quick attempts after the first, for faults that may pass
+    :raises ValueError: for a URL that is not http or https, and a limit that is no positive number
+    """
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str] | None = field(default=None, repr=False)
+    basic: tuple[str, str] | None = field(default=None, repr=False)
+    bearer: str | None = field(default=None, repr=False)
+    verify: bool | str = True
+    cert: str | tuple[str, str] | None = None
+    timeout: tuple[float, float] = (5.0, 60.0)
+    max_seconds: float | None = 120.0
+    max_bytes: int = 256 * 1024 * 1024
+    retries: int = 2
+
+    def __post_init__(self) -> None:
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a port beyond 65535, a broken IPv6 address
+            usable = False
+        if not usable:
+            raise ValueError(f"{public_url(self.url)!r} is not the URL of a server: write http:// or https:// and a host")
+        limits = (*self.timeout, *(() if self.max_seconds is None else (self.max_seconds,)))
+        if any(not math.isfinite(seconds) or seconds <= 0 for seconds in limits):
+            raise ValueError("every timeout must be a positive number of seconds")
+        _ = self.secrets  # blanked out of every message from now on
+
+    @property
+    def address(self) -> str:
+        """The URL to send to, without user info and without a slash at its end."""
+        return public_url(self.url).rstrip("/")
+
+    @property
+    def login(self) -> tuple[str, str] | None:
+        """Login and password: as given, or those written into the URL. None where a token is sent."""
+        return None if self.bearer else self.basic or user_info(self.url)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Texts that must not appear in a message."""
+        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=self.headers)
+
+    @property
+    def authorities(self) -> str | bool:
+        """The file or directory of authorities that certificates are checked against; False where they are not checked."""
+        if self.verify is not True:
+            return self.verify
+        import certifi
+
+        return next((os.environ[name] for name in _AUTHORITIES if os.environ.get(name)), certifi.where())
+
+    def tls_context(self) -> ssl.SSLContext:
+        """Make the TLS context. Reads the certificate files: not in an event loop.
+
+        :raises QueryError: reason ``tls``, for a file that is missing or cannot be used
+        """
+        authorities, cert = self.authorities, self.cert if isinstance(self.cert, tuple) else (self.cert, None)
+        files = {"CA (verify)": authorities or None, "client certificate": cert[0], "client key": cert[1]}
+        for what, path in files.items():
+            if path and not os.path.exists(str(path)):
+                raise QueryError(f"the {what} file {path} does not exist on this machine", reason="tls", source=self.address)
+        try:
+            if not authorities:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            elif os.path.isdir(str(authorities)):
+                context = ssl.create_default_context(capath=str(authorities))
+            else:
+                context = ssl.create_default_context(cafile=str(authorities))
+            if cert[0]:
+                context.load_cert_chain(cert[0], cert[1])
+        except (ssl.SSLError, OSError) as error:
+            raise QueryError(f"TLS cannot be set up: {error}", reason="tls", source=self.address) from None
+        return context
+
+    def all_headers(self) -> dict[str, str]:
+        """Return the headers of every request. ``Accept-Encoding`` names what :mod:`.bodies` can decode."""
+        from airflow_slo_provider.http.caches import NO_CACHE
+
+        headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **NO_CACHE, **(self.headers or {})}
+        if self.bearer:
+            headers["Authorization"] = f"Bearer {self.bearer}"
+        return headers
