@@ -14,7 +14,7 @@ from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, binned, wasserstein_of_cells
 from airflow_slo_provider.drift.statistics.distances import ChiSquare, chi_square, js_distance, total_variation
 from airflow_slo_provider.drift.statistics.histograms import draw_categories, draw_cells
-from airflow_slo_provider.drift.statistics.kolmogorov import KS
+from airflow_slo_provider.drift.statistics.ks_statistic import KS
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, PSI, psi
 from airflow_slo_provider.drift.verdict.results import Histogram, Rate
 

@@ -14,7 +14,7 @@ from airflow_slo_provider.drift.verdict.thresholds import State
 
 if TYPE_CHECKING:
     from airflow_slo_provider.drift.statistics.distances import ChiSquare
-    from airflow_slo_provider.drift.statistics.kolmogorov import KS
+    from airflow_slo_provider.drift.statistics.ks_statistic import KS
     from airflow_slo_provider.drift.statistics.population_stability import PSI
 
 REPORT_FORMAT = "airflow-slo/drift-report"
