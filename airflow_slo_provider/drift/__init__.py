@@ -19,6 +19,8 @@ _HOLDS = {
     "drift.statistics.ks_statistic": "KS",
     "drift.statistics.kolmogorov": "ks",
     "drift.profiles.dataset_profile": "DatasetProfile load_profile",
+    "drift.report.html": "to_html",
+    "drift.report.report_file": "save_report",
     "drift.verdict.results": "ColumnDrift DriftReport",
     "drift.verdict.segments": "compare_segments",
     "drift.statistics.population_stability": "PSI psi",

@@ -16,8 +16,11 @@ ul { margin: 0.2rem 0; padding-left: 1.1rem; }
 """
 
 
-def html_page(report: DriftReport) -> str:
-    """Write a report as a self-contained page."""
+def to_html(report: DriftReport) -> str:
+    """Write a report as a page that needs nothing else: no script, no network.
+
+    :param report: what :func:`~airflow_slo_provider.drift.verdict.comparison.compare` returned
+    """
     rows = "\n".join(_row(column) for column in report.ranked())
     facts = {
         "reference": f"{report.reference} ({report.reference_rows:,} rows)",

@@ -147,22 +147,6 @@ class DriftReport:
         """Write everything as JSON."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
-    def to_html(self) -> str:
-        """Write a page that needs nothing else: no script, no network."""
-        from airflow_slo_provider.drift.report.html import html_page
-
-        return html_page(self)
-
-    def save(self, uri: Any) -> str:
-        """Write the report, as HTML where the name ends in ``.html``, else as JSON.
-
-        :returns: where it was written
-        """
-        from airflow_slo_provider.drift.profiles.artifact_files import write_bytes
-
-        text = self.to_html() if str(uri).lower().endswith((".html", ".htm")) else self.to_json()
-        return write_bytes(uri, text.encode("utf-8", "replace"))
-
 
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
