@@ -8,7 +8,8 @@ from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
-from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter, open_source
+from airflow_slo_provider.drift.engines.source_choice import open_source
+from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
