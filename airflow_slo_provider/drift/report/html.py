@@ -6,7 +6,9 @@ from html import escape
 
 from airflow_slo_provider.charts.report_page import badge, page
 from airflow_slo_provider.charts.report_page import facts as shown
-from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport, Histogram, Rate
+from airflow_slo_provider.drift.statistics.histograms import Histogram
+from airflow_slo_provider.drift.statistics.rates import Rate
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 
 #: What only this report has: its histograms, and small print.
 _STYLE = """

@@ -10,38 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.drift.verdict.thresholds import State
+from airflow_slo_provider.drift.statistics.rates import Rate
+from airflow_slo_provider.drift.verdict.thresholds import ORDER, State
 
 if TYPE_CHECKING:
     from airflow_slo_provider.drift.statistics.distances import ChiSquare
+    from airflow_slo_provider.drift.statistics.histograms import Histogram
     from airflow_slo_provider.drift.statistics.ks_statistic import KS
     from airflow_slo_provider.drift.statistics.population_stability import PSI
 
 REPORT_FORMAT = "airflow-slo/drift-report"
 REPORT_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rate:
-    """A share of rows on both sides, and the p-value of their difference."""
-
-    reference: float
-    current: float
-    pvalue: float
-
-    @property
-    def change(self) -> float:
-        """Current minus reference."""
-        return self.current - self.reference
-
-
-@dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """Shares of both sides for a drawing: per label, or between edges."""
-
-    labels: tuple[str, ...]
-    reference: tuple[float, ...]
-    current: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +112,6 @@ class DriftReport:
 
     def ranked(self) -> list[ColumnDrift]:
         """Columns by verdict, then by effect: worst first."""
-        from airflow_slo_provider.drift.verdict.thresholds import ORDER
-
         return sorted(self.columns.values(), key=lambda column: (ORDER.index(column.verdict), -column.effect, column.name))
 
     def to_dict(self) -> dict[str, Any]:

@@ -138,7 +138,7 @@ def test_each_column_ends_by_itself() -> None:
 
 
 def test_a_columns_error_does_not_hide_the_others(monkeypatch) -> None:
-    from airflow_slo_provider.drift.statistics import pairs
+    from airflow_slo_provider.drift.verdict import pairs
 
     plain = pairs.measure_cells
 
