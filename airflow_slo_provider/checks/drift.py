@@ -30,7 +30,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises CheckError: for a spec that cannot be used
     :raises QueryError: when data cannot be read
     """
-    from airflow_slo_provider.drift import compare
+    from airflow_slo_provider.drift import compare, save_report
     from airflow_slo_provider.drift.report.ledger_records import checks
     from airflow_slo_provider.drift.verdict.thresholds import actions
 
@@ -46,7 +46,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
         if options.get(key):
             options[key] = [tuple(item) for item in options[key]]
     report = compare(spec["reference"], spec["current"], **options)
-    uri = report.save(spec["report"]) if spec.get("report") else None
+    uri = save_report(report, spec["report"]) if spec.get("report") else None
     return checks(
         report,
         name=spec.get("name") or "drift",

@@ -51,7 +51,7 @@ DRIFT_COMMAND = ActionCommand(
 
 def drift(args: Namespace) -> None:
     """Compare, print, and leave with 0 (no drift), 1 (drift) or 2 (not known)."""
-    from airflow_slo_provider.drift import compare, profile
+    from airflow_slo_provider.drift import compare, profile, save_report
     from airflow_slo_provider.drift.report.text import table
     from airflow_slo_provider.exceptions import SLOProviderError
 
@@ -72,7 +72,7 @@ def drift(args: Namespace) -> None:
         )
         bar.clear()
         if args.report:
-            report.save(args.report)
+            save_report(report, args.report)
     except (SLOProviderError, ValueError, OSError) as error:
         bar.clear()
         print(error, file=sys.stderr)

@@ -26,7 +26,7 @@ MOVED: Mapping[str, tuple[str, str]] = {
     "evaluation.worker_models": ("evaluation.models.worker_models", "operators.golden_set"),
     "freshness.judging": ("freshness.age_verdict", "freshness"),
     "hooks.outcomes": ("runtime.recording.checks", "runtime"),
-    "incidents.model": ("incidents.playbook", "incidents"),
+    "incidents.model": ("incidents", "incidents"),
     "operators.drift_data": ("operators.drift.data_parameters", "operators.drift"),
     "operators.incident_checks": ("operators.incident.checks", "operators.incident"),
     "operators.incident_group": ("operators.incident.playbook_group", "operators.incident"),

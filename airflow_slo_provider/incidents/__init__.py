@@ -9,7 +9,6 @@ from airflow_slo_provider.core.lazy_names import offer
 if TYPE_CHECKING:
     from airflow_slo_provider.incidents.incident import Incident, incident_id
     from airflow_slo_provider.incidents.playbook import (
-        IncidentPlaybook,
         IncidentType,
         Parameter,
         Phase,
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
         SeverityRule,
     )
     from airflow_slo_provider.incidents.playbook_choice import Choice, choose_playbook, severity_of
-    from airflow_slo_provider.incidents.playbook_library import shipped_playbook, shipped_playbooks
+    from airflow_slo_provider.incidents.playbook_library import IncidentPlaybook, shipped_playbook, shipped_playbooks
     from airflow_slo_provider.incidents.playbook_reader import load_playbooks
     from airflow_slo_provider.incidents.postmortem import Impact, PostMortem
     from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, timeline
@@ -57,10 +56,10 @@ __getattr__ = offer(
     {
         "incidents.playbook_choice": "Choice choose_playbook severity_of",
         "incidents.incident": "Incident incident_id",
-        "incidents.playbook": ("IncidentPlaybook IncidentType Parameter Phase Playbook PlaybookStep Rule Severity SeverityRule"),
+        "incidents.playbook": "IncidentType Parameter Phase Playbook PlaybookStep Rule Severity SeverityRule",
         "incidents.postmortem": "Impact PostMortem",
         "incidents.playbook_reader": "load_playbooks",
-        "incidents.playbook_library": "shipped_playbook shipped_playbooks",
+        "incidents.playbook_library": "IncidentPlaybook shipped_playbook shipped_playbooks",
         "incidents.timeline": "Entry State StepRecord timeline",
     },
 )

@@ -169,21 +169,6 @@ def _no_step(playbook: Playbook, step_id: str) -> PlaybookStep:
     raise KeyError(f"playbook {playbook.name} has no step {step_id!r}, only {', '.join(playbook.step_ids)}")
 
 
-class IncidentPlaybook:
-    """The playbooks by incident."""
-
-    @staticmethod
-    def get_playbook(incident_type: IncidentType | str) -> list[PlaybookStep]:
-        """Return the steps of the playbook that ships for an incident, phase by phase.
-
-        :param incident_type: which incident
-        :raises ValueError: for a type without a playbook
-        """
-        from airflow_slo_provider.incidents.playbook_library import shipped_playbook
-
-        return list(shipped_playbook(incident_type).steps)
-
-
 _USED = re.compile(r"\$\{(\w+)\}")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from airflow_slo_provider.incidents.playbook import IncidentType, Playbook
+from airflow_slo_provider.incidents.playbook import IncidentType, Playbook, PlaybookStep
 from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 
 DIRECTORY = Path(__file__).parent / "playbooks"
@@ -28,3 +28,16 @@ def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
             return playbook
     known = ", ".join(IncidentType)
     raise ValueError(f"no playbook ships for {str(incident_type)!r}, only for {known}; write one and give its path")
+
+
+class IncidentPlaybook:
+    """The playbooks by incident."""
+
+    @staticmethod
+    def get_playbook(incident_type: IncidentType | str) -> list[PlaybookStep]:
+        """Return the steps of the playbook that ships for an incident, phase by phase.
+
+        :param incident_type: which incident
+        :raises ValueError: for a type without a playbook
+        """
+        return list(shipped_playbook(incident_type).steps)

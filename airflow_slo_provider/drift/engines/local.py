@@ -8,7 +8,8 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen, open_source
+from airflow_slo_provider.drift.engines.source_choice import open_source
+from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
 from airflow_slo_provider.drift.profiles.kernel import ColumnBuilder, Values
 

@@ -1,4 +1,4 @@
-"""Where rows come from: files, data frames, Arrow tables, plain arrays. Each hands over columns in bounded pieces."""
+"""Sources of rows: what every one of them does, filters, and the source for data frames and plain arrays."""
 
 from __future__ import annotations
 
@@ -119,42 +119,6 @@ def _holds(series: Any, operator: str, value: Any) -> Any:
         return inside if operator == "in" else ~inside
     comparisons = {"=": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
     return getattr(series, comparisons[operator])(value).fillna(False)
-
-
-def open_source(data: Any, *, where: Filter | None = None) -> Source:
-    """Make a source of whatever holds rows.
-
-    :param data: a path, glob, directory or URI of files, a path object, a list of paths, a DataFrame, Series, Arrow table or
-        record batches, a mapping of arrays, or one array
-    :param where: (column, operator, value) that rows must satisfy
-    :raises QueryError: when files are not there or cannot be read
-    :raises InvalidMeasurement: when ``data`` is nothing that holds rows
-    """
-    check_filter(where)
-    module = type(data).__module__.partition(".")[0]
-    if module == "pandas":
-        if type(data).__name__ == "DataFrame":
-            return FrameSource(data, where=where)
-        return FrameSource({str(getattr(data, "name", None) or "value"): data}, where=where, name="Series")
-    if module == "numpy":
-        if data.ndim != 1:
-            raise InvalidMeasurement(f"an array of shape {data.shape} is no column; give one dimension, or a DataFrame")
-        return FrameSource({"value": data}, where=where, name="array")
-    if isinstance(data, Mapping):
-        return FrameSource(data, where=where, name="arrays")
-    if module == "polars":
-        data, module = data.to_arrow(), "pyarrow"
-    if module == "pyarrow" or hasattr(data, "__arrow_c_stream__"):
-        from airflow_slo_provider.drift.engines.arrow_source import TableSource
-
-        return TableSource(data, where=where)
-    if isinstance(data, (list, tuple)) and data and not isinstance(data[0], str) and not hasattr(data[0], "__fspath__"):
-        return FrameSource({"value": data}, where=where, name="list")
-    if isinstance(data, (str, list, tuple)) or hasattr(data, "__fspath__") or hasattr(data, "fs"):
-        from airflow_slo_provider.drift.engines.file_source import open_files
-
-        return open_files(data, where=where)
-    raise InvalidMeasurement(f"{type(data).__name__} holds no rows; give a path, a DataFrame, an Arrow table or a profile")
 
 
 def need_pyarrow(what: str) -> None:

@@ -160,9 +160,7 @@ def _first(error: Exception) -> str:
 def _read(data: bytes) -> DatasetProfile:
     import zlib
 
-    from airflow_slo_provider.drift.profiles.profile_json import profile_from_json
-
-    return profile_from_json(zlib.decompress(data), where="a Spark partition's profile")
+    return DatasetProfile.from_json(zlib.decompress(data), where="a Spark partition's profile")
 
 
 def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Iterator[Any]], Iterator[Any]]:
@@ -174,7 +172,6 @@ def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Ite
         import pyarrow as pa
 
         from airflow_slo_provider.drift.profiles.arrow_values import arrow_values
-        from airflow_slo_provider.drift.profiles.profile_json import profile_to_json
 
         builders = {column: ColumnBuilder(column) for column in names}
         rows = 0
@@ -185,6 +182,6 @@ def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Ite
         part = DatasetProfile(
             columns={column: builder.profile() for column, builder in builders.items()}, rows=rows, engine="spark"
         )
-        yield pa.RecordBatch.from_pydict({"part": pa.array([zlib.compress(profile_to_json(part), 1)], type=pa.binary())})
+        yield pa.RecordBatch.from_pydict({"part": pa.array([zlib.compress(part.to_json(), 1)], type=pa.binary())})
 
     return count

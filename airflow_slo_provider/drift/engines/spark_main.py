@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         reference = drift.load_profile(args.reference) if args.reference.endswith(".json") else read(args.reference)
         report = drift.compare(reference, current, ignore=args.ignore)
         if args.report:
-            report.save(args.report)
+            drift.save_report(report, args.report)
         sys.stdout.write(f"{report.verdict.value}: {report.message}\n")
         return 0 if report.verdict in ("ok", "warn") else 1 if report.verdict == "drift" else 2
     except SLOProviderError as error:

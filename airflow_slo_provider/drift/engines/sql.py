@@ -33,7 +33,7 @@ from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGO
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
 from airflow_slo_provider.drift.profiles.grid import EXACT, MOST_CELLS, Grid, add_up, cell_ends, float_codes, value_code
-from airflow_slo_provider.drift.statistics.distances import ranks
+from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 Array = npt.NDArray[Any]

@@ -13,7 +13,7 @@ import numpy as np
 
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.grid import MOST_CELLS, Grid, cell_ends, code_floats, code_value
-from airflow_slo_provider.drift.statistics.distances import ranks
+from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 #: More distinct texts than this are no categories; their names are not kept.

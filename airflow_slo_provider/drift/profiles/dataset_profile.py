@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from airflow_slo_provider.drift.profiles.artifact_files import read_bytes, write_bytes
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
-from airflow_slo_provider.exceptions import InvalidMeasurement
+from airflow_slo_provider.drift.profiles.profile_json import FORMAT, counts_hash, profile_from_json, profile_to_json
+from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,10 +38,7 @@ class DatasetProfile:
     @property
     def hash(self) -> str:
         """SHA-256 of the counts."""
-        from airflow_slo_provider.drift.profiles.profile_json import column_to_json, compact
-
-        body = [self.rows, {name: column_to_json(column, with_dtype=False) for name, column in self.columns.items()}]
-        return hashlib.sha256(compact(body)).hexdigest()
+        return counts_hash(self.columns, self.rows)
 
     @property
     def schema(self) -> dict[str, str]:
@@ -77,10 +75,20 @@ class DatasetProfile:
         :param uri: a path, a URI that fsspec opens, or a path object with ``open``
         :returns: where it was written
         """
-        from airflow_slo_provider.drift.profiles.artifact_files import write_bytes
-        from airflow_slo_provider.drift.profiles.profile_json import profile_to_json
+        return write_bytes(uri, self.to_json())
 
-        return write_bytes(uri, profile_to_json(self))
+    def to_json(self) -> bytes:
+        """Write the profile as JSON, with a hash of its counts."""
+        return profile_to_json(self.columns, rows=self.rows, engine=self.engine, source=self.source, created_at=self.created_at)
+
+    @classmethod
+    def from_json(cls, data: bytes, *, where: str) -> DatasetProfile:
+        """Read what :meth:`to_json` wrote.
+
+        :param where: what the data was read from, for messages
+        :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
+        """
+        return cls(**profile_from_json(data, where=where))
 
 
 def load_profile(uri: Any) -> DatasetProfile:
@@ -90,10 +98,7 @@ def load_profile(uri: Any) -> DatasetProfile:
     :raises QueryError: when it cannot be read
     :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
     """
-    from airflow_slo_provider.drift.profiles.artifact_files import read_bytes
-    from airflow_slo_provider.drift.profiles.profile_json import profile_from_json
-
-    return profile_from_json(read_bytes(uri), where=str(uri))
+    return DatasetProfile.from_json(read_bytes(uri), where=str(uri))
 
 
 def stored_profile(data: Any) -> DatasetProfile | None:
@@ -106,14 +111,10 @@ def stored_profile(data: Any) -> DatasetProfile | None:
         return None
     if not str(data).endswith(".json"):
         return None
-    from airflow_slo_provider.drift.profiles.artifact_files import read_bytes
-    from airflow_slo_provider.drift.profiles.profile_json import FORMAT, profile_from_json
-    from airflow_slo_provider.exceptions import QueryError
-
     try:
         text = read_bytes(data)
     except QueryError as error:
         if error.reason == "not_found" and any(sign in str(data) for sign in "*?["):
             return None  # a glob of data
         raise
-    return profile_from_json(text, where=str(data)) if FORMAT.encode() in text[:200] else None
+    return DatasetProfile.from_json(text, where=str(data)) if FORMAT.encode() in text[:200] else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import zlib
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ import numpy.typing as npt
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
-from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
 from airflow_slo_provider.drift.profiles.grid import Grid
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
@@ -36,28 +36,33 @@ _PLAIN = (
 )
 
 
-def compact(body: Any) -> bytes:
-    """Write JSON without spaces; NaN is an error."""
-    return json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()
+def counts_hash(columns: Mapping[str, ColumnProfile], rows: int) -> str:
+    """Return the SHA-256 of a dataset's counts."""
+    body = [rows, {name: _column_to_json(column, with_dtype=False) for name, column in columns.items()}]
+    return hashlib.sha256(json.dumps(body, separators=(",", ":"), allow_nan=False, ensure_ascii=True).encode()).hexdigest()
 
 
-def profile_to_json(profile: DatasetProfile) -> bytes:
-    """Write a profile."""
+def profile_to_json(columns: Mapping[str, ColumnProfile], *, rows: int, engine: str, source: str, created_at: datetime) -> bytes:
+    """Write the fields of a :class:`~airflow_slo_provider.drift.profiles.dataset_profile.DatasetProfile`, with their hash."""
     head = {
         "format": FORMAT,
         "version": VERSION,
-        "created_at": profile.created_at.isoformat(),
-        "engine": profile.engine,
-        "source": profile.source,
-        "rows": profile.rows,
-        "hash": profile.hash,
+        "created_at": created_at.isoformat(),
+        "engine": engine,
+        "source": source,
+        "rows": rows,
+        "hash": counts_hash(columns, rows),
     }
-    columns = {name: {"dtype": column.dtype, **column_to_json(column)} for name, column in profile.columns.items()}
-    return json.dumps({**head, "columns": columns}, allow_nan=False, indent=1).encode()
+    body = {name: {"dtype": column.dtype, **_column_to_json(column)} for name, column in columns.items()}
+    return json.dumps({**head, "columns": body}, allow_nan=False, indent=1).encode()
 
 
-def profile_from_json(data: bytes, *, where: str) -> DatasetProfile:
-    """Read a profile, and check that it is whole."""
+def profile_from_json(data: bytes, *, where: str) -> dict[str, Any]:
+    """Read the fields that :func:`profile_to_json` wrote, and check that they are whole.
+
+    :param where: what the data was read from, for messages
+    :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
+    """
     try:
         body = strict_json.loads(data)
     except strict_json.JSONContradiction as error:
@@ -73,23 +78,24 @@ def profile_from_json(data: bytes, *, where: str) -> DatasetProfile:
             reason="bad_profile",
         )
     try:
-        profile = DatasetProfile(
-            columns={name: _column(name, item) for name, item in body["columns"].items()},
-            rows=body["rows"],
-            engine=body["engine"],
-            source=body["source"],
-            created_at=datetime.fromisoformat(body["created_at"]),
-        )
+        columns = {name: _column(name, item) for name, item in body["columns"].items()}
+        fields = {
+            "columns": columns,
+            "rows": body["rows"],
+            "engine": body["engine"],
+            "source": body["source"],
+            "created_at": datetime.fromisoformat(body["created_at"]),
+        }
     except (KeyError, TypeError, ValueError, zlib.error) as error:
         raise InvalidMeasurement(
             f"{where} is a damaged drift profile: {type(error).__name__} {error}", reason="bad_profile"
         ) from None
-    if profile.hash != body.get("hash"):
+    if counts_hash(columns, fields["rows"]) != body.get("hash"):
         raise InvalidMeasurement(f"{where}: the counts do not match their hash; the file was altered", reason="bad_profile")
-    return profile
+    return fields
 
 
-def column_to_json(column: ColumnProfile, *, with_dtype: bool = True) -> dict[str, Any]:
+def _column_to_json(column: ColumnProfile, *, with_dtype: bool = True) -> dict[str, Any]:
     """Write one column. A number is tagged by its form: 1 and 1.0 stay what they are."""
     out: dict[str, Any] = {name: getattr(column, name) for name in _PLAIN}
     held = column.distribution

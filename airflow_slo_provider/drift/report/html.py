@@ -6,7 +6,9 @@ from html import escape
 
 from airflow_slo_provider.charts.report_page import badge, page
 from airflow_slo_provider.charts.report_page import facts as shown
-from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport, Histogram, Rate
+from airflow_slo_provider.drift.statistics.histograms import Histogram
+from airflow_slo_provider.drift.statistics.rates import Rate
+from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 
 #: What only this report has: its histograms, and small print.
 _STYLE = """
@@ -16,8 +18,11 @@ ul { margin: 0.2rem 0; padding-left: 1.1rem; }
 """
 
 
-def html_page(report: DriftReport) -> str:
-    """Write a report as a self-contained page."""
+def to_html(report: DriftReport) -> str:
+    """Write a report as a page that needs nothing else: no script, no network.
+
+    :param report: what :func:`~airflow_slo_provider.drift.verdict.comparison.compare` returned
+    """
     rows = "\n".join(_row(column) for column in report.ranked())
     facts = {
         "reference": f"{report.reference} ({report.reference_rows:,} rows)",

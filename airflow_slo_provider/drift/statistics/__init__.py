@@ -4,4 +4,11 @@ from __future__ import annotations
 
 from airflow_slo_provider.core.lazy_names import offer
 
-__getattr__ = offer(__name__, {"drift.statistics.kolmogorov": "KS ks", "drift.statistics.population_stability": "PSI psi"})
+__getattr__ = offer(
+    __name__,
+    {
+        "drift.statistics.ks_statistic": "KS",
+        "drift.statistics.kolmogorov": "ks",
+        "drift.statistics.population_stability": "PSI psi",
+    },
+)

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts, count_at
 from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, code_floats, common_form, float_codes, union
-from airflow_slo_provider.drift.statistics.kolmogorov import KS, from_gaps
+from airflow_slo_provider.drift.statistics.ks_statistic import KS, from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-
-if TYPE_CHECKING:
-    from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 
 Array = npt.NDArray[Any]
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 
 Array = npt.NDArray[Any]
@@ -117,15 +118,6 @@ def wasserstein1(reference: Any, current: Any) -> float:
     left = np.searchsorted(first, pooled[:-1], side="right") / len(first)
     right = np.searchsorted(second, pooled[:-1], side="right") / len(second)
     return math.fsum(np.abs(left - right) * np.diff(pooled))
-
-
-def ranks(total: int, probabilities: Iterable[float | Fraction]) -> list[int]:
-    """Return the 1-based ranks of type-1 quantiles among ``total`` values: the smallest k with k / total >= probability.
-
-    A float is taken as the decimal it prints as, so that 0.3 of 10 values is the third and not the fourth.
-    """
-    exact = [q if isinstance(q, Fraction) else Fraction(repr(float(q))) for q in probabilities]
-    return [max(1, math.ceil(q * total)) for q in exact]
 
 
 def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[Any]:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.statistics.cells import JointCells, middles
-from airflow_slo_provider.drift.verdict.results import Histogram
 
 BARS = 24
 NAMES = 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Histogram:
+    """Shares of both sides for a drawing: per label, or between edges."""
+
+    labels: tuple[str, ...]
+    reference: tuple[float, ...]
+    current: tuple[float, ...]
 
 
 def draw_cells(cells: JointCells, column: ColumnProfile) -> Histogram:

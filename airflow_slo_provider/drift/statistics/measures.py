@@ -13,10 +13,10 @@ import numpy.typing as npt
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, binned, wasserstein_of_cells
 from airflow_slo_provider.drift.statistics.distances import ChiSquare, chi_square, js_distance, total_variation
-from airflow_slo_provider.drift.statistics.histograms import draw_categories, draw_cells
-from airflow_slo_provider.drift.statistics.kolmogorov import KS
+from airflow_slo_provider.drift.statistics.histograms import Histogram, draw_categories, draw_cells
+from airflow_slo_provider.drift.statistics.ks_statistic import KS
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, PSI, psi
-from airflow_slo_provider.drift.verdict.results import Histogram, Rate
+from airflow_slo_provider.drift.statistics.rates import Rate, rate
 
 Array = npt.NDArray[Any]
 
@@ -43,22 +43,6 @@ class Measures:
     out_of_range: Rate | None = None
     new_names: Mapping[str, float] = field(default_factory=dict)
     histogram: Histogram | None = None
-
-
-def two_proportions(a: int, n: int, b: int, m: int) -> float:
-    """Two-sided p-value that two proportions are one, by the pooled normal approximation."""
-    pooled = (a + b) / (n + m)
-    variance = pooled * (1 - pooled) * (1 / n + 1 / m)
-    if variance <= 0:
-        return 1.0
-    return math.erfc(abs(a / n - b / m) / math.sqrt(2 * variance))
-
-
-def rate(a: int, n: int, b: int, m: int) -> Rate | None:
-    """Compare two shares of rows; None when a side has no rows."""
-    if not n or not m:
-        return None
-    return Rate(reference=a / n, current=b / m, pvalue=two_proportions(a, n, b, m))
 
 
 def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from airflow_slo_provider.drift.statistics.kolmogorov import asymptotic_pvalue
+from airflow_slo_provider.drift.statistics.ks_statistic import asymptotic_pvalue
 from airflow_slo_provider.drift.statistics.measures import Measures
 from airflow_slo_provider.drift.verdict.thresholds import Gates, State
 

@@ -8,17 +8,18 @@ from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
-from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter, open_source
+from airflow_slo_provider.drift.engines.source_choice import open_source
+from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
 from airflow_slo_provider.drift.statistics.distances import benjamini_hochberg
 from airflow_slo_provider.drift.statistics.measures import Measures
-from airflow_slo_provider.drift.statistics.pairs import Again, Pair, measure_pair
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS, FLOOR
 from airflow_slo_provider.drift.statistics.sql_refinement import GridCounts
 from airflow_slo_provider.drift.verdict.column_findings import effect, findings, pvalues
 from airflow_slo_provider.drift.verdict.dataset_verdict import dataset_verdict
+from airflow_slo_provider.drift.verdict.pairs import Again, Pair, measure_pair
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.verdict.thresholds import Gates, State, fits, gates_for, read_gates
 from airflow_slo_provider.exceptions import InvalidMeasurement

@@ -10,38 +10,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.drift.verdict.thresholds import State
+from airflow_slo_provider.drift.statistics.rates import Rate
+from airflow_slo_provider.drift.verdict.thresholds import ORDER, State
 
 if TYPE_CHECKING:
     from airflow_slo_provider.drift.statistics.distances import ChiSquare
-    from airflow_slo_provider.drift.statistics.kolmogorov import KS
+    from airflow_slo_provider.drift.statistics.histograms import Histogram
+    from airflow_slo_provider.drift.statistics.ks_statistic import KS
     from airflow_slo_provider.drift.statistics.population_stability import PSI
 
 REPORT_FORMAT = "airflow-slo/drift-report"
 REPORT_VERSION = 1
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rate:
-    """A share of rows on both sides, and the p-value of their difference."""
-
-    reference: float
-    current: float
-    pvalue: float
-
-    @property
-    def change(self) -> float:
-        """Current minus reference."""
-        return self.current - self.reference
-
-
-@dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """Shares of both sides for a drawing: per label, or between edges."""
-
-    labels: tuple[str, ...]
-    reference: tuple[float, ...]
-    current: tuple[float, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +112,6 @@ class DriftReport:
 
     def ranked(self) -> list[ColumnDrift]:
         """Columns by verdict, then by effect: worst first."""
-        from airflow_slo_provider.drift.verdict.thresholds import ORDER
-
         return sorted(self.columns.values(), key=lambda column: (ORDER.index(column.verdict), -column.effect, column.name))
 
     def to_dict(self) -> dict[str, Any]:
@@ -146,22 +123,6 @@ class DriftReport:
     def to_json(self) -> str:
         """Write everything as JSON."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
-
-    def to_html(self) -> str:
-        """Write a page that needs nothing else: no script, no network."""
-        from airflow_slo_provider.drift.report.html import html_page
-
-        return html_page(self)
-
-    def save(self, uri: Any) -> str:
-        """Write the report, as HTML where the name ends in ``.html``, else as JSON.
-
-        :returns: where it was written
-        """
-        from airflow_slo_provider.drift.profiles.artifact_files import write_bytes
-
-        text = self.to_html() if str(uri).lower().endswith((".html", ".htm")) else self.to_json()
-        return write_bytes(uri, text.encode("utf-8", "replace"))
 
 
 def _plain(value: Any) -> Any:

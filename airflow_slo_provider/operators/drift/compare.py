@@ -178,6 +178,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         return found
 
     def _find(self, context: Context) -> tuple[DriftReport, dict[str, Any]]:
+        from airflow_slo_provider.drift import save_report
         from airflow_slo_provider.drift.report.ledger_records import assertions, checks, summary
         from airflow_slo_provider.drift.verdict.thresholds import actions
         from airflow_slo_provider.runtime.recording.listener_results import check_results
@@ -187,7 +188,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             for column in report.ranked():
                 self.log.info("%-17s %s: %s", column.verdict.value, column.name, column.message)
             self.log.info("%s: %s", report.verdict.value, report.message)
-            uri = report.save(self._path(self.report_path)) if self.report_path else None
+            uri = save_report(report, self._path(self.report_path)) if self.report_path else None
             results = checks(
                 report,
                 name=self.check_name,

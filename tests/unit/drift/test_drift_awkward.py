@@ -99,7 +99,7 @@ def test_awkward_inputs(name, form, tmp_path) -> None:
     assert report["x"].verdict == verdict
     assert report["x"].message
     json.dumps(report.to_dict(), allow_nan=False)
-    assert "<html" in report.to_html()
+    assert "<html" in drift.to_html(report)
 
 
 def test_integers_beyond_2_to_53_keep_their_digits() -> None:
@@ -138,7 +138,7 @@ def test_each_column_ends_by_itself() -> None:
 
 
 def test_a_columns_error_does_not_hide_the_others(monkeypatch) -> None:
-    from airflow_slo_provider.drift.statistics import pairs
+    from airflow_slo_provider.drift.verdict import pairs
 
     plain = pairs.measure_cells
 

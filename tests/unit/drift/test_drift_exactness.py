@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 from airflow_slo_provider import drift
 from airflow_slo_provider.drift.profiles.grid import EXACT, Grid, cell_ends, coarsen, code_floats, float_codes
 from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
-from airflow_slo_provider.drift.statistics import kolmogorov
+from airflow_slo_provider.drift.statistics import ks_statistic
 
 BEYOND = 2**60
 
@@ -51,7 +51,7 @@ def _truth(a, b):
 
 def test_500_pairs_against_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     # Values and their profiles ask for the p-value of the same distance, and it is most of the work.
-    monkeypatch.setattr(kolmogorov, "_outside", cache(kolmogorov._outside))
+    monkeypatch.setattr(ks_statistic, "_outside", cache(ks_statistic._outside))
     rng = np.random.default_rng(20261124)
     widest = 0.0
     for number in range(500):

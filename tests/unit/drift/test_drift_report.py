@@ -60,7 +60,7 @@ class Page(HTMLParser):
 
 def test_the_page_needs_nothing_and_runs_nothing(tmp_path) -> None:
     report = drift.compare(*sides())
-    report.save(tmp_path / "r.html")
+    drift.save_report(report, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
     page = Page(text)
     assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
@@ -76,7 +76,7 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path) -> None:
 
 def test_the_json_says_everything(tmp_path) -> None:
     report = drift.compare(*sides())
-    report.save(tmp_path / "r.json")
+    drift.save_report(report, tmp_path / "r.json")
     body = json.loads((tmp_path / "r.json").read_text())
     assert body["format"] == "airflow-slo/drift-report"
     assert body["verdict"] == "drift"
