@@ -22,8 +22,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find
-from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.model_server import Server
 from airflow_slo_provider.evaluation.models.predictors import HttpModel

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
-from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Comparison, Estimate
+from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate
+from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimates
 from airflow_slo_provider.evaluation.metrics.definitions import LATENCY, RANKING, Metric, check_compared, check_judged
-from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
 from airflow_slo_provider.evaluation.rows.predictions import Joined, join
-from airflow_slo_provider.evaluation.verdict.comparison import compare_samples
+from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome, worst
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule, Slices, look_at_slices
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge
@@ -164,7 +164,7 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
         for name in plan.compare_on:
             metric = by_name[name]
             comparisons[name] = compare_samples(
-                theirs.read_by(metric), paired.read_by(metric), metric,
+                metric.sample_of(theirs), metric.sample_of(paired), metric,
                 margin=plan.margin_of(name), min_rows=plan.min_rows, **how,
             )  # fmt: skip
     asked = [name for name in comparisons if comparisons[name].pvalue is not None]
@@ -204,7 +204,7 @@ def _estimates(metrics: Sequence[Metric], joined: Joined, **how: Any) -> dict[st
     found: dict[str, Estimate] = {}
     for ranking in (False, True):
         chosen = [metric for metric in metrics if (metric.reads == RANKING) is ranking]
-        found |= estimates(chosen, joined.read_by(chosen[0]), **how) if chosen else {}
+        found |= estimates(chosen, chosen[0].sample_of(joined), **how) if chosen else {}
     return {metric.name: found[metric.name] for metric in metrics}
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find
-from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.model_server import Server
 from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, predictor_of
