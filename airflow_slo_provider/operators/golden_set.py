@@ -309,8 +309,8 @@ class GoldenSetEvaluationOperator(TextFields):
         """Write both forms of the report; a retry writes over its own."""
         if not self.report_path:
             return {}
+        from airflow_slo_provider.evaluation.report.assessment_json import to_json
         from airflow_slo_provider.evaluation.report.html import to_html
-        from airflow_slo_provider.evaluation.verdict.assessment import to_json
         from airflow_slo_provider.runtime.files.reports import write_reports
 
         title = f"{self._check_name()}: {self.model_version or 'candidate'}"

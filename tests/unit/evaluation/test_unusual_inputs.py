@@ -17,8 +17,9 @@ from airflow_slo_provider.evaluation.metrics.definitions import find, find_all, 
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.predictors import Column
 from airflow_slo_provider.evaluation.models.worker_models import call_in_batches
+from airflow_slo_provider.evaluation.report.assessment_json import to_json
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
-from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess, to_json
+from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule
 from airflow_slo_provider.evaluation.verdict.thresholds import threshold_of
