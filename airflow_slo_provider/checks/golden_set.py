@@ -45,7 +45,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     :raises MeasurementError: when the golden set or the predictions cannot be read
     :raises ValueError: for metrics, thresholds or predictors that are none
     """
-    from airflow_slo_provider.evaluation.models.predictors import Surroundings
+    from airflow_slo_provider.evaluation.models.context import PredictionContext
     from airflow_slo_provider.evaluation.report.ledger_records import checks_of
     from airflow_slo_provider.evaluation.verdict.assessment import assess
 
@@ -58,9 +58,9 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     predictor = _predictor(spec["predictor"])
     champion = _champion(spec)
     golden = _read(spec, [predictor, champion])
-    around = Surroundings()
-    candidate = predictor.predict(golden, around)
-    assessment = assess(plan, golden, candidate, champion.predict(golden, around) if champion else None)
+    context = PredictionContext()
+    candidate = predictor.predict(golden, context)
+    assessment = assess(plan, golden, candidate, champion.predict(golden, context) if champion else None)
     return checks_of(
         assessment,
         spec.get("name") or Path(spec["golden_set"]).name,

@@ -20,7 +20,7 @@ MOVED: Mapping[str, tuple[str, str]] = {
     "drift.kolmogorov": ("drift.statistics.kolmogorov", "drift"),
     "drift.results": ("drift.verdict.results", "drift"),
     "evaluation.comparing": ("evaluation.verdict.comparison", "evaluation"),
-    "evaluation.estimates": ("evaluation.intervals.estimates", "evaluation"),
+    "evaluation.estimates": ("evaluation", "evaluation"),
     "evaluation.evaluating": ("evaluation.intervals.metric_estimates", "evaluation"),
     "evaluation.predictors": ("evaluation.models.predictors", "operators.golden_set"),
     "evaluation.worker_models": ("evaluation.models.worker_models", "operators.golden_set"),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.intervals.estimates import Comparison, Estimate
+    from airflow_slo_provider.evaluation.intervals.estimates import Estimate
     from airflow_slo_provider.evaluation.intervals.metric_estimates import evaluate
-    from airflow_slo_provider.evaluation.verdict.comparison import compare
+    from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare
     from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 __all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
@@ -18,8 +18,8 @@ __all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
 __getattr__ = offer(
     __name__,
     {
-        "evaluation.verdict.comparison": "compare",
-        "evaluation.intervals.estimates": "Comparison Estimate",
+        "evaluation.verdict.comparison": "Comparison compare",
+        "evaluation.intervals.estimates": "Estimate",
         "evaluation.intervals.metric_estimates": "evaluate",
         "evaluation.verdict.outcomes": "Outcome",
     },

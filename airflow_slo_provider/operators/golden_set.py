@@ -18,7 +18,8 @@ from airflow_slo_provider.runtime.required_parameters import require
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, Surroundings
+    from airflow_slo_provider.evaluation.models.context import PredictionContext
+    from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile
     from airflow_slo_provider.evaluation.models.worker_models import MlflowModel, ModelFile
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan
@@ -195,10 +196,10 @@ class GoldenSetEvaluationOperator(TextFields):
             require(self)
             plan = self._plan()
             golden = self._read()
-            around = self._around()
+            prediction_context = self._prediction_context()
             self.log.info("golden set %s: %d rows, content %s", golden.source, golden.rows, golden.content_hash[:12])
-            candidate = self.predictor.predict(golden, around)
-            champion = self.champion.predict(golden, around) if self._has_champion() else None
+            candidate = self.predictor.predict(golden, prediction_context)
+            champion = self.champion.predict(golden, prediction_context) if self._has_champion() else None
             assessment = self._assess(plan, golden, candidate, champion)
             for part in assessment.parts:
                 self.log.info("%s: %s: %s", part.name, part.verdict.value, part.why)
@@ -289,12 +290,12 @@ class GoldenSetEvaluationOperator(TextFields):
         self.log.warning("there is no champion yet: the thresholds alone decide")
         return False
 
-    def _around(self) -> Surroundings:
-        from airflow_slo_provider.evaluation.models.predictors import Surroundings
+    def _prediction_context(self) -> PredictionContext:
+        from airflow_slo_provider.evaluation.models.context import PredictionContext
         from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server
         from airflow_slo_provider.runtime.progress_log import tenths
 
-        return Surroundings(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
+        return PredictionContext(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))
 
     def _assess(self, plan: Plan, golden: GoldenSet, candidate: Any, champion: Any) -> Assessment:
         from airflow_slo_provider.evaluation.verdict.assessment import assess
@@ -308,8 +309,8 @@ class GoldenSetEvaluationOperator(TextFields):
         """Write both forms of the report; a retry writes over its own."""
         if not self.report_path:
             return {}
+        from airflow_slo_provider.evaluation.report.assessment_json import to_json
         from airflow_slo_provider.evaluation.report.html import to_html
-        from airflow_slo_provider.evaluation.verdict.assessment import to_json
         from airflow_slo_provider.runtime.files.reports import write_reports
 
         title = f"{self._check_name()}: {self.model_version or 'candidate'}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -158,45 +158,3 @@ def _identity(text: str, *, size: int, what: str) -> str:
             f"{text!r} is no {what}: neither {2 * size} hex digits nor base64 of {size} bytes", reason="bad_id"
         )
     return raw.hex()
-
-
-def spans_of(things: Iterable[Any]) -> Iterator[Span]:
-    """Yield spans from what can be read as spans: :class:`Span`, OTLP-JSON (a document, or its spans) or the OpenTelemetry SDK's.
-
-    :raises InvalidMeasurement: for anything else
-    """
-    from airflow_slo_provider.tracing import otlp
-
-    if isinstance(things, Mapping):
-        yield from otlp.read_document(things)
-        return
-    for thing in things:
-        if isinstance(thing, Span):
-            yield thing
-        elif isinstance(thing, Mapping):
-            yield from otlp.read_document(thing)
-        elif hasattr(thing, "get_span_context") and hasattr(thing, "start_time"):
-            yield _finished(thing)
-        else:
-            raise InvalidMeasurement(f"{type(thing).__name__} is no span", reason="bad_span")
-
-
-def _finished(span: Any) -> Span:
-    """Read a ``ReadableSpan`` of the OpenTelemetry SDK."""
-    context, parent = span.get_span_context(), span.parent
-    if span.end_time is None:
-        raise InvalidMeasurement(f"span {span.name} has not ended", reason="bad_span")
-    duration, timed = lasting(span.end_time - span.start_time)
-    return Span(
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
-        parent_id=None if parent is None else f"{parent.span_id:016x}",
-        name=span.name,
-        service=str(span.resource.attributes.get("service.name", "")),
-        start_ns=span.start_time,
-        duration_ns=duration,
-        error=span.status.status_code.name == "ERROR",
-        attributes=dict(span.attributes or {}),
-        remote_parent=None if parent is None else parent.is_remote,
-        timed=timed,
-    )

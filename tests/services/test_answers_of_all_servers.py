@@ -90,12 +90,11 @@ def _model_server(url: str) -> None:
     import numpy as np
 
     from airflow_slo_provider.evaluation.models.model_server import Server, ask_all
-    from airflow_slo_provider.evaluation.models.predictors import HttpModel
     from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
     rows = pd.DataFrame({"x": [1.0]})
     ask_all(
-        Server(url=url), "/predict", make_protocol(HttpModel("it")), rows,
+        Server(url=url), "/predict", make_protocol("oip_v2"), rows,
         ids=np.array([1]), batch_size=1, concurrency=1, retries=0, timeout=5,
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ import sys
 import numpy as np, pandas as pd
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set
 from airflow_slo_provider.evaluation.rows.predictions import join
-from airflow_slo_provider.evaluation.models.predictors import Surroundings
+from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.worker_models import MlflowModel
 from sklearn.linear_model import LogisticRegression
 home = sys.argv[1]
@@ -26,7 +26,7 @@ model = LogisticRegression().fit(rows[["a", "b"]], label)
 """
 
 ANSWER = """
-found = join(golden, predictor.predict(golden, Surroundings()))
+found = join(golden, predictor.predict(golden, PredictionContext()))
 assert found.coverage == 1
 said = model.predict(golden.features())
 assert (found.sample.prediction == said).all(), (found.sample.prediction, said)

@@ -22,10 +22,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find
-from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
+from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.model_server import Server
-from airflow_slo_provider.evaluation.models.predictors import HttpModel, Surroundings
+from airflow_slo_provider.evaluation.models.predictors import HttpModel
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
 from airflow_slo_provider.evaluation.rows.predictions import join
 from airflow_slo_provider.exceptions import QueryError
@@ -103,7 +104,7 @@ def ask_under_load(url: str, home: Path, model: HttpModel) -> Any:
     count = itertools.count(1)
     with proxy(url, lambda method, path, body: next(count) % 20 == 0) as between:
         between.release.set()
-        found = model.predict(golden, Surroundings(server=lambda _: Server(url=between.url)))
+        found = model.predict(golden, PredictionContext(server=lambda _: Server(url=between.url)))
     joined = join(golden, found)
     assert joined.coverage == 1
     assert (joined.sample.prediction == said[golden.frame["id"]].to_numpy()).all()
@@ -122,7 +123,7 @@ def test_mlflows_scoring_server(home: Path) -> None:
         ask_under_load(url, home, model)
         golden = make_golden_set(read_table(home / "golden.csv"), Schema(features=("radius",)), "golden.csv")
         with pytest.raises(QueryError, match="HTTP 4") as error:  # the model was trained on three features
-            model.predict(golden, Surroundings(server=lambda _: Server(url=url)))
+            model.predict(golden, PredictionContext(server=lambda _: Server(url=url)))
         assert not error.value.transient
 
 
@@ -145,5 +146,6 @@ def test_mlserver(home: Path) -> None:
         ask_under_load(url, home, HttpModel("model", "/v2/models/tumours/infer", "oip_v2", batch_size=25, concurrency=8))
         with pytest.raises(QueryError, match="HTTP 404"):
             HttpModel("model", "/v2/models/none/infer").predict(
-                make_golden_set(read_table(home / "golden.csv"), Schema(), ""), Surroundings(server=lambda _: Server(url=url))
+                make_golden_set(read_table(home / "golden.csv"), Schema(), ""),
+                PredictionContext(server=lambda _: Server(url=url)),
             )

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.evaluation.rows.sample import CHUNK
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 POISSON_ABOVE = 10_000
 #: Weights held at once.
 _BLOCK = 1 << 22
-#: Rows looked at together: so many that a call costs nothing, so few that they stay in the processor's cache.
-PIECE = 1 << 15
 REPLICATES = 2_000
 
 
@@ -77,8 +77,8 @@ def _poisson(rng: np.random.Generator, out: NDArray[np.uint8]) -> NDArray[np.uin
     import numpy as np
 
     table = _poisson_table()
-    for start in range(0, len(out), PIECE):
-        piece = out[start : start + PIECE]
+    for start in range(0, len(out), CHUNK):
+        piece = out[start : start + CHUNK]
         np.take(table, np.frombuffer(rng.bytes(2 * len(piece)), dtype=np.uint16), out=piece, mode="clip")
     return out
 

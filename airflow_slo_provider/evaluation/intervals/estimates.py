@@ -1,10 +1,8 @@
-"""What an evaluation says: a number with its interval, a comparison with its interval, and a verdict on either."""
+"""A metric with its interval, and the number of rows that an interval needs."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 #: Rows below which an interval by normal theory or by bootstrap is not trusted.
 MIN_ROWS = 30
@@ -55,37 +53,3 @@ class Estimate:
     excluded: int = 0
     higher_is_better: bool = True
     rarer: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """A candidate beside the champion on the same rows.
-
-    :param metric: what was compared
-    :param champion: the champion's value
-    :param candidate: the candidate's value
-    :param delta: candidate - champion, in the metric's own unit: for an error metric a negative delta is good
-    :param low: lower end of the interval of ``delta``
-    :param high: upper end of the interval of ``delta``
-    :param pvalue: without a margin, two-sided, of "there is no difference"; with one, one-sided, of "worse by the margin or more"
-    :param verdict: ``pass`` when the whole interval is better than ``-margin``, ``fail`` when all of it is worse, else
-        ``inconclusive``; ``unknown`` where a value is undefined
-    :param margin: what the candidate may lose; 0 asks for superiority
-    :param n: rows, or groups where there are some
-    :param method: ``mcnemar``, ``delong`` or ``bootstrap``
-    """
-
-    metric: str
-    champion: float | None
-    candidate: float | None
-    delta: float | None
-    low: float | None
-    high: float | None
-    pvalue: float | None
-    verdict: Outcome
-    margin: float = 0.0
-    n: int = 0
-    confidence: float = 0.95
-    method: str = "none"
-    higher_is_better: bool = True
-    reason: str = ""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.bootstrap import PIECE, weights
+from airflow_slo_provider.evaluation.intervals.bootstrap import weights
 from airflow_slo_provider.evaluation.metrics.curves import Curve, curve
 from airflow_slo_provider.evaluation.metrics.definitions import Metric
 from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments, moments
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined
+from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -144,14 +144,14 @@ def _weighted_sums(block: NDArray[Any], columns: NDArray[np.float64]) -> NDArray
     import numpy as np
 
     n = columns.shape[0]
-    if n <= PIECE:
+    if n <= CHUNK:
         return np.asarray(block.astype(np.float64) @ columns)
     sums = np.zeros((len(block), columns.shape[1]))
-    plain = np.empty(PIECE)
-    for start in range(0, n, PIECE):
-        piece = columns[start : start + PIECE]
+    plain = np.empty(CHUNK)
+    for start in range(0, n, CHUNK):
+        piece = columns[start : start + CHUNK]
         row = plain[: len(piece)]
-        for place, counts in enumerate(block[:, start : start + PIECE]):
+        for place, counts in enumerate(block[:, start : start + CHUNK]):
             np.copyto(row, counts)
             for column in range(columns.shape[1]):
                 sums[place, column] += np.einsum("i,i->", row, piece[:, column])

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.bootstrap import PIECE
 from airflow_slo_provider.evaluation.metrics.definitions import Metric
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
-from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined
+from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,7 +124,7 @@ class _Scratch:
     def __init__(self, n: int) -> None:
         import numpy as np
 
-        size = min(n, PIECE)
+        size = min(n, CHUNK)
         self._hits = np.empty(size, dtype=np.uint8)
         self._below = np.empty(size, dtype=np.int32)
         self._left, self._right = np.empty(size), np.empty(size)
@@ -135,8 +134,8 @@ class _Scratch:
         import numpy as np
 
         total = others = wrong = 0.0
-        for start in range(0, len(weights), PIECE):
-            row, mark = weights[start : start + PIECE], positive[start : start + PIECE]
+        for start in range(0, len(weights), CHUNK):
+            row, mark = weights[start : start + CHUNK], positive[start : start + CHUNK]
             size = len(row)
             hits, below, left, right = (part[:size] for part in (self._hits, self._below, self._left, self._right))
             np.multiply(row, mark, out=hits)

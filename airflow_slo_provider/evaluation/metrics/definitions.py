@@ -5,9 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.rows.predictions import Joined
+    from airflow_slo_provider.evaluation.rows.sample import Sample
 
 LABEL, SCORE, NUMBER, RANKING, CUSTOM, LATENCY = "label", "score", "number", "ranking", "custom", "latency"
 
@@ -37,6 +41,10 @@ class Metric:
     bounded: bool = True
     function: Callable[[Any, Any], float] | None = None
     directed: bool = True
+
+    def sample_of(self, joined: Joined) -> Sample:
+        """Return the rows that the metric reads: a ranking metric also counts those without a prediction."""
+        return joined.ranked if self.reads == RANKING else joined.sample
 
 
 _KNOWN: dict[str, Metric] = {

@@ -6,9 +6,8 @@ The fields that are texts may hold Jinja: each class names them in ``template_fi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from airflow_slo_provider.evaluation.models.worker_models import Function
@@ -18,29 +17,16 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from airflow_slo_provider.evaluation.models.context import PredictionContext
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
     from airflow_slo_provider.http.settings import HttpSettings
 
 
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a predictor needs of the outside.
-
-    :param path: makes a path object of text; Airflow's ``ObjectStoragePath`` on a worker
-    :param server: makes the address of a model server of a connection id
-    :param progress: is told (rows done, rows in all)
-    """
-
-    path: Callable[[str], Any] = Path
-    server: Callable[[str], HttpSettings] | None = None
-    progress: Callable[[int, int], None] = field(default=lambda done, total: None)
-
-
 class Predictor(Protocol):
     """Says something about every row of a golden set."""
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Predict, all rows or none.
 
         :raises MeasurementError: when the model did not answer for all of them
@@ -60,7 +46,7 @@ class Column:
     score_column: str | None = None
     template_fields: ClassVar[Sequence[str]] = ("column", "score_column")
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Read the column."""
         return _from_frame(golden.frame, golden.schema.id, self.column, self.score_column, golden.source or "the golden set")
 
@@ -81,11 +67,11 @@ class PredictionFile:
     score_column: str | None = None
     template_fields: ClassVar[Sequence[str]] = ("path", "column", "id_column", "score_column")
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Read the file."""
         from airflow_slo_provider.evaluation.rows.golden_set import read_table
 
-        frame = read_table(around.path(self.path))
+        frame = read_table(context.path(self.path))
         return _from_frame(frame, self.id_column or golden.schema.id, self.column, self.score_column, self.path)
 
 
@@ -163,25 +149,25 @@ class HttpModel:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Ask the server, all rows or none."""
         from airflow_slo_provider.evaluation.models.model_server import ask_all
         from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
-        if around.server is None:
+        if context.server is None:
             raise QueryError("there is nothing here that resolves connections", reason="bad_connection")
         rows = golden.features(self.features)
         return ask_all(
-            around.server(self.http_conn_id),
+            context.server(self.http_conn_id),
             self.path,
-            make_protocol(self),
+            make_protocol(self.protocol, request=self.request, response=self.response, score=self.score, output=self.output),
             rows,
             ids=golden.frame[golden.schema.id].to_numpy(),
             batch_size=self.batch_size,
             concurrency=self.concurrency,
             retries=self.retries,
             timeout=self.timeout,
-            progress=around.progress,
+            progress=context.progress,
         )
 
 

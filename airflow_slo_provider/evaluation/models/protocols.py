@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pandas as pd
 
-    from airflow_slo_provider.evaluation.models.predictors import HttpModel
-
 PROTOCOLS = ("oip_v2", "mlflow", "json")
 
 
@@ -32,15 +30,22 @@ class Protocol:
     decode: Callable[[Any, int], tuple[list[Any], list[Any] | None]]
 
 
-def make_protocol(model: HttpModel) -> Protocol:
-    """Return the protocol a predictor names."""
-    if model.protocol == "mlflow":
+def make_protocol(
+    name: str, *, request: Any = None, response: str | None = None, score: str | None = None, output: str | None = None
+) -> Protocol:
+    """Return a protocol by its name.
+
+    :param name: one of :data:`PROTOCOLS`
+    :param request: template of the body of a ``json`` request
+    :param response: path of the predictions in a ``json`` answer
+    :param score: path of the scores in a ``json`` answer, or name of the ``oip_v2`` output that holds them
+    :param output: name of the ``oip_v2`` output; by default the first
+    """
+    if name == "mlflow":
         return Protocol(_mlflow_request, _mlflow_answer)
-    if model.protocol == "json":
-        return Protocol(
-            lambda rows: _fill(model.request, rows), lambda body, n: _by_path(body, n, model.response or "$", model.score)
-        )
-    return Protocol(_oip_request, lambda body, n: _oip_answer(body, n, model.output, model.score))
+    if name == "json":
+        return Protocol(lambda rows: _fill(request, rows), lambda body, n: _by_path(body, n, response or "$", score))
+    return Protocol(_oip_request, lambda body, n: _oip_answer(body, n, output, score))
 
 
 def _oip_request(rows: pd.DataFrame) -> dict[str, Any]:

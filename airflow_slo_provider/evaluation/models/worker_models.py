@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.evaluation.models.predictors import Surroundings
+    from airflow_slo_provider.evaluation.models.context import PredictionContext
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
 
@@ -31,9 +31,9 @@ class Function:
         """Name the function, without an address that changes with every parsing of the DAG."""
         return f"Function({getattr(self.function, '__module__', '?')}.{getattr(self.function, '__qualname__', '?')})"
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Call the function batch by batch."""
-        return call_in_batches(golden, around, {"prediction": self.function}, self.batch_size)
+        return call_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
 
 
 @dataclass
@@ -62,13 +62,13 @@ class ModelFile:
                 f"{self.path}: opening a model file runs code from it; say trusted=True if you know where it comes from"
             )
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch."""
         if self.path.lower().endswith(".onnx"):
-            return call_in_batches(golden, around, {"prediction": self._onnx(around)}, self.batch_size, self.features)
+            return call_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
         from airflow_slo_provider.evaluation.rows.sample import array
 
-        model = self._load(around)
+        model = self._load(context)
 
         def shaped(method: Callable[[Any], Any]) -> Callable[[Any], Any]:
             return (lambda rows: method(rows.to_numpy())) if self.as_array else method
@@ -79,16 +79,16 @@ class ModelFile:
         if probabilities is not None:
             methods["score"] = shaped(probabilities)
         labels = None if classes is None or probabilities is None else tuple(array(classes).tolist())
-        return call_in_batches(golden, around, methods, self.batch_size, self.features, labels)
+        return call_in_batches(golden, context, methods, self.batch_size, self.features, labels)
 
-    def _load(self, around: Surroundings) -> Any:
+    def _load(self, context: PredictionContext) -> Any:
         import io
 
         try:
             import joblib
         except ImportError as error:
             raise InvalidMeasurement(f"a model file needs joblib: {to_install('evaluation')}") from error
-        data = self._read(around)
+        data = self._read(context)
         try:
             return joblib.load(io.BytesIO(data))
         except OSError:
@@ -97,21 +97,21 @@ class ModelFile:
             message = f"{self.path}: not a model that can be loaded here: {type(error).__name__}: {error}"
             raise InvalidMeasurement(message) from error
 
-    def _read(self, around: Surroundings) -> bytes:
+    def _read(self, context: PredictionContext) -> bytes:
         """Read the file. What a store raises passes through and is retried: it says nothing about the model."""
         try:
-            with around.path(self.path).open("rb") as file:
+            with context.path(self.path).open("rb") as file:
                 data: bytes = file.read()
         except FileNotFoundError:
             raise QueryError(f"{self.path}: there is no such model file", reason="not_found") from None
         return data
 
-    def _onnx(self, around: Surroundings) -> Callable[[Any], Any]:
+    def _onnx(self, context: PredictionContext) -> Callable[[Any], Any]:
         try:
             import onnxruntime
         except ImportError as error:
             raise InvalidMeasurement(f"{self.path}: an ONNX model needs the package onnxruntime") from error
-        session = onnxruntime.InferenceSession(self._read(around))
+        session = onnxruntime.InferenceSession(self._read(context))
         name = session.get_inputs()[0].name
         return lambda rows: session.run(None, {name: rows.to_numpy(dtype="float32")})[0]
 
@@ -134,19 +134,19 @@ class MlflowModel:
         if self.trusted is not True:
             raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
 
-    def predict(self, golden: GoldenSet, around: Surroundings) -> Predictions:
+    def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
         """Load the model and call it batch by batch."""
         try:
             import mlflow.pyfunc
         except ImportError as error:
             raise InvalidMeasurement(f"{self.uri}: install airflow-slo-provider[mlflow] to load it into the worker") from error
         model = mlflow.pyfunc.load_model(self.uri)
-        return call_in_batches(golden, around, {"prediction": model.predict}, self.batch_size)
+        return call_in_batches(golden, context, {"prediction": model.predict}, self.batch_size)
 
 
 def call_in_batches(
     golden: GoldenSet,
-    around: Surroundings,
+    context: PredictionContext,
     methods: dict[str, Callable[[Any], Any]],
     batch_size: int,
     features: Sequence[str] | None = None,
@@ -176,7 +176,7 @@ def call_in_batches(
                 raise InvalidMeasurement(f"the model gave an answer of shape {answer.shape} ({name}) for {len(batch)} rows")
             found[name].append(answer)
         latencies.append(time.perf_counter() - before)
-        around.progress(min(start + batch_size, len(rows)), len(rows))
+        context.progress(min(start + batch_size, len(rows)), len(rows))
     whole = {name: np.concatenate(parts) for name, parts in found.items()}
     return Predictions(
         ids=golden.frame[golden.schema.id].to_numpy(), labels=labels, latencies=np.asarray(latencies),

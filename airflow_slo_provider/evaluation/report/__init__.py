@@ -1,1 +1,1 @@
-"""Reports of an evaluation: HTML, plots, ledger records, gauges."""
+"""Reports of an evaluation: HTML, JSON, plots, ledger records, gauges."""

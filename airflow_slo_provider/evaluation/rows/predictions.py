@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.metrics.definitions import RANKING, Metric
 from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
 from airflow_slo_provider.evaluation.rows.sample import Sample, array, make_sample
 from airflow_slo_provider.exceptions import InvalidMeasurement
@@ -69,10 +68,6 @@ class Joined:
     def coverage(self) -> float:
         """Share of the golden set's rows that have a label and a prediction."""
         return float(self.covered.sum()) / self.expected
-
-    def read_by(self, metric: Metric) -> Sample:
-        """Return the rows a metric reads."""
-        return self.ranked if metric.reads == RANKING else self.sample
 
 
 def join(

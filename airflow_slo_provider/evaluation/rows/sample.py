@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+#: Elements of an array processed together: enough that a call costs nothing, few enough to stay in the processor's cache.
+CHUNK = 1 << 15
+
 
 class Undefined(Exception):
     """The metric has no value on these rows.

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
-from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Comparison, Estimate
+from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate
+from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimates
 from airflow_slo_provider.evaluation.metrics.definitions import LATENCY, RANKING, Metric, check_compared, check_judged
-from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
 from airflow_slo_provider.evaluation.rows.predictions import Joined, join
-from airflow_slo_provider.evaluation.verdict.comparison import compare_samples
+from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome, worst
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule, Slices, look_at_slices
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge
@@ -164,7 +163,7 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
         for name in plan.compare_on:
             metric = by_name[name]
             comparisons[name] = compare_samples(
-                theirs.read_by(metric), paired.read_by(metric), metric,
+                metric.sample_of(theirs), metric.sample_of(paired), metric,
                 margin=plan.margin_of(name), min_rows=plan.min_rows, **how,
             )  # fmt: skip
     asked = [name for name in comparisons if comparisons[name].pvalue is not None]
@@ -204,7 +203,7 @@ def _estimates(metrics: Sequence[Metric], joined: Joined, **how: Any) -> dict[st
     found: dict[str, Estimate] = {}
     for ranking in (False, True):
         chosen = [metric for metric in metrics if (metric.reads == RANKING) is ranking]
-        found |= estimates(chosen, joined.read_by(chosen[0]), **how) if chosen else {}
+        found |= estimates(chosen, chosen[0].sample_of(joined), **how) if chosen else {}
     return {metric.name: found[metric.name] for metric in metrics}
 
 
@@ -274,41 +273,3 @@ def _unseen(golden: GoldenSet, plan: Plan) -> dict[str, int]:
     known = set(plan.labels)
     counts = labels[~labels.isin(known)].value_counts()
     return {str(label): int(count) for label, count in counts.items() if count}  # a categorical names all it could hold
-
-
-def to_dict(assessment: Assessment) -> dict[str, Any]:
-    """Return everything as plain JSON: the report a program reads."""
-    from dataclasses import asdict
-
-    plan = assessment.plan
-    return {
-        "schema_version": 1,
-        "verdict": assessment.verdict.value,
-        "why": assessment.why,
-        "golden_set": {"content_hash": assessment.content_hash, "rows": assessment.joined.expected},
-        "coverage": {
-            "share": assessment.joined.coverage,
-            "covered": int(assessment.joined.covered.sum()),
-            "unpredicted": assessment.joined.unpredicted,
-            "missing_ids": list(assessment.joined.missing),
-            "unknown_ids": assessment.joined.extra,
-        },
-        "parts": [{**asdict(part), "verdict": part.verdict.value} for part in assessment.parts],
-        "metrics": {name: asdict(one) for name, one in assessment.estimates.items()},
-        "champion_metrics": {name: asdict(one) for name, one in assessment.champion_estimates.items()},
-        "comparisons": {
-            name: {**asdict(one), "verdict": one.verdict.value, "pvalue_holm": assessment.pvalues.get(name)}
-            for name, one in assessment.comparisons.items()
-        },
-        "segments": [] if assessment.slices is None else assessment.slices.to_list(),
-        "segments_too_small": 0 if assessment.slices is None else assessment.slices.too_small,
-        "unseen_labels": dict(assessment.unseen_labels),
-        "thresholds": {name: asdict(one) for name, one in plan.thresholds.items()},
-        "confidence": plan.confidence,
-        "decide_on": plan.decide_on,
-    }
-
-
-def to_json(assessment: Assessment) -> str:
-    """Return :func:`to_dict` as text."""
-    return json.dumps(to_dict(assessment), indent=2, allow_nan=False, default=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES, acceleration_of, bca, seed_of, share_beyond
@@ -14,7 +15,7 @@ from airflow_slo_provider.evaluation.intervals.closed_form import (
     two_sided,
     z_of,
 )
-from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Comparison, too_few
+from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, too_few
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options
 from airflow_slo_provider.evaluation.intervals.resampling import replicate, statistic
 from airflow_slo_provider.evaluation.metrics.curves import Curve
@@ -26,6 +27,40 @@ from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A candidate beside the champion on the same rows.
+
+    :param metric: what was compared
+    :param champion: the champion's value
+    :param candidate: the candidate's value
+    :param delta: candidate - champion, in the metric's own unit: for an error metric a negative delta is good
+    :param low: lower end of the interval of ``delta``
+    :param high: upper end of the interval of ``delta``
+    :param pvalue: without a margin, two-sided, of "there is no difference"; with one, one-sided, of "worse by the margin or more"
+    :param verdict: ``pass`` when the whole interval is better than ``-margin``, ``fail`` when all of it is worse, else
+        ``inconclusive``; ``unknown`` where a value is undefined
+    :param margin: what the candidate may lose; 0 asks for superiority
+    :param n: rows, or groups where there are some
+    :param method: ``mcnemar``, ``delong`` or ``bootstrap``
+    """
+
+    metric: str
+    champion: float | None
+    candidate: float | None
+    delta: float | None
+    low: float | None
+    high: float | None
+    pvalue: float | None
+    verdict: Outcome
+    margin: float = 0.0
+    n: int = 0
+    confidence: float = 0.95
+    method: str = "none"
+    higher_is_better: bool = True
+    reason: str = ""
 
 
 def compare(

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
-from airflow_slo_provider.evaluation.intervals.estimates import Comparison, Estimate
+from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
 from airflow_slo_provider.evaluation.metrics.definitions import RANKING, Metric
-from airflow_slo_provider.evaluation.verdict.comparison import compare_samples
+from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def look_at_slices(
             if count < rule.min_rows:
                 small = True
                 continue
-            ours = candidate.read_by(alike[0]).take(rows)
-            theirs = None if champion is None else champion.read_by(alike[0]).take(rows)
+            ours = alike[0].sample_of(candidate).take(rows)
+            theirs = None if champion is None else alike[0].sample_of(champion).take(rows)
             measured = estimates(alike, ours, **how)
             for metric in alike:
                 compared = None

@@ -9,7 +9,8 @@ from airflow_slo_provider.core.redaction import redact
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.tracing.analysis.samples import Samples
 from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace, analyse
-from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
+from airflow_slo_provider.tracing.span_formats import spans_of
+from airflow_slo_provider.tracing.spans import KEPT, Span
 
 #: What rows that no longer fit are called.
 OTHERS = "(others)"

@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from airflow_slo_provider.core.database_faults import classify
 from airflow_slo_provider.exceptions import writable
 from airflow_slo_provider.tracing.prediction_log.predictions import Prediction, answer_text, hex_trace_id
-from airflow_slo_provider.tracing.recording.request import trouble
+from airflow_slo_provider.tracing.recording.failure_log import log_failure
 
 
 class Sink(Protocol):
@@ -126,7 +126,7 @@ class PredictionLog:
                 self._dropped += 1
             return False
         except Exception as error:
-            trouble("prediction log", error)
+            log_failure("prediction log", error)
             with self._lock:
                 self._dropped += 1
             return False
@@ -209,7 +209,7 @@ class PredictionLog:
         try:
             self._sink.write(rows)
         except Exception as error:
-            trouble("prediction log", error)
+            log_failure("prediction log", error)
             return error
         with self._lock:
             self._written += len(rows)

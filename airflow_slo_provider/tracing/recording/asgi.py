@@ -17,7 +17,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-from airflow_slo_provider.tracing.recording.request import MLRequestTracer, trouble
+from airflow_slo_provider.tracing.recording.failure_log import log_failure
+from airflow_slo_provider.tracing.recording.request import MLRequestTracer
 
 _Message = MutableMapping[str, Any]
 _Send = Callable[[_Message], Awaitable[None]]
@@ -69,5 +70,5 @@ class TracingMiddleware:
         try:
             return str(self._version())
         except Exception as error:
-            trouble("model_version", error)
+            log_failure("model_version", error)
             return "unknown"

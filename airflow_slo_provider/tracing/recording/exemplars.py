@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from airflow_slo_provider.tracing.recording.request import MLRequestTracer, trouble
+from airflow_slo_provider.tracing.recording.failure_log import log_failure
+from airflow_slo_provider.tracing.recording.request import MLRequestTracer
 
 #: OpenMetrics: names and values of an exemplar's labels have this many characters together at most.
 MOST = 128
@@ -39,7 +40,7 @@ def observe(histogram: Histogram, seconds: float, tracer: MLRequestTracer | None
             return
         except (TypeError, ValueError) as error:
             # A multiprocess or pushed metric takes none; the count matters more.
-            trouble("exemplar", error)
+            log_failure("exemplar", error)
     histogram.observe(seconds)
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
-    from airflow_slo_provider.tracing.recording.request_spans import LightSpan
+    from airflow_slo_provider.tracing.recording.unsampled_span import UnsampledSpan
 
 SCOPE = "airflow_slo_provider.tracing"
 
@@ -43,7 +43,7 @@ class Pipeline:
         self.keep_slow_ns, self.keep_errors = keep_slow_ns, keep_errors
         self.keeps = provider is not None and (keep_errors or keep_slow_ns is not None)
 
-    def keep(self, trace_number: int, spans: Sequence[LightSpan]) -> None:
+    def keep(self, trace_number: int, spans: Sequence[UnsampledSpan]) -> None:
         """Export a request that was only written down: its spans as the SDK's, marked as sampled."""
         from opentelemetry.sdk.trace import Event, ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope

@@ -16,16 +16,15 @@ Each of these is a context manager, an asynchronous one, and a decorator of func
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable, Mapping
 from functools import wraps
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from airflow_slo_provider.tracing.recording.failure_log import log_failure
+
 if TYPE_CHECKING:
     from airflow_slo_provider.tracing.recording.request_spans import Request
-
-logger = logging.getLogger(__name__)
 
 REQUEST, FEATURE_FETCH, CACHE_LOOKUP = "ml_prediction_request", "feature_fetch", "cache_lookup"
 MODEL_INFERENCE, POST_PROCESS = "model_inference", "post_process"
@@ -78,7 +77,7 @@ class MLRequestTracer:
 
             TraceContextTextMapPropagator().inject(carrier)
         except Exception as error:
-            trouble("headers", error)
+            log_failure("headers", error)
         return carrier
 
     def fail(self, reason: str) -> None:
@@ -87,7 +86,7 @@ class MLRequestTracer:
             if self._request is not None:
                 self._request.fail(reason)
         except Exception as error:
-            trouble("fail", error)
+            log_failure("fail", error)
 
     @overload
     def trace_request(self, headers: _Function) -> _Function: ...
@@ -178,7 +177,7 @@ class Scope:
             self._open = request.enter(self._name, self._attributes, whole=self._whole)
             return self._open[0]
         except Exception as error:
-            trouble(self._name, error)
+            log_failure(self._name, error)
             return INERT
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -188,7 +187,7 @@ class Scope:
         try:
             self._request.leave(opened, error, whole=self._whole)
         except Exception as problem:
-            trouble(self._name, problem)
+            log_failure(self._name, problem)
 
     async def __aenter__(self) -> Any:
         return self.__enter__()
@@ -230,18 +229,7 @@ class _Inert:
 
 
 INERT = _Inert()
-_said: set[str] = set()
 _found = False
-
-
-def trouble(where: str, error: BaseException) -> None:
-    """Say once per place and kind what went wrong in the tracer."""
-    key = f"{where}: {type(error).__name__}"
-    if key not in _said and len(_said) < 1000:
-        _said.add(key)
-        logger.warning(
-            "tracing: %s failed, the prediction goes on without it (said once): %s: %s", where, type(error).__name__, error
-        )
 
 
 def _require() -> None:
@@ -280,5 +268,5 @@ def _merged(attributes: Any, more: dict[str, Any]) -> dict[str, Any]:
     try:
         return {**attributes, **more}
     except Exception as error:
-        trouble("attributes", error)
+        log_failure("attributes", error)
         return more

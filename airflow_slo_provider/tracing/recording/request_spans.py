@@ -1,6 +1,6 @@
 """One request's spans while it runs. Imports OpenTelemetry: only ever imported by a tracer that is used.
 
-A sampled request makes the SDK's own spans. One that the head sampler dropped is only written down (:class:`LightSpan`), and
+A sampled request makes the SDK's own spans. One that the head sampler dropped is only written down (:class:`UnsampledSpan`), and
 becomes spans when it turns out slow or failed; otherwise it is forgotten.
 """
 
@@ -14,101 +14,20 @@ from typing import Any
 from opentelemetry import context as context_api
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Status, StatusCode, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import AttributeValue
 
+from airflow_slo_provider.tracing.recording.failure_log import log_failure
 from airflow_slo_provider.tracing.recording.pipeline import Pipeline, active
-from airflow_slo_provider.tracing.recording.request import trouble
+from airflow_slo_provider.tracing.recording.unsampled_span import UnsampledSpan
 from airflow_slo_provider.tracing.spans import KEPT
 
 #: Spans that are written down of a request the head sampler dropped.
-MOST_LIGHT = 500
+MOST_UNSAMPLED = 500
 
 _propagator = TraceContextTextMapPropagator()
 _set_span = trace_api.set_span_in_context
 _OK = Status(StatusCode.OK)
-
-
-class LightSpan(trace_api.Span):
-    """A span that is only written down. Everything that a span can be told can be told to it."""
-
-    __slots__ = (
-        "_context",
-        "_request",
-        "attributes",
-        "end_ns",
-        "error",
-        "events",
-        "name",
-        "parent",
-        "span_id",
-        "start_ns",
-        "status",
-    )
-
-    def __init__(self, request: Request, name: str, parent: SpanContext | LightSpan | None, attributes: dict[str, Any]) -> None:
-        self._request, self.name, self.parent = request, name, parent
-        self.span_id = random.getrandbits(64) or 1
-        self.attributes = attributes
-        self.start_ns, self.end_ns = time.time_ns(), 0
-        self.events: list[tuple[str, Mapping[str, Any], int]] = []
-        self.error = False
-        self.status = ""
-        self._context: SpanContext | None = None
-
-    def get_span_context(self) -> SpanContext:
-        """Return its context: not sampled, so that what others make below it is not either."""
-        if self._context is None:
-            self._context = SpanContext(self._request.trace_number, self.span_id, False, self._request.flags)
-        return self._context
-
-    def end(self, end_time: int | None = None) -> None:
-        """End it."""
-        self.end_ns = end_time or time.time_ns()
-
-    def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Keep an attribute."""
-        self.attributes[key] = value
-
-    def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Keep several."""
-        self.attributes.update(attributes)
-
-    def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        """Keep an event."""
-        if len(self.events) < 32:
-            self.events.append((name, dict(attributes or {}), timestamp or time.time_ns()))
-
-    def update_name(self, name: str) -> None:
-        """Rename it."""
-        self.name = name
-
-    def is_recording(self) -> bool:
-        """Whether anything is kept: it is, until the request has ended."""
-        return not self.end_ns
-
-    def set_status(self, status: Any, description: str | None = None) -> None:
-        """Keep whether it failed."""
-        code = getattr(status, "status_code", status)
-        self.error = code is StatusCode.ERROR
-        self.status = description or getattr(status, "description", None) or ""
-
-    def record_exception(
-        self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
-    ) -> None:
-        """Keep an exception, as the SDK would."""
-        import traceback
-
-        kind = type(exception)
-        text = "".join(traceback.format_exception(kind, exception, exception.__traceback__))
-        told = {
-            "exception.type": kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
-            "exception.message": str(exception),
-            "exception.stacktrace": text,
-            "exception.escaped": str(escaped),
-        }
-        self.add_event("exception", {**told, **dict(attributes or {})}, timestamp)
 
 
 #: What is held while a span is open: the span, the token of its context, and when it began by the steady clock.
@@ -121,18 +40,18 @@ class Request:
     :param headers: of the incoming request
     """
 
-    __slots__ = ("_begun", "_failed", "_light", "_parent_context", "_pipeline", "_root", "exported", "flags", "trace_number")
+    __slots__ = ("_begun", "_failed", "_parent_context", "_pipeline", "_root", "_unsampled", "exported", "flags", "trace_number")
 
     def __init__(self, name: str, attributes: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self._pipeline: Pipeline = active()
-        self._light: list[LightSpan] | None = None
+        self._unsampled: list[UnsampledSpan] | None = None
         self._failed = ""
         self.exported = False
         try:
             context = _joined(headers)
         except Exception as error:
             # A trace of its own is better than none.
-            trouble("traceparent", error)
+            log_failure("traceparent", error)
             context = context_api.get_current()
         root = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
         own = root.get_span_context()
@@ -147,10 +66,10 @@ class Request:
         # Without a provider there are no ids: the prediction log and the exemplars need some all the same.
         self.trace_number = own.trace_id or random.getrandbits(128) or 1
         self.flags = TraceFlags(own.trace_flags & ~TraceFlags.SAMPLED)
-        self._root = LightSpan(self, name, above if above.is_valid else None, attributes)
+        self._root = UnsampledSpan(self, name, above if above.is_valid else None, attributes)
         if own.span_id and own.span_id != above.span_id:
             self._root.span_id = own.span_id
-        self._light = [] if self._pipeline.keeps else None
+        self._unsampled = [] if self._pipeline.keeps else None
 
     @classmethod
     def outside(cls) -> _Outside:
@@ -166,7 +85,7 @@ class Request:
     def span_id(self) -> str:
         """16 hex digits."""
         root = self._root
-        return f"{root.span_id if isinstance(root, LightSpan) else root.get_span_context().span_id:016x}"
+        return f"{root.span_id if isinstance(root, UnsampledSpan) else root.get_span_context().span_id:016x}"
 
     def fail(self, reason: str) -> None:
         """Mark the request as failed."""
@@ -179,11 +98,11 @@ class Request:
         # In a thread or task that did not inherit the request's context, the request itself is the parent.
         context = context_api.get_current()
         parent = trace_api.get_current_span(context)
-        if isinstance(self._root, LightSpan):
-            if not (isinstance(parent, LightSpan) and parent._request is self):
+        if isinstance(self._root, UnsampledSpan):
+            if not (isinstance(parent, UnsampledSpan) and parent.request is self):
                 parent, context = self._root, _set_span(self._root, context)
-            light = LightSpan(self, name, parent, attributes)
-            return light, context_api.attach(_set_span(light, context)), 0.0
+            unsampled = UnsampledSpan(self, name, parent, attributes)
+            return unsampled, context_api.attach(_set_span(unsampled, context)), 0.0
         if parent is not self._root and parent.get_span_context().trace_id != self.trace_number:
             context = _set_span(self._root, context)
         span = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
@@ -205,7 +124,7 @@ class Request:
             span.set_status(Status(StatusCode.ERROR, self._failed))
         elif whole and not _says_failed(span):
             span.set_status(_OK)
-        if not isinstance(span, LightSpan):
+        if not isinstance(span, UnsampledSpan):
             if not whole:
                 span.set_attribute("duration_ms", (time.perf_counter() - begun) * 1000.0)
             span.end()
@@ -215,15 +134,15 @@ class Request:
             self._decide(failed or bool(self._failed) or span.error)
         else:
             span.attributes["duration_ms"] = (span.end_ns - span.start_ns) / 1e6
-            if self._light is not None and len(self._light) < MOST_LIGHT:
-                self._light.append(span)
+            if self._unsampled is not None and len(self._unsampled) < MOST_UNSAMPLED:
+                self._unsampled.append(span)
 
     def _decide(self, failed: bool) -> None:
         """Keep a request the head sampler dropped, when a rule says so; forget its spans otherwise."""
-        spans, self._light = self._light, None
+        spans, self._unsampled = self._unsampled, None
         if spans is None:
             return
-        root: LightSpan = self._root
+        root: UnsampledSpan = self._root
         pipeline = self._pipeline
         slow = pipeline.keep_slow_ns is not None and root.end_ns - root.start_ns >= pipeline.keep_slow_ns
         if failed and pipeline.keep_errors:
@@ -253,7 +172,7 @@ class _Outside(Request):
 
 def _says_failed(span: Any) -> bool:
     """Whether the server has marked the span as failed: OK would wipe that out."""
-    if isinstance(span, LightSpan):
+    if isinstance(span, UnsampledSpan):
         return span.error
     return getattr(getattr(span, "status", None), "status_code", None) is StatusCode.ERROR
 

@@ -11,11 +11,12 @@ import pytest
 
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find, find_all
+from airflow_slo_provider.evaluation.report.assessment_json import to_dict, to_json
 from airflow_slo_provider.evaluation.report.html import to_html
 from airflow_slo_provider.evaluation.report.ledger_records import checks_of, verdict_of
 from airflow_slo_provider.evaluation.report.pushgateway_gauges import gauges
 from airflow_slo_provider.evaluation.rows.predictions import Predictions
-from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess, to_dict, to_json
+from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome, worst
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold, judge, threshold_of

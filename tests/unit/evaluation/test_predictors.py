@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find
-from airflow_slo_provider.evaluation.metrics.latency import latency_estimate
+from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.model_server import Server
-from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, Surroundings, predictor_of
+from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, predictor_of
 from airflow_slo_provider.evaluation.models.protocols import steps_of
 from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 from airflow_slo_provider.evaluation.rows.predictions import Predictions, join
@@ -32,8 +33,8 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def around(server: ModelServer, **headers: str) -> Surroundings:
-    return Surroundings(server=lambda conn_id: Server(url=server.url, headers=headers))
+def context_of(server: ModelServer, **headers: str) -> PredictionContext:
+    return PredictionContext(server=lambda conn_id: Server(url=server.url, headers=headers))
 
 
 def expected() -> np.ndarray:
@@ -55,7 +56,9 @@ def http_model(protocol: str, **more: Any) -> HttpModel:
 def test_a_model_server(server: ModelServer, protocol: str) -> None:
     told: list[tuple[int, int]] = []
     server.delay = 0.01
-    here = Surroundings(server=lambda _: Server(url=server.url + "/", basic=("u", "p")), progress=lambda *at: told.append(at))
+    here = PredictionContext(
+        server=lambda _: Server(url=server.url + "/", basic=("u", "p")), progress=lambda *at: told.append(at)
+    )
     found = http_model(protocol).predict(golden(), here)
     scores = found.prediction if found.score is None else found.score[:, 1]
     assert scores == pytest.approx(expected())
@@ -69,8 +72,8 @@ def test_a_model_server(server: ModelServer, protocol: str) -> None:
 
 def test_what_is_sent(server: ModelServer) -> None:
     rows = frame(3)
-    http_model("oip_v2").predict(golden(rows), around(server))
-    http_model("json").predict(golden(rows), around(server))
+    http_model("oip_v2").predict(golden(rows), context_of(server))
+    http_model("json").predict(golden(rows), context_of(server))
     path, body = server.seen[0]
     assert (path, body["inputs"][0]["shape"], body["inputs"][0]["datatype"]) == ("/v2/models/fraud/infer", [3, 2], "FP64")
     assert server.seen[1][1]["instances"][2] == {"amount": rows["amount"][2], "age": rows["age"][2]}
@@ -79,7 +82,7 @@ def test_what_is_sent(server: ModelServer) -> None:
 @pytest.mark.parametrize("protocol", ["oip_v2", "mlflow"])
 def test_one_request_in_twenty_fails_in_every_way(server: ModelServer, protocol: str) -> None:
     server.faults, server.every = FAULTS, 20
-    found = http_model(protocol, batch_size=2, concurrency=8).predict(golden(), around(server))
+    found = http_model(protocol, batch_size=2, concurrency=8).predict(golden(), context_of(server))
     scores = found.prediction if found.score is None else found.score[:, 1]
     assert scores == pytest.approx(expected())
     assert found.retried >= 9
@@ -89,7 +92,7 @@ def test_one_request_in_twenty_fails_in_every_way(server: ModelServer, protocol:
 def test_latencies_hold_the_attempts_that_failed(server: ModelServer) -> None:
     """Whoever asks the model waits for them too: the second request gets no answer, the third one answers its batch."""
     server.faults, server.every = ("hang",), 2
-    found = http_model("oip_v2", concurrency=1, timeout=0.5).predict(golden(frame(14)), around(server))
+    found = http_model("oip_v2", concurrency=1, timeout=0.5).predict(golden(frame(14)), context_of(server))
     assert (found.retried, len(found.latencies)) == (1, 2)
     assert found.latencies[1] >= 0.5
 
@@ -98,7 +101,7 @@ def test_airflows_timeout_ends_the_queue(server: ModelServer) -> None:
     """Requests that are under way end; the 40 that wait for them are never sent."""
     server.delay, rows = 0.2, golden(frame(40))
     with airflow_timeout(0.5):
-        http_model("oip_v2", batch_size=1, concurrency=2).predict(rows, around(server))
+        http_model("oip_v2", batch_size=1, concurrency=2).predict(rows, context_of(server))
     assert 0 < server.requests < 20
 
 
@@ -106,7 +109,7 @@ def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
     """A batch that is to be asked again is not."""
     server.faults, server.every, rows = ("status",), 1, golden(frame(14))
     with airflow_timeout(0.5):
-        http_model("oip_v2", concurrency=2, retries=5).predict(rows, around(server))
+        http_model("oip_v2", concurrency=2, retries=5).predict(rows, context_of(server))
     assert 0 < server.requests < 2 * 6
 
 
@@ -127,7 +130,7 @@ def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
 def test_a_server_that_never_recovers_fails_the_whole(server: ModelServer, fault: str, reason: str, text: str) -> None:
     server.faults, server.every = (fault,), 1
     with pytest.raises(QueryError, match=text) as error:
-        http_model("oip_v2", retries=1, concurrency=2).predict(golden(frame(14)), around(server))
+        http_model("oip_v2", retries=1, concurrency=2).predict(golden(frame(14)), context_of(server))
     assert (error.value.reason, error.value.transient) == (reason, True)
     assert "(2 attempts)" in str(error.value)
 
@@ -136,18 +139,18 @@ def test_one_bad_batch_fails_the_whole(server: ModelServer) -> None:
     poison = golden().frame["amount"].iloc[123]
     server.score = lambda row: float("nan") if row[0] == poison else score(row)
     with pytest.raises(QueryError, match="1 of 7 predictions are null or NaN"):
-        http_model("mlflow", retries=1).predict(golden(), around(server))
+        http_model("mlflow", retries=1).predict(golden(), context_of(server))
 
 
 def test_a_refused_request_is_not_repeated(server: ModelServer) -> None:
     with pytest.raises(QueryError, match="HTTP 404: no such model") as error:
-        HttpModel("x", "/nowhere", "mlflow", retries=3, concurrency=1).predict(golden(frame(7)), around(server))
+        HttpModel("x", "/nowhere", "mlflow", retries=3, concurrency=1).predict(golden(frame(7)), context_of(server))
     assert (error.value.reason, error.value.transient, server.requests) == ("http_status", False, 1)
 
 
 def test_no_server() -> None:
     with pytest.raises(QueryError, match="the connection failed") as error:
-        http_model("mlflow", retries=0).predict(golden(), Surroundings(server=lambda _: Server(url="http://127.0.0.1:1")))
+        http_model("mlflow", retries=0).predict(golden(), PredictionContext(server=lambda _: Server(url="http://127.0.0.1:1")))
     assert error.value.transient
 
 
@@ -180,27 +183,27 @@ def test_a_column_and_a_file(tmp_path: Path) -> None:
     rows = frame(50)
     rows["pred"], rows["p"] = rows["label"], 0.5
     whole = golden(rows, ignored=("pred", "p"))
-    found = Column("pred", "p").predict(whole, Surroundings())
+    found = Column("pred", "p").predict(whole, PredictionContext())
     assert join(whole, found).sample.score.tolist() == [0.5] * 50
     path = tmp_path / "predictions.csv"
     rows[["id", "pred"]].rename(columns={"id": "key"}).to_csv(path, index=False)
-    found = PredictionFile(str(path), column="pred", id_column="key").predict(whole, Surroundings())
+    found = PredictionFile(str(path), column="pred", id_column="key").predict(whole, PredictionContext())
     assert join(whole, found).coverage == 1
     with pytest.raises(InvalidMeasurement, match="no column 'prediction'"):
-        PredictionFile(str(path), id_column="key").predict(whole, Surroundings())
+        PredictionFile(str(path), id_column="key").predict(whole, PredictionContext())
     with pytest.raises(NoData, match="no such file"):
-        PredictionFile(str(tmp_path / "none.csv")).predict(whole, Surroundings())
+        PredictionFile(str(tmp_path / "none.csv")).predict(whole, PredictionContext())
     assert isinstance(predictor_of("pred"), Column)
     assert isinstance(predictor_of(str(path)), PredictionFile)
 
 
 def test_a_function() -> None:
-    found = Function(lambda rows: (rows["amount"] > 0.5).astype(int), batch_size=64).predict(golden(), Surroundings())
+    found = Function(lambda rows: (rows["amount"] > 0.5).astype(int), batch_size=64).predict(golden(), PredictionContext())
     assert (found.prediction == (golden().frame["amount"] > 0.5)).all()
     assert len(found.latencies) == 7
     assert "0x" not in repr(predictor_of(test_a_function))
     with pytest.raises(InvalidMeasurement, match="for 400 rows"):
-        Function(lambda rows: [1, 2, 3]).predict(golden(), Surroundings())
+        Function(lambda rows: [1, 2, 3]).predict(golden(), PredictionContext())
 
 
 def test_a_model_in_a_file(tmp_path: Path) -> None:
@@ -209,15 +212,15 @@ def test_a_model_in_a_file(tmp_path: Path) -> None:
     model = linear.LogisticRegression().fit(rows, golden().frame["label"])
     path = tmp_path / "model.joblib"
     joblib.dump(model, path)
-    found = ModelFile(str(path), trusted=True, batch_size=100).predict(golden(), Surroundings())
+    found = ModelFile(str(path), trusted=True, batch_size=100).predict(golden(), PredictionContext())
     assert (found.prediction == model.predict(rows)).all()
     assert found.score == pytest.approx(model.predict_proba(rows))
     assert found.labels == (0, 1)
     path.write_bytes(b"no model")
     with pytest.raises(InvalidMeasurement, match="not a model that can be loaded"):
-        ModelFile(str(path), trusted=True).predict(golden(), Surroundings())
+        ModelFile(str(path), trusted=True).predict(golden(), PredictionContext())
     with pytest.raises(QueryError, match="no such model file"):
-        ModelFile(str(tmp_path / "none.joblib"), trusted=True).predict(golden(), Surroundings())
+        ModelFile(str(tmp_path / "none.joblib"), trusted=True).predict(golden(), PredictionContext())
 
 
 def timed(latencies: Any, seconds: float = 2.0) -> Predictions:

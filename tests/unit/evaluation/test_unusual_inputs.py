@@ -14,10 +14,12 @@ from sklearn.metrics import accuracy_score, fbeta_score, log_loss, matthews_corr
 
 from airflow_slo_provider.evaluation import compare, evaluate
 from airflow_slo_provider.evaluation.metrics.definitions import find, find_all, to_compare
-from airflow_slo_provider.evaluation.models.predictors import Column, Surroundings
+from airflow_slo_provider.evaluation.models.context import PredictionContext
+from airflow_slo_provider.evaluation.models.predictors import Column
 from airflow_slo_provider.evaluation.models.worker_models import call_in_batches
+from airflow_slo_provider.evaluation.report.assessment_json import to_json
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
-from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess, to_json
+from airflow_slo_provider.evaluation.verdict.assessment import Assessment, Plan, assess
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule
 from airflow_slo_provider.evaluation.verdict.thresholds import threshold_of
@@ -35,11 +37,11 @@ def judged(
     made = find_all(metrics)
     limits = {one.name: threshold_of(thresholds[one.name], one) for one in made if one.name in (thresholds or {})}
     golden = make_golden_set(rows, schema)
-    around = Surroundings()
+    context = PredictionContext()
     score = "score" if "score" in rows else None
-    champion = Column("champion").predict(golden, around) if "champion" in rows else None
+    champion = Column("champion").predict(golden, context) if "champion" in rows else None
     asked = Plan(metrics=made, thresholds=limits, **{"replicates": 200, **plan})
-    return assess(asked, golden, Column("said", score_column=score).predict(golden, around), champion)
+    return assess(asked, golden, Column("said", score_column=score).predict(golden, context), champion)
 
 
 def frame(**columns: Any) -> pd.DataFrame:
@@ -318,7 +320,7 @@ def test_a_feature_that_is_not_there_is_named():
     with pytest.raises(InvalidMeasurement, match="no column 'amuont'; did you mean 'amount'"):
         golden.features(["amuont"])
     with pytest.raises(InvalidMeasurement, match="did you mean 'amount'"):
-        call_in_batches(golden, Surroundings(), {"prediction": len}, 100, ["amuont"])
+        call_in_batches(golden, PredictionContext(), {"prediction": len}, 100, ["amuont"])
 
 
 def test_an_area_of_few_positives_decides_nothing():

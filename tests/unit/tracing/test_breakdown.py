@@ -15,7 +15,8 @@ import pytest
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.tracing.spans import Span, SpanStream, span_id_of, spans_of, trace_id_of
+from airflow_slo_provider.tracing.span_formats import spans_of
+from airflow_slo_provider.tracing.spans import Span, SpanStream, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores import FileStore, open_store
 from tests.support import REPO, acceptance
 from tests.unit.tracing.builders import MS, T0, identity, span

@@ -18,8 +18,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.tracing.recording import request as request_module
-from airflow_slo_provider.tracing.recording import request_spans as recording
+from airflow_slo_provider.tracing.recording import failure_log, unsampled_span
 from tests.support import REPO
 
 
@@ -131,7 +130,7 @@ def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
 
 def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(exported, monkeypatch):
     now = [time.time_ns()]
-    monkeypatch.setattr(recording, "time", SimpleNamespace(time_ns=lambda: now[0], perf_counter=time.perf_counter))
+    monkeypatch.setattr(unsampled_span, "time", SimpleNamespace(time_ns=lambda: now[0], perf_counter=time.perf_counter))
     exported.configure(sample_ratio=0.0, keep_slow_ms=30, keep_errors=False)
     fast, slow, failed = (tracing.MLRequestTracer(name, "v1") for name in ("fast", "slow", "failed"))
     predict(fast)
@@ -317,7 +316,7 @@ def test_an_endless_request_does_not_fill_the_memory(exported):
         for _ in range(5000):
             with tracer.span("part"):
                 pass
-        assert len(tracer._request._light) == 500
+        assert len(tracer._request._unsampled) == 500
     assert tracing.flush()
 
 
@@ -343,7 +342,7 @@ def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, 
     from airflow_slo_provider.tracing.recording import request_spans as recording
 
     exported.configure(sample_ratio=0.0 if where == "record" else 1.0, keep_slow_ms=0)
-    request_module._said.clear()
+    failure_log._logged.clear()
 
     def explode(*_args, **_kwargs):
         raise RuntimeError("broken")
@@ -517,8 +516,9 @@ assert row.trace_id == tracer.trace_id
 
 def test_importing_it_loads_nothing_heavy():
     heavy = "{'airflow', 'opentelemetry', 'requests', 'httpx', 'numpy', 'scipy', 'pandas', 'sqlalchemy', 'pyarrow'}"
-    ours = "from airflow_slo_provider import tracing; from airflow_slo_provider.tracing import stores, latency, report"
-    code = f"import sys; {ours}; print({heavy} & set(sys.modules))"
+    ours = "from airflow_slo_provider.tracing import MLRequestTracer, breakdown, compare, exemplars, stores"
+    rooms = "import airflow_slo_provider.tracing.analysis.assessment, airflow_slo_provider.tracing.report.html"
+    code = f"import sys; {ours}; {rooms}; print({heavy} & set(sys.modules))"
     assert run(code) == "set()"
 
 

@@ -16,7 +16,8 @@ from airflow_slo_provider.tracing.analysis.assessment import Assessment, Rules, 
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.trace_tree import analyse
 from airflow_slo_provider.tracing.report.html import to_html
-from airflow_slo_provider.tracing.spans import KEPT, Span, spans_of
+from airflow_slo_provider.tracing.span_formats import spans_of
+from airflow_slo_provider.tracing.spans import KEPT, Span
 from airflow_slo_provider.tracing.stores import FileStore, JaegerStore, TempoStore
 from airflow_slo_provider.tracing.stores.http import Answer, HttpClient
 from tests.unit.tracing.builders import MS, T0, span

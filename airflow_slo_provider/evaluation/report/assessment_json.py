@@ -1,0 +1,46 @@
+"""Write an assessment as JSON: the report that a program reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.evaluation.verdict.assessment import Assessment
+
+
+def to_dict(assessment: Assessment) -> dict[str, Any]:
+    """Return all of an assessment as plain values."""
+    plan = assessment.plan
+    return {
+        "schema_version": 1,
+        "verdict": assessment.verdict.value,
+        "why": assessment.why,
+        "golden_set": {"content_hash": assessment.content_hash, "rows": assessment.joined.expected},
+        "coverage": {
+            "share": assessment.joined.coverage,
+            "covered": int(assessment.joined.covered.sum()),
+            "unpredicted": assessment.joined.unpredicted,
+            "missing_ids": list(assessment.joined.missing),
+            "unknown_ids": assessment.joined.extra,
+        },
+        "parts": [{**asdict(part), "verdict": part.verdict.value} for part in assessment.parts],
+        "metrics": {name: asdict(one) for name, one in assessment.estimates.items()},
+        "champion_metrics": {name: asdict(one) for name, one in assessment.champion_estimates.items()},
+        "comparisons": {
+            name: {**asdict(one), "verdict": one.verdict.value, "pvalue_holm": assessment.pvalues.get(name)}
+            for name, one in assessment.comparisons.items()
+        },
+        "segments": [] if assessment.slices is None else assessment.slices.to_list(),
+        "segments_too_small": 0 if assessment.slices is None else assessment.slices.too_small,
+        "unseen_labels": dict(assessment.unseen_labels),
+        "thresholds": {name: asdict(one) for name, one in plan.thresholds.items()},
+        "confidence": plan.confidence,
+        "decide_on": plan.decide_on,
+    }
+
+
+def to_json(assessment: Assessment) -> str:
+    """Return :func:`to_dict` as text."""
+    return json.dumps(to_dict(assessment), indent=2, allow_nan=False, default=str)
