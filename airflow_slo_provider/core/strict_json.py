@@ -16,6 +16,7 @@ MAX_DEPTH = 200
 _SHOWN = 60
 #: Texts below this size hold few values; their depth is counted all the same.
 _SMALL = 1 << 16
+_TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
@@ -43,7 +44,10 @@ def loads(text: str | bytes | bytearray, *, constants: bool = False, max_values:
     :raises ValueError: for everything else that is not JSON
     """
     _check_shape(text, max_values)
-    return json.loads(text, object_pairs_hook=_object, parse_constant=None if constants else _constant)
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=None if constants else _constant)
+    except RecursionError:  # brackets that nothing closes
+        raise JSONContradiction(_TOO_DEEP, reason="too_deep") from None
 
 
 def decoder() -> json.JSONDecoder:
@@ -69,7 +73,7 @@ def _check_shape(text: str | bytes | bytearray, max_values: int | None) -> None:
         if len(brackets) == before:
             return  # not JSON: the parser says where
     if brackets:
-        raise JSONContradiction(f"it is nested deeper than {MAX_DEPTH} levels", reason="too_deep")
+        raise JSONContradiction(_TOO_DEEP, reason="too_deep")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -89,7 +89,8 @@ class AsyncHttpClient:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, BrokenOff) as error:
             fault = wire_fault(OutOfTime(seconds) if type(error) is TimeoutError else error)
         raise QueryError(
-            fault.message, reason=fault.reason, transient=fault.transient, query=query, http_status=status,
+            fault.message, reason=fault.reason, transient=fault.transient, query=query,
+                http_status=status if fault.reason == "timeout" else None,
             source=settings.address,
         )  # fmt: skip
 

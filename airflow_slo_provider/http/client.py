@@ -37,6 +37,7 @@ class HttpClient:
         self._given = session
         self._local, self._lock = threading.local(), threading.Lock()
         self._sessions: list[requests.Session] = []
+        self._prepared = False
 
     def request(
         self,
@@ -70,6 +71,17 @@ class HttpClient:
         answer: HttpAnswer = once(self._once, method, self.settings.address + path, content, query)
         return answer
 
+    def prepare(self) -> None:
+        """Load what requests need and check the certificate files, so that the first request's time is the server's alone.
+
+        :raises QueryError: reason ``tls``
+        """
+        import requests
+        import tenacity
+
+        if not self._prepared:
+            self._prepared = bool(requests and tenacity and self.settings.tls_context())
+
     def close(self) -> None:
         """Close the connections that are open."""
         with self._lock:
@@ -93,7 +105,9 @@ class HttpClient:
         with Watchdog(at_most(connect + silence)) as watchdog:
             try:
                 response = session.request(
-                    method, url, timeout=(connect, silence), allow_redirects=False, stream=True, **content
+                    method, url, timeout=(connect, silence), allow_redirects=False, stream=True,
+                    verify=session.verify,  # else REQUESTS_CA_BUNDLE would take the place of what the settings say
+                    **content,
                 )  # fmt: skip
                 with response:
                     status, began = response.status_code, datetime.now(UTC)
@@ -107,7 +121,8 @@ class HttpClient:
                 fault = wire_fault(OutOfTime(watchdog.seconds) if watchdog.check() else error)
             # `from None`: the library's own text holds the URL that was asked, user info and all.
             raise QueryError(
-                fault.message, reason=fault.reason, transient=fault.transient, query=query, http_status=status,
+                fault.message, reason=fault.reason, transient=fault.transient, query=query,
+                http_status=status if fault.reason == "timeout" else None,
                 source=settings.address,
             ) from None  # fmt: skip
 
@@ -136,6 +151,7 @@ class HttpClient:
         if session is None:
             from airflow_slo_provider.http.sessions import open_session
 
+            self.prepare()
             session = self._local.session = open_session(self.settings, self._given)
             with self._lock:
                 self._sessions.append(session)

@@ -14,8 +14,11 @@ from airflow_slo_provider.core.redaction import server_text
 
 #: Statuses that another attempt may turn into an answer.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: Faults after which the same request is sent again at once. A timeout is not among them: the server may still be computing.
-REPEATED = frozenset({"connection_refused", "connection_reset", "dns", "truncated"})
+#: Faults after which the same request is sent again at once. Not after a timeout, when the server may still be computing, nor
+#: when half an answer came, which was work for the server.
+REPEATED = frozenset({"connection_refused", "connection_reset", "dns"})
+#: Statuses after which it is: not 500, which is the server's own error and mostly comes again.
+REPEATED_STATUSES = TRANSIENT_STATUSES - {500}
 _STATUS_REASONS = {
     400: "bad_query",
     401: "unauthorized",
@@ -54,7 +57,7 @@ class OutOfTime(Exception):
     """
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"there was no whole answer within {seconds:.3g} s")
+        super().__init__(f"the answer was not complete after {seconds:.3g} s")
 
 
 def wire_fault(error: BaseException) -> WireFault:

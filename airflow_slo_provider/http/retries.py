@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http.faults import REPEATED, TRANSIENT_STATUSES
+from airflow_slo_provider.http.faults import REPEATED, REPEATED_STATUSES
 from airflow_slo_provider.http.time_limits import at_most, is_over
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _may_help(error: BaseException) -> bool:
 
 
 def _is_passing(answer: HttpAnswer) -> bool:
-    return answer.status in TRANSIENT_STATUSES
+    return answer.status in REPEATED_STATUSES
 
 
 def _pause(state: RetryCallState) -> float:

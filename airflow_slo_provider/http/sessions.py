@@ -73,9 +73,7 @@ def open_session(settings: HttpSettings, given: requests.Session | None = None) 
     """Make a session.
 
     :param given: a session that is set up already; see :class:`~airflow_slo_provider.http.client.HttpClient`
-    :raises QueryError: reason ``tls``, when certificate files cannot be used
     """
-    settings.tls_context()  # requests would say much later, and less clearly, what is wrong with a file
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter())

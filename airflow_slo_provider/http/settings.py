@@ -90,15 +90,17 @@ class HttpSettings:
         return next((os.environ[name] for name in _AUTHORITIES if os.environ.get(name)), certifi.where())
 
     def tls_context(self) -> ssl.SSLContext:
-        """Make the TLS context. Reads the certificate files: not in an event loop.
+        """Make the TLS context; an empty one for a server that is reached without TLS. Not in an event loop: it reads files.
 
-        :raises QueryError: reason ``tls``, for a file that is missing or cannot be used
+        :raises QueryError: reason ``tls``, for a certificate file that is missing or cannot be used
         """
         authorities, cert = self.authorities, self.cert if isinstance(self.cert, tuple) else (self.cert, None)
         files = {"CA (verify)": authorities or None, "client certificate": cert[0], "client key": cert[1]}
         for what, path in files.items():
             if path and not os.path.exists(str(path)):
                 raise QueryError(f"the {what} file {path} does not exist on this machine", reason="tls", source=self.address)
+        if not self.url.lower().startswith("https://"):
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             if not authorities:
                 context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

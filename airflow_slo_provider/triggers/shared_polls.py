@@ -75,7 +75,7 @@ class _Poll:
             async with shared.gate:
                 return await _ask(await shared.open(self._question), self._question)
         except MeasurementError as error:
-            if error.reason in ("unauthorized", "tls", "bad_url"):
+            if error.reason in ("unauthorized", "forbidden", "tls", "bad_url"):
                 await shared.close()  # perhaps the connection was changed: read it again
             return error
         except Exception as error:

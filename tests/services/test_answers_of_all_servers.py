@@ -58,7 +58,7 @@ def answering(body: bytes, seen: list[str] | None = None, **headers: str) -> Ite
 
 
 def _trace_store(url: str) -> None:
-    traces.HttpClient(traces.HttpSettings(url=url, retries=0), kind="Tempo").get("/api/search")
+    traces.StoreClient(traces.HttpSettings(url=url, retries=0), kind="Tempo").get("/api/search")
 
 
 def _api(url: str) -> None:
@@ -89,12 +89,13 @@ def _registry(url: str) -> None:
 def _model_server(url: str) -> None:
     import numpy as np
 
-    from airflow_slo_provider.evaluation.models.model_server import Server, ask_all
+    from airflow_slo_provider.evaluation.models.model_server import ask_all
     from airflow_slo_provider.evaluation.models.protocols import make_protocol
+    from airflow_slo_provider.http.settings import HttpSettings
 
     rows = pd.DataFrame({"x": [1.0]})
     ask_all(
-        Server(url=url), "/predict", make_protocol("oip_v2"), rows,
+        HttpSettings(url=url), "/predict", make_protocol("oip_v2"), rows,
         ids=np.array([1]), batch_size=1, concurrency=1, retries=0, timeout=5,
     )  # fmt: skip
 

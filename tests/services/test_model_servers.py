@@ -25,11 +25,11 @@ import pytest
 from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find
 from airflow_slo_provider.evaluation.models.context import PredictionContext
-from airflow_slo_provider.evaluation.models.model_server import Server
 from airflow_slo_provider.evaluation.models.predictors import HttpModel
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
 from airflow_slo_provider.evaluation.rows.predictions import join
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.settings import HttpSettings
 from tests.peers import peer
 from tests.services.mlflow_server import free_port, proxy
 
@@ -104,7 +104,7 @@ def ask_under_load(url: str, home: Path, model: HttpModel) -> Any:
     count = itertools.count(1)
     with proxy(url, lambda method, path, body: next(count) % 20 == 0) as between:
         between.release.set()
-        found = model.predict(golden, PredictionContext(server=lambda _: Server(url=between.url)))
+        found = model.predict(golden, PredictionContext(server=lambda _: HttpSettings(url=between.url)))
     joined = join(golden, found)
     assert joined.coverage == 1
     assert (joined.sample.prediction == said[golden.frame["id"]].to_numpy()).all()
@@ -123,7 +123,7 @@ def test_mlflows_scoring_server(home: Path) -> None:
         ask_under_load(url, home, model)
         golden = make_golden_set(read_table(home / "golden.csv"), Schema(features=("radius",)), "golden.csv")
         with pytest.raises(QueryError, match="HTTP 4") as error:  # the model was trained on three features
-            model.predict(golden, PredictionContext(server=lambda _: Server(url=url)))
+            model.predict(golden, PredictionContext(server=lambda _: HttpSettings(url=url)))
         assert not error.value.transient
 
 
@@ -147,5 +147,5 @@ def test_mlserver(home: Path) -> None:
         with pytest.raises(QueryError, match="HTTP 404"):
             HttpModel("model", "/v2/models/none/infer").predict(
                 make_golden_set(read_table(home / "golden.csv"), Schema(), ""),
-                PredictionContext(server=lambda _: Server(url=url)),
+                PredictionContext(server=lambda _: HttpSettings(url=url)),
             )

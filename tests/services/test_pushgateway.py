@@ -139,7 +139,7 @@ def test_a_server_that_is_not_there_is_worth_a_retry(ledger_path: Path) -> None:
         connections={"pushgateway_default": {"conn_type": "http", "host": "127.0.0.1", "port": 1}},
     )
     assert ran.state == "up_for_retry"
-    assert "did not answer" in str(ran.error)
+    assert "refused the connection" in str(ran.error)
 
 
 def test_a_refusal_is_not(pushgateway: int, ledger_path: Path) -> None:

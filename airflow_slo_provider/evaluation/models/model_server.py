@@ -115,6 +115,7 @@ class _Caller:
 
     def __init__(self, server: HttpSettings, path: str, protocol: Protocol, *, retries: int, timeout: float) -> None:
         self._http = HttpClient(replace(server, timeout=(min(timeout, 10), timeout)))
+        self._http.prepare()
         self._path = "/" + path.lstrip("/") if path else ""
         self._protocol, self._retries, self._timeout = protocol, retries, timeout
         self._lock, self._stopped = threading.Lock(), threading.Event()
@@ -167,7 +168,9 @@ class _Caller:
                     "POST", self._path, body=body, headers={"Content-Type": "application/json"}, repeat=False
                 )  # fmt: skip
         except QueryError as error:
-            raise _Failure(error.message, error.reason, error.transient, error.http_status) from None
+            late = error.reason == "timeout"
+            message = f"no whole answer within {self._timeout:g} s" if late else error.message
+            raise _Failure(message, error.reason, error.transient, error.http_status) from None
         if answer.status != 200:
             said = server_text(answer.body, limit=200)
             passing = answer.status in TRANSIENT_STATUSES

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.models.context import PredictionContext
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.rows.predictions import Predictions
-    from airflow_slo_provider.http.settings import HttpSettings
 
 
 class Predictor(Protocol):

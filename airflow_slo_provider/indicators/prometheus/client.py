@@ -43,8 +43,8 @@ class PrometheusClient:
             from airflow_slo_provider.http.client import HttpClient
             from airflow_slo_provider.indicators.prometheus.session import PrometheusSession
 
-            self.settings.tls_context()  # a file that is missing is reported before anything is asked
             http = HttpClient(self.settings, session=self._given)
+            http.prepare()
             session = PrometheusSession(http, form=self.settings.server_params)
             self._connect = PrometheusConnect(self.url, session=session, method=self.settings.method)
         return self._connect

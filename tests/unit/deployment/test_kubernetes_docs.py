@@ -24,7 +24,7 @@ def granted() -> set[tuple[str, str, str]]:
 
 
 def asked() -> set[tuple[str, str, str]]:
-    source = (REPO / "airflow_slo_provider" / "deployment" / "kubernetes_api.py").read_text()
+    source = (REPO / "airflow_slo_provider" / "deployment" / "kubernetes" / "api.py").read_text()
     found = set(re.findall(r'Question\("(\w+)", "([\w/]+)", namespace(?:, name)?(?:, group="(\w+)")?\)', source))
     assert len(found) == source.count('question = Question("')
     return {(group or "apps", resource, verb) for verb, resource, group in found}

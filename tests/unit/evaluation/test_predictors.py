@@ -12,12 +12,12 @@ import pytest
 from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.metrics.definitions import find
 from airflow_slo_provider.evaluation.models.context import PredictionContext
-from airflow_slo_provider.evaluation.models.model_server import Server
 from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, predictor_of
 from airflow_slo_provider.evaluation.models.protocols import steps_of
 from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile
 from airflow_slo_provider.evaluation.rows.predictions import Predictions, join
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryError
+from airflow_slo_provider.http.settings import HttpSettings
 from tests.support import airflow_timeout
 from tests.unit.evaluation.builders import frame, golden
 from tests.unit.evaluation.faulty_model_server import FAULTS, ModelServer, serving
@@ -34,7 +34,7 @@ def server() -> Iterator[ModelServer]:
 
 
 def context_of(server: ModelServer, **headers: str) -> PredictionContext:
-    return PredictionContext(server=lambda conn_id: Server(url=server.url, headers=headers))
+    return PredictionContext(server=lambda conn_id: HttpSettings(url=server.url, headers=headers))
 
 
 def expected() -> np.ndarray:
@@ -57,7 +57,7 @@ def test_a_model_server(server: ModelServer, protocol: str) -> None:
     told: list[tuple[int, int]] = []
     server.delay = 0.01
     here = PredictionContext(
-        server=lambda _: Server(url=server.url + "/", basic=("u", "p")), progress=lambda *at: told.append(at)
+        server=lambda _: HttpSettings(url=server.url + "/", basic=("u", "p")), progress=lambda *at: told.append(at)
     )
     found = http_model(protocol).predict(golden(), here)
     scores = found.prediction if found.score is None else found.score[:, 1]
@@ -116,15 +116,15 @@ def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
 @pytest.mark.parametrize(
     ("fault", "reason", "text"),
     [
-        ("status", "http_status", "HTTP 503"),
+        ("status", "server_error", "HTTP 503"),
         ("hang", "timeout", "within 1 s"),
         ("short", "wrong_answer", "for 7 rows"),
         ("not_json", "wrong_answer", "not JSON"),
         ("no_outputs", "wrong_answer", "no outputs"),
         ("nan", "wrong_answer", "null or NaN"),
         ("drip", "timeout", "1 s"),
-        ("reset", "connection", "connection failed"),
-        ("cut", "connection", "broke off|connection failed"),
+        ("reset", "connection_reset", "connection broke"),
+        ("cut", "truncated", "broke off"),
     ],
 )
 def test_a_server_that_never_recovers_fails_the_whole(server: ModelServer, fault: str, reason: str, text: str) -> None:
@@ -145,12 +145,14 @@ def test_one_bad_batch_fails_the_whole(server: ModelServer) -> None:
 def test_a_refused_request_is_not_repeated(server: ModelServer) -> None:
     with pytest.raises(QueryError, match="HTTP 404: no such model") as error:
         HttpModel("x", "/nowhere", "mlflow", retries=3, concurrency=1).predict(golden(frame(7)), context_of(server))
-    assert (error.value.reason, error.value.transient, server.requests) == ("http_status", False, 1)
+    assert (error.value.reason, error.value.transient, server.requests) == ("not_found", False, 1)
 
 
 def test_no_server() -> None:
-    with pytest.raises(QueryError, match="the connection failed") as error:
-        http_model("mlflow", retries=0).predict(golden(), PredictionContext(server=lambda _: Server(url="http://127.0.0.1:1")))
+    with pytest.raises(QueryError, match="the server refused the connection") as error:
+        http_model("mlflow", retries=0).predict(
+            golden(), PredictionContext(server=lambda _: HttpSettings(url="http://127.0.0.1:1"))
+        )
     assert error.value.transient
 
 

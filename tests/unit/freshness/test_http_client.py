@@ -138,7 +138,7 @@ def test_what_a_server_says_is_cleaned_of_secrets(server, ask):
 
 
 def test_silence_is_a_fault_that_may_pass(server, ask):
-    with pytest.raises(QueryError, match="no answer in time") as caught:
+    with pytest.raises(QueryError, match="no answer within") as caught:
         ask(settings(server, bearer="fixed", timeout=(1.0, 0.3)), Call("/slow"))
     assert (caught.value.reason, caught.value.transient) == ("timeout", True)
 
@@ -147,7 +147,7 @@ def test_nobody_there(ask):
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         url = f"http://u:hunter2@127.0.0.1:{one.getsockname()[1]}"
-    with pytest.raises(QueryError, match="cannot be reached") as caught:
+    with pytest.raises(QueryError, match="refused the connection") as caught:
         ask(ApiSettings(url=url), Call("/a"))
     assert (caught.value.reason, caught.value.transient) == ("connection_refused", True)
     assert "hunter2" not in str(caught.value)
@@ -160,7 +160,7 @@ def test_a_server_without_tls(server, ask):
 
 
 def test_a_missing_ca_file(server, ask):
-    with pytest.raises(QueryError, match="TLS cannot be set up") as caught:
+    with pytest.raises(QueryError, match=r"ca\.pem does not exist") as caught:
         ask(settings(server, verify="/nowhere/ca.pem"), Call("/a"))
     assert (caught.value.reason, caught.value.transient) == ("tls", False)
 

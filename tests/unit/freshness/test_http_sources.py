@@ -131,10 +131,10 @@ class TestAirflow:
         [
             (401, "unauthorized", False),
             (403, "forbidden", False),
-            (422, "http_status", False),
-            (429, "http_status", True),
-            (500, "http_status", True),
-            (503, "http_status", True),
+            (422, "query_failed", False),
+            (429, "too_many_requests", True),
+            (500, "server_error", True),
+            (503, "server_error", True),
         ],
     )
     def test_refusals(self, status, reason, transient):

@@ -185,7 +185,7 @@ def test_credentials_in_the_url_are_used_and_hidden() -> None:
 
 def test_settings_that_cannot_work_are_refused() -> None:
     for url in ("prom.example:9090", "ftp://prom.example", ""):
-        with pytest.raises(ValueError, match="not a Prometheus URL"):
+        with pytest.raises(ValueError, match="not the URL of a server"):
             Settings(url=url)
     with pytest.raises(ValueError, match="timeout"):
         Settings(url="http://x", timeout=(0, 1))

@@ -19,7 +19,7 @@ from airflow_slo_provider.tracing.report.html import to_html
 from airflow_slo_provider.tracing.span_formats import spans_of
 from airflow_slo_provider.tracing.spans import KEPT, Span
 from airflow_slo_provider.tracing.stores import FileStore, JaegerStore, TempoStore
-from airflow_slo_provider.tracing.stores.http import Answer, HttpClient
+from airflow_slo_provider.tracing.stores.http import Answer, StoreClient
 from tests.unit.tracing.builders import MS, T0, span
 
 NAME = "ml_prediction_request"
@@ -104,7 +104,7 @@ def test_spans_of_the_sdk():
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, store: Any, body: Any) -> list[Span]:
-    monkeypatch.setattr(HttpClient, "get", lambda *_, **__: Answer(200, body, None))
+    monkeypatch.setattr(StoreClient, "get", lambda *_, **__: Answer(200, body, None))
     return list(store.spans("shop", T0 - MS, T0 + 1000 * MS))
 
 
