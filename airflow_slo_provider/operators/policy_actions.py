@@ -46,13 +46,12 @@ class _WritesDecision(TextFields):
         """
         import json
 
-        from airflow.sdk import ObjectStoragePath
-
         from airflow_slo_provider.incidents.serving import document, holding, read_decision
         from airflow_slo_provider.runtime.evaluation_time import is_backfill
         from airflow_slo_provider.runtime.files.decisions import alone, replace
+        from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        file = ObjectStoragePath(path, conn_id=conn_id) if conn_id else ObjectStoragePath(path)
+        file = object_path(path, conn_id)
         ti = context["ti"]
         source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_mapped(ti)}"
         now = datetime.now(UTC)

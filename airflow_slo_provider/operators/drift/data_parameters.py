@@ -117,11 +117,11 @@ class DriftDataFields(TextFields):
         return start, end
 
     def _path(self, path: Any) -> Any:
-        from airflow_slo_provider.runtime.connections.drift_inputs import object_path
+        from airflow_slo_provider.runtime.files.object_storage import is_local, object_path
 
         if isinstance(path, (list, tuple)):
-            return [object_path(one, self.conn_id) for one in path]
-        return object_path(path, self.conn_id) if isinstance(path, str) else path
+            return [self._path(one) for one in path]
+        return path if not isinstance(path, str) or is_local(path) else object_path(path, self.conn_id)
 
     def _on_engine(self, work: Callable[[Any], T], context: Context) -> T:
         """Call a function with what counts: a Spark session for Spark, else None."""
@@ -145,7 +145,7 @@ class DriftDataFields(TextFields):
             from airflow_slo_provider.drift.engines.spark import spark_rows
 
             return spark_rows(spark, str(source), form=self.spark_format, where=where or "", within=within), None
-        from airflow_slo_provider.runtime.connections.drift_inputs import sql_data
+        from airflow_slo_provider.runtime.connections.sql import sql_data
 
         rows = sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within, kinds=self.sql_kinds)
         return rows, None

@@ -254,11 +254,9 @@ class PostmortemOperator(TextFields):
         return told
 
     def _write(self, found: PostMortem) -> tuple[str, str]:
-        from airflow.sdk import ObjectStoragePath
+        from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        directory = (
-            ObjectStoragePath(self.path, conn_id=self.storage_conn_id) if self.storage_conn_id else ObjectStoragePath(self.path)
-        )
+        directory = object_path(self.path, self.storage_conn_id)
         directory.mkdir(parents=True, exist_ok=True)
         out = []
         for ending, text in (("md", found.markdown()), ("html", found.html())):

@@ -1,0 +1,1 @@
+"""Running one reading statement on any database connection, in a read-only snapshot where the database has them."""
