@@ -43,7 +43,7 @@ class ModelRegistryHook(BaseHook):
         """
         if self._registry is None:
             from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
-            from airflow_slo_provider.runtime.connections.http import mask
+            from airflow_slo_provider.runtime.secret_masks import mask
 
             connection = self._connection()
             if connection is None:

@@ -47,7 +47,7 @@ class PrometheusHook(BaseHook):
         """
         if self._client is None:
             from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
-            from airflow_slo_provider.runtime.connections.http import mask
+            from airflow_slo_provider.runtime.secret_masks import mask
 
             client = PrometheusClient(**client_settings(self.get_connection(self.prometheus_conn_id)))
             mask(client.settings.secrets)
@@ -60,7 +60,7 @@ class PrometheusHook(BaseHook):
         :raises QueryError: reason ``bad_connection``
         """
         from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
-        from airflow_slo_provider.runtime.connections.http import amask
+        from airflow_slo_provider.runtime.secret_masks import amask
 
         client = AsyncPrometheusClient(**client_settings(await self.aget_connection(self.prometheus_conn_id)))
         await amask(client.settings.secrets)

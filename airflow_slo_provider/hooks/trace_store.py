@@ -44,7 +44,7 @@ class TraceStoreHook(BaseHook):
         :raises QueryError: reason ``bad_connection``
         """
         if self._store is None:
-            from airflow_slo_provider.runtime.connections.http import mask
+            from airflow_slo_provider.runtime.secret_masks import mask
             from airflow_slo_provider.tracing.stores import open_store
 
             settings = store_settings(self.get_connection(self.trace_store_conn_id))

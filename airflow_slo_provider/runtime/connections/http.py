@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from airflow.sdk import BaseHook, log
+from airflow.sdk import BaseHook
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.connection_forms.http import http_arguments, read_url
+from airflow_slo_provider.runtime.secret_masks import amask, mask
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
     from airflow_slo_provider.freshness.sources.http_client import ApiSettings
     from airflow_slo_provider.http.settings import HttpSettings
-
-
-def mask(secrets: Iterable[str]) -> None:
-    """Let Airflow blank texts out of the logs of this process."""
-    for secret in filter(None, secrets):
-        log.mask_secret(secret)
-
-
-async def amask(secrets: Iterable[str]) -> None:
-    """Let Airflow blank texts out of the logs, from a trigger."""
-    if not hasattr(log, "amask_secret"):  # before Airflow 3.3
-        mask(secrets)
-        return
-    for secret in filter(None, secrets):
-        await log.amask_secret(secret)
 
 
 def api_settings(conn_id: str, *, token_path: str | None = None) -> ApiSettings:

@@ -91,7 +91,7 @@ def readable(source: Any) -> Any:
 def _stored(uri: str) -> list[DocumentText]:
     from airflow_slo_provider.core.redaction import public_url
     from airflow_slo_provider.runtime.files.object_storage import object_path
-    from airflow_slo_provider.runtime.recording.exception_text import masked
+    from airflow_slo_provider.runtime.secret_masks import masked
     from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
 
     shown = public_url(uri)
