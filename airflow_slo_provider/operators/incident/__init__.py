@@ -19,13 +19,11 @@ if TYPE_CHECKING:
 __all__ = [
     "BurningCheckOperator",
     "CulpritOperator",
-    "ManualStepOperator",
     "OpenIncidentOperator",
     "OtherIncidentsOperator",
     "PlaybookTaskGroup",
     "PostmortemOperator",
     "RecoveredSensor",
-    "StepApprovalOperator",
 ]
 
 __getattr__ = offer(
