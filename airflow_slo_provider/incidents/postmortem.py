@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_slo_provider.charts.report_page import facts, page, section, table, text
+from airflow_slo_provider.charts.markup import tag
+from airflow_slo_provider.charts.report_page import facts, page, section, table
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
@@ -147,24 +148,26 @@ class PostMortem:
         """Write it as one HTML file that needs nothing beside it: no script, no request to anywhere."""
         started = self.incident.started_at
         events = [(offset(started, one.at), clock(one.at), one.text) for one in self.entries]
-        findings = "".join(
-            f"<li><strong>{text(action)}</strong>: {text(sentence)}{_block(evidence)}</li>"
+        findings = [
+            tag(
+                "li",
+                tag("strong", action),
+                ": ",
+                sentence,
+                "" if evidence in (None, {}, [], "") else tag("pre", pretty(evidence)),
+            )
             for action, sentence, evidence in self.findings
-        )
-        reasons = "".join(f"<li>{text(reason)}</li>" for reason in self.reasons)
-        items = "".join(f'<li><input type="checkbox" disabled> {text(item)}</li>' for item in self.left_open)
+        ]
+        reasons = tag("ul", *(tag("li", reason) for reason in self.reasons))
+        items = (tag("li", tag("input", type="checkbox", disabled=""), " ", item) for item in self.left_open)
         return page(
             self.title,
             facts(dict(self.facts)),
-            section("Summary", f"<p>{text(self.incident.message or '-')}</p><ul>{reasons}</ul>"),
+            section("Summary", tag("p", self.incident.message or "-"), reasons),
             section("Timeline", table(("T+", "UTC", ""), events)),
-            section("Root-cause evidence", f"<ul>{findings or '<li>Nothing was found.</li>'}</ul>"),
-            section("Action items", f"<ul>{items}</ul>"),
+            section("Root-cause evidence", tag("ul", *(findings or [tag("li", "Nothing was found.")]))),
+            section("Action items", tag("ul", *items)),
         )
-
-
-def _block(evidence: Any) -> str:
-    return "" if evidence in (None, {}, [], "") else f"<pre>{text(pretty(evidence))}</pre>"
 
 
 def pretty(value: Any) -> str:

@@ -100,15 +100,6 @@ def _rough(gone: float) -> str:
     return f"{int(gone)}{NARROW}s"
 
 
-def badge(word: Any) -> Markup:
-    """A verdict, status or outcome: its sign, its word, its colour."""
-    word = str(word)
-    sign = SIGNS.get(word, "•")
-    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(
-        TONES.get(sign, ""), sign, word.replace("_", " ")
-    )
-
-
 def tone(word: Any) -> str:
     """The class of a verdict's or status's colour."""
     return TONES.get(SIGNS.get(str(word), ""), "")
