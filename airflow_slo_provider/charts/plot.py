@@ -80,7 +80,7 @@ class Plot:
             frame.append(svg.label("axis middle", x(value), y.first + 18, name))
         if self.x_label:
             frame.append(svg.label("axis middle", (x.first + x.last) / 2, self.height - 6, self.x_label))
-            frame.append(svg.label("axis", 4, TOP - 4, self.y_label))
+            frame.append(svg.label("axis", LEFT, TOP - 4, self.y_label))
         return svg.picture(self.title, (self.width, self.height), [*frame, *self._parts], kind=kind, **attributes)
 
     def _places(self, points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:

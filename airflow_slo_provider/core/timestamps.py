@@ -87,6 +87,11 @@ def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
         raise _wrong(what, value, "is no moment in time") from None
 
 
+def utc_text(at: datetime) -> str:
+    """Write a timestamp in UTC, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def slices(start: datetime, end: datetime, count: int) -> list[tuple[datetime, datetime]]:
     """Cut a span of time into equal parts; the last one holds its own end."""
     step = (end - start) / count

@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.report_page import facts, page, section, table
+from airflow_slo_provider.core.duration_text import in_words
 from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.core.timestamps import utc_text
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
@@ -91,11 +93,11 @@ class PostMortem:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Start, end, severity, impact."""
-        ended = moment(self.ended_at) if self.ended_at else "not over, or not known to be"
-        lasted = length(self.ended_at - self.incident.started_at) if self.ended_at else "-"
+        ended = utc_text(self.ended_at) if self.ended_at else "not over, or not known to be"
+        lasted = in_words(self.ended_at - self.incident.started_at) if self.ended_at else "-"
         return [
             ("Incident", self.incident.id),
-            ("Start", moment(self.incident.started_at)),
+            ("Start", utc_text(self.incident.started_at)),
             ("End", ended),
             ("Duration", lasted),
             ("Severity", self.severity),
@@ -182,18 +184,6 @@ def _code(value: Any) -> str:
     return pretty(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def moment(at: datetime) -> str:
-    """Write an instant."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
 def clock(at: datetime) -> str:
     """Write the time of day."""
     return f"{at.astimezone(UTC):%H:%M:%S}"
-
-
-def length(time: timedelta) -> str:
-    """Write a length of time."""
-    seconds = round(time.total_seconds())
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"

@@ -10,9 +10,9 @@ from markupsafe import Markup, escape
 
 from airflow_slo_provider.charts.report_page import SIGNS, TONES
 from airflow_slo_provider.core import exact_numbers
+from airflow_slo_provider.core.duration_text import in_words
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.slo.budget.text_table import length
 
 DASH = "–"
 #: A space that keeps a number and its unit on one line.
@@ -45,7 +45,7 @@ def seconds(value: float | None) -> str:
     if abs(value) < 60 and value != int(value):
         return f"{value:.3g}s"
     try:
-        return length(timedelta(seconds=value)).replace(" ", NARROW)
+        return in_words(timedelta(seconds=value), compact=True).replace(" ", NARROW)
     except OverflowError:
         return "for ever"
 
@@ -94,10 +94,7 @@ def ago(when: datetime | None, now: datetime) -> Markup:
 
 
 def _rough(gone: float) -> str:
-    for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if gone >= size:
-            return f"{int(gone // size)}{NARROW}{name}"
-    return f"{int(gone)}{NARROW}s"
+    return in_words(timedelta(seconds=int(gone)), most=1).replace(" ", NARROW)
 
 
 def tone(word: Any) -> str:
