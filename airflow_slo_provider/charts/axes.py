@@ -12,8 +12,10 @@ from datetime import UTC, datetime, timedelta
 class Scale:
     """Turn values into places.
 
-    :param low: the value at ``first``
-    :param high: the value at ``last``; what lies outside of both is drawn at the edge
+    :param low: the least value
+    :param high: the greatest value; what lies outside of both is drawn at the edge
+    :param first: where the least value lies
+    :param last: where the greatest value lies
     """
 
     low: float

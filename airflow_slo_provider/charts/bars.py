@@ -25,7 +25,15 @@ def bar(share: float | None, tone: str) -> Html:
 def paired_bars(
     label: str, names: Sequence[str], before: Sequence[float], after: Sequence[float], *, width: int = 240, height: int = 56
 ) -> Html:
-    """Draw two distributions: the one before as outlines, the one after filled; the shares show when pointed at."""
+    """Draw two distributions beside each other; the shares show when a bar is pointed at.
+
+    :param label: what it shows, for people who do not see it
+    :param names: of the bars
+    :param before: shares, drawn as outlines
+    :param after: shares, drawn filled
+    :param width: of the picture
+    :param height: of the picture
+    """
     up = Scale(0, max(*before, *after) or 1.0, 0, height - 2)
     step = width / len(names)
     bars = []

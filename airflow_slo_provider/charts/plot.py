@@ -21,8 +21,12 @@ class Plot:
     :param title: what it shows, for people who do not see it
     :param x_range: range of the horizontal axis
     :param y_range: range of the vertical axis
+    :param x_label: what the horizontal axis shows
+    :param y_label: what the vertical axis shows
     :param x_ticks: values of the horizontal axis with their names; round numbers unless given
     :param y_ticks: those of the vertical axis
+    :param width: of the whole picture
+    :param height: of the whole picture
     """
 
     title: str

@@ -17,16 +17,9 @@ if TYPE_CHECKING:
     from airflow_slo_provider.operators.incident.tasks import OpenIncidentOperator, OtherIncidentsOperator, PostmortemOperator
 
 __all__ = [
-    "BurningCheckOperator",
-    "CulpritOperator",
-    "ManualStepOperator",
-    "OpenIncidentOperator",
-    "OtherIncidentsOperator",
-    "PlaybookTaskGroup",
-    "PostmortemOperator",
-    "RecoveredSensor",
-    "StepApprovalOperator",
-]
+    "BurningCheckOperator", "CulpritOperator", "ManualStepOperator", "OpenIncidentOperator", "OtherIncidentsOperator",
+    "PlaybookTaskGroup", "PostmortemOperator", "RecoveredSensor", "StepApprovalOperator",
+]  # fmt: skip
 
 __getattr__ = offer(
     __name__,

@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup, escape
-
+from airflow_slo_provider.charts.markup import Html, tag
 from airflow_slo_provider.charts.report_page import SIGNS, TONES
 from airflow_slo_provider.core import exact_numbers
 from airflow_slo_provider.core.duration_text import in_words
@@ -73,24 +72,24 @@ def rate(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}"
 
 
-def moment(when: datetime | None) -> Markup:
-    """An instant, in UTC."""
+def moment(when: datetime | None) -> Html:
+    """Write a timestamp, in UTC."""
     if when is None:
-        return escape(DASH)
-    utc = when.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC")
+        return Html(DASH)
+    return tag("time", _minute(when), datetime=when.astimezone(UTC).isoformat(timespec="seconds"))
 
 
-def ago(when: datetime | None, now: datetime) -> Markup:
-    """How long ago something was, with the instant itself as a title."""
+def ago(when: datetime | None, now: datetime) -> Html:
+    """Write how long ago something was, with the timestamp itself as a title."""
     if when is None:
-        return escape(DASH)
-    utc = when.astimezone(UTC)
-    gone = (now - utc).total_seconds()
+        return Html(DASH)
+    gone = (now - when).total_seconds()
     said = "just now" if 0 <= gone < 60 else f"{_rough(gone)} ago" if gone >= 0 else f"in {_rough(-gone)}"
-    return Markup('<time datetime="{0}" title="{1}">{2}</time>').format(
-        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC", said
-    )
+    return tag("time", said, datetime=when.astimezone(UTC).isoformat(timespec="seconds"), title=_minute(when))
+
+
+def _minute(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _rough(gone: float) -> str:
