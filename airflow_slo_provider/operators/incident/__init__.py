@@ -15,14 +15,9 @@ if TYPE_CHECKING:
     from airflow_slo_provider.operators.incident.tasks import OpenIncidentOperator, OtherIncidentsOperator, PostmortemOperator
 
 __all__ = [
-    "BurningCheckOperator",
-    "CulpritOperator",
-    "OpenIncidentOperator",
-    "OtherIncidentsOperator",
-    "PlaybookTaskGroup",
-    "PostmortemOperator",
-    "RecoveredSensor",
-]
+    "BurningCheckOperator", "CulpritOperator", "OpenIncidentOperator", "OtherIncidentsOperator", "PlaybookTaskGroup",
+    "PostmortemOperator", "RecoveredSensor",
+]  # fmt: skip
 
 __getattr__ = offer(
     __name__,
