@@ -35,7 +35,7 @@ TEXTS: list[tuple[type[BaseOperator], dict[str, Any], str]] = [
     (RollbackModelOperator, {"model": "m"}, "version reason"),
     (DeploymentRollbackOperator, SERVING, "name namespace cluster_context bad_version"),
     (DeploymentSetImageOperator, {**SERVING, "images": {"a": "b"}}, "change_cause"),
-    (DriftOperator, {"reference": "/r", "current": "/c"}, "name model_version report_path conn_id time_column"),
+    (DriftOperator, {"reference": "/r", "current": "/c"}, "name model_version report_path time_column"),
     (DriftProfileOperator, {"data": "/c", "profile_path": "/p.json"}, "model_version"),
     (GoldenSetEvaluationOperator, GOLDEN, "golden_set name model_version report_path pushgateway_conn_id"),
     (LatencyBreakdownOperator, {"service": "s"}, "service baseline model_version report_path"),

@@ -53,7 +53,7 @@ def profile(
             data, columns={column: data.columns[column] for column in chosen(data.columns, columns, data.source or "the profile")}
         )
     if type(data).__name__ == "SQLData":
-        return data.profile(columns)  # type: ignore[no-any-return]
+        return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
     if type(data).__name__ == "SparkRows":
         return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
     if type(data).__module__.startswith("pyspark."):

@@ -104,7 +104,7 @@ def compare(
     old, old_source = _side(reference, asked, reference_where, codes, threads, _half(progress, 0))
     counted = current
     if type(current).__name__ == "SQLData":
-        counted = current.profile(asked(current.names()), like=old)
+        counted = current.profile(asked(current.names()), like=old, categorical=codes)
     new, new_source = _side(counted, asked, where, codes, threads, _half(progress, 1))
     names = list({**old.columns, **new.columns})
     for what, given in (("prediction", outputs), ("label", truths), ("columns", wanted or ())):
