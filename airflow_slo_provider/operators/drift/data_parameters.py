@@ -28,8 +28,9 @@ class DriftDataFields(TextFields):
 
     :param columns: which columns; all by default. (templated)
     :param categorical: columns of numbers that are codes
-    :param engine: ``local``: files, read by this task (in an object store as ``s3://conn_id@bucket/key``); ``sql``: tables or SELECTs, counted in the database of ``sql_conn_id``;
-        ``spark``: paths, tables or SELECTs, counted by Spark's workers, which need this package, numpy and pyarrow
+    :param engine: ``local``: files, read by this task (``s3://conn_id@bucket/key`` names a connection); ``sql``: tables or
+        SELECTs, counted in the database of ``sql_conn_id``; ``spark``: paths of Parquet files, tables or SELECTs, counted by
+        Spark's workers, which need this package, numpy and pyarrow
     :param sql_conn_id: Airflow connection of the database. (templated)
     :param spark_conn_id: Airflow connection of type ``spark_connect``, or of a Spark master; without it Spark runs within the
         task. (templated)

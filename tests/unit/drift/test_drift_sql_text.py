@@ -168,7 +168,7 @@ def test_a_fraction_among_whole_numbers_is_never_cut() -> None:
 
 
 def test_numbers_that_are_codes_are_counted_value_by_value() -> None:
-    """``categorical`` means the same in a database as in files: the same profile, and the same kind on both sides of a comparison."""
+    """``categorical`` means the same in a database as in files."""
     codes = [10_115 + number % 7 for number in range(2_000)]
     prices = [number % 3 / 2 for number in range(2_000)]
     connection = sqlite3.connect(":memory:")
