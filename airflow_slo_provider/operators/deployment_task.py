@@ -32,8 +32,8 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
     :param namespace: its namespace. (templated)
     :param kubernetes_conn_id: Airflow connection of type ``kubernetes``, which names the cluster. (templated)
     :param dry_run: let the API server check the change without storing it
-    :param rollout_timeout: how long to wait until the rollout is complete. A passed ``progressDeadlineSeconds`` of the Deployment is logged and does not end
-        the wait: the controller goes on, and may succeed.
+    :param rollout_timeout: how long to wait until the rollout is complete. A passed ``progressDeadlineSeconds`` of the
+        Deployment is logged and does not end the wait: the controller goes on, and may succeed.
     :param poll_interval: time between two looks
     :param evidence: what caused this, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
     :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says

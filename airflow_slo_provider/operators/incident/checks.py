@@ -191,7 +191,8 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
     """Waits until a budget burns no longer; fails when it still does after ``timeout``.
 
     It has recovered when the burn rate since the last mitigation, over at least ``settle`` and ten events, is at most 1: the
-    budget is spent in its window or slower; or when the short windows of all burn-rate rules lie at or below half of their factor. No data is no recovery.
+    budget lasts its window. It has also recovered when the short windows of all burn-rate rules lie at or below half
+    of their factor. No data is no recovery.
 
     :param slos: SLO documents. (templated)
     :param slo: name of the SLO; by default the one the incident is about. (templated)
