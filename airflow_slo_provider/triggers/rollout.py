@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class RolloutTrigger(BaseTrigger):
     """Fires when a rollout is complete, when the Deployment was given another template, or when the time is up.
 
-    A fault that may pass (the API server restarts) is logged and waited out; one that does not (no permission, no such
-    Deployment) fires at once. Every message that differs from the one before goes to the task's log.
+    Made by the operators of Deployments. A fault that may pass (the API server restarts) is logged and waited out; one that does
+    not (no permission, no such Deployment) fires at once. Every message that differs from the one before goes to the task's log.
 
     :param expected: digest of the template that is waited for; None for whichever it has
     :param deadline: when to stop waiting (ISO 8601 with a zone)
