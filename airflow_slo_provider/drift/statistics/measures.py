@@ -54,11 +54,11 @@ def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:
     return out
 
 
-def measure_cells(out: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, floor: float, ks: KS | None) -> None:
+def measure_cells(out: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, ks: KS | None) -> None:
     """Measure a column of numbers."""
     ends = bin_cells(cells, bins)
     first, second = pool(*binned(cells, ends))
-    out.psi = psi(first, second, floor=floor)
+    out.psi = psi(first, second)
     out.ks = ks
     out.chi_square = chi_square(first, second)
     out.js, out.total_variation = js_distance(first, second), total_variation(first, second)
@@ -99,7 +99,7 @@ def _outside(cells: JointCells) -> Rate | None:
     return Rate(reference=2 / (n + 1), current=outside / m, pvalue=min(1.0, (1 + z) * math.exp(-z)) if z < 700 else 0.0)
 
 
-def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnProfile, *, floor: float) -> None:
+def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnProfile) -> None:
     """Measure a column of texts.
 
     The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected,
@@ -121,7 +121,7 @@ def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnP
     columns = [*table.values(), rest, (0, strange)]
     # The two sums are last: a thin one joins its neighbour.
     counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
-    out.psi = psi(*counts, floor=floor)
+    out.psi = psi(*counts)
     out.chi_square = chi_square(*counts)
     out.js, out.total_variation = js_distance(*counts), total_variation(*counts)
     out.new_names = {text: new[text] / m for text in sorted(new, key=lambda text: (-new[text], text))[:MOST_NAMED]}

@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 _DIALECTS = {"gcpbigquery": "bigquery"}
 
 
-def object_path(uri: str, conn_id: str | None = None) -> Any:
+def object_path(uri: str) -> Any:
     """Return what opens a path: the text itself where it is local, else Airflow's path object with its connection.
 
-    :param uri: a local path, or e.g. ``s3://bucket/key``
-    :param conn_id: Airflow connection of the object store
+    :param uri: a local path, or e.g. ``s3://conn_id@bucket/key``
     """
     if "://" not in uri or uri.startswith("file://"):
         return uri
     from airflow.sdk import ObjectStoragePath
 
-    return ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+    return ObjectStoragePath(uri)
 
 
 class _HookStatements:
@@ -81,7 +80,6 @@ def sql_data(
     *,
     where: str = "",
     within: tuple[str, datetime, datetime] | None = None,
-    kinds: dict[str, str] | None = None,
     timeout: float = 3600,
 ) -> SQLData:
     """Return the rows of a table or SELECT behind an Airflow SQL connection.
@@ -101,4 +99,4 @@ def sql_data(
     if within is not None:
         where = " AND ".join([*([f"({where}\n)"] if where else []), *_between(dialect, *within)])
     statements = _HookStatements(runner, dialect, name=f"connection {conn_id}", timeout=timeout)
-    return SQLData(statements, source, dialect=dialect, where=where, kinds=kinds, name=name)
+    return SQLData(statements, source, dialect=dialect, where=where, name=name)

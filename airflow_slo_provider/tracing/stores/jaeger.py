@@ -9,7 +9,7 @@ https://www.jaegertracing.io/docs/latest/architecture/apis/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,6 +58,7 @@ class JaegerStore:
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
         first, last = interval(start, end, limit)

@@ -39,6 +39,7 @@ class MlflowStore:
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
         first, last = interval(start, end, limit)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -44,6 +44,7 @@ class FileStore:
         end: datetime | float = 2**62,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -40,6 +40,7 @@ class PhoenixStore:
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of the project's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class TraceStore(Protocol):
     ``start`` and ``end`` are aware datetimes (or nanoseconds since 1970, or seconds): a trace belongs to the interval that holds
     its first span; ``end`` is exclusive, so consecutive intervals share no trace. ``attributes`` keep the traces in which a
     span of the service has all of them (compared as text: some stores know no other). ``limit`` counts traces, never
-    cutting one.
+    cutting one. ``selected`` are attributes that spans must come with; most stores answer all of them anyway.
     """
 
     def spans(
@@ -35,6 +35,7 @@ class TraceStore(Protocol):
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests. What is missing stands in the stream's ``truncated`` and ``notes``.
 

@@ -15,7 +15,7 @@ https://grafana.com/docs/tempo/latest/api_docs/
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -29,6 +29,8 @@ from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, 
 _SECOND = 10**9
 #: Traces that are asked for by id although the first ones were not there.
 _PATIENCE = 3
+#: Attributes that every answer must bring along; a search answers no others.
+_SELECTED = ("model_version", "cache.hit", KEPT)
 _PARENT = frozenset({"span:parentid", "parentid"})
 
 
@@ -36,7 +38,6 @@ class TempoStore:
     """A Tempo server.
 
     :param settings: how it is reached, or its address
-    :param selected: span attributes to bring along, beside the filtered ones
     :param page: traces per search
     :param spans_per_trace: spans per trace; servers refuse more than their ``max_spans_per_span_set``, 100 by default
     :param whole_traces: fetch every trace by its id: spans of other services too, one request per trace
@@ -47,14 +48,13 @@ class TempoStore:
         self,
         settings: HttpSettings | str,
         *,
-        selected: tuple[str, ...] = ("model_version", "cache.hit", KEPT),
         page: int = 1000,
         spans_per_trace: int = 100,
         whole_traces: bool = False,
         blind: timedelta = timedelta(seconds=30),
     ) -> None:
         self._http = StoreClient(settings, kind="Tempo")
-        self._selected, self._page, self._per_trace = selected, page, spans_per_trace
+        self._page, self._per_trace = page, spans_per_trace
         self._whole, self._blind = whole_traces, blind
 
     def spans(
@@ -64,10 +64,14 @@ class TempoStore:
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
         first, last = interval(start, end, limit)
-        return SpanStream(lambda stream: _Search(self, stream, service, dict(attributes or {})).run(first, last, limit))
+        fields = dict.fromkeys((*_SELECTED, *(attributes or {}), *selected))
+        return SpanStream(
+            lambda stream: _Search(self, stream, service, dict(attributes or {}), tuple(fields)).run(first, last, limit)
+        )
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when Tempo has none of that id (it may still be within its last seconds)."""
@@ -102,8 +106,11 @@ def replace_whole(span: Span) -> Span:
 class _Search:
     """One stream's questions and what they taught."""
 
-    def __init__(self, store: TempoStore, stream: SpanStream, service: str, attributes: dict[str, Any]) -> None:
+    def __init__(
+        self, store: TempoStore, stream: SpanStream, service: str, attributes: dict[str, Any], fields: tuple[str, ...]
+    ) -> None:
         self._store, self._stream, self._service, self._attributes = store, stream, service, attributes
+        self._fields = fields
         self._http = store._http
         self._ask_parents = True
         self._misses = 0
@@ -144,8 +151,7 @@ class _Search:
             # The traces in which one span has them all; of these traces, all spans of the service.
             wanted = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._attributes.items())
             spans = f"({spans} && {{ {mine} && {wanted} }})"
-        fields = dict.fromkeys([*self._store._selected, *self._attributes])
-        chosen = ["name", "status", *(_field(key) for key in fields)]
+        chosen = ["name", "status", *(_field(key) for key in self._fields)]
         if self._ask_parents:
             chosen.append("span:parentID")
         return f"{spans} | select({', '.join(chosen)})"
