@@ -20,7 +20,7 @@ from airflow_slo_provider.http.caches import REASON as CACHED
 from airflow_slo_provider.http.caches import age_fault
 from airflow_slo_provider.http.client import HttpClient
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
-from airflow_slo_provider.http.json_answers import read_json
+from airflow_slo_provider.http.json_answers import NotJSON, read_json
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.http.time_limits import within
 
@@ -183,7 +183,8 @@ class _Caller:
             found = self._protocol.decode(values, n)
             _check(found)
         except QueryError as error:
-            raise _Failure(error.message, error.reason, error.transient, 200) from None
+            # A page may be a gateway's, while the server behind it starts.
+            raise _Failure(error.message, error.reason, error.transient or isinstance(error, NotJSON), 200) from None
         except WrongAnswer as wrong:
             raise _Failure(str(wrong), "wrong_answer", True, 200) from None
         return found

@@ -89,6 +89,7 @@ def answer(
     return serve
 
 
+_NOT_FOUND = answer(404)
 _OK = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
@@ -114,7 +115,7 @@ class Fault:
     name: str
     reason: str
     transient: bool
-    serve: Serve = answer(404)
+    serve: Serve = _NOT_FOUND
     slow: bool = False
     at_connect: bool = False
     url: str = "http://{user}@{address}"
@@ -126,7 +127,10 @@ class Fault:
 
 
 _PROXIED = "{user}@wire-fault.invalid"
-_PAGE = {"store": ("bad_answer", False, "an older release answers a page where an API is not served: another path is tried")}
+_PAGE = {
+    "store": ("bad_answer", False, "an older release answers a page where an API is not served: another path is tried"),
+    "model": ("not_json", True, "a gateway answers a page while the model's server starts, and one batch in many must not fail"),
+}
 _ROWS = {"model": ("wrong_answer", True, "a NaN in predictions is a row without an answer, and such rows are counted")}
 _204 = {"writer": ("", False, "every 2xx says that it was taken")}
 
@@ -166,7 +170,8 @@ FAULTS = (
     # Status line and headers
     Fault(name="garbage_status_line", reason="connection_reset", transient=True,
           serve=lambda exchange: exchange.send(b"\x00\xff\xfe garbage\r\n\r\n")),
-    Fault(name="http_0_9", reason="connection_reset", transient=True, serve=lambda exchange: exchange.send(b"hello\r\nworld\r\n")),
+    Fault(name="http_0_9", reason="connection_reset", transient=True,
+          serve=lambda exchange: exchange.send(b"hello\r\nworld\r\n")),
     Fault(name="header_dripped", reason="timeout", transient=True, slow=True,
           serve=lambda exchange: exchange.drip(_OK + b"X-Long: ", b"x")),
     Fault(name="header_of_100_kB", reason="too_large", transient=False,
@@ -205,7 +210,8 @@ FAULTS = (
     Fault(name="json_repeated_key", reason="repeated_key", transient=False, in_json=True, serve=answer(200, b'{"a": 1, "a": 2}')),
     Fault(name="json_nan", reason="not_a_number", transient=False, in_json=True, serve=answer(200, b'{"predictions": [NaN]}'),
           unlike=_ROWS),
-    Fault(name="json_half", reason="truncated", transient=True, in_json=True, serve=answer(200, b'{"status": "success", "data": {')),
+    Fault(name="json_half", reason="truncated", transient=True, in_json=True,
+          serve=answer(200, b'{"status": "success", "data": {')),
     Fault(name="html", reason="not_json", transient=False, in_json=True, serve=answer(200, b"<html>Please sign in</html>"),
           unlike=_PAGE),
     Fault(name="empty", reason="not_json", transient=False, in_json=True, serve=answer(200, b""), unlike=_PAGE),
