@@ -59,7 +59,7 @@ class AsyncHttpClient:
 
     def _open(self) -> httpx.AsyncClient:
         import httpx
-        from requests.utils import get_environ_proxies, prepend_scheme_if_needed, select_proxy
+        from requests.utils import get_environ_proxies, select_proxy
 
         settings = self.settings
         # As requests reads NO_PROXY: httpx knows no networks there.
@@ -70,7 +70,7 @@ class AsyncHttpClient:
             verify=settings.tls_context(),
             timeout=httpx.Timeout(settings.timeout[1], connect=settings.timeout[0]),
             follow_redirects=False,
-            proxy=prepend_scheme_if_needed(proxy, "http") if proxy else None,
+            proxy=proxy if not proxy or "://" in proxy else f"http://{proxy}",
             trust_env=False,
         )
 

@@ -7,7 +7,6 @@ from typing import Any
 from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http.settings import MAX_VALUES
 
 _CLOSING = {b"{": b"}", b"[": b"]"}
 
@@ -36,7 +35,7 @@ def read_json(
     where: dict[str, Any] = {"query": query, "http_status": status, "source": source}
     of = f"{what}: " if what else ""
     try:
-        return strict_json.loads(body, constants=constants, max_values=MAX_VALUES)
+        return strict_json.loads(body, constants=constants)
     except ValueError as error:
         if status not in (None, 200):
             return None
