@@ -19,7 +19,7 @@ from airflow_slo_provider.core.redaction import public_url, redact, server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http import caches as http_caches
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
-from airflow_slo_provider.http.json_answers import NotJSON, read_json
+from airflow_slo_provider.http.json_answers import read_json
 
 #: errorType values that name a passing condition, whatever status they travel with.
 _TRANSIENT_TYPES = frozenset({"timeout", "canceled", "internal", "unavailable"})
@@ -120,13 +120,7 @@ def read_envelope(
         target = f" to {public_url(location)}" if location else ""
         message = f"the server redirects{target} (HTTP {status}); put the final address into the connection"
         raise wrong(message, status_reason(status))
-    payload, refused = None, None
-    try:
-        payload = read_json(body, source=source, query=query, status=status)
-    except QueryError as error:
-        refused = error
-    except NotJSON:
-        pass
+    payload = read_json(body, source=source, query=query, status=status)
     envelope: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
     kind, said = str(envelope.get("errorType") or ""), str(envelope.get("error") or "")
     message = ": ".join(part for part in (kind, said) if part)
@@ -138,13 +132,6 @@ def read_envelope(
         hint = f"; {_HINTS[status]}" if status in _HINTS else ""
         transient = status in TRANSIENT_STATUSES
         raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", status_reason(status), transient=transient)
-    if refused is not None:
-        raise refused
-    if payload is None and body.lstrip().startswith(b'{"status"'):
-        raise wrong(f"the answer broke off after {len(body)} bytes", "truncated", transient=True)
-    if payload is None:
-        start = redact(_beginning(body), secrets, limit=60)
-        raise wrong(f"HTTP 200 with something that is not JSON ({start!r}...): is this a login page or a wrong path?", "not_json")
     if envelope.get("status") == "error":
         transient = kind in _TRANSIENT_TYPES
         raise wrong(f"HTTP 200, but status is error: {message or 'no message'}", "status_error", transient=transient)
