@@ -11,6 +11,7 @@ import pytest
 
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.indicators.prometheus.settings import Settings
+from tests.unit.http.faulty_server import FaultyServer, answer
 from tests.unit.http.test_wire_faults import outcomes
 from tests.unit.http.wire_faults import (
     FAULTS,
@@ -20,8 +21,6 @@ from tests.unit.http.wire_faults import (
     SECRET_PATH,
     SHORT,
     Fault,
-    FaultyServer,
-    answer,
     expected,
     running,
 )  # fmt: skip

@@ -46,7 +46,10 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
             if error.status:
                 return Reply(error.status, None, server_text(error.reason), where)
             raise _unreachable(error, where) from None
-        except (HTTPError, OSError) as error:
+        except (HTTPError, OSError, AttributeError) as error:
+            # The client makes an AttributeError of a TLS failure: it decodes the body of an answer that never came.
+            if isinstance(error, AttributeError) and not isinstance(error.__context__, ApiException):
+                raise
             raise _unreachable(error, where) from None
         response = answer[0] if isinstance(answer, tuple) else answer
         if fault := http_caches.age_fault(response.headers):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit.http.faulty_server import FaultyServer, answer
 from tests.unit.http.wire_faults import (
     FAULTS,
     LONG,
@@ -18,8 +19,6 @@ from tests.unit.http.wire_faults import (
     SECRET_PATH,
     SHORT,
     Fault,
-    FaultyServer,
-    answer,
     expected,
     running,
 )  # fmt: skip
