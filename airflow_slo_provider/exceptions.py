@@ -147,7 +147,7 @@ class DeploymentError(ReasonedError):
     """What is deployed could not be read or changed, or must not be changed.
 
     :param message: what happened, where, and what to do
-    :param reason: a stable slug for programs, e.g. ``paused``, ``no_history``, ``forbidden``, ``conflict``, ``connection``
+    :param reason: a stable slug for programs, e.g. ``paused``, ``no_history``, ``forbidden``, ``conflict``, ``timeout``
     :param transient: whether the same call may succeed later; a refusal stays one
     :param http_status: HTTP status of the answer, where there was one
     """

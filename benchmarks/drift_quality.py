@@ -82,7 +82,7 @@ TARGETS = {"mean": "target", "psi": "target", "texts": "text_target", "none": No
 def ours(before, after):
     from airflow_slo_provider import drift
 
-    report = drift.compare(before, after, threads=1)
+    report = drift.compare(before, after)
     return report.verdict == "drift", report.drifted, report.in_state("warn")
 
 

@@ -234,3 +234,31 @@ class TestTools:
     def test_ci_script_is_sound_shell(self):
         assert [run("bash", "-n", script).returncode for script in (".ci/run", ".ci/older_airflow")] == [0, 0]
         assert os.access(REPO / ".ci" / "run", os.X_OK)
+
+
+class TestHouse:
+    """What CONTRIBUTING.md says of the layout."""
+
+    def test_no_room_has_more_than_sixteen_files(self):
+        rooms = [path.parent for path in (REPO / "airflow_slo_provider").rglob("__init__.py")]
+        sizes = {room.relative_to(REPO).as_posix(): len({*room.glob("*.py")}) - 1 for room in rooms}
+        assert {room: size for room, size in sizes.items() if size > 16} == {}
+        assert len(sizes) > 40
+
+    def test_contributing_names_every_room(self):
+        page = (REPO / "CONTRIBUTING.md").read_text().partition("Walls, checked")[0]
+        package = REPO / "airflow_slo_provider"
+        rooms = {path.parent.name for path in package.rglob("__init__.py")} - {package.name}
+        assert {room for room in rooms if f"{room}/" not in page} == set()
+
+    def test_circles_are_found(self):
+        sys.path.insert(0, str(REPO / "tools"))
+        try:
+            from no_circles import circles
+        finally:
+            sys.path.pop(0)
+        line = {"a": {"b"}, "b": {"c"}, "c": set()}
+        assert circles(line) == []
+        assert circles({**line, "c": {"a"}}) == [["a", "b", "c"]]
+        assert circles({**line, "c": {"b"}}) == [["b", "c"]]
+        assert circles({"a": {"a"}}) == [["a"]]

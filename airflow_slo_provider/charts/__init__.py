@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.charts.report_page import badge, facts, page, section, table, text
+from airflow_slo_provider.charts.markup import text
+from airflow_slo_provider.charts.report_page import badge, facts, page, section, table
 
 __all__ = ["badge", "facts", "page", "section", "table", "text"]

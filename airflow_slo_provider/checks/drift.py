@@ -18,8 +18,8 @@ from airflow_slo_provider.exceptions import CheckError
 from airflow_slo_provider.results import CheckResult
 
 _OPTIONS = frozenset(
-    {"columns", "ignore", "categorical", "tests", "thresholds", "alpha", "bins", "floor", "exact", "min_rows", "critical"}
-    | {"max_share", "weights", "prediction", "label", "where", "reference_where", "threads"}
+    {"columns", "ignore", "categorical", "tests", "thresholds", "alpha", "bins", "exact", "min_rows", "critical"}
+    | {"max_share", "weights", "prediction", "label", "where", "reference_where"}
 )
 _OWN = frozenset({"reference", "current", "name", "report", "states", "model_version"})
 

@@ -68,10 +68,10 @@ def _small(check: CheckResult) -> CheckResult:
 
 def decisions(args: Namespace) -> None:
     """Print what gates decided and what was promoted, deployed and rolled back; exit with 2 when nothing was recorded."""
+    from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.queries.changes import happenings
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
-    from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()
     try:
@@ -112,6 +112,7 @@ def _plain(one: Happening) -> dict[str, Any]:
 
 
 def _row(one: Happening) -> tuple[str, ...]:
+    from airflow_slo_provider.core.text_columns import printable
     from airflow_slo_provider.ledger.mapped_names import LABEL, index_text
 
     version = f"{one.before} -> {one.version}" if one.before and one.version else one.version or "-"
@@ -122,7 +123,7 @@ def _row(one: Happening) -> tuple[str, ...]:
     run = f"{one.key.dag_id} / {one.key.run_id}{'' if own else index}{_which(one.key)}"
     cells = (f"{one.at:%Y-%m-%d %H:%M}", what, one.outcome, version, run, f"{one.why}{by}")
     # Whatever a version or a message holds, it shall not steer the terminal.
-    return tuple("".join(sign if sign.isprintable() else " " for sign in cell) for cell in cells)
+    return tuple(printable(cell, " ") for cell in cells)
 
 
 def _which(key: RunKey) -> str:

@@ -21,10 +21,10 @@ LEAST = timedelta(days=30)
 
 def environments(args: Namespace) -> None:
     """Print every environment of the ledger, and how many rows it has."""
+    from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.environments import environments as found_in
     from airflow_slo_provider.runtime.recording.ledger_connection import environment, open_default_ledger
-    from airflow_slo_provider.slo.budget.text_table import columns
 
     as_server()
     try:
@@ -66,11 +66,11 @@ def adopt(args: Namespace) -> None:
 
 def prune(args: Namespace) -> None:
     """Remove old rows; exit with 2 where --keep is too short."""
+    from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.documents.durations import parse_duration
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.pruning import prune as prune_rows
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
-    from airflow_slo_provider.slo.budget.text_table import columns
 
     needed = _windows_of_documents(args.path)
     as_server()

@@ -14,10 +14,10 @@ from typing import Any, Never
 MAX_DEPTH = 200
 #: Longest key that a message quotes.
 _SHOWN = 60
-#: Texts below this size hold few values; their depth is counted all the same.
-_SMALL = 1 << 16
+#: The largest text, in values (numbers, texts, lists, objects): Python needs about 100 bytes for each.
+MAX_VALUES = 5_000_000
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
-_TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
@@ -33,39 +33,64 @@ class JSONContradiction(ValueError):
         self.reason = reason
 
 
-def loads(text: str | bytes | bytearray, *, constants: bool = False, max_values: int | None = None) -> Any:
+def loads(text: str | bytes | bytearray, *, constants: bool = False) -> Any:
     """Parse JSON.
 
     :param text: the whole text
     :param constants: accept ``NaN``, ``Infinity`` and ``-Infinity``: for rows of data, where NaN is a missing value
-    :param max_values: the most numbers, texts, lists and objects that the text may hold
     :raises JSONContradiction: for a key that an object has twice, for one of those literals, for nesting deeper than
-        :data:`MAX_DEPTH`, and for more values than there may be
+        :data:`MAX_DEPTH`, and for more values than :data:`MAX_VALUES`
     :raises ValueError: for everything else that is not JSON
     """
-    _check_shape(text, max_values)
+    _check_shape(text)
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=None if constants else _constant)
     except RecursionError:  # brackets that nothing closes
         raise JSONContradiction(_TOO_DEEP, reason="too_deep") from None
 
 
-def decoder() -> json.JSONDecoder:
-    """Return the same reader for a text that holds several documents."""
-    return json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)
+def reason_of(error: Exception, otherwise: str) -> str:
+    """Return the reason of a contradiction; ``otherwise`` for any other exception."""
+    return error.reason if isinstance(error, JSONContradiction) else otherwise
 
 
-def _check_shape(text: str | bytes | bytearray, max_values: int | None) -> None:
-    """Count levels and values before anything is made of them: Python needs about 100 bytes for each value."""
-    data = text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+def raw_decode(text: str, start: int) -> tuple[Any, int]:
+    """Parse the first of several values, as :meth:`json.JSONDecoder.raw_decode` does; errors as of :func:`loads`.
+
+    :param start: where it begins
+    :return: the value, and where it ends
+    """
+    try:
+        value, end = _DECODER.raw_decode(text, start)
+    except RecursionError:
+        raise JSONContradiction(_TOO_DEEP, reason="too_deep") from None
+    _check_shape(text[start:end])
+    return value, end
+
+
+def check_values(text: str | bytes | bytearray) -> bytes:
+    """Count the values of a text, or of its beginning, before anything is made of them.
+
+    :return: what stands around its strings
+    :raises JSONContradiction: reason ``too_large``, for more than :data:`MAX_VALUES`
+    """
+    bare = _TEXTS.sub(b"", _bytes(text))
+    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
+    if values > MAX_VALUES:
+        raise JSONContradiction(f"it holds about {values} values, more than {MAX_VALUES}", reason="too_large")
+    return bare
+
+
+def _bytes(text: str | bytes | bytearray) -> bytes:
+    return text.encode("utf-8", "replace") if isinstance(text, str) else bytes(text)
+
+
+def _check_shape(text: str | bytes | bytearray) -> None:
+    data = _bytes(text)
     opening = data.count(b"[") + data.count(b"{")
-    if opening <= MAX_DEPTH and (max_values is None or len(data) < _SMALL):
+    if opening <= MAX_DEPTH and len(data) < MAX_VALUES:
         return
-    bare = _TEXTS.sub(b"", data)
-    values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + bare.count(b":") + 1
-    if max_values is not None and values > max_values:
-        raise JSONContradiction(f"it holds about {values} values, more than {max_values}", reason="too_large")
-    brackets = bare.translate(None, _NO_BRACKETS)
+    brackets = check_values(data).translate(None, _NO_BRACKETS)
     for _ in range(MAX_DEPTH):  # each round takes the innermost level away
         if not brackets:
             return
@@ -87,3 +112,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> Never:
     raise JSONContradiction(f"{name} is not JSON; a number that is missing is null", reason="not_a_number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant)

@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from airflow_slo_provider.core.local_times import in_utc
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Seconds since 1970 reach this in the year 5138; milliseconds have been beyond it since 1973.
 _NOT_SECONDS = 1e11
+
+
+def in_utc(moment: datetime, *, zone: tzinfo | None = None) -> datetime:
+    """Return a moment in UTC.
+
+    :param zone: where its time was read off a clock, for a moment that does not say. Of an hour that happens twice this is the
+        earlier; midnight is the beginning of its day, also where clocks go forward at midnight
+    :raises ValueError: for one beyond the years 1 to 9999, or that no clock of the zone showed
+    """
+    try:
+        if moment.utcoffset() is not None:
+            return moment.astimezone(UTC)
+        found = moment.replace(tzinfo=zone, fold=0).astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{moment} is beyond the years 1 to 9999 in UTC") from None
+    # A time that the clocks jumped over does not come back as itself.
+    if moment.time() != time.min and found.astimezone(zone).replace(tzinfo=None) != moment:
+        raise ValueError(f"{moment} never was in {zone}, where the clocks went forward over it; is it of another time zone?")
+    return found
 
 
 def read_zone(name: str | tzinfo | None) -> tzinfo | None:
@@ -66,6 +85,18 @@ def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
         return EPOCH + timedelta(microseconds=round(Fraction(value) * 1_000_000))
     except (OverflowError, ValueError):  # before the year 1, or a NaN that signals
         raise _wrong(what, value, "is no moment in time") from None
+
+
+def utc_text(at: datetime) -> str:
+    """Write a timestamp in UTC, to the second."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def slices(start: datetime, end: datetime, count: int) -> list[tuple[datetime, datetime]]:
+    """Cut a span of time into equal parts; the last one holds its own end."""
+    step = (end - start) / count
+    edges = [start + number * step for number in range(count)] + [end + timedelta(microseconds=1)]
+    return list(pairwise(edges))
 
 
 def _of_text(text: str, zone: tzinfo | None, what: str) -> datetime:

@@ -10,9 +10,7 @@ from airflow_slo_provider.core.lazy_names import offer
 _HOLDS = {
     "drift.profiles.columns": "ColumnProfile",
     "drift.verdict.comparison": "compare",
-    "drift.statistics.distances": (
-        "ChiSquare benjamini_hochberg chi_square js_distance quantile_edges quantiles total_variation wasserstein1"
-    ),
+    "drift.statistics.distances": ("ChiSquare benjamini_hochberg chi_square js_distance quantiles total_variation"),
     "drift.engines.local": "profile",
     "drift.engines.sql": "SQLData",
     "drift.verdict.thresholds": "Gates State",

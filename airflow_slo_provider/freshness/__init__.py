@@ -22,16 +22,8 @@ if TYPE_CHECKING:
     from airflow_slo_provider.freshness.observation import Observation
 
 __all__ = [
-    "CLOCK_TOLERANCE",
-    "Assessment",
-    "Freshness",
-    "Limits",
-    "Observation",
-    "Reason",
-    "assess",
-    "check_limits",
-    "judge",
-]
+    "CLOCK_TOLERANCE", "Assessment", "Freshness", "Limits", "Observation", "Reason", "assess", "check_limits", "judge",
+]  # fmt: skip
 
 #: Imported when asked for: a sensor in a DAG file needs the limits alone.
 __getattr__ = offer(

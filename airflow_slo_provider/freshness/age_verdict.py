@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from airflow_slo_provider.core.local_times import in_utc
+from airflow_slo_provider.core.timestamps import in_utc
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits
 from airflow_slo_provider.results import Verdict
 

@@ -10,8 +10,8 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
+from airflow_slo_provider.core.duration_text import in_words
 from airflow_slo_provider.freshness.age_verdict import Freshness, Reason, judge
-from airflow_slo_provider.freshness.duration_text import in_words
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.results import CheckResult, Verdict

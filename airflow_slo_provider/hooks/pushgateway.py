@@ -36,7 +36,7 @@ class PushgatewayHook(BaseHook):
         from dataclasses import replace
 
         from airflow_slo_provider.http.client import HttpClient
-        from airflow_slo_provider.http.faults import TRANSIENT_STATUSES
+        from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
         from airflow_slo_provider.runtime.connections.http import http_server
 
         settings = replace(http_server(self.conn_id), timeout=(_SECONDS, _SECONDS))
@@ -55,7 +55,7 @@ class PushgatewayHook(BaseHook):
         if not 200 <= answer.status < 300:
             raise QueryError(
                 f"the Pushgateway of connection {self.conn_id} answered {answer.status}: {server_text(answer.body, limit=300)}",
-                reason="refused", transient=answer.status in TRANSIENT_STATUSES, http_status=answer.status,
+                reason=status_reason(answer.status), transient=answer.status in TRANSIENT_STATUSES, http_status=answer.status,
                 source=settings.address + path,
             )  # fmt: skip
 

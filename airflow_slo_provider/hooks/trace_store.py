@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -59,6 +59,7 @@ class TraceStoreHook(BaseHook):
         end: datetime,
         attributes: Mapping[str, Any] | None = None,
         limit: int = 10_000,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests.
 
@@ -66,9 +67,10 @@ class TraceStoreHook(BaseHook):
         :param end: aware, exclusive
         :param attributes: keep the traces in which a span of the service has all of these
         :param limit: traces to read at most
+        :param selected: attributes that spans must come with, e.g. those that hold the model version
         :raises QueryError: when the store does not answer, also while the stream is read
         """
-        return self.get_conn().spans(service, start, end, attributes, limit)
+        return self.get_conn().spans(service, start, end, attributes, limit, selected)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when the store has none of that id.

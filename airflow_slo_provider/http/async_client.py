@@ -59,14 +59,19 @@ class AsyncHttpClient:
 
     def _open(self) -> httpx.AsyncClient:
         import httpx
+        from requests.utils import get_environ_proxies, select_proxy
 
         settings = self.settings
+        # As requests reads NO_PROXY: httpx knows no networks there.
+        proxy = select_proxy(settings.address, get_environ_proxies(settings.address))
         return httpx.AsyncClient(
             headers=settings.all_headers(),
             auth=settings.login,
             verify=settings.tls_context(),
             timeout=httpx.Timeout(settings.timeout[1], connect=settings.timeout[0]),
             follow_redirects=False,
+            proxy=proxy if not proxy or "://" in proxy else f"http://{proxy}",
+            trust_env=False,
         )
 
     async def _once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from airflow_slo_provider.http.faults import BrokenOff
+from airflow_slo_provider.http.faults import HEADERS_TOO_LARGE, BrokenOff
 
 _STEP = 1 << 18
 #: zlib and gzip, whichever the header of the data says.
 _ANY_HEADER = 47
+#: The headers of an answer that are read at most: what the standard library's client has.
+_HEADERS, _LONGEST_HEADER = 100, 1 << 16
 
 
 class TooLarge(Exception):
@@ -30,9 +32,12 @@ class Body:
     :param headers: of the answer; names in any case, where the mapping knows how
     :param max_bytes: of the body after decompression
     :raises UnknownEncoding: for a ``Content-Encoding`` other than gzip, deflate and identity
+    :raises TooLarge: for headers that requests does not take either
     """
 
     def __init__(self, headers: Mapping[str, str], max_bytes: int) -> None:
+        if len(headers) > _HEADERS or any(len(text) > _LONGEST_HEADER for text in headers.values()):
+            raise TooLarge(HEADERS_TOO_LARGE)
         encoding = str(headers.get("Content-Encoding") or "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
             raise UnknownEncoding(f"the answer has Content-Encoding {encoding[:40]!r}, which was not asked for")

@@ -30,6 +30,8 @@ _STATUS_REASONS = {
     422: "query_failed",
     429: "too_many_requests",
 }
+#: Said of an answer whose headers nobody reads to their end.
+HEADERS_TOO_LARGE = "the headers of the answer are too large"
 
 
 class WireFault(NamedTuple):
@@ -37,7 +39,7 @@ class WireFault(NamedTuple):
 
     :param message: what happened, in words
     :param reason: a stable slug: ``timeout``, ``dns``, ``connection_refused``, ``connection_reset``, ``truncated``, ``tls``,
-        ``bad_url``, ``proxy`` or ``request_failed``
+        ``bad_url``, ``proxy``, ``too_large`` (headers) or ``request_failed``
     :param transient: whether the same request may succeed later
     """
 
@@ -93,6 +95,8 @@ def wire_fault(error: BaseException) -> WireFault:
         return WireFault(f"the proxy did not let the request through ({last})", "proxy", True)
     if names & {"LocalProtocolError", "InvalidHeader", "TooManyRedirects"}:
         return WireFault(f"the request could not be sent ({type(error).__name__}: {last})", "request_failed", False)
+    if own & {"LineTooLong", "HTTPException"} or any(getattr(item, "error_status_hint", 0) == 431 for item in chain):
+        return WireFault(HEADERS_TOO_LARGE, "too_large", False)
     if names & {"HTTPError", "ConnectionError", "RequestException", "OSError", "TransportError"}:
         return WireFault("the connection broke before there was a whole answer", "connection_reset", True)
     return WireFault(f"the request failed ({type(error).__name__})", "request_failed", False)

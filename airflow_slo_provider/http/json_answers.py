@@ -5,18 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http.settings import MAX_VALUES
+
+_CLOSING = {b"{": b"}", b"[": b"]"}
 
 
-class NotJSON(ValueError):
-    """The body is not JSON at all: a login page, or an answer that was cut."""
+class NotJSON(QueryError):
+    """The body is not JSON at all, e.g. a login page."""
+
+    default_reason = "not_json"
 
 
 def read_json(
     body: bytes, *, source: str, query: str | None = None, status: int | None = None, constants: bool = False, what: str = ""
 ) -> Any:
-    """Parse the body of an answer.
+    """Parse the body of an answer. Of a refusal only the status decides: its body is None where it cannot be read.
 
     :param body: the whole body
     :param source: the server's public address, for the message
@@ -24,16 +28,22 @@ def read_json(
     :param status: HTTP status of the answer
     :param constants: accept ``NaN`` and infinities: in predictions they are refused later, and counted
     :param what: what is being read, for the message, e.g. ``Tempo``
-    :raises QueryError: reason ``repeated_key``, ``not_a_number``, ``too_deep`` or ``too_large``, never transient
+    :raises QueryError: reason ``repeated_key``, ``not_a_number``, ``too_deep`` or ``too_large``, never transient;
+        ``truncated``, transient, for JSON that breaks off
     :raises NotJSON: for what is not JSON
     """
+    where: dict[str, Any] = {"query": query, "http_status": status, "source": source}
+    of = f"{what}: " if what else ""
     try:
-        return strict_json.loads(body, constants=constants, max_values=MAX_VALUES)
-    except strict_json.JSONContradiction as error:
-        said = "is not read" if error.reason in ("too_deep", "too_large") else "has no single meaning"
-        raise QueryError(
-            f"{what + ': ' if what else ''}the JSON of the answer {said}: {error}",
-            reason=error.reason, query=query, http_status=status, source=source,
-        ) from None  # fmt: skip
+        return strict_json.loads(body, constants=constants)
     except ValueError as error:
-        raise NotJSON(str(error)) from None
+        if status not in (None, 200):
+            return None
+        if isinstance(error, strict_json.JSONContradiction):
+            said = "is not read" if error.reason in ("too_deep", "too_large") else "has no single meaning"
+            raise QueryError(f"{of}the JSON of the answer {said}: {error}", reason=error.reason, **where) from None
+    text = body.strip()
+    if text[:1] in _CLOSING and text[-1:] != _CLOSING[text[:1]]:
+        raise QueryError(f"{of}the answer broke off after {len(body)} bytes", reason="truncated", transient=True, **where)
+    start = server_text(text, limit=60)
+    raise NotJSON(f"{of}HTTP 200 with something that is not JSON ({start!r}): is this a login page or a wrong path?", **where)

@@ -16,8 +16,6 @@ from urllib.parse import urlsplit
 from airflow_slo_provider.core.redaction import public_url, secrets_of, user_info
 from airflow_slo_provider.exceptions import QueryError
 
-#: The largest JSON answer, in values (numbers, texts, lists, objects): Python needs about 100 bytes for each.
-MAX_VALUES = 5_000_000
 #: Files of authorities that the environment names, the first that is set; the one of ``certifi`` otherwise.
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 

@@ -25,30 +25,10 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, timeline
 
 __all__ = [
-    "Choice",
-    "Entry",
-    "Impact",
-    "Incident",
-    "IncidentPlaybook",
-    "IncidentType",
-    "Parameter",
-    "Phase",
-    "Playbook",
-    "PlaybookStep",
-    "PostMortem",
-    "Rule",
-    "Severity",
-    "SeverityRule",
-    "State",
-    "StepRecord",
-    "choose_playbook",
-    "incident_id",
-    "load_playbooks",
-    "severity_of",
-    "shipped_playbook",
-    "shipped_playbooks",
-    "timeline",
-]
+    "Choice", "Entry", "Impact", "Incident", "IncidentPlaybook", "IncidentType", "Parameter", "Phase", "Playbook",
+    "PlaybookStep", "PostMortem", "Rule", "Severity", "SeverityRule", "State", "StepRecord", "choose_playbook", "incident_id",
+    "load_playbooks", "severity_of", "shipped_playbook", "shipped_playbooks", "timeline",
+]  # fmt: skip
 
 #: Imported when asked for: an operator in a DAG file, and a model server that reads a decision, need no reader of playbooks.
 __getattr__ = offer(

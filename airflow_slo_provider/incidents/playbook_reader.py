@@ -28,6 +28,8 @@ from airflow_slo_provider.incidents.playbook import (
 API_VERSION, KIND = "airflow-slo/v1", "IncidentPlaybook"
 #: Stands for the prefix of the group's task ids: ``${group}culprit`` is the task of step ``culprit``.
 GROUP = "group"
+#: A playbook's file, and one that is given as text.
+MAX_BYTES = 1_000_000
 _PHASES = tuple(Phase)
 _PHASE_NAMES = tuple(phase.value for phase in Phase)
 _SEVERITIES = tuple(one.value for one in Severity)
@@ -36,14 +38,15 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def load_playbooks(path_or_text: str | os.PathLike[str]) -> list[Playbook]:
-    """Read playbooks from a file, from every ``*.yaml`` and ``*.yml`` of a directory, or from text.
+    """Read playbooks from a file, from every ``*.yaml`` and ``*.yml`` of a directory, or from text; of each at most 1 MB.
 
     :param path_or_text: anything with a line break is text
     :raises DocumentError: with every fault of every document, each with file and line
     :raises OSError: when a file cannot be read
     """
     if isinstance(path_or_text, str) and "\n" in path_or_text:
-        return _read([("<text>", path_or_text)], Findings())
+        findings = Findings()
+        return _read([("<text>", _decoded(path_or_text.encode(errors="surrogatepass"), "<text>", findings))], findings)
     path = Path(path_or_text)
     files = sorted([*path.glob("*.yaml"), *path.glob("*.yml")]) if path.is_dir() else [path]
     findings = Findings()
@@ -51,12 +54,19 @@ def load_playbooks(path_or_text: str | os.PathLike[str]) -> list[Playbook]:
 
 
 def _text(file: Path, findings: Findings) -> str:
-    data = file.read_bytes()
+    with file.open("rb") as opened:
+        return _decoded(opened.read(MAX_BYTES + 1), str(file), findings)
+
+
+def _decoded(data: bytes, file: str, findings: Findings) -> str:
+    if len(data) > MAX_BYTES:
+        findings.faults.append(Fault("is larger than 1 MB; a playbook is small: is this the right file?", file=file))
+        return ""
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        findings.faults.append(Fault(f"is not UTF-8: byte {data[error.start]:#04x}; save it as UTF-8", file=str(file), line=line))
+        findings.faults.append(Fault(f"is not UTF-8: byte {data[error.start]:#04x}; save it as UTF-8", file=file, line=line))
         return ""
 
 

@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
-from airflow_slo_provider.charts.report_page import facts, page, section, table, text
+from airflow_slo_provider.charts.markup import tag
+from airflow_slo_provider.charts.report_page import facts, page, section, table
+from airflow_slo_provider.core.duration_text import in_words
 from airflow_slo_provider.core.exact_numbers import percent
+from airflow_slo_provider.core.timestamps import utc_text
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
@@ -90,11 +93,11 @@ class PostMortem:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Start, end, severity, impact."""
-        ended = moment(self.ended_at) if self.ended_at else "not over, or not known to be"
-        lasted = length(self.ended_at - self.incident.started_at) if self.ended_at else "-"
+        ended = utc_text(self.ended_at) if self.ended_at else "not over, or not known to be"
+        lasted = in_words(self.ended_at - self.incident.started_at) if self.ended_at else "-"
         return [
             ("Incident", self.incident.id),
-            ("Start", moment(self.incident.started_at)),
+            ("Start", utc_text(self.incident.started_at)),
             ("End", ended),
             ("Duration", lasted),
             ("Severity", self.severity),
@@ -147,24 +150,26 @@ class PostMortem:
         """Write it as one HTML file that needs nothing beside it: no script, no request to anywhere."""
         started = self.incident.started_at
         events = [(offset(started, one.at), clock(one.at), one.text) for one in self.entries]
-        findings = "".join(
-            f"<li><strong>{text(action)}</strong>: {text(sentence)}{_block(evidence)}</li>"
+        findings = [
+            tag(
+                "li",
+                tag("strong", action),
+                ": ",
+                sentence,
+                "" if evidence in (None, {}, [], "") else tag("pre", pretty(evidence)),
+            )
             for action, sentence, evidence in self.findings
-        )
-        reasons = "".join(f"<li>{text(reason)}</li>" for reason in self.reasons)
-        items = "".join(f'<li><input type="checkbox" disabled> {text(item)}</li>' for item in self.left_open)
+        ]
+        reasons = tag("ul", *(tag("li", reason) for reason in self.reasons))
+        items = (tag("li", tag("input", type="checkbox", disabled=""), " ", item) for item in self.left_open)
         return page(
             self.title,
             facts(dict(self.facts)),
-            section("Summary", f"<p>{text(self.incident.message or '-')}</p><ul>{reasons}</ul>"),
+            section("Summary", tag("p", self.incident.message or "-"), reasons),
             section("Timeline", table(("T+", "UTC", ""), events)),
-            section("Root-cause evidence", f"<ul>{findings or '<li>Nothing was found.</li>'}</ul>"),
-            section("Action items", f"<ul>{items}</ul>"),
+            section("Root-cause evidence", tag("ul", *(findings or [tag("li", "Nothing was found.")]))),
+            section("Action items", tag("ul", *items)),
         )
-
-
-def _block(evidence: Any) -> str:
-    return "" if evidence in (None, {}, [], "") else f"<pre>{text(pretty(evidence))}</pre>"
 
 
 def pretty(value: Any) -> str:
@@ -179,18 +184,6 @@ def _code(value: Any) -> str:
     return pretty(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def moment(at: datetime) -> str:
-    """Write an instant."""
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
 def clock(at: datetime) -> str:
     """Write the time of day."""
     return f"{at.astimezone(UTC):%H:%M:%S}"
-
-
-def length(time: timedelta) -> str:
-    """Write a length of time."""
-    seconds = round(time.total_seconds())
-    hours, minutes = seconds // 3600, seconds // 60 % 60
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"

@@ -30,13 +30,10 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
 
     :param name: name of the Deployment. (templated)
     :param namespace: its namespace. (templated)
-    :param kubernetes_conn_id: Airflow connection of type ``kubernetes``. (templated)
-    :param in_cluster: use the service account of the pod the worker runs in
-    :param cluster_context: context of the kubeconfig. (templated)
+    :param kubernetes_conn_id: Airflow connection of type ``kubernetes``, which names the cluster. (templated)
     :param dry_run: let the API server check the change without storing it
-    :param wait: wait until the rollout is complete
-    :param rollout_timeout: how long to wait. A passed ``progressDeadlineSeconds`` of the Deployment is logged and does not end
-        the wait: the controller goes on, and may succeed.
+    :param rollout_timeout: how long to wait until the rollout is complete. A passed ``progressDeadlineSeconds`` of the
+        Deployment is logged and does not end the wait: the controller goes on, and may succeed.
     :param poll_interval: time between two looks
     :param evidence: what caused this, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
     :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
@@ -48,9 +45,9 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
     """
 
     template_fields: Sequence[str] = (
-        *ActingOperator.template_fields, "name", "namespace", "kubernetes_conn_id", "cluster_context", "evidence",
+        *ActingOperator.template_fields, "name", "namespace", "kubernetes_conn_id", "evidence",
     )  # fmt: skip
-    text_fields = frozenset({"name", "namespace", "kubernetes_conn_id", "cluster_context"})
+    text_fields = frozenset({"name", "namespace", "kubernetes_conn_id"})
     operator_extra_links = (SLOLink(),)
 
     def __init__(
@@ -59,10 +56,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         name: str,
         namespace: str,
         kubernetes_conn_id: str = "kubernetes_default",
-        in_cluster: bool | None = None,
-        cluster_context: str | None = None,
         dry_run: bool = False,
-        wait: bool = True,
         rollout_timeout: timedelta = timedelta(minutes=15),
         poll_interval: timedelta = timedelta(seconds=10),
         evidence: Mapping[str, Any] | str | None = None,
@@ -73,15 +67,12 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         self.name = name
         self.namespace = namespace
         self.kubernetes_conn_id = kubernetes_conn_id
-        self.in_cluster = in_cluster
-        self.cluster_context = cluster_context
         self.only_try = dry_run  # "dry_run" is a method of every operator
-        self.wait = wait
         self.rollout_timeout = rollout_timeout
         self.poll_interval = poll_interval
         self.evidence = evidence
         self.deferrable = deferrable
-        self._given = given(self, "name", "namespace", "kubernetes_conn_id", "cluster_context")
+        self._given = given(self, "name", "namespace", "kubernetes_conn_id")
         if rollout_timeout <= timedelta(0) or poll_interval <= timedelta(0):
             raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
 
@@ -98,7 +89,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         """A client for the cluster."""
         from airflow_slo_provider.runtime.deployments import api_client
 
-        return api_client(self.kubernetes_conn_id, in_cluster=self.in_cluster, cluster_context=self.cluster_context)
+        return api_client(self.kubernetes_conn_id)
 
     def announce(self, context: Context, message: str, change: Mapping[str, Any]) -> None:
         """Record what is about to be done, for operators that do nothing which cannot be recorded.
@@ -124,9 +115,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
             self._record(context, "pass", change["message"], change)
             return {**change, "progress": "dry run"}
         # Also before the wait: a task that dies while it waits has changed something all the same.
-        self._record(context, "unknown", f"{change['message']}; its rollout is {'' if self.wait else 'not '}waited for", change)
-        if not self.wait:
-            return {**change, "progress": "not waited for"}
+        self._record(context, "unknown", f"{change['message']}; its rollout is waited for", change)
         if self.deferrable:
             self._defer(change)
         with self.failing(context, change):
@@ -190,8 +179,6 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
             deadline=(datetime.now(UTC) + self.rollout_timeout).isoformat(),
             interval=self.poll_interval.total_seconds(),
             kubernetes_conn_id=self.kubernetes_conn_id,
-            in_cluster=self.in_cluster,
-            cluster_context=self.cluster_context,
             not_before=earliest().isoformat(),
         )
         self.defer(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
@@ -155,7 +154,6 @@ class PromoteModelOperator(_MoveOperator):
         (templated)
     :param evaluation: XCom of a ``GoldenSetEvaluationOperator`` with ``model_version``, as ``evaluate.output``; anything but
         ``pass`` (or ``warn``) of this version refuses the promotion. (templated)
-    :param accept: verdicts that may be promoted
     :param model_registry_conn_id: connection of the registry. (templated)
     :param registry_path: a directory in its place (path or URI). (templated)
     :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
@@ -170,16 +168,10 @@ class PromoteModelOperator(_MoveOperator):
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "evaluation")
     move_kind = PROMOTE
 
-    def __init__(
-        self, *, model: str, version: str, evaluation: Any = None, accept: str | Sequence[str] = ("pass", "warn"), **kwargs: Any
-    ) -> None:
+    def __init__(self, *, model: str, version: str, evaluation: Any = None, **kwargs: Any) -> None:
         super().__init__(model=model, version=version, **kwargs)
         self.evaluation = evaluation
         self._evaluated = given(self, "evaluation")
-        self.accept = text_list(accept)
-        wrong = sorted(set(self.accept) - {"pass", "warn", "fail", "inconclusive", "unknown"})
-        if wrong or not self.accept:
-            raise ValueError(f"{self.task_id}: accept is {accept!r}; write verdicts of an evaluation, e.g. pass")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Look at the gate and the evaluation, move the alias, record it."""
@@ -199,7 +191,7 @@ class PromoteModelOperator(_MoveOperator):
                 return self._refuse(context, f"the evaluation {why}: {str(self.evaluation)[:200]!r}", {})
             keep = ("verdict", "report", "golden_set_hash", "model_version")
             evidence = {name: self.evaluation[name] for name in keep if self.evaluation.get(name) is not None}
-            if self.evaluation["verdict"] not in self.accept:
+            if self.evaluation["verdict"] not in ("pass", "warn"):
                 why = f"its evaluation ended with {self.evaluation['verdict']}"
                 return self._refuse(context, why, evidence)
             judged = self.evaluation.get("model_version")

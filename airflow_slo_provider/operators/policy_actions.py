@@ -29,7 +29,6 @@ class _WritesDecision(TextFields):
         context: Any,
         *,
         path: str,
-        conn_id: str | None,
         action: str,
         reasons: Sequence[str],
         valid_for: timedelta,
@@ -51,7 +50,7 @@ class _WritesDecision(TextFields):
         from airflow_slo_provider.runtime.files.decisions import alone, replace
         from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        file = object_path(path, conn_id)
+        file = object_path(path)
         ti = context["ti"]
         source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_mapped(ti)}"
         now = datetime.now(UTC)
@@ -115,12 +114,11 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
     fails without writing one, and a later decision is not replaced. With ``held_by`` several incidents and policies may ask for
     something in one document: all of it holds, and each takes back only what it asked for.
 
-    :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
+    :param decision_path: path of the document, or a URI such as ``s3://conn_id@bucket/decision.json``. (templated)
     :param action: ``allow``, ``reduce_experimentation``, ``degrade`` or another action of a policy. (templated)
     :param reason: why, in a sentence. (templated)
     :param held_by: who asks for it, such as ``{{ ti.dag_id }}/{{ run_id }}``; None to decide for all. (templated)
     :param valid_for: how long it holds; afterwards the serving code is back to normal, without experiments
-    :param storage_conn_id: connection of the object storage
     :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
         run that allows, nothing is changed. (templated)
     :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
@@ -138,7 +136,6 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         reason: str,
         held_by: str | None = None,
         valid_for: timedelta = timedelta(hours=4),
-        storage_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         from airflow_slo_provider.incidents.serving import ACTIONS
@@ -153,7 +150,6 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         self.reason = reason
         self.held_by = held_by
         self.valid_for = valid_for
-        self.storage_conn_id = storage_conn_id
         self._given = given(self, "decision_path", "action", "held_by")
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -163,7 +159,6 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         return self.write(
             context,
             path=self.decision_path,
-            conn_id=self.storage_conn_id,
             action=self.action,
             reasons=[self.reason],
             valid_for=self.valid_for,
@@ -193,9 +188,8 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
 
     :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
     :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
-    :param decision_path: path or URI of the document, as ``ObjectStoragePath`` takes it. (templated)
+    :param decision_path: path of the document, or a URI such as ``s3://conn_id@bucket/decision.json``. (templated)
     :param valid_for: how long a decision holds
-    :param storage_conn_id: connection of the object storage
     :raises ValueError: when the DAG is read, for a time that is none
     """
 
@@ -209,7 +203,6 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         *,
         decision_path: str,
         valid_for: timedelta = timedelta(hours=1),
-        storage_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -217,7 +210,6 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
             raise ValueError(f"{self.task_id}: valid_for must be positive")
         self.decision_path = decision_path
         self.valid_for = valid_for
-        self.storage_conn_id = storage_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Decide, write, tell."""
@@ -233,7 +225,6 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         return self.write(
             context,
             path=self.decision_path,
-            conn_id=self.storage_conn_id,
             action=action.value,
             reasons=decision.reasons or ("all budgets are healthy",),
             valid_for=min([self.valid_for, *self._overridden_for(decision)]),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 MOST_ROWS = 100_000
 
 
-def api_client(conn_id: str, *, in_cluster: bool | None = None, cluster_context: str | None = None) -> ApiClient:
+def api_client(conn_id: str) -> ApiClient:
     """Return a client for the cluster of an Airflow connection.
 
     :raises DeploymentError: when the connection leads to no cluster
@@ -26,7 +26,7 @@ def api_client(conn_id: str, *, in_cluster: bool | None = None, cluster_context:
     from airflow_slo_provider.exceptions import DeploymentError
 
     try:
-        return KubernetesHook(conn_id=conn_id, in_cluster=in_cluster, cluster_context=cluster_context).get_conn()
+        return KubernetesHook(conn_id=conn_id).get_conn()
     except ConfigException as error:
         raise DeploymentError(
             f"connection {conn_id} leads to no cluster: {error}; give it a kube_config or in_cluster", reason="no_cluster"

@@ -20,23 +20,10 @@ if TYPE_CHECKING:
     from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 __all__ = [
-    "LatencyBreakdown",
-    "MLRequestTracer",
-    "Span",
-    "SpanChange",
-    "SpanStats",
-    "SpanStream",
-    "TracingMiddleware",
-    "TracingUnavailable",
-    "VersionComparison",
-    "breakdown",
-    "compare",
-    "configure",
-    "exemplars",
-    "flush",
-    "prediction_log",
+    "LatencyBreakdown", "MLRequestTracer", "Span", "SpanChange", "SpanStats", "SpanStream", "TracingMiddleware",
+    "TracingUnavailable", "VersionComparison", "breakdown", "compare", "configure", "exemplars", "flush", "prediction_log",
     "shutdown",
-]
+]  # fmt: skip
 
 #: Imported when asked for: a model server needs no reader of traces, and a connection's form needs neither half.
 __getattr__ = offer(

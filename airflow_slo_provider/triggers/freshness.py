@@ -54,8 +54,8 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
 class FreshnessTrigger(BaseTrigger):
     """Fires when a source answers something fresh, something that no waiting mends, nothing three times in a row; or in time.
 
-    The event only wakes the task up; the task looks for itself. Triggers that ask the same question share its answers, and those
-    that use the same connection share its client.
+    Made by the sensors. The event only wakes the task up; the task looks for itself. Triggers that ask the same question share
+    its answers, and those that use the same connection share its client.
 
     :param kind: the source, and with ``conn_id`` and ``arguments`` what to ask it
     :param interval: seconds between two looks

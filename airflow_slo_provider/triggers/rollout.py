@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class RolloutTrigger(BaseTrigger):
     """Fires when a rollout is complete, when the Deployment was given another template, or when the time is up.
 
-    A fault that may pass (the API server restarts) is logged and waited out; one that does not (no permission, no such
-    Deployment) fires at once. Every message that differs from the one before goes to the task's log.
+    Made by the operators of Deployments. A fault that may pass (the API server restarts) is logged and waited out; one that does
+    not (no permission, no such Deployment) fires at once. Every message that differs from the one before goes to the task's log.
 
     :param expected: digest of the template that is waited for; None for whichever it has
     :param deadline: when to stop waiting (ISO 8601 with a zone)
@@ -36,8 +36,6 @@ class RolloutTrigger(BaseTrigger):
         deadline: str,
         interval: float,
         kubernetes_conn_id: str,
-        in_cluster: bool | None = None,
-        cluster_context: str | None = None,
         not_before: str | None = None,
     ) -> None:
         super().__init__()
@@ -47,16 +45,11 @@ class RolloutTrigger(BaseTrigger):
         self.deadline = deadline
         self.interval = interval
         self.kubernetes_conn_id = kubernetes_conn_id
-        self.in_cluster = in_cluster
-        self.cluster_context = cluster_context
         self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what a triggerer needs to make this trigger again."""
-        names = (
-            "namespace", "name", "expected", "deadline", "interval", "kubernetes_conn_id", "in_cluster", "cluster_context",
-            "not_before",
-        )  # fmt: skip
+        names = ("namespace", "name", "expected", "deadline", "interval", "kubernetes_conn_id", "not_before")
         return "airflow_slo_provider.triggers.rollout.RolloutTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
@@ -65,9 +58,7 @@ class RolloutTrigger(BaseTrigger):
 
         from airflow_slo_provider.exceptions import DeploymentError
 
-        hook = AsyncKubernetesHook(
-            conn_id=self.kubernetes_conn_id, in_cluster=self.in_cluster, cluster_context=self.cluster_context
-        )
+        hook = AsyncKubernetesHook(conn_id=self.kubernetes_conn_id)
         deadline, told = datetime.fromisoformat(self.deadline), ""
         while True:
             event: dict[str, Any]

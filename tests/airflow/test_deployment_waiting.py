@@ -105,8 +105,6 @@ class TestWaiting:
             deadline="2026-11-24T05:00:00+00:00",
             interval=3.0,
             kubernetes_conn_id="k",
-            in_cluster=True,
-            cluster_context="c",
         )
         path, arguments = trigger.serialize()
         assert path == "airflow_slo_provider.triggers.rollout.RolloutTrigger"

@@ -173,7 +173,7 @@ def test_a_branch_without_a_way_for_the_unknown_fails(data) -> None:
 def test_a_profile_is_made_once_and_compared_with(data, tmp_path) -> None:
     path = tmp_path / "profile.json"
     asset = Asset("churn_profile")
-    ran = run_task(DriftProfileOperator(task_id="p", data=data["reference"], profile_path=str(path), asset=asset))
+    ran = run_task(DriftProfileOperator(task_id="p", data=data["reference"], profile_path=str(path), outlets=[asset]))
     assert ran.state == "success", (ran.error, ran.log)
     assert ran.xcoms["return_value"]["hash"] == load_profile(path).hash
     done = next(msg for msg in ran.messages if isinstance(msg, comms.SucceedTask))
@@ -269,6 +269,27 @@ def test_rows_in_a_database(tmp_path, ledger) -> None:
     gone = run_task(DriftOperator(task_id="t", reference="before", current="nowhere", **options), connections=connections)
     assert gone.state == "failed"
     assert "nowhere" in str(gone.error)
+
+
+def test_codes_in_a_database_are_counted_value_by_value(tmp_path, ledger) -> None:
+    path = tmp_path / "facts.db"
+    with sqlite3.connect(path) as connection:
+        rows = {"postcode": np.arange(6000) % 9, "at": [str(DAY - timedelta(hours=n % 48)) for n in range(6000)]}
+        pd.DataFrame(rows).to_sql("facts", connection, index=False)
+    options = {"engine": "sql", "sql_conn_id": "facts", "columns": ["postcode"], "categorical": "postcode"}
+    connections = {"facts": {"conn_type": "sqlite", "host": str(path)}}
+    profile = tmp_path / "p.json"
+    made = run_task(
+        DriftProfileOperator(task_id="p", data="facts", profile_path=str(profile), **options), connections=connections
+    )
+    assert made.state == "success", made.log
+    assert load_profile(str(profile))["postcode"].kind == "text"
+    ran = run_task(
+        DriftOperator(task_id="t", reference="facts", time_column="at", reference_window=timedelta(days=1), **options),
+        connections=connections,
+        data_interval=(DAY - timedelta(days=1), DAY),
+    )
+    assert ran.xcoms["return_value"]["verdict"] == "ok", ran.xcoms["return_value"]
 
 
 def test_spark_that_is_not_installed_is_said(data, ledger) -> None:

@@ -125,14 +125,23 @@ def test_while_no_pod_serves_nothing_is_known(cluster, ledger):
     assert only(ledger).result.verdict == "unknown"
 
 
-@pytest.mark.parametrize("body", [b"<html>log in</html>", b"", b'{"meta', b"\xff\xfe{"])
-def test_an_answer_that_is_no_json_is_recorded_as_unknown(cluster, ledger, body):
+@pytest.mark.parametrize(
+    ("body", "reason", "state"),
+    [
+        (b"<html>log in</html>", "not_json", "failed"),
+        (b"", "not_json", "failed"),
+        (b'{"meta', "truncated", "up_for_retry"),
+        (b"\xff\xfe{", "not_json", "failed"),
+        (b"[]", "wrong_shape", "failed"),
+        (b"[" * 5_000 + b"]" * 5_000, "too_deep", "failed"),
+    ],
+)
+def test_an_answer_that_is_no_json_is_recorded_as_unknown(cluster, ledger, body, reason, state):
     cluster.deployment = body
     ran = run(cluster)
-    assert ran.state == "failed"
-    assert "is not what this API answers" in str(ran.error)
+    assert ran.state == state
     found = only(ledger).result
-    assert (found.verdict, found.evidence["reason"]) == ("unknown", "wrong_shape")
+    assert (found.verdict, found.evidence["reason"]) == ("unknown", reason)
 
 
 def test_without_a_progress_deadline_the_replicaset_of_the_revision_counts(cluster, ledger):
@@ -146,7 +155,7 @@ def test_without_a_progress_deadline_the_replicaset_of_the_revision_counts(clust
     assert "labelSelector=" in cluster.asked[-1]
 
 
-@pytest.mark.parametrize("wrong", ["name", "token", "down"])
+@pytest.mark.parametrize("wrong", ["name", "token", "down", "tls"])
 def test_what_cannot_be_asked(cluster, ledger, wrong):
     if wrong == "name":
         ran = run(cluster, name="nope")
@@ -156,11 +165,14 @@ def test_what_cannot_be_asked(cluster, ledger, wrong):
     connection = json.loads(cluster.connection["kubernetes_default"]["extra"]["kube_config"])
     if wrong == "token":
         connection["users"][0]["user"]["token"] = "other"
-    else:
+    elif wrong == "down":
         connection["clusters"][0]["cluster"]["server"] = "http://127.0.0.1:1"
+    else:
+        server = connection["clusters"][0]["cluster"]
+        server["server"] = server["server"].replace("http:", "https:")
     sensor = ModelFreshnessSensor(task_id="t", deployment="a/b", max_age=HOUR, retries=2)
     kube = {"kubernetes_default": {"conn_type": "kubernetes", "extra": {"kube_config": json.dumps(connection)}}}
     ran = run_task(sensor, connections=kube)
-    assert ran.state == ("failed" if wrong == "token" else "up_for_retry")
+    assert ran.state == ("up_for_retry" if wrong == "down" else "failed")
     assert "401" in str(ran.error) if wrong == "token" else "cannot be reached" in str(ran.error)
     assert only(ledger).result.verdict == "unknown"

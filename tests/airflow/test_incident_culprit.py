@@ -89,7 +89,6 @@ def test_one_question_and_no_other(arguments):
         CulpritOperator(task_id="t", **arguments)
 
 
-@pytest.mark.parametrize("wrong", [{"times": 0}, {"times": 1}, {"times": "0.5"}, {"at_least": "-0.01"}])
-def test_numbers_by_which_one_of_two_alike_would_stand_out(wrong):
-    with pytest.raises(ValueError, match=f"t: {next(iter(wrong))}="):
-        CulpritOperator(task_id="t", check=CHECK, **wrong)
+def test_a_negative_value_below_which_nothing_stands_out_is_refused():
+    with pytest.raises(ValueError, match="t: at_least="):
+        CulpritOperator(task_id="t", check=CHECK, at_least="-0.01")

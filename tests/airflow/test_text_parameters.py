@@ -33,9 +33,9 @@ GOLDEN = {"golden_set": "/g.csv", "predictor": "p", "metrics": ["accuracy"], "th
 TEXTS: list[tuple[type[BaseOperator], dict[str, Any], str]] = [
     (PromoteModelOperator, PROMOTE, "model version alias expected_champion registry_path model_registry_conn_id"),
     (RollbackModelOperator, {"model": "m"}, "version reason"),
-    (DeploymentRollbackOperator, SERVING, "name namespace cluster_context bad_version"),
+    (DeploymentRollbackOperator, SERVING, "name namespace bad_version"),
     (DeploymentSetImageOperator, {**SERVING, "images": {"a": "b"}}, "change_cause"),
-    (DriftOperator, {"reference": "/r", "current": "/c"}, "name model_version report_path conn_id time_column"),
+    (DriftOperator, {"reference": "/r", "current": "/c"}, "name model_version report_path time_column"),
     (DriftProfileOperator, {"data": "/c", "profile_path": "/p.json"}, "model_version"),
     (GoldenSetEvaluationOperator, GOLDEN, "golden_set name model_version report_path pushgateway_conn_id"),
     (LatencyBreakdownOperator, {"service": "s"}, "service baseline model_version report_path"),
@@ -163,7 +163,6 @@ def test_texts_by_name_are_texts_under_native_rendering():
 @pytest.mark.parametrize(
     ("make", "name", "value"),
     [
-        (lambda **more: PromoteModelOperator(**PROMOTE, **more), "accept", ("pass",)),
         (lambda **more: DriftOperator(reference="/r", current="/c", **more), "tests", ("psi",)),
         (lambda **more: DriftOperator(reference="/r", current="/c", **more), "categorical", ("age",)),
         (lambda **more: DriftOperator(reference="/r", current="/c", **more), "prediction_columns", ("age",)),
@@ -180,12 +179,6 @@ def test_texts_by_name_are_texts_under_native_rendering():
 def test_a_text_alone_is_one_value_and_not_its_letters(make, name, value):
     (text,) = value
     assert getattr(make(task_id="t", **{name: text}), name) == value
-
-
-@pytest.mark.parametrize("accept", ["passed", [], ["pass", "ok"], ""])
-def test_accept_of_no_verdict_is_refused_when_the_dag_is_read(accept):
-    with pytest.raises(ValueError, match=r"accept is .*; write verdicts of an evaluation"):
-        PromoteModelOperator(task_id="t", **PROMOTE, accept=accept)
 
 
 def test_a_known_good_version_as_text_is_one_version(tmp_path, monkeypatch):

@@ -253,11 +253,11 @@ FAULTS = [
     *[(place, 401, "unauthorized", True, "credentials") for place in (GET, LIST, PATCH)],
     *[(place, 404, "not_found", False, "not found") for place in (GET, LIST, PATCH)],
     *[(place, how, "server_error", True, str(how)) for place in (GET, LIST, PATCH) for how in (500, 503)],
-    *[(place, 429, "http_status", True, "429") for place in (GET, LIST, PATCH)],
-    *[(place, "reset", "connection", True, "no answer") for place in (GET, LIST, PATCH)],
+    *[(place, 429, "too_many_requests", True, "429") for place in (GET, LIST, PATCH)],
+    *[(place, "reset", "connection_reset", True, "no answer") for place in (GET, LIST, PATCH)],
     *[(place, how, "cut_off", True, text) for place in (GET, LIST, PATCH)
       for how, text in (("half", "broke off"), ("half_json", "half a body"))],
-    (PATCH, "reset_after", "connection", True, "is not known"),
+    (PATCH, "reset_after", "connection_reset", True, "is not known"),
     (PATCH, 409, "conflict", True, "6 times"),
     (PATCH, 422, "invalid", False, "Required value"),
 ]  # fmt: skip
@@ -308,7 +308,7 @@ def test_nobody_listens(world: World) -> None:
         configuration.host = host
         with pytest.raises(DeploymentError, match="no answer") as fault:
             rollback(client.ApiClient(configuration), "n", NAME, "previous", "k")
-        assert (fault.value.reason, fault.value.transient) == ("connection", True)
+        assert (fault.value.reason, fault.value.transient) == ("connection_refused", True)
 
 
 def test_tls_to_a_server_that_speaks_none(world: World) -> None:
@@ -318,7 +318,7 @@ def test_tls_to_a_server_that_speaks_none(world: World) -> None:
     configuration.host = world.emulator.url.replace("http:", "https:")
     with pytest.raises(DeploymentError, match=r"no answer: .*SSL") as fault:
         rollback(client.ApiClient(configuration), "n", NAME, "previous", "k")
-    assert fault.value.transient
+    assert (fault.value.reason, fault.value.transient) == ("tls", False)
 
 
 @pytest.mark.parametrize(

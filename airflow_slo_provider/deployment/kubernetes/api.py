@@ -14,6 +14,7 @@ from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import remember, server_text
 from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.http import caches as http_caches
+from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason, wire_fault
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, AppsV1Api  # type: ignore[import-untyped]
@@ -82,8 +83,8 @@ def fault_of_status(status: int, body: str | bytes | None, question: Question) -
         )
     return DeploymentError(
         f"{question}: the server answered {status}: {said or 'no reason given'}",
-        reason="server_error" if status >= 500 else "http_status",
-        transient=status >= 500 or status in (408, 425, 429),
+        reason=status_reason(status),
+        transient=status >= 500 or status in TRANSIENT_STATUSES,
         http_status=status,
     )
 
@@ -108,7 +109,7 @@ def parse(data: bytes | str, question: Question) -> JSON:
         parsed = strict_json.loads(data)
     except strict_json.JSONContradiction as error:
         raise DeploymentError(
-            f"{question}: the server answered 200 with JSON that has no single meaning: {error}{_doubt(question)}",
+            f"{question}: the server answered 200 with JSON that is not read: {error}{_doubt(question)}",
             reason=error.reason,
         ) from None
     except ValueError:
@@ -132,8 +133,10 @@ def broken_off(error: BaseException, question: Question) -> DeploymentError:
 
 def unreachable(error: BaseException, question: Question) -> DeploymentError:
     """Return the error for an answer that did not come, or broke off."""
-    text = server_text(error) or type(error).__name__
-    return DeploymentError(f"{question}: no answer: {text}{_doubt(question)}", reason="connection", transient=True)
+    fault = wire_fault(error)
+    return DeploymentError(
+        f"{question}: no answer: {fault.message}{_doubt(question)}", reason=fault.reason, transient=fault.transient
+    )
 
 
 class Cluster:

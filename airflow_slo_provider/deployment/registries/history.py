@@ -62,8 +62,9 @@ class Move:
         """
         try:
             return cls(**strict_json.loads(text))
-        except (TypeError, ValueError):
-            raise RegistryError(f"a recorded move is not readable: {server_text(text, limit=200)!r}", reason="corrupt") from None
+        except (TypeError, ValueError) as error:
+            reason = strict_json.reason_of(error, "corrupt")
+            raise RegistryError(f"a recorded move is not readable: {server_text(text, limit=200)!r}", reason=reason) from None
 
 
 @dataclass(frozen=True, kw_only=True)

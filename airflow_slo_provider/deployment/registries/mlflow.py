@@ -31,7 +31,7 @@ from airflow_slo_provider.http.caches import REASON as CACHED
 from airflow_slo_provider.http.caches import age_fault
 from airflow_slo_provider.http.client import HttpClient
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
-from airflow_slo_provider.http.json_answers import NotJSON, read_json
+from airflow_slo_provider.http.json_answers import read_json
 from airflow_slo_provider.http.retries import HttpAnswer
 from airflow_slo_provider.http.settings import HttpSettings
 
@@ -210,9 +210,7 @@ class MlflowRegistry:
         try:
             body = read_json(answer.body, source=self._url, status=status, what=what)
         except QueryError as error:
-            raise RegistryError(f"{self._url}: {error.message}", reason=error.reason) from None
-        except NotJSON:
-            body = None
+            raise RegistryError(f"{self._url}: {error.message}", reason=error.reason, transient=error.transient) from None
         if status == 200 and isinstance(body, dict):
             return body
         code = body.get("error_code", "") if isinstance(body, dict) else ""

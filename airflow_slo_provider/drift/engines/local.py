@@ -23,9 +23,7 @@ def profile(
     *,
     where: Filter | None = None,
     categorical: Iterable[str] = (),
-    threads: int | None = None,
     progress: Progress | None = None,
-    name: str | None = None,
 ) -> DatasetProfile:
     """Profile a dataset in one pass.
 
@@ -35,9 +33,7 @@ def profile(
     :param columns: which columns; all without it
     :param where: (column, operator, value) that rows must satisfy, e.g. ``[("day", "=", "2026-11-24")]``
     :param categorical: columns of numbers that are codes, to be counted value by value
-    :param threads: how many; as many as there are processors, at most 8, without it
     :param progress: called as pieces are done
-    :param name: what the profile says its source is
     :raises QueryError: when the data cannot be read
     :raises InvalidMeasurement: when a column asked for is not there
     """
@@ -53,7 +49,7 @@ def profile(
             data, columns={column: data.columns[column] for column in chosen(data.columns, columns, data.source or "the profile")}
         )
     if type(data).__name__ == "SQLData":
-        return data.profile(columns)  # type: ignore[no-any-return]
+        return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
     if type(data).__name__ == "SparkRows":
         return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
     if type(data).__module__.startswith("pyspark."):
@@ -61,14 +57,12 @@ def profile(
 
         if where:
             raise ValueError("filter a Spark DataFrame with Spark: data.filter(...)")
-        return profile_spark(data, columns, categorical=categorical, name=name)
+        return profile_spark(data, columns, categorical=categorical)
     return profile_source(
         open_source(data, where=where),
         columns,
         categorical=frozenset(text_list(categorical)),
-        threads=threads,
         progress=progress,
-        name=name,
     )
 
 
@@ -77,9 +71,7 @@ def profile_source(
     columns: Sequence[str] | None = None,
     *,
     categorical: frozenset[str] = frozenset(),
-    threads: int | None = None,
     progress: Progress | None = None,
-    name: str | None = None,
 ) -> DatasetProfile:
     """Profile what a source holds."""
     types = source.columns()
@@ -94,12 +86,12 @@ def profile_source(
         builders[column].add(values)
 
     readable = [column for column in names if column not in lacking]
-    run_tasks(source.tasks(readable, categorical), consume, threads=threads, progress=progress)
+    run_tasks(source.tasks(readable, categorical), consume, progress=progress)
     made = {column: builder.profile() for column, builder in builders.items()}
     for column, held in made.items():
         if not held.dtype:
             object.__setattr__(held, "dtype", types[column])
-    return DatasetProfile(columns=made, rows=max((held.rows for held in made.values()), default=0), source=name or source.name)
+    return DatasetProfile(columns=made, rows=max((held.rows for held in made.values()), default=0), source=source.name)
 
 
 def run_tasks(

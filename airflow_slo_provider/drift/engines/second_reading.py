@@ -29,7 +29,6 @@ def zoom(
     ranges: Sequence[tuple[int, int]],
     *,
     bits: int | None = None,
-    threads: int | None = None,
 ) -> Grid:
     """Read one column again, and count on a finer grid what lies in some ranges.
 
@@ -58,7 +57,7 @@ def zoom(
             numbers = numbers[numbers <= ends[place]]
         kept.add(numbers)
 
-    run_tasks(source.tasks([column], frozenset()), consume, threads=threads)
+    run_tasks(source.tasks([column], frozenset()), consume)
     return kept.grid()
 
 

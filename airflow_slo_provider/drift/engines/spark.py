@@ -73,14 +73,11 @@ class SparkRows:
         return profile_spark(self.frame, columns, categorical=categorical, name=self.name)
 
 
-def spark_rows(
-    spark: Any, source: str, *, form: str = "parquet", where: str = "", within: tuple[str, datetime, datetime] | None = None
-) -> SparkRows:
+def spark_rows(spark: Any, source: str, *, where: str = "", within: tuple[str, datetime, datetime] | None = None) -> SparkRows:
     """Return rows that Spark reads.
 
     :param spark: ``pyspark.sql.SparkSession``
-    :param source: a path or URI (something with a slash in it), a SELECT, or a table's name
-    :param form: format of the files behind a path, as Spark calls it
+    :param source: a path or URI of Parquet files (something with a slash in it), a SELECT, or a table's name
     :param where: condition in Spark SQL
     :param within: a column, and the times between which its values lie: from the first, up to the second
     :raises QueryError: when Spark refuses
@@ -90,7 +87,7 @@ def spark_rows(
         if source.lstrip().lower().startswith(("select", "with")) and len(source.split()) > 1:
             rows = spark.sql(source)
         else:
-            rows = spark.read.format(form).load(source) if "/" in source else spark.table(source)
+            rows = spark.read.parquet(source) if "/" in source else spark.table(source)
         if where:
             rows = rows.filter(where)
         # Asking for the columns makes Spark Connect, too, look at the question now, where a refusal is told from a fault.

@@ -6,7 +6,8 @@ counts below the reference's edges.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
-from airflow_slo_provider.drift.engines.sql_columns import ColumnFinder, number_of
+from airflow_slo_provider.drift.engines.sql_columns import ColumnFinder, category_of, number_of
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
 from airflow_slo_provider.drift.engines.sql_text import (
     Column,
@@ -98,16 +100,19 @@ class SQLData:
         made: AbstractContextManager[Any] = self._run.session() if hasattr(self._run, "session") else nullcontext()
         return made
 
-    def profile(self, columns: Sequence[str] | None = None, *, like: DatasetProfile | None = None) -> DatasetProfile:
+    def profile(
+        self, columns: Sequence[str] | None = None, *, like: DatasetProfile | None = None, categorical: Iterable[str] = ()
+    ) -> DatasetProfile:
         """Profile the rows.
 
         :param columns: which columns; all without it
         :param like: count below this reference's edges; without it this is a reference, and its own edges are found first
+        :param categorical: columns of numbers that are codes, to be counted value by value
         :raises QueryError: when the database refuses, or does not answer
         :raises InvalidMeasurement: when counts contradict each other
         """
         with self.session():
-            held = self._columns(columns)
+            held = self._columns(columns, frozenset(text_list(categorical)))
             rows, made = self._summaries(held)
             for index, column in enumerate(held):
                 if column.kind in CATEGORICAL or rows <= MOST_CELLS:
@@ -143,8 +148,9 @@ class SQLData:
     def _ask(self, statement: str) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         return self._run(statement, {})
 
-    def _columns(self, columns: Sequence[str] | None) -> list[Column]:
-        return ColumnFinder(self._ask, self._table, self.dialect, kinds=self._kinds, name=self.name).find(columns)
+    def _columns(self, columns: Sequence[str] | None, categorical: frozenset[str] = frozenset()) -> list[Column]:
+        finder = ColumnFinder(self._ask, self._table, self.dialect, kinds=self._kinds, categorical=categorical, name=self.name)
+        return finder.find(columns)
 
     def _summaries(self, columns: Sequence[Column]) -> tuple[int, dict[str, ColumnProfile]]:
         totals, made = set(), {}
@@ -173,7 +179,10 @@ class SQLData:
         if column.kind in CATEGORICAL:
             if len(rows) > MOST_CATEGORIES:
                 return replace(held, categories={}, overflow=True)
-            return replace(held, categories={str(value): int(count) for value, count in rows})
+            categories: Counter[str] = Counter()
+            for value, count in rows:  # 1 and 1.0 are one category
+                categories[category_of(value)] += int(count)
+            return replace(held, categories=dict(categories))
         values = [number_of(value, column) for value, _ in rows]
         counts = np.array([int(count) for _, count in rows], dtype=np.int64)
         codes = np.array(values, dtype=np.int64) if column.form == "int" else float_codes(np.array(values, dtype=np.float64))

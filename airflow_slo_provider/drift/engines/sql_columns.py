@@ -11,6 +11,7 @@ from typing import Any
 from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
 from airflow_slo_provider.drift.engines.sql_text import Column, Table, batches, not_whole
+from airflow_slo_provider.drift.profiles.arrow_values import number_text
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 #: Runs one statement: (column names, rows).
@@ -30,11 +31,15 @@ class ColumnFinder:
 
     :param ask: runs one statement
     :param kinds: kind of columns whose type does not show it
+    :param categorical: columns of numbers that are codes: their kind is ``text``
     :param name: what a message says the table is
     """
 
-    def __init__(self, ask: Ask, table: Table, dialect: Dialect, *, kinds: Mapping[str, str], name: str) -> None:
-        self._ask, self._table, self._dialect, self._kinds, self._name = ask, table, dialect, kinds, name
+    def __init__(
+        self, ask: Ask, table: Table, dialect: Dialect, *, kinds: Mapping[str, str], categorical: frozenset[str], name: str
+    ) -> None:
+        self._ask, self._table, self._dialect, self._name = ask, table, dialect, name
+        self._kinds, self._categorical = kinds, categorical
 
     def find(self, columns: Sequence[str] | None) -> list[Column]:
         """Find them, by looking at some rows.
@@ -62,6 +67,8 @@ class ColumnFinder:
             form = "int" if all(isinstance(value, int) for value in seen) else "float"
             cast = self._dialect.double if any(isinstance(value, Decimal) for value in seen) else ""
         kind = self._kinds.get(name, kind) if seen else kind
+        if kind == "number" and name in self._categorical:
+            kind = "text"
         return Column(name, kind, "int" if kind in ("time", "duration") else form, cast)
 
     def _widened(self, columns: list[Column]) -> list[Column]:
@@ -74,6 +81,13 @@ class ColumnFinder:
             (row,) = self._ask(not_whole(self._table, batch, self._dialect))[1]
             mixed |= {column.name for column, count in zip(batch, row, strict=True) if count}
         return [replace(column, form="float") if column.name in mixed else column for column in columns]
+
+
+def category_of(value: Any) -> str:
+    """Return a database's value as the name of a category: a number as files write it."""
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return str(value)
+    return number_text(value)
 
 
 def number_of(value: Any, column: Column) -> Any:

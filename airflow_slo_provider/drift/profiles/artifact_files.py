@@ -10,6 +10,10 @@ from typing import Any
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
 
+#: The largest file that is read.
+MAX_BYTES = 256 * 1024 * 1024
+_PIECE = 1 << 20
+
 
 def is_uri(text: str) -> bool:
     """Whether a text names something that only a file-system library opens."""
@@ -42,21 +46,32 @@ def write_bytes(uri: Any, data: bytes) -> str:
     return str(uri)
 
 
-def read_bytes(uri: Any) -> bytes:
-    """Read a whole file.
+def read_bytes(uri: Any, *, first: int | None = None) -> bytes:
+    """Read a whole file, or its beginning.
 
-    :raises QueryError: when it is not there or cannot be read
+    :param first: bytes that are enough
+    :raises QueryError: when it is not there or cannot be read, and for a file of more than :data:`MAX_BYTES` (256 MiB; reason
+        ``too_large``)
     """
     path = local_path(uri)
     try:
-        if path is not None:
-            return path.read_bytes()
-        with _opened(uri, "rb") as file:
-            return bytes(file.read())
+        with path.open("rb") if path is not None else _opened(uri, "rb") as file:
+            data = file.read(first) if first is not None else _at_most(file, MAX_BYTES + 1)
     except FileNotFoundError:
         raise QueryError(f"{uri} does not exist", reason="not_found") from None
     except OSError as error:
         raise QueryError(f"{uri} cannot be read: {server_text(error)}", reason="unreadable", transient=path is None) from None
+    if len(data) > MAX_BYTES:
+        raise QueryError(f"{uri} is larger than {MAX_BYTES >> 20} MiB: is this the right file?", reason="too_large")
+    return bytes(data)
+
+
+def _at_most(file: Any, size: int) -> bytearray:
+    """Read in pieces: ``read`` would set aside as many bytes as it is asked for."""
+    data = bytearray()
+    while len(data) < size and (part := file.read(_PIECE)):
+        data += part
+    return data
 
 
 def _opened(uri: Any, mode: str) -> Any:

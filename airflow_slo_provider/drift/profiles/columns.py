@@ -180,8 +180,8 @@ def _add_categories(first: ColumnProfile, second: ColumnProfile) -> tuple[Mappin
     return ({}, True) if len(counts) > MOST_CATEGORIES or sum(map(len, counts)) > MOST_CHARACTERS else (counts, False)
 
 
-def one_column(profile: Any, column: str | None) -> ColumnProfile:
-    """Return a column's profile, given it or the profile of a dataset.
+def one_column(profile: Any) -> ColumnProfile:
+    """Return a column's profile, given it or the profile of a dataset with one column.
 
     :raises InvalidMeasurement: when it is not clear which column is meant
     """
@@ -190,8 +190,8 @@ def one_column(profile: Any, column: str | None) -> ColumnProfile:
     columns = getattr(profile, "columns", None)
     if columns is None:
         raise InvalidMeasurement(f"a profile is compared with a profile, not with {type(profile).__name__}; profile both sides")
-    if column is None and len(columns) == 1:
-        return next(iter(columns.values()))  # type: ignore[no-any-return]
-    if column not in columns:
-        raise InvalidMeasurement(f"name one of the profile's columns: {', '.join(columns)}")
-    return columns[column]  # type: ignore[no-any-return]
+    if len(columns) != 1:
+        raise InvalidMeasurement(
+            f"give one of the profile's columns, e.g. profile[{next(iter(columns), 'x')!r}]: {', '.join(columns)}"
+        )
+    return next(iter(columns.values()))  # type: ignore[no-any-return]

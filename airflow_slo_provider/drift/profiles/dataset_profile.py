@@ -92,7 +92,7 @@ class DatasetProfile:
 
 
 def load_profile(uri: Any) -> DatasetProfile:
-    """Read what :meth:`DatasetProfile.save` wrote.
+    """Read what :meth:`DatasetProfile.save` wrote, of at most 256 MiB.
 
     :param uri: a path, a URI that fsspec opens, or a path object with ``open``
     :raises QueryError: when it cannot be read
@@ -112,9 +112,9 @@ def stored_profile(data: Any) -> DatasetProfile | None:
     if not str(data).endswith(".json"):
         return None
     try:
-        text = read_bytes(data)
+        start = read_bytes(data, first=200)
     except QueryError as error:
         if error.reason == "not_found" and any(sign in str(data) for sign in "*?["):
             return None  # a glob of data
         raise
-    return DatasetProfile.from_json(text, where=str(data)) if FORMAT.encode() in text[:200] else None
+    return load_profile(data) if FORMAT.encode() in start else None

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airflow_slo_provider.core import strict_json
+from airflow_slo_provider.drift.profiles.artifact_files import MAX_BYTES
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.grid import Grid
@@ -136,5 +137,9 @@ def _pack(numbers: npt.NDArray[Any]) -> str:
 
 
 def _unpack(text: str) -> npt.NDArray[np.int64]:
-    steps = np.frombuffer(zlib.decompress(base64.b64decode(text, validate=True)), dtype="<i8")
+    decoder = zlib.decompressobj()
+    data = decoder.decompress(base64.b64decode(text, validate=True), MAX_BYTES)  # a few kilobytes can hold gigabytes
+    if not decoder.eof:
+        raise ValueError(f"counts that were cut off, or of more than {MAX_BYTES >> 20} MiB")
+    steps = np.frombuffer(data, dtype="<i8")
     return np.cumsum(steps, dtype=np.int64)

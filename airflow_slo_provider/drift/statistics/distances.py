@@ -103,23 +103,6 @@ def js_distance(reference_counts: Sequence[int] | Any, current_counts: Sequence[
     return math.sqrt(max(0.0, math.fsum(np.concatenate(parts)) / 2))
 
 
-def wasserstein1(reference: Any, current: Any) -> float:
-    """Earth mover's distance of two samples, in the samples' own unit: the area between their distribution functions.
-
-    :param reference: finite numbers, shape (n,)
-    :param current: finite numbers, shape (m,)
-    """
-    first, second = (np.sort(np.asarray(side, dtype=np.float64)) for side in (reference, current))
-    if not len(first) or not len(second):
-        raise NoData(f"Wasserstein needs values on both sides; reference has {len(first)}, current {len(second)}")
-    if not (np.isfinite(first).all() and np.isfinite(second).all()):
-        raise InvalidMeasurement("Wasserstein of NaN or infinite values is undefined; count and drop them first")
-    pooled = np.sort(np.concatenate([first, second]))
-    left = np.searchsorted(first, pooled[:-1], side="right") / len(first)
-    right = np.searchsorted(second, pooled[:-1], side="right") / len(second)
-    return math.fsum(np.abs(left - right) * np.diff(pooled))
-
-
 def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[Any]:
     """Return type-1 quantiles (inverse of the empirical distribution function, ``percentile_disc``): always observed values.
 
@@ -136,16 +119,6 @@ def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[An
         sample[rank - 1].item() if hasattr(sample[rank - 1], "item") else sample[rank - 1]
         for rank in ranks(len(sample), probabilities)
     ]
-
-
-def quantile_edges(values: Any, bins: int = 10) -> list[Any]:
-    """Return the inner edges of equi-depth bins: type-1 quantiles of the reference, duplicates removed.
-
-    Bins are right-closed, the outer two open to infinity.
-    """
-    if bins < 2:
-        raise ValueError(f"{bins} bins; at least 2 are needed")
-    return list(dict.fromkeys(quantiles(values, [Fraction(i, bins) for i in range(1, bins)])))
 
 
 def benjamini_hochberg(pvalues: Sequence[float] | Any) -> tuple[float, ...]:

@@ -15,19 +15,18 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 Array = npt.NDArray[Any]
 
 
-def ks(reference: Any, current: Any, *, column: str | None = None) -> KS:
+def ks(reference: Any, current: Any) -> KS:
     """Compare two samples, or two profiles.
 
     Samples may be of any type that sorts. Integers are compared as integers, also beyond 2^53.
 
-    :param reference: values, shape (n,), without NaN; or a profile of a column, or of a dataset
+    :param reference: values, shape (n,), without NaN; or a profile of a column, or of a dataset with one column
     :param current: the same, shape (m,)
-    :param column: which column, for profiles of datasets with more than one
     :raises NoData: when a side holds no value
     :raises InvalidMeasurement: for NaN or missing values, which have no order
     """
     if _is_profile(reference) or _is_profile(current):
-        return ks_of_cells(joint_cells(one_column(reference, column), one_column(current, column)))
+        return ks_of_cells(joint_cells(one_column(reference), one_column(current)))
     first, second = _sorted_pair(reference, current)
     n, m = len(first), len(second)
     pooled = np.concatenate([first, second])

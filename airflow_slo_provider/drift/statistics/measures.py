@@ -37,15 +37,13 @@ def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:
     return Measures(nulls=nulls, nonfinite=rate(odd[0], reference.rows, odd[1], current.rows))
 
 
-def measure_cells(
-    rates: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, floor: float, ks: KS | None
-) -> Measures:
+def measure_cells(rates: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, ks: KS | None) -> Measures:
     """Measure a column of numbers, beside its rates."""
     ends = bin_cells(cells, bins)
     first, second = pool(*binned(cells, ends))
     return replace(
         rates,
-        psi=psi(first, second, floor=floor),
+        psi=psi(first, second),
         ks=ks,
         chi_square=chi_square(first, second),
         js=js_distance(first, second),
@@ -88,7 +86,7 @@ def _outside(cells: JointCells) -> Rate | None:
     return Rate(reference=2 / (n + 1), current=outside / m, pvalue=min(1.0, (1 + z) * math.exp(-z)) if z < 700 else 0.0)
 
 
-def measure_categories(rates: Measures, reference: ColumnProfile, current: ColumnProfile, *, floor: float) -> Measures:
+def measure_categories(rates: Measures, reference: ColumnProfile, current: ColumnProfile) -> Measures:
     """Measure a column of texts, beside its rates.
 
     The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected,
@@ -112,7 +110,7 @@ def measure_categories(rates: Measures, reference: ColumnProfile, current: Colum
     counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
     return replace(
         rates,
-        psi=psi(*counts, floor=floor),
+        psi=psi(*counts),
         chi_square=chi_square(*counts),
         js=js_distance(*counts),
         total_variation=total_variation(*counts),

@@ -35,7 +35,7 @@ def can_refine(reference: ColumnProfile, current: ColumnProfile, kind: str) -> b
     return True
 
 
-def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Source, Source], threads: int | None) -> JointCells:
+def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Source, Source]) -> JointCells:
     """Replace some cells by finer ones.
 
     :param which: bool per cell
@@ -44,7 +44,7 @@ def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Sourc
     joined = np.concatenate([[True], low[1:] > high[:-1] + 1])
     starts = np.flatnonzero(joined)
     ranges = list(zip(low[starts].tolist(), high[np.append(starts[1:], len(low)) - 1].tolist(), strict=True))
-    first, second = (zoom(source, column, cells.kind, ranges, bits=cells.bits, threads=threads) for source in sources)
+    first, second = (zoom(source, column, cells.kind, ranges, bits=cells.bits) for source in sources)
     kind, bits = common_form(first, second)
     first, second = first.at(kind, bits), second.at(kind, bits)
     codes = union(first.codes, second.codes)
@@ -63,20 +63,18 @@ def _spread(codes: Array, held: Array, counts: Array) -> Array:
     return out
 
 
-def split_heavy(cells: JointCells, column: str, sources: tuple[Source, Source], threads: int | None) -> JointCells:
+def split_heavy(cells: JointCells, column: str, sources: tuple[Source, Source]) -> JointCells:
     """Look into cells that hold too large a share to place a bin's edge."""
     n, m = cells.sizes
     for _ in range(_MOST_READINGS):
         which = ~cells.atom & ((cells.reference > HEAVY * n) | (cells.current > HEAVY * m))
         if not which.any():
             break
-        cells = look_into(cells, which, column, sources, threads)
+        cells = look_into(cells, which, column, sources)
     return cells
 
 
-def narrow(
-    cells: JointCells, column: str, sources: tuple[Source, Source], *, thresholds: list[float], exact: bool, threads: int | None
-) -> JointCells:
+def narrow(cells: JointCells, column: str, sources: tuple[Source, Source], *, thresholds: list[float], exact: bool) -> JointCells:
     """Look into cells until the Kolmogorov-Smirnov interval straddles no threshold, or is one point.
 
     :param thresholds: values of D that decide something
@@ -87,5 +85,5 @@ def narrow(
         straddles = any(low / (n * m) < threshold <= high / (n * m) for threshold in thresholds)
         if low == high or not (exact or straddles):
             break
-        cells = look_into(cells, np.asarray(bounds > low, dtype=bool) & ~cells.atom, column, sources, threads)
+        cells = look_into(cells, np.asarray(bounds > low, dtype=bool) & ~cells.atom, column, sources)
     return cells

@@ -15,7 +15,7 @@ from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.distances import benjamini_hochberg
-from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS, FLOOR
+from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS
 from airflow_slo_provider.drift.statistics.sql_refinement import GridCounts
 from airflow_slo_provider.drift.verdict.column_findings import effect, findings, pvalues
 from airflow_slo_provider.drift.verdict.dataset_verdict import dataset_verdict
@@ -36,7 +36,6 @@ def compare(
     thresholds: Gates | Mapping[str, Any] | None = None,
     alpha: float = 0.01,
     bins: int = 10,
-    floor: float = FLOOR,
     exact: bool = False,
     min_rows: int = FEWEST_ROWS,
     critical: Iterable[str] | None = None,
@@ -46,7 +45,6 @@ def compare(
     label: Iterable[str] = (),
     where: Filter | None = None,
     reference_where: Filter | None = None,
-    threads: int | None = None,
     progress: Progress | None = None,
 ) -> DriftReport:
     """Compare two datasets column by column.
@@ -64,7 +62,6 @@ def compare(
     :param thresholds: gates by name, and mappings of gates by column name or pattern
     :param alpha: false discovery rate
     :param bins: bins of the population stability index, of equal weight in the reference
-    :param floor: see :func:`~airflow_slo_provider.drift.statistics.population_stability.psi`
     :param exact: compute every Kolmogorov-Smirnov statistic exactly, not only where its interval leaves a verdict open
     :param min_rows: fewer values than this on either side are ``insufficient_data``
     :param critical: names and patterns; drift of any other column is a warning, or counts through ``max_share``
@@ -101,11 +98,11 @@ def compare(
         seen.update(names)
         return [name for name in names if (wanted is None or name in wanted) and not fits(name, skip)]
 
-    old, old_source = _side(reference, asked, reference_where, codes, threads, _half(progress, 0))
+    old, old_source = _side(reference, asked, reference_where, codes, _half(progress, 0))
     counted = current
     if type(current).__name__ == "SQLData":
-        counted = current.profile(asked(current.names()), like=old)
-    new, new_source = _side(counted, asked, where, codes, threads, _half(progress, 1))
+        counted = current.profile(asked(current.names()), like=old, categorical=codes)
+    new, new_source = _side(counted, asked, where, codes, _half(progress, 1))
     names = list({**old.columns, **new.columns})
     for what, given in (("prediction", outputs), ("label", truths), ("columns", wanted or ())):
         _there(what, [name for name in given if name not in seen], seen)
@@ -116,7 +113,7 @@ def compare(
         _there(what, [name for name in patterns if not any(fits(one, (name,)) for one in seen)], seen)
         _compared(what, [name for name in patterns if not any(fits(one, (name,)) for one in names)])
     _there("weights", [name for name in weights or () if name not in seen], seen)
-    settings = Pair(tests=made, bins=bins, floor=floor, exact=exact, min_rows=min_rows, threads=threads)
+    settings = Pair(tests=made, bins=bins, exact=exact, min_rows=min_rows)
     sources = _again((reference, current), (old_source, new_source), old)
     measured = {
         name: measure_pair(old.columns.get(name), new.columns.get(name), gates_for(name, base, own), settings, sources)
@@ -200,7 +197,6 @@ def _side(
     asked: Callable[[Iterable[str]], list[str]],
     where: Filter | None,
     categorical: frozenset[str],
-    threads: int | None,
     progress: Progress | None,
 ) -> tuple[DatasetProfile, Source | None]:
     """Profile one side; columns it lacks are judged later, not refused here.
@@ -218,7 +214,7 @@ def _side(
         held = profile(data, asked(data.names() if elsewhere else data.columns), categorical=categorical)
         return (held if held.source else replace(held, source="profile")), None
     source = open_source(data, where=where)
-    return profile_source(source, asked(source.columns()), categorical=categorical, threads=threads, progress=progress), source
+    return profile_source(source, asked(source.columns()), categorical=categorical, progress=progress), source
 
 
 def _adjust(raw: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:

@@ -23,10 +23,8 @@ class Pair:
 
     tests: tuple[str, ...]
     bins: int
-    floor: float
     exact: bool
     min_rows: int
-    threads: int | None
 
 
 #: What can be read or asked again, of both sides.
@@ -92,7 +90,7 @@ def _measure(reference: ColumnProfile, current: ColumnProfile, gates: Gates, set
                 (f"the {side} has more than {MOST_CATEGORIES:,} distinct texts, the other side {len(other.categories or {}):,}"),
                 measures,
             )
-        measures = measure_categories(measures, reference, current, floor=settings.floor)
+        measures = measure_categories(measures, reference, current)
     else:
         measures = _measure_numbers(measures, reference, current, gates, settings, sources)
     fewest = min(reference.values, current.values)
@@ -123,7 +121,7 @@ def _measure_numbers(
         cells = narrow_by_counts(cells, (reference, current), cast("tuple[Counts, Counts]", sources), thresholds=deciding)
         ks = ks_of_cells(cells)
     elif on_grids and can_refine(reference, current, cells.kind):
-        cells = split_heavy(cells, reference.name, sources, settings.threads)
-        cells = narrow(cells, reference.name, sources, thresholds=deciding, exact=settings.exact, threads=settings.threads)
+        cells = split_heavy(cells, reference.name, sources)
+        cells = narrow(cells, reference.name, sources, thresholds=deciding, exact=settings.exact)
         ks = ks_of_cells(cells)
-    return measure_cells(measures, cells, reference, bins=settings.bins, floor=settings.floor, ks=ks)
+    return measure_cells(measures, cells, reference, bins=settings.bins, ks=ks)

@@ -15,7 +15,7 @@ MOST_SEGMENTS = 50
 
 
 def compare_segments(
-    reference: Any, current: Any, by: str, *, segments: Sequence[Any] | None = None, most: int = MOST_SEGMENTS, **options: Any
+    reference: Any, current: Any, by: str, *, segments: Sequence[Any] | None = None, **options: Any
 ) -> dict[str, DriftReport]:
     """Compare segment by segment.
 
@@ -23,16 +23,15 @@ def compare_segments(
     divided by their number: many segments do not make an alarm likelier.
 
     :param by: column of texts, booleans or whole numbers that names the segment
-    :param segments: which values; the commonest of both sides without it
-    :param most: compare at most so many
+    :param segments: which values, at most 50; the commonest of both sides without it
     :param options: as for :func:`~airflow_slo_provider.drift.verdict.comparison.compare`
     :raises InvalidMeasurement: when ``by`` is no column with a few values, or has none: no report at all would look like no drift
     """
     wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]
-    names = list(segments) if segments is not None else _values(reference, current, by, wheres, most)
-    if len(names) > most:
+    names = list(segments) if segments is not None else _values(reference, current, by, wheres)
+    if len(names) > MOST_SEGMENTS:
         raise InvalidMeasurement(
-            f"{len(names)} segments of {by}; compare at most {most}, or raise `most`", reason="too_many_segments"
+            f"{len(names)} segments of {by}; compare at most {MOST_SEGMENTS} at once", reason="too_many_segments"
         )
     if not names:
         raise InvalidMeasurement(f"column {by} has no value on either side, so there is no segment", reason="no_segments")
@@ -58,7 +57,7 @@ def compare_segments(
     }
 
 
-def _values(reference: Any, current: Any, by: str, wheres: list[Filter], most: int) -> list[Any]:
+def _values(reference: Any, current: Any, by: str, wheres: list[Filter]) -> list[Any]:
     rows: dict[Any, int] = {}
     for data, where in ((reference, wheres[0]), (current, wheres[1])):
         column = profile(data, [by], where=where, categorical=[by]).columns[by]
@@ -70,4 +69,4 @@ def _values(reference: Any, current: Any, by: str, wheres: list[Filter], most: i
         for text, count in column.categories.items():
             value: Any = text == "true" if column.kind == "bool" else int(text) if whole else text
             rows[value] = rows.get(value, 0) + count
-    return sorted(rows, key=lambda value: (-rows[value], str(value)))[:most]
+    return sorted(rows, key=lambda value: (-rows[value], str(value)))[:MOST_SEGMENTS]

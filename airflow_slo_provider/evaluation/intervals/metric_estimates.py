@@ -35,7 +35,6 @@ def evaluate(
     decision_threshold: float = 0.5,
     confidence: float = 0.95,
     replicates: int = REPLICATES,
-    seed: int | None = None,
     method: str = "auto",
 ) -> dict[str, Estimate]:
     """Return metrics of predictions, each with an interval.
@@ -54,8 +53,8 @@ def evaluate(
     :param pos_label: the positive class of two; by default the greater
     :param decision_threshold: probability from which a row counts as positive where labels are needed
     :param confidence: of the two-sided intervals
-    :param replicates: bootstrap replicates, where no closed form is used
-    :param seed: of the bootstrap; by default derived from the data, so that asking twice says the same twice
+    :param replicates: bootstrap replicates, where no closed form is used; their seed is derived from the data, so that asking
+        twice says the same twice
     :param method: ``auto`` (Wilson for proportions, DeLong for ``roc_auc``, else bootstrap), ``bootstrap`` for everything, or
         ``exact`` (Clopper-Pearson in place of Wilson)
     :raises ValueError: for an unknown metric or method, or a confidence outside (0, 1)
@@ -69,8 +68,7 @@ def evaluate(
             cut=decision_threshold,
         )
     )  # fmt: skip
-    if seed is None:
-        seed = seed_of(sample.truth, sample.groups)
+    seed = seed_of(sample.truth, sample.groups)
     return estimates(wanted, sample, confidence=confidence, replicates=replicates, seed=seed, method=method)
 
 

@@ -183,9 +183,8 @@ class _Caller:
             found = self._protocol.decode(values, n)
             _check(found)
         except QueryError as error:
-            raise _Failure(error.message, error.reason, False, 200) from None
-        except NotJSON:
-            raise _Failure("the answer is not JSON", "wrong_answer", True, 200) from None
+            # A page may be a gateway's, while the server behind it starts.
+            raise _Failure(error.message, error.reason, error.transient or isinstance(error, NotJSON), 200) from None
         except WrongAnswer as wrong:
             raise _Failure(str(wrong), "wrong_answer", True, 200) from None
         return found

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.charts.svg import CANDIDATE, CHAMPION, QUIET, Plot, intervals
+from airflow_slo_provider.charts.intervals import Interval, intervals
+from airflow_slo_provider.charts.plot import Plot
+from airflow_slo_provider.charts.svg import figure, legend
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.verdict.assessment import Assessment
 
+#: How each model is drawn.
+_CANDIDATE, _CHAMPION = "line-0", "line-4"
 #: Points a curve or a cloud is drawn with at most.
 MOST_POINTS = 400
 
@@ -29,23 +34,23 @@ def plots(assessment: Assessment) -> list[str]:
 
 
 def _samples(assessment: Assessment) -> list[tuple[str, str, Sample]]:
-    made = [("candidate", CANDIDATE, assessment.joined.sample)]
+    made = [("candidate", _CANDIDATE, assessment.joined.sample)]
     if assessment.champion is not None:
-        made.append(("champion", CHAMPION, assessment.champion.sample))
+        made.append(("champion", _CHAMPION, assessment.champion.sample))
     return made
 
 
 def _champion(assessment: Assessment) -> str:
     """Every comparison as a gain: to the right is better, whichever way the metric counts."""
-    rows, marks = [], {0.0}
+    rows, marks = [], {0.0: ""}
     for name, one in assessment.comparisons.items():
         if one.delta is None or one.low is None or one.high is None:
             continue
         sign = 1 if one.higher_is_better else -1
         low, high = sorted((sign * one.low, sign * one.high))
-        rows.append((f"{name} (n={one.n})", sign * one.delta, low, high, CANDIDATE))
-        marks.add(-one.margin)
-    return intervals("Gain over the champion, with interval", rows, marks=sorted(marks)) if rows else ""
+        rows.append(Interval(f"{name} (n={one.n})", sign * one.delta, low, high))
+        marks[-one.margin] = "margin" if one.margin else ""
+    return _intervals("Gain over the champion, with interval", rows, marks)
 
 
 def _segments(assessment: Assessment) -> str:
@@ -60,23 +65,33 @@ def _segments(assessment: Assessment) -> str:
             continue
         sign = -1 if one.comparison is not None and not number.higher_is_better else 1
         low, high = sorted((sign * number.low, sign * number.high))
-        colour = "#cf222e" if one.verdict.value == "fail" else CANDIDATE
-        rows.append((f"{one.name} {one.metric}", sign * value, low, high, colour))
+        tone = "bad" if one.verdict.value == "fail" else "mark"
+        rows.append(Interval(f"{one.name} {one.metric}", sign * value, low, high, tone))
     title = "Segments: gain over the champion" if slices.judged else "Segments"
-    return intervals(title, rows[:60], marks=[0.0] if slices.judged else []) if rows else ""
+    return _intervals(title, rows[:60], {0.0: ""} if slices.judged else {})
+
+
+def _intervals(title: str, rows: list[Interval], marks: Mapping[float, str]) -> str:
+    return figure(title, intervals(title, rows, marks=marks)) if rows else ""
+
+
+def _figure(plot: Plot, models: Iterable[tuple[str, str, Any, Any]] = ()) -> str:
+    names = {name: kind for name, kind, *_ in models}
+    drawn = plot.draw(kind="plot", width=plot.width, height=plot.height)
+    return figure(plot.title, drawn, *([legend(names)] if names else []))
 
 
 def _binary(assessment: Assessment, *, probabilities: bool) -> list[tuple[str, str, Any, Any]]:
     if not any(name.split("@")[0] in _CLASSIFIER for name in assessment.estimates):
         return []
     found = []
-    for name, colour, sample in _samples(assessment):
+    for name, kind, sample in _samples(assessment):
         try:
             positive, scores = binary_scores(sample, probabilities=probabilities)
         except Undefined:
             continue
         if positive.any() and not positive.all():
-            found.append((name, colour, positive, scores))
+            found.append((name, kind, positive, scores))
     return found
 
 
@@ -91,8 +106,8 @@ def _curves(assessment: Assessment) -> list[str]:
         return []
     roc = Plot("ROC curve", (0, 1), (0, 1), "false positive rate", "true positive rate")
     recall = Plot("Precision and recall", (0, 1), (0, 1), "recall", "precision")
-    roc.line([(0, 0), (1, 1)], QUIET, dashed=True)
-    for _, colour, positive, scores in models:
+    roc.line("reference", [(0, 0), (1, 1)])
+    for _, kind, positive, scores in models:
         order = np.argsort(-scores, kind="stable")
         ends = np.append(scores[order][1:] != scores[order][:-1], True)
         hits, said = np.cumsum(positive[order])[ends], (np.arange(len(order)) + 1)[ends]
@@ -100,11 +115,9 @@ def _curves(assessment: Assessment) -> list[str]:
         keep = np.unique(np.linspace(0, len(hits) - 1, min(len(hits), MOST_POINTS)).astype(int))
         hits, said = hits[keep], said[keep]
         away = (said - hits) / (len(scores) - total)
-        roc.line([(0.0, 0.0), *zip(away.tolist(), (hits / total).tolist(), strict=True)], colour)
-        recall.line(list(zip((hits / total).tolist(), (hits / said).tolist(), strict=True)), colour)
-    for plot in (roc, recall):
-        plot.legend([(name, colour) for name, colour, _, _ in models])
-    return [roc.svg(), recall.svg()]
+        roc.line(kind, [(0.0, 0.0), *zip(away.tolist(), (hits / total).tolist(), strict=True)])
+        recall.line(kind, list(zip((hits / total).tolist(), (hits / said).tolist(), strict=True)))
+    return [_figure(plot, models) for plot in (roc, recall)]
 
 
 def _calibration(assessment: Assessment) -> str:
@@ -114,18 +127,17 @@ def _calibration(assessment: Assessment) -> str:
     if not models:
         return ""
     plot = Plot("Calibration", (0, 1), (0, 1), "predicted probability", "observed share")
-    plot.line([(0, 0), (1, 1)], QUIET, dashed=True)
-    for _, colour, positive, scores in models:
+    plot.line("reference", [(0, 0), (1, 1)])
+    for _, kind, positive, scores in models:
         bins = np.minimum((scores * 10).astype(int), 9)
         count = np.bincount(bins, minlength=10)
         filled = count > 0
         said = np.bincount(bins, weights=scores, minlength=10)[filled] / count[filled]
         seen = np.bincount(bins, weights=positive, minlength=10)[filled] / count[filled]
         points = list(zip(said.tolist(), seen.tolist(), strict=True))
-        plot.line(points, colour)
-        plot.dots(points, colour, 3)
-    plot.legend([(name, colour) for name, colour, _, _ in models])
-    return plot.svg()
+        plot.line(kind, points)
+        plot.dots(kind, points, 3)
+    return _figure(plot, models)
 
 
 def _residuals(assessment: Assessment) -> str:
@@ -147,6 +159,6 @@ def _residuals(assessment: Assessment) -> str:
     if not math.isfinite(most):
         return ""
     plot = Plot("Residuals of the candidate", across, (-most, most), "predicted", "truth - predicted")
-    plot.line([(across[0], 0.0), (across[1], 0.0)], QUIET, dashed=True)
-    plot.dots(list(zip(predicted[keep].tolist(), residual[keep].tolist(), strict=True)), CANDIDATE, 1.6)
-    return plot.svg()
+    plot.line("reference", [(across[0], 0.0), (across[1], 0.0)])
+    plot.dots("point", zip(predicted[keep].tolist(), residual[keep].tolist(), strict=True), 1.6)
+    return _figure(plot)

@@ -118,7 +118,8 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise NoData(f"{path}: the file is empty", source=str(path)) from None
     except (ValueError, UnicodeError) as error:
-        raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", source=str(path)) from error
+        reason = strict_json.reason_of(error, InvalidMeasurement.default_reason)
+        raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", reason=reason, source=str(path)) from error
     except Exception as error:  # pyarrow's own, which is no ValueError in every release
         if type(error).__module__.partition(".")[0] != "pyarrow":
             raise

@@ -71,22 +71,19 @@ def compare(
     margin: float = 0,
     *,
     groups: Any = None,
-    champion_score: Any = None,
-    candidate_score: Any = None,
     sample_weight: Any = None,
     labels: Any = None,
     pos_label: Any = None,
     decision_threshold: float = 0.5,
     confidence: float = 0.95,
     replicates: int = REPLICATES,
-    seed: int | None = None,
     min_rows: int = MIN_ROWS,
-    method: str = "auto",
 ) -> Comparison:
     """Compare two models on the same rows: McNemar for ``accuracy``, DeLong for ``roc_auc``, else the paired bootstrap.
 
     :param y_true: labels, numbers or relevances, one a row
-    :param champion: the champion's predictions, as ``y_pred`` of :func:`evaluate`
+    :param champion: the champion's predictions, as ``y_pred`` of :func:`evaluate`: what the metric reads, e.g. scores for
+        ``roc_auc``
     :param candidate: the candidate's
     :param metric: a name or a function
     :param margin: what the candidate may lose in the metric's own unit: 0 asks that it is better (superiority), more that it is
@@ -96,19 +93,19 @@ def compare(
         nothing says which way is better
     :raises InvalidMeasurement: when columns do not fit together
     """
-    check_options(confidence, replicates, method, decision_threshold)
+    check_options(confidence, replicates, "auto", decision_threshold)
     wanted = find(metric)
     check_compared(wanted, margin)
 
-    def sample_of(prediction: Any, score: Any) -> Sample:
+    def sample_of(prediction: Any) -> Sample:
         return make_sample(
-            y_true, prediction, score=score, groups=groups, weight=sample_weight, labels=labels, positive=pos_label,
+            y_true, prediction, groups=groups, weight=sample_weight, labels=labels, positive=pos_label,
             cut=decision_threshold,
         )  # fmt: skip
 
     return compare_samples(
-        sample_of(champion, champion_score), sample_of(candidate, candidate_score), wanted,
-        margin=float(margin), confidence=confidence, replicates=replicates, seed=seed, min_rows=min_rows, method=method,
+        sample_of(champion), sample_of(candidate), wanted,
+        margin=float(margin), confidence=confidence, replicates=replicates, seed=None, min_rows=min_rows, method="auto",
     )  # fmt: skip
 
 

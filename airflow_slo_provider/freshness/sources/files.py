@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from airflow_slo_provider.core.local_times import in_utc
-from airflow_slo_provider.core.timestamps import of_seconds
+from airflow_slo_provider.core.timestamps import in_utc, of_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.observation import Observation
 

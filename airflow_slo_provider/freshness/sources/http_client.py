@@ -15,7 +15,7 @@ from airflow_slo_provider.http.caches import REASON as CACHED
 from airflow_slo_provider.http.caches import age_fault
 from airflow_slo_provider.http.client import HttpClient
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
-from airflow_slo_provider.http.json_answers import NotJSON, read_json
+from airflow_slo_provider.http.json_answers import read_json
 from airflow_slo_provider.http.retries import HttpAnswer
 from airflow_slo_provider.http.settings import HttpSettings
 
@@ -69,7 +69,7 @@ class _Session:
     def _take_token(self, answer: HttpAnswer) -> None:
         try:
             token = read_json(answer.body, source=self.settings.address, status=answer.status)["access_token"]
-        except (ValueError, KeyError, TypeError, QueryError):
+        except (KeyError, TypeError, QueryError):
             raise QueryError(
                 f"the server answers {answer.status} to a login at {self.settings.token_path}; "
                 "check the connection's login and password",
@@ -89,10 +89,7 @@ class _Session:
         where = self.settings.address
         if answer.status == 200 and (fault := age_fault(answer.headers)):
             raise QueryError(fault, reason=CACHED, transient=True, source=where)
-        try:
-            body = read_json(answer.body, source=where, status=answer.status)
-        except NotJSON:
-            body = None
+        body = read_json(answer.body, source=where, status=answer.status)
         return Reply(answer.status, body, server_text(answer.body, limit=2000), where)
 
 

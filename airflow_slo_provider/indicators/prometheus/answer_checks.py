@@ -8,7 +8,8 @@ Source: Prometheus HTTP API, https://prometheus.io/docs/prometheus/latest/queryi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,8 +19,7 @@ from airflow_slo_provider.core.redaction import public_url, redact, server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http import caches as http_caches
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
-from airflow_slo_provider.http.json_answers import NotJSON, read_json
-from airflow_slo_provider.indicators.prometheus.partial_answers import mark
+from airflow_slo_provider.http.json_answers import read_json
 
 #: errorType values that name a passing condition, whatever status they travel with.
 _TRANSIENT_TYPES = frozenset({"timeout", "canceled", "internal", "unavailable"})
@@ -33,6 +33,15 @@ _HINTS = {
 CLOCK_TOLERANCE = 150
 #: Header by which M3 says that a limit cut the answer.
 _LIMITED = "M3-Results-Limited"
+#: Something is missing: ``isPartial`` (VictoriaMetrics), ``resultsLimited`` (M3), ``truncated``, ... Only false, and an empty
+#: list or object, say that nothing is.
+_LACKS = re.compile(r"partial|(?:in|non|not|un)[_-]?complete|non[_-]?exhaustive|truncated|(?<!un)limited", re.IGNORECASE)
+#: Everything is there, and only true says so: ``exhaustive``, ``isComplete``, ...
+_WHOLE = re.compile(r"(?:complete|exhaustive)$", re.IGNORECASE)
+#: Something went wrong: ``warnings``, ``errorType``, ``lastError``, ...
+_WRONG = re.compile(r"(?:error|warning)s?(?:[_-]?(?:type|message|code))?$", re.IGNORECASE)
+#: What a series is made of: labels, which may have any name, and numbers.
+_SERIES = frozenset({"metric", "value", "values", "histogram", "histograms"})
 
 
 @dataclass(frozen=True)
@@ -111,13 +120,7 @@ def read_envelope(
         target = f" to {public_url(location)}" if location else ""
         message = f"the server redirects{target} (HTTP {status}); put the final address into the connection"
         raise wrong(message, status_reason(status))
-    payload, refused = None, None
-    try:
-        payload = read_json(body, source=source, query=query, status=status)
-    except QueryError as error:
-        refused = error
-    except NotJSON:
-        pass
+    payload = read_json(body, source=source, query=query, status=status)
     envelope: Mapping[str, Any] = payload if isinstance(payload, dict) else {}
     kind, said = str(envelope.get("errorType") or ""), str(envelope.get("error") or "")
     message = ": ".join(part for part in (kind, said) if part)
@@ -129,13 +132,6 @@ def read_envelope(
         hint = f"; {_HINTS[status]}" if status in _HINTS else ""
         transient = status in TRANSIENT_STATUSES
         raise wrong(f"HTTP {status} from Prometheus: {message}{hint}", status_reason(status), transient=transient)
-    if refused is not None:
-        raise refused
-    if payload is None and body.lstrip().startswith(b'{"status"'):
-        raise wrong(f"the answer broke off after {len(body)} bytes", "truncated", transient=True)
-    if payload is None:
-        start = redact(_beginning(body), secrets, limit=60)
-        raise wrong(f"HTTP 200 with something that is not JSON ({start!r}...): is this a login page or a wrong path?", "not_json")
     if envelope.get("status") == "error":
         transient = kind in _TRANSIENT_TYPES
         raise wrong(f"HTTP 200, but status is error: {message or 'no message'}", "status_error", transient=transient)
@@ -213,3 +209,44 @@ def _texts(value: Any) -> tuple[str, ...]:
     if not value:
         return ()
     return tuple(str(text) for text in value) if isinstance(value, list) else (str(value),)
+
+
+def mark(envelope: Mapping[str, Any]) -> tuple[str, Any] | None:
+    """Return the first key, with its value, that calls an answer partial or faulty; None where there is none.
+
+    The list of warnings beside ``data`` is left out: the caller of the query handles it.
+    """
+    found: Iterator[tuple[str, Any]] = (
+        (key, value) for part in _objects(envelope) for key, value in part.items() if _is_mark(key, value)
+    )
+    return next(found, None)
+
+
+def _is_mark(key: str, value: Any) -> bool:
+    empty = value is False or value in ([], {})
+    if _LACKS.search(key):
+        return not empty
+    if _WHOLE.search(key):
+        return value is not True
+    return not empty and value not in (None, "", 0) and _WRONG.search(key) is not None
+
+
+def _objects(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """All objects of an answer but labels and numbers, which are most of it and are not walked through."""
+    stack: list[Any] = [{key: value for key, value in envelope.items() if key not in ("data", "warnings")}]
+    data = envelope.get("data")
+    if isinstance(data, Mapping):  # elsewhere it is a list of names or of labels
+        result = data.get("result")
+        series = result if isinstance(result, list) else []
+        stack.append({key: value for key, value in data.items() if key != "result" or value is not series})
+        stack += [
+            {key: value for key, value in one.items() if key not in _SERIES}
+            for one in series
+            if isinstance(one, dict) and not one.keys() <= _SERIES
+        ]
+    while stack:
+        part = stack.pop()
+        if isinstance(part, Mapping):
+            yield part
+            part = part.values()
+        stack += [one for one in part if isinstance(one, dict | list)]

@@ -10,7 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_slo_provider.core.exact_numbers import exact
-from airflow_slo_provider.core.local_times import in_utc
+from airflow_slo_provider.core.timestamps import in_utc
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData, QueryError
 
 COUNTS = ("good", "bad", "total")

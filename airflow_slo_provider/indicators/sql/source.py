@@ -46,15 +46,14 @@ class SQLSource:
 
     :param run: runs one statement with named parameters and returns (column names, rows); if it has a method ``session()``, a
         context manager, all queries of one call run inside; if it has a method ``limit(seconds)``, it is told how long the next
-        query may take
+        query may take; its ``dialect`` (``sqlite``, ``postgresql``, ...), where it has one, decides the default ``timeFormat``
     :param name: what is asked, for messages: no credentials
-    :param dialect: ``sqlite``, ``postgresql``, ...: decides the default ``timeFormat``; asked of ``run`` where not given
     """
 
-    def __init__(self, run: SQLRunner, *, name: str, dialect: str | None = None) -> None:
+    def __init__(self, run: SQLRunner, *, name: str) -> None:
         self._run = run
         self._name = name
-        self._dialect = dialect or getattr(run, "dialect", None)
+        self._dialect = getattr(run, "dialect", None)
         self._deadline: Deadline | None = None
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:

@@ -39,7 +39,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             report_path="s3://reports/drift/{{ ds }}.html",
         )
 
-    What is read, and from where (``columns``, ``engine``, ``conn_id``, ``name`` ...), are the parameters of
+    What is read, and from where (``columns``, ``engine``, ``name`` ...), are the parameters of
     :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift.data_parameters``).
 
     :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` or
@@ -54,7 +54,6 @@ class DriftOperator(DriftDataFields, BlockingOperator):
     :param reference_window: with ``time_column``: the reference is what lies so far before the data interval
     :param same_weekday: of that, only the windows that are whole weeks before
     :param alpha: false discovery rate over the columns
-    :param bins: bins of the population stability index
     :param exact: compute every Kolmogorov-Smirnov statistic exactly; with ``engine="local"`` and files on both sides
     :param min_rows: fewer values on either side are ``insufficient_data``
     :param critical: columns and patterns whose drift is the dataset's; all by default
@@ -101,7 +100,6 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         reference_window: timedelta | None = None,
         same_weekday: bool = False,
         alpha: float = 0.01,
-        bins: int = 10,
         exact: bool = False,
         min_rows: int = 500,
         critical: str | Sequence[str] | None = None,
@@ -132,14 +130,11 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             read_gates(thresholds)
         if (
             not 0 < alpha < 1
-            or bins < 2
             or (max_share is not None and not 0 <= max_share <= 1)
             or set(text_list(tests)) - {"psi", "ks"}
             or not text_list(tests)
         ):
-            raise ValueError(
-                f"{self.task_id}: alpha {alpha}, bins {bins}, max_share {max_share} or tests {tests!r} make no sense"
-            )
+            raise ValueError(f"{self.task_id}: alpha {alpha}, max_share {max_share} or tests {tests!r} make no sense")
         chosen = dict.fromkeys(_TROUBLE, "fail") if fail_on_drift else {}
         self.on_states = {**chosen, **(on_states or {})}
         if on_states:
@@ -150,7 +145,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         self.tests, self.thresholds, self.ignore = text_list(tests), thresholds, ignore
         self.where, self.reference_where = where, reference_where
         self.reference_window, self.same_weekday = reference_window, same_weekday
-        self.alpha, self.bins, self.exact, self.min_rows = alpha, bins, exact, min_rows
+        self.alpha, self.exact, self.min_rows = alpha, exact, min_rows
         self.critical, self.max_share, self.weights = critical, max_share, weights
         self.prediction_columns, self.label_columns = text_list(prediction_columns), text_list(label_columns)
         self.report_path, self.asset, self.drift_asset = report_path, asset, drift_asset
@@ -225,7 +220,6 @@ class DriftOperator(DriftDataFields, BlockingOperator):
                 tests=self.tests,
                 thresholds=self.thresholds,
                 alpha=self.alpha,
-                bins=self.bins,
                 exact=self.exact,
                 min_rows=self.min_rows,
                 critical=self.critical,

@@ -28,15 +28,13 @@ class DriftDataFields(TextFields):
 
     :param columns: which columns; all by default. (templated)
     :param categorical: columns of numbers that are codes
-    :param engine: ``local``: files, read by this task; ``sql``: tables or SELECTs, counted in the database of ``sql_conn_id``;
-        ``spark``: paths, tables or SELECTs, counted by Spark's workers, which need this package, numpy and pyarrow
+    :param engine: ``local``: files, read by this task (``s3://conn_id@bucket/key`` names a connection); ``sql``: tables or
+        SELECTs, counted in the database of ``sql_conn_id``; ``spark``: paths of Parquet files, tables or SELECTs, counted by
+        Spark's workers, which need this package, numpy and pyarrow
     :param sql_conn_id: Airflow connection of the database. (templated)
-    :param sql_kinds: kind of columns whose type does not show it, e.g. ``{"created_at": "time"}`` in SQLite
     :param spark_conn_id: Airflow connection of type ``spark_connect``, or of a Spark master; without it Spark runs within the
         task. (templated)
     :param spark_config: Spark's own settings for the session. (templated)
-    :param spark_format: format of the files behind a path, as Spark calls it
-    :param conn_id: Airflow connection of the object store that paths and reports are in. (templated)
     :param time_column: column that says when a row is from. (templated)
     :param name: of the check in the ledger; the task's id by default. (templated)
     :param model_version: version of the model, for the record. (templated)
@@ -47,12 +45,11 @@ class DriftDataFields(TextFields):
         "sql_conn_id",
         "spark_conn_id",
         "spark_config",
-        "conn_id",
         "time_column",
         "name",
         "model_version",
     )
-    text_fields = frozenset({"sql_conn_id", "spark_conn_id", "conn_id", "time_column", "name", "model_version"})
+    text_fields = frozenset({"sql_conn_id", "spark_conn_id", "time_column", "name", "model_version"})
     list_fields = frozenset({"columns"})
     mapping_fields = frozenset({"spark_config"})
     ui_color = "#e7dcf2"
@@ -64,11 +61,8 @@ class DriftDataFields(TextFields):
         categorical: str | Sequence[str] = (),
         engine: str = "local",
         sql_conn_id: str | None = None,
-        sql_kinds: Mapping[str, str] | None = None,
         spark_conn_id: str | None = None,
         spark_config: Mapping[str, str] | None = None,
-        spark_format: str = "parquet",
-        conn_id: str | None = None,
         time_column: str | None = None,
         name: str | None = None,
         model_version: str | None = None,
@@ -87,9 +81,7 @@ class DriftDataFields(TextFields):
         self.categorical = text_list(categorical)
         self.engine = engine
         self.sql_conn_id = sql_conn_id
-        self.sql_kinds = dict(sql_kinds or {})
-        self.spark_conn_id, self.spark_config, self.spark_format = spark_conn_id, dict(spark_config or {}), spark_format
-        self.conn_id = conn_id
+        self.spark_conn_id, self.spark_config = spark_conn_id, dict(spark_config or {})
         self.time_column = time_column
         self.name, self.model_version = name, model_version
 
@@ -121,7 +113,7 @@ class DriftDataFields(TextFields):
 
         if isinstance(path, (list, tuple)):
             return [self._path(one) for one in path]
-        return path if not isinstance(path, str) or is_local(path) else object_path(path, self.conn_id)
+        return path if not isinstance(path, str) or is_local(path) else object_path(path)
 
     def _on_engine(self, work: Callable[[Any], T], context: Context) -> T:
         """Call a function with what counts: a Spark session for Spark, else None."""
@@ -144,18 +136,17 @@ class DriftDataFields(TextFields):
         if self.engine == "spark":
             from airflow_slo_provider.drift.engines.spark import spark_rows
 
-            return spark_rows(spark, str(source), form=self.spark_format, where=where or "", within=within), None
+            return spark_rows(spark, str(source), where=where or "", within=within), None
         from airflow_slo_provider.runtime.connections.sql import sql_data
 
-        rows = sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within, kinds=self.sql_kinds)
-        return rows, None
+        return sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within), None
 
     def _profile(self, rows: Any, where: Any, *, like: DatasetProfile | None = None, progress: Any = None) -> DatasetProfile:
         """Profile rows; a database counts at another profile's edges where one is given."""
         from airflow_slo_provider.drift import profile
 
         if self.engine == "sql" and like is not None:
-            return rows.profile(self.columns, like=like)  # type: ignore[no-any-return]
+            return rows.profile(self.columns, like=like, categorical=self.categorical)  # type: ignore[no-any-return]
         return profile(rows, self.columns, where=where, categorical=self.categorical, progress=progress)
 
     def _record(self, results: Sequence[CheckResult], context: Context) -> None:

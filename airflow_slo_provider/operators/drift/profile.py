@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.operators.drift.data_parameters import DriftDataFields
 
 if TYPE_CHECKING:
-    from airflow.sdk import Asset, Context
+    from airflow.sdk import Context
 
 
 class DriftProfileOperator(DriftDataFields):
     """Profiles a dataset and stores the profile: at training time, beside the model. Its XCom is the profile's URI, hash and
-    rows.
+    rows, and so is the extra of its outlets' events.
 
     .. code-block:: python
 
@@ -21,27 +21,24 @@ class DriftProfileOperator(DriftDataFields):
             task_id="profile", data="s3://training/*.parquet", profile_path="s3://models/churn/7/profile.json"
         )
 
-    What is read, and from where (``columns``, ``engine``, ``conn_id``, ``name`` ...), are the parameters of
+    What is read, and from where (``columns``, ``engine``, ``name`` ...), are the parameters of
     :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift.data_parameters``).
 
     :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` or ``"spark"`` a table or SELECT. (templated)
     :param profile_path: where to write the profile, ending in ``.json``. (templated)
     :param where: rows: a list of (column, operator, value), or with ``engine="sql"`` a condition. (templated)
     :param min_rows: fewer rows fail the task: a reference of nothing would pass everything later
-    :param asset: an asset that gets an event with the URI and hash
     :raises ValueError: when the DAG is read, for a path that does not end in ``.json``
     """
 
     template_fields: Sequence[str] = (*DriftDataFields.template_fields, "data", "profile_path", "where")
     text_fields = DriftDataFields.text_fields | {"profile_path"}
 
-    def __init__(
-        self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, asset: Asset | None = None, **kwargs: Any
-    ) -> None:
-        super().__init__(outlets=[*kwargs.pop("outlets", []), *([asset] if asset is not None else [])], **kwargs)
+    def __init__(self, *, data: Any, profile_path: str, where: Any = None, min_rows: int = 500, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         if "{{" not in profile_path and not profile_path.endswith(".json"):
             raise ValueError(f"{self.task_id}: profile_path {profile_path!r} does not end in .json, by which a profile is known")
-        self.data, self.profile_path, self.where, self.min_rows, self.asset = data, profile_path, where, min_rows, asset
+        self.data, self.profile_path, self.where, self.min_rows = data, profile_path, where, min_rows
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Profile, check that it can serve as a reference, store."""
@@ -71,6 +68,6 @@ class DriftProfileOperator(DriftDataFields):
             "source": made.source,
         }
         self.log.info("%d rows, %d columns of %s profiled into %s", made.rows, len(made.columns), made.source, uri)
-        if self.asset is not None:
-            context["outlet_events"][self.asset].extra = dict(found)
+        for outlet in self.outlets:
+            context["outlet_events"][outlet].extra = dict(found)
         return found

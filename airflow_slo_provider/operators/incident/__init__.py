@@ -10,23 +10,14 @@ from typing import TYPE_CHECKING
 from airflow_slo_provider.core.lazy_names import offer
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.operators.incident.approval import StepApprovalOperator
     from airflow_slo_provider.operators.incident.checks import BurningCheckOperator, CulpritOperator, RecoveredSensor
     from airflow_slo_provider.operators.incident.playbook_group import PlaybookTaskGroup
-    from airflow_slo_provider.operators.incident.steps import ManualStepOperator
     from airflow_slo_provider.operators.incident.tasks import OpenIncidentOperator, OtherIncidentsOperator, PostmortemOperator
 
 __all__ = [
-    "BurningCheckOperator",
-    "CulpritOperator",
-    "ManualStepOperator",
-    "OpenIncidentOperator",
-    "OtherIncidentsOperator",
-    "PlaybookTaskGroup",
-    "PostmortemOperator",
-    "RecoveredSensor",
-    "StepApprovalOperator",
-]
+    "BurningCheckOperator", "CulpritOperator", "OpenIncidentOperator", "OtherIncidentsOperator", "PlaybookTaskGroup",
+    "PostmortemOperator", "RecoveredSensor",
+]  # fmt: skip
 
 __getattr__ = offer(
     __name__,

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from airflow_slo_provider.runtime.error_budget.decision import Documents
 
 
+#: How many times the next highest value one must be to stand out. At 1, one of several that are alike would be accused.
+_TIMES = Fraction(2)
+
+
 class _WithDocuments(TextFields):
     """A check of SLO documents.
 
@@ -81,7 +85,8 @@ class BurningCheckOperator(_WithDocuments):
 
 
 class CulpritOperator(TextFields):
-    """Finds the version that fails: asks for a number by some label, and takes the value of the label that stands out.
+    """Finds the version that fails: asks for a number by some label, and takes the value of the label that stands out:
+    whose number is at least twice the next highest.
 
     The numbers are Prometheus' answer to ``query``, or the shares of failed events that the ledger's checks named ``check`` have
     counted for each model version.
@@ -95,10 +100,8 @@ class CulpritOperator(TextFields):
     :param check: in place of a query: name of checks in the ledger with ``good``, ``total`` and ``model_version``. (templated)
     :param within: how old those checks may be
     :param at_least: below this value nothing stands out, nor does 0
-    :param times: how many times the next highest value it must be; above 1
     :param prometheus_conn_id: the connection. (templated)
-    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``, an ``at_least`` below 0, and
-        ``times`` of 1 or less
+    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``, and an ``at_least`` below 0
     """
 
     template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
@@ -112,7 +115,6 @@ class CulpritOperator(TextFields):
         check: str | None = None,
         within: timedelta = timedelta(minutes=10),
         at_least: float | str = "0.01",
-        times: float | str = 2,
         prometheus_conn_id: str = "prometheus_default",
         **kwargs: Any,
     ) -> None:
@@ -126,11 +128,8 @@ class CulpritOperator(TextFields):
         self.check = check
         self.within = within
         self.at_least = Fraction(str(at_least))
-        self.times = Fraction(str(times))
         if self.at_least < 0:
             raise ValueError(f"{self.task_id}: at_least={at_least!r} is negative; write a value below which nothing stands out")
-        if self.times <= 1:
-            raise ValueError(f"{self.task_id}: times={times!r} would accuse one of several that are alike; write more than 1")
         self.prometheus_conn_id = prometheus_conn_id
         self._given = given(self, "query", "by", "check", "prometheus_conn_id")
 
@@ -145,7 +144,7 @@ class CulpritOperator(TextFields):
         unknown = CheckResult(kind="culprit", name=f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN)
         with failing_rightly():
             with recording_faults(context, lambda: unknown):  # type: ignore[arg-type]
-                found = stands_out(self._values(), at_least=self.at_least, times=self.times)
+                found = stands_out(self._values(), at_least=self.at_least, times=_TIMES)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
             check = replace(
                 unknown,
@@ -191,14 +190,13 @@ class CulpritOperator(TextFields):
 class RecoveredSensor(_WithDocuments, BaseSensorOperator):
     """Waits until a budget burns no longer; fails when it still does after ``timeout``.
 
-    It has recovered when the burn rate since the last mitigation, over at least ``settle``, is at most ``max_burn_rate``; or when
-    the short windows of all burn-rate rules lie at or below half of their factor. No data is no recovery.
+    It has recovered when the burn rate since the last mitigation, over at least ``settle`` and ten events, is at most 1: the
+    budget lasts its window. It has also recovered when the short windows of all burn-rate rules lie at or below half
+    of their factor. No data is no recovery.
 
     :param slos: SLO documents. (templated)
     :param slo: name of the SLO; by default the one the incident is about. (templated)
     :param settle: how long after the mitigation the burn rate means something
-    :param max_burn_rate: 1 spends the budget in exactly its window
-    :param min_events: fewer events since the mitigation tell nothing
     :param poke_interval: time between two looks: 10 s by default
     :param timeout: how long to wait: 30 minutes by default; then the task fails
 
@@ -209,16 +207,12 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         self,
         *,
         settle: timedelta = timedelta(seconds=30),
-        max_burn_rate: float | str = 1,
-        min_events: int = 10,
         poke_interval: float | timedelta = 10,
         timeout: float | timedelta = 1800,
         **kwargs: Any,
     ) -> None:
         super().__init__(poke_interval=poke_interval, timeout=timeout, **kwargs)
         self.settle = settle
-        self.max_burn_rate = Fraction(str(max_burn_rate))
-        self.min_events = min_events
 
     def poke(self, context: Context) -> Any:
         """Look once."""
@@ -231,10 +225,7 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         with failing_rightly():
             name = self.subject(context)
             try:
-                found = recovery(
-                    self.slos, name, context, at=datetime.now(UTC), settle=self.settle,
-                    max_burn_rate=self.max_burn_rate, min_events=self.min_events,
-                )  # fmt: skip
+                found = recovery(self.slos, name, context, at=datetime.now(UTC), settle=self.settle)
             except MeasurementError as error:
                 if is_wrong_question(error):
                     raise

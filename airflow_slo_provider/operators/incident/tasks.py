@@ -181,11 +181,8 @@ class PostmortemOperator(TextFields):
 
     XCom: ``markdown`` and ``html`` (where they are), ``incident``, ``severity``, ``started_at``, ``ended_at``, ``action_items``.
 
-    :param path: directory the files go to: a path or URI as ``ObjectStoragePath`` takes it. (templated)
+    :param path: directory the files go to: a path, or a URI such as ``s3://conn_id@bucket/incidents``. (templated)
     :param slos: SLO documents, to measure what the incident has cost. (templated)
-    :param storage_conn_id: connection of the object storage
-    :param fail_if_unresolved: whether a failed step of mitigation or resolution, or a mitigation that was not reached over a
-        failed step, fails this task
     """
 
     template_fields: Sequence[str] = ("path", "slos")
@@ -194,23 +191,13 @@ class PostmortemOperator(TextFields):
     ui_color = "#dfe7f2"
     operator_extra_links = (SLOLink(), ReportLink())
 
-    def __init__(
-        self,
-        *,
-        path: str,
-        slos: Documents | None = None,
-        storage_conn_id: str | None = None,
-        fail_if_unresolved: bool = True,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, *, path: str, slos: Documents | None = None, **kwargs: Any) -> None:
         kwargs.setdefault("trigger_rule", TriggerRule.ALL_DONE)
         super().__init__(**kwargs)
         if not path:
             raise ValueError(f"{self.task_id}: path is empty; name a directory for the post-mortem")
         self.path = path
         self.slos = slos
-        self.storage_conn_id = storage_conn_id
-        self.fail_if_unresolved = fail_if_unresolved
         self._given = given(self, "path", "slos")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
@@ -247,7 +234,7 @@ class PostmortemOperator(TextFields):
         if not found.opened and any(isinstance(one, OpenIncidentOperator) for one in self.get_flat_relatives(upstream=True)):
             raise AirflowFailException(f"the incident was never opened, see the task that opens it. Post-mortem: {markdown}")
         unresolved = _unresolved(found)
-        if unresolved and self.fail_if_unresolved:
+        if unresolved:
             context["ti"].xcom_push(key="return_value", value=told)
             said = "; ".join(f"{one.action}: {one.state} {one.message}".strip() for one in unresolved)
             raise AirflowFailException(f"the incident is not resolved: {said}. Post-mortem: {markdown}")
@@ -256,7 +243,7 @@ class PostmortemOperator(TextFields):
     def _write(self, found: PostMortem) -> tuple[str, str]:
         from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        directory = object_path(self.path, self.storage_conn_id)
+        directory = object_path(self.path)
         directory.mkdir(parents=True, exist_ok=True)
         out = []
         for ending, text in (("md", found.markdown()), ("html", found.html())):

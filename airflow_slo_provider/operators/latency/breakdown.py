@@ -67,7 +67,6 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         ``fail``, and no span has any of them, the answer is ``unknown``
     :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore`` (no comparison)
     :param min_spans: spans below which a percentile is not judged
-    :param warn_at: share of a budget from which a tier is a warning
     :param allow_truncated: judge although traces are missing
     :param fail_on: verdicts that fail the task
     :param report_path: directory (path or URI) for the HTML report. (templated)
@@ -106,7 +105,6 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         version_keys: str | Sequence[str] = _VERSION_KEYS,
         slower: str = "warn",
         min_spans: int = 100,
-        warn_at: float = 0.9,
         allow_truncated: bool = False,
         fail_on: str | Sequence[str] = ("fail", "unknown"),
         report_path: str | None = None,
@@ -117,8 +115,6 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             raise ValueError(f"slower is {slower!r}; write warn, fail or ignore")
         if limit < 1 or min_spans < 1:
             raise ValueError(f"limit is {limit} and min_spans {min_spans}; both start at 1")
-        if not 0 < warn_at <= 1:
-            raise ValueError(f"warn_at is {warn_at}; write a share of the budget above 0, 1 at most")
         if window <= timedelta(0) or lag < timedelta(0):
             raise ValueError(f"window is {window} and lag {lag}; a window is longer than nothing, a lag not negative")
         strange = set(text_list(fail_on)) - {"warn", "fail", "unknown"}
@@ -130,7 +126,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         self.start, self.end, self.window, self.lag = start, end, window, lag
         self.attributes, self.limit, self.budgets = attributes, limit, budgets
         self.baseline, self.model_version, self.version_keys = baseline, model_version, text_list(version_keys)
-        self.slower, self.min_spans, self.warn_at = slower, min_spans, warn_at
+        self.slower, self.min_spans = slower, min_spans
         self.allow_truncated, self.fail_on, self.report_path = allow_truncated, frozenset(text_list(fail_on)), report_path
         self._given = given(self, *(field for field in self.template_fields if field != "report_path"))
 
@@ -186,13 +182,12 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         rules = Rules(
             budgets=budgets,
             fewest=self.min_spans,
-            warn_at=self.warn_at,
             slower=self.slower,
             allow_truncated=self.allow_truncated,
         )
         hook = TraceStoreHook(self.trace_store_conn_id)
         self.log.info("reading traces of %s from %s to %s", self.service, start.isoformat(), end.isoformat())
-        spans = hook.spans(self.service, start, end, dict(self.attributes or {}), self.limit)
+        spans = hook.spans(self.service, start, end, dict(self.attributes or {}), self.limit, self.version_keys)
         found = breakdown(spans, version_keys=self.version_keys)
         baseline = self.baseline or None
         compared = not_compared = None

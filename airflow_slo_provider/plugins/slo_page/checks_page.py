@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
+from airflow_slo_provider.charts.intervals import Interval, intervals
+from airflow_slo_provider.charts.markup import Html
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries.changes import CHANGES
-from airflow_slo_provider.plugins.slo_page import charts
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.charts import Interval
 from airflow_slo_provider.plugins.slo_page.details import tone
 from airflow_slo_provider.plugins.slo_page.heat_maps import HeatMap, heat_maps
 
@@ -34,7 +32,7 @@ class MetricChart:
 
     name: str
     metric: str
-    chart: Markup
+    chart: Html
     rows: Sequence[tuple[str, float, float | None, float | None, str]]
 
 
@@ -87,10 +85,11 @@ def _metrics(ledger: Ledger, scope: Scope) -> list[MetricChart]:
     made = []
     for (name, metric), versions in sorted(found.items())[:_MOST_METRICS]:
         shown = [(version, *estimate) for version, estimate in list(versions.items())[:_MOST_VERSIONS]]
-        chart = charts.intervals(
+        target = limits.get(f"{name}/{metric}")
+        chart = intervals(
             f"{metric} of {name} over versions",
             [Interval(version, value, low, high, tone(verdict)) for version, value, low, high, verdict in shown],
-            target=limits.get(f"{name}/{metric}"),
+            marks={} if target is None else {target: "target"},
         )
         made.append(MetricChart(name, metric, chart, shown))
     return made

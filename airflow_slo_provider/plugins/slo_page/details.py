@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
-
+from airflow_slo_provider.charts.markup import Html
+from airflow_slo_provider.charts.time_series import Level, Line, chart
+from airflow_slo_provider.core.timestamps import slices
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
-from airflow_slo_provider.plugins.slo_page import charts
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.charts import Level, Line
 from airflow_slo_provider.plugins.slo_page.formatting import part
 
 if TYPE_CHECKING:
@@ -38,7 +37,7 @@ class HistoryView:
     name: str
     now: datetime
     last: Sequence[Recorded]
-    chart: Markup
+    chart: Html
 
 
 def history_view(ledger: Ledger, scope: Scope, kind: str, name: str, *, now: datetime | None = None) -> HistoryView | None:
@@ -49,10 +48,8 @@ def history_view(ledger: Ledger, scope: Scope, kind: str, name: str, *, now: dat
         return None
     newest = last[0].result
     end = max(now, newest.checked_at) if now - newest.checked_at < timedelta(days=30) else newest.checked_at
-    rows = allowed(
-        browse.history(ledger, kind, name, charts.slices(end - timedelta(days=30), end, POINTS), dags=scope.limit), scope
-    )
-    chart = charts.chart(
+    rows = allowed(browse.history(ledger, kind, name, slices(end - timedelta(days=30), end, POINTS), dags=scope.limit), scope)
+    drawn = chart(
         f"{kind} {name} over 30 days",
         [Line(name, [(row.result.checked_at, row.result.value) for row in rows])],
         start=end - timedelta(days=30),
@@ -60,7 +57,7 @@ def history_view(ledger: Ledger, scope: Scope, kind: str, name: str, *, now: dat
         unit="percent" if newest.unit == "ratio" else "",
         levels=[] if newest.target is None else [Level("target", newest.target)],
     )
-    return HistoryView(kind, name, now, last, chart)
+    return HistoryView(kind, name, now, last, drawn)
 
 
 @dataclass(frozen=True)

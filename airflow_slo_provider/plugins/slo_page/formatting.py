@@ -6,13 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup, escape
-
+from airflow_slo_provider.charts.markup import Html, tag
 from airflow_slo_provider.charts.report_page import SIGNS, TONES
 from airflow_slo_provider.core import exact_numbers
+from airflow_slo_provider.core.duration_text import in_words
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.slo.budget.text_table import length
 
 DASH = "–"
 #: A space that keeps a number and its unit on one line.
@@ -45,7 +44,7 @@ def seconds(value: float | None) -> str:
     if abs(value) < 60 and value != int(value):
         return f"{value:.3g}s"
     try:
-        return length(timedelta(seconds=value)).replace(" ", NARROW)
+        return in_words(timedelta(seconds=value), compact=True).replace(" ", NARROW)
     except OverflowError:
         return "for ever"
 
@@ -73,40 +72,28 @@ def rate(value: float | None) -> str:
     return DASH if value is None else f"{value:.2f}"
 
 
-def moment(when: datetime | None) -> Markup:
-    """An instant, in UTC."""
+def moment(when: datetime | None) -> Html:
+    """Write a timestamp, in UTC."""
     if when is None:
-        return escape(DASH)
-    utc = when.astimezone(UTC)
-    return Markup('<time datetime="{}">{}</time>').format(utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC")
+        return Html(DASH)
+    return tag("time", _minute(when), datetime=when.astimezone(UTC).isoformat(timespec="seconds"))
 
 
-def ago(when: datetime | None, now: datetime) -> Markup:
-    """How long ago something was, with the instant itself as a title."""
+def ago(when: datetime | None, now: datetime) -> Html:
+    """Write how long ago something was, with the timestamp itself as a title."""
     if when is None:
-        return escape(DASH)
-    utc = when.astimezone(UTC)
-    gone = (now - utc).total_seconds()
+        return Html(DASH)
+    gone = (now - when).total_seconds()
     said = "just now" if 0 <= gone < 60 else f"{_rough(gone)} ago" if gone >= 0 else f"in {_rough(-gone)}"
-    return Markup('<time datetime="{0}" title="{1}">{2}</time>').format(
-        utc.isoformat(timespec="seconds"), f"{utc:%Y-%m-%d %H:%M} UTC", said
-    )
+    return tag("time", said, datetime=when.astimezone(UTC).isoformat(timespec="seconds"), title=_minute(when))
+
+
+def _minute(when: datetime) -> str:
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 def _rough(gone: float) -> str:
-    for name, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if gone >= size:
-            return f"{int(gone // size)}{NARROW}{name}"
-    return f"{int(gone)}{NARROW}s"
-
-
-def badge(word: Any) -> Markup:
-    """A verdict, status or outcome: its sign, its word, its colour."""
-    word = str(word)
-    sign = SIGNS.get(word, "•")
-    return Markup('<span class="badge {}"><span aria-hidden="true">{}</span> {}</span>').format(
-        TONES.get(sign, ""), sign, word.replace("_", " ")
-    )
+    return in_words(timedelta(seconds=int(gone)), most=1).replace(" ", NARROW)
 
 
 def tone(word: Any) -> str:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.core.timestamps import slices
 from airflow_slo_provider.documents.durations import parse_duration
 from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.charts import slices
 from airflow_slo_provider.results import Verdict
 from airflow_slo_provider.slo.budget.reports import Status
 

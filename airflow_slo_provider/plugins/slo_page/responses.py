@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.charts.bars import bar
+from airflow_slo_provider.charts.report_page import badge
+from airflow_slo_provider.charts.time_series import sparkline
 from airflow_slo_provider.ledger.mapped_names import shown_name
-from airflow_slo_provider.plugins.slo_page import charts
 from airflow_slo_provider.plugins.slo_page import formatting as words
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 
@@ -109,7 +111,7 @@ def templates() -> Environment:
         "num": words.number,
         "rate": words.rate,
         "moment": words.moment,
-        "badge": words.badge,
+        "badge": badge,
         "tone": words.tone,
         "state": words.state,
         "outcome": words.outcome,
@@ -120,7 +122,7 @@ def templates() -> Environment:
         "pretty": evidence.pretty,
     }
     made.globals |= {"ledger_place": lambda: _PLACE.get()()}
-    made.globals |= {"ago": words.ago, "measured": words.measured, "bar": charts.bar, "sparkline": charts.sparkline}
+    made.globals |= {"ago": words.ago, "measured": words.measured, "bar": bar, "sparkline": sparkline}
     return made
 
 

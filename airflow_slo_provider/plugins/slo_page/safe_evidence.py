@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_slo_provider.ledger.queries.changes import first_text
@@ -20,29 +20,22 @@ text = first_text
 
 def number(source: Any, *keys: str) -> float | None:
     """The first of some entries that is a finite number."""
-    for key in keys:
-        value = source.get(key) if isinstance(source, Mapping) else None
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
-            return float(value)
-    return None
+    found = (value for value in _entries(source, keys) if isinstance(value, (int, float)) and not isinstance(value, bool))
+    return next((float(value) for value in found if math.isfinite(value)), None)
 
 
 def mapping(source: Any, *keys: str) -> Mapping[str, Any]:
     """The first of some entries that is a mapping; empty where there is none."""
-    for key in keys:
-        value = source.get(key) if isinstance(source, Mapping) else None
-        if isinstance(value, Mapping):
-            return value
-    return {}
+    return next((value for value in _entries(source, keys) if isinstance(value, Mapping)), {})
 
 
 def sequence(source: Any, *keys: str) -> Sequence[Any]:
     """The first of some entries that is a list; empty where there is none."""
-    for key in keys:
-        value = source.get(key) if isinstance(source, Mapping) else None
-        if isinstance(value, (list, tuple)):
-            return value
-    return ()
+    return next((value for value in _entries(source, keys) if isinstance(value, (list, tuple))), ())
+
+
+def _entries(source: Any, keys: Iterable[str]) -> Iterator[Any]:
+    return (source.get(key) for key in keys) if isinstance(source, Mapping) else iter(())
 
 
 def reports(source: Any) -> list[str]:
@@ -53,8 +46,7 @@ def reports(source: Any) -> list[str]:
 def trace_ids(source: Any) -> list[str]:
     """The traces that evidence names."""
     found: list[str] = []
-    for key in TRACE_KEYS:
-        value = source.get(key) if isinstance(source, Mapping) else None
+    for value in _entries(source, TRACE_KEYS):
         found += [item for item in ([value] if isinstance(value, str) else value or ()) if isinstance(item, str)]
     return list(dict.fromkeys(found))[:20]
 

@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from markupsafe import Markup
-
+from airflow_slo_provider.charts.markup import Html
+from airflow_slo_provider.charts.time_series import Level, Line, Mark, chart, legend
 from airflow_slo_provider.core.slo_key import SLOKey
+from airflow_slo_provider.core.timestamps import slices
 from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.ledger.queries.changes import CHANGES
-from airflow_slo_provider.plugins.slo_page import charts
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.charts import Level, Line, Mark
 from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, aged, window_length
 from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
@@ -46,9 +45,9 @@ class SLOView:
     history: Sequence[Recorded]
     last: Sequence[Recorded]
     events: Sequence[Event]
-    budget_chart: Markup
-    rates_chart: Markup
-    rates_legend: Markup
+    budget_chart: Html
+    rates_chart: Html
+    rates_legend: Html
     rules: Sequence[tuple[str, str, str, float]]
     document: Mapping[str, str]
     query: str
@@ -103,7 +102,7 @@ def slo_view(
     # A history that ended is shown up to its end, not as an empty chart.
     end = now if now - newest.result.checked_at < objective.length else newest.result.checked_at
     start = end - objective.length
-    rows = allowed(browse_slos.history(ledger, slo, charts.slices(start, end, POINTS), dags=scope.limit), scope)
+    rows = allowed(browse_slos.history(ledger, slo, slices(start, end, POINTS), dags=scope.limit), scope)
     events = _events(ledger, scope, name, start, rows)
     rules = _rules(objective)
     rates = _rates(rows)
@@ -117,7 +116,7 @@ def slo_view(
         history=rows,
         last=last,
         events=events,
-        budget_chart=charts.chart(
+        budget_chart=chart(
             title,
             [budget],
             start=start,
@@ -125,10 +124,9 @@ def slo_view(
             unit="percent",
             levels=[Level("spent", 0.0)],
             marks=marks,
-            floor=0.0,
-            ceiling=1.0,
+            edges=[0.0, 1.0],
         ),
-        rates_chart=charts.chart(
+        rates_chart=chart(
             f"Burn rates of {name}",
             rates,
             start=start,
@@ -137,9 +135,9 @@ def slo_view(
                 Level(f"{severity}: {long} above {factor:g}", factor, "bad" if severity == "page" else "warn")
                 for severity, _, long, factor in rules
             ],
-            floor=0.0,
+            edges=[0.0],
         ),
-        rates_legend=charts.legend(rates),
+        rates_legend=legend(rates),
         rules=rules,
         document=_document(objective),
         query=evidence.text(objective.row.result.evidence, "query"),

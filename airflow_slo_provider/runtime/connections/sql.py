@@ -133,7 +133,6 @@ def sql_data(
     *,
     where: str = "",
     within: tuple[str, datetime, datetime] | None = None,
-    kinds: dict[str, str] | None = None,
 ) -> SQLData:
     """Return the rows of a table or SELECT behind an Airflow SQL connection.
 
@@ -146,7 +145,7 @@ def sql_data(
 
     runner = _whole_tables(conn_id)
     name = f"connection {conn_id}: {' '.join(source.split())[:200]}"
-    return SQLData(runner, source, dialect=runner.dialect, where=where, within=within, kinds=kinds, name=name)
+    return SQLData(runner, source, dialect=runner.dialect, where=where, within=within, name=name)
 
 
 def _whole_tables(conn_id: str) -> HookRunner:

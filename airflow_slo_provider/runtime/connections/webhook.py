@@ -75,13 +75,13 @@ def _named(settings: HttpSettings) -> Iterator[None]:
 
 def _check(answer: HttpAnswer) -> None:
     from airflow_slo_provider.core.redaction import server_text
-    from airflow_slo_provider.http.faults import TRANSIENT_STATUSES
+    from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
 
     if 200 <= answer.status < 300:
         return
     raise QueryError(
         f"HTTP {answer.status}: {server_text(answer.body, limit=_LONGEST)}",
-        reason="not_taken",
+        reason=status_reason(answer.status),
         transient=answer.status in TRANSIENT_STATUSES,
         http_status=answer.status,
     )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Observation
 from airflow_slo_provider.http import caches as http_caches
+from airflow_slo_provider.http.faults import wire_fault
+from airflow_slo_provider.http.json_answers import read_json
 
 
 def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
@@ -42,22 +43,25 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
                 _request_timeout=30,
             )
         except ApiException as error:
-            return Reply(error.status or 0, None, server_text(error.reason), where)
-        except HTTPError as error:
-            message = f"the API server cannot be reached ({type(error).__name__})"
-            raise QueryError(message, reason="connection", transient=True, source=where) from None
+            if error.status:
+                return Reply(error.status, None, server_text(error.reason), where)
+            raise _unreachable(error, where) from None
+        except (HTTPError, OSError, AttributeError) as error:
+            # The client makes an AttributeError of a TLS failure: it decodes the body of an answer that never came.
+            if isinstance(error, AttributeError) and not isinstance(error.__context__, ApiException):
+                raise
+            raise _unreachable(error, where) from None
         response = answer[0] if isinstance(answer, tuple) else answer
         if fault := http_caches.age_fault(response.headers):
             raise QueryError(fault, reason=http_caches.REASON, transient=True, source=where)
         text = server_text(response.data, limit=2000)
-        try:
-            body = strict_json.loads(response.data)
-        except strict_json.JSONContradiction as error:
-            raise QueryError(
-                f"the API server answers JSON that has no single meaning: {error}", reason=error.reason, source=where
-            ) from None
-        except ValueError:  # a login page, or an answer that was cut off
-            body = None
+        body = read_json(response.data, source=where, status=response.status, what="the API server")
         return Reply(response.status, body, text, where)
 
     return run(current_rollout(namespace, name), send)
+
+
+def _unreachable(error: Exception, where: str) -> QueryError:
+    fault = wire_fault(error)
+    message = f"the API server cannot be reached: {fault.message}"
+    return QueryError(message, reason=fault.reason, transient=fault.transient, source=where)

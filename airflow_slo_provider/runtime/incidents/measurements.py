@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: Share of a rule's factor at or below which a short window is calm.
 CALM = Fraction(1, 2)
+#: Fewer events since a mitigation tell nothing.
+FEWEST_EVENTS = 10
 
 
 def measured_now(slos: Documents, name: str) -> dict[str, Any]:
@@ -54,8 +56,6 @@ def recovery(
     *,
     at: datetime,
     settle: timedelta,
-    max_burn_rate: Fraction,
-    min_events: int,
 ) -> dict[str, Any]:
     """Say whether an SLO burns no longer.
 
@@ -89,9 +89,9 @@ def recovery(
                 "events_since": None if rate.total is None else float(rate.total),
             }
             said = f"the burn rate is {float(rate.value):.3g} since the mitigation {(at - since).total_seconds():.0f} s ago"
-            if rate.total is not None and rate.total < min_events:
+            if rate.total is not None and rate.total < FEWEST_EVENTS:
                 return {"recovered": False, "message": f"{said}, of {float(rate.total):g} events: too few to tell", **told}
-            return {"recovered": rate.value <= max_burn_rate, "message": said, **told}
+            return {"recovered": rate.value <= 1, "message": said, **told}
     report = _report(slos, name)
     if report.error is not None:
         raise report.error

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Chance of accusing a span although nothing has changed.
 ALPHA = 0.01
+#: Changes of the median below this share of the baseline's are not worth a word, however certain.
+SMALLEST = 0.01
 #: Spans per version below which nothing is said.
 FEWEST = 30
 #: Spans per version from which an interval of the p99 says something: the hundredth part of fewer is a handful.
@@ -89,22 +91,14 @@ class VersionComparison:
         return asdict(self)
 
 
-def compare(
-    breakdown: LatencyBreakdown,
-    baseline: str | None = None,
-    candidate: str | None = None,
-    *,
-    alpha: float = ALPHA,
-    smallest: float = 0.01,
-    seed: int = 0,
-) -> VersionComparison:
+def compare(breakdown: LatencyBreakdown, baseline: str | None = None, candidate: str | None = None) -> VersionComparison:
     """Compare two versions of a breakdown.
+
+    A span is accused at a chance of 1 % of an error, over a change of its median by 1 % or more. The same spans give the same
+    intervals.
 
     :param baseline: the earlier version; by default the one before the candidate
     :param candidate: the later one; by default the newest
-    :param alpha: chance of accusing a span although nothing has changed
-    :param smallest: changes of the median below this share of the baseline's are not worth a word, however certain
-    :param seed: of the bootstrap: the same spans give the same interval
     :raises NoData: when there are no two versions with enough spans of one name to compare
     """
     before, after = _choose(breakdown, baseline, candidate)
@@ -113,7 +107,7 @@ def compare(
         raise NoData(
             f"versions {before} and {after} have no span of which each has {FEWEST}; ask for a longer interval", reason="too_few"
         )
-    changes = _changes(pairs, alpha=alpha, smallest=smallest, seed=seed)
+    changes = _changes(pairs)
     worse = [change for change in changes if change.changed.startswith("slower")]
     better = [change for change in changes if change.changed.startswith("faster")]
     guilty = max(worse, key=_weight) if worse else min(better, key=_weight, default=None)
@@ -169,7 +163,7 @@ def _pairs(samples: Mapping[RowKey, Samples], before: str, after: str) -> dict[t
     return pairs
 
 
-def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]], *, alpha: float, smallest: float, seed: int) -> list[SpanChange]:
+def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]]) -> list[SpanChange]:
     import numpy as np
     from scipy.stats import mannwhitneyu
 
@@ -180,7 +174,7 @@ def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]], *, alpha: float, 
         pvalue = 1.0 if math.isnan(result.pvalue) else float(result.pvalue)  # all times equal
         measured.append((span, service, old, new, pvalue, float(result.statistic) / (len(old) * len(new))))
     adjusted = holm([item[4] for item in measured])
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     changes = []
     for (span, service, old, new, _, probability), pvalue in zip(measured, adjusted, strict=True):
         draws = p99_draws(new, generator) - p99_draws(old, generator)
@@ -188,10 +182,10 @@ def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]], *, alpha: float, 
         p50_old, p99_old = np.quantile(old, [0.5, 0.99])
         p50, p99 = np.quantile(new, [0.5, 0.99]) - (p50_old, p99_old)
         changed = ""
-        if pvalue < alpha and abs(p50) >= smallest * p50_old:
+        if pvalue < ALPHA and abs(p50) >= SMALLEST * p50_old:
             changed = "slower" if probability > 0.5 else "faster"
-        elif min(len(old), len(new)) >= FEWEST_TAIL and abs(p99) >= 5 * smallest * p99_old:
-            share = alpha / len(measured) / 2
+        elif min(len(old), len(new)) >= FEWEST_TAIL and abs(p99) >= 5 * SMALLEST * p99_old:
+            share = ALPHA / len(measured) / 2
             lowest, highest = np.quantile(draws, [share, 1 - share])
             changed = "slower tail" if lowest > 0 else "faster tail" if highest < 0 else ""
         changes.append(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from html import escape
-
+from airflow_slo_provider.charts.bars import Box, Row, rows
+from airflow_slo_provider.charts.markup import tag
+from airflow_slo_provider.charts.svg import legend
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace
 
-_WIDTH, _LEFT, _BAR = 980, 190, 26
-#: Colours that differ for colour-blind eyes too (Okabe and Ito), and hold dark text.
-_COLOURS = ("#56b4e9", "#e69f00", "#009e73", "#f0e442", "#cc79a7", "#d55e00", "#7ea6e0", "#b3b3b3")
+#: Classes of boxes, ``box-0`` and so on.
+_COLOURS = 8
 _MOST_BARS = 60
 
 
@@ -25,57 +25,41 @@ def stacked(found: LatencyBreakdown) -> str:
         )
         if requests and samples.critical_ns:
             bars.setdefault(row.model_version, []).append((row.span, samples.critical_ns / requests / 1e6))
-    longest = max((sum(time for _, time in bar) for bar in bars.values()), default=0.0)
-    if not longest:
-        return ""
     # The same order of spans in every bar, and the same colour.
     totals: dict[str, float] = {}
     for bar in bars.values():
         for span, time in bar:
             totals[span] = totals.get(span, 0.0) + time
+    if not any(totals.values()):
+        return ""
     order = sorted(totals, key=lambda span: -totals[span])
-    colour = {span: _COLOURS[min(place, len(_COLOURS) - 1)] for place, span in enumerate(order)}
-    scale = (_WIDTH - _LEFT - 90) / longest
-    shapes, top = [], 4
+    kinds = {span: f"box-{min(place, _COLOURS - 1)}" for place, span in enumerate(order)}
+    drawn = []
     for version, bar in list(bars.items())[-20:]:
-        left = float(_LEFT)
-        shapes.append(f'<text x="{_LEFT - 8}" y="{top + 18}" text-anchor="end">{escape(_short(str(version), 24))}</text>')
+        boxes, left = [], 0.0
         for span, time in sorted(bar, key=lambda item: order.index(item[0])):
-            shapes.append(_box(left, top, time * scale, colour[span], span, f"{span}: {time:.3f} ms"))
-            left += time * scale
-        shapes.append(f'<text x="{left + 6:.1f}" y="{top + 18}">{sum(time for _, time in bar):.1f} ms</text>')
-        top += _BAR + 8
-    legend = " ".join(
-        f'<span style="white-space:nowrap"><svg width="12" height="12"><rect width="12" height="12" fill="{colour[span]}"/></svg>'
-        f" {escape(span)}</span>&ensp;"
-        for span in order[:12]
-    )
-    return f"<figure>{_svg(top, shapes, 'critical path by version')}<figcaption>{legend}</figcaption></figure>"
+            boxes.append(Box(left, time, kinds[span], f"{span}: {time:.3f} ms", span))
+            left += time
+        drawn.append(Row(str(version), boxes, f"{left:.1f} ms"))
+    names = {span: kinds[span] for span in order[:12]}
+    return tag("figure", rows("critical path by version", drawn), tag("figcaption", legend(names, boxes=True)))
 
 
 def waterfall(trace: Trace, version: str | None) -> str:
-    """Draw the spans of one trace over time, the critical path dark below them."""
-    parts = _in_order(trace)[:_MOST_BARS]
-    first = min(part.start_ns for part in trace.parts)
-    last = max(part.start_ns + part.span.duration_ns for part in trace.parts)
-    scale = (_WIDTH - _LEFT - 90) / max(1, last - first)
-    shapes, top = [], 4
-    for part in parts:
+    """Draw the spans of one trace over time."""
+    parts = _in_order(trace)
+    first = min(part.start_ns for part in parts)
+    drawn = []
+    for part in parts[:_MOST_BARS]:
         span = part.span
-        left = _LEFT + (part.start_ns - first) * scale
-        width = max(1.5, span.duration_ns * scale)
-        fill = "#e8827c" if span.error else _COLOURS[0] if part.critical_ns else "#b3b3b3"
+        kind = "box-bad" if span.error else "box-0" if part.critical_ns else f"box-{_COLOURS - 1}"
         lasted = f"{span.duration_ns / 1e6:.3f} ms" if span.timed else "no end is known"
         told = f"{span.name} ({span.service}): {lasted}" + (", failed" if span.error else "")
-        name = escape(_short(span.name, 24 - min(part.depth, 8)))
-        shapes.append(f'<text x="{8 + 12 * min(part.depth, 8)}" y="{top + 15}">{name}</text>')
-        shapes.append(_box(left, top, width, fill, "", told, height=18))
-        shapes.append(f'<text x="{left + width + 5:.1f}" y="{top + 14}">{lasted}</text>')
-        top += 23
-    more = f"; {len(trace.parts) - len(parts)} more spans are not shown" if len(trace.parts) > len(parts) else ""
-    identity = escape(trace.parts[0].span.trace_id)
-    caption = f"version {escape(str(version))}, trace <code>{identity}</code>; blue: on the critical path, red: failed{more}"
-    return f"<figure>{_svg(top, shapes, 'waterfall of the slowest trace')}<figcaption>{caption}</figcaption></figure>"
+        drawn.append(Row(span.name, [Box(part.start_ns - first, span.duration_ns, kind, told)], lasted, part.depth))
+    more = f"; {len(parts) - _MOST_BARS} more spans are not shown" if len(parts) > _MOST_BARS else ""
+    identity = tag("code", trace.parts[0].span.trace_id)
+    caption = tag("figcaption", f"version {version}, trace ", identity, "; blue: on the critical path, red: failed", more)
+    return tag("figure", rows("waterfall of the slowest trace", drawn), caption)
 
 
 def _in_order(trace: Trace) -> list[Part]:
@@ -94,27 +78,3 @@ def _in_order(trace: Trace) -> list[Part]:
         ordered.append(part)
         waiting += below.get(part.span.span_id, [])[::-1]
     return ordered
-
-
-def _box(left: float, top: float, width: float, fill: str, text: str, title: str, *, height: int = _BAR) -> str:
-    room = int(width / 7)
-    label = (
-        f'<text class="in" x="{left + 5:.1f}" y="{top + 17}" fill="#111">{escape(_short(text, room))}</text>'
-        if text and room > 5
-        else ""
-    )
-    rect = (
-        f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="{height}" fill="{fill}" stroke="#fff" stroke-width="0.5"/>'
-    )
-    return f"<g><title>{escape(title)}</title>{rect}{label}</g>"
-
-
-def _svg(height: float, shapes: list[str], title: str) -> str:
-    return (
-        f'<svg role="img" aria-label="{escape(title)}" viewBox="0 0 {_WIDTH} {height:.0f}" width="100%" '
-        f'style="min-width:640px">{"".join(shapes)}</svg>'
-    )
-
-
-def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: max(1, most - 1)] + "…"

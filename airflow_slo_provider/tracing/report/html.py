@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from html import escape
-from typing import Any
-
-from airflow_slo_provider.charts.report_page import badge, page
+from airflow_slo_provider.charts.markup import tag
+from airflow_slo_provider.charts.report_page import page, section, table
 from airflow_slo_provider.tracing.analysis.assessment import Assessment
 from airflow_slo_provider.tracing.report.charts import stacked, waterfall
 
-#: What only this report has: columns of numbers, its pictures.
+#: What only this report has: notes, and charts with a row of text for each bar.
 _STYLE = """
-th, td { text-align: right; font-variant-numeric: tabular-nums; min-width: 0; }
-th:first-child, td:first-child, .text { text-align: left; }
+td { min-width: 0; }
 .notes { background: var(--warn-ground); border-left: 4px solid var(--warn); padding: 0.5em 1em; }
 figure { margin: 0; overflow-x: auto; } figcaption { color: var(--quiet); margin: 0.2em 0 0.6em; }
-svg text { font: 12px system-ui, sans-serif; fill: var(--text); } svg text.in { fill: #111; }
+svg.chart { min-width: 40rem; max-width: none; }
 """
 
 
@@ -26,20 +23,22 @@ def to_html(assessment: Assessment, title: str) -> str:
     """
     found = assessment.breakdown
     parts = [
-        f"<p>{found.spans} spans of {found.traces} requests{_between(assessment)}. Resolution: {found.resolution:g} s.</p>",
+        tag("p", f"{found.spans} spans of {found.traces} requests{_between(assessment)}. Resolution: {found.resolution:g} s."),
         _notes(assessment),
-        "<h2>Where the time goes</h2>",
-        "<p>Time on the critical path per request: spans that run side by side are not added up.</p>",
-        stacked(found),
-        _table(assessment),
+        section(
+            "Where the time goes",
+            tag("p", "Time on the critical path per request: spans that run side by side are not added up."),
+            stacked(found),
+            _spans(assessment),
+        ),
         _budgets(assessment),
         _comparison(assessment),
         _symptoms(assessment),
     ]
     versions = [version for version in found.versions if version in found.slowest]
     if versions:
-        parts.append("<h2>The slowest request</h2>")
-        parts += [waterfall(found.slowest[version], version) for version in reversed(versions[-3:])]
+        drawn = (waterfall(found.slowest[version], version) for version in reversed(versions[-3:]))
+        parts.append(section("The slowest request", *drawn))
     verdict = assessment.verdict.value
     return page(title, *(part for part in parts if part), verdict=verdict, subtitle=assessment.why, style=_STYLE)
 
@@ -54,100 +53,69 @@ def _between(assessment: Assessment) -> str:
 def _notes(assessment: Assessment) -> str:
     if not assessment.breakdown.notes:
         return ""
-    items = "".join(f"<li>{escape(note)}</li>" for note in assessment.breakdown.notes)
     word = "Something is missing" if assessment.breakdown.truncated else "To know"
-    return f'<div class="notes"><b>{word}</b><ul>{items}</ul></div>'
+    notes = tag("ul", *(tag("li", note) for note in assessment.breakdown.notes))
+    return tag("div", tag("b", word), notes, class_="notes")
 
 
-def _table(assessment: Assessment) -> str:
-    head = _row(
-        (
-            "span",
-            "version",
-            "count",
-            "p50 ms",
-            "p95 ms",
-            "p99 ms",
-            "own p50 ms",
-            "own p99 ms",
-            "critical path",
-            "errors",
-            "cache hits",
-        ),
-        "th",
+def _spans(assessment: Assessment) -> str:
+    heads = (
+        *("span", "version", "count", "p50 ms", "p95 ms", "p99 ms", "own p50 ms", "own p99 ms"),
+        *("critical path", "errors", "cache hits"),
     )
-    rows = [
-        _row(
-            (
-                row.span, row.model_version or "-", str(row.count), _ms(row.p50), _ms(row.p95), _ms(row.p99), _ms(row.self_p50),
-                _ms(row.self_p99), _share(row.critical_share), _share(row.error_rate), _share(row.cache_hit_rate),
-            )
+    rows = (
+        (
+            row.span, row.model_version, row.count, *map(_ms, (row.p50, row.p95, row.p99, row.self_p50, row.self_p99)),
+            *map(_share, (row.critical_share, row.error_rate, row.cache_hit_rate)),
         )
         for row in assessment.breakdown.rows[:200]
-    ]  # fmt: skip
-    return f"<table>{head}{''.join(rows)}</table>"
+    )  # fmt: skip
+    return table(heads, rows, numbers=range(2, len(heads)))
 
 
 def _budgets(assessment: Assessment) -> str:
-    tiers = [check for check in assessment.checks if check.target is not None]
-    if not tiers:
-        return ""
-    head = _row(("check", "measured ms", "budget ms", "within", "verdict"), "th")
-    rows = "".join(
-        "<tr>" + "".join(f"<td>{cell}</td>" for cell in (
-            escape(check.name), _ms(check.value), _ms(check.target),
-            f"{check.good:.0f} of {check.total:.0f}" if check.good is not None and check.total is not None else "-",
-            badge(check.verdict.value),
-        )) + "</tr>"
-        for check in tiers
-    )  # fmt: skip
-    return f"<h2>Budgets of version {escape(str(assessment.version))}</h2><table>{head}{rows}</table>"
+    rows = [
+        (
+            check.name, _ms(check.value), _ms(check.target),
+            None if check.good is None or check.total is None else f"{check.good:.0f} of {check.total:.0f}", check.verdict.value,
+        )
+        for check in assessment.checks
+        if check.target is not None
+    ]  # fmt: skip
+    heads = ("check", "measured ms", "budget ms", "within", "verdict")
+    title = f"Budgets of version {assessment.version}"
+    return section(title, table(heads, rows, numbers=(1, 2, 3), verdicts=[4])) if rows else ""
 
 
 def _comparison(assessment: Assessment) -> str:
     compared = assessment.comparison
     if compared is None:
         return ""
-    head = _row(("span", "p50", "p99", "95 % interval of p99", "mean", "p-value", "changed"), "th")
-    rows = "".join(
-        _row(
-            (
-                change.span, _delta(change.p50_delta), _delta(change.p99_delta),
-                f"[{change.p99_low * 1000:.3g}, {change.p99_high * 1000:.3g}] ms", _delta(change.mean_delta),
-                f"{change.pvalue:.2g}", change.changed or "-",
-            )
+    rows = (
+        (
+            change.span, _delta(change.p50_delta), _delta(change.p99_delta),
+            f"[{change.p99_low * 1000:.3g}, {change.p99_high * 1000:.3g}] ms", _delta(change.mean_delta),
+            f"{change.pvalue:.2g}", change.changed or None,
         )
         for change in compared.changes
     )  # fmt: skip
-    title = f"<h2>{escape(compared.candidate)} against {escape(compared.baseline)}</h2>"
-    return f"{title}<p>{escape(compared.message)}. Own times, without what children take.</p><table>{head}{rows}</table>"
+    heads = ("span", "p50", "p99", "95 % interval of p99", "mean", "p-value", "changed")
+    said = tag("p", f"{compared.message}. Own times, without what children take.")
+    return section(f"{compared.candidate} against {compared.baseline}", said, table(heads, rows, numbers=range(1, 6)))
 
 
 def _symptoms(assessment: Assessment) -> str:
-    if not assessment.symptoms:
-        return ""
-    names = ("symptom", "likely cause", "look at", "seen")
-    head = "<tr>" + "".join(f'<th class="text">{name}</th>' for name in names) + "</tr>"
-    rows = "".join(
-        "<tr>"
-        + "".join(f'<td class="text">{escape(text)}</td>' for text in (one.name, one.cause, one.check, one.evidence))
-        + "</tr>"
-        for one in assessment.symptoms
-    )
-    return f"<h2>What it looks like</h2><table>{head}{rows}</table>"
+    rows = [(one.name, one.cause, one.check, one.evidence) for one in assessment.symptoms]
+    return section("What it looks like", table(("symptom", "likely cause", "look at", "seen"), rows)) if rows else ""
 
 
-def _row(cells: tuple[Any, ...], tag: str = "td") -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(str(cell))}</{tag}>" for cell in cells) + "</tr>"
-
-
-def _ms(value: float | None) -> str:
-    return "-" if value is None else f"{value * 1000:.3f}"
+def _ms(value: float | None) -> str | None:
+    return None if value is None else f"{value * 1000:.3f}"
 
 
 def _delta(value: float) -> str:
     return f"{value * 1000:+.3g} ms"
 
 
-def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+def _share(value: float | None) -> str | None:
+    return None if value is None else f"{value:.1%}"

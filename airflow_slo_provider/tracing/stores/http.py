@@ -89,7 +89,7 @@ class StoreClient:
                 found = [read_json(one, source=self.source, query=query, status=answer.status, what=self._kind) for one in parts]
             except NotJSON:
                 continue
-            if found:
+            if found and found != [None]:
                 return found[0] if parts == (answer.body,) else found
         return answer.body.decode("utf-8", "replace")
 

@@ -21,9 +21,9 @@ from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, lastin
 from airflow_slo_provider.tracing.stores.http import Answer, ServerStore
 from airflow_slo_provider.tracing.stores.protocol import (
     Found,
+    Search,
     as_text,
     by_trace,
-    carries,
     found,
     page_through,
     reading,
@@ -51,16 +51,14 @@ class JaegerStore(ServerStore):
         self._api, self._page = api, page
         self._prefix = ""
 
-    def _search(
-        self, stream: SpanStream, service: str, first: int, last: int, attributes: dict[str, Any], limit: int
-    ) -> Iterator[Span]:
+    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
         traces = page_through(
-            lambda low, high, count: self._ask(stream, service, low, high, attributes, count),
-            stream, start=first, end=last, limit=limit, page=self._page, smallest=1_000_000, largest=7 * 86_400 * 10**9,
+            lambda low, high, count: self._ask(stream, asked.service, low, high, asked.attributes, count),
+            stream, asked, page=self._page, smallest=1_000_000, largest=7 * 86_400 * 10**9,
         )  # fmt: skip
         for trace in traces:
             # Version 3 does not filter by attributes everywhere.
-            if not attributes or carries(trace.spans, service, attributes):
+            if asked.keeps(trace.spans):
                 yield from trace.spans
 
     def trace(self, trace_id: str) -> list[Span]:

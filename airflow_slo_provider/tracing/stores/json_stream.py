@@ -23,9 +23,8 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
     :param text: an open file
     :param block: characters to read at once
     :raises json.JSONDecodeError: where the text is no JSON, a cut end included
-    :raises JSONContradiction: for JSON that can be read in more than one way
+    :raises JSONContradiction: for JSON that can be read in more than one way, is nested too deep or holds too many values
     """
-    decoder = strict_json.decoder()
     buffer = text.read(block)
     place = 0
     while True:
@@ -36,7 +35,7 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
                 return
             continue
         try:
-            document, place = _decoded(decoder, buffer, place)
+            document, place = _decoded(buffer, place)
         except json.JSONDecodeError:
             if len(buffer) - place >= 2 * block:
                 yield from _large(text, buffer[place:], block)
@@ -45,6 +44,7 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
             if not more:
                 raise
             buffer, place = buffer[place:] + more, 0
+            strict_json.check_values(buffer)
             continue
         if not isinstance(document, dict):
             raise json.JSONDecodeError("not an object", buffer, place)
@@ -53,13 +53,13 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
             buffer, place = buffer[place:], 0
 
 
-def _decoded(decoder: json.JSONDecoder, buffer: str, place: int) -> tuple[Any, int]:
-    """Read one value; what Python cannot hold (a number of thousands of digits, endless nesting) is no JSON here."""
+def _decoded(buffer: str, place: int) -> tuple[Any, int]:
+    """Read one value; what Python cannot hold (a number of thousands of digits) is no JSON here."""
     try:
-        return decoder.raw_decode(buffer, place)
+        return strict_json.raw_decode(buffer, place)
     except (json.JSONDecodeError, strict_json.JSONContradiction):
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise json.JSONDecodeError(f"not to be read ({error})", buffer, place) from None
 
 
@@ -93,13 +93,13 @@ class _Window:
 
     def value(self) -> Any:
         """Take one whole value."""
-        decoder = strict_json.decoder()
         while True:
             try:
-                value, self.place = _decoded(decoder, self.buffer, self.place)
+                value, self.place = _decoded(self.buffer, self.place)
             except json.JSONDecodeError:
                 if not self.more():
                     raise
+                strict_json.check_values(self.buffer)
             else:
                 return value
 

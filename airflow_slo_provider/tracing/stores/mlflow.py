@@ -14,7 +14,7 @@ from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
 from airflow_slo_provider.tracing.stores.http import ServerStore
-from airflow_slo_provider.tracing.stores.protocol import carries, next_page, up_to
+from airflow_slo_provider.tracing.stores.protocol import Search, next_page, up_to
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
 _PAGE = 500  # the most a search answers
@@ -34,15 +34,13 @@ class MlflowStore(ServerStore):
         super().__init__(settings)
         self._experiments = tuple(str(one) for one in experiments)
 
-    def _search(
-        self, stream: SpanStream, service: str, first: int, last: int, attributes: dict[str, Any], limit: int
-    ) -> Iterator[Span]:
+    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
         traces = (
             spans
-            for spans in self._found(stream, service, first, last)
-            if first <= min(span.start_ns for span in spans) < last and (not attributes or carries(spans, service, attributes))
+            for spans in self._found(stream, asked)
+            if asked.start <= min(span.start_ns for span in spans) < asked.end and asked.keeps(spans)
         )
-        yield from up_to(limit, traces, stream)
+        yield from up_to(asked.limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when MLflow has none of that id."""
@@ -56,20 +54,21 @@ class MlflowStore(ServerStore):
             raise self._wrong_server()
         return f"MLflow answers searches in experiment {', '.join(self._experiments)}"
 
-    def _found(self, stream: SpanStream, service: str, first: int, last: int) -> Iterator[list[Span]]:
+    def _found(self, stream: SpanStream, asked: Search) -> Iterator[list[Span]]:
+        service = asked.service
         token: str | None = None
         seen: set[str] = set()
         while True:
             # Trace times are milliseconds: a little more is asked for, and sorted out by the spans.
-            body = self._page(first // 10**6, last // 10**6 + 1, token, _PAGE)
+            body = self._page(asked.start // 10**6, asked.end // 10**6 + 1, token, _PAGE)
             with self._reading():
                 infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]
                 names = [info["trace_id"] for info in infos]
             for place in range(0, len(names), _AT_ONCE):
-                asked = names[place : place + _AT_ONCE]
-                answered = self._batch(asked)
-                if len(answered) < len(asked):
-                    stream.lack(f"{len(asked) - len(answered)} traces were found, but their spans are not there (yet)")
+                wanted = names[place : place + _AT_ONCE]
+                answered = self._batch(wanted)
+                if len(answered) < len(wanted):
+                    stream.lack(f"{len(wanted) - len(answered)} traces were found, but their spans are not there (yet)")
                 yield from answered
             token = next_page(body.get("next_page_token"), seen, "MLflow", self._http.source)
             if token is None:

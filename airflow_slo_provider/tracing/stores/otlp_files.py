@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import gzip
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -19,7 +19,7 @@ from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.otlp import ROTATED
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
 from airflow_slo_provider.tracing.stores.json_stream import documents
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, SearchedStore, as_text, lack_others
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, Search, SearchedStore, carries, lack_others
 
 
 class FileStore(SearchedStore):
@@ -44,19 +44,17 @@ class FileStore(SearchedStore):
         end: datetime | float = 2**62,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
 
         :param service: empty for all services
         """
-        return super().spans(service, start, end, attributes, limit)
+        return super().spans(service, start, end, attributes, limit, selected)
 
-    def _search(
-        self, stream: SpanStream, service: str, first: int, last: int, attributes: dict[str, Any], limit: int
-    ) -> Iterator[Span]:
+    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
         before = _identities(self._files())
-        wanted = {key: as_text(value) for key, value in attributes.items()}
-        chosen = self._choose(stream, service, first, last, wanted, limit)
+        chosen = self._choose(stream, asked)
         for span in self._all():
             if int(span.trace_id, 16) in chosen:
                 yield span
@@ -72,8 +70,9 @@ class FileStore(SearchedStore):
         """Look for the files."""
         return f"{len(self._files())} files"
 
-    def _choose(self, stream: SpanStream, service: str, first: int, last: int, wanted: dict[str, str], limit: int) -> set[int]:
+    def _choose(self, stream: SpanStream, asked: Search) -> set[int]:
         """Return the ids of the traces to stream, the earliest first."""
+        service, first, last, limit = asked.service, asked.start, asked.end, asked.limit
         starts: dict[int, int] = {}
         matching: set[int] = set()
         for file in self._files():
@@ -84,8 +83,7 @@ class FileStore(SearchedStore):
                 # Spans are written when they end: those that are gone had ended before.
                 if span.timed:
                     oldest = span.end_ns if oldest is None else min(oldest, span.end_ns)
-                mine = not service or span.service == service
-                if mine and all(key in span.attributes and as_text(span.attributes[key]) == text for key, text in wanted.items()):
+                if carries([span], service, asked.attributes):
                     matching.add(identity)
             if file.suffix == ROTATED and (oldest is None or first < oldest):
                 stream.lack(

@@ -11,7 +11,7 @@ from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
 from airflow_slo_provider.tracing.stores.http import ServerStore
-from airflow_slo_provider.tracing.stores.protocol import by_trace, carries, next_page, up_to
+from airflow_slo_provider.tracing.stores.protocol import Search, by_trace, next_page, up_to
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1000
@@ -34,22 +34,21 @@ class PhoenixStore(ServerStore):
         super().__init__(settings)
         self._project = project
 
-    def _search(
-        self, stream: SpanStream, service: str, first: int, last: int, attributes: dict[str, Any], limit: int
-    ) -> Iterator[Span]:
+    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
         begun: dict[str, int] = {}
-        for span in self._ask(service, {"start_time": _iso(first - _BEFORE_NS), "end_time": _iso(last)}):
+        times = {"start_time": _iso(asked.start - _BEFORE_NS), "end_time": _iso(asked.end)}
+        for span in self._ask(asked.service, times):
             begun[span.trace_id] = min(begun.get(span.trace_id, span.start_ns), span.start_ns)
         # A start within a microsecond is a start at it, here as in the store.
-        low = first // _MICROSECOND * _MICROSECOND
-        inside = [one for at, one in sorted((at, one) for one, at in begun.items()) if low <= at < last]
+        low = asked.start // _MICROSECOND * _MICROSECOND
+        inside = [one for at, one in sorted((at, one) for one, at in begun.items()) if low <= at < asked.end]
         traces = (
             trace.spans
             for place in range(0, len(inside), _AT_ONCE)
-            for trace in by_trace(self._ask(service, {"trace_id": inside[place : place + _AT_ONCE]}))
-            if not attributes or carries(trace.spans, service, attributes)
+            for trace in by_trace(self._ask(asked.service, {"trace_id": inside[place : place + _AT_ONCE]}))
+            if asked.keeps(trace.spans)
         )
-        yield from up_to(limit, traces, stream)
+        yield from up_to(asked.limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when Phoenix has none of that id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -25,7 +25,7 @@ class TraceStore(Protocol):
     ``start`` and ``end`` are aware datetimes (or nanoseconds since 1970, or seconds): a trace belongs to the interval that holds
     its first span; ``end`` is exclusive, so consecutive intervals share no trace. ``attributes`` keep the traces in which a
     span of the service has all of them (compared as text: some stores know no other). ``limit`` counts traces, never
-    cutting one.
+    cutting one. ``selected`` are attributes that spans must come with; most stores answer all of them anyway.
     """
 
     def spans(
@@ -35,6 +35,7 @@ class TraceStore(Protocol):
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests. What is missing stands in the stream's ``truncated`` and ``notes``.
 
@@ -57,6 +58,27 @@ class TraceStore(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """What a store is searched for, checked.
+
+    :param start: nanoseconds
+    :param end: nanoseconds, exclusive
+    :param selected: attributes that spans must come with, beside those that are filtered by
+    """
+
+    service: str
+    start: int
+    end: int
+    attributes: dict[str, Any]
+    limit: int
+    selected: tuple[str, ...]
+
+    def keeps(self, spans: list[Span]) -> bool:
+        """Whether a trace belongs to the answer, by its attributes."""
+        return not self.attributes or carries(spans, self.service, self.attributes)
+
+
 class SearchedStore:
     """The part of a store that is the same for all of them: what an interval, a filter and a limit mean."""
 
@@ -67,19 +89,17 @@ class SearchedStore:
         end: datetime | float,
         attributes: Mapping[str, Any] | None = None,
         limit: int = LIMIT,
+        selected: Sequence[str] = (),
     ) -> SpanStream:
         """Stream the spans of a service's requests, see :class:`TraceStore`."""
         first, last = interval(start, end, limit)
-        return SpanStream(lambda stream: self._search(stream, service, first, last, dict(attributes or {}), limit))
+        asked = Search(
+            service=service, start=first, end=last, attributes=dict(attributes or {}), limit=limit, selected=tuple(selected)
+        )
+        return SpanStream(lambda stream: self._search(stream, asked))
 
-    def _search(
-        self, stream: SpanStream, service: str, first: int, last: int, attributes: dict[str, Any], limit: int
-    ) -> Iterator[Span]:
-        """Yield spans, whole traces of them.
-
-        :param first: nanoseconds
-        :param last: nanoseconds, exclusive
-        """
+    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
+        """Yield spans, whole traces of them."""
         raise NotImplementedError
 
 
@@ -217,10 +237,8 @@ def as_text(value: Any) -> str:
 def page_through(
     fetch: Callable[[int, int, int], list[Found]],
     stream: SpanStream,
+    asked: Search,
     *,
-    start: int,
-    end: int,
-    limit: int,
     page: int,
     smallest: int,
     largest: int,
@@ -231,22 +249,21 @@ def page_through(
     asked for is therefore taken for a cut one.
 
     :param fetch: asks for up to n traces between two times; may answer traces that began before
-    :param start: nanoseconds; traces that begin earlier belong to the interval before
-    :param end: nanoseconds, exclusive
-    :param limit: traces to yield at most
+    :param asked: traces that begin earlier belong to the interval before
     :param page: traces to ask for at once
     :param smallest: a piece of this width is not halved
     :param largest: the widest piece a server is asked for
     """
+    start, end, limit = asked.start, asked.end, asked.limit
     pieces = [(low, min(low + largest, end)) for low in range(start, end, largest)][::-1]
     seen: set[str] = set()
     while pieces:
         low, high = pieces.pop()
         left = limit - len(seen)
-        asked = min(page, left)
-        traces = fetch(low, high, asked)
-        cut = len(traces) >= asked
-        if cut and asked < left and high - low > smallest:
+        count = min(page, left)
+        traces = fetch(low, high, count)
+        cut = len(traces) >= count
+        if cut and count < left and high - low > smallest:
             middle = low + (high - low) // 2
             pieces += [(middle, high), (low, middle)]
             continue
@@ -254,7 +271,7 @@ def page_through(
             if trace.trace_id not in seen and begins_within(trace, start, end) and len(seen) < limit:
                 seen.add(trace.trace_id)
                 yield trace
-        if cut and asked < left:
+        if cut and count < left:
             stream.lack(
                 f"the store holds more than {page} traces of one moment ({high - low} ns) and answers no more: some are missing"
             )

@@ -24,11 +24,13 @@ from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
 from airflow_slo_provider.tracing.stores.http import Answer, ServerStore
-from airflow_slo_provider.tracing.stores.protocol import Found, carries, found, page_through
+from airflow_slo_provider.tracing.stores.protocol import Found, Search, found, page_through
 
 _SECOND = 10**9
 #: Traces that are asked for by id although the first ones were not there.
 _PATIENCE = 3
+#: Attributes that every answer must bring along; a search answers no others.
+_SELECTED = ("model_version", "cache.hit", KEPT)
 _PARENT = frozenset({"span:parentid", "parentid"})
 
 
@@ -36,7 +38,6 @@ class TempoStore(ServerStore):
     """A Tempo server.
 
     :param settings: how it is reached, or its address
-    :param selected: span attributes to bring along, beside the filtered ones
     :param page: traces per search
     :param spans_per_trace: spans per trace; servers refuse more than their ``max_spans_per_span_set``, 100 by default
     :param whole_traces: fetch every trace by its id: spans of other services too, one request per trace
@@ -49,20 +50,17 @@ class TempoStore(ServerStore):
         self,
         settings: HttpSettings | str,
         *,
-        selected: tuple[str, ...] = ("model_version", "cache.hit", KEPT),
         page: int = 1000,
         spans_per_trace: int = 100,
         whole_traces: bool = False,
         blind: timedelta = timedelta(seconds=30),
     ) -> None:
         super().__init__(settings)
-        self._selected, self._page, self._per_trace = selected, page, spans_per_trace
+        self._page, self._per_trace = page, spans_per_trace
         self._whole, self._blind = whole_traces, blind
 
-    def _search(
-        self, stream: SpanStream, service: str, first: int, last: int, attributes: dict[str, Any], limit: int
-    ) -> Iterator[Span]:
-        return _Search(self, stream, service, attributes).run(first, last, limit)
+    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
+        return _Search(self, stream, asked).run()
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when Tempo has none of that id (it may still be within its last seconds)."""
@@ -97,23 +95,23 @@ def replace_whole(span: Span) -> Span:
 class _Search:
     """One stream's questions and what they taught."""
 
-    def __init__(self, store: TempoStore, stream: SpanStream, service: str, attributes: dict[str, Any]) -> None:
-        self._store, self._stream, self._service, self._attributes = store, stream, service, attributes
+    def __init__(self, store: TempoStore, stream: SpanStream, asked: Search) -> None:
+        self._store, self._stream, self._asked, self._service = store, stream, asked, asked.service
+        self._fields = tuple(dict.fromkeys((*_SELECTED, *asked.attributes, *asked.selected)))
         self._http = store._http
         self._ask_parents = True
         self._misses = 0
         self._cut_off: datetime | None = None
 
-    def run(self, start: int, end: int, limit: int) -> Iterator[Span]:
+    def run(self) -> Iterator[Span]:
         traces = page_through(
-            self._ask, self._stream, start=start, end=end, limit=limit, page=self._store._page,
-            smallest=_SECOND, largest=86_400 * _SECOND,
-        )  # fmt: skip
+            self._ask, self._stream, self._asked, page=self._store._page, smallest=_SECOND, largest=86_400 * _SECOND
+        )
         for trace in traces:
             spans = self._complete(trace)
-            if not self._attributes or carries(spans, self._service, self._attributes):
+            if self._asked.keeps(spans):
                 yield from spans
-        self._look_at_the_end(end)
+        self._look_at_the_end(self._asked.end)
 
     def _ask(self, low: int, high: int, limit: int) -> list[Found]:
         query = self._query()
@@ -135,12 +133,11 @@ class _Search:
     def _query(self) -> str:
         mine = f"resource.service.name = {json.dumps(self._service)}"
         spans = f"{{ {mine} }}"
-        if self._attributes:
+        if self._asked.attributes:
             # The traces in which one span has them all; of these traces, all spans of the service.
-            wanted = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._attributes.items())
+            wanted = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._asked.attributes.items())
             spans = f"({spans} && {{ {mine} && {wanted} }})"
-        fields = dict.fromkeys([*self._store._selected, *self._attributes])
-        chosen = ["name", "status", *(_field(key) for key in fields)]
+        chosen = ["name", "status", *(_field(key) for key in self._fields)]
         if self._ask_parents:
             chosen.append("span:parentID")
         return f"{spans} | select({', '.join(chosen)})"

@@ -77,7 +77,7 @@ def _luminance(colour: str) -> float:
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_text_stands_out_from_its_ground(mode: str) -> None:
     """Contrast of 4.5:1 [WCAG 2.2, 1.4.3]."""
-    block = style.COLOURS.split("@media")[0] if mode == "light" else style.COLOURS.split('[data-theme="dark"]')[1]
+    block = style.CSS.split(":root {" if mode == "light" else ':root[data-theme="dark"] {')[1].split("}")[0]
     colours = dict(
         part.strip().split(": ")
         for part in block.replace("\n", " ").split(";")

@@ -52,7 +52,7 @@ def test_strict_json_of_a_repeated_key_is_refused(text: str) -> None:
     with pytest.raises(strict_json.JSONContradiction):
         strict_json.loads(text, constants=True)
     with pytest.raises(strict_json.JSONContradiction):
-        strict_json.decoder().raw_decode(text)
+        strict_json.raw_decode(text, 0)
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])

@@ -167,6 +167,24 @@ def test_a_fraction_among_whole_numbers_is_never_cut() -> None:
         SQLData(run, "prices", dialect="sqlite").profile(["price"])
 
 
+def test_numbers_that_are_codes_are_counted_value_by_value() -> None:
+    """``categorical`` means the same in a database as in files."""
+    codes = [10_115 + number % 7 for number in range(2_000)]
+    prices = [number % 3 / 2 for number in range(2_000)]
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE facts (code INTEGER, price REAL)")
+    connection.executemany("INSERT INTO facts VALUES (?, ?)", zip(codes, prices, strict=True))
+    connection.commit()
+    rows = SQLData.of(connection, "facts")
+    counted = drift.profile(rows, categorical=["code", "price"])
+    held = drift.profile({"code": codes, "price": prices}, categorical=["code", "price"])
+    assert {name: counted[name].categories for name in counted.columns} == {name: held[name].categories for name in held.columns}
+    assert rows.profile()["code"].kind == "number"
+    report = drift.compare(rows, rows, categorical="code")
+    assert {name: column.kind for name, column in report.columns.items()} == {"code": "text", "price": "number"}
+    assert drift.compare(held, rows, categorical=["code", "price"]).verdict == "ok"
+
+
 def test_a_database_that_stops_while_rows_are_fetched() -> None:
     """SQLite finds its rows one by one: what stops it after the first does so in the fetch."""
     connection = sqlite3.connect(":memory:")

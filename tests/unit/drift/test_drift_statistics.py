@@ -125,7 +125,6 @@ def test_benjamini_hochberg() -> None:
 def test_quantiles_are_observed_values() -> None:
     case = _cases("quantile_types.json")
     assert drift.quantiles(case["x"], case["q"]) == case["type1_inverted_cdf"]
-    assert drift.quantile_edges(case["x"]) == list(dict.fromkeys(case["type1_inverted_cdf"]))
     assert list(drift.profile({"x": case["x"]})["x"].edges) == list(dict.fromkeys(case["type1_inverted_cdf"]))
 
 
@@ -139,7 +138,6 @@ def test_distances_against_scipy() -> None:
     assert drift.total_variation(a, b) == pytest.approx(np.abs(a / a.sum() - b / b.sum()).sum() / 2)
     assert drift.js_distance([1, 0], [0, 1]) == drift.total_variation([1, 0], [0, 1]) == 1
     x, y = rng.normal(size=300), rng.normal(1, 2, 500)
-    assert drift.wasserstein1(x, y) == pytest.approx(wasserstein_distance(x, y), rel=1e-12)
     report = drift.compare({"x": x}, {"x": y})
     assert report["x"].wasserstein == pytest.approx(wasserstein_distance(x, y), rel=1e-12)
 

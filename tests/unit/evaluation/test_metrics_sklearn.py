@@ -88,14 +88,15 @@ def test_numbers(weighted: bool) -> None:
     same(found["r2"], sklearn_metrics.r2_score(y, predicted, sample_weight=w))
 
 
-def test_a_variance_far_from_zero_is_not_lost() -> None:
+def test_a_variance_far_from_zero_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("airflow_slo_provider.evaluation.intervals.metric_estimates.seed_of", lambda *_: 5)
     rng = np.random.default_rng(1)
     y = 1e9 + rng.normal(size=500)
     predicted = y + rng.normal(size=500) / 2
     found = evaluate(y, predicted, "r2", replicates=200)["r2"]
     assert found.value == pytest.approx(sklearn_metrics.r2_score(y, predicted), abs=1e-9)
-    near = evaluate(y - 1e9, predicted - 1e9, "r2", replicates=200, seed=5)["r2"]
-    far = evaluate(y, predicted, "r2", replicates=200, seed=5)["r2"]
+    near = evaluate(y - 1e9, predicted - 1e9, "r2", replicates=200)["r2"]
+    far = evaluate(y, predicted, "r2", replicates=200)["r2"]
     assert (far.low, far.high) == pytest.approx((near.low, near.high), abs=1e-6)
 
 

@@ -119,7 +119,7 @@ def test_airflows_timeout_ends_the_attempts(server: ModelServer) -> None:
         ("status", "server_error", "HTTP 503"),
         ("hang", "timeout", "within 1 s"),
         ("short", "wrong_answer", "for 7 rows"),
-        ("not_json", "wrong_answer", "not JSON"),
+        ("not_json", "not_json", "not JSON"),
         ("no_outputs", "wrong_answer", "no outputs"),
         ("nan", "wrong_answer", "null or NaN"),
         ("drip", "timeout", "1 s"),

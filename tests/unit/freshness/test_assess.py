@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.freshness import Limits, Observation, Reason, assess
-from airflow_slo_provider.freshness.duration_text import in_words
 from airflow_slo_provider.results import Verdict
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -164,21 +163,3 @@ def test_an_observation_has_a_zone():
         Observation(what="x", source="s", observed_at=datetime(2026, 1, 1))
     with pytest.raises(ValueError, match="group a"):
         Observation(what="x", source="s", groups={"a": datetime(2026, 1, 1)})
-
-
-@pytest.mark.parametrize(
-    ("duration", "words"),
-    [
-        (timedelta(0), "0 s"),
-        (timedelta(milliseconds=500), "0.5 s"),
-        (timedelta(seconds=59), "59 s"),
-        (timedelta(minutes=1), "1 min"),
-        (timedelta(hours=1, minutes=23, seconds=59), "1 h 23 min"),
-        (timedelta(days=2), "2 d"),
-        (timedelta(days=2, minutes=5), "2 d"),
-        (timedelta(days=400, hours=3), "400 d 3 h"),
-        (-timedelta(minutes=3), "-3 min"),
-    ],
-)
-def test_durations_in_words(duration, words):
-    assert in_words(duration) == words

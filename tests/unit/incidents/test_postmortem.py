@@ -100,7 +100,7 @@ def test_says_what_happened_when_and_what_is_left():
     for line in (
         "| Start | 2026-11-24 05:00:00 UTC |",
         "| End | 2026-11-24 05:02:00 UTC |",
-        "| Duration | 2 min 0 s |",
+        "| Duration | 2 min |",
         "| T+00:00:09 | 05:00:09 | diagnosis: Find v2: done \\- v2 fails |".replace("\\-", "-"),
         "- [ ] Roll back: look at v2",
         "- [ ] Root cause, in one sentence",

@@ -197,7 +197,8 @@ def test_bounds_as_the_query_compares_them(form: str | None, dialect: str | None
     runner = Canned(["good", "total"], (1, 2))
     spec = {} if form is None else {"timeFormat": form}
     moment = T0.astimezone(timezone(timedelta(hours=3)))
-    one(SQLSource(runner, name="x", dialect=dialect), ask(ratio(ONE_ROW, **spec), moment, moment + HOUR))
+    runner.dialect = dialect
+    one(SQLSource(runner, name="x"), ask(ratio(ONE_ROW, **spec), moment, moment + HOUR))
     assert runner.asked == [(ONE_ROW, {"date_from": start, "date_to": end})]
     assert type(runner.asked[0][1]["date_from"]) is type(start)
 

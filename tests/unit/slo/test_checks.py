@@ -95,19 +95,3 @@ def test_shares_are_rounded_down_so_that_a_failure_shows() -> None:
     assert "99.9 %" in row.split("/")[0]
     assert reports[0].remaining == 1 - Fraction(1, 100_000)
     assert " 99.9 %" in row.split("99.9999 %")[1]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "0s"),
-        (59, "59s"),
-        (43 * 60 + 12, "43m 12s"),
-        (90061, "1d 1h"),
-        (-3700, "-1h 1m"),
-        (86400 * 30, "30d"),
-        (3601, "1h 1s"),
-    ],
-)
-def test_lengths_of_time(seconds: int, text: str) -> None:
-    assert table.length(timedelta(seconds=seconds)) == text

@@ -1,0 +1,69 @@
+"""Axes: from values to places in a picture, and round numbers and times to name on them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Turn values into places.
+
+    :param low: the least value
+    :param high: the greatest value; what lies outside of both is drawn at the edge
+    :param first: where the least value lies
+    :param last: where the greatest value lies
+    """
+
+    low: float
+    high: float
+    first: float
+    last: float
+
+    def __call__(self, value: float) -> float:
+        """Return the place of a value."""
+        share = (value - self.low) / ((self.high - self.low) or 1.0)
+        return self.first + min(max(share, 0.0), 1.0) * (self.last - self.first)
+
+
+def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers that cover a range: steps of 1, 2 or 5 times a power of ten."""
+    if not 0 < high - low < math.inf:
+        return [low]
+    raw = (high - low) / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= raw * 0.999)
+    first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
+    return [round(number * step, 12) for number in range(first, last + 1)]
+
+
+def time_ticks(start: datetime, end: datetime, count: int = 6) -> list[tuple[datetime, str]]:
+    """Return round times within a span, in UTC, with their names."""
+    span = end - start
+    steps = [timedelta(minutes=n) for n in (1, 5, 15, 30)] + [timedelta(hours=n) for n in (1, 3, 6, 12)]
+    steps += [timedelta(days=n) for n in (1, 2, 5, 7, 14, 30, 61, 91, 182, 365)]
+    step = next((one for one in steps if span / one <= count), steps[-1])
+    form = "%H:%M" if step < timedelta(hours=12) else "%d %b %H:%M" if step < timedelta(days=1) else "%d %b"
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    at = epoch + ((start - epoch) // step + 1) * step
+    found = []
+    while at < end:
+        # A name at the very edge would be cut off.
+        if 0.03 < (at - start) / span < 0.97:
+            found.append((at, at.astimezone(UTC).strftime(form)))
+        at += step
+    return found
+
+
+def number_names(ticks: Sequence[float], unit: str = "") -> list[tuple[float, str]]:
+    """Return ticks with their names.
+
+    :param unit: ``percent`` shows shares as per cent
+    """
+    if unit != "percent":
+        return [(tick, f"{tick:,.6g}") for tick in ticks]
+    digits = 0 if len(ticks) < 2 or abs(ticks[1] - ticks[0]) >= 0.01 else 2
+    return [(tick, f"{tick * 100:.{digits}f} %") for tick in ticks]

@@ -1,0 +1,84 @@
+"""Bars: one share, two distributions beside each other, rows of boxes along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from airflow_slo_provider.charts import svg
+from airflow_slo_provider.charts.axes import Scale
+from airflow_slo_provider.charts.markup import Html, tag
+
+_WIDTH, _LEFT, _RIGHT, _STEP, _BOX = 980, 190, 90, 23, 18
+
+
+def bar(share: float | None, tone: str) -> Html:
+    """Draw what is left of a budget. The number stands beside it, so the bar itself is decoration."""
+    if share is None:
+        return Html()
+    shapes = svg.box("rail", 0, 0, 100, 8), svg.box(f"fill {tone}", 0, 0, Scale(0, 1, 0, 100)(share), 8)
+    return tag(
+        "svg", *shapes, class_="bar", viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", focusable="false"
+    )
+
+
+def paired_bars(
+    label: str, names: Sequence[str], before: Sequence[float], after: Sequence[float], *, width: int = 240, height: int = 56
+) -> Html:
+    """Draw two distributions beside each other; the shares show when a bar is pointed at.
+
+    :param label: what it shows, for people who do not see it
+    :param names: of the bars
+    :param before: shares, drawn as outlines
+    :param after: shares, drawn filled
+    :param width: of the picture
+    :param height: of the picture
+    """
+    up = Scale(0, max(*before, *after) or 1.0, 0, height - 2)
+    step = width / len(names)
+    bars = []
+    for number, (name, *shares) in enumerate(zip(names, before, after, strict=True)):
+        old, new = (
+            svg.box(kind, number * step + 0.5, height - up(share), max(step - 1, 1), up(share))
+            for kind, share in zip(("outline", "fill"), shares, strict=True)
+        )
+        bars.append(tag("g", tag("title", f"{name}: {shares[0]:.2%} → {shares[1]:.2%}"), new, old))
+    return svg.picture(label, (width, height), bars, kind="histogram", width=width, height=height)
+
+
+@dataclass(frozen=True)
+class Box:
+    """A part of a row: where it begins, how long it is, what shows when it is pointed at, and in it where there is room."""
+
+    start: float
+    length: float
+    kind: str
+    title: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Boxes beside each other, with a name before and a note behind them."""
+
+    name: str
+    boxes: Sequence[Box]
+    note: str
+    depth: int = 0
+
+
+def rows(label: str, drawn: Sequence[Row]) -> Html:
+    """Draw rows of boxes along one axis that begins at 0."""
+    x = Scale(0, max((box.start + box.length for row in drawn for box in row.boxes), default=0.0), _LEFT, _WIDTH - _RIGHT)
+    parts = []
+    for number, row in enumerate(drawn):
+        top, depth, end = 4 + _STEP * number, min(row.depth, 8), float(_LEFT)
+        parts.append(svg.label("axis", 8 + 12 * depth, top + 14, svg.short(row.name, 24 - depth)))
+        for box in row.boxes:
+            left, end = x(box.start), x(box.start + box.length)
+            width = max(1.5, end - left)
+            room = int(width / 7)
+            words = svg.label("inside", left + 5, top + 13, svg.short(box.name, room)) if box.name and room > 5 else ""
+            parts.append(tag("g", tag("title", box.title), svg.box(box.kind, left, top, width, _BOX), words))
+        parts.append(svg.label("note", end + 6, top + 14, row.note))
+    return svg.picture(label, (_WIDTH, 4 + _STEP * len(drawn)), parts)

@@ -1,0 +1,95 @@
+"""A chart with two axes, and what is drawn between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from airflow_slo_provider.charts import svg
+from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_names
+from airflow_slo_provider.charts.markup import Html
+
+#: Space at each side.
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 14.0, 26.0
+Ticks = Sequence[tuple[float, str]]
+
+
+@dataclass
+class Plot:
+    """Axes, and what is drawn between them.
+
+    :param title: what it shows, for people who do not see it
+    :param x_range: range of the horizontal axis
+    :param y_range: range of the vertical axis
+    :param x_label: what the horizontal axis shows
+    :param y_label: what the vertical axis shows
+    :param x_ticks: values of the horizontal axis with their names; round numbers unless given
+    :param y_ticks: those of the vertical axis
+    :param width: of the whole picture
+    :param height: of the whole picture
+    """
+
+    title: str
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+    x_label: str = ""
+    y_label: str = ""
+    x_ticks: Ticks | None = None
+    y_ticks: Ticks | None = None
+    width: float = 420.0
+    height: float = 300.0
+    _parts: list[Html] = field(default_factory=list)
+
+    @property
+    def x(self) -> Scale:
+        """Where values of the horizontal axis lie."""
+        return Scale(*self.x_range, LEFT, self.width - RIGHT)
+
+    @property
+    def y(self) -> Scale:
+        """Where values of the vertical axis lie."""
+        return Scale(*self.y_range, self.height - BOTTOM - (14 if self.x_label else 0), TOP)
+
+    def line(self, kind: str, points: Iterable[tuple[float, float]]) -> None:
+        """Draw a line of a class through points; a single one is a dot."""
+        at = self._places(points)
+        self._parts.append(svg.dot(f"dot {kind}", *at[0], 2.5) if len(at) == 1 else svg.curve(kind, at))
+
+    def dots(self, kind: str, points: Iterable[tuple[float, float]], radius: float) -> None:
+        """Draw points."""
+        self._parts.extend(svg.dot(kind, *at, radius) for at in self._places(points))
+
+    def level(self, tone: str, value: float, name: str) -> None:
+        """Draw a horizontal line with its name."""
+        right, y = self.width - RIGHT, self.y(value)
+        self._parts += [svg.line(f"level {tone}", LEFT, y, right, y), svg.label(f"note end {tone}", right - 2, y - 4, name)]
+
+    def event(self, tone: str, value: float, name: str) -> None:
+        """Draw a vertical line with its name."""
+        x = self.x(value)
+        self._parts += [svg.line(f"event {tone}", x, TOP, x, self.y.first), svg.label(f"note middle {tone}", x, TOP - 3, name)]
+
+    def draw(self, *, kind: str = "chart", **attributes: object) -> Html:
+        """Return the whole plot.
+
+        :param kind: the picture's class
+        :param attributes: more of the picture's attributes
+        """
+        x, y = self.x, self.y
+        frame = []
+        for value, name in self.y_ticks or _names_within(self.y_range):
+            frame.append(svg.line("grid", LEFT, y(value), x.last, y(value)))
+            frame.append(svg.label("axis end", LEFT - 6, y(value) + 4, name))
+        for value, name in self.x_ticks or _names_within(self.x_range):
+            frame.append(svg.label("axis middle", x(value), y.first + 18, name))
+        if self.x_label:
+            frame.append(svg.label("axis middle", (x.first + x.last) / 2, self.height - 6, self.x_label))
+            frame.append(svg.label("axis", LEFT, TOP - 4, self.y_label))
+        return svg.picture(self.title, (self.width, self.height), [*frame, *self._parts], kind=kind, **attributes)
+
+    def _places(self, points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+        return [(self.x(x), self.y(y)) for x, y in points]
+
+
+def _names_within(between: tuple[float, float]) -> Ticks:
+    return number_names([tick for tick in nice_ticks(*between) if between[0] <= tick <= between[1]])

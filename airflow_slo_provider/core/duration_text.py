@@ -1,0 +1,28 @@
+"""Durations as people read them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+_SIZES = (86_400, 3_600, 60, 1)
+
+
+def in_words(duration: timedelta, *, most: int = 2, compact: bool = False) -> str:
+    """Write a duration with its largest units, cut and not rounded: ``1 h 23 min``, ``2 d``, ``0.5 s``.
+
+    :param most: how many units
+    :param compact: write ``1h 23m``, for tables
+    """
+    units, gap = (("d", "h", "m", "s"), "") if compact else (("d", "h", "min", "s"), " ")
+    microseconds = duration // timedelta(microseconds=1)
+    sign, microseconds = ("-" if microseconds < 0 else ""), abs(microseconds)
+    seconds = microseconds // 1_000_000
+    if seconds < 10 and microseconds % 1_000_000:
+        return f"{sign}{microseconds // 1000 / 1000:g}{gap}s"
+    numbers = []
+    for size in _SIZES:
+        number, seconds = divmod(seconds, size)
+        numbers.append(number)
+    first = next((place for place, number in enumerate(numbers) if number), 3)
+    parts = list(zip(numbers, units, strict=True))[first : first + most]
+    return sign + " ".join(f"{number}{gap}{unit}" for place, (number, unit) in enumerate(parts) if number or not place)
