@@ -119,7 +119,7 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    from airflow_slo_provider.core.database_faults import classify
+    from airflow_slo_provider.core.database_faults import classify_opening
     from airflow_slo_provider.core.redaction import secrets_of
     from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 
@@ -128,13 +128,10 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
         engine = create_engine(url, poolclass=NullPool)
         connection = engine.raw_connection()
     except Exception as error:
-        fault = classify(error)
+        fault = classify_opening(error)
         # Neither chained nor quoted: a driver's error may hold the whole URL.
-        raise QueryError(
-            f"source {name} cannot be opened ({type(error).__name__})",
-            reason="bad_connection" if fault.reason == "bad_query" else fault.reason,
-            transient=fault.transient,
-        ) from None
+        message = f"source {name} cannot be opened ({type(error).__name__})"
+        raise QueryError(message, reason=fault.reason, transient=fault.transient) from None
     stack.callback(connection.close)
     return SQLSource(dbapi_runner(connection.driver_connection, dialect=engine.dialect.name), name=name)
 

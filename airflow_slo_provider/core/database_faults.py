@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from airflow_slo_provider.core.redaction import server_text
+from airflow_slo_provider.exceptions import MeasurementError, QueryError
+
 #: SQLSTATE prefixes [PostgreSQL 15 documentation, appendix A] -> reason and whether a retry may help.
 _SQLSTATES: tuple[tuple[str, str, bool], ...] = (
     ("57014", "timeout", True),
@@ -84,6 +87,30 @@ def classify(error: BaseException) -> DatabaseFault:
     if isinstance(error, OSError):
         return DatabaseFault("connection", True)
     return DatabaseFault("bad_query", False)
+
+
+def classify_opening(error: BaseException) -> DatabaseFault:
+    """Say what an exception means that was raised while a connection was opened: no query can be at fault.
+
+    :param error: as for :func:`classify`
+    """
+    fault = classify(error)
+    return DatabaseFault("bad_connection", fault.transient) if fault.reason == "bad_query" else fault
+
+
+def query_error(error: Exception, *, query: str | None = None, source: str | None = None) -> MeasurementError:
+    """Return a driver's exception as a :class:`QueryError`; a measurement error is returned itself, with what it lacked.
+
+    :param error: drivers have no common base class
+    :param query: the statement
+    :param source: which database, for messages
+    """
+    if isinstance(error, MeasurementError):
+        error.source, error.query = error.source or source, error.query or query
+        return error
+    fault = classify(error)
+    message = f"{type(error).__name__}: {server_text(error)}"
+    return QueryError(message, reason=fault.reason, transient=fault.transient, query=query, source=source)
 
 
 def _by_prefix(code: str, table: tuple[tuple[str, str, bool], ...]) -> DatabaseFault:

@@ -42,9 +42,8 @@ class ModelRegistryHook(BaseHook):
         :raises RegistryError: reason ``bad_connection``
         """
         if self._registry is None:
-            from airflow.sdk.log import mask_secret
-
             from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
+            from airflow_slo_provider.runtime.secret_masks import mask
 
             connection = self._connection()
             if connection is None:
@@ -56,8 +55,7 @@ class ModelRegistryHook(BaseHook):
                 self._registry = directory_registry(settings["path"], settings["storage_conn_id"])
             else:
                 self._registry = MlflowRegistry(**settings)
-                for secret in {*self._registry.secrets, *settings["headers"].values(), *(settings["basic"] or ())[1:]} - {""}:
-                    mask_secret(secret)
+                mask({*self._registry.secrets, *settings["headers"].values(), *(settings["basic"] or ())[1:]})
         return self._registry
 
     def _connection(self) -> Any:
@@ -131,9 +129,8 @@ def directory_registry(path: str, storage_conn_id: str | None = None) -> Directo
     from pathlib import Path
 
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
+    from airflow_slo_provider.runtime.files.object_storage import is_local, object_path
 
-    if "://" not in path or path.startswith("file://"):
-        return DirectoryRegistry(Path(path.removeprefix("file://")))
-    from airflow_slo_provider.runtime.connections.evaluation_inputs import object_path
-
+    if is_local(path):
+        return DirectoryRegistry(Path(path.partition("://")[2] or path))
     return DirectoryRegistry(object_path(path, storage_conn_id))

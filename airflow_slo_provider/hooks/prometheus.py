@@ -46,13 +46,11 @@ class PrometheusHook(BaseHook):
         :raises QueryError: reason ``bad_connection``
         """
         if self._client is None:
-            from airflow.sdk.log import mask_secret
-
             from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
+            from airflow_slo_provider.runtime.secret_masks import mask
 
             client = PrometheusClient(**client_settings(self.get_connection(self.prometheus_conn_id)))
-            for secret in client.settings.secrets:
-                mask_secret(secret)
+            mask(client.settings.secrets)
             self._client = client
         return self._client
 
@@ -61,16 +59,11 @@ class PrometheusHook(BaseHook):
 
         :raises QueryError: reason ``bad_connection``
         """
-        from airflow.sdk import log
-
         from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometheusClient
+        from airflow_slo_provider.runtime.secret_masks import amask
 
         client = AsyncPrometheusClient(**client_settings(await self.aget_connection(self.prometheus_conn_id)))
-        for secret in client.settings.secrets:
-            if hasattr(log, "amask_secret"):  # since Airflow 3.3
-                await log.amask_secret(secret)
-            else:
-                log.mask_secret(secret)
+        await amask(client.settings.secrets)
         return client
 
     def get_conn(self) -> PrometheusConnect:

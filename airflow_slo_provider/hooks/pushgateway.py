@@ -37,7 +37,7 @@ class PushgatewayHook(BaseHook):
 
         from airflow_slo_provider.http.client import HttpClient
         from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
-        from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server
+        from airflow_slo_provider.runtime.connections.http import http_server
 
         settings = replace(http_server(self.conn_id), timeout=(_SECONDS, _SECONDS))
         # Base64, because a value with a slash in it, or an empty one, has no other form in a Pushgateway's path.

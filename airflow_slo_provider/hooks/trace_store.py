@@ -44,13 +44,11 @@ class TraceStoreHook(BaseHook):
         :raises QueryError: reason ``bad_connection``
         """
         if self._store is None:
-            from airflow.sdk.log import mask_secret
-
+            from airflow_slo_provider.runtime.secret_masks import mask
             from airflow_slo_provider.tracing.stores import open_store
 
             settings = store_settings(self.get_connection(self.trace_store_conn_id))
-            for secret in settings["http"].secrets if "http" in settings else ():
-                mask_secret(secret)
+            mask(settings["http"].secrets if "http" in settings else ())
             self._store = open_store(**settings)
         return self._store
 

@@ -116,7 +116,7 @@ class IncidentNotifier(BaseNotifier):
 
     def message(self, context: Any) -> dict[str, Any]:
         """Return what is told, as a JSON-able dict."""
-        from airflow_slo_provider.runtime.recording.exception_text import masked
+        from airflow_slo_provider.runtime.secret_masks import masked
 
         incident, choice = _incident(context), context.get("choice") or {}
         # It may be any exception's, which may quote an address with its password. Masked here, whatever the incident came from.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.freshness.assets import inlets_of
@@ -63,8 +63,6 @@ class FreshnessCheckOperator(FreshnessFields):
         "asset", "external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "feature_view", "project",
         "model", "alias", "promotion_tag", "deployment", "group_by", "timezone", "conn_id", "name",
     )  # fmt: skip
-    template_ext: Sequence[str] = (".sql", ".promql")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
 
     def __init__(
         self,

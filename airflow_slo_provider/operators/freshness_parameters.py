@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.links.slo import SLOLink
@@ -35,6 +36,8 @@ class FreshnessFields(TextFields):
         {"external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "project", "model", "alias"}
         | {"promotion_tag", "deployment", "timezone", "conn_id", "name"}
     )
+    template_ext: Sequence[str] = (".sql", ".promql")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
     operator_extra_links = (SLOLink(),)
 
     def __init__(

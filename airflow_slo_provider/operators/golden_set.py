@@ -249,7 +249,7 @@ class GoldenSetEvaluationOperator(TextFields):
     def _read(self) -> GoldenSet:
         from airflow_slo_provider.evaluation.models.predictors import Column
         from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table
-        from airflow_slo_provider.runtime.connections.evaluation_inputs import read_sql
+        from airflow_slo_provider.runtime.connections.sql import read_sql
 
         stored = [one for one in (self.predictor, self.champion) if isinstance(one, Column)]
         schema = Schema(
@@ -266,11 +266,10 @@ class GoldenSetEvaluationOperator(TextFields):
         return make_golden_set(read_table(self._path(self.golden_set)), schema, self.golden_set)
 
     def _path(self, uri: str, conn_id: str | None = None) -> Any:
-        from airflow_slo_provider.runtime.connections.evaluation_inputs import object_path
         from airflow_slo_provider.runtime.files.documents import beside
+        from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        found = beside(uri, self.dag.folder)
-        return object_path(found, conn_id) if conn_id else object_path(found)
+        return object_path(beside(uri, self.dag.folder), conn_id)
 
     def _has_champion(self) -> bool:
         """Tell whether there is a champion to compare with.
@@ -292,7 +291,7 @@ class GoldenSetEvaluationOperator(TextFields):
 
     def _prediction_context(self) -> PredictionContext:
         from airflow_slo_provider.evaluation.models.context import PredictionContext
-        from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server
+        from airflow_slo_provider.runtime.connections.http import http_server
         from airflow_slo_provider.runtime.progress_log import tenths
 
         return PredictionContext(path=self._path, server=http_server, progress=tenths(self.log, "rows predicted"))

@@ -45,13 +45,12 @@ class _WritesDecision(TextFields):
         """
         import json
 
-        from airflow.sdk import ObjectStoragePath
-
         from airflow_slo_provider.incidents.serving import document, holding, read_decision
         from airflow_slo_provider.runtime.evaluation_time import is_backfill
         from airflow_slo_provider.runtime.files.decisions import alone, replace
+        from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        file = ObjectStoragePath(path)
+        file = object_path(path)
         ti = context["ti"]
         source = f"{ti.dag_id}/{ti.run_id}/{ti.task_id}{_mapped(ti)}"
         now = datetime.now(UTC)

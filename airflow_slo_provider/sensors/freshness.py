@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.runtime.freshness.assets import inlets_of
 from airflow_slo_provider.sensors.freshness_base import FreshnessSensor
@@ -37,8 +37,6 @@ class PipelineFreshnessSensor(FreshnessSensor):
     """
 
     template_fields: Sequence[str] = ("asset", "external_dag_id", "external_task_id", "query", "timezone", "conn_id", "name")
-    template_ext: Sequence[str] = (".sql", ".promql")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
 
     def __init__(
         self,
@@ -111,8 +109,6 @@ class FeatureFreshnessSensor(FreshnessSensor):
         "conn_id",
         "name",
     )
-    template_ext: Sequence[str] = (".sql", ".promql")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
 
     def __init__(
         self,
@@ -165,8 +161,6 @@ class ModelFreshnessSensor(FreshnessSensor):
     """
 
     template_fields: Sequence[str] = ("model", "alias", "promotion_tag", "deployment", "query", "timezone", "conn_id", "name")
-    template_ext: Sequence[str] = (".sql", ".promql")
-    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
 
     def __init__(
         self,

@@ -155,7 +155,7 @@ async def _client(question: Question) -> AbstractAsyncContextManager[Any]:
 
         return await PrometheusHook(str(question.conn_id)).aclient()
     from airflow_slo_provider.freshness.sources.http_client import AsyncApiClient
-    from airflow_slo_provider.runtime.connections.http_api import async_api_settings
+    from airflow_slo_provider.runtime.connections.http import async_api_settings
 
     return AsyncApiClient(await async_api_settings(str(question.conn_id), token_path=token_path(question)))
 

@@ -289,16 +289,16 @@ class StoreError(Exception):
 
 def test_a_store_that_does_not_answer_is_no_verdict_on_the_model(files: GoldenFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("joblib")
-    from airflow_slo_provider.runtime.connections import evaluation_inputs as surroundings
+    from airflow_slo_provider.runtime.files import object_storage
 
-    def path(uri: str) -> Any:
+    def path(uri: str, _conn_id: str | None) -> Any:
         class Busy:
             def open(self, _mode: str) -> Any:
                 raise StoreError("503 backend error")
 
         return Busy() if uri.startswith("gs://") else Path(uri)
 
-    monkeypatch.setattr(surroundings, "object_path", path)
+    monkeypatch.setattr(object_storage, "object_path", path)
     ran = run_task(evaluation(files, predictor=ModelFile("gs://models/m.joblib", trusted=True), retries=2))
     assert (ran.state, "503" in str(ran.error)) == ("up_for_retry", True)
 

@@ -13,7 +13,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import LedgerError, MeasurementError, QueryError
 from airflow_slo_provider.ledger import RunKey
-from airflow_slo_provider.runtime.connections.sql_runner import sql_source
+from airflow_slo_provider.runtime.connections.sql import sql_source
 from airflow_slo_provider.runtime.recording.ledger_connection import (
     connection_url,
     default_ledger_url,

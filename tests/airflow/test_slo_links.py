@@ -16,7 +16,7 @@ from airflow_slo_provider.ledger import RunKey, open_ledger
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 from airflow_slo_provider.plugins.slo_page import SLOPagePlugin
 from airflow_slo_provider.results import CheckResult
-from airflow_slo_provider.runtime.recording import airflow_metrics as metrics
+from airflow_slo_provider.runtime.recording import checks as metrics
 from airflow_slo_provider.runtime.recording.checks import record
 from tests.airflow.page_client import as_user, pages
 from tests.airflow.running import run_task

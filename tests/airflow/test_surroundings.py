@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
+from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
-from airflow_slo_provider.runtime.connections.drift_inputs import _between
-from airflow_slo_provider.runtime.connections.evaluation_inputs import http_server, read_sql
+from airflow_slo_provider.runtime.connections.http import http_server
+from airflow_slo_provider.runtime.connections.sql import read_sql
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_a_pushgateway_is_given_the_credentials_and_refuses_for_now_or_for_good(
 def test_a_day_of_a_sqlite_table_is_that_day():
     """Times are texts there, and an offset behind one would sort after the moment itself."""
     day = datetime(2026, 1, 2, tzinfo=UTC)
-    clauses = " AND ".join(_between("sqlite", "at", day, day + timedelta(days=1)))
+    clauses = DIALECTS["sqlite"].between("at", day, day + timedelta(days=1))
     with closing(sqlite3.connect(":memory:")) as database:
         for text in (
             "2026-01-01 23:59:59",
@@ -106,7 +107,5 @@ def test_a_day_of_a_sqlite_table_is_that_day():
             database.execute("INSERT INTO rows VALUES (?)", (text,))
         found = [at for (at,) in database.execute(f"SELECT at FROM rows WHERE {clauses}")]
     assert found == ["2026-01-02", "2026-01-02 23:59:59", "2026-01-02T12:00:00Z"]
-    assert (
-        _between("duckdb", "at", datetime(2026, 1, 2, 1, tzinfo=timezone(timedelta(hours=1))), day)[0]
-        == "at >= '2026-01-02 00:00:00+00:00'"
-    )
+    between = DIALECTS["duckdb"].between("at", datetime(2026, 1, 2, 1, tzinfo=timezone(timedelta(hours=1))), day)
+    assert between.partition(" AND ")[0] == "at >= '2026-01-02 00:00:00+00:00'"

@@ -249,9 +249,12 @@ class RowsStayBehind:
     def cursor(self):
         return self
 
-    def execute(self, statement) -> None:
+    def execute(self, statement, parameters=None) -> None:
         self._cursor = self._connection.cursor("rows" if statement.startswith("SELECT") else "")
-        self._cursor.execute(statement)
+        self._cursor.execute(statement, parameters)
+
+    def close(self) -> None:
+        self._cursor.close()
 
     @property
     def description(self):

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from airflow_slo_provider.runtime.connections.sql_runner import sql_source
+from airflow_slo_provider.runtime.connections.sql import sql_source
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.postgres import PASSWORD, USER, PostgresServer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from airflow_slo_provider.deployment.kubernetes.api import JSON
+from airflow_slo_provider.exceptions import DeploymentError
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -42,6 +43,19 @@ def reverting_managers(deployment: JSON) -> tuple[str, ...]:
         if writer in _WRITERS and not entry.get("subresource"):
             found.setdefault(_WRITERS[writer], f"managedFields of {writer}")
     return tuple(f"{who} ({why})" for who, why in found.items())
+
+
+def refuse_if_managed(deployment: JSON, change: str) -> None:
+    """Refuse a change that a GitOps controller would revert.
+
+    :param change: what would be reverted, and what to do instead
+    :raises DeploymentError: reason ``gitops_managed``
+    """
+    managers = reverting_managers(deployment)
+    if managers:
+        name = deployment["metadata"]["name"]
+        message = f'deployment "{name}" is managed by {"; ".join(managers)}, which would revert {change}'
+        raise DeploymentError(message, reason="gitops_managed")
 
 
 def warnings(deployment: JSON) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.deployment.kubernetes.api import Cluster
 from airflow_slo_provider.deployment.kubernetes.changes import SET_IMAGE, Change
-from airflow_slo_provider.deployment.kubernetes.gitops import reverting_managers, warnings
+from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
 from airflow_slo_provider.deployment.kubernetes.revisions import digest, model_version_of
 from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
@@ -105,12 +105,8 @@ def set_image(
                 "the deployment is paused: a new image would not be rolled out; resume it first with 'kubectl rollout resume'",
                 reason="paused",
             )
-        managers = reverting_managers(state.deployment)
-        if managers and refuse_if_gitops_managed:
-            raise DeploymentError(
-                f'deployment "{name}" is managed by {"; ".join(managers)}, which would revert a new image: set it there',
-                reason="gitops_managed",
-            )
+        if refuse_if_gitops_managed:
+            refuse_if_managed(state.deployment, "a new image: set it there")
         if digest(after) == state.digest:
             return replace(result, message="the containers have these images already")
         made = Change(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.kubernetes.api import Cluster
 from airflow_slo_provider.deployment.kubernetes.changes import ROLLBACK, Change
-from airflow_slo_provider.deployment.kubernetes.gitops import reverting_managers, warnings
+from airflow_slo_provider.deployment.kubernetes.gitops import refuse_if_managed, warnings
 from airflow_slo_provider.deployment.kubernetes.revisions import KnownGood, Revision, choose, restored_annotations
 from airflow_slo_provider.deployment.kubernetes.state import Plan, State, annotate, change, now_text
 from airflow_slo_provider.exceptions import DeploymentArgumentError, DeploymentError
@@ -121,12 +121,8 @@ def rollback(
                 "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again",
                 reason="paused",
             )
-        managers = reverting_managers(state.deployment)
-        if managers and refuse_if_gitops_managed:
-            raise DeploymentError(
-                f'deployment "{name}" is managed by {"; ".join(managers)}, which would revert a rollback: roll back there',
-                reason="gitops_managed",
-            )
+        if refuse_if_gitops_managed:
+            refuse_if_managed(state.deployment, "a rollback: roll back there")
         if target.digest == state.digest:
             return nothing(f"skipped rollback (current template already matches revision {target.number})")
         return _plan(state, target, key, dry_run=dry_run)

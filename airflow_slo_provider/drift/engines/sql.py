@@ -7,9 +7,10 @@ counts below the reference's edges.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -20,7 +21,6 @@ import numpy.typing as npt
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
 from airflow_slo_provider.drift.engines.sql_columns import ColumnFinder, category_of, number_of
-from airflow_slo_provider.drift.engines.sql_connection import ConnectionRunner
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
 from airflow_slo_provider.drift.engines.sql_text import (
     Column,
@@ -37,10 +37,9 @@ from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
 from airflow_slo_provider.drift.profiles.grid import EXACT, MOST_CELLS, Grid, add_up, cell_ends, float_codes, value_code
 from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
+from airflow_slo_provider.sql.runner import TABLE_SECONDS, DbApiRunner, SQLRunner, dialect_of
 
 Array = npt.NDArray[Any]
-#: Runs one statement: (column names, rows).
-Runner = Callable[..., tuple[Sequence[str], Sequence[Sequence[Any]]]]
 #: Bins whose edges a database counts at; an even multiple of ten, so that the index has its deciles.
 SQL_BINS = 20
 
@@ -53,17 +52,19 @@ class SQLData:
     :param source: a table's name (quoted as the database needs it), or a SELECT
     :param dialect: ``postgresql``, ``duckdb``, ``sqlite``, ``snowflake``, ``bigquery``, ``redshift`` or ``mysql``
     :param where: SQL condition on the rows
+    :param within: a column, and the times between which its values lie: from the first, up to the second
     :param kinds: kind of columns whose type does not show it, e.g. ``{"created_at": "time", "active": "bool"}`` in SQLite
     :param name: what a profile says its source is
     """
 
     def __init__(
         self,
-        run: Runner,
+        run: SQLRunner,
         source: str,
         *,
         dialect: str,
         where: str = "",
+        within: tuple[str, datetime, datetime] | None = None,
         kinds: Mapping[str, str] | None = None,
         name: str | None = None,
     ) -> None:
@@ -73,8 +74,10 @@ class SQLData:
             if kind not in NUMERIC | CATEGORICAL:
                 raise ValueError(f"kind {kind!r}; there are {', '.join(sorted(NUMERIC | CATEGORICAL))}")
         self._run = run
-        self._table = Table(source, where)
         self.dialect: Dialect = DIALECTS[dialect]
+        if within is not None:
+            where = f"({where}\n) AND {self.dialect.between(*within)}" if where else self.dialect.between(*within)
+        self._table = Table(source, where)
         self._kinds = dict(kinds or {})
         self.name = name or f"{dialect}: {' '.join(source.split())[:200]}"
 
@@ -84,12 +87,12 @@ class SQLData:
 
         :param dialect: known from the connection's module for the common drivers
         """
-        module = type(connection).__module__.partition(".")[0].lstrip("_")
-        known = {"sqlite3": "sqlite", "duckdb": "duckdb", "psycopg": "postgresql", "psycopg2": "postgresql", "pymysql": "mysql"}
-        spoken = dialect or known.get(module)
+        spoken = dialect or dialect_of(connection)
         if spoken is None:
+            module = type(connection).__module__.partition(".")[0]
             raise QueryError(f"which SQL dialect does a connection of {module} speak? Give `dialect`", reason="bad_dialect")
-        runner = ConnectionRunner(connection, spoken, name=options.get("name") or "")
+        name = options.get("name") or f"a {spoken} database"
+        runner = DbApiRunner(connection, dialect=spoken, name=name, timeout=TABLE_SECONDS, windowed=False, limited=False)
         return cls(runner, source, dialect=spoken, **options)
 
     def session(self) -> AbstractContextManager[Any]:

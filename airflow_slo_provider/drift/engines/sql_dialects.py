@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 #: The largest finite float64.
 LARGEST = "1.7976931348623157e308"
@@ -49,6 +50,17 @@ class Dialect:
     def finite(self, x: str) -> str:
         """Write the condition that a float is neither NaN nor infinite, whatever the database thinks NaN is greater than."""
         return f"{x} BETWEEN {self.number(-float(LARGEST))} AND {self.number(float(LARGEST))}"
+
+    def between(self, column: str, start: datetime, end: datetime) -> str:
+        """Write the condition that a column lies from one time up to another, exclusive."""
+        # A plain name is left to the database, which may fold its case.
+        name = column if column.isidentifier() and column.isascii() else self.identifier(column)
+        first, last = start.astimezone(UTC), end.astimezone(UTC)
+        if self.name == "sqlite":
+            # Its times are texts, which sort before the same moment with an offset behind it.
+            name = f"datetime({name})"
+            return f"{name} >= '{first:%Y-%m-%d %H:%M:%S}' AND {name} < '{last:%Y-%m-%d %H:%M:%S}'"
+        return f"{name} >= '{first.isoformat(sep=' ')}' AND {name} < '{last.isoformat(sep=' ')}'"
 
     def quantile_list(self, x: str, condition: str, shares: Sequence[str]) -> list[str]:
         """Write expressions that give the type-1 quantiles: one that gives an array, or one each."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,11 @@ import numpy.typing as npt
 
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, binned, wasserstein_of_cells
-from airflow_slo_provider.drift.statistics.distances import ChiSquare, chi_square, js_distance, total_variation
-from airflow_slo_provider.drift.statistics.histograms import Histogram, draw_categories, draw_cells
+from airflow_slo_provider.drift.statistics.column_measures import Measures
+from airflow_slo_provider.drift.statistics.distances import chi_square, js_distance, total_variation
+from airflow_slo_provider.drift.statistics.histograms import draw_categories, draw_cells
 from airflow_slo_provider.drift.statistics.ks_statistic import KS
-from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, PSI, psi
+from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, psi
 from airflow_slo_provider.drift.statistics.rates import Rate, rate
 
 Array = npt.NDArray[Any]
@@ -27,44 +28,30 @@ MOST_NAMED = 20
 _SURPRISE = 1e-6
 
 
-@dataclass(kw_only=True)
-class Measures:
-    """Statistics of one column; None where there is nothing to compute one from."""
-
-    psi: PSI | None = None
-    ks: KS | None = None
-    chi_square: ChiSquare | None = None
-    js: float | None = None
-    wasserstein: float | None = None
-    total_variation: float | None = None
-    nulls: Rate | None = None
-    nonfinite: Rate | None = None
-    new_categories: Rate | None = None
-    out_of_range: Rate | None = None
-    new_names: Mapping[str, float] = field(default_factory=dict)
-    histogram: Histogram | None = None
-
-
 def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:
     """Compare null and non-finite rates."""
-    out = Measures(nulls=rate(reference.nulls, reference.rows, current.nulls, current.rows))
-    if reference.kind == "number" or current.kind == "number":
-        odd = [side.nan + side.infinite for side in (reference, current)]
-        out.nonfinite = rate(odd[0], reference.rows, odd[1], current.rows)
-    return out
+    nulls = rate(reference.nulls, reference.rows, current.nulls, current.rows)
+    if "number" not in (reference.kind, current.kind):
+        return Measures(nulls=nulls)
+    odd = [side.nan + side.infinite for side in (reference, current)]
+    return Measures(nulls=nulls, nonfinite=rate(odd[0], reference.rows, odd[1], current.rows))
 
 
-def measure_cells(out: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, ks: KS | None) -> None:
-    """Measure a column of numbers."""
+def measure_cells(rates: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, ks: KS | None) -> Measures:
+    """Measure a column of numbers, beside its rates."""
     ends = bin_cells(cells, bins)
     first, second = pool(*binned(cells, ends))
-    out.psi = psi(first, second)
-    out.ks = ks
-    out.chi_square = chi_square(first, second)
-    out.js, out.total_variation = js_distance(first, second), total_variation(first, second)
-    out.wasserstein = wasserstein_of_cells(cells)
-    out.out_of_range = _outside(cells)
-    out.histogram = draw_cells(cells, reference)
+    return replace(
+        rates,
+        psi=psi(first, second),
+        ks=ks,
+        chi_square=chi_square(first, second),
+        js=js_distance(first, second),
+        total_variation=total_variation(first, second),
+        wasserstein=wasserstein_of_cells(cells),
+        out_of_range=_outside(cells),
+        histogram=draw_cells(cells, reference),
+    )
 
 
 def pool(reference: Array, current: Array) -> tuple[Array, Array]:
@@ -99,8 +86,8 @@ def _outside(cells: JointCells) -> Rate | None:
     return Rate(reference=2 / (n + 1), current=outside / m, pvalue=min(1.0, (1 + z) * math.exp(-z)) if z < 700 else 0.0)
 
 
-def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnProfile) -> None:
-    """Measure a column of texts.
+def measure_categories(rates: Measures, reference: ColumnProfile, current: ColumnProfile) -> Measures:
+    """Measure a column of texts, beside its rates.
 
     The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected,
     together; texts it does not have, together as well.
@@ -113,19 +100,24 @@ def measure_categories(out: Measures, reference: ColumnProfile, current: ColumnP
     new = {text: rows for text, rows in second.items() if text not in first}
     unseen = sum(new.values()) + (current.unlisted if not reference.unlisted else 0)
     table = {text: (first[text], second.get(text, 0)) for text in kept}
-    out.new_categories = _new_share(first, n, unseen, m)
+    new_categories = _new_share(first, n, unseen, m)
     # A long tail always brings texts not seen before: as many as its singletons let expect belong to the rest.
-    surprising = out.new_categories.pvalue < _SURPRISE
-    strange = max(0, unseen - round(out.new_categories.reference * m)) if surprising else 0
+    surprising = new_categories.pvalue < _SURPRISE
+    strange = max(0, unseen - round(new_categories.reference * m)) if surprising else 0
     rest = (n - sum(first[text] for text in kept), m - sum(second.get(text, 0) for text in kept) - strange)
     columns = [*table.values(), rest, (0, strange)]
     # The two sums are last: a thin one joins its neighbour.
     counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
-    out.psi = psi(*counts)
-    out.chi_square = chi_square(*counts)
-    out.js, out.total_variation = js_distance(*counts), total_variation(*counts)
-    out.new_names = {text: new[text] / m for text in sorted(new, key=lambda text: (-new[text], text))[:MOST_NAMED]}
-    out.histogram = draw_categories(table, (rest[0], rest[1] + strange - unseen), (0, unseen), n, m)
+    return replace(
+        rates,
+        psi=psi(*counts),
+        chi_square=chi_square(*counts),
+        js=js_distance(*counts),
+        total_variation=total_variation(*counts),
+        new_categories=new_categories,
+        new_names={text: new[text] / m for text in sorted(new, key=lambda text: (-new[text], text))[:MOST_NAMED]},
+        histogram=draw_categories(table, (rest[0], rest[1] + strange - unseen), (0, unseen), n, m),
+    )
 
 
 def _new_share(first: Mapping[str, int], n: int, unseen: int, m: int) -> Rate:

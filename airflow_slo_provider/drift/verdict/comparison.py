@@ -13,8 +13,8 @@ from airflow_slo_provider.drift.engines.sources import Filter, Source, check_fil
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.distances import benjamini_hochberg
-from airflow_slo_provider.drift.statistics.measures import Measures
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS
 from airflow_slo_provider.drift.statistics.sql_refinement import GridCounts
 from airflow_slo_provider.drift.verdict.column_findings import effect, findings, pvalues
@@ -251,7 +251,6 @@ def _judge(
         elif worst is State.DRIFT or (worst and state is State.SKIPPED):
             state = worst
     texts = tuple(item.text for item in found)
-    parts = {item: getattr(measures, item) for item in vars(measures)}
     return ColumnDrift(
         name=name,
         verdict=state or State.OK,
@@ -263,5 +262,5 @@ def _judge(
         effect=effect(measures, gates),
         adjusted=adjusted,
         hints=hints_for(*sides, measures) if state not in (State.OK, State.SKIPPED) else (),
-        **parts,
+        **vars(measures),
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, code_floats
-from airflow_slo_provider.drift.statistics.measures import Measures
+from airflow_slo_provider.drift.statistics.column_measures import Measures
 
 _FACTORS = {
     1000.0: "thousand",

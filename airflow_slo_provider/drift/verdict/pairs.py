@@ -9,7 +9,8 @@ from airflow_slo_provider.drift.engines.sources import Source
 from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES, NUMERIC, ColumnProfile
 from airflow_slo_provider.drift.profiles.grid import Grid
 from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
-from airflow_slo_provider.drift.statistics.measures import Measures, measure_categories, measure_cells, measure_rates
+from airflow_slo_provider.drift.statistics.column_measures import Measures
+from airflow_slo_provider.drift.statistics.measures import measure_categories, measure_cells, measure_rates
 from airflow_slo_provider.drift.statistics.refinement import can_refine, narrow, split_heavy
 from airflow_slo_provider.drift.statistics.sql_refinement import Counts, narrow_by_counts
 from airflow_slo_provider.drift.verdict.thresholds import Gates, State
@@ -89,9 +90,9 @@ def _measure(reference: ColumnProfile, current: ColumnProfile, gates: Gates, set
                 (f"the {side} has more than {MOST_CATEGORIES:,} distinct texts, the other side {len(other.categories or {}):,}"),
                 measures,
             )
-        measure_categories(measures, reference, current)
+        measures = measure_categories(measures, reference, current)
     else:
-        _measure_numbers(measures, reference, current, gates, settings, sources)
+        measures = _measure_numbers(measures, reference, current, gates, settings, sources)
     fewest = min(reference.values, current.values)
     if fewest < settings.min_rows:
         return (
@@ -109,7 +110,7 @@ def _measure_numbers(
     gates: Gates,
     settings: Pair,
     sources: Again,
-) -> None:
+) -> Measures:
     cells = joint_cells(reference, current)
     on_grids = isinstance(reference.distribution, Grid) and isinstance(current.distribution, Grid)
     ks = ks_of_cells(cells)
@@ -123,4 +124,4 @@ def _measure_numbers(
         cells = split_heavy(cells, reference.name, sources)
         cells = narrow(cells, reference.name, sources, thresholds=deciding, exact=settings.exact)
         ks = ks_of_cells(cells)
-    measure_cells(measures, cells, reference, bins=settings.bins, ks=ks)
+    return measure_cells(measures, cells, reference, bins=settings.bins, ks=ks)

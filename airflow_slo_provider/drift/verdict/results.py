@@ -8,24 +8,19 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.rates import Rate
 from airflow_slo_provider.drift.verdict.thresholds import ORDER, State
-
-if TYPE_CHECKING:
-    from airflow_slo_provider.drift.statistics.distances import ChiSquare
-    from airflow_slo_provider.drift.statistics.histograms import Histogram
-    from airflow_slo_provider.drift.statistics.ks_statistic import KS
-    from airflow_slo_provider.drift.statistics.population_stability import PSI
 
 REPORT_FORMAT = "airflow-slo/drift-report"
 REPORT_VERSION = 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class ColumnDrift:
-    """How one column compares.
+class ColumnDrift(Measures):
+    """How one column compares; see :class:`.Measures` for its statistics.
 
     :param verdict: its state
     :param message: why, in a sentence
@@ -34,17 +29,6 @@ class ColumnDrift:
     :param role: ``feature``, ``prediction`` or ``label``
     :param effect: largest of the effects in units of its gate: 1 is a gate reached; for ranking
     :param adjusted: p-values after Benjamini-Hochberg over the run's columns and tests, by test
-    :param psi: population stability index
-    :param ks: Kolmogorov-Smirnov statistic
-    :param chi_square: test of homogeneity of categories
-    :param js: Jensen-Shannon distance over the bins
-    :param wasserstein: earth mover's distance in the column's unit
-    :param total_variation: share of rows that would have to move between bins
-    :param nulls: null rate
-    :param nonfinite: rate of NaN and infinite values
-    :param new_categories: share of texts that the reference does not have; its expected share as ``reference``
-    :param out_of_range: share of values outside the reference's range, its expected share as ``reference``
-    :param new_names: some texts the reference does not have, with their share
     :param hints: what may be behind it
     """
 
@@ -57,18 +41,6 @@ class ColumnDrift:
     weight: float = 1.0
     effect: float = 0.0
     adjusted: Mapping[str, float] = field(default_factory=dict, hash=False)
-    psi: PSI | None = None
-    ks: KS | None = None
-    chi_square: ChiSquare | None = None
-    js: float | None = None
-    wasserstein: float | None = None
-    total_variation: float | None = None
-    nulls: Rate | None = None
-    nonfinite: Rate | None = None
-    new_categories: Rate | None = None
-    out_of_range: Rate | None = None
-    new_names: Mapping[str, float] = field(default_factory=dict, hash=False)
-    histogram: Histogram | None = None
     hints: tuple[str, ...] = ()
 
 
@@ -117,7 +89,8 @@ class DriftReport:
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
         body = _plain(self)
-        body["columns"] = {name: _plain(column) for name, column in self.columns.items()}
+        first = ("name", "verdict", "message")
+        body["columns"] = {name: {**dict.fromkeys(first), **_plain(column)} for name, column in self.columns.items()}
         return {"format": REPORT_FORMAT, "version": REPORT_VERSION, **body}
 
     def to_json(self) -> str:

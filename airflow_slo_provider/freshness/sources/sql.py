@@ -6,29 +6,22 @@ be an earlier one, and never a later one than there is: such a column may read a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_slo_provider.core.timestamps import EPOCH, of_seconds, read_moment
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.group_names import by_name, plain_name
 from airflow_slo_provider.freshness.observation import Observation
+from airflow_slo_provider.sql.runner import SQLRunner
 
 #: Databases whose names are upper-case unless quoted: a lower-case name means what it would mean without quotes.
 _FOLD_UP = frozenset({"snowflake", "oracle", "db2", "exasol"})
 #: SQLite reads "name" as a text when there is no such column; `name` is always a name.
 _BACKTICKS = frozenset({"sqlite", "mysql", "mariadb", "gcpbigquery", "bigquery", "spark", "databricks", "hive", "hiveserver2"})
 _BRACKETS = frozenset({"mssql", "sqlserver"})
-
-
-class Runner(Protocol):
-    """Runs one statement and returns (column names, rows); a driver's exceptions may pass through."""
-
-    def __call__(self, query: str, parameters: Mapping[str, Any], /) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
-        """Run it."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +52,7 @@ class TableQuestion:
         names = ", ".join(quote(name, dialect) for name in self.group_by)
         return f"SELECT {names}, MAX({column}) FROM {table} GROUP BY {names}"  # noqa: S608 - every name is quoted
 
-    def observe(self, runner: Runner, *, dialect: str | None, where: str) -> Observation:
+    def observe(self, runner: SQLRunner, *, dialect: str | None, where: str) -> Observation:
         """Ask the database.
 
         :param where: which database, for messages
@@ -96,7 +89,7 @@ class QueryQuestion:
     group_by: tuple[str, ...] = ()
     zone: tzinfo | None = None
 
-    def observe(self, runner: Runner, *, now: datetime, where: str, what: str = "query") -> Observation:
+    def observe(self, runner: SQLRunner, *, now: datetime, where: str, what: str = "query") -> Observation:
         """Ask the database.
 
         :param now: the moment ages are counted back from (aware)

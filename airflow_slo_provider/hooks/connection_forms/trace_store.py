@@ -12,60 +12,40 @@ from airflow_slo_provider.hooks.connection_forms.fields import (
     read_number,
     read_object,
 )
-from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings, connection_type
+from airflow_slo_provider.hooks.connection_forms.http import HTTP_FIELDS, connection_form, headers_field, http_arguments
 from airflow_slo_provider.tracing.stores.kinds import KINDS
-
-_KEPT = (
-    "auth",
-    "token",
-    "client_cert",
-    "client_key",
-    "verify",
-    "ca_file",
-    "connect_timeout",
-    "read_timeout",
-    "max_seconds",
-    "retries",
-)
 
 
 def trace_store_connection_type() -> dict[str, Any]:
     """Return the connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
-    shared = connection_type()["conn-fields"]
-    return {
-        "connection-type": "trace_store",
-        "hook-class-name": "airflow_slo_provider.hooks.trace_store.TraceStoreHook",
-        "hook-name": "Trace store",
-        "ui-field-behaviour": {
-            "hidden-fields": [],
-            "relabeling": {"host": "URL", "login": "Login (basic)", "password": "Password (basic)", "schema": "Scheme"},
-            "placeholders": {
-                "host": "https://tempo.example/prefix; for VictoriaTraces with /select/jaeger",
-                "schema": "http, where the URL names no scheme",
-            },
-        },
-        "conn-fields": {
-            "kind": form_field("Kind", "string", "Which store it is.", enum=[*KINDS, None]),
-            "path": form_field("Path", "string", "For otlp_json: a file, a directory or a glob on the worker."),
-            **{name: shared[name] for name in _KEPT},
-            "headers": form_field("Headers", "string", 'JSON, e.g. {"X-Scope-OrgID": "team-a"}.', format="json"),
-            "experiments": form_field("Experiments (MLflow)", "string", "Ids, separated by commas; 0 by default."),
-            "project": form_field("Project (Phoenix)", "string", "Name or id; default by default."),
-            "api": form_field(
-                "API (Jaeger)", "string", "By default the newest that is served.", enum=["auto", "v3", "classic", None]
-            ),
-            "page": form_field("Traces per search", "integer", "For Tempo and Jaeger.", default=1000, minimum=1),
-            "spans_per_trace": form_field(
-                "Spans per trace (Tempo)", "integer", "No more than the server's max_spans_per_span_set.", default=100, minimum=1
-            ),
-            "whole_traces": form_field(
-                "Whole traces (Tempo)", "boolean", "Fetch each trace by its id, with the spans of other services.", default=False
-            ),
-            "blind_seconds": form_field(
-                "Blind seconds (Tempo)", "number", "What searches leave out at the end: query_end_cutoff.", default=30, minimum=0
-            ),
-        },
+    fields = {
+        "kind": form_field("Kind", "string", "Which store it is.", enum=[*KINDS, None]),
+        "path": form_field("Path", "string", "For otlp_json: a file, a directory or a glob on the worker."),
+        **HTTP_FIELDS,
+        "headers": headers_field('{"X-Scope-OrgID": "team-a"}'),
+        "experiments": form_field("Experiments (MLflow)", "string", "Ids, separated by commas; 0 by default."),
+        "project": form_field("Project (Phoenix)", "string", "Name or id; default by default."),
+        "api": form_field(
+            "API (Jaeger)", "string", "By default the newest that is served.", enum=["auto", "v3", "classic", None]
+        ),
+        "page": form_field("Traces per search", "integer", "For Tempo and Jaeger.", default=1000, minimum=1),
+        "spans_per_trace": form_field(
+            "Spans per trace (Tempo)", "integer", "No more than the server's max_spans_per_span_set.", default=100, minimum=1
+        ),
+        "whole_traces": form_field(
+            "Whole traces (Tempo)", "boolean", "Fetch each trace by its id, with the spans of other services.", default=False
+        ),
+        "blind_seconds": form_field(
+            "Blind seconds (Tempo)", "number", "What searches leave out at the end: query_end_cutoff.", default=30, minimum=0
+        ),
     }
+    return connection_form(
+        "trace_store",
+        "trace_store.TraceStoreHook",
+        "Trace store",
+        example="https://tempo.example/prefix; for VictoriaTraces with /select/jaeger",
+        fields=fields,
+    )
 
 
 def store_settings(connection: ConnectionFields) -> dict[str, Any]:
@@ -84,9 +64,7 @@ def store_settings(connection: ConnectionFields) -> dict[str, Any]:
         return {"kind": kind, "path": path}
     from airflow_slo_provider.http.settings import HttpSettings
 
-    client = client_settings(connection)
-    names = ("url", "headers", "basic", "bearer", "verify", "cert", "timeout", "max_seconds", "retries")
-    settings: dict[str, Any] = {"kind": kind, "http": HttpSettings(**{name: client[name] for name in names})}
+    settings: dict[str, Any] = {"kind": kind, "http": HttpSettings(**http_arguments(connection))}
     if kind in ("tempo", "jaeger"):
         settings["page"] = int(read_number(connection, extra, "page", 1000, least=1))
     if kind == "tempo":

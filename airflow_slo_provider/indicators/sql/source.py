@@ -21,17 +21,16 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from airflow_slo_provider.core.database_faults import classify
-from airflow_slo_provider.core.redaction import server_text
+from airflow_slo_provider.core.database_faults import query_error
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.span_slices import slice_count
 from airflow_slo_provider.indicators.sql.measurement import buckets, check_shape, coverage, measurement, text_of
 from airflow_slo_provider.indicators.sql.result_rows import Answer, read_answer, read_zone
-from airflow_slo_provider.indicators.sql.runner import DbApiRunner, SQLRunner, dbapi_runner
-from airflow_slo_provider.indicators.sql.statement import BACKSLASHES, read_statement
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest, Slices, deadline_of
 from airflow_slo_provider.slo.model import MetricSource
+from airflow_slo_provider.sql.runner import DbApiRunner, SQLRunner, dbapi_runner
+from airflow_slo_provider.sql.statement import BACKSLASHES, read_statement
 
 __all__ = ["DbApiRunner", "SQLRunner", "SQLSource", "dbapi_runner"]
 
@@ -87,7 +86,7 @@ class SQLSource:
                         error.source = error.source or self._name
                         answers.append(error)
         except Exception as error:  # whatever a driver raises when a connection cannot be had
-            fault = self._fault(error, None)
+            fault = query_error(error, source=self._name)
             if self._deadline is not None and fault.transient:
                 self._deadline.give_up(self, fault)  # the next attempt might wait for the network as long as this one
             return [fault] * len(requests)
@@ -98,16 +97,6 @@ class SQLSource:
     def _session(self) -> AbstractContextManager[Any]:
         session = getattr(self._run, "session", None)
         return session() if session is not None else nullcontext()
-
-    def _fault(self, error: Exception, query: str | None) -> MeasurementError:
-        if isinstance(error, MeasurementError):
-            error.source, error.query = error.source or self._name, error.query or query
-            return error
-        fault = classify(error)
-        return QueryError(
-            f"{type(error).__name__}: {server_text(error)}",
-            reason=fault.reason, transient=fault.transient, query=query, source=self._name,
-        )  # fmt: skip
 
     def _ask(self, source: MetricSource, start: datetime, end: datetime, cache: _Cache) -> Answer:
         key = (f"{source.spec.get('timeFormat')} {source.spec.get('timeZone')} {source.query}", start, end)
@@ -130,7 +119,7 @@ class SQLSource:
         try:
             columns, rows = self._run(query, parameters)
         except Exception as error:  # drivers have no common base class
-            fault = self._fault(error, query)
+            fault = query_error(error, query=query, source=self._name)
             if self._deadline is not None:
                 self._deadline.note(self, [fault])
             # Not chained: a driver quotes rows and addresses, and a traceback would print them.

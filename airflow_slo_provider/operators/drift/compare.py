@@ -176,7 +176,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         from airflow_slo_provider.drift import save_report
         from airflow_slo_provider.drift.report.ledger_records import assertions, checks, summary
         from airflow_slo_provider.drift.verdict.thresholds import actions
-        from airflow_slo_provider.runtime.recording.listener_results import check_results
+        from airflow_slo_provider.runtime.recording.checks import check_results
 
         with self._judging(context):
             report = self._on_engine(lambda spark: self._compare(context, spark), context)

@@ -109,7 +109,7 @@ class DriftDataFields(TextFields):
         return start, end
 
     def _path(self, path: Any) -> Any:
-        from airflow_slo_provider.runtime.connections.drift_inputs import object_path
+        from airflow_slo_provider.runtime.files.object_storage import object_path
 
         if isinstance(path, (list, tuple)):
             return [object_path(one) for one in path]
@@ -137,7 +137,7 @@ class DriftDataFields(TextFields):
             from airflow_slo_provider.drift.engines.spark import spark_rows
 
             return spark_rows(spark, str(source), where=where or "", within=within), None
-        from airflow_slo_provider.runtime.connections.drift_inputs import sql_data
+        from airflow_slo_provider.runtime.connections.sql import sql_data
 
         return sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within), None
 

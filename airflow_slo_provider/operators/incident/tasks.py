@@ -241,9 +241,9 @@ class PostmortemOperator(TextFields):
         return told
 
     def _write(self, found: PostMortem) -> tuple[str, str]:
-        from airflow.sdk import ObjectStoragePath
+        from airflow_slo_provider.runtime.files.object_storage import object_path
 
-        directory = ObjectStoragePath(self.path)
+        directory = object_path(self.path)
         directory.mkdir(parents=True, exist_ok=True)
         out = []
         for ending, text in (("md", found.markdown()), ("html", found.html())):

@@ -12,6 +12,7 @@ from fastapi import HTTPException
 
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 from airflow_slo_provider.plugins.slo_page.responses import REPORT_POLICY
+from airflow_slo_provider.runtime.files.object_storage import is_local, object_path
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -56,8 +57,8 @@ def read(uri: str, allowed: list[str]) -> tuple[bytes, str]:
     if not permitted(uri, allowed):
         raise HTTPException(403, "the report lies outside of the report roots ([slo] report_roots)")
     try:
-        if _is_local(uri):
-            return _read_local(_local(uri), [_local(root) for root in allowed if _is_local(root)]), kind
+        if is_local(uri):
+            return _read_local(_local(uri), [_local(root) for root in allowed if is_local(root)]), kind
         return _read_remote(uri), kind
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise HTTPException(404, "the report is not there any more") from None
@@ -82,7 +83,7 @@ def _below(wanted: tuple[str, ...] | None, root: tuple[str, ...] | None) -> bool
 
 def _parts(uri: str) -> tuple[str, ...] | None:
     """Scheme, host and the parts of the path; None where it names a step upwards, even when that is quoted."""
-    if _is_local(uri):
+    if is_local(uri):
         path = _local(uri)
         parts = [part for part in str(path).split("/") if part not in ("", ".")]
         head = ["file", ""]
@@ -103,10 +104,6 @@ def _upwards(part: str) -> bool:
     return any(word.strip() in ("..", ".") or "/" in word.strip("/") for word in (unquote(part), unquote(unquote(part))))
 
 
-def _is_local(uri: str) -> bool:
-    return "://" not in uri or uri.lower().startswith("file://")
-
-
 def _local(uri: str) -> Path:
     return Path(unquote(urlsplit(uri).path) if "://" in uri else uri)
 
@@ -122,9 +119,7 @@ def _read_local(path: Path, allowed: list[Path]) -> bytes:
 
 
 def _read_remote(uri: str) -> bytes:
-    from airflow.sdk import ObjectStoragePath
-
-    with ObjectStoragePath(uri).open("rb") as file:
+    with object_path(uri).open("rb") as file:
         text: bytes = file.read(MOST_BYTES + 1)
     if len(text) > MOST_BYTES:
         raise HTTPException(413, f"the report is larger than {MOST_BYTES // 1_000_000} MB")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.hooks.connection_forms.prometheus import client_settings
+from airflow_slo_provider.hooks.connection_forms.http import http_arguments
 
 if TYPE_CHECKING:
     from airflow_slo_provider.hooks.connection_forms.fields import ConnectionFields
@@ -49,9 +49,9 @@ def _settings(connection: ConnectionFields) -> HttpSettings:
     from dataclasses import replace
 
     from airflow_slo_provider.core.redaction import remember
-    from airflow_slo_provider.indicators.prometheus.settings import Settings
+    from airflow_slo_provider.http.settings import HttpSettings
 
-    settings = Settings(**client_settings(connection))
+    settings = HttpSettings(**http_arguments(connection))
     # Of a webhook the path is often the secret. A word in it (``alerts``) is none, and would be blanked out of other messages.
     parts = urlsplit(settings.address).path.split("/")
     remember(*(part for part in parts if len(part) >= _SECRET_PART and part != part.lower().strip("0123456789")))

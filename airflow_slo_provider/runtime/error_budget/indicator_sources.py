@@ -85,7 +85,7 @@ def _prometheus(conn_id: str | None) -> IndicatorSource:
 
 
 def _sql(conn_id: str | None, document: DataSource | None) -> IndicatorSource:
-    from airflow_slo_provider.runtime.connections.sql_runner import sql_source
+    from airflow_slo_provider.runtime.connections.sql import sql_source
 
     if conn_id is None:
         where = f"DataSource {document.name} names none" if document else "there is no DataSource document that names one"

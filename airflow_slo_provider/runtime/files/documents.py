@@ -89,15 +89,14 @@ def readable(source: Any) -> Any:
 
 
 def _stored(uri: str) -> list[DocumentText]:
-    from airflow.sdk import ObjectStoragePath
-
     from airflow_slo_provider.core.redaction import public_url
-    from airflow_slo_provider.runtime.recording.exception_text import masked
+    from airflow_slo_provider.runtime.files.object_storage import object_path
+    from airflow_slo_provider.runtime.secret_masks import masked
     from airflow_slo_provider.slo.documents.loading import MAX_BYTES, MAX_FILES, SUFFIXES, text_of
 
     shown = public_url(uri)
     try:
-        root = ObjectStoragePath(uri)
+        root = object_path(uri)
         storage = root.fs
         storage.invalidate_cache()  # a listing may be remembered from before
         names = [root.path] if storage.isfile(root.path) else _below(storage, root.path, SUFFIXES)

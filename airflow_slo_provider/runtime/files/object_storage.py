@@ -1,4 +1,4 @@
-"""Airflow's object storage as a place whose files have a time of last change."""
+"""Airflow's object storage: a path or URI as a path object, and a place whose files have a time of last change."""
 
 from __future__ import annotations
 
@@ -6,13 +6,32 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from glob import iglob
 from os.path import basename, lexists
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
 
+if TYPE_CHECKING:
+    from airflow.sdk import ObjectStoragePath
+
 #: What file systems of fsspec call the time of last change: S3, Azure, local and SFTP, Google.
 _NAMES = ("LastModified", "last_modified", "mtime", "updated")
+
+
+def object_path(uri: str, conn_id: str | None = None) -> ObjectStoragePath:
+    """Return the path object of a file or directory, local or remote.
+
+    :param uri: a local path, or e.g. ``s3://bucket/key`` (``s3://conn_id@bucket/key`` names the connection)
+    :param conn_id: Airflow connection of the object store, unless the URI names it
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    return ObjectStoragePath(uri, conn_id=conn_id) if conn_id else ObjectStoragePath(uri)
+
+
+def is_local(uri: str) -> bool:
+    """Whether a path or URI names a file of this machine."""
+    return "://" not in uri or uri.lower().startswith("file://")
 
 
 class ObjectStorage:
@@ -32,10 +51,8 @@ class ObjectStorage:
 
         :raises QueryError: when the store does not answer, or a glob finds a link to nothing; transient unless it refuses
         """
-        from airflow.sdk import ObjectStoragePath
-
         try:
-            path = ObjectStoragePath(pattern, conn_id=self._conn_id)
+            path = object_path(pattern, self._conn_id)
             storage = path.fs
             storage.invalidate_cache()  # an object store's listing may be remembered from before
             for name, info in _found(storage, path.path):

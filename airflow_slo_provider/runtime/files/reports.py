@@ -18,9 +18,9 @@ def write_reports(base: str, instance: Any, texts: Mapping[str, str]) -> dict[st
     :param instance: the task instance
     :param texts: what to write, by file name
     """
-    from airflow.sdk import ObjectStoragePath
+    from airflow_slo_provider.runtime.files.object_storage import object_path
 
-    home = ObjectStoragePath(base) / instance.dag_id / _safe(instance.run_id) / _safe(instance.task_id)
+    home = object_path(base) / instance.dag_id / _safe(instance.run_id) / _safe(instance.task_id)
     if instance.map_index is not None and instance.map_index >= 0:
         home = home / str(instance.map_index)
     home.mkdir(parents=True, exist_ok=True)

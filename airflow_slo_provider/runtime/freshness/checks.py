@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.exceptions import MeasurementError, QueryError
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.runtime.freshness.source_parameters import Question, names, namespaced
@@ -142,7 +141,7 @@ def token_path(question: Question) -> str | None:
 def _http(question: Question) -> Observation:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient
     from airflow_slo_provider.freshness.sources.http_steps import run
-    from airflow_slo_provider.runtime.connections.http_api import api_settings
+    from airflow_slo_provider.runtime.connections.http import api_settings
 
     with ApiClient(api_settings(str(question.conn_id), token_path=token_path(question))) as client:
         return run(http_steps(question), client.send)
@@ -158,37 +157,23 @@ def _prometheus(question: Question) -> Observation:
 
 
 def _sql(question: Question) -> Observation:
+    from airflow_slo_provider.core.database_faults import query_error
     from airflow_slo_provider.core.timestamps import read_zone
     from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion
-    from airflow_slo_provider.runtime.connections.sql_runner import HookRunner
+    from airflow_slo_provider.runtime.connections.sql import HookRunner
 
     more, where = question.arguments, f"connection {question.conn_id}"
     groups = names(more.get("group_by"))
     runner = HookRunner(str(question.conn_id), windowed=False)
-    with _database_faults(where):
+    try:
         zone = read_zone(more.get("timezone"))
         if question.kind == "table":
             table = TableQuestion(table=more["table"], timestamp_column=more["timestamp_column"], group_by=groups, zone=zone)
             return table.observe(runner, dialect=runner.dialect, where=where)
         query = QueryQuestion(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
         return query.observe(runner, now=datetime.now(UTC), where=where)
-
-
-@contextmanager
-def _database_faults(where: str) -> Iterator[None]:
-    from airflow_slo_provider.core.database_faults import classify
-    from airflow_slo_provider.core.redaction import server_text
-
-    try:
-        yield
-    except MeasurementError as error:
-        error.source = error.source or where
-        raise
     except Exception as error:
-        fault = classify(error)
-        # Not chained: a driver quotes rows and addresses, and a traceback would print them.
-        message = f"{type(error).__name__}: {server_text(error)}"
-        raise QueryError(message, reason=fault.reason, transient=fault.transient, source=where) from None
+        raise query_error(error, source=where) from None
 
 
 def _files(question: Question) -> Observation:

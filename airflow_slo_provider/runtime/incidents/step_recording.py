@@ -82,7 +82,7 @@ class StepRecorder:
 
     def _write(self, context: Any, state: State, message: str = "", evidence: Any = None, *, ended: bool = False) -> None:
         from airflow_slo_provider.runtime.incidents.current_incident import record_step
-        from airflow_slo_provider.runtime.recording.exception_text import masked
+        from airflow_slo_provider.runtime.secret_masks import masked
 
         now = datetime.now(UTC)
         try:

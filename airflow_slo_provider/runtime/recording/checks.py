@@ -1,4 +1,6 @@
-"""How every operator and sensor ends: its checks in the ledger, its verdicts without a retry, its faults with one."""
+"""How every operator and sensor ends: its checks in the ledger and in Airflow's metrics, its verdicts without a retry, its faults
+with one.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,8 @@ log = logging.getLogger(__name__)
 
 #: Marks, in the evidence, a check that could not be made.
 _FAULT = "fault"
+_VERDICTS = {"pass": 0, "warn": 1, "fail": 2, "unknown": 3}
+_SEVERITIES = {"fail": "error", "warn": "warn"}
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def _record_fault(
 ) -> None:
     from dataclasses import replace
 
-    from airflow_slo_provider.runtime.recording.exception_text import masked
+    from airflow_slo_provider.runtime.secret_masks import masked
 
     reason = error.reason if isinstance(error, ReasonedError) else type(error).__name__
     try:
@@ -134,7 +138,6 @@ def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
     :param context: Airflow's task context
     :raises LedgerError: when they cannot be written; a check that is not recorded must not count
     """
-    from airflow_slo_provider.runtime.recording.airflow_metrics import emit
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
     results = list(results)
@@ -143,3 +146,65 @@ def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
         counts = not ledger.test_run
     if counts:
         emit(results)
+
+
+def emit(results: Iterable[CheckResult]) -> None:
+    """Send a gauge for each check: ``slo.check.verdict`` (0 pass, 1 warn, 2 fail, 3 unknown), ``slo.check.value`` where there is
+    one, and for an SLO ``slo.budget.remaining``. Metrics never fail a task: what goes wrong is logged.
+    """
+    from airflow_slo_provider.core.slo_key import SLOKey, labels_text
+
+    try:
+        gauge = _gauge()
+        for result in results:
+            tags = {"kind": result.kind, "name": result.name}
+            if result.kind == "slo" and (service := SLOKey.of(result).service):
+                tags["service"] = service
+            if result.labels:
+                tags["labels"] = labels_text(result.labels)
+            gauge("slo.check.verdict", _VERDICTS[result.verdict.value], tags=tags)
+            if result.value is not None:
+                gauge("slo.check.value", result.value, tags=tags)
+            remaining = result.evidence.get("remaining")
+            if result.kind == "slo" and isinstance(remaining, (int, float)):
+                gauge("slo.budget.remaining", float(remaining), tags=tags)
+    except Exception:
+        log.warning("the checks are recorded, their metrics could not be sent", exc_info=True)
+
+
+def _gauge() -> Callable[..., None]:
+    """Airflow's function for gauges: of the module since 3.3, of its ``Stats`` before."""
+    from airflow.sdk.observability import stats
+
+    return getattr(stats, "gauge", None) or stats.Stats.gauge
+
+
+def check_results(kind: str, found: Iterable[Mapping[str, Any]], *, table: str, actions: Mapping[str, str]) -> list[Any]:
+    """Return checks as Airflow's SQL check operators leave them for listeners, OpenLineage's among them.
+
+    :return: ``SQLCheckResult`` objects; none where the common-sql provider is older than 2.4
+
+    :param kind: family of the check, e.g. ``drift``
+    :param found: as :func:`airflow_slo_provider.drift.report.ledger_records.assertions` returns them
+    :param table: what was checked
+    :param actions: what a state does to the task: ``fail``, ``warn``, ``skip`` or ``pass``
+    """
+    try:
+        from airflow.providers.common.sql.operators.sql import SQLCheckResult
+    except ImportError:
+        return []
+    return [
+        SQLCheckResult(
+            name=one["name"],
+            check_type=kind,
+            success=one["success"],
+            severity=_SEVERITIES.get(actions.get(one["state"], "pass"), "info"),
+            column=one["column"],
+            table=table,
+            expected=one["expected"],
+            actual=one["actual"],
+            description=one["description"],
+            params={"state": one["state"]},
+        )
+        for one in found
+    ]

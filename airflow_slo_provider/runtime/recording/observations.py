@@ -27,8 +27,7 @@ def record_observations(
     """
     from airflow_slo_provider.ledger.observations import REPEATED, SUBJECT
     from airflow_slo_provider.runtime.evaluation_time import due
-    from airflow_slo_provider.runtime.recording.airflow_metrics import emit
-    from airflow_slo_provider.runtime.recording.checks import record
+    from airflow_slo_provider.runtime.recording.checks import emit, record
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
     results = list(results)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
@@ -18,6 +19,7 @@ from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
 from airflow_slo_provider.http.json_answers import NotJSON, read_json
 from airflow_slo_provider.http.retries import HttpAnswer
 from airflow_slo_provider.http.settings import HttpSettings
+from airflow_slo_provider.tracing.stores.protocol import SearchedStore, reading
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,26 @@ class StoreClient:
             message = "the server could not answer"
         said = f"{message} (HTTP {status}: {told})" if told else f"{message} (HTTP {status})"
         return self._error(said, status_reason(status), query, status, transient=status in TRANSIENT_STATUSES)
+
+
+class ServerStore(SearchedStore):
+    """A store that is a server.
+
+    :param settings: how it is reached, or its address
+    """
+
+    #: What to call it in messages, e.g. ``Tempo``.
+    kind: ClassVar[str]
+
+    def __init__(self, settings: HttpSettings | str) -> None:
+        self._http = StoreClient(settings, kind=self.kind)
+
+    def _reading(self, query: str | None = None) -> AbstractContextManager[None]:
+        return reading(self.kind, self._http.source, query)
+
+    def _wrong_server(self) -> QueryError:
+        source = self._http.source
+        return QueryError(f"what answers at {source} is no {self.kind}", reason=f"not_{self.kind.lower()}", source=source)
 
 
 def _clock(text: str | None) -> datetime | None:

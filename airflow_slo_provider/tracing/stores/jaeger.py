@@ -18,15 +18,13 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
-from airflow_slo_provider.tracing.stores.http import Answer, StoreClient
+from airflow_slo_provider.tracing.stores.http import Answer, ServerStore
 from airflow_slo_provider.tracing.stores.protocol import (
-    LIMIT,
     Found,
     as_text,
     by_trace,
     carries,
     found,
-    interval,
     page_through,
     reading,
 )
@@ -36,7 +34,7 @@ _VICTORIA = "/select/jaeger"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class JaegerStore:
+class JaegerStore(ServerStore):
     """A Jaeger query server.
 
     :param settings: how it is reached, or its address (with ``/select/jaeger`` for VictoriaTraces)
@@ -44,37 +42,33 @@ class JaegerStore:
     :param page: traces per search
     """
 
+    kind = "Jaeger"
+
     def __init__(self, settings: HttpSettings | str, *, api: str = "auto", page: int = 1000) -> None:
         if api not in ("auto", "v3", "classic"):
             raise ValueError(f"api is {api!r}; write auto, v3 or classic")
-        self._http = StoreClient(settings, kind="Jaeger")
+        super().__init__(settings)
         self._api, self._page = api, page
         self._prefix = ""
 
-    def spans(
+    def _search(
         self,
+        stream: SpanStream,
         service: str,
-        start: datetime | float,
-        end: datetime | float,
-        attributes: Mapping[str, Any] | None = None,
-        limit: int = LIMIT,
-        selected: Sequence[str] = (),
-    ) -> SpanStream:
-        """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
-        first, last = interval(start, end, limit)
-        wanted = dict(attributes or {})
-
-        def run(stream: SpanStream) -> Iterator[Span]:
-            traces = page_through(
-                lambda low, high, count: self._ask(stream, service, low, high, wanted, count),
-                stream, start=first, end=last, limit=limit, page=self._page, smallest=1_000_000, largest=7 * 86_400 * 10**9,
-            )  # fmt: skip
-            for trace in traces:
-                # Version 3 does not filter by attributes everywhere.
-                if not wanted or carries(trace.spans, service, wanted):
-                    yield from trace.spans
-
-        return SpanStream(run)
+        first: int,
+        last: int,
+        attributes: dict[str, Any],
+        limit: int,
+        selected: Sequence[str],
+    ) -> Iterator[Span]:
+        traces = page_through(
+            lambda low, high, count: self._ask(stream, service, low, high, attributes, count),
+            stream, start=first, end=last, limit=limit, page=self._page, smallest=1_000_000, largest=7 * 86_400 * 10**9,
+        )  # fmt: skip
+        for trace in traces:
+            # Version 3 does not filter by attributes everywhere.
+            if not attributes or carries(trace.spans, service, attributes):
+                yield from trace.spans
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when Jaeger has none of that id."""
@@ -95,12 +89,12 @@ class JaegerStore:
         if self._api != "classic":
             answer = self._http.get("/api/v3/services", expect=(200, 404))
             if answer.status == 200 and isinstance(answer.body, dict) and "services" in answer.body:
-                with reading("Jaeger", self._http.source):
+                with self._reading():
                     return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
         answer = self._classic("/api/services")
         if not isinstance(answer.body, dict) or not isinstance(answer.body.get("data", 0), list | None):
-            raise QueryError(f"what answers at {self._http.source} is no Jaeger", reason="not_jaeger", source=self._http.source)
-        with reading("Jaeger", self._http.source):
+            raise self._wrong_server()
+        with self._reading():
             return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
 
     def _classic(self, path: str, params: Mapping[str, Any] | None = None, *, query: str | None = None) -> Answer:

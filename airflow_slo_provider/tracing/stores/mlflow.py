@@ -13,51 +13,43 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.http import StoreClient
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, carries, interval, next_page, reading
+from airflow_slo_provider.tracing.stores.http import ServerStore
+from airflow_slo_provider.tracing.stores.protocol import carries, next_page, up_to
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
 _PAGE = 500  # the most a search answers
 _AT_ONCE = 50
 
 
-class MlflowStore:
+class MlflowStore(ServerStore):
     """An MLflow tracking server.
 
     :param settings: how it is reached, or its address
     :param experiments: ids of the experiments that hold the traces
     """
 
+    kind = "MLflow"
+
     def __init__(self, settings: HttpSettings | str, *, experiments: Sequence[str] = ("0",)) -> None:
-        self._http = StoreClient(settings, kind="MLflow")
+        super().__init__(settings)
         self._experiments = tuple(str(one) for one in experiments)
 
-    def spans(
+    def _search(
         self,
+        stream: SpanStream,
         service: str,
-        start: datetime | float,
-        end: datetime | float,
-        attributes: Mapping[str, Any] | None = None,
-        limit: int = LIMIT,
-        selected: Sequence[str] = (),
-    ) -> SpanStream:
-        """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
-        first, last = interval(start, end, limit)
-        wanted = dict(attributes or {})
-
-        def run(stream: SpanStream) -> Iterator[Span]:
-            given = 0
-            for spans in self._found(stream, service, first, last):
-                begun = min(span.start_ns for span in spans)
-                if not first <= begun < last or (wanted and not carries(spans, service, wanted)):
-                    continue
-                if given == limit:
-                    stream.lack(f"the limit of {limit} traces is reached: there are more; raise the limit or narrow the interval")
-                    return
-                given += 1
-                yield from spans
-
-        return SpanStream(run)
+        first: int,
+        last: int,
+        attributes: dict[str, Any],
+        limit: int,
+        selected: Sequence[str],
+    ) -> Iterator[Span]:
+        traces = (
+            spans
+            for spans in self._found(stream, service, first, last)
+            if first <= min(span.start_ns for span in spans) < last and (not attributes or carries(spans, service, attributes))
+        )
+        yield from up_to(limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when MLflow has none of that id."""
@@ -65,10 +57,10 @@ class MlflowStore:
 
     def check(self) -> str:
         """Search for one trace."""
-        body = self._search(int(datetime.now(UTC).timestamp() * 1000) - 60_000, 2**53, None, 1)
+        body = self._page(int(datetime.now(UTC).timestamp() * 1000) - 60_000, 2**53, None, 1)
         # An experiment without traces is answered with an empty object.
         if not isinstance(body, dict) or "error_code" in body or (body and not body.keys() & {"traces", "next_page_token"}):
-            raise QueryError(f"what answers at {self._http.source} is no MLflow", reason="not_mlflow", source=self._http.source)
+            raise self._wrong_server()
         return f"MLflow answers searches in experiment {', '.join(self._experiments)}"
 
     def _found(self, stream: SpanStream, service: str, first: int, last: int) -> Iterator[list[Span]]:
@@ -76,8 +68,8 @@ class MlflowStore:
         seen: set[str] = set()
         while True:
             # Trace times are milliseconds: a little more is asked for, and sorted out by the spans.
-            body = self._search(first // 10**6, last // 10**6 + 1, token, _PAGE)
-            with reading("MLflow", self._http.source):
+            body = self._page(first // 10**6, last // 10**6 + 1, token, _PAGE)
+            with self._reading():
                 infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]
                 names = [info["trace_id"] for info in infos]
             for place in range(0, len(names), _AT_ONCE):
@@ -90,7 +82,7 @@ class MlflowStore:
             if token is None:
                 return
 
-    def _search(self, first: int, last: int, token: str | None, count: int) -> dict[str, Any]:
+    def _page(self, first: int, last: int, token: str | None, count: int) -> dict[str, Any]:
         query = f"timestamp_ms >= {first} AND timestamp_ms <= {last}"
         locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": one}} for one in self._experiments]
         asked = {"locations": locations, "filter": query, "max_results": count, "order_by": ["timestamp_ms ASC"]}
@@ -104,7 +96,7 @@ class MlflowStore:
     def _batch(self, trace_ids: list[str]) -> list[list[Span]]:
         body = self._http.get(_BATCH, {"trace_ids": trace_ids}).body
         found = []
-        with reading("MLflow", self._http.source):
+        with self._reading():
             for trace in body.get("traces") or ():
                 service = _service(trace.get("trace_info") or {})
                 spans = [otlp.read_span(span, service=service) for span in trace.get("spans") or ()]

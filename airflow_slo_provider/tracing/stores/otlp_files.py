@@ -19,10 +19,10 @@ from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.otlp import ROTATED
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
 from airflow_slo_provider.tracing.stores.json_stream import documents
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, as_text, interval
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, SearchedStore, as_text, lack_others
 
 
-class FileStore:
+class FileStore(SearchedStore):
     """OTLP-JSON files, plain or gzipped.
 
     Spans are streamed as they stand in the files, those of one trace possibly far apart. A first pass over the files finds the
@@ -50,19 +50,26 @@ class FileStore:
 
         :param service: empty for all services
         """
-        first, last = interval(start, end, limit)
-        wanted = {key: as_text(value) for key, value in (attributes or {}).items()}
+        return super().spans(service, start, end, attributes, limit)
 
-        def run(stream: SpanStream) -> Iterator[Span]:
-            before = _identities(self._files())
-            chosen = self._choose(stream, service, first, last, wanted, limit)
-            for span in self._all():
-                if int(span.trace_id, 16) in chosen:
-                    yield span
-            if not before.items() <= _identities(self._files()).items():
-                stream.lack("files were moved away while they were read: spans may be missing; read them again")
-
-        return SpanStream(run)
+    def _search(
+        self,
+        stream: SpanStream,
+        service: str,
+        first: int,
+        last: int,
+        attributes: dict[str, Any],
+        limit: int,
+        selected: Sequence[str],
+    ) -> Iterator[Span]:
+        before = _identities(self._files())
+        wanted = {key: as_text(value) for key, value in attributes.items()}
+        chosen = self._choose(stream, service, first, last, wanted, limit)
+        for span in self._all():
+            if int(span.trace_id, 16) in chosen:
+                yield span
+        if not before.items() <= _identities(self._files()).items():
+            stream.lack("files were moved away while they were read: spans may be missing; read them again")
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when the files hold none of that id."""
@@ -95,7 +102,7 @@ class FileStore:
         inside = [identity for identity in matching if first <= starts[identity] < last]
         if len(inside) > limit:
             inside = sorted(inside, key=lambda identity: starts[identity])[:limit]
-            stream.lack(f"the limit of {limit} traces is reached: there are more; raise the limit or narrow the interval")
+            lack_others(limit, stream)
         return set(inside)
 
     def _files(self) -> list[Path]:

@@ -7,12 +7,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
-from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.http import StoreClient
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, by_trace, carries, interval, next_page, reading
+from airflow_slo_provider.tracing.stores.http import ServerStore
+from airflow_slo_provider.tracing.stores.protocol import by_trace, carries, next_page, up_to
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1000
@@ -22,53 +21,42 @@ _AT_ONCE = 40
 _BEFORE_NS = 300 * 10**9
 
 
-class PhoenixStore:
-    """A Phoenix server.
+class PhoenixStore(ServerStore):
+    """A Phoenix server. It does not keep the name of a service: the project is the service, and is called what a search calls it.
 
     :param settings: how it is reached, or its address
     :param project: name or id of the project that holds the traces
     """
 
+    kind = "Phoenix"
+
     def __init__(self, settings: HttpSettings | str, *, project: str = "default") -> None:
-        self._http = StoreClient(settings, kind="Phoenix")
+        super().__init__(settings)
         self._project = project
 
-    def spans(
+    def _search(
         self,
+        stream: SpanStream,
         service: str,
-        start: datetime | float,
-        end: datetime | float,
-        attributes: Mapping[str, Any] | None = None,
-        limit: int = LIMIT,
-        selected: Sequence[str] = (),
-    ) -> SpanStream:
-        """Stream the spans of the project's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
-
-        :param service: what to call the service: Phoenix does not keep its name, the project is the service
-        """
-        first, last = interval(start, end, limit)
-        wanted = dict(attributes or {})
-
-        def run(stream: SpanStream) -> Iterator[Span]:
-            begun: dict[str, int] = {}
-            for span in self._ask(service, {"start_time": _iso(first - _BEFORE_NS), "end_time": _iso(last)}):
-                begun[span.trace_id] = min(begun.get(span.trace_id, span.start_ns), span.start_ns)
-            # A start within a microsecond is a start at it, here as in the store.
-            low = first // _MICROSECOND * _MICROSECOND
-            inside = sorted((at, one) for one, at in begun.items() if low <= at < last)
-            given = 0
-            for place in range(0, len(inside), _AT_ONCE):
-                names = [one for _, one in inside[place : place + _AT_ONCE]]
-                for trace in by_trace(self._ask(service, {"trace_id": names})):
-                    if wanted and not carries(trace.spans, service, wanted):
-                        continue
-                    if given == limit:
-                        stream.lack(f"the limit of {limit} traces is reached: there are more; raise it or narrow the interval")
-                        return
-                    given += 1
-                    yield from trace.spans
-
-        return SpanStream(run)
+        first: int,
+        last: int,
+        attributes: dict[str, Any],
+        limit: int,
+        selected: Sequence[str],
+    ) -> Iterator[Span]:
+        begun: dict[str, int] = {}
+        for span in self._ask(service, {"start_time": _iso(first - _BEFORE_NS), "end_time": _iso(last)}):
+            begun[span.trace_id] = min(begun.get(span.trace_id, span.start_ns), span.start_ns)
+        # A start within a microsecond is a start at it, here as in the store.
+        low = first // _MICROSECOND * _MICROSECOND
+        inside = [one for at, one in sorted((at, one) for one, at in begun.items()) if low <= at < last]
+        traces = (
+            trace.spans
+            for place in range(0, len(inside), _AT_ONCE)
+            for trace in by_trace(self._ask(service, {"trace_id": inside[place : place + _AT_ONCE]}))
+            if not attributes or carries(trace.spans, service, attributes)
+        )
+        yield from up_to(limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when Phoenix has none of that id."""
@@ -78,7 +66,7 @@ class PhoenixStore:
         """Ask for one span."""
         body = self._http.get(self._path(), {"limit": 1}).body
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
-            raise QueryError(f"what answers at {self._http.source} is no Phoenix", reason="not_phoenix", source=self._http.source)
+            raise self._wrong_server()
         return f"Phoenix answers; project {self._project} is there"
 
     def _path(self) -> str:
@@ -90,7 +78,7 @@ class PhoenixStore:
         while True:
             asked = {**params, "limit": _PAGE, **({"cursor": cursor} if cursor else {})}
             body = self._http.get(self._path(), asked).body
-            with reading("Phoenix", self._http.source):
+            with self._reading():
                 for item in body["data"]:
                     yield _rounded(otlp.read_span(item, service=service))
                 told = body.get("next_cursor")

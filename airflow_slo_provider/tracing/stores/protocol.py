@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,8 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.tracing.otlp import UNREADABLE
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
+#: Names of attributes.
+Names = Sequence[str]
 #: Traces that are read at most, unless told otherwise.
 LIMIT = 10_000
 
@@ -56,6 +58,55 @@ class TraceStore(Protocol):
         :raises QueryError: when the store does not answer
         """
         ...
+
+
+class SearchedStore:
+    """The part of a store that is the same for all of them: what an interval, a filter and a limit mean."""
+
+    def spans(
+        self,
+        service: str,
+        start: datetime | float,
+        end: datetime | float,
+        attributes: Mapping[str, Any] | None = None,
+        limit: int = LIMIT,
+        selected: Sequence[str] = (),
+    ) -> SpanStream:
+        """Stream the spans of a service's requests, see :class:`TraceStore`."""
+        first, last = interval(start, end, limit)
+        return SpanStream(lambda stream: self._search(stream, service, first, last, dict(attributes or {}), limit, selected))
+
+    def _search(
+        self,
+        stream: SpanStream,
+        service: str,
+        first: int,
+        last: int,
+        attributes: dict[str, Any],
+        limit: int,
+        selected: Sequence[str],
+    ) -> Iterator[Span]:
+        """Yield spans, whole traces of them.
+
+        :param first: nanoseconds
+        :param last: nanoseconds, exclusive
+        :param selected: attributes that spans must come with
+        """
+        raise NotImplementedError
+
+
+def up_to(limit: int, traces: Iterable[list[Span]], stream: SpanStream) -> Iterator[Span]:
+    """Yield the spans of as many traces as the limit allows; the stream lacks the others."""
+    for number, spans in enumerate(traces):
+        if number == limit:
+            lack_others(limit, stream)
+            return
+        yield from spans
+
+
+def lack_others(limit: int, stream: SpanStream) -> None:
+    """Say that there are more traces than the limit."""
+    stream.lack(f"the limit of {limit} traces is reached: there are more; raise the limit or narrow the interval")
 
 
 @contextmanager

@@ -23,8 +23,8 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
-from airflow_slo_provider.tracing.stores.http import Answer, StoreClient
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, Found, carries, found, interval, page_through, reading
+from airflow_slo_provider.tracing.stores.http import Answer, ServerStore
+from airflow_slo_provider.tracing.stores.protocol import Found, carries, found, page_through
 
 _SECOND = 10**9
 #: Traces that are asked for by id although the first ones were not there.
@@ -34,7 +34,7 @@ _SELECTED = ("model_version", "cache.hit", KEPT)
 _PARENT = frozenset({"span:parentid", "parentid"})
 
 
-class TempoStore:
+class TempoStore(ServerStore):
     """A Tempo server.
 
     :param settings: how it is reached, or its address
@@ -43,6 +43,8 @@ class TempoStore:
     :param whole_traces: fetch every trace by its id: spans of other services too, one request per trace
     :param blind: how long a span takes to appear in searches (the server's ``query_end_cutoff``)
     """
+
+    kind = "Tempo"
 
     def __init__(
         self,
@@ -53,25 +55,22 @@ class TempoStore:
         whole_traces: bool = False,
         blind: timedelta = timedelta(seconds=30),
     ) -> None:
-        self._http = StoreClient(settings, kind="Tempo")
+        super().__init__(settings)
         self._page, self._per_trace = page, spans_per_trace
         self._whole, self._blind = whole_traces, blind
 
-    def spans(
+    def _search(
         self,
+        stream: SpanStream,
         service: str,
-        start: datetime | float,
-        end: datetime | float,
-        attributes: Mapping[str, Any] | None = None,
-        limit: int = LIMIT,
-        selected: Sequence[str] = (),
-    ) -> SpanStream:
-        """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`."""
-        first, last = interval(start, end, limit)
-        fields = dict.fromkeys((*_SELECTED, *(attributes or {}), *selected))
-        return SpanStream(
-            lambda stream: _Search(self, stream, service, dict(attributes or {}), tuple(fields)).run(first, last, limit)
-        )
+        first: int,
+        last: int,
+        attributes: dict[str, Any],
+        limit: int,
+        selected: Sequence[str],
+    ) -> Iterator[Span]:
+        fields = tuple(dict.fromkeys((*_SELECTED, *attributes, *selected)))
+        return _Search(self, stream, service, attributes, fields).run(first, last, limit)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return one whole trace; empty when Tempo has none of that id (it may still be within its last seconds)."""
@@ -82,7 +81,7 @@ class TempoStore:
         now = int(datetime.now(UTC).timestamp())
         answer = self._http.get("/api/search", {"q": "{}", "start": now - 60, "end": now, "limit": 1})
         if not isinstance(answer.body, dict) or "traces" not in answer.body:
-            raise QueryError(f"what answers at {self._http.source} is no Tempo", reason="not_tempo", source=self._http.source)
+            raise self._wrong_server()
         return "Tempo answers searches"
 
     def _fetch(self, trace_id: str) -> list[Span]:
@@ -92,7 +91,7 @@ class TempoStore:
             # Before Tempo 2.7 there is no v2; both answer 404 for a trace that is not there.
             answer = self._http.get(f"/api/traces/{trace_id}", expect=(200, 404))
             body = {"trace": answer.body} if answer.status == 200 and isinstance(answer.body, dict) else {}
-        with reading("Tempo", self._http.source):
+        with self._reading():
             spans = [span for span in otlp.read_document(body.get("trace") or {}) if span.trace_id == trace_id]
         partial = str(body.get("status") or "").upper().endswith("PARTIAL")
         return [replace_whole(span) for span in spans] if partial else spans
@@ -162,7 +161,7 @@ class _Search:
         known = isinstance(body, dict) and ("traces" in body or "metrics" in body)
         if not known or not isinstance(body.get("traces") or [], list):
             raise QueryError("Tempo: the answer is no search result", reason="bad_answer", query=query, source=self._http.source)
-        with reading("Tempo", self._http.source, query):
+        with self._store._reading(query):
             metrics = body.get("metrics") or {}
             done, jobs = int(metrics.get("completedJobs") or 0), int(metrics.get("totalJobs") or 0)
             if done < jobs:

@@ -145,7 +145,7 @@ def test_a_columns_error_does_not_hide_the_others(monkeypatch) -> None:
     def failing(out, cells, reference, **options):
         if reference.name == "b":
             raise ZeroDivisionError("boom")
-        plain(out, cells, reference, **options)
+        return plain(out, cells, reference, **options)
 
     monkeypatch.setattr(pairs, "measure_cells", failing)
     report = drift.compare(pd.DataFrame({"a": X, "b": X}), pd.DataFrame({"a": Y + 1, "b": Y}))

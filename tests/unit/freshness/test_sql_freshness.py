@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion, quote
-from airflow_slo_provider.indicators.sql.runner import DbApiRunner
+from airflow_slo_provider.sql.runner import DbApiRunner
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -123,7 +123,7 @@ def test_a_missing_column_is_an_error_and_not_a_text(database, run):
     # "nope" in double quotes would be the text 'nope' in SQLite.
     fill(database, NOW.isoformat())
     for question in (table(timestamp_column="nope"), table(group_by=("nope",)), table(table="nope")):
-        with pytest.raises(sqlite3.OperationalError, match="no such"):
+        with pytest.raises(QueryError, match="OperationalError: no such"):
             question.observe(run, dialect="sqlite", where="here")
 
 

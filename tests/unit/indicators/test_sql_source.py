@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.sql import runner as sql_runner
 from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
+from airflow_slo_provider.sql import runner as sql_runner
 from tests.unit.indicators.sql_builders import (
     BOUNDS,
     DAY,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.sql.statement import read_statement
+from airflow_slo_provider.sql.statement import read_statement
 
 BOUNDS = "ts >= :date_from AND ts < :date_to"
 VALUES = {"date_from": "A", "date_to": "B"}

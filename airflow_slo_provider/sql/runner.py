@@ -1,0 +1,200 @@
+"""Running one statement on a plain DB-API connection [PEP 249], in a read-only transaction where the database can."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
+from typing import Any, Protocol
+
+from airflow_slo_provider.core.database_faults import query_error
+from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.sql.statement import BACKSLASHES, read_statement
+
+#: More rows than this are an indicator that should aggregate in the database.
+MOST_ROWS = 500_000
+QUERY_SECONDS = 60
+#: Seconds a statement may take that reads a whole table: a golden set, a dataset whose drift is checked.
+TABLE_SECONDS = 3600
+#: Characters of a statement that an error quotes.
+_QUOTED = 2000
+
+#: The module of a connection's class -> the database it speaks to.
+_DIALECTS = {
+    "sqlite3": "sqlite", "duckdb": "duckdb", "psycopg": "postgresql", "psycopg2": "postgresql",
+    "MySQLdb": "mysql", "pymysql": "mysql",
+}  # fmt: skip
+#: How drivers of databases without transactions refuse to roll back.
+_NO_TRANSACTIONS = frozenset({"AttributeError", "NotImplementedError", "NotSupportedError"})
+
+Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
+
+
+class SQLRunner(Protocol):
+    """Runs one statement with named parameters and returns (column names, rows)."""
+
+    def __call__(self, query: str, parameters: Mapping[str, Any], /) -> Table:
+        """Run it; a driver's exceptions may pass through."""
+        ...
+
+
+def dialect_of(connection: Any) -> str | None:
+    """Return the database that a connection speaks to; None where its driver is not one of the common ones."""
+    return _DIALECTS.get(_module(connection))
+
+
+class DbApiRunner:
+    """Runs queries on a connection. Within :meth:`session` all of them see the same data, where the database can.
+
+    :param connection: a DB-API connection for this use alone: its transaction is rolled back before and after
+    :param dialect: ``sqlite``, ``postgresql``, ...; known from the connection where it is one of the common drivers
+    :param paramstyle: known from the driver's module where not given
+    :param name: which database, for messages
+    :param timeout: seconds a query may take (PostgreSQL and SQLite)
+    :param windowed: whether every query must bound its rows by ``:date_from`` and ``:date_to``, as an indicator's must
+    :param limited: refuse an answer of more than 500,000 rows, as an indicator's is
+    """
+
+    def __init__(
+        self,
+        connection: Any,
+        *,
+        dialect: str | None = None,
+        paramstyle: str | None = None,
+        name: str | None = None,
+        timeout: float = QUERY_SECONDS,
+        windowed: bool = True,
+        limited: bool = True,
+    ) -> None:
+        self._connection = connection
+        self.dialect = dialect or dialect_of(connection)
+        self._paramstyle = paramstyle or str(getattr(sys.modules.get(_module(connection)), "paramstyle", "format"))
+        self._name = name
+        self._timeout = self._limit = timeout
+        self._windowed, self._limited = windowed, limited
+        self._inside = self._begun = False
+
+    def limit(self, seconds: float) -> None:
+        """Let no later query take longer than this, however long it might by ``timeout``.
+
+        :param seconds: what is left of an evaluation's deadline
+        """
+        self._limit = min(self._timeout, seconds)
+
+    @contextmanager
+    def session(self) -> Iterator[None]:
+        """Hold one read-only transaction, so that all queries see the database at one instant."""
+        if self._inside:
+            yield
+            return
+        self._inside = True
+        self._limit = self._timeout  # that of an evaluation before is over
+        try:
+            self._begin()
+            yield
+        finally:
+            self._inside = False
+            self._end()
+
+    def __call__(self, query: str, parameters: Mapping[str, Any], /) -> Table:
+        """Run one statement.
+
+        :raises QueryError: when the database refuses, or does not answer (``transient``); for a statement that is more than one
+            SELECT, too many rows, or an answer that is not a table
+        """
+        statement = read_statement(query, backslashes=self.dialect in BACKSLASHES, windowed=self._windowed)
+        # PostgreSQL refuses a second statement where there are parameters, be it none. Other drivers format a text only if there
+        # are some.
+        bound = statement.names or self.dialect == "postgresql"
+        arguments = statement.bind(parameters, paramstyle=self._paramstyle) if bound else statement.pieces
+        with self.session():
+            if not self._begun:
+                self._begin()
+            try:
+                with self._translated(query):
+                    return self._fetch(arguments, query)
+            except Exception:
+                self._end()  # PostgreSQL refuses every further statement of a failed transaction
+                raise
+
+    def _fetch(self, arguments: Sequence[Any], query: str) -> Table:
+        with self._cursor() as cursor:
+            if self.dialect == "sqlite":
+                deadline = time.monotonic() + self._limit
+                self._connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
+            elif self.dialect == "postgresql" and self._limit < self._timeout:
+                cursor.execute(self._statement_timeout())
+            cursor.execute(*arguments)
+            if cursor.description is None:
+                raise QueryError("the statement answered without a table", reason="wrong_shape", query=query)
+            rows = cursor.fetchmany(MOST_ROWS + 1) if self._limited else cursor.fetchall()
+            columns = [column[0] for column in cursor.description]
+        if self._limited and len(rows) > MOST_ROWS:
+            raise QueryError(f"more than {MOST_ROWS} rows; aggregate them in the query", reason="too_many_rows", query=query)
+        return columns, [_in_order(row, columns) for row in rows]
+
+    def _begin(self) -> None:
+        with self._translated():
+            if self.dialect == "duckdb":
+                self._connection.execute("BEGIN")
+            else:
+                self._roll_back()
+            if self.dialect == "postgresql":
+                with self._cursor() as cursor:
+                    cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                    # A column without time zone is compared in the session's zone.
+                    cursor.execute("SET LOCAL TIME ZONE 'UTC'")
+                    cursor.execute(self._statement_timeout())
+            elif self.dialect == "sqlite":
+                self._connection.execute("PRAGMA query_only=ON")
+                self._connection.execute("BEGIN")
+        self._begun = True
+
+    def _end(self) -> None:
+        self._begun = False
+        with suppress(Exception):  # a connection that is already lost; the query's own error says so
+            self._roll_back()
+            if self.dialect == "sqlite":
+                self._connection.set_progress_handler(None, 0)
+                self._connection.execute("PRAGMA query_only=OFF")
+
+    def _roll_back(self) -> None:
+        try:
+            self._connection.rollback()
+        except Exception as error:
+            if not _NO_TRANSACTIONS & {one.__name__ for one in type(error).__mro__}:
+                raise
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Any]:
+        if self.dialect == "duckdb":
+            yield self._connection  # its cursors are connections of their own, outside of the transaction
+            return
+        with closing(self._connection.cursor()) as cursor:
+            yield cursor
+
+    @contextmanager
+    def _translated(self, query: str | None = None) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            # Not chained: a driver quotes rows and addresses, and a traceback would print them.
+            raise query_error(error, query=query and query[:_QUOTED], source=self._name) from None
+
+    def _statement_timeout(self) -> str:
+        return f"SET LOCAL statement_timeout = {max(1, int(self._limit * 1000))}"
+
+
+def _module(connection: Any) -> str:
+    return type(connection).__module__.partition(".")[0].lstrip("_")
+
+
+def _in_order(row: Any, columns: Sequence[str]) -> Sequence[Any]:
+    """Take a row as a sequence; some cursors are set up to return dicts."""
+    return [row[column] for column in columns] if isinstance(row, Mapping) else tuple(row)
+
+
+def dbapi_runner(connection: Any, *, dialect: str | None = None, timeout: float = QUERY_SECONDS) -> DbApiRunner:
+    """Make a runner of a DB-API connection, e.g. ``sqlite3.connect(...)`` or ``psycopg.connect(...)``."""
+    return DbApiRunner(connection, dialect=dialect, timeout=timeout)
