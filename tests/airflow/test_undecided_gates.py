@@ -13,6 +13,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetBranchOperato
 from tests.airflow.blocking_dags import branch, gate, read, task
 from tests.airflow.gates import sql_documents
 from tests.airflow.running import Ran, run_task
+from tests.airflow.test_acting import decision
 from tests.airflow.test_blocking_checks import HOLD, mapped_group, names
 
 ALLOWED, FROZEN = {"allowed": True}, {"allowed": False}
@@ -26,6 +27,8 @@ def ask(build: Callable[[], Any], task_id: str, instances: Mapping[str, tuple[st
     xcoms: dict[tuple[Any, ...], Any] = {}
     for one, (_, pushed) in instances.items():
         index = (int(one.rpartition("_")[2]),) if one[-1].isdecimal() else ()
+        if isinstance(pushed, dict):
+            pushed = decision(dag_id="blocking", task_id=gate_id, map_index=index[0] if index else -1, **pushed)
         if pushed is not NOTHING:
             xcoms[gate_id, "blocked" if isinstance(pushed, list) else "decision", *index] = pushed
     return run_task(read(build).get_task(task_id), xcoms=xcoms, answers={comms.GetTaskStates: states}, **arguments)

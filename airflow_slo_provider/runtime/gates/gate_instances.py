@@ -1,4 +1,4 @@
-"""Which instances of a gate count for a task behind it, and in what state Airflow says they are."""
+"""Which instances of a gate count for a task behind it, in what state Airflow says they are, and whether they have allowed it."""
 
 from __future__ import annotations
 
@@ -23,6 +23,46 @@ def instance_states(gate_id: str, context: Mapping[str, Any]) -> dict[int, str]:
     if group is not None and task.dag.get_task(gate_id).get_closest_mapped_task_group() is group:
         return {index: state for index, state in found.items() if index == instance.map_index}
     return found
+
+
+def instance_name(task_id: str, index: int) -> str:
+    """Return what messages call an instance of a task, by its map index: ``gate`` or ``gate[3]``."""
+    return f"{task_id}[{index}]" if index >= 0 else task_id
+
+
+def decision_fault(decision: Any, gate_id: str, index: int, context: Mapping[str, Any]) -> str:
+    """Say why a gate's decision does not allow the run to go on; nothing where it does.
+
+    :param decision: what the instance has left (XCom ``decision``)
+    :param gate_id: task id of the gate
+    :param index: map index of the instance
+    :param context: Airflow's context of the task that asks
+    """
+    from airflow_slo_provider.slo.budget.ledger_records import SUMMARY_VERSION
+
+    instance, where = context["ti"], instance_name(gate_id, index)
+    if decision is None:
+        return (
+            f"the gate {where} has left no decision in this run: nothing allows this. If somebody has marked it as a success, "
+            "clear it, so that it decides; gate= takes an error-budget gate, branch or sensor, and no other task"
+        )
+    if not isinstance(decision, Mapping):
+        return f"the decision of the gate {where} is {str(decision)[:200]!r}, and not what a gate pushes"
+    version = decision.get("schema_version")
+    if type(version) is not int or version != SUMMARY_VERSION:
+        return f"the decision of the gate {where} has schema_version {version!r}; this release reads {SUMMARY_VERSION}"
+    expected = {"dag_id": instance.dag_id, "run_id": instance.run_id, "task_id": gate_id, "map_index": index}
+    for key, value in expected.items():
+        if decision.get(key) != value:
+            said = f"its {key} is {decision.get(key)!r}, not {value!r}"
+            return f"the decision is not the one of the gate {where} in this run: {said}"
+    if decision.get("allowed") is not True or decision.get("outcome") not in ("allowed", "warning"):
+        reasons = decision.get("reasons")
+        why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
+        return f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}"
+    if decision.get("satisfied") is not True:
+        return f"the gate {where} was not satisfied: it requires more than an allowing decision (min_remaining)"
+    return ""
 
 
 def _index(name: str, task_id: str) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from airflow_slo_provider.runtime.evaluation_time import is_backfill
-from airflow_slo_provider.runtime.gates.gate_instances import instance_states
+from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
 
 #: A run that was started again later than this after a decision has left the decision behind. Clocks of machines differ.
 _TOLERANCE = timedelta(minutes=5)
@@ -89,12 +89,12 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
     indexes = _indexes(str(task_id), context)
     handed = None if given is None else {one["map_index"]: one for one in given}
     for index in indexes:
-        where = f"{task_id}[{index}]" if index >= 0 else str(task_id)
+        where = instance_name(str(task_id), index)
         if handed is not None:
-            _require_allowed(handed.get(index), where, str(task_id), index, context)
+            _require_allowed(handed.get(index), str(task_id), index, context)
         # What is handed over may have been copied and changed on the way; what the gate itself has left counts.
         found = context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index)
-        _require_allowed(found, where, str(task_id), index, context)
+        _require_allowed(found, str(task_id), index, context)
         log.info("The gate %s allows it: %s, decided at %s", where, found["outcome"], found["decided_at"])
 
 
@@ -138,37 +138,15 @@ def _indexes(task_id: str, context: Mapping[str, Any]) -> Collection[int]:
         _refuse(f"Airflow knows no instance of the gate {task_id} in this run: nothing has allowed this")
     for index, state in sorted(found.items()):
         if state != "success":
-            where = f"{task_id}[{index}]" if index >= 0 else task_id
-            _refuse(f"the gate {where} is {state}, not a success: it has allowed nothing")
+            _refuse(f"the gate {instance_name(task_id, index)} is {state}, not a success: it has allowed nothing")
     return sorted(found)
 
 
-def _require_allowed(decision: Any, where: str, task_id: str, index: int, context: Mapping[str, Any]) -> None:
-    from airflow_slo_provider.slo.budget.ledger_records import SUMMARY_VERSION
-
-    instance = context["ti"]
-    if decision is None:
-        _refuse(
-            f"the gate {where} has left no decision in this run: nothing allows this. If somebody has marked it as a success, "
-            "clear it, so that it decides; gate= takes an error-budget gate, branch or sensor, and no other task"
-        )
-    if not isinstance(decision, Mapping):
-        _refuse(f"the decision of the gate {where} is {str(decision)[:200]!r}, and not what a gate pushes")
-    version = decision.get("schema_version")
-    if type(version) is not int or version != SUMMARY_VERSION:
-        _refuse(f"the decision of the gate {where} has schema_version {version!r}; this release reads {SUMMARY_VERSION}")
-    expected = {"dag_id": instance.dag_id, "run_id": instance.run_id, "task_id": task_id, "map_index": index}
-    for key, value in expected.items():
-        if decision.get(key) != value:
-            said = f"its {key} is {decision.get(key)!r}, not {value!r}"
-            _refuse(f"the decision is not the one of the gate {where} in this run: {said}")
-    if decision.get("allowed") is not True or decision.get("outcome") not in ("allowed", "warning"):
-        reasons = decision.get("reasons")
-        why = "; ".join(map(str, reasons)) if isinstance(reasons, list | tuple) else ""
-        _refuse(f"the gate {where} does not allow it: it is {decision.get('outcome')!r}{f' ({why})' if why else ''}")
-    if decision.get("satisfied") is not True:
-        _refuse(f"the gate {where} was not satisfied: it requires more than an allowing decision (min_remaining)")
-    _require_current(decision, where, context)
+def _require_allowed(decision: Any, task_id: str, index: int, context: Mapping[str, Any]) -> None:
+    fault = decision_fault(decision, task_id, index, context)
+    if fault:
+        _refuse(fault)
+    _require_current(decision, instance_name(task_id, index), context)
 
 
 def _require_current(decision: Mapping[str, Any], where: str, context: Mapping[str, Any]) -> None:

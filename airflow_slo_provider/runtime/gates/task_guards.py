@@ -17,7 +17,7 @@ from typing import Any
 
 from airflow_slo_provider.runtime.error_budget.decision import XCOM_KEY as DECISION
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
-from airflow_slo_provider.runtime.gates.gate_instances import instance_states
+from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
 
 #: XCom key of the ids that a task has blocked by skips.
 BLOCKED = "blocked"
@@ -89,7 +89,7 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
     states = {index: state for index, state in instance_states(gate_id, context).items() if state != "removed"}
     problem = "" if states else f"{gate_id} has no instance in this run"
     for index, state in sorted(states.items()):
-        where = f"{gate_id}[{index}]" if index >= 0 else gate_id
+        where = instance_name(gate_id, index)
         if state != "success":
             problem = f"{where} is {state}"
         elif not _let_go(gate_id, index, branches, context):
@@ -109,4 +109,4 @@ def _let_go(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]
     pushed = ti.xcom_pull(task_ids=gate_id, key=BLOCKED if branches else DECISION, map_indexes=index)
     if branches:
         return isinstance(pushed, list | tuple) and ti.task_id not in pushed
-    return isinstance(pushed, Mapping) and pushed.get("allowed") is True
+    return not decision_fault(pushed, gate_id, index, context)
