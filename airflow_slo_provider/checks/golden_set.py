@@ -70,7 +70,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
 
 def _plan(spec: Mapping[str, Any]) -> Plan:
-    from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
+    from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
     from airflow_slo_provider.evaluation.verdict.assessment import Plan
     from airflow_slo_provider.evaluation.verdict.segments import SliceRule
     from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of

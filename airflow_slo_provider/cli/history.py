@@ -113,7 +113,7 @@ def _plain(one: Happening) -> dict[str, Any]:
 
 def _row(one: Happening) -> tuple[str, ...]:
     from airflow_slo_provider.core.text_columns import printable
-    from airflow_slo_provider.ledger.mapped_names import LABEL, index_text
+    from airflow_slo_provider.ledger.mapped_task_names import LABEL, index_text
 
     version = f"{one.before} -> {one.version}" if one.before and one.version else one.version or "-"
     by = f" (by {one.by})" if one.by else ""

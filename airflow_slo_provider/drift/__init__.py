@@ -14,7 +14,7 @@ _HOLDS = {
     "drift.engines.local": "profile",
     "drift.engines.sql": "SQLData",
     "drift.verdict.thresholds": "Gates State",
-    "drift.statistics.ks_statistic": "KS",
+    "drift.statistics.ks_pvalues": "KS",
     "drift.statistics.kolmogorov": "ks",
     "drift.profiles.dataset_profile": "DatasetProfile load_profile",
     "drift.report.html": "to_html",

@@ -102,7 +102,7 @@ class ModelRegistryHook(BaseHook):
 def _require_one_machine() -> None:
     """Refuse the default directory where each worker would have one of its own, with a champion of its own."""
     from airflow_slo_provider.deployment.registries.registry import RegistryError
-    from airflow_slo_provider.runtime.execution import other_machines
+    from airflow_slo_provider.runtime.executors import other_machines
 
     why = other_machines()
     if why:

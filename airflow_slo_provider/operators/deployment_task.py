@@ -87,7 +87,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
 
     def api(self) -> ApiClient:
         """A client for the cluster."""
-        from airflow_slo_provider.runtime.deployments import api_client
+        from airflow_slo_provider.runtime.kubernetes_deployments import api_client
 
         return api_client(self.kubernetes_conn_id)
 

@@ -151,7 +151,7 @@ class GoldenSetEvaluationOperator(TextFields):
         pushgateway_conn_id: str | None = None,
         **kwargs: Any,
     ) -> None:
-        from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
+        from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
         from airflow_slo_provider.evaluation.models.predictors import predictor_of
 
         super().__init__(**kwargs)
@@ -218,7 +218,7 @@ class GoldenSetEvaluationOperator(TextFields):
         return found
 
     def _plan(self) -> Plan:
-        from airflow_slo_provider.evaluation.metrics.definitions import find_all
+        from airflow_slo_provider.evaluation.metrics.metric_names import find_all
         from airflow_slo_provider.evaluation.verdict.assessment import Plan
         from airflow_slo_provider.evaluation.verdict.segments import SliceRule
         from airflow_slo_provider.evaluation.verdict.thresholds import margin_of, threshold_of

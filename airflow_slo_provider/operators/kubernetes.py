@@ -101,7 +101,7 @@ class DeploymentRollbackOperator(DeploymentTask):
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back, and wait for the rollout."""
         from airflow_slo_provider.deployment.kubernetes.undo import LAST_KNOWN_GOOD, rollback
-        from airflow_slo_provider.runtime.deployments import change_key, decided_at, known_good_versions, plan_key
+        from airflow_slo_provider.runtime.kubernetes_deployments import change_key, decided_at, known_good_versions, plan_key
 
         self.require_given(context)
         with self.failing(context):
@@ -168,7 +168,7 @@ class DeploymentSetImageOperator(DeploymentTask):
     def execute(self, context: Context) -> dict[str, Any]:
         """Set the images, and wait for the rollout."""
         from airflow_slo_provider.deployment.kubernetes.images import set_image
-        from airflow_slo_provider.runtime.deployments import change_key
+        from airflow_slo_provider.runtime.kubernetes_deployments import change_key
 
         self.require_given(context)
         with self.failing(context):

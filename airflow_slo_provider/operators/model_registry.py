@@ -61,7 +61,7 @@ class _MoveOperator(ActingOperator):
         """Move, record, and say what became of it."""
         from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
         from airflow_slo_provider.results import Verdict
-        from airflow_slo_provider.runtime.deployments import decided_at
+        from airflow_slo_provider.runtime.kubernetes_deployments import decided_at
         from airflow_slo_provider.runtime.recording.ledger_connection import run_key
 
         key = run_key(context)  # type: ignore[arg-type]

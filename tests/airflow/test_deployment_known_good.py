@@ -14,8 +14,8 @@ from airflow_slo_provider.operators.kubernetes import (
     DeploymentRollbackOperator,
 )
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.runtime import deployments
-from airflow_slo_provider.runtime.deployments import known_good_versions
+from airflow_slo_provider.runtime import kubernetes_deployments as deployments
+from airflow_slo_provider.runtime.kubernetes_deployments import known_good_versions
 from tests.airflow.deployments import SOON, V1, V2, complete_when_patched, connected, judged, last, own_ledger, rollback
 from tests.airflow.running import run_task
 from tests.services.kube_states import released, stray

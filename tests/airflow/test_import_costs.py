@@ -21,7 +21,7 @@ NAMED = {
 }  # fmt: skip
 #: And what they need to be made: those that are given thresholds, metrics, models, words of a policy.
 MADE = NAMED | {
-    "drift.verdict.thresholds", "evaluation.metrics.definitions", "evaluation.models.predictors", "evaluation.models.protocols",
+    "drift.verdict.thresholds", "evaluation.metrics.metric_names", "evaluation.models.predictors", "evaluation.models.protocols",
     "evaluation.models.worker_models", "incidents.serving",
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.operators.incident import OpenIncidentOperator
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
-from airflow_slo_provider.runtime import execution
+from airflow_slo_provider.runtime import executors as execution
 from airflow_slo_provider.runtime.recording import ledger_connection as ledger_hook
 from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, unshared_ledger
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor

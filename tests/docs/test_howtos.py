@@ -245,7 +245,7 @@ READ = {
 
 def test_the_table_of_metrics_is_whole() -> None:
     """Each name and other name that is known, and which way is better."""
-    from airflow_slo_provider.evaluation.metrics import definitions as metrics
+    from airflow_slo_provider.evaluation.metrics import metric_names as metrics
 
     text = (DOCS / "golden-sets.md").read_text().partition("### Metrics by name")[2].partition("\n### ")[0]
     shown: dict[str, str] = {}

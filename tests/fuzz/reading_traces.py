@@ -15,7 +15,7 @@ from typing import Any
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, breakdown
 from airflow_slo_provider.tracing.spans import Span, SpanStream
-from airflow_slo_provider.tracing.stores import http
+from airflow_slo_provider.tracing.stores import store_client as http
 from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
 from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
 from airflow_slo_provider.tracing.stores.otlp_files import FileStore

@@ -18,7 +18,7 @@ from airflow_slo_provider.exceptions import ReasonedError
 from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings, AsyncApiClient
 from airflow_slo_provider.freshness.sources.http_steps import Call
 from airflow_slo_provider.indicators.alertmanager import AsyncAlertmanagerClient
-from airflow_slo_provider.tracing.stores import http as traces
+from airflow_slo_provider.tracing.stores import store_client as traces
 
 TWICE = b'{"items": [], "data": [], "metadata": {"name": "old"}, "metadata": {"name": "new"}}'
 NAN = b'{"metadata": {"n": NaN}}'

@@ -23,7 +23,7 @@ import pandas as pd
 import pytest
 
 from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.metrics.metric_names import find
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.predictors import HttpModel
 from airflow_slo_provider.evaluation.rows.golden_set import Schema, make_golden_set, read_table

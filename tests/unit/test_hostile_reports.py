@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider import tracing
-from airflow_slo_provider.evaluation.metrics.definitions import find_all
+from airflow_slo_provider.evaluation.metrics.metric_names import find_all
 from airflow_slo_provider.evaluation.report.html import to_html as model_report
 from airflow_slo_provider.evaluation.verdict.assessment import Plan
 from airflow_slo_provider.evaluation.verdict.assessment import assess as assess_model

@@ -22,7 +22,7 @@ from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.sql_buckets import BucketCounter
 from airflow_slo_provider.drift.engines.sql_columns import ColumnFinder, category_of, number_of
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS, Dialect
-from airflow_slo_provider.drift.engines.sql_text import (
+from airflow_slo_provider.drift.engines.sql_queries import (
     Column,
     Table,
     batches,

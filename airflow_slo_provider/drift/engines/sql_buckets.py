@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
-from airflow_slo_provider.drift.engines.sql_text import (
+from airflow_slo_provider.drift.engines.sql_queries import (
     Column,
     Table,
     batches,

@@ -10,7 +10,7 @@ from typing import Any
 
 from airflow_slo_provider.drift.engines.sources import chosen
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
-from airflow_slo_provider.drift.engines.sql_text import Column, Table, batches, not_whole
+from airflow_slo_provider.drift.engines.sql_queries import Column, Table, batches, not_whole
 from airflow_slo_provider.drift.profiles.arrow_values import number_text
 from airflow_slo_provider.exceptions import InvalidMeasurement
 

@@ -7,7 +7,7 @@ from airflow_slo_provider.core.lazy_names import offer
 __getattr__ = offer(
     __name__,
     {
-        "drift.statistics.ks_statistic": "KS",
+        "drift.statistics.ks_pvalues": "KS",
         "drift.statistics.kolmogorov": "ks",
         "drift.statistics.population_stability": "PSI psi",
     },

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts, count_at
 from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, code_floats, common_form, float_codes, union
-from airflow_slo_provider.drift.statistics.ks_statistic import KS, from_gaps
+from airflow_slo_provider.drift.statistics.ks_pvalues import KS, from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 
 Array = npt.NDArray[Any]

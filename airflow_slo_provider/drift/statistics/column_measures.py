@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from airflow_slo_provider.drift.statistics.distances import ChiSquare
     from airflow_slo_provider.drift.statistics.histograms import Histogram
-    from airflow_slo_provider.drift.statistics.ks_statistic import KS
+    from airflow_slo_provider.drift.statistics.ks_pvalues import KS
     from airflow_slo_provider.drift.statistics.population_stability import PSI
     from airflow_slo_provider.drift.statistics.rates import Rate
 

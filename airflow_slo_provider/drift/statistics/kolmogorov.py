@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from airflow_slo_provider.drift.profiles.columns import one_column
 from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
-from airflow_slo_provider.drift.statistics.ks_statistic import KS, from_gaps
+from airflow_slo_provider.drift.statistics.ks_pvalues import KS, from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 
 Array = npt.NDArray[Any]

@@ -15,7 +15,7 @@ from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, b
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.distances import chi_square, js_distance, total_variation
 from airflow_slo_provider.drift.statistics.histograms import draw_categories, draw_cells
-from airflow_slo_provider.drift.statistics.ks_statistic import KS
+from airflow_slo_provider.drift.statistics.ks_pvalues import KS
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, psi
 from airflow_slo_provider.drift.statistics.rates import Rate, rate
 

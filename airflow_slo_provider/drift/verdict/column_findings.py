@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from airflow_slo_provider.drift.statistics.column_measures import Measures
-from airflow_slo_provider.drift.statistics.ks_statistic import asymptotic_pvalue
+from airflow_slo_provider.drift.statistics.ks_pvalues import asymptotic_pvalue
 from airflow_slo_provider.drift.verdict.thresholds import Gates, State
 
 #: The tests that are made of a column, where it can be.

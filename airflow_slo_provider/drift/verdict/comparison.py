@@ -240,7 +240,7 @@ def _judge(
     role: str,
     weight: float,
 ) -> ColumnDrift:
-    from airflow_slo_provider.drift.verdict.hints import hints_for
+    from airflow_slo_provider.drift.verdict.cause_hints import hints_for
 
     found = findings(measures, gates, adjusted, alpha, enough=state is None)
     if state in (None, State.INSUFFICIENT_DATA, State.SKIPPED):

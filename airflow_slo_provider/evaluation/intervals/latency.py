@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.rows.predictions import Predictions

@@ -10,8 +10,8 @@ from airflow_slo_provider.evaluation.intervals.closed_form import delong_varianc
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.intervals.resampling import Custom, replicate, sorted_by_score, statistic
 from airflow_slo_provider.evaluation.metrics.curves import Curve
-from airflow_slo_provider.evaluation.metrics.definitions import Metric, find_all
-from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, find_all
+from airflow_slo_provider.evaluation.metrics.row_averages import Moments
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample
 

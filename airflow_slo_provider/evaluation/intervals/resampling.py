@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.evaluation.intervals.bootstrap import weights
 from airflow_slo_provider.evaluation.metrics.curves import Curve, curve
-from airflow_slo_provider.evaluation.metrics.definitions import Metric
-from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments, moments
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric
+from airflow_slo_provider.evaluation.metrics.row_averages import Moments, moments
 from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
 
 if TYPE_CHECKING:

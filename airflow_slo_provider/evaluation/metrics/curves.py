@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.rows.labels import binary_scores
 from airflow_slo_provider.evaluation.rows.sample import CHUNK, Sample, Undefined
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
 from airflow_slo_provider.exceptions import InvalidMeasurement
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.evaluation.intervals.closed_form import holm
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate
 from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimates
-from airflow_slo_provider.evaluation.metrics.definitions import LATENCY, RANKING, Metric, check_compared, check_judged
+from airflow_slo_provider.evaluation.metrics.metric_names import LATENCY, RANKING, Metric, check_compared, check_judged
 from airflow_slo_provider.evaluation.rows.predictions import Joined, join
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome, worst

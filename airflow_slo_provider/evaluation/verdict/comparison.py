@@ -19,8 +19,8 @@ from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, too_fe
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options
 from airflow_slo_provider.evaluation.intervals.resampling import replicate, statistic
 from airflow_slo_provider.evaluation.metrics.curves import Curve
-from airflow_slo_provider.evaluation.metrics.definitions import Metric, check_compared, find
-from airflow_slo_provider.evaluation.metrics.resampled_sums import Moments
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_compared, find
+from airflow_slo_provider.evaluation.metrics.row_averages import Moments
 from airflow_slo_provider.evaluation.rows.labels import binary_scores, encoded
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, make_sample, same_predictions
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.evaluation.intervals.closed_form import holm
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
-from airflow_slo_provider.evaluation.metrics.definitions import RANKING, Metric
+from airflow_slo_provider.evaluation.metrics.metric_names import RANKING, Metric
 from airflow_slo_provider.evaluation.verdict.comparison import Comparison, compare_samples
 from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 

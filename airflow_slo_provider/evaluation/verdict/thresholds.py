@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate, too_few
-from airflow_slo_provider.evaluation.metrics.definitions import Metric, check_judged
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric, check_judged
 from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Outcome
 
 

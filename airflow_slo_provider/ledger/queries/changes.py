@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.ledger.mapped_names import LABEL
+from airflow_slo_provider.ledger.mapped_task_names import LABEL
 from airflow_slo_provider.ledger.records import Recorded, RunKey
 from airflow_slo_provider.results import CheckResult, Verdict
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.charts.bars import bar
 from airflow_slo_provider.charts.report_page import badge
 from airflow_slo_provider.charts.time_series import sparkline
-from airflow_slo_provider.ledger.mapped_names import shown_name
+from airflow_slo_provider.ledger.mapped_task_names import shown_name
 from airflow_slo_provider.plugins.slo_page import formatting as words
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 

@@ -59,7 +59,7 @@ def evaluate_gate(
     :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
     :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
     """
-    from airflow_slo_provider.ledger.mapped_names import index_text
+    from airflow_slo_provider.ledger.mapped_task_names import index_text
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.evaluation_time import run_instant
     from airflow_slo_provider.runtime.recording.ledger_connection import map_label, open_default_ledger, run_key, words_of

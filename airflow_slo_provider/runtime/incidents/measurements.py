@@ -68,7 +68,7 @@ def recovery(
     from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.between_timestamps import burn_between
+    from airflow_slo_provider.slo.budget.interval_summary import burn_between
 
     since = last_mitigation(context)
     if since is not None and at - since < settle:
@@ -120,7 +120,7 @@ def impact(slos: Documents | None, name: str | None, start: datetime, end: datet
     from airflow_slo_provider.runtime.error_budget.decision import read_documents
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
-    from airflow_slo_provider.slo.budget.between_timestamps import spent_between
+    from airflow_slo_provider.slo.budget.interval_summary import spent_between
     from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 
     if slos is None or not name:

@@ -39,7 +39,7 @@ def open_default_ledger(*, to_look: bool = False) -> Ledger:
 def open_for_tasks(url: str | URL) -> Ledger:
     """Open a ledger as this configuration's environment; in a test run, as a test."""
     from airflow_slo_provider.ledger import open_ledger
-    from airflow_slo_provider.runtime.execution import is_test_run
+    from airflow_slo_provider.runtime.executors import is_test_run
 
     return open_ledger(url, environment=environment(), test_run=is_test_run())
 
@@ -53,7 +53,7 @@ def environment() -> str:
 
 def unshared_ledger() -> str:
     """Say why the ledger is not the one of all workers, and what to do; empty where it is, or may be."""
-    from airflow_slo_provider.runtime.execution import other_machines
+    from airflow_slo_provider.runtime.executors import other_machines
 
     if _is_configured():
         return ""
@@ -76,7 +76,7 @@ def _is_configured() -> bool:
 @cache
 def _warn_of_a_file(where: str) -> None:
     """Warn once: whether several machines have the same file cannot be seen from one of them."""
-    from airflow_slo_provider.runtime.execution import other_machines
+    from airflow_slo_provider.runtime.executors import other_machines
 
     why = other_machines()
     if why:
@@ -203,7 +203,7 @@ def map_label(context: Mapping[str, Any]) -> dict[str, str]:
 
     :param context: Airflow's task context
     """
-    from airflow_slo_provider.ledger.mapped_names import LABEL
+    from airflow_slo_provider.ledger.mapped_task_names import LABEL
 
     label = getattr(context["ti"], "rendered_map_index", None)
     return {LABEL: label} if isinstance(label, str) and label else {}

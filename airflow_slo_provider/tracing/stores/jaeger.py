@@ -18,7 +18,6 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
-from airflow_slo_provider.tracing.stores.http import Answer, ServerStore
 from airflow_slo_provider.tracing.stores.protocol import (
     Found,
     Search,
@@ -28,6 +27,7 @@ from airflow_slo_provider.tracing.stores.protocol import (
     page_through,
     reading,
 )
+from airflow_slo_provider.tracing.stores.store_client import Answer, ServerStore
 
 _MICROSECOND = 1000
 _VICTORIA = "/select/jaeger"

@@ -13,8 +13,8 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.http import ServerStore
 from airflow_slo_provider.tracing.stores.protocol import Search, next_page, up_to
+from airflow_slo_provider.tracing.stores.store_client import ServerStore
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
 _PAGE = 500  # the most a search answers

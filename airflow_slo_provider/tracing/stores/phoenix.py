@@ -10,8 +10,8 @@ from urllib.parse import quote
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.http import ServerStore
 from airflow_slo_provider.tracing.stores.protocol import Search, by_trace, next_page, up_to
+from airflow_slo_provider.tracing.stores.store_client import ServerStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1000

@@ -23,8 +23,8 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.spans import KEPT, Span, SpanStream, checked, lasting, parent_id_of, span_id_of, trace_id_of
-from airflow_slo_provider.tracing.stores.http import Answer, ServerStore
 from airflow_slo_provider.tracing.stores.protocol import Found, Search, found, page_through
+from airflow_slo_provider.tracing.stores.store_client import Answer, ServerStore
 
 _SECOND = 10**9
 #: Traces that are asked for by id although the first ones were not there.

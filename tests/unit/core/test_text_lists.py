@@ -10,7 +10,7 @@ import pytest
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.deployment.registries.known_good import good_versions
 from airflow_slo_provider.drift import compare, profile
-from airflow_slo_provider.evaluation.metrics.definitions import find_all, to_compare
+from airflow_slo_provider.evaluation.metrics.metric_names import find_all, to_compare
 from airflow_slo_provider.results import CheckResult
 from airflow_slo_provider.tracing.analysis.collector import Collector
 

@@ -14,7 +14,7 @@ from scipy.stats import ks_2samp
 from airflow_slo_provider import drift
 from airflow_slo_provider.drift.profiles.grid import EXACT, Grid, cell_ends, coarsen, code_floats, float_codes
 from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
-from airflow_slo_provider.drift.statistics import ks_statistic
+from airflow_slo_provider.drift.statistics import ks_pvalues as ks_statistic
 
 BEYOND = 2**60
 

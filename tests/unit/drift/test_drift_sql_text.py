@@ -11,7 +11,7 @@ from airflow_slo_provider import drift
 from airflow_slo_provider.drift import SQLData
 from airflow_slo_provider.drift.engines import sql
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
-from airflow_slo_provider.drift.engines.sql_text import (
+from airflow_slo_provider.drift.engines.sql_queries import (
     Column,
     Table,
     cut_sums,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
-from airflow_slo_provider.evaluation.metrics.definitions import find, find_all
+from airflow_slo_provider.evaluation.metrics.metric_names import find, find_all
 from airflow_slo_provider.evaluation.report.assessment_json import to_dict, to_json
 from airflow_slo_provider.evaluation.report.html import to_html
 from airflow_slo_provider.evaluation.report.ledger_records import checks_of, verdict_of

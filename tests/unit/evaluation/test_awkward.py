@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.metrics.metric_names import find
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_slo_provider.evaluation import evaluate
 from airflow_slo_provider.evaluation.metrics.curves import curve
-from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.metrics.metric_names import find
 from airflow_slo_provider.evaluation.rows.sample import make_sample
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")

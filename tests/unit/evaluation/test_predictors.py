@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
-from airflow_slo_provider.evaluation.metrics.definitions import find
+from airflow_slo_provider.evaluation.metrics.metric_names import find
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.predictors import Column, HttpModel, PredictionFile, predictor_of
 from airflow_slo_provider.evaluation.models.protocols import steps_of

@@ -13,7 +13,7 @@ import pytest
 from sklearn.metrics import accuracy_score, fbeta_score, log_loss, matthews_corrcoef, max_error, mean_squared_error
 
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.metrics.definitions import find, find_all, to_compare
+from airflow_slo_provider.evaluation.metrics.metric_names import find, find_all, to_compare
 from airflow_slo_provider.evaluation.models.context import PredictionContext
 from airflow_slo_provider.evaluation.models.predictors import Column
 from airflow_slo_provider.evaluation.models.worker_models import call_in_batches

@@ -10,8 +10,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.slo import SLOCatalog, load
-from airflow_slo_provider.slo.budget.between_timestamps import burn_between, spent_between
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, MeasureRequest
+from airflow_slo_provider.slo.budget.interval_summary import burn_between, spent_between
 from airflow_slo_provider.slo.budget.monitor import SLOMonitor
 from tests.unit.slo.documents import SERVICE_TEXT, SLO_TEXT, joined
 

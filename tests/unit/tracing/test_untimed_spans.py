@@ -19,7 +19,7 @@ from airflow_slo_provider.tracing.report.html import to_html
 from airflow_slo_provider.tracing.span_formats import spans_of
 from airflow_slo_provider.tracing.spans import KEPT, Span
 from airflow_slo_provider.tracing.stores import FileStore, JaegerStore, TempoStore
-from airflow_slo_provider.tracing.stores.http import Answer, StoreClient
+from airflow_slo_provider.tracing.stores.store_client import Answer, StoreClient
 from tests.unit.tracing.builders import MS, T0, span
 
 NAME = "ml_prediction_request"

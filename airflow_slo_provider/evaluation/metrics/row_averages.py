@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.metrics.definitions import Metric
+from airflow_slo_provider.evaluation.metrics.metric_names import Metric
 from airflow_slo_provider.evaluation.metrics.ranking import ranking_units
 from airflow_slo_provider.evaluation.rows.labels import binary_scores, class_probabilities, encoded, split
 from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finite
