@@ -9,13 +9,15 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from airflow_slo_provider.exceptions import QueryError
+from airflow_slo_provider.http.retries import HttpAnswer
+from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown, breakdown
 from airflow_slo_provider.tracing.spans import Span, SpanStream
-from airflow_slo_provider.tracing.stores import store_client as http
 from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
 from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
 from airflow_slo_provider.tracing.stores.otlp_files import FileStore
@@ -106,7 +108,7 @@ SEEDS = [
 ] + ["0" + json.dumps(_otlp(_span(1))) + "\n" + json.dumps(_otlp(_span(2)))]
 
 _FILE = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)) / "traces.json"
-_SETTINGS = http.HttpSettings(url="http://user:hunter2@localhost:1", basic=("user", "hunter2"), retries=0)
+_SETTINGS = HttpSettings(url="http://user:hunter2@localhost:1", basic=("user", "hunter2"), retries=0)
 #: A server that answers the same for ever must not be asked more often than this.
 _PATIENCE = 200
 
@@ -115,14 +117,14 @@ def _answering(store: Any, body: bytes) -> Any:
     """Give a store's client a server that answers every question alike."""
     left = _PATIENCE
 
-    def once(*_: Any) -> http.Answer:
+    def once(*_: Any, **__: Any) -> HttpAnswer:
         nonlocal left
         left -= 1
         if left < 0:
             raise Finding("the store asks for more and more")
-        return http.Answer(200, http._parse(body), None)
+        return HttpAnswer(200, {}, body, datetime.now(UTC))
 
-    store._http._once = once
+    store._http._http.request = once
     return store
 
 
