@@ -1,7 +1,7 @@
-"""``python -m airflow_slo_provider check KIND --spec SPEC``: run a check where no Airflow is.
+"""Run a check without Airflow: ``python -m airflow_slo_provider check KIND --spec SPEC``.
 
-Needs no Airflow at run time, so that a model server's own image can do it: ``pip install --no-deps airflow-slo-provider`` and the
-libraries of the kind.
+Airflow is not needed at run time, so that the image of a model server can run checks: ``pip install --no-deps
+airflow-slo-provider`` and the libraries that the kind of check needs.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from typing import Any
 
 from airflow_slo_provider.core import strict_json
 
-#: Where Airflow's XCom sidecar looks for a pod's result.
+#: Where Airflow's XCom sidecar reads a pod's result.
 XCOM_FILE = "/airflow/xcom/return.json"
 
-#: Exit codes on a shell.
+#: Exit codes of the command.
 PASSED, FAILED, UNUSABLE, FAULT = 0, 1, 2, 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    Without ``--xcom`` it prints the results and ends with 0 when all passed (warnings pass), 1 when one did not, 2 when the check
-    cannot be run like this, 3 for a fault that may pass. With ``--xcom`` it ends with 0 once its result or its error is written:
-    who reads the file judges.
+    Without ``--xcom`` it prints the results and ends with 0 when all passed (warnings pass), 1 when one did not, 2 when the
+    check cannot be run with this spec, 3 for a transient fault. With ``--xcom`` it ends with 0 once its result or its error is
+    written: the reader of the file evaluates it.
+
+    :param arguments: the command line without the program's name; ``sys.argv`` by default
+    :return: the exit code
     """
     parser = argparse.ArgumentParser(prog="python -m airflow_slo_provider", description="Run a check outside of Airflow.")
     check = parser.add_subparsers(dest="command", required=True).add_parser("check", help="run a check")

@@ -1,8 +1,8 @@
-"""A deadline for the runs of a DAG, made of a freshness SLO.
+"""Create a DAG deadline from a freshness SLO.
 
-A sensor notices late data when something waits for it. A deadline alert notices a run that takes too long, from the outside:
-Airflow calls back when a run has not ended in time. The time counts from when the run was queued, which every run has; runs made
-by hand or by assets have no logical date.
+A sensor notices late data only when a task waits for it. A deadline alert notices from outside that a run takes too long:
+Airflow calls back when a run has not ended in time. The time counts from when the run was queued, which every run has; manual
+and asset-triggered runs have no logical date.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 def freshness_deadline(
     slo: SLO | timedelta, *, callback: AsyncCallback | SyncCallback | None = None, name: str | None = None
 ) -> DeadlineAlert:
-    """Make the ``deadline=`` of a DAG whose result an SLO wants fresh.
+    """Create the ``deadline=`` of a DAG from a freshness SLO.
 
     .. code-block:: python
 
@@ -33,12 +33,12 @@ def freshness_deadline(
         @dag(schedule="@hourly", deadline=freshness_deadline(FRESH))
         def orders(): ...
 
-    :param slo: a freshness SLO: a threshold metric in seconds with the operator ``lte`` or ``lt`` and one value, the time a run
-        may take. Or that time itself
-    :param callback: what Airflow calls, with ``context`` and the callback's own keyword arguments; by default
+    :param slo: a freshness SLO: a threshold metric in seconds with the operator ``lte`` or ``lt`` and one value, the time that
+        a run may take; or that time as a timedelta
+    :param callback: called by Airflow with ``context`` and the callback's own keyword arguments; by default
         :func:`log_missed_deadline`, which writes a line into the triggerer's log
     :param name: name of the alert; the SLO's by default
-    :raises ValueError: for an SLO without such a threshold, or a time that is no deadline
+    :raises ValueError: for an SLO without such a threshold, or a time that is not positive or too long
     """
     from airflow.sdk import AsyncCallback, DeadlineAlert, DeadlineReference
 
@@ -47,7 +47,7 @@ def freshness_deadline(
         raise ValueError(f"a deadline of {interval} would be missed by every run")
     try:
         datetime.now(UTC) + interval
-    except OverflowError:  # the scheduler would stumble over it at every run
+    except OverflowError:  # otherwise the scheduler would fail on every run
         raise ValueError(f"a deadline of {interval} would be after the year 9999: write the age in seconds") from None
     title = name or ("freshness" if isinstance(slo, timedelta) else slo.name)
     if callback is None:
@@ -59,9 +59,10 @@ def freshness_deadline(
 
 
 def max_age_of(slo: SLO) -> timedelta:
-    """Return the age a freshness SLO allows.
+    """Return the maximum age that a freshness SLO allows.
 
-    :raises ValueError: when its threshold is no age in seconds
+    :param slo: an SLO with a threshold in seconds and the operator ``lte`` or ``lt``
+    :raises ValueError: when its threshold is not an age in seconds
     """
     from airflow_slo_provider.slo.model import ThresholdMetric
 
@@ -82,9 +83,11 @@ def max_age_of(slo: SLO) -> timedelta:
 
 
 async def log_missed_deadline(context: Mapping[str, Any], slo: str, max_age_seconds: float) -> None:
-    """Say that a run missed its deadline. Runs in the triggerer.
+    """Log that a run missed its deadline. Runs in the triggerer.
 
-    :param context: what Airflow gives a deadline's callback: the run and the deadline
+    :param context: the run and the deadline, as Airflow passes them to a deadline's callback
+    :param slo: name of the SLO
+    :param max_age_seconds: seconds that a run may take
     """
     run = context.get("dag_run") or {}
     _log.error(

@@ -1,9 +1,8 @@
-"""Everything this provider raises, in its two kinds.
+"""Exceptions raised by this provider: faults, which a retry may fix, and verdicts, which it cannot.
 
-A **fault** says that we could not find out: the server did not answer, the answer was cut off. A fault that may pass
-(:attr:`MeasurementError.transient`) is worth a retry. A **verdict** (no data, a broken document, a wrong query) stays the
-same however often it is asked. The Airflow side turns the second kind into ``AirflowFailException`` so that no retry is
-spent on it.
+A **fault** means that no result could be obtained: the server did not answer, or the answer was truncated. A transient fault
+(:attr:`MeasurementError.transient`) is worth a retry. A **verdict** (no data, an invalid document, a wrong query) stays the
+same on every attempt. The operators convert verdicts into ``AirflowFailException`` so that no retry is spent on them.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from dataclasses import dataclass
 
 
 def writable(text: str) -> str:
-    """Return a text that everything can hold: no log takes half a surrogate pair, and no PostgreSQL a NUL; JSON names both."""
+    """Replace NUL characters and unpaired surrogates, which logs and PostgreSQL reject and JSON may contain."""
     if text.isascii() and "\x00" not in text:
         return text
     return text.replace("\x00", "\ufffd").encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def to_install(extra: str) -> str:
-    """Say how an extra is installed: with the versions that the rest was installed with, or pip may exchange Airflow's own."""
+    """Return the command that installs an extra. The constraints file keeps pip from replacing Airflow's own packages."""
     return f"pip install --constraint constraints.txt 'airflow-slo-provider[{extra}]' (in a checkout: '.[{extra}]')"
 
 
@@ -29,11 +28,11 @@ class SLOProviderError(Exception):
 
 
 class ReasonedError(SLOProviderError):
-    """An error that says why, and whether it may pass.
+    """An error with a machine-readable reason and a flag that tells whether a retry may succeed.
 
-    :param message: what happened, where, and what to do. It may quote a server: secrets are blanked out of it here, so that no
-        caller can forget it.
-    :param reason: a stable slug for programs; by default that of the class
+    :param message: what happened, where, and what to do. Secrets in it are redacted here, because it may quote a server's
+        answer.
+    :param reason: a stable slug for programs; the default of the class if not set
     :param transient: whether the same call may succeed later
     """
 
@@ -50,11 +49,11 @@ class ReasonedError(SLOProviderError):
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong with a document.
+    """An error in a document, with its location.
 
     :param message: what is wrong and what to do about it
-    :param path: where in the document, e.g. ``spec.objectives[0].target``
-    :param document: which document, e.g. ``SLO/checkout-availability``
+    :param path: path within the document, e.g. ``spec.objectives[0].target``
+    :param document: kind and name of the document, e.g. ``SLO/checkout-availability``
     :param file: the file it was read from, or ``<text>``
     :param line: 1-based line in that file
     """
@@ -72,25 +71,28 @@ class Fault:
 
 
 class DocumentError(SLOProviderError, ValueError):
-    """One or more documents cannot be used; :attr:`faults` lists every reason."""
+    """One or more documents are invalid; :attr:`faults` lists every error.
+
+    :param faults: the errors, with the file and line of each
+    """
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("\n".join(str(fault) for fault in self.faults))
 
     def __reduce__(self) -> tuple[type[DocumentError], tuple[tuple[Fault, ...]]]:
-        return type(self), (self.faults,)  # the inherited way would pickle the text and read it as the faults
+        return type(self), (self.faults,)  # the inherited __reduce__ would pass the message instead of the faults
 
 
 class MeasurementError(ReasonedError):
-    """An indicator could not be measured. It is never a pass.
+    """An indicator could not be measured. This never counts as a pass.
 
-    :param message: what happened, in words
+    :param message: what happened
     :param reason: a stable slug for programs, e.g. ``timeout``, ``bad_query``, ``empty``
-    :param transient: whether the same question may succeed later
-    :param query: the query text that was asked
-    :param http_status: HTTP status of the answer, where there was one
-    :param source: the server or database that was asked (without credentials)
+    :param transient: whether the same query may succeed later
+    :param query: the text of the query
+    :param http_status: HTTP status of the answer, if there was one
+    :param source: the server or database that was queried (without credentials)
     """
 
     default_reason = "measurement_error"
@@ -120,19 +122,19 @@ class MeasurementError(ReasonedError):
 
 
 class NoData(MeasurementError):
-    """The question was answered, and the answer holds nothing to judge. Neither 0 nor 1."""
+    """The query succeeded but returned no data to evaluate. The value is neither 0 nor 1."""
 
     default_reason = "no_data"
 
 
 class InvalidMeasurement(MeasurementError):
-    """The numbers contradict each other: more good events than events, a negative count, NaN."""
+    """The measured numbers are invalid: more good events than events, a negative count, or NaN."""
 
     default_reason = "invalid_measurement"
 
 
 class QueryError(MeasurementError):
-    """The question was not answered, or not with something that can be trusted."""
+    """The query failed, or its answer cannot be trusted."""
 
     default_reason = "query_error"
 
@@ -144,12 +146,12 @@ class LedgerError(ReasonedError):
 
 
 class DeploymentError(ReasonedError):
-    """What is deployed could not be read or changed, or must not be changed.
+    """A deployment could not be read or changed, or must not be changed.
 
     :param message: what happened, where, and what to do
     :param reason: a stable slug for programs, e.g. ``paused``, ``no_history``, ``forbidden``, ``conflict``, ``timeout``
-    :param transient: whether the same call may succeed later; a refusal stays one
-    :param http_status: HTTP status of the answer, where there was one
+    :param transient: whether the same call may succeed later; False for a refusal
+    :param http_status: HTTP status of the answer, if there was one
     """
 
     default_reason = "deployment_error"
@@ -162,13 +164,16 @@ class DeploymentError(ReasonedError):
 
 
 class DeploymentArgumentError(DeploymentError, ValueError):
-    """What a deployment function was asked for makes no sense, whatever is deployed."""
+    """The arguments of a deployment function are invalid, regardless of what is deployed."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="bad_argument")
 
 
 class CheckError(ReasonedError):
-    """A check could not be run, or what it left behind cannot be read: ``bad_spec``, ``missing_library``, ... Never a pass."""
+    """A check could not be run, or its result cannot be read. This never counts as a pass.
+
+    Reasons: ``bad_spec``, ``missing_library``, ...
+    """
 
     default_reason = "check_error"

@@ -1,6 +1,6 @@
-"""What Airflow asks a provider for when it starts: the entry point ``apache_airflow_provider``.
+"""Describe this provider to Airflow: the entry point ``apache_airflow_provider``.
 
-Airflow calls this while it reads its configuration, before ``airflow.sdk`` can be imported: nothing here imports Airflow.
+Airflow calls it while it reads its configuration, before ``airflow.sdk`` can be imported: this module must not import Airflow.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def get_provider_info() -> dict[str, Any]:
             _modules("Model registry", "hooks", "model_registry"),
             _modules("Trace store", "hooks", "trace_store"),
         ],
-        # The sensor of error budgets waits in the standard provider's DateTimeTrigger.
+        # The error budget sensor uses the standard provider's DateTimeTrigger.
         "triggers": [_modules(_NAME, "triggers", "burn_rate", "freshness"), _modules("Kubernetes", "triggers", "rollout")],
         "notifications": ["airflow_slo_provider.notifications.incident.IncidentNotifier"],
         "connection-types": [connection_type(), model_registry_type(), trace_store_connection_type()],

@@ -1,7 +1,7 @@
-"""The one record that every check ends in.
+"""Define the record of a check: the result stored by every operator, evaluator and command of this provider.
 
-A check says what was measured, against what, how it was judged, when, for which data interval and of which model version,
-with evidence. The ledger stores it, XCom carries it as a dict, the UI shows it, and a history of them is itself an
+A result holds the measured value, the target, the verdict, the time of the check, the data interval, the model version and
+evidence. The ledger stores it, XCom carries it as a dict, the UI shows it, and the history of results can itself be an
 indicator (``type: Ledger``).
 """
 
@@ -18,7 +18,7 @@ SCHEMA_VERSION = 1
 
 
 class Verdict(StrEnum):
-    """How a check ended. ``unknown`` is not a pass."""
+    """The verdict of a check. ``unknown`` does not count as a pass."""
 
     PASS = "pass"
     WARN = "warn"
@@ -28,26 +28,26 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What one check found.
+    """The result of one check.
 
     :param kind: family of the check: ``slo``, ``decision``, ``freshness``, ``drift``, ``golden_set``, ``latency``, ...
-    :param name: which check, unique within its kind, e.g. the SLO's name
+    :param name: name of the check, unique within its kind, e.g. the SLO's name
     :param verdict: ``pass``, ``warn``, ``fail`` or ``unknown``
-    :param value: the measured number (finite), or None where there is none
+    :param value: the measured number (finite); None when no measurement is available
     :param unit: unit of ``value`` and ``target``: ``ratio``, ``seconds``, ``events``, ...
     :param good: good events, where events were counted
     :param total: all events, where events were counted
-    :param target: the number ``value`` is held against
-    :param op: how: ``gte``, ``gt``, ``lte`` or ``lt``
-    :param message: one sentence for a person; secrets in it and in ``evidence`` are blanked out
-    :param checked_at: when it was measured (aware; stored in UTC)
-    :param interval_start: start of the data interval the check is about
+    :param target: the number that ``value`` is compared with
+    :param op: the comparison: ``gte``, ``gt``, ``lte`` or ``lt``
+    :param message: one sentence for the reader; secrets in it and in ``evidence`` are redacted
+    :param checked_at: time of the measurement (aware; stored in UTC; now by default)
+    :param interval_start: start of the data interval that was checked
     :param interval_end: end of that interval (exclusive)
-    :param model_version: version of the model the check is about
+    :param model_version: version of the model that was checked
     :param evidence: small JSON-able mapping: query text, row counts, report URI
-    :param labels: labels of the group that the check is about, where an SLO is judged by group; part of what tells one check from
-        another
-    :raises ValueError: for a naive datetime, for a number that is NaN or infinite, or for labels that are not text by text
+    :param labels: labels of the checked group, for an SLO that is evaluated by group; part of the identity of a check
+    :raises ValueError: for a naive datetime, for a number that is NaN or infinite, or for labels whose names or values are not
+        text
     """
 
     kind: str
@@ -84,7 +84,7 @@ class CheckResult:
                 raise ValueError(f"CheckResult {self.kind}/{self.name}: label {label!r}: {text!r} is not text by text")
 
     def _redact(self) -> None:
-        """Blank secrets out of what servers said: all that goes into XCom and the ledger is a check."""
+        """Redact secrets in texts that servers wrote, before the result reaches XCom or the ledger."""
         from airflow_slo_provider.core.redaction import redact, redacted
 
         object.__setattr__(self, "message", redact(self.message, limit=None))
@@ -93,7 +93,7 @@ class CheckResult:
             object.__setattr__(self, "model_version", redact(str(self.model_version), limit=None))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict (times as ISO 8601 in UTC), as it travels in XCom."""
+        """Return the result as a JSON-serialisable dict for XCom; times are ISO 8601 in UTC."""
         out: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
@@ -105,14 +105,15 @@ class CheckResult:
                 value = dict(value)
             out[item.name] = value
         if not out["labels"]:
-            del out["labels"]  # releases that know no labels read the rest
+            del out["labels"]  # releases that do not support labels can read the rest
         return out
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> CheckResult:
-        """Read what :meth:`to_dict` wrote.
+        """Create a result from the dict that :meth:`to_dict` returned.
 
-        :raises ValueError: for a schema version this release does not know
+        :param data: the dict, e.g. read from XCom
+        :raises ValueError: for a schema version that this release does not support
         """
         values = dict(data)
         if values.get("schema_version", SCHEMA_VERSION) != SCHEMA_VERSION:

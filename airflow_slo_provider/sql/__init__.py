@@ -1,4 +1,4 @@
-"""Running one reading statement on any database connection, in a read-only snapshot where the database has them."""
+"""Run a read-only statement on any database connection, in a read-only snapshot where the database supports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running one statement on a plain DB-API connection [PEP 249], in a read-only transaction where the database can."""
+"""Run one statement on a DB-API connection [PEP 249], in a read-only transaction where the database supports it."""
 
 from __future__ import annotations
 
@@ -12,48 +12,50 @@ from airflow_slo_provider.core.database_faults import query_error
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.sql.statement import BACKSLASHES, read_statement
 
-#: More rows than this are an indicator that should aggregate in the database.
+#: An indicator with more rows than this should aggregate in the database.
 MOST_ROWS = 500_000
 QUERY_SECONDS = 60
-#: Seconds a statement may take that reads a whole table: a golden set, a dataset whose drift is checked.
+#: Seconds for a statement that reads a whole table: a golden set, or a dataset that is checked for drift.
 TABLE_SECONDS = 3600
-#: Characters of a statement that an error quotes.
+#: Characters of a statement that are quoted in an error.
 _QUOTED = 2000
 
-#: The module of a connection's class -> the database it speaks to.
+#: Top-level module of a connection's class -> SQL dialect.
 _DIALECTS = {
     "sqlite3": "sqlite", "duckdb": "duckdb", "psycopg": "postgresql", "psycopg2": "postgresql",
     "MySQLdb": "mysql", "pymysql": "mysql",
 }  # fmt: skip
-#: How drivers of databases without transactions refuse to roll back.
+#: Exceptions that drivers of databases without transactions raise on rollback.
 _NO_TRANSACTIONS = frozenset({"AttributeError", "NotImplementedError", "NotSupportedError"})
 
 Table = tuple[Sequence[str], Sequence[Sequence[Any]]]
 
 
 class SQLRunner(Protocol):
-    """Runs one statement with named parameters and returns (column names, rows)."""
+    """Run one statement with named parameters and return (column names, rows)."""
 
     def __call__(self, query: str, parameters: Mapping[str, Any], /) -> Table:
-        """Run it; a driver's exceptions may pass through."""
+        """Run the statement; exceptions of the driver may propagate."""
         ...
 
 
 def dialect_of(connection: Any) -> str | None:
-    """Return the database that a connection speaks to; None where its driver is not one of the common ones."""
+    """Return the SQL dialect of a connection; None for a driver that is not one of the common ones."""
     return _DIALECTS.get(_module(connection))
 
 
 class DbApiRunner:
-    """Runs queries on a connection. Within :meth:`session` all of them see the same data, where the database can.
+    """Run queries on a DB-API connection.
 
-    :param connection: a DB-API connection for this use alone: its transaction is rolled back before and after
-    :param dialect: ``sqlite``, ``postgresql``, ...; known from the connection where it is one of the common drivers
-    :param paramstyle: known from the driver's module where not given
-    :param name: which database, for messages
-    :param timeout: seconds a query may take (PostgreSQL and SQLite)
-    :param windowed: whether every query must bound its rows by ``:date_from`` and ``:date_to``, as an indicator's must
-    :param limited: refuse an answer of more than 500,000 rows, as an indicator's is
+    Within :meth:`session` all queries see the same data, where the database supports it.
+
+    :param connection: a DB-API connection that nothing else uses: its transaction is rolled back before and after
+    :param dialect: ``sqlite``, ``postgresql``, ...; detected for the common drivers if not set
+    :param paramstyle: PEP 249 parameter style; read from the driver's module if not set
+    :param name: name of the database, for messages
+    :param timeout: seconds that a query may take (PostgreSQL and SQLite)
+    :param windowed: require ``:date_from`` and ``:date_to`` in every query, as for an indicator
+    :param limited: refuse an answer of more than 500,000 rows, as for an indicator
     """
 
     def __init__(
@@ -76,20 +78,20 @@ class DbApiRunner:
         self._inside = self._begun = False
 
     def limit(self, seconds: float) -> None:
-        """Let no later query take longer than this, however long it might by ``timeout``.
+        """Limit the time of all later queries, if ``timeout`` allows them more.
 
-        :param seconds: what is left of an evaluation's deadline
+        :param seconds: the time left until the deadline of an evaluation
         """
         self._limit = min(self._timeout, seconds)
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Hold one read-only transaction, so that all queries see the database at one instant."""
+        """Open one read-only transaction, so that all queries see the same snapshot of the database."""
         if self._inside:
             yield
             return
         self._inside = True
-        self._limit = self._timeout  # that of an evaluation before is over
+        self._limit = self._timeout  # reset the limit of the previous evaluation
         try:
             self._begin()
             yield
@@ -100,12 +102,15 @@ class DbApiRunner:
     def __call__(self, query: str, parameters: Mapping[str, Any], /) -> Table:
         """Run one statement.
 
-        :raises QueryError: when the database refuses, or does not answer (``transient``); for a statement that is more than one
-            SELECT, too many rows, or an answer that is not a table
+        :param query: the statement, with named parameters such as ``:date_from``
+        :param parameters: their values
+        :return: the column names and the rows
+        :raises QueryError: when the database refuses the statement, or does not answer (``transient``); when the statement is
+            not exactly one SELECT, returns too many rows, or does not return a table
         """
         statement = read_statement(query, backslashes=self.dialect in BACKSLASHES, windowed=self._windowed)
-        # PostgreSQL refuses a second statement where there are parameters, be it none. Other drivers format a text only if there
-        # are some.
+        # With parameters, even an empty list of them, PostgreSQL refuses a second statement. Other drivers format the text only
+        # if there are parameters.
         bound = statement.names or self.dialect == "postgresql"
         arguments = statement.bind(parameters, paramstyle=self._paramstyle) if bound else statement.pieces
         with self.session():
@@ -153,7 +158,7 @@ class DbApiRunner:
 
     def _end(self) -> None:
         self._begun = False
-        with suppress(Exception):  # a connection that is already lost; the query's own error says so
+        with suppress(Exception):  # if the connection is already lost, the query's own error reports it
             self._roll_back()
             if self.dialect == "sqlite":
                 self._connection.set_progress_handler(None, 0)
@@ -169,7 +174,7 @@ class DbApiRunner:
     @contextmanager
     def _cursor(self) -> Iterator[Any]:
         if self.dialect == "duckdb":
-            yield self._connection  # its cursors are connections of their own, outside of the transaction
+            yield self._connection  # DuckDB cursors are connections of their own, outside of the transaction
             return
         with closing(self._connection.cursor()) as cursor:
             yield cursor
@@ -179,7 +184,7 @@ class DbApiRunner:
         try:
             yield
         except Exception as error:
-            # Not chained: a driver quotes rows and addresses, and a traceback would print them.
+            # Not chained: drivers quote rows and addresses, and a traceback would print them.
             raise query_error(error, query=query and query[:_QUOTED], source=self._name) from None
 
     def _statement_timeout(self) -> str:
@@ -191,10 +196,15 @@ def _module(connection: Any) -> str:
 
 
 def _in_order(row: Any, columns: Sequence[str]) -> Sequence[Any]:
-    """Take a row as a sequence; some cursors are set up to return dicts."""
+    """Return a row as a sequence in column order; some cursors return dicts."""
     return [row[column] for column in columns] if isinstance(row, Mapping) else tuple(row)
 
 
 def dbapi_runner(connection: Any, *, dialect: str | None = None, timeout: float = QUERY_SECONDS) -> DbApiRunner:
-    """Make a runner of a DB-API connection, e.g. ``sqlite3.connect(...)`` or ``psycopg.connect(...)``."""
+    """Create a runner for a DB-API connection, e.g. ``sqlite3.connect(...)`` or ``psycopg.connect(...)``.
+
+    :param connection: a DB-API connection that nothing else uses
+    :param dialect: ``sqlite``, ``postgresql``, ...; detected for the common drivers if not set
+    :param timeout: seconds that a query may take (PostgreSQL and SQLite)
+    """
     return DbApiRunner(connection, dialect=dialect, timeout=timeout)

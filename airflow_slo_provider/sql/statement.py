@@ -1,8 +1,8 @@
-"""SQL text of an indicator: one reading statement, and its bind parameters in the driver's own style.
+"""Check the SQL text of an indicator and bind its parameters in the driver's style.
 
-The text is scanned, not parsed: strings, quoted names, comments and ``::casts`` are stepped over, everything else is left to
-the database. Where databases disagree on where a string or a comment ends, the text is refused: what is stepped over here might
-be a second statement there.
+The text is scanned, not parsed: strings, quoted names, comments and ``::casts`` are skipped, everything else is left to the
+database. A text is refused where databases disagree on the end of a string or a comment: the skipped part might be a second
+statement in some database.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any
 from airflow_slo_provider.exceptions import QueryError
 
 PARAMETERS = ("date_from", "date_to")
-#: Databases in whose strings a backslash escapes a quote, and to which # begins a comment.
+#: Databases where a backslash escapes a quote in strings, and where # begins a comment.
 BACKSLASHES = frozenset({"mysql", "mariadb", "bigquery", "gcpbigquery"})
 
 _WRITES = frozenset({"insert", "update", "delete", "merge", "replace"})
 
-#: Letters of names: to PostgreSQL every character beyond ASCII is one, also in the tag of a dollar quote.
+#: Letters of names: PostgreSQL accepts every character beyond ASCII, also in the tag of a dollar quote.
 _LETTER = r"A-Za-z_\u0080-\U0010ffff"
 _TOKEN = re.compile(
     rf"""
@@ -42,7 +42,7 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True)
 class Statement:
-    """A checked statement, cut where its parameters stand.
+    """A checked statement, split at its parameters.
 
     :param pieces: the text between the parameters; one more than ``names``
     :param names: the parameters, in order of appearance
@@ -52,12 +52,12 @@ class Statement:
     names: tuple[str, ...]
 
     def bind(self, values: Mapping[str, Any], *, paramstyle: str) -> tuple[str, Any]:
-        """Write the parameters as a driver wants them [PEP 249, ``paramstyle``].
+        """Write the parameters in the driver's style [PEP 249, ``paramstyle``].
 
         :param values: a value for each parameter
         :param paramstyle: ``qmark``, ``format``, ``pyformat``, ``named`` or ``numeric``
         :return: the text, and a tuple or dict of values
-        :raises ValueError: for a style PEP 249 does not know
+        :raises ValueError: for a style that PEP 249 does not define
         """
         used = {name: values[name] for name in self.names}
         if paramstyle == "qmark":
@@ -66,7 +66,7 @@ class Statement:
             return self._join([f":{n}" for n in range(1, len(self.names) + 1)]), tuple(values[name] for name in self.names)
         if paramstyle == "named":
             return self._join([f":{name}" for name in self.names]), used
-        # These drivers format the whole text, strings and comments included: a lone % would be a format of its own.
+        # These drivers format the whole text, strings and comments included: a single % would be read as a format.
         if paramstyle == "format":
             return self._join(["%s"] * len(self.names), double=True), tuple(values[name] for name in self.names)
         if paramstyle == "pyformat":
@@ -84,8 +84,9 @@ def read_statement(query: str, *, backslashes: bool = False, windowed: bool = Tr
 
     :param query: one SELECT (or WITH ... SELECT) that uses ``:date_from`` and ``:date_to``
     :param backslashes: whether a backslash escapes a quote in any string (MySQL, BigQuery), not only in ``E'...'``
-    :param windowed: False for a question about now, which has no window and therefore no parameters
-    :raises QueryError: (reason ``bad_query``) when it is empty, more than one statement, no reading one, or lacks a parameter
+    :param windowed: False for a query about the present, which has no window and therefore no parameters
+    :raises QueryError: (reason ``bad_query``) when the query is empty, has more than one statement, writes, or lacks a
+        parameter
     """
 
     def refuse(message: str) -> QueryError:
@@ -155,22 +156,22 @@ def read_statement(query: str, *, backslashes: bool = False, windowed: bool = Tr
 
 
 def _is_call(query: str, at: int) -> bool:
-    """Whether a word is followed by a parenthesis: ``REPLACE(text, ...)`` is a function."""
+    """Return whether a word is followed by a parenthesis: ``REPLACE(text, ...)`` is a function."""
     return query[at:].lstrip().startswith("(")
 
 
-#: Where a comment ends that databases read differently.
+#: The end of a comment that databases read differently.
 _DISPUTED = -2
 
 
 def _end_of_comment(query: str, start: int, text: str) -> int:
     if text.startswith("--"):
-        # To PostgreSQL a lone carriage return ends the line.
+        # PostgreSQL ends the line at a single carriage return.
         return _DISPUTED if "\r" in text[:-1] else start + len(text)
     end = query.find("*/", start + 2)
     if end < 0:
         return -1
-    # PostgreSQL nests comments, others do not; MySQL and MariaDB run what stands in /*! ... */ and /*M! ... */.
+    # PostgreSQL nests comments, others do not; MySQL and MariaDB execute the text in /*! ... */ and /*M! ... */.
     inside = query[start + 2 : end]
     return _DISPUTED if "/*" in inside or inside.startswith(("!", "M!")) else end + 2
 
