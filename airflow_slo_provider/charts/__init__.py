@@ -1,4 +1,4 @@
-"""Charts and report pages as self-contained HTML and SVG: no script, no request to anywhere."""
+"""Draw charts and report pages as self-contained HTML and SVG: no scripts, no network requests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Axes: from values to places in a picture, and round numbers and times to name on them."""
+"""Scale values to coordinates, and choose round ticks for numbers and times."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass(frozen=True)
 class Scale:
-    """Turn values into places.
+    """Map values to coordinates.
 
-    :param low: the least value
-    :param high: the greatest value; what lies outside of both is drawn at the edge
-    :param first: where the least value lies
-    :param last: where the greatest value lies
+    :param low: the smallest value
+    :param high: the largest value; values outside are drawn at the edge
+    :param first: coordinate of the smallest value
+    :param last: coordinate of the largest value
     """
 
     low: float
@@ -24,7 +24,7 @@ class Scale:
     last: float
 
     def __call__(self, value: float) -> float:
-        """Return the place of a value."""
+        """Return the coordinate of a value."""
         share = (value - self.low) / ((self.high - self.low) or 1.0)
         return self.first + min(max(share, 0.0), 1.0) * (self.last - self.first)
 
@@ -41,7 +41,7 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def time_ticks(start: datetime, end: datetime, count: int = 6) -> list[tuple[datetime, str]]:
-    """Return round times within a span, in UTC, with their names."""
+    """Return round UTC times within a span, with their labels."""
     span = end - start
     steps = [timedelta(minutes=n) for n in (1, 5, 15, 30)] + [timedelta(hours=n) for n in (1, 3, 6, 12)]
     steps += [timedelta(days=n) for n in (1, 2, 5, 7, 14, 30, 61, 91, 182, 365)]
@@ -51,7 +51,7 @@ def time_ticks(start: datetime, end: datetime, count: int = 6) -> list[tuple[dat
     at = epoch + ((start - epoch) // step + 1) * step
     found = []
     while at < end:
-        # A name at the very edge would be cut off.
+        # A label at the very edge would be clipped.
         if 0.03 < (at - start) / span < 0.97:
             found.append((at, at.astimezone(UTC).strftime(form)))
         at += step
@@ -59,9 +59,10 @@ def time_ticks(start: datetime, end: datetime, count: int = 6) -> list[tuple[dat
 
 
 def number_names(ticks: Sequence[float], unit: str = "") -> list[tuple[float, str]]:
-    """Return ticks with their names.
+    """Return ticks with their labels.
 
-    :param unit: ``percent`` shows shares as per cent
+    :param unit: ``percent`` formats shares as percentages
+    :param ticks: the values
     """
     if unit != "percent":
         return [(tick, f"{tick:,.6g}") for tick in ticks]

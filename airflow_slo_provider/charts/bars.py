@@ -1,4 +1,4 @@
-"""Bars: one share, two distributions beside each other, rows of boxes along an axis."""
+"""Draw bars: a single share, two paired distributions, and rows of boxes along an axis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WIDTH, _LEFT, _RIGHT, _STEP, _BOX = 980, 190, 90, 23, 18
 
 
 def bar(share: float | None, tone: str) -> Html:
-    """Draw what is left of a budget. The number stands beside it, so the bar itself is decoration."""
+    """Draw the remaining budget as a bar. It is decorative: the number is shown beside it."""
     if share is None:
         return Html()
     shapes = svg.box("rail", 0, 0, 100, 8), svg.box(f"fill {tone}", 0, 0, Scale(0, 1, 0, 100)(share), 8)
@@ -25,14 +25,14 @@ def bar(share: float | None, tone: str) -> Html:
 def paired_bars(
     label: str, names: Sequence[str], before: Sequence[float], after: Sequence[float], *, width: int = 240, height: int = 56
 ) -> Html:
-    """Draw two distributions beside each other; the shares show when a bar is pointed at.
+    """Draw two distributions side by side; hovering over a bar shows the shares.
 
-    :param label: what it shows, for people who do not see it
-    :param names: of the bars
-    :param before: shares, drawn as outlines
-    :param after: shares, drawn filled
-    :param width: of the picture
-    :param height: of the picture
+    :param label: description of the chart for screen readers
+    :param names: names of the bars
+    :param before: shares that are drawn as outlines
+    :param after: shares that are drawn filled
+    :param width: width of the picture in pixels
+    :param height: height of the picture in pixels
     """
     up = Scale(0, max(*before, *after) or 1.0, 0, height - 2)
     step = width / len(names)
@@ -48,7 +48,14 @@ def paired_bars(
 
 @dataclass(frozen=True)
 class Box:
-    """A part of a row: where it begins, how long it is, what shows when it is pointed at, and in it where there is room."""
+    """A box in a row.
+
+    :param start: where it begins on the axis
+    :param length: its length on the axis
+    :param kind: CSS class
+    :param title: text that is shown on hover
+    :param name: text in the box, if it fits
+    """
 
     start: float
     length: float
@@ -59,7 +66,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Row:
-    """Boxes beside each other, with a name before and a note behind them."""
+    """A row of boxes, with a name before and a note after them."""
 
     name: str
     boxes: Sequence[Box]
@@ -68,7 +75,11 @@ class Row:
 
 
 def rows(label: str, drawn: Sequence[Row]) -> Html:
-    """Draw rows of boxes along one axis that begins at 0."""
+    """Draw rows of boxes along one axis that begins at 0.
+
+    :param label: description of the chart for screen readers
+    :param drawn: the rows
+    """
     x = Scale(0, max((box.start + box.length for row in drawn for box in row.boxes), default=0.0), _LEFT, _WIDTH - _RIGHT)
     parts = []
     for number, row in enumerate(drawn):

@@ -1,4 +1,4 @@
-"""Estimates with their intervals, one below the other."""
+"""Draw estimates with their confidence intervals, one below the other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _WIDTH, _LEFT, _TOP, _BOTTOM, _STEP = 720, 220, 14, 26, 24
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its interval, one row of :func:`intervals`."""
+    """An estimate with its interval: one row of :func:`intervals`."""
 
     label: str
     value: float
@@ -25,10 +25,11 @@ class Interval:
 
 
 def intervals(label: str, rows: Sequence[Interval], *, marks: Mapping[float, str]) -> Html:
-    """Draw estimates, each a dot with its interval.
+    """Draw each estimate as a dot with its interval.
 
-    :param label: what the chart shows, for people who do not see it
-    :param marks: vertical lines with their names, e.g. a target
+    :param label: description of the chart for screen readers
+    :param marks: values of vertical lines with their names, e.g. a target
+    :param rows: the estimates
     """
     edges = [edge for row in rows for edge in (row.value, row.low, row.high) if edge is not None and math.isfinite(edge)]
     if not edges:

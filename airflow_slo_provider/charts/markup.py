@@ -1,16 +1,16 @@
-"""Elements of HTML and SVG as text. Whatever is no markup yet is escaped when it is put into an element."""
+"""Build HTML and SVG elements as text. Text that is not markup is escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
 
-#: Elements that hold nothing. All others keep their end tag, also where they are empty.
+#: Void elements. All others keep their end tag, also when they are empty.
 _EMPTY = frozenset(("br", "circle", "input", "line", "polyline", "rect"))
 
 
 class Html(str):
-    """Text that is markup already: :func:`text` and :func:`tag` do not escape it again, nor do Jinja's templates."""
+    """Text that is markup already: :func:`text`, :func:`tag` and Jinja templates do not escape it again."""
 
     __slots__ = ()
 
@@ -25,21 +25,21 @@ def text(value: object) -> Html:
 
 
 def join(parts: Iterable[object], between: str = "") -> Html:
-    """Put parts one after the other.
+    """Concatenate parts.
 
-    :param parts: markup, or anything else as text
+    :param parts: markup, or other values, which are escaped
     :param between: text between two of them
     """
     return Html(text(between).join(map(text, parts)))
 
 
 def tag(name: str, /, *inner: object, **attributes: object) -> Html:
-    """Write an element.
+    """Build an element.
 
-    :param name: of the element
-    :param inner: what is in it: markup, or anything else as text
-    :param attributes: ``class_`` is written as ``class``, ``aria_label`` as ``aria-label``; those that are None are left out, and
-        floats are written with one decimal
+    :param name: name of the element
+    :param inner: its contents: markup, or other values, which are escaped
+    :param attributes: ``class_`` is written as ``class``, ``aria_label`` as ``aria-label``; None omits an attribute, and floats
+        are written with one decimal
     """
     said = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{f"{value:.1f}" if isinstance(value, float) else escape(str(value), quote=True)}"'

@@ -1,4 +1,4 @@
-"""A chart with two axes, and what is drawn between them."""
+"""Draw a chart with two axes."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from airflow_slo_provider.charts import svg
 from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_names
 from airflow_slo_provider.charts.markup import Html
 
-#: Space at each side.
+#: Margins.
 LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 14.0, 26.0
 Ticks = Sequence[tuple[float, str]]
 
 
 @dataclass
 class Plot:
-    """Axes, and what is drawn between them.
+    """A chart with two axes.
 
-    :param title: what it shows, for people who do not see it
+    :param title: description of the chart for screen readers
     :param x_range: range of the horizontal axis
     :param y_range: range of the vertical axis
-    :param x_label: what the horizontal axis shows
-    :param y_label: what the vertical axis shows
-    :param x_ticks: values of the horizontal axis with their names; round numbers unless given
+    :param x_label: label of the horizontal axis
+    :param y_label: label of the vertical axis
+    :param x_ticks: values of the horizontal axis with their labels; round numbers by default
     :param y_ticks: those of the vertical axis
-    :param width: of the whole picture
-    :param height: of the whole picture
+    :param width: width of the picture in pixels
+    :param height: height of the picture in pixels
     """
 
     title: str
@@ -42,16 +42,16 @@ class Plot:
 
     @property
     def x(self) -> Scale:
-        """Where values of the horizontal axis lie."""
+        """The scale of the horizontal axis."""
         return Scale(*self.x_range, LEFT, self.width - RIGHT)
 
     @property
     def y(self) -> Scale:
-        """Where values of the vertical axis lie."""
+        """The scale of the vertical axis."""
         return Scale(*self.y_range, self.height - BOTTOM - (14 if self.x_label else 0), TOP)
 
     def line(self, kind: str, points: Iterable[tuple[float, float]]) -> None:
-        """Draw a line of a class through points; a single one is a dot."""
+        """Draw a line of a CSS class through points; a single point is drawn as a dot."""
         at = self._places(points)
         self._parts.append(svg.dot(f"dot {kind}", *at[0], 2.5) if len(at) == 1 else svg.curve(kind, at))
 
@@ -70,10 +70,10 @@ class Plot:
         self._parts += [svg.line(f"event {tone}", x, TOP, x, self.y.first), svg.label(f"note middle {tone}", x, TOP - 3, name)]
 
     def draw(self, *, kind: str = "chart", **attributes: object) -> Html:
-        """Return the whole plot.
+        """Return the chart as SVG.
 
-        :param kind: the picture's class
-        :param attributes: more of the picture's attributes
+        :param kind: CSS class of the picture
+        :param attributes: further attributes of the picture
         """
         x, y = self.x, self.y
         frame = []

@@ -1,7 +1,8 @@
-"""One look for every HTML report: drift, golden set, latency. Self-contained files: no script, no request to anywhere.
+"""Build HTML report pages: drift, golden set, latency. Self-contained files: no scripts, no network requests.
 
-A report is a string: :func:`page` around parts that :func:`table`, :func:`badge` and :func:`facts` make. These escape what they
-are given, unless :func:`~airflow_slo_provider.charts.markup.tag` made it; whoever writes HTML by hand escapes with :func:`text`.
+A report is a string: :func:`page` around parts that :func:`table`, :func:`badge` and :func:`facts` return. These functions
+escape their arguments, except markup of :func:`~airflow_slo_provider.charts.markup.tag`; HTML written by hand must be escaped
+with :func:`text`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from airflow_slo_provider.charts.markup import Html, tag, text
 
 __all__ = ["CSS", "SIGNS", "TONES", "badge", "facts", "page", "section", "table", "text"]
 
-#: What a verdict or status looks like: a sign beside the word, so that nobody needs the colour.
+#: The symbol of each verdict or status, shown beside the word so that the colour is not needed.
 SIGNS: Mapping[str, str] = {
     "pass": "✓",
     "warn": "▲",
@@ -40,12 +41,12 @@ SIGNS: Mapping[str, str] = {
 }
 TONES: Mapping[str, str] = {"✓": "good", "▲": "warn", "▽": "warn", "✕": "bad", "?": "unknown"}
 
-#: What reports and pages share: colours of both modes, type, tables, badges, facts, charts.
+#: CSS shared by reports and pages: light and dark colours, type, tables, badges, facts, charts.
 CSS = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
 
 
 def badge(word: object) -> Html:
-    """Show a verdict, status or outcome: its sign, its word, its colour."""
+    """Show a verdict, status or outcome with its symbol, word and colour."""
     sign = SIGNS.get(str(word), "•")
     return tag(
         "span", tag("span", sign, aria_hidden="true"), " ", str(word).replace("_", " "), class_=f"badge {TONES.get(sign, '')}"
@@ -53,7 +54,7 @@ def badge(word: object) -> Html:
 
 
 def facts(items: Mapping[str, object]) -> Html:
-    """Show a few named values beside each other."""
+    """Show named values side by side."""
     shown = (tag("div", tag("dt", name), tag("dd", value)) for name, value in items.items())
     return tag("dl", *shown, class_="facts")
 
@@ -66,12 +67,13 @@ def table(
     numbers: Collection[int] = (),
     verdicts: Collection[int] = (),
 ) -> Html:
-    """Show rows of values.
+    """Show rows of values as a table.
 
     :param heads: the names of the columns
-    :param rows: one sequence of values each: plain ones, or markup; None is shown as a dash
-    :param numbers: columns (from 0) that stand at the right
-    :param verdicts: columns that hold verdicts or statuses, shown as badges
+    :param rows: one sequence of values per row: plain values, or markup; None is shown as a dash
+    :param numbers: indexes (from 0) of columns that are right-aligned
+    :param verdicts: indexes of columns whose verdicts or statuses are shown as badges
+    :param caption: text above the table
     """
 
     def cell(column: int, value: object) -> Html:
@@ -94,14 +96,14 @@ def section(title: str, *parts: str) -> Html:
 def page(
     title: str, *parts: str, verdict: str | None = None, subtitle: str = "", made_at: datetime | None = None, style: str = ""
 ) -> str:
-    """Return a whole report: one HTML file that needs nothing beside it.
+    """Return a complete report as one self-contained HTML file.
 
-    :param title: what it is about
+    :param title: title of the report
     :param parts: its body, HTML made by the functions of this module
-    :param verdict: how it ended: ``pass``, ``warn``, ``fail`` or ``unknown``
+    :param verdict: the verdict: ``pass``, ``warn``, ``fail`` or ``unknown``
     :param subtitle: one sentence below the title
-    :param made_at: when (aware); shown in UTC
-    :param style: more CSS, for what only this report has
+    :param made_at: when the report was made (aware); shown in UTC, if set
+    :param style: further CSS of this report
     :raises ValueError: for a naive ``made_at``
     """
     if made_at is not None and made_at.tzinfo is None:
@@ -112,7 +114,7 @@ def page(
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        # Wherever the file is opened from, it loads nothing and runs nothing.
+        # The file loads nothing and runs nothing, wherever it is opened.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"{tag('title', title)}<style>{CSS}{style}</style></head>"
         f"<body><main>{tag('h1', title)}{shown}{said}{when}{''.join(parts)}</main></body></html>\n"

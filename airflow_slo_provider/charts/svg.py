@@ -1,7 +1,7 @@
-"""The shapes that charts are made of, as SVG: no script, no font, no file beside them.
+"""Draw the SVG shapes of charts: no scripts, no fonts, no external files.
 
-Colours come from classes, never from ``style`` attributes: the pages' content-security policy forbids those, and dark mode needs
-other colours.
+Colours come from classes, never from ``style`` attributes: the pages' content-security policy forbids those, and dark mode
+needs other colours.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ from airflow_slo_provider.charts.markup import Html, join, tag
 
 
 def picture(label: str, size: tuple[float, float], parts: Iterable[object], *, kind: str = "chart", **attributes: object) -> Html:
-    """Write a picture.
+    """Build an SVG picture.
 
-    :param label: what it shows, for people who do not see it
+    :param label: description of the picture for screen readers
     :param size: width and height
     :param parts: its shapes
-    :param kind: its class
-    :param attributes: more of its attributes
+    :param kind: its CSS class
+    :param attributes: further attributes
     """
     box = f"0 0 {size[0]:g} {size[1]:g}"
     return tag("svg", *parts, class_=kind, viewBox=box, **attributes, role="img", aria_label=label, focusable="false")
 
 
 def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Html:
-    """Draw a straight line of a class."""
+    """Draw a straight line of a CSS class."""
     return tag("line", class_=kind, x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2))
 
 
 def label(kind: str, x: float, y: float, words: str) -> Html:
-    """Write words at a place."""
+    """Write text at a position."""
     return tag("text", words, class_=kind, x=float(x), y=float(y))
 
 
 def curve(kind: str, points: Iterable[tuple[float, float]]) -> Html:
-    """Draw a line through places."""
+    """Draw a line through points."""
     return tag("polyline", class_=kind, points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points))
 
 
@@ -50,10 +50,10 @@ def box(kind: str, x: float, y: float, width: float, height: float) -> Html:
 
 
 def legend(names: Mapping[str, str], *, boxes: bool = False) -> Html:
-    """List what is drawn in which way.
+    """List the names in a chart with their colours.
 
-    :param names: each name with its class
-    :param boxes: draw a box beside each, and no line
+    :param names: each name with its CSS class
+    :param boxes: draw a box beside each name instead of a line
     """
     keys = {name: box(kind, 0, 0, 28, 8) if boxes else curve(kind, [(0, 4), (28, 4)]) for name, kind in names.items()}
     items = [
@@ -68,5 +68,5 @@ def figure(caption: str, drawn: Html, *below: Html) -> Html:
 
 
 def short(words: str, most: int) -> str:
-    """Cut a text that is longer than there is room for."""
+    """Shorten a text to ``most`` characters."""
     return words if len(words) <= most else words[: max(1, most - 1)] + "…"

@@ -1,4 +1,4 @@
-"""Values over time: a chart of lines, and the small line of a table's row."""
+"""Draw values over time: line charts, and sparklines for table rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Line:
     """One line of a chart.
 
     :param label: its name
-    :param points: timestamp and value; None interrupts it
+    :param points: timestamp and value; None interrupts the line
     """
 
     label: str
@@ -36,9 +36,11 @@ class Level:
 
 @dataclass(frozen=True)
 class Mark:
-    """Something that happened: a vertical line with its number.
+    """An event: a vertical line with its number.
 
-    :param number: how the list below the chart calls it
+    :param number: its number in the list below the chart
+    :param at: time of the event
+    :param tone: CSS class of the line
     """
 
     at: datetime
@@ -59,9 +61,14 @@ def chart(
 ) -> Html:
     """Draw values over time.
 
-    :param label: what the chart shows, for people who do not see it
-    :param unit: ``percent`` shows shares as per cent
-    :param edges: values that the vertical axis must reach
+    :param label: description of the chart for screen readers
+    :param lines: the lines
+    :param start: start of the time axis
+    :param end: end of the time axis
+    :param unit: ``percent`` formats shares as percentages
+    :param levels: horizontal lines, such as targets
+    :param marks: vertical lines, such as events
+    :param edges: values that the vertical axis must include
     """
     values = [y for line in lines for _, y in line.points if y is not None]
     if not values:
@@ -94,15 +101,15 @@ def chart(
 
 
 def legend(lines: Sequence[Line]) -> Html:
-    """List the names of a chart's lines, each with a piece of it."""
+    """List the names of a chart's lines with their colours."""
     return svg.legend(dict(zip((line.label for line in lines), _kinds(lines), strict=True)))
 
 
 def sparkline(points: Sequence[tuple[float, float]], label: str) -> Html:
-    """Draw a small line.
+    """Draw a sparkline.
 
-    :param points: position within the window (0 to 1) and value; the height shows 0 to 1, and what lies outside at its edge
-    :param label: what it says, for people who do not see it
+    :param points: position within the window (0 to 1) and value; the height covers 0 to 1, values outside are drawn at the edge
+    :param label: description of the line for screen readers
     """
     if len(points) < 2:
         return tag("span", "–", class_="quiet", title=label)

@@ -1,1 +1,1 @@
-"""What everything may use: exact numbers, timestamps, redaction, strict JSON, names that load when they are used."""
+"""Shared utilities: exact numbers, timestamps, redaction, strict JSON, lazy imports."""

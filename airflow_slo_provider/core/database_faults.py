@@ -1,4 +1,7 @@
-"""What went wrong in a database, read from the exception any DB-API driver raises. Nothing is imported: drivers are optional."""
+"""Classify the exceptions of any DB-API driver: the reason, and whether a retry may succeed.
+
+No driver is imported, because drivers are optional.
+"""
 
 from __future__ import annotations
 
@@ -37,11 +40,11 @@ _SQLITE: tuple[tuple[str, str, bool], ...] = (
     ("SQLITE_IOERR", "disk", True),
 )
 
-#: MySQL reports these under OperationalError with the number first; its other OperationalErrors are wrong queries.
+#: MySQL reports these as OperationalError with the number first; its other OperationalErrors are wrong queries.
 _MYSQL_TRANSIENT = frozenset({1040, 1053, 1158, 1159, 1160, 1161, 1205, 1213, 2002, 2003, 2005, 2006, 2013, 2055, 3024})
 _MYSQL_ACCESS = frozenset({1044, 1045, 1049, 1142})
 
-#: A refused login has no SQLSTATE in psycopg: it never became a session.
+#: psycopg sets no SQLSTATE on a refused login, because no session was opened.
 _LOGIN_REFUSED = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|(role|database) \".*\" does not exist", re.DOTALL
 )
@@ -49,7 +52,7 @@ _LOGIN_REFUSED = re.compile(
 
 @dataclass(frozen=True)
 class DatabaseFault:
-    """A database's error in our words.
+    """The classification of a database error.
 
     :param reason: a stable slug: ``bad_query``, ``connection``, ``timeout``, ``locked``, ``access_denied``, ``read_only``, ...
     :param transient: whether the same statement may succeed later
@@ -60,9 +63,10 @@ class DatabaseFault:
 
 
 def classify(error: BaseException) -> DatabaseFault:
-    """Say what a driver's exception means.
+    """Classify a driver's exception.
 
     :param error: an exception of a DB-API driver (PEP 249), or of the network below it
+    :return: the reason, and whether the same statement may succeed later
     """
     if isinstance(error, TimeoutError):
         return DatabaseFault("timeout", True)
@@ -90,7 +94,7 @@ def classify(error: BaseException) -> DatabaseFault:
 
 
 def classify_opening(error: BaseException) -> DatabaseFault:
-    """Say what an exception means that was raised while a connection was opened: no query can be at fault.
+    """Classify an exception that was raised while a connection was opened; a query cannot be the cause.
 
     :param error: as for :func:`classify`
     """
@@ -99,11 +103,12 @@ def classify_opening(error: BaseException) -> DatabaseFault:
 
 
 def query_error(error: Exception, *, query: str | None = None, source: str | None = None) -> MeasurementError:
-    """Return a driver's exception as a :class:`QueryError`; a measurement error is returned itself, with what it lacked.
+    """Convert a driver's exception into a :class:`QueryError`.
 
-    :param error: drivers have no common base class
-    :param query: the statement
-    :param source: which database, for messages
+    :param error: an exception of a driver (drivers have no common base class), or a :class:`MeasurementError`, which is
+        returned itself with its missing ``query`` and ``source`` filled in
+    :param query: the text of the statement
+    :param source: name of the database, for messages
     """
     if isinstance(error, MeasurementError):
         error.source, error.query = error.source or source, error.query or query

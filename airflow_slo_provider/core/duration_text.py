@@ -1,4 +1,4 @@
-"""Durations as people read them."""
+"""Format durations for readers."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ _SIZES = (86_400, 3_600, 60, 1)
 
 
 def in_words(duration: timedelta, *, most: int = 2, compact: bool = False) -> str:
-    """Write a duration with its largest units, cut and not rounded: ``1 h 23 min``, ``2 d``, ``0.5 s``.
+    """Format a duration with its largest units, truncated and not rounded: ``1 h 23 min``, ``2 d``, ``0.5 s``.
 
-    :param most: how many units
+    :param most: the maximum number of units
     :param compact: write ``1h 23m``, for tables
+    :param duration: the duration; may be negative
     """
     units, gap = (("d", "h", "m", "s"), "") if compact else (("d", "h", "min", "s"), " ")
     microseconds = duration // timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""Numbers as exact rationals: what budgets and shares are computed in, and how a share is written."""
+"""Convert numbers to exact rationals, and format shares as percentages."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from fractions import Fraction
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 Number = int | float | str | Decimal | Fraction
-#: Floats end at 1e308.
+#: The largest float64 is about 1e308.
 _MAX_EXPONENT = 400
 
 
 def exact(value: Number, *, what: str = "value") -> Fraction:
-    """Turn a number into an exact rational. A float is read as its shortest decimal text, so 0.1 is 1/10.
+    """Convert a number to an exact rational. A float is read as its shortest decimal text, so 0.1 is 1/10.
 
-    :raises InvalidMeasurement: for NaN, infinity, a bool, text that is no number, or a number beyond 1e400
+    :param value: the number, or the text of one
+    :param what: name of the value, for messages
+    :raises InvalidMeasurement: for NaN, infinity, a bool, text that is not a number, or a number beyond 1e400
     """
     if isinstance(value, Fraction):
         return value
@@ -34,21 +36,21 @@ def exact(value: Number, *, what: str = "value") -> Fraction:
     if not number.is_finite():
         raise InvalidMeasurement(f"{what} is {number}, not a finite number", reason="not_a_number")
     if abs(number.adjusted()) > _MAX_EXPONENT:
-        # As a rational it would have that many digits, and every sum with it would take forever.
+        # As a rational it would have that many digits, and every sum with it would be very slow.
         raise InvalidMeasurement(f"{what} is {number}, which no measurement can be", reason="not_a_number")
     return Fraction(number)
 
 
 def percent(share: float | Fraction, *, digits: int = 1, up: bool = False, padded: bool = False) -> str:
-    """Write a share as per cent, the same in tables, pages and sentences.
+    """Format a share as a percentage, the same in tables, pages and sentences.
 
-    What is left is rounded down, so that it never looks like more: 18.69 % is 18.6 %. What is spent is rounded up. Nothing but
-    all is 100 %, and nothing but nothing is 0 %: near them there are more digits, 0.04 % and not 0.0 %.
+    A remaining share is rounded down, so that it is never overstated: 18.69 % becomes 18.6 %. A spent share is rounded up. Only
+    exactly 1 is shown as 100 %, and only exactly 0 as 0 %: close to them more digits are shown, 0.04 % and not 0.0 %.
 
-    :param share: a float is taken to twelve digits; what comes after them is noise of the binary form
+    :param share: the share (0 to 1); a float is rounded to twelve digits, because further digits are noise of the binary form
     :param digits: decimals
-    :param up: round up, for what is spent
-    :param padded: keep zeros at the end, for columns
+    :param up: round up, for a spent share
+    :param padded: keep trailing zeros, for columns
     """
     value = exact(round(share, 12) if isinstance(share, float) else share) * 100
     while True:

@@ -1,4 +1,4 @@
-"""Packages whose names are imported when they are first asked for: naming one in a DAG file must not load all of it."""
+"""Import the public names of a package on first access, so that importing the package in a DAG file does not load all of it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ _ROOT = __name__.partition(".")[0]
 
 
 def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] | None = None) -> Callable[[str], Any]:
-    """Let a package offer names of other modules.
+    """Offer names of other modules as lazy attributes of a package.
 
-    :param package: its ``__name__``
-    :param holds: names, separated by blanks, by the module that holds them, e.g. ``{"slo.budget.windows": "Span span_at"}``
-    :param modules: modules to offer under a name of the package, e.g. ``{"exemplars": "tracing.recording.exemplars"}``
+    :param package: ``__name__`` of the package
+    :param holds: module -> names in it, separated by blanks, e.g. ``{"slo.budget.windows": "Span span_at"}``
+    :param modules: name -> module, for modules that are offered under another name, e.g. ``{"exemplars":
+        "tracing.recording.exemplars"}``
     :return: the package's ``__getattr__``
     """
     homes = {name: f"{_ROOT}.{module}" for module, names in holds.items() for name in names.split()}
     whole = {name: f"{_ROOT}.{module}" for name, module in (modules or {}).items()}
 
     class Face(ModuleType):
-        """The package. Importing its module ``rules`` must not hide its function of that name, ``slo.rules(catalog)``."""
+        """A module class that keeps an offered function when a submodule of the same name is imported.
+
+        Importing the module ``rules`` must not hide the function ``slo.rules(catalog)``.
+        """
 
         def __setattr__(self, name: str, value: Any) -> None:
             if not (isinstance(value, ModuleType) and name in homes):

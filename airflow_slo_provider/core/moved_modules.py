@@ -1,4 +1,4 @@
-"""Keep the import paths of the last release working, with a warning that names the new one."""
+"""Keep import paths of the previous release working, with a warning that names the new path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 _ROOT = __name__.partition(".")[0]
 
-#: Where the modules went that the documentation of 0.1.0 named, and the module to import their public names from.
+#: New path of each module that the documentation of 0.1.0 named, and the module to import its public names from.
 MOVED: Mapping[str, tuple[str, str]] = {
     "deployment.registry_directory": ("deployment.registries.directory", "deployment"),
     "drift.comparison": ("drift.verdict.comparison", "drift"),
@@ -47,10 +47,10 @@ MOVED: Mapping[str, tuple[str, str]] = {
 
 
 class MovedModules(MetaPathFinder):
-    """Find a module under its old name. Asked last: a module that exists is found without it."""
+    """Find a module under its old name. Python tries it last, so an existing module is found without it."""
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return the specification of a stand-in for the module that has moved; None for every other name."""
+        """Return the spec of a stand-in for a module that has moved; None for every other name."""
         root, _, name = fullname.partition(".")
         if root != _ROOT or name not in MOVED:
             return None
@@ -77,6 +77,6 @@ class _StandIn(Loader):
 
 
 def install() -> None:
-    """Let imports find the modules that have moved."""
+    """Install the import finder for modules that have moved."""
     if not any(isinstance(finder, MovedModules) for finder in sys.meta_path):
         sys.meta_path.append(MovedModules())

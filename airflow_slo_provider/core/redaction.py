@@ -1,10 +1,10 @@
-"""Keeping credentials out of texts: of addresses that are shown, and of what a server or a driver says.
+"""Redact credentials in URLs, server answers and driver errors.
 
-A server that refuses may quote the request it was sent, its headers included; a library's error quotes the address, user info
-and all. Two things are blanked out of every such text: the secrets of the connections that this process has used, in the forms
-they travel in, and what has the shape of a credential, whoever it belongs to (:mod:`~airflow_slo_provider.core.secret_shapes`).
+A server that refuses a request may quote it, including its headers; a library's error may quote the URL with its user info. Two
+kinds of text are redacted: the secrets of the connections that this process has used, in all encodings in which they are sent,
+and every text that has the shape of a credential (:mod:`~airflow_slo_provider.core.secret_shapes`).
 
-Nobody has to remember it: typed errors and check results redact what they are made of.
+Callers need not redact: typed errors and check results redact their own texts.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from airflow_slo_provider.core import secret_shapes as shapes
 
-#: Longest text of a server's that is quoted.
+#: Maximum length of a quoted text of a server.
 LIMIT = 500
-#: Characters of a server's text that are looked at; what is behind them is never quoted.
+#: Characters of a server's text that are scanned; text after them is never quoted.
 _READ = 20_000
-#: A secret of fewer characters would blank out parts of words that have nothing to do with it.
+#: A shorter secret would redact parts of unrelated words.
 LEAST = 4
-#: Secrets that are remembered: more than the connections of any process, and few enough for a triggerer that runs for months.
+#: Maximum number of remembered secrets: more than the connections of any process, and few enough for a triggerer that runs for
+#: months.
 _MOST = 1_000
 _SECRET_NAME = re.compile(r"auth|token|key|secret|cookie|passw|credential|session", re.IGNORECASE)
 _SCHEMES = ("bearer ", "basic ", "token ", "apikey ")
 
 
 class _Known:
-    """The secrets of the connections that this process has used, and their forms, the longest first."""
+    """The secrets of the connections that this process has used, with their encoded forms, longest first."""
 
     def __init__(self) -> None:
         self._secrets: dict[str, None] = {}
@@ -43,7 +44,7 @@ class _Known:
         if not new:
             return
         kept = dict.fromkeys([*self._secrets, *new][-_MOST:])
-        # Made anew and then put in place: another thread may be blanking with the old ones.
+        # Built first and then assigned: another thread may be using the old forms.
         fresh = _ordered(new) if len(kept) == len(self._secrets) + len(new) else None
         self._forms = _ordered(kept) if fresh is None else list(dict.fromkeys(merge(self._forms, fresh, key=_longest_first)))
         self._secrets = kept
@@ -53,7 +54,7 @@ class _Known:
         return _replaced(text, self._forms)
 
     def forget(self) -> None:
-        """Forget them all."""
+        """Remove all remembered secrets."""
         self._secrets, self._forms = {}, []
 
 
@@ -61,20 +62,20 @@ _KNOWN = _Known()
 
 
 def remember(*secrets: str) -> None:
-    """Blank these texts out of all that is said from now on in this process.
+    """Redact these texts in every later message of this process.
 
-    :param secrets: e.g. a token that a server gave; texts of less than four characters are not looked for
+    :param secrets: e.g. a token that a server issued; texts of less than four characters are ignored
     """
     _KNOWN.add(secrets)
 
 
 def forget() -> None:
-    """Forget what was remembered, so that one test does not change another."""
+    """Remove all remembered secrets, so that one test does not affect another."""
     _KNOWN.forget()
 
 
 def public_url(url: str) -> str:
-    """Return an address without user info, query and fragment, as it may appear in messages."""
+    """Return a URL without user info, query and fragment, for messages."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -83,7 +84,7 @@ def public_url(url: str) -> str:
 
 
 def user_info(url: str) -> tuple[str, str] | None:
-    """Return login and password that are written into an address; None where there are none."""
+    """Return the login and the password in a URL; None if it holds none."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -98,12 +99,12 @@ def secrets_of(
     bearer: str | None = None,
     named: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
-    """Return the texts that must not be shown, longest first, and remember them.
+    """Return the secret texts of a connection, longest first, and remember them for redaction.
 
-    :param url: an address; its user info is secret
+    :param url: a URL; its user info is secret
     :param basic: login and password
     :param bearer: a token
-    :param named: headers or parameters; those are secret whose names say so
+    :param named: headers or parameters; those with the name of a secret are secret
     """
     import base64
 
@@ -124,10 +125,11 @@ def secrets_of(
 
 
 def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = LIMIT) -> str:
-    """Blank secrets out of a text that somebody else wrote: known ones, user info of addresses, and what looks like one.
+    """Redact a text from outside: known secrets, user info in URLs, and texts that look like a credential.
 
-    :param secrets: texts that are secret and were not remembered
-    :param limit: the text is cut to so many characters, after the blanking; None for all of it
+    :param secrets: additional secrets that are not remembered
+    :param limit: maximum length of the text after the redaction; None for no limit
+    :param text: the text
     """
     text = _replaced(text, _ordered(secret for secret in secrets if secret))
     text = shapes.blank(_KNOWN.blank(text))
@@ -135,17 +137,17 @@ def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = LIMIT)
 
 
 def server_text(said: object, *, limit: int = LIMIT) -> str:
-    """Return what a server or a driver said as one line that may be shown, logged and stored.
+    """Return the text of a server or a driver as one redacted line that may be shown, logged and stored.
 
     :param said: the body of an answer (bytes or text), a warning, or an exception of a library
-    :param limit: characters that are kept, after the blanking
+    :param limit: maximum length after the redaction
     """
     text = bytes(said[:_READ]).decode("utf-8", "replace") if isinstance(said, bytes | bytearray) else str(said)[:_READ]
     return redact(" ".join(text.split()), limit=limit)
 
 
 def redacted(value: Any) -> Any:
-    """Return a JSON-able value with every text in it redacted, and the values of keys that are named like a secret blanked."""
+    """Redact every text in a JSON-serialisable value, and all values of keys that are named like a secret."""
     if isinstance(value, str):
         return redact(value, limit=None)
     if isinstance(value, Mapping):
@@ -162,7 +164,7 @@ def _member(name: str, value: Any) -> Any:
 
 
 def _ordered(secrets: Iterable[str]) -> list[str]:
-    """Return all forms of secrets, the longest first: a secret may be a part of another."""
+    """Return all forms of the secrets, longest first, because a secret may be a part of another."""
     return sorted({form for secret in secrets for form in _forms(secret)}, key=_longest_first)
 
 
@@ -178,7 +180,7 @@ def _replaced(text: str, forms: Sequence[str]) -> str:
 
 
 def _forms(secret: str) -> set[str]:
-    """A secret as it is, and as URLs, JSON, HTML and a server that takes UTF-8 for Latin-1 write it."""
+    """Return a secret with its encodings: URL, JSON, HTML, and UTF-8 that was decoded as Latin-1."""
     import html
 
     forms: set[str] = set()

@@ -1,7 +1,7 @@
-"""What a credential looks like, whoever it belongs to: a token behind its scheme or its name, a key with its issuer's prefix.
+"""Detect credentials by their shape: a token after its scheme or its name, or a key with its issuer's prefix.
 
-A server may quote credentials that are none of ours: another client's header, the address of a store behind it. The shapes err on
-the side of blanking; words of our own messages ("a bearer token", "basic authentication") are left alone.
+A server may quote credentials of others: another client's header, the URL of a backend store. The patterns prefer to redact too
+much; words of this provider's own messages ("a bearer token", "basic authentication") are kept.
 """
 
 from __future__ import annotations
@@ -9,21 +9,21 @@ from __future__ import annotations
 import re
 from functools import cache, lru_cache
 
-#: Longest text whose redaction is remembered.
+#: Maximum length of a text whose redaction is cached.
 _OFTEN = 500
-#: What is written in a secret's place.
+#: Replaces a secret.
 BLANK = "***"
 
-#: Names whose value is a secret. ``key`` alone is none: databases and registries name keys in their messages.
+#: Names whose value is a secret. ``key`` alone is not one: databases and registries name keys in their messages.
 _NAME = (
     r"(?:token(?!s)|passw(?:or)?d|passphrase|passwd|pwd|secret|(?:api|access|account|private|signing|shared|auth|client)[_-]?key"
     r"|credentials?|signature|authorization|cookie|session[_-]?id)"
 )
-#: One of these is in each of the names.
+#: Every name contains one of these.
 _NAMES = ("token", "passw", "passphrase", "pwd", "secret", "key", "credential", "signature", "authorization", "cookie", "session")
-#: Between a name and its value: also as JSON in JSON, and percent-encoded.
+#: Between a name and its value, also in JSON within JSON, and percent-encoded.
 _SIGN = r"""\\*["']?\s*(?:[=:]=?>?|->|%3[dD]|%3[aA])\s*(?:[|>][-+]?\s+)?"""
-#: A value ends where its quote does, or at the next blank or sign that divides values.
+#: A value ends at its closing quote, or at the next blank or separator.
 _VALUE = r"""(?:"(?:[^"\\]|\\[\s\S])*|\\+"(?:[^"\\]|\\[^"])*|'[^']*|[^\s&"'`,;(){}\[\]<>#\\]{4,})"""
 
 _URL_NAME = (
@@ -40,18 +40,18 @@ _ISSUED = (
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]*(?:-----END [A-Z ]{0,30}PRIVATE KEY-----)?",
 )
 
-#: Words that stand behind "bearer" and "basic" in sentences about authentication.
+#: Words that follow "bearer" and "basic" in sentences about authentication.
 _WORDS = r"(?!(?i:tokens?|auth\w*|schemes?|credentials?|or|and|is|was|in|for|from|of|with|realm\b\S*)\b)"
 
-#: How letters are written in JSON, in addresses, in HTML, and by somebody who plays with Unicode.
+#: Escapes of letters in JSON, URLs and HTML, and Unicode lookalikes.
 _ESCAPED = re.compile(
     r"\\{1,4}(?:[/nrt]|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2})|%[2-7][0-9a-fA-F]|%0[9adAD]|&(?:quot|apos|amp|lt|gt|#[0-9]{1,5}|#[xX][0-9a-fA-F]{1,4});"
     "|[\u00ad\u200b-\u200d\u2060\ufeff\uff01-\uff5e]"
 )
-#: A text may be escaped so many times.
+#: Maximum nesting of escapes.
 _DEPTH = 2
 
-#: A shape: texts of which one must be there (lower case), and the pattern; what stands before the secret is its group 1.
+#: A shape: texts of which one must occur (lower case), and the pattern; group 1 is the text before the secret.
 _Shape = tuple[tuple[str, ...], re.Pattern[str]]
 
 
@@ -59,7 +59,7 @@ _Shape = tuple[tuple[str, ...], re.Pattern[str]]
 def _shapes() -> tuple[_Shape, ...]:
     """Compile the shapes."""
     issuers = ("akia", "asia", "abia", "acca", "gh", "glpat-", "xox", "slack.com", "aiza", "ya29.", "sk", "rk", "pk")
-    # An address: all before the @; a password may hold a slash that nobody encoded.
+    # A URL: everything before the @; a password may contain an unencoded slash.
     address = r"(?<=://)(?:[^/?#\s'\"<>]+|[^\s/?#@'\"<>:]+:(?!\d+[/?#])[^\s'\"<>@]+)(?=@)"
     scheme = r"(?:\s|\+|%20)+"
     named = rf"(?<!unrecognized )(?<!unexpected ){_NAME}[\w-]{{0,20}}"
@@ -87,8 +87,8 @@ def _shapes() -> tuple[_Shape, ...]:
 
 
 def blank(text: str) -> str:
-    """Blank out of a text what has the shape of a credential, also where letters of it are escaped."""
-    # A source may make the same error for each of 43,200 slices.
+    """Redact texts that have the shape of a credential, also where letters are escaped."""
+    # Cached, because a source may report the same error for each of 43,200 slices.
     return _blank_often(text) if len(text) <= _OFTEN else _blank(text)
 
 
@@ -104,7 +104,7 @@ _blank_often = lru_cache(maxsize=256)(_blank)
 
 
 def _secrets(text: str, depth: int) -> list[tuple[int, int]]:
-    """Where secrets stand in a text, as it is and with its letters written plainly."""
+    """Return the positions of secrets in a text and in its unescaped form."""
     lower, found = text.lower(), []
     for words, pattern in _shapes():
         if any(map(lower.__contains__, words)):
@@ -116,7 +116,7 @@ def _secrets(text: str, depth: int) -> list[tuple[int, int]]:
 
 
 def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Spans in order, those that overlap made one."""
+    """Merge overlapping spans and return them in order."""
     out: list[tuple[int, int]] = []
     for start, end in sorted(spans):
         if out and start < out[-1][1]:
@@ -127,7 +127,7 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _unescaped(text: str) -> tuple[str, list[int]]:
-    """A text with its letters written plainly, and where in the text each of them, and the end, stands."""
+    """Unescape a text, and return the original position of each character and of the end."""
     parts: list[str] = []
     places: list[int] = []
     position = 0
@@ -158,5 +158,5 @@ def _secret_name() -> re.Pattern[str]:
 
 
 def is_secret_name(name: str) -> bool:
-    """Whether a key, a label or a header of this name holds a secret."""
+    """Return whether a key, a label or a header of this name holds a secret."""
     return len(name) <= 100 and _secret_name().match(name) is not None

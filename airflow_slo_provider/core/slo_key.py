@@ -1,4 +1,4 @@
-"""What an SLO is known by, wherever its checks are kept: documents of several teams may use one name."""
+"""Identify an SLO wherever its checks are stored; documents of several teams may use the same name."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
 
 class SLOKey(NamedTuple):
-    """What an SLO is known by.
+    """The identity of an SLO.
 
-    :param labels: the group that it is judged for, as :func:`labels_text` writes it; empty for the SLO as a whole
+    :param service: the service; empty if the check names none
+    :param name: name of the SLO
+    :param labels: the group that it is evaluated for, as :func:`labels_text` writes it; empty for the SLO as a whole
     """
 
     service: str
@@ -22,11 +24,11 @@ class SLOKey(NamedTuple):
 
     @classmethod
     def of(cls, check: CheckResult) -> SLOKey:
-        """The SLO of a check; its service is empty where the check names none."""
+        """Return the key of a check's SLO; the service is empty if the check names none."""
         service = check.evidence.get("service")
         return cls(service if isinstance(service, str) else "", check.name, labels_text(check.labels))
 
 
 def labels_text(labels: Mapping[str, str] | None) -> str:
-    """Write labels as text: the same text for the same labels, in whatever order; empty for none."""
+    """Serialise labels independently of their order; an empty text for no labels."""
     return json.dumps(dict(labels), sort_keys=True, separators=(",", ":")) if labels else ""

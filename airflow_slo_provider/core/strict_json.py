@@ -1,7 +1,7 @@
-"""Read JSON that decides something: a text with two meanings, or larger than it looks, is an error.
+"""Parse JSON strictly: refuse repeated keys, NaN, deep nesting and oversized texts.
 
-Python's reader keeps the last of two equal keys, another reader keeps the first: such a text has two meanings. It also reads
-``NaN`` and ``Infinity``, which RFC 8259 does not know. Everything that a server, a file or a person wrote is read here.
+Python's parser keeps the last of two equal keys and other parsers keep the first, so such a text is ambiguous. It also accepts
+``NaN`` and ``Infinity``, which RFC 8259 does not allow. All JSON of servers, files and users is read with this module.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import json
 import re
 from typing import Any, Never
 
-#: Deepest nesting that is read; a Prometheus answer has seven levels, an OTLP document about fifteen.
+#: Maximum nesting depth; a Prometheus answer has seven levels, an OTLP document about fifteen.
 MAX_DEPTH = 200
-#: Longest key that a message quotes.
+#: Maximum length of a key that is quoted in a message.
 _SHOWN = 60
-#: The largest text, in values (numbers, texts, lists, objects): Python needs about 100 bytes for each.
+#: Maximum number of values (numbers, texts, lists, objects) in a text: Python needs about 100 bytes for each.
 MAX_VALUES = 5_000_000
 _TOO_DEEP = f"it is nested deeper than {MAX_DEPTH} levels"
 _TEXTS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
@@ -22,7 +22,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 class JSONContradiction(ValueError):
-    """A JSON text that cannot be taken at its word.
+    """A JSON text that is ambiguous, not standard, too deep or too large.
 
     :param message: what is wrong
     :param reason: ``repeated_key``, ``not_a_number``, ``too_deep`` or ``too_large``
@@ -34,31 +34,32 @@ class JSONContradiction(ValueError):
 
 
 def loads(text: str | bytes | bytearray, *, constants: bool = False) -> Any:
-    """Parse JSON.
+    """Parse JSON strictly.
 
     :param text: the whole text
     :param constants: accept ``NaN``, ``Infinity`` and ``-Infinity``: for rows of data, where NaN is a missing value
-    :raises JSONContradiction: for a key that an object has twice, for one of those literals, for nesting deeper than
+    :raises JSONContradiction: for a repeated key in an object, for one of those literals, for nesting deeper than
         :data:`MAX_DEPTH`, and for more values than :data:`MAX_VALUES`
-    :raises ValueError: for everything else that is not JSON
+    :raises ValueError: for text that is not JSON
     """
     _check_shape(text)
     try:
         return json.loads(text, object_pairs_hook=_object, parse_constant=None if constants else _constant)
-    except RecursionError:  # brackets that nothing closes
+    except RecursionError:  # unclosed brackets
         raise JSONContradiction(_TOO_DEEP, reason="too_deep") from None
 
 
 def reason_of(error: Exception, otherwise: str) -> str:
-    """Return the reason of a contradiction; ``otherwise`` for any other exception."""
+    """Return the reason of a :class:`JSONContradiction`; ``otherwise`` for any other exception."""
     return error.reason if isinstance(error, JSONContradiction) else otherwise
 
 
 def raw_decode(text: str, start: int) -> tuple[Any, int]:
-    """Parse the first of several values, as :meth:`json.JSONDecoder.raw_decode` does; errors as of :func:`loads`.
+    """Parse the first of several JSON values, as :meth:`json.JSONDecoder.raw_decode` does; errors as of :func:`loads`.
 
-    :param start: where it begins
-    :return: the value, and where it ends
+    :param start: index where the value begins
+    :param text: the whole text
+    :return: the value, and the index after it
     """
     try:
         value, end = _DECODER.raw_decode(text, start)
@@ -69,9 +70,10 @@ def raw_decode(text: str, start: int) -> tuple[Any, int]:
 
 
 def check_values(text: str | bytes | bytearray) -> bytes:
-    """Count the values of a text, or of its beginning, before anything is made of them.
+    """Count the values of a text, or of its beginning, before it is parsed.
 
-    :return: what stands around its strings
+    :param text: the text
+    :return: the text without its strings
     :raises JSONContradiction: reason ``too_large``, for more than :data:`MAX_VALUES`
     """
     bare = _TEXTS.sub(b"", _bytes(text))
@@ -91,12 +93,12 @@ def _check_shape(text: str | bytes | bytearray) -> None:
     if opening <= MAX_DEPTH and len(data) < MAX_VALUES:
         return
     brackets = check_values(data).translate(None, _NO_BRACKETS)
-    for _ in range(MAX_DEPTH):  # each round takes the innermost level away
+    for _ in range(MAX_DEPTH):  # each round removes the innermost level
         if not brackets:
             return
         before, brackets = len(brackets), brackets.replace(b"[]", b"").replace(b"{}", b"")
         if len(brackets) == before:
-            return  # not JSON: the parser says where
+            return  # not JSON: the parser reports the position
     if brackets:
         raise JSONContradiction(_TOO_DEEP, reason="too_deep")
 

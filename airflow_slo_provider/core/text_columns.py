@@ -1,4 +1,4 @@
-"""Tables for logs and terminals."""
+"""Format tables for logs and terminals."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Collection, Sequence
 
 
 def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collection[int]) -> str:
-    """Write rows under a head, in columns as wide as what they hold.
+    """Format rows below a header, in columns that fit their contents.
 
-    :param left: the columns that hold text; the others hold numbers and stand at the right
+    :param left: indexes of the columns that hold text; the other columns hold numbers and are right-aligned
+    :param head: the column names
+    :param rows: one sequence of texts per row
     """
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     rule = ["-" * width for width in widths]
@@ -20,5 +22,5 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collect
 
 
 def printable(words: str, instead: str = "?") -> str:
-    """Replace what a terminal would not show as a sign, such as the start of a colour."""
+    """Replace characters that a terminal does not print, such as escape sequences."""
     return "".join(sign if sign.isprintable() else instead for sign in words)

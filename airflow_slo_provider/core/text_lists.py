@@ -1,4 +1,4 @@
-"""Parameters that take several texts: a text alone is one of them, and not its letters."""
+"""Convert parameters that accept one text or several; a single text is not split into its letters."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def text_list(values: str | Iterable[T] | None) -> tuple[T, ...]:
-    """Return several values as a tuple.
+    """Return one or several values as a tuple.
 
     :param values: a text, several values, or None for none
-    :raises TypeError: for what is neither
+    :raises TypeError: for any other type
     """
     if values is None:
         return ()

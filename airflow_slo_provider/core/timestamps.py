@@ -1,4 +1,4 @@
-"""Reading a timestamp in whatever form a source keeps it. A zone is never guessed: a wrong guess may be hours off."""
+"""Parse external timestamps to UTC. A time zone is never guessed: a wrong guess may be hours off."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: Seconds since 1970 reach this in the year 5138; milliseconds have been beyond it since 1973.
+#: Seconds since 1970 reach this value in the year 5138; milliseconds have been beyond it since 1973.
 _NOT_SECONDS = 1e11
 
 
 def in_utc(moment: datetime, *, zone: tzinfo | None = None) -> datetime:
-    """Return a moment in UTC.
+    """Convert a timestamp to UTC.
 
-    :param zone: where its time was read off a clock, for a moment that does not say. Of an hour that happens twice this is the
-        earlier; midnight is the beginning of its day, also where clocks go forward at midnight
-    :raises ValueError: for one beyond the years 1 to 9999, or that no clock of the zone showed
+    :param moment: the timestamp
+    :param zone: the time zone of a naive timestamp. In an hour that occurs twice the earlier one is taken; midnight is the
+        start of its day, also where clocks go forward at midnight
+    :raises ValueError: for a timestamp beyond the years 1 to 9999, or one that did not occur in the zone
     """
     try:
         if moment.utcoffset() is not None:
@@ -30,14 +31,14 @@ def in_utc(moment: datetime, *, zone: tzinfo | None = None) -> datetime:
         found = moment.replace(tzinfo=zone, fold=0).astimezone(UTC)
     except OverflowError:
         raise ValueError(f"{moment} is beyond the years 1 to 9999 in UTC") from None
-    # A time that the clocks jumped over does not come back as itself.
+    # A time that the clocks skipped does not survive the round trip.
     if moment.time() != time.min and found.astimezone(zone).replace(tzinfo=None) != moment:
         raise ValueError(f"{moment} never was in {zone}, where the clocks went forward over it; is it of another time zone?")
     return found
 
 
 def read_zone(name: str | tzinfo | None) -> tzinfo | None:
-    """Read the zone that timestamps without one are in.
+    """Parse the time zone of naive timestamps.
 
     :param name: an IANA name such as ``UTC`` or ``Europe/Berlin``, a tzinfo, or None for none
     :raises ValueError: for a zone that does not exist
@@ -51,12 +52,12 @@ def read_zone(name: str | tzinfo | None) -> tzinfo | None:
 
 
 def read_moment(value: Any, *, zone: tzinfo | None, what: str) -> datetime | None:
-    """Read a timestamp as an aware datetime in UTC; None stays None.
+    """Parse a timestamp as an aware datetime in UTC; None stays None.
 
     :param value: a datetime, a date, ISO 8601 text, or seconds since 1970 (a number, or text of one)
-    :param zone: the zone of values without one; None refuses them
-    :param what: what is read, for the message
-    :raises InvalidMeasurement: (reason ``bad_timestamp`` or ``no_timezone``) for anything that is no moment in time
+    :param zone: the time zone of naive values; None refuses them
+    :param what: name of the value, for the message
+    :raises InvalidMeasurement: (reason ``bad_timestamp`` or ``no_timezone``) for anything that is not a timestamp
     """
     if value is None:
         return None
@@ -65,7 +66,7 @@ def read_moment(value: Any, *, zone: tzinfo | None, what: str) -> datetime | Non
     if isinstance(value, datetime):
         return _of_datetime(value, zone, what)
     if isinstance(value, date):
-        # The start of that day: never fresher than it is.
+        # The start of that day, so that the data never looks fresher than it is.
         return _of_datetime(datetime(value.year, value.month, value.day), zone, what)  # noqa: DTZ001
     if isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool):
         return of_seconds(value, what=what)
@@ -73,8 +74,10 @@ def read_moment(value: Any, *, zone: tzinfo | None, what: str) -> datetime | Non
 
 
 def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
-    """Convert seconds since 1970.
+    """Convert seconds since 1970 to an aware datetime in UTC.
 
+    :param value: seconds since 1970
+    :param what: name of the value, for the message
     :raises InvalidMeasurement: for NaN, an infinity, a number that must be milliseconds, or one before the year 1
     """
     try:
@@ -83,17 +86,22 @@ def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
         if not -_NOT_SECONDS < value < _NOT_SECONDS:
             raise _wrong(what, value, "is no number of seconds since 1970 (milliseconds?); convert it in the query")
         return EPOCH + timedelta(microseconds=round(Fraction(value) * 1_000_000))
-    except (OverflowError, ValueError):  # before the year 1, or a NaN that signals
+    except (OverflowError, ValueError):  # before the year 1, or a signalling NaN
         raise _wrong(what, value, "is no moment in time") from None
 
 
 def utc_text(at: datetime) -> str:
-    """Write a timestamp in UTC, to the second."""
+    """Format a timestamp in UTC, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def slices(start: datetime, end: datetime, count: int) -> list[tuple[datetime, datetime]]:
-    """Cut a span of time into equal parts; the last one holds its own end."""
+    """Split a time span into equal parts.
+
+    :param start: start of the span
+    :param end: end of the span; the last part includes it
+    :param count: the number of parts
+    """
     step = (end - start) / count
     edges = [start + number * step for number in range(count)] + [end + timedelta(microseconds=1)]
     return list(pairwise(edges))
@@ -105,7 +113,7 @@ def _of_text(text: str, zone: tzinfo | None, what: str) -> datetime:
     except ValueError:
         pass
     else:
-        # fromisoformat also takes 20260131, which may as well be a number of seconds: dashes decide.
+        # fromisoformat also accepts 20260131, which could be a number of seconds, so the dashes decide.
         if "-" in text[:8]:
             return _of_datetime(moment, zone, what)
     try:
@@ -120,7 +128,7 @@ def _of_datetime(moment: datetime, zone: tzinfo | None, what: str) -> datetime:
             f"{what}: {moment} has no time zone; say which one it is in with timezone=, e.g. timezone='UTC'", reason="no_timezone"
         )
     try:
-        return in_utc(moment, zone=zone)  # of an hour that happens twice the earlier: never fresher than it is
+        return in_utc(moment, zone=zone)  # in an hour that occurs twice the earlier one is taken: never fresher than it is
     except ValueError as error:
         raise InvalidMeasurement(f"{what}: {error}", reason="bad_timestamp") from None
 

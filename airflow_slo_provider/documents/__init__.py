@@ -1,1 +1,1 @@
-"""Reading YAML documents by people: exact numbers, durations, and for everything that is wrong a line and a sentence."""
+"""Read YAML documents: exact numbers, durations, and every error with its line and a message."""

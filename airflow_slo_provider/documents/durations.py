@@ -1,7 +1,7 @@
-"""Durations as OpenSLO writes them: ``5m`` is five minutes, ``1M`` one month.
+"""Parse durations in OpenSLO's notation: ``5m`` is five minutes, ``1M`` one month.
 
-A fixed duration (s, m, h, d, w) is a number of seconds. A calendar duration (M, Q, Y) has no fixed length and only makes
-sense with a start date; see :mod:`airflow_slo_provider.slo.budget.windows`.
+A fixed duration (s, m, h, d, w) is a number of seconds. A calendar duration (M, Q, Y) has no fixed length and needs a start
+date; see :mod:`airflow_slo_provider.slo.budget.windows`.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _PATTERN = re.compile(r"([1-9][0-9]{0,8})([smhdwMQY])")
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of time.
+    """A fixed or calendar duration.
 
     :param text: as written, e.g. ``30d``
-    :param seconds: its length; 0 for a calendar duration
+    :param seconds: length in seconds; 0 for a calendar duration
     :param months: number of calendar months; 0 for a fixed duration
     """
 
@@ -30,12 +30,12 @@ class Duration:
 
     @property
     def is_calendar(self) -> bool:
-        """Whether the length depends on where in the calendar it starts."""
+        """Whether the length depends on the start date."""
         return self.months > 0
 
     @property
     def timedelta(self) -> timedelta:
-        """The length as a timedelta.
+        """The duration as a timedelta.
 
         :raises ValueError: for a calendar duration
         """
@@ -48,10 +48,10 @@ class Duration:
 
 
 def parse_duration(text: str) -> Duration:
-    """Read a duration.
+    """Parse a duration such as ``30d``.
 
     :param text: a positive whole number and one unit: s, m (minutes), h, d, w, M (months), Q (quarters), Y (years)
-    :raises ValueError: when it is not of that form
+    :raises ValueError: when the text does not have this form
     """
     match = _PATTERN.fullmatch(text.strip()) if isinstance(text, str) else None
     if isinstance(text, str) and re.fullmatch(r"0+[a-zA-Z]?", text.strip()):
@@ -67,9 +67,10 @@ def parse_duration(text: str) -> Duration:
 
 
 def as_duration(value: str | timedelta | Duration) -> Duration:
-    """Take a duration in any of the forms the public functions accept.
+    """Convert text, a timedelta or a :class:`Duration` to a :class:`Duration`.
 
-    :raises ValueError: for text that is no duration, or a length that is not a positive whole number of seconds
+    :param value: text such as ``30d``, a timedelta, or a :class:`Duration`
+    :raises ValueError: for text that is not a duration, or a length that is not a positive whole number of seconds
     """
     if isinstance(value, Duration):
         return value
@@ -82,7 +83,7 @@ def as_duration(value: str | timedelta | Duration) -> Duration:
 
 
 def format_seconds(seconds: int) -> str:
-    """Write whole seconds with the largest unit that divides them: 21600 -> ``6h``, 604800 -> ``7d``."""
+    """Format whole seconds with the largest unit that divides them: 21600 -> ``6h``, 604800 -> ``7d``."""
     for unit in ("d", "h", "m"):
         if seconds % _SECONDS[unit] == 0 and seconds:
             return f"{seconds // _SECONDS[unit]}{unit}"

@@ -1,4 +1,4 @@
-"""Reading the fields of a YAML mapping by name and kind, and collecting everything that is wrong with them."""
+"""Read the fields of a YAML mapping by name and type, and collect all errors."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from airflow_slo_provider.documents.durations import Duration, parse_duration
 from airflow_slo_provider.documents.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from airflow_slo_provider.exceptions import Fault
 
-#: A hundred years: longer is a slip of the pen, and would overflow timedelta further on.
+#: 100 years: a longer duration is a mistake, and would overflow timedelta later.
 _MAX_SECONDS, _MAX_MONTHS = 36525 * 86400, 1200
-#: Beyond these a comparison takes longer than it helps; there are some 600 time zones.
+#: Limits of the spelling suggestions, beyond which they are too slow; there are about 600 time zones.
 _MAX_KNOWN, _MAX_WORD = 700, 100
 _MAX_MESSAGE, _MAX_LABEL = 600, 150
 
 
 @dataclass
 class Findings:
-    """What is wrong (``faults``) and what is doubtful (``warnings``) in a set of documents."""
+    """The errors (``faults``) and warnings (``warnings``) of a set of documents."""
 
     faults: list[Fault] = field(default_factory=list)
     warnings: list[Fault] = field(default_factory=list)
@@ -30,9 +30,9 @@ class Findings:
 class Scope:
     """The document that is being read.
 
-    :param document: what to call it, e.g. ``SLO/checkout``
-    :param file: the file it stands in
-    :param findings: where faults and warnings go
+    :param document: kind and name of the document, e.g. ``SLO/checkout``
+    :param file: the file that contains it
+    :param findings: collects the errors and warnings
     """
 
     document: str
@@ -40,26 +40,26 @@ class Scope:
     findings: Findings
 
     def fault(self, message: str, path: str, line: int) -> None:
-        """Note something that makes the document unusable."""
+        """Record an error that makes the document unusable."""
         self.findings.faults.append(self._fault(message, path, line))
 
     def warn(self, message: str, path: str, line: int) -> None:
-        """Note something doubtful."""
+        """Record a warning."""
         self.findings.warnings.append(self._fault(message, path, line))
 
     def _fault(self, message: str, path: str, line: int) -> Fault:
-        # Messages quote the document, where a value may be as long as the file.
+        # Messages quote the document, and a value in it may be as long as the file.
         label, where = shortened(self.document, _MAX_LABEL), shortened(path, _MAX_MESSAGE)
         return Fault(shortened(message, _MAX_MESSAGE), where, label, self.file, line)
 
 
 def shortened(text: str, limit: int) -> str:
-    """The beginning and the end of a text that is longer than ``limit``."""
+    """Shorten a text that is longer than ``limit`` to its beginning and its end."""
     return text if len(text) <= limit else f"{text[: limit - 103]}...{text[-100:]}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the closest known word, or nothing."""
+    """Return ``; did you mean 'x'?`` for the closest known word, or an empty text."""
     by_lower = {name.lower(): name for name in known}
     if len(by_lower) > _MAX_KNOWN or len(word) > _MAX_WORD:
         return ""
@@ -68,14 +68,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 class Fields:
-    """The fields of one mapping. Asking for a field makes it known; :meth:`close` reports the unknown ones.
+    """The fields of one mapping. Reading a field makes it known; :meth:`close` reports the unknown fields.
 
-    A field that is null counts as absent. Each method notes a fault and returns None where the field is not what it
-    should be, so that one reading finds every fault.
+    A null field counts as absent. Each method records an error and returns None if the field is invalid, so that one pass finds
+    every error.
 
     :param node: the mapping
-    :param scope: the document it belongs to
-    :param path: where it stands in the document
+    :param scope: the document that contains it
+    :param path: path of the mapping within the document
     """
 
     def __init__(self, node: MappingNode, scope: Scope, path: str = "") -> None:
@@ -87,32 +87,32 @@ class Fields:
         return entry is not None and not entry.node.is_null
 
     def keys(self) -> list[str]:
-        """All keys as written."""
+        """Return all keys as written."""
         return list(self.mapping.entries)
 
     def path_of(self, key: str) -> str:
-        """Path of a field within the document."""
+        """Return the path of a field within the document."""
         return f"{self.path}.{key}" if self.path else key
 
     def line_of(self, key: str) -> int:
-        """Line of a field, or of the mapping where the field is absent."""
+        """Return the line of a field; the line of the mapping if the field is absent."""
         entry = self.mapping.entries.get(key)
         return entry.line if entry else self.mapping.line
 
     def fault(self, key: str, message: str) -> None:
-        """Note a fault of a field."""
+        """Record an error in a field."""
         self.scope.fault(message, self.path_of(key), self.line_of(key))
 
     def warn(self, key: str, message: str) -> None:
-        """Note a doubt about a field."""
+        """Record a warning about a field."""
         self.scope.warn(message, self.path_of(key), self.line_of(key))
 
     def allow(self, *keys: str) -> None:
-        """Make fields known without reading them."""
+        """Mark fields as known without reading them."""
         self._known.update(dict.fromkeys(keys))
 
     def node(self, key: str, *, required: bool = False) -> Node | None:
-        """The value of a field as it stands."""
+        """Return the node of a field."""
         self.allow(key)
         if key in self:
             return self.mapping.entries[key].node
@@ -121,7 +121,7 @@ class Fields:
         return None
 
     def text(self, key: str, *, required: bool = False) -> str | None:
-        """A text; never empty."""
+        """Read a non-empty text."""
         node = self.node(key, required=required)
         if node is None:
             return None
@@ -135,7 +135,7 @@ class Fields:
         return node.text
 
     def choice(self, key: str, options: Sequence[str], *, required: bool = False) -> str | None:
-        """One of the words in ``options``."""
+        """Read one of the words in ``options``."""
         word = self.text(key, required=required)
         if word is None or word in options:
             return word
@@ -143,7 +143,7 @@ class Fields:
         return None
 
     def number(self, key: str, *, required: bool = False) -> Fraction | None:
-        """A finite number, exactly as written."""
+        """Read a finite number, exactly as written."""
         node = self.node(key, required=required)
         if node is None:
             return None
@@ -153,7 +153,7 @@ class Fields:
         return value
 
     def boolean(self, key: str) -> bool | None:
-        """``true`` or ``false``."""
+        """Read ``true`` or ``false``."""
         node = self.node(key)
         if node is None:
             return None
@@ -163,7 +163,7 @@ class Fields:
         return value
 
     def duration(self, key: str, *, required: bool = False, fixed: bool = False) -> Duration | None:
-        """A duration such as ``30d``; with ``fixed``, of a length that does not depend on the calendar."""
+        """Read a duration such as ``30d``; with ``fixed``, calendar durations are refused."""
         word = self.text(key, required=required)
         if word is None:
             return None
@@ -181,7 +181,7 @@ class Fields:
         return length
 
     def sub(self, key: str, *, required: bool = False) -> Fields | None:
-        """A mapping within this one."""
+        """Read a nested mapping."""
         node = self.node(key, required=required)
         if node is None:
             return None
@@ -191,7 +191,7 @@ class Fields:
         return Fields(node, self.scope, self.path_of(key))
 
     def nodes(self, key: str, *, required: bool = False) -> list[tuple[str, Node]] | None:
-        """The items of a list with their paths; None where there is no list."""
+        """Return the items of a list with their paths; None if there is no list."""
         node = self.node(key, required=required)
         if node is None:
             return None
@@ -201,7 +201,7 @@ class Fields:
         return [(f"{self.path_of(key)}[{number}]", item) for number, item in enumerate(node.items)]
 
     def subs(self, key: str, *, required: bool = False) -> list[Fields] | None:
-        """The mappings of a list; None where there is no list."""
+        """Return the mappings of a list; None if there is no list."""
         items = self.nodes(key, required=required)
         if items is None:
             return None
@@ -216,7 +216,7 @@ class Fields:
         return found
 
     def texts(self, key: str) -> tuple[str, ...]:
-        """The texts of a list."""
+        """Return the texts of a list."""
         found = []
         for path, item in self.nodes(key) or ():
             if isinstance(item, ScalarNode) and item.text.strip():
@@ -226,7 +226,7 @@ class Fields:
         return tuple(found)
 
     def close(self) -> None:
-        """Report every field that nobody asked for."""
+        """Report every field that was not read."""
         for key, entry in self.mapping.entries.items():
             if key not in self._known:
                 hint = did_you_mean(key, self._known) or f"; known here: {', '.join(self._known) or 'nothing'}"

@@ -1,8 +1,8 @@
-"""YAML as a tree that remembers lines and keeps numbers as they were written.
+"""Parse YAML into a tree that keeps line numbers and numbers as written.
 
-PyYAML's own loader turns ``0.999`` into a float and drops a repeated key without a word. Here its safe event parser is
-used (no Python objects, no recursion), and the tree is built from the events: duplicate keys are faults, aliases share
-one node, and a document is refused before an alias bomb or endless nesting can hurt.
+PyYAML's own loader turns ``0.999`` into a float and silently drops a repeated key. This module uses its safe event parser (no
+Python objects, no recursion) and builds the tree from the events: duplicate keys are errors, aliases share one node, and an
+alias bomb or endless nesting is refused before it exhausts memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 from airflow_slo_provider.exceptions import Fault
 
 MAX_DEPTH = 60
-#: Nodes of one document once every alias is followed.
+#: Maximum number of nodes of one document after aliases are expanded.
 MAX_NODES = 100_000
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -28,14 +28,14 @@ _PLAIN_TAGS = {None, *(_TAG + name for name in ("bool", "float", "int", "map", "
 _TEXT_TAGS = {"!", _TAG + "str"}
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-# Three exponent digits at most: 1e999999999 would be a number of a billion digits. No octal, no 1_000, no 1:30.
+# At most three exponent digits: 1e999999999 would be a number of a billion digits. No octal, no 1_000, no 1:30.
 _NUMBER = re.compile(r"[-+]?(?:(?:0|[1-9][0-9]{0,30})(?:\.[0-9]{0,60})?|\.[0-9]{1,60})(?:[eE][-+]?[0-9]{1,3})?")
 _INTEGER = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,30})")
 
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """One value.
+    """A scalar value.
 
     :param text: as written, without quotes
     :param plain: whether it was written without quotes, so that it may be a number, true, false or null
@@ -51,25 +51,25 @@ class ScalarNode:
 
     @property
     def is_null(self) -> bool:
-        """Whether it says nothing: empty, ``~`` or ``null``."""
+        """Whether the value is empty, ``~`` or ``null``."""
         return self.plain and self.text in _NULLS
 
     @property
     def number(self) -> Fraction | None:
-        """The exact number that was written, or None where it is none (or NaN, or infinite)."""
+        """The exact number; None if the value is not a finite number."""
         if not self.plain or _NUMBER.fullmatch(self.text) is None:
             return None
         return Fraction(Decimal(self.text))
 
     @property
     def boolean(self) -> bool | None:
-        """True or False as YAML 1.2 writes them, or None."""
+        """True or False as YAML 1.2 writes them; otherwise None."""
         return _BOOLEANS.get(self.text) if self.plain else None
 
 
 @dataclass(frozen=True)
 class SequenceNode:
-    """A list."""
+    """A list of nodes."""
 
     items: tuple[Node, ...]
     line: int
@@ -81,7 +81,7 @@ class SequenceNode:
 
 @dataclass(frozen=True)
 class MappingNode:
-    """A mapping; its keys keep the lines they stand on."""
+    """A mapping with the line of each key."""
 
     entries: Mapping[str, Entry]
     line: int
@@ -96,18 +96,18 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 @dataclass(frozen=True)
 class Entry:
-    """A value of a mapping, and the line of its key."""
+    """A value of a mapping, with the line of its key."""
 
     line: int
     node: Node
 
 
 def compose(text: str, *, file: str = "<text>") -> tuple[list[Node], list[Fault]]:
-    """Read every YAML document of a text. Empty documents are left out.
+    """Parse every YAML document of a text. Empty documents are left out.
 
     :param text: the text
-    :param file: what to call it in faults
-    :return: the documents, and the faults found on the way; a syntax error ends the reading
+    :param file: file name for error messages
+    :return: the documents, and the errors found; parsing stops at a syntax error
     """
     builder = _Builder(file)
     try:
@@ -127,7 +127,7 @@ def compose(text: str, *, file: str = "<text>") -> tuple[list[Node], list[Fault]
 
 
 def plain_value(node: Node) -> Any:
-    """Turn a node of free form into plain Python: dict, list, str, int, float, bool or None."""
+    """Convert a node to plain Python: dict, list, str, int, float, bool or None."""
     if isinstance(node, MappingNode):
         return {key: plain_value(entry.node) for key, entry in node.entries.items()}
     if isinstance(node, SequenceNode):
