@@ -1,1 +1,1 @@
-"""The one way out to the network: settings, faults, retries, a blocking client and its asynchronous twin."""
+"""HTTP clients of this provider: settings, faults, retries, a blocking and an asynchronous client."""

@@ -1,4 +1,7 @@
-"""The asynchronous twin of the client, for triggers: the same settings, limits, faults and retries. Use it as ``async with``."""
+"""Send HTTP requests without blocking the event loop, for triggers.
+
+The settings, limits, faults and retries are those of the blocking client.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,11 @@ if TYPE_CHECKING:
 
 
 class AsyncHttpClient:
-    """Sends requests to one server without blocking the event loop. Requests of several tasks at once are welcome.
+    """Send requests to one server without blocking the event loop. Use it as ``async with``.
 
-    :param settings: how it is reached
+    Several tasks may send requests at once.
+
+    :param settings: address, credentials and limits of the server
     """
 
     def __init__(self, settings: HttpSettings) -> None:
@@ -49,7 +54,7 @@ class AsyncHttpClient:
         repeat: bool = True,
         query: str | None = None,
     ) -> HttpAnswer:
-        """Send a request; parameters, answer and errors as of :meth:`.client.HttpClient.request`."""
+        """Send a request; parameters, return value and errors are those of :meth:`.client.HttpClient.request`."""
         from tenacity import AsyncRetrying
 
         content = {"params": params, "data": form, "json": json, "headers": headers}
@@ -62,7 +67,7 @@ class AsyncHttpClient:
         from requests.utils import get_environ_proxies, select_proxy
 
         settings = self.settings
-        # As requests reads NO_PROXY: httpx knows no networks there.
+        # Read NO_PROXY as requests does: httpx does not support networks in it.
         proxy = select_proxy(settings.address, get_environ_proxies(settings.address))
         return httpx.AsyncClient(
             headers=settings.all_headers(),

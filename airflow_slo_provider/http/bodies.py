@@ -1,7 +1,7 @@
-"""Read the body of an answer: bounded by what it is after decompression, and whole or an error.
+"""Read the body of an HTTP answer, limited by its size after decompression; an incomplete body is an error.
 
-A compressed answer is decompressed in small steps, so that its size is known before its bytes are: nine kilobytes can hold ten
-megabytes.
+A compressed answer is decompressed in small steps, so that the limit applies before the memory is used: nine kilobytes can hold
+ten megabytes.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from collections.abc import Mapping
 from airflow_slo_provider.http.faults import HEADERS_TOO_LARGE, BrokenOff
 
 _STEP = 1 << 18
-#: zlib and gzip, whichever the header of the data says.
+#: zlib and gzip, detected from the header of the data.
 _ANY_HEADER = 47
-#: The headers of an answer that are read at most: what the standard library's client has.
+#: Maximum number and length of headers: the limits of the standard library's client.
 _HEADERS, _LONGEST_HEADER = 100, 1 << 16
 
 
 class TooLarge(Exception):
-    """The body is larger than it may be."""
+    """The body is larger than the limit."""
 
 
 class UnknownEncoding(Exception):
-    """The body is compressed in a way that was not asked for."""
+    """The body has a Content-Encoding that was not requested."""
 
 
 class Body:
-    """Collects a body as it arrives.
+    """Collect a body as it arrives.
 
-    :param headers: of the answer; names in any case, where the mapping knows how
-    :param max_bytes: of the body after decompression
+    :param headers: headers of the answer; case-insensitive if the mapping is
+    :param max_bytes: maximum size of the body after decompression
     :raises UnknownEncoding: for a ``Content-Encoding`` other than gzip, deflate and identity
-    :raises TooLarge: for headers that requests does not take either
+    :raises TooLarge: for more headers, or longer ones, than requests accepts
     """
 
     def __init__(self, headers: Mapping[str, str], max_bytes: int) -> None:
@@ -47,10 +47,11 @@ class Body:
         self.size = 0
 
     def feed(self, part: bytes) -> None:
-        """Take the next bytes off the wire.
+        """Add the next bytes from the connection.
 
-        :raises TooLarge: when the body has become larger than it may be
-        :raises BrokenOff: when they cannot be decompressed
+        :param part: the bytes, compressed as they were sent
+        :raises TooLarge: when the body exceeds the limit
+        :raises BrokenOff: when the bytes cannot be decompressed
         """
         if self._decoder is None:
             self._take(part)
@@ -67,9 +68,9 @@ class Body:
             raise BrokenOff(f"the answer cannot be decompressed after {self.size} bytes") from None
 
     def whole(self) -> bytes:
-        """Return the body, once everything has arrived.
+        """Return the body after everything has arrived.
 
-        :raises BrokenOff: when the compressed data has no end
+        :raises BrokenOff: when the compressed data is incomplete
         """
         if self._decoder is not None and self._parts and not self._decoder.eof:
             raise BrokenOff(f"the answer broke off after {self.size} bytes")

@@ -1,24 +1,25 @@
-"""Whether an answer over HTTP is an old one: a cache between us and the server may repeat what was true minutes ago."""
+"""Detect HTTP answers that come from a stale cache."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-#: Seconds an answer may have spent in caches. Proxies that pass every request on write ``Age: 0``; a burn rate looks at minutes.
+#: Maximum seconds that an answer may have spent in caches. Proxies that forward every request write ``Age: 0``; burn rates cover
+#: minutes.
 MOST_AGE = 5
-#: The ``reason`` of the errors that are made of it. They are transient: the cache expires.
+#: The ``reason`` of errors about cached answers. They are transient: the cache expires.
 REASON = "cached_answer"
-#: Asks caches for the server's own answer [RFC 9111, 5.2.1.4].
+#: Requests the server's own answer from caches [RFC 9111, 5.2.1.4].
 NO_CACHE: Mapping[str, str] = {"Cache-Control": "no-cache"}
-#: Warn codes of answers that a cache kept too long [RFC 7234, 5.5]: stale, revalidation failed, disconnected, heuristic.
+#: Warn codes of stale cached answers [RFC 7234, 5.5]: stale, revalidation failed, disconnected, heuristic.
 _STALE = re.compile(r"(?:^|,)\s*(11[0-3])\b")
 
 
 def age_fault(headers: Mapping[str, str]) -> str | None:
-    """Say why an answer is not a new one; None where nothing shows that.
+    """Return why an answer is outdated; None if its headers do not show that.
 
-    :param headers: of the answer; names in any case, where the mapping knows how
+    :param headers: headers of the answer; case-insensitive if the mapping is
     """
     age = headers.get("Age")
     if age is not None:

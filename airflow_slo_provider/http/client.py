@@ -1,6 +1,6 @@
-"""Send requests to one server and wait for the answers: bounded in time and size, without redirects, safe in several threads.
+"""Send HTTP requests to one server: limited in time and size, without redirects, thread-safe.
 
-Imports requests when the first request is sent.
+``requests`` is imported when the first request is sent.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ _CHUNK = 1 << 16
 
 
 class HttpClient:
-    """Sends requests to one server.
+    """Send requests to one server. Safe to use from several threads.
 
-    :param settings: how it is reached
-    :param session: a session that is set up already: its headers, auth, certificates and proxies are used where the settings
-        have none
+    :param settings: address, credentials and limits of the server
+    :param session: an existing session: its headers, auth, certificates and proxies are used where the settings have none
     """
 
     def __init__(self, settings: HttpSettings, *, session: requests.Session | None = None) -> None:
@@ -52,17 +51,19 @@ class HttpClient:
         repeat: bool = True,
         query: str | None = None,
     ) -> HttpAnswer:
-        """Send a request, with a few quick attempts where the fault may pass.
+        """Send a request, with a few quick retries after transient faults.
 
-        :param path: below the server's address, with a leading slash
-        :param params: of the query string
-        :param form: sent as a form in the body
-        :param json: sent as JSON
-        :param body: sent as it is
+        :param method: HTTP method
+        :param path: path below the server's address, with a leading slash
+        :param params: parameters of the query string
+        :param form: form fields in the body
+        :param json: a value that is sent as JSON
+        :param body: bytes that are sent unchanged
+        :param headers: further headers
         :param repeat: False for a request that must not be sent twice
-        :param query: what is asked, for the message
+        :param query: text of the query, for the message
         :return: the answer, whatever its status
-        :raises QueryError: when there is no whole answer
+        :raises QueryError: when no complete answer arrived
         """
         from tenacity import Retrying
 
@@ -72,9 +73,9 @@ class HttpClient:
         return answer
 
     def prepare(self) -> None:
-        """Load what requests need and check the certificate files, so that the first request's time is the server's alone.
+        """Import what requests need and check the certificate files, so that the first request measures the server alone.
 
-        :raises QueryError: reason ``tls``
+        :raises QueryError: reason ``tls``, for a certificate file that is missing or cannot be used
         """
         import requests
         import tenacity
@@ -83,7 +84,7 @@ class HttpClient:
             self._prepared = bool(requests and tenacity and self.settings.tls_context())
 
     def close(self) -> None:
-        """Close the connections that are open."""
+        """Close the open connections."""
         with self._lock:
             sessions, self._sessions, self._local = self._sessions, [], threading.local()
         for session in sessions:
@@ -106,7 +107,7 @@ class HttpClient:
             try:
                 response = session.request(
                     method, url, timeout=(connect, silence), allow_redirects=False, stream=True,
-                    verify=session.verify,  # else REQUESTS_CA_BUNDLE would take the place of what the settings say
+                    verify=session.verify,  # otherwise REQUESTS_CA_BUNDLE would override the settings
                     **content,
                 )  # fmt: skip
                 with response:
@@ -119,7 +120,7 @@ class HttpClient:
                 raise QueryError(f"{error}", reason=reason, query=query, http_status=status, source=settings.address) from None
             except (RequestException, HTTPError, OSError, ValueError, BrokenOff, OutOfTime) as error:
                 fault = wire_fault(OutOfTime(watchdog.seconds) if watchdog.check() else error)
-            # `from None`: the library's own text holds the URL that was asked, user info and all.
+            # `from None`: the library's message contains the URL with its user info.
             raise QueryError(
                 fault.message, reason=fault.reason, transient=fault.transient, query=query,
                 http_status=status if fault.reason == "timeout" else None,
@@ -131,7 +132,7 @@ class HttpClient:
 
         body = Body(response.headers, self.settings.max_bytes)
         try:
-            # read1 returns what has arrived; read would wait for a full chunk.
+            # read1 returns the bytes that have arrived; read would wait for a full chunk.
             while part := response.raw.read1(_CHUNK, decode_content=False):
                 body.feed(part)
                 if watchdog.check():

@@ -1,7 +1,7 @@
-"""What a failed request means: one table for every client, from an exception or a status to a reason and whether it may pass.
+"""Classify failed HTTP requests: the reason of an exception or a status, and whether a retry may succeed.
 
-The exceptions of requests, urllib3, httpx and anyio are recognised by the names of their classes, so that reading the table loads
-none of these libraries.
+The exceptions of requests, urllib3, httpx and anyio are recognised by their class names, so that none of these libraries is
+imported here.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from airflow_slo_provider.core.redaction import server_text
 
-#: Statuses that another attempt may turn into an answer.
+#: Statuses after which another attempt may succeed.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
-#: Faults after which the same request is sent again at once. Not after a timeout, when the server may still be computing, nor
-#: when half an answer came, which was work for the server.
+#: Faults after which the same request is sent again at once. A timeout is not among them, because the server may still be
+#: computing, nor is a truncated answer, because it has cost the server work.
 REPEATED = frozenset({"connection_refused", "connection_reset", "dns"})
-#: Statuses after which it is: not 500, which is the server's own error and mostly comes again.
+#: Statuses after which the request is sent again. Not 500: it is an error of the server itself, and mostly recurs.
 REPEATED_STATUSES = TRANSIENT_STATUSES - {500}
 _STATUS_REASONS = {
     400: "bad_query",
@@ -30,14 +30,14 @@ _STATUS_REASONS = {
     422: "query_failed",
     429: "too_many_requests",
 }
-#: Said of an answer whose headers nobody reads to their end.
+#: The message about an answer with too many or too long headers.
 HEADERS_TOO_LARGE = "the headers of the answer are too large"
 
 
 class WireFault(NamedTuple):
-    """Why there is no answer.
+    """The reason why a request has no answer.
 
-    :param message: what happened, in words
+    :param message: what happened
     :param reason: a stable slug: ``timeout``, ``dns``, ``connection_refused``, ``connection_reset``, ``truncated``, ``tls``,
         ``bad_url``, ``proxy``, ``too_large`` (headers) or ``request_failed``
     :param transient: whether the same request may succeed later
@@ -49,13 +49,13 @@ class WireFault(NamedTuple):
 
 
 class BrokenOff(Exception):
-    """The status line and the headers arrived, the body did not, or not whole."""
+    """The status line and the headers arrived, but the body did not, or is incomplete."""
 
 
 class OutOfTime(Exception):
-    """The exchange took longer than it may.
+    """The exchange took longer than its limit.
 
-    :param seconds: that it may take
+    :param seconds: the limit
     """
 
     def __init__(self, seconds: float) -> None:
@@ -63,7 +63,7 @@ class OutOfTime(Exception):
 
 
 def wire_fault(error: BaseException) -> WireFault:
-    """Say what an exception on the wire means.
+    """Classify an exception that was raised while a request was sent or its answer read.
 
     :param error: an exception of requests, urllib3, httpx, ssl or a socket
     """
@@ -85,7 +85,7 @@ def wire_fault(error: BaseException) -> WireFault:
         return WireFault(f"{through}the server's name could not be resolved", "dns", True)
     if "ConnectionRefusedError" in names:
         return WireFault(f"{through}the server refused the connection", "connection_refused", True)
-    if own & {"NewConnectionError", "ConnectError"}:  # the first of them is by inheritance a timeout, and none
+    if own & {"NewConnectionError", "ConnectError"}:  # NewConnectionError inherits from a timeout, but is none
         return WireFault(f"{through}no connection to the server ({last})", "connection_refused", True)
     if names & {"ConnectTimeoutError", "ConnectTimeout", "PoolTimeout"}:
         return WireFault(f"{through}no connection within the connect timeout", "timeout", True)
@@ -103,7 +103,7 @@ def wire_fault(error: BaseException) -> WireFault:
 
 
 def status_reason(status: int) -> str:
-    """Return the reason of an HTTP status that is no answer."""
+    """Return the reason of an HTTP status that is not a success."""
     if 300 <= status < 400:
         return "redirected"
     return _STATUS_REASONS.get(status, "server_error" if status >= 500 else "http_error")
@@ -114,7 +114,7 @@ def _timed_out(names: set[str]) -> bool:
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """List an exception and everything it wraps: ``reason``, arguments, members of a group, causes and contexts."""
+    """List an exception and all exceptions it wraps: ``reason``, arguments, members of a group, causes and contexts."""
     seen: list[BaseException] = []
     queue: list[object] = [error]
     while queue:

@@ -1,4 +1,4 @@
-"""Read the JSON of an answer: bounded by what it holds, of one meaning, or one error that says what it is instead."""
+"""Parse the JSON of an HTTP answer, and report what the body is if it is not valid JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CLOSING = {b"{": b"}", b"[": b"]"}
 
 
 class NotJSON(QueryError):
-    """The body is not JSON at all, e.g. a login page."""
+    """The body is not JSON, e.g. a login page."""
 
     default_reason = "not_json"
 
@@ -20,17 +20,19 @@ class NotJSON(QueryError):
 def read_json(
     body: bytes, *, source: str, query: str | None = None, status: int | None = None, constants: bool = False, what: str = ""
 ) -> Any:
-    """Parse the body of an answer. Of a refusal only the status decides: its body is None where it cannot be read.
+    """Parse the body of an answer.
 
-    :param body: the whole body
-    :param source: the server's public address, for the message
-    :param query: what was asked, for the message
+    If the status is an error, the status decides: the result is None when the body cannot be parsed.
+
+    :param body: the complete body
+    :param source: public address of the server, for the message
+    :param query: text of the query, for the message
     :param status: HTTP status of the answer
     :param constants: accept ``NaN`` and infinities: in predictions they are refused later, and counted
-    :param what: what is being read, for the message, e.g. ``Tempo``
+    :param what: name of the source, for the message, e.g. ``Tempo``
     :raises QueryError: reason ``repeated_key``, ``not_a_number``, ``too_deep`` or ``too_large``, never transient;
         ``truncated``, transient, for JSON that breaks off
-    :raises NotJSON: for what is not JSON
+    :raises NotJSON: for a body that is not JSON
     """
     where: dict[str, Any] = {"query": query, "http_status": status, "source": source}
     of = f"{what}: " if what else ""

@@ -1,4 +1,4 @@
-"""When a request is sent again: a few times, quickly, and only where that may help."""
+"""Decide when a request is sent again: a few times, quickly, and only after faults that a retry may fix."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 
 @dataclass(frozen=True)
 class HttpAnswer:
-    """What a server answered.
+    """The complete answer of a server.
 
     :param status: HTTP status
-    :param headers: names in any case
-    :param body: whole, decompressed
-    :param began: when the headers had come in (aware)
+    :param headers: headers; names are case-insensitive
+    :param body: the complete body, decompressed
+    :param began: time when the headers arrived (aware)
     """
 
     status: int
@@ -40,9 +40,9 @@ class HttpAnswer:
 def policy(retries: int, where: str) -> dict[str, Any]:
     """Return the arguments of ``tenacity.Retrying`` and ``tenacity.AsyncRetrying``.
 
-    The answer or the error of the last attempt is the result: it holds the server's own message.
+    The answer or the error of the last attempt is the result, because it holds the server's own message.
 
-    :param retries: attempts after the first
+    :param retries: number of attempts after the first
     :param where: host and port, for the log
     """
     import tenacity

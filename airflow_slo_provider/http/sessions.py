@@ -1,4 +1,7 @@
-"""Sessions of requests whose connections a watchdog can shut. Imports requests: only for where a request is sent."""
+"""Create requests sessions whose connections a watchdog can close.
+
+This module imports requests, so import it only where a request is sent.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ from airflow_slo_provider.http.time_limits import watch
 
 
 class _NoAuth(AuthBase):
-    """Keeps requests from looking into ``.netrc``: what is sent is what the settings name."""
+    """Keep requests from reading ``.netrc``: only the credentials of the settings are sent."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         return request
 
 
 class _Watched:
-    """Tells the watchdog which socket is in use: a new one, or one that is kept open."""
+    """Report the socket in use to the watchdog: a new one, or one that is kept open."""
 
     sock: Any
 
@@ -32,7 +35,7 @@ class _Watched:
 
     def _new_conn(self) -> Any:
         made = super()._new_conn()  # type: ignore[misc]
-        watch(made)  # a proxy's answer to CONNECT comes before `connect` is through
+        watch(made)  # a proxy answers CONNECT before `connect` returns
         return made
 
     def putrequest(self, *args: Any, **kwargs: Any) -> None:
@@ -57,7 +60,7 @@ class _HTTPSPool(HTTPSConnectionPool):
 
 
 class _Adapter(HTTPAdapter):
-    """An adapter over watched connections. Repetitions are counted elsewhere: it makes none."""
+    """An adapter over watched connections. It does not retry: the client counts the retries."""
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -70,9 +73,10 @@ class _Adapter(HTTPAdapter):
 
 
 def open_session(settings: HttpSettings, given: requests.Session | None = None) -> requests.Session:
-    """Make a session.
+    """Create a session.
 
-    :param given: a session that is set up already; see :class:`~airflow_slo_provider.http.client.HttpClient`
+    :param settings: address, credentials and limits of the server
+    :param given: an existing session; see :class:`~airflow_slo_provider.http.client.HttpClient`
     """
     session = requests.Session()
     for scheme in ("http://", "https://"):

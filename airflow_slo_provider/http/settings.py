@@ -1,7 +1,7 @@
-"""How a server is reached: address, credentials, TLS, limits. One type for every client of this provider.
+"""Configure the connection to a server: address, credentials, TLS and limits, for all HTTP clients of this provider.
 
-Credentials come from here alone: a ``.netrc`` would add a password that nobody named. Proxies are those of the environment
-(``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``).
+Credentials come only from these settings: ``.netrc`` is ignored, because it could add a password that nobody configured.
+Proxies are those of the environment (``HTTP_PROXY``, ``HTTPS_PROXY``, ``NO_PROXY``).
 """
 
 from __future__ import annotations
@@ -16,27 +16,27 @@ from urllib.parse import urlsplit
 from airflow_slo_provider.core.redaction import public_url, secrets_of, user_info
 from airflow_slo_provider.exceptions import QueryError
 
-#: Files of authorities that the environment names, the first that is set; the one of ``certifi`` otherwise.
+#: Environment variables that name a CA file, in order of precedence; ``certifi`` is used otherwise.
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpSettings:
-    """How a server is reached; shared by the blocking and the asynchronous client.
+    """Address, credentials, TLS and limits of a server, for the blocking and the asynchronous client.
 
-    :param url: base URL, with a path prefix where there is one
-    :param headers: sent with every request, e.g. a tenant
-    :param basic: login and password; by default those written into the URL
-    :param bearer: token
-    :param verify: False, True, or the path of a CA file
+    :param url: base URL, with a path prefix if there is one
+    :param headers: headers of every request, e.g. a tenant
+    :param basic: login and password; those in the URL by default
+    :param bearer: a bearer token
+    :param verify: whether certificates are verified, or the path of a CA file
     :param cert: path of a client certificate, or (certificate, key)
-    :param timeout: seconds to connect, and seconds of silence before giving up; together the longest that the beginning of an
-        answer may take
+    :param timeout: connect timeout and read timeout in seconds; their sum is the longest that the beginning of an answer may
+        take
     :param max_seconds: seconds that an answer may take from its first byte to its last. None: the whole exchange, from
         connecting to the last byte, takes at most the two timeouts together.
-    :param max_bytes: the largest answer that is read, after decompression
-    :param retries: quick attempts after the first, for faults that may pass
-    :raises ValueError: for a URL that is not http or https, and a limit that is no positive number
+    :param max_bytes: maximum size of an answer after decompression
+    :param retries: number of quick retries after transient faults
+    :raises ValueError: for a URL that is not http or https, or a limit that is not a positive number
     """
 
     url: str = field(repr=False)
@@ -54,33 +54,33 @@ class HttpSettings:
         try:
             parts = urlsplit(self.url)
             usable = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # a port beyond 65535, a broken IPv6 address
+        except ValueError:  # a port beyond 65535, or an invalid IPv6 address
             usable = False
         if not usable:
             raise ValueError(f"{public_url(self.url)!r} is not the URL of a server: write http:// or https:// and a host")
         limits = (*self.timeout, *(() if self.max_seconds is None else (self.max_seconds,)))
         if any(not math.isfinite(seconds) or seconds <= 0 for seconds in limits):
             raise ValueError("every timeout must be a positive number of seconds")
-        _ = self.secrets  # blanked out of every message from now on
+        _ = self.secrets  # registers the secrets, so that every later message redacts them
 
     @property
     def address(self) -> str:
-        """The URL to send to, without user info and without a slash at its end."""
+        """The server's URL, without user info and without a trailing slash."""
         return public_url(self.url).rstrip("/")
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """Login and password: as given, or those written into the URL. None where a token is sent."""
+        """Login and password: as given, or those in the URL. None if a token is sent."""
         return None if self.bearer else self.basic or user_info(self.url)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must not appear in a message."""
+        """Secrets that must not appear in a message."""
         return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=self.headers)
 
     @property
     def authorities(self) -> str | bool:
-        """The file or directory of authorities that certificates are checked against; False where they are not checked."""
+        """The CA file or directory that certificates are verified against; False if they are not verified."""
         if self.verify is not True:
             return self.verify
         import certifi
@@ -88,7 +88,7 @@ class HttpSettings:
         return next((os.environ[name] for name in _AUTHORITIES if os.environ.get(name)), certifi.where())
 
     def tls_context(self) -> ssl.SSLContext:
-        """Make the TLS context; an empty one for a server that is reached without TLS. Not in an event loop: it reads files.
+        """Create the TLS context; an empty one for a server without TLS. It reads files, so do not call it in an event loop.
 
         :raises QueryError: reason ``tls``, for a certificate file that is missing or cannot be used
         """
@@ -114,7 +114,7 @@ class HttpSettings:
         return context
 
     def all_headers(self) -> dict[str, str]:
-        """Return the headers of every request. ``Accept-Encoding`` names what :mod:`.bodies` can decode."""
+        """Return the headers of every request. ``Accept-Encoding`` lists the encodings that :mod:`.bodies` can decode."""
         from airflow_slo_provider.http.caches import NO_CACHE
 
         headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **NO_CACHE, **(self.headers or {})}

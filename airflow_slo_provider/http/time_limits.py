@@ -1,7 +1,7 @@
-"""How long requests may take: a limit around the requests of a thread, and a watchdog over one exchange.
+"""Limit the time of HTTP requests: a limit for all requests of a thread, and a watchdog over one exchange.
 
-The timeouts of a socket begin anew with each byte that arrives: a server that sends one now and then holds a client for as long
-as it likes. The watchdog shuts the connection when the exchange as a whole has taken too long.
+A socket's timeout starts anew with each byte that arrives: a server that sends single bytes can hold a client indefinitely. The
+watchdog closes the connection when the whole exchange has taken too long.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _LOCAL = threading.local()
 
 @contextmanager
 def within(seconds_left: Callable[[], float]) -> Iterator[None]:
-    """Let this thread's requests take no longer than is left, their repetitions included.
+    """Limit the time of this thread's requests, including their retries.
 
-    :param seconds_left: what is left, whenever it is called
+    :param seconds_left: returns the seconds that are left
     """
     before = getattr(_LOCAL, "seconds_left", None)
     _LOCAL.seconds_left = seconds_left
@@ -31,21 +31,26 @@ def within(seconds_left: Callable[[], float]) -> Iterator[None]:
 
 
 def at_most(seconds: float) -> float:
-    """Return these seconds, or what is left of the thread's limit: never nothing, which would mean no limit."""
+    """Return the given seconds, or the time left of the thread's limit if that is less.
+
+    The result is never 0, which would mean no limit.
+    """
     left: Callable[[], float] | None = getattr(_LOCAL, "seconds_left", None)
     return seconds if left is None else max(0.001, min(seconds, left()))
 
 
 def is_over() -> bool:
-    """Whether nothing is left of the thread's limit."""
+    """Return whether the thread's limit has expired."""
     left: Callable[[], float] | None = getattr(_LOCAL, "seconds_left", None)
     return left is not None and left() <= 0
 
 
 class Watchdog:
-    """Shuts this thread's connection when the time is over. Use it as ``with``; :attr:`expired` says whether it had to.
+    """Close this thread's connection when the time is over. Use it as ``with``.
 
-    :param seconds: until then
+    :attr:`expired` tells whether the connection was closed.
+
+    :param seconds: seconds until then
     """
 
     def __init__(self, seconds: float) -> None:
@@ -67,7 +72,7 @@ class Watchdog:
             self._timer.cancel()
 
     def extend(self, seconds: float) -> None:
-        """Begin to count anew: what arrives from now on has this long."""
+        """Restart the timer with this number of seconds."""
         if self._timer is not None:
             self._timer.cancel()
         self.seconds, self._ends = seconds, time.monotonic() + seconds
@@ -76,12 +81,12 @@ class Watchdog:
         self._timer.start()
 
     def check(self) -> bool:
-        """Whether the time is over, also where the timer has not run yet."""
+        """Return whether the time is over, also if the timer has not run yet."""
         self.expired = self.expired or time.monotonic() > self._ends
         return self.expired
 
     def watch(self, connected: Any) -> None:
-        """Take the socket that is in use now."""
+        """Set the socket that is in use."""
         with self._lock:
             self._socket = connected
             if self.expired:
@@ -94,7 +99,7 @@ class Watchdog:
 
 
 def watch(connected: Any) -> None:
-    """Tell the watchdog of this thread, where there is one, which socket is in use."""
+    """Report the socket in use to this thread's watchdog, if there is one."""
     dog: Watchdog | None = getattr(_LOCAL, "watchdog", None)
     if dog is not None and connected is not None:
         dog.watch(connected)
@@ -103,5 +108,5 @@ def watch(connected: Any) -> None:
 def _shut(connected: Any) -> None:
     if isinstance(connected, socket.socket):
         with suppress(OSError):
-            # Not the method of an SSL socket, which forgets its TLS session and would read what follows as plain text.
+            # Not SSLSocket.shutdown: it drops the TLS session, and the following bytes would be read as plain text.
             socket.socket.shutdown(connected, socket.SHUT_RDWR)

@@ -1,1 +1,1 @@
-"""Where an indicator's numbers come from: Prometheus, SQL, the ledger. Each implements :class:`IndicatorSource`."""
+"""Sources of indicators: Prometheus, SQL, the ledger. Each implements :class:`IndicatorSource`."""

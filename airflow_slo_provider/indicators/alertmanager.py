@@ -1,4 +1,4 @@
-"""An Alertmanager's firing alerts, through its API v2, without blocking the event loop."""
+"""Read the firing alerts of an Alertmanager through its API v2, without blocking the event loop."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from airflow_slo_provider.indicators.prometheus.async_client import AsyncPrometh
 class Alert:
     """One firing alert.
 
-    :param fingerprint: Alertmanager's name for its labels
-    :param labels: its labels
-    :param annotations: its annotations
-    :param starts_at: since when it fires
-    :param generator_url: where it came from
+    :param fingerprint: Alertmanager's hash of the labels
+    :param labels: labels of the alert
+    :param annotations: annotations of the alert
+    :param starts_at: time since which it fires (aware)
+    :param generator_url: URL of the rule that caused it; empty if not set
     """
 
     fingerprint: str
@@ -34,13 +34,13 @@ class Alert:
 
 
 class AsyncAlertmanagerClient(AsyncPrometheusClient):
-    """Asks an Alertmanager. Use it as ``async with``; settings as for Prometheus."""
+    """Query an Alertmanager. Use it as ``async with``; the settings are those of :class:`AsyncPrometheusClient`."""
 
     async def alerts(self, matchers: Sequence[str]) -> list[Alert]:
-        """Return the alerts that fire, are not silenced and not inhibited.
+        """Return the firing alerts that are neither silenced nor inhibited.
 
-        :param matchers: as Alertmanager takes them: ``slo="checkout"``, ``severity=~"page|critical"``; all must hold
-        :raises QueryError: when it did not answer the question, whole and well
+        :param matchers: matchers in Alertmanager's syntax: ``slo="checkout"``, ``severity=~"page|critical"``; all must match
+        :raises QueryError: when the server returned no complete, valid answer
         """
         query = ", ".join(matchers)
         params = [("active", "true"), ("silenced", "false"), ("inhibited", "false"), *(("filter", one) for one in matchers)]
@@ -79,6 +79,6 @@ def _alert(data: dict[str, Any]) -> Alert:
 
 
 def _texts(data: dict[str, Any]) -> dict[str, str]:
-    """Labels go into events, runs and the ledger: what is secret in them goes no further than here."""
+    """Return labels with secrets redacted, because labels go into events, DAG runs and the ledger."""
     texts: dict[str, str] = redacted({writable(str(key)): writable(str(value)) for key, value in data.items()})
     return texts

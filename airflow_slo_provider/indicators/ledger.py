@@ -1,15 +1,15 @@
-"""Indicators from the provider's own ledger: a history of checks as an SLI.
+"""Measure indicators from the provider's own ledger: the history of a check is the SLI.
 
 ``metricSource.spec`` names a ``check``, and may hold
 
-- ``kind``: which kind of check, where several have that name (``slo`` and ``decision`` are taken only when named: they are
-  what an SLO says about itself);
-- ``service``: of which service, where several have an SLO of that name (only for ``kind: slo``);
-- ``unknown``: ``bad`` (the default) or ``ignore``: what a check counts as that could not find out;
-- ``events: true``: add up the good and total events the checks counted, instead of counting checks. A check that could not
-  count any is ``bad`` with as many events as the others had on average.
+- ``kind``: the kind of the check, if several have that name (``slo`` and ``decision`` are used only when named, because they
+  are results of SLOs themselves);
+- ``service``: the service, if several have an SLO of that name (only for ``kind: slo``);
+- ``unknown``: ``bad`` (the default) or ``ignore``: how a check with the verdict UNKNOWN counts;
+- ``events: true``: add up the good and total events that the checks counted, instead of counting checks. A check that counted
+  none is ``bad``, with as many events as the others had on average.
 
-A ratio metric counts checks that passed or warned as good. A threshold metric holds each check's value against the objective.
+A ratio metric counts checks that passed or warned as good. A threshold metric compares each check's value with the objective.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Question:
-    """Which checks, and how they count."""
+    """The checks of an indicator, and how they are counted."""
 
     name: str
     kind: str | None
@@ -55,25 +55,34 @@ class _Question:
 
     @property
     def rows(self) -> tuple[str, str | None, str | None]:
-        """Which rows it is about; questions over the same rows read them once."""
+        """The rows to read; indicators over the same rows read them once."""
         return self.name, self.kind, self.service
 
 
 class LedgerSource:
-    """Measures indicators from recorded checks (an ``IndicatorSource``).
+    """Measure indicators from recorded checks (an ``IndicatorSource``).
 
-    :param ledger: where the checks are recorded; stays open
+    :param ledger: the ledger with the checks; it stays open
     """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        """Measure each span; spans over the same checks are read together, once."""
+        """Measure each span; spans over the same checks are read once.
+
+        :param requests: what to measure
+        :return: a measurement for each request, in order, or the error of that request
+        """
         return self._each(requests, _measure)
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
-        """Measure slice by slice; a slice without checks is None."""
+        """Measure each span slice by slice; a slice without checks is None.
+
+        :param requests: what to measure
+        :param width: width of a slice
+        :return: the slices of each request, in order, or the error of that request
+        """
 
         def one(request: MeasureRequest, question: _Question, points: Sequence[Point]) -> Slices:
             count = slice_count(request.start, request.end, width)
@@ -84,7 +93,11 @@ class LedgerSource:
         return self._each(requests, one)
 
     def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
-        """Say which share of each span's hundredths holds a check."""
+        """Return the share of each span's hundredths that hold a check.
+
+        :param requests: the spans
+        :return: the share of each request, in order, or the error of that request
+        """
 
         def one(request: MeasureRequest, _: _Question, points: Sequence[Point]) -> Fraction:
             return covered((point.checked_at for point in points), request.start, request.end)
@@ -174,9 +187,9 @@ def _or_none(request: MeasureRequest, question: _Question, points: Sequence[Poin
 
 
 def _question(indicator: Indicator) -> _Question:
-    """Read what an indicator asks.
+    """Read the options of an indicator.
 
-    :raises QueryError: for a ratio over two different checks, or an option that is not known
+    :raises QueryError: for a ratio over two different checks, or an unknown option
     """
     sources = indicator.metric.sources
     name, spec = sources[0].query.strip(), sources[0].spec
@@ -228,7 +241,7 @@ def _unknown(request: MeasureRequest, point: Point) -> bool:
 
 
 def _good(request: MeasureRequest, point: Point) -> bool:
-    """Judge one check. One that could not find out is not good, whatever stale value it carries."""
+    """Return whether a check counts as good. A check with the verdict UNKNOWN does not, whatever stale value it carries."""
     if _unknown(request, point):
         return False
     if isinstance(request.indicator.metric, ThresholdMetric):
@@ -237,7 +250,7 @@ def _good(request: MeasureRequest, point: Point) -> bool:
 
 
 def _events(question: _Question, points: Sequence[Point]) -> Measurement:
-    """Add up counted events. A check that could not count weighs as much as the mean of the others, and all of it is bad."""
+    """Add up counted events. A check that counted none has as many events as the others on average, all of them bad."""
     blind = [point for point in points if point.verdict is Verdict.UNKNOWN and point.total is None]
     counted = [point for point in points if point.verdict is not Verdict.UNKNOWN or point.total is not None]
     if not counted:
@@ -257,5 +270,5 @@ def _events(question: _Question, points: Sequence[Point]) -> Measurement:
 
 
 def _newest_event(points: Sequence[Point]) -> datetime | None:
-    """When a check last counted an event; one that could not count says of no event."""
+    """Return when a check last counted an event; None if none did."""
     return next((point.checked_at for point in reversed(points) if point.total), None)

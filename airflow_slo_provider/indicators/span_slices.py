@@ -1,4 +1,4 @@
-"""Cutting a span of time into slices, and saying how much of it holds data. Shared by sources that answer with single points."""
+"""Split a time span into slices, and compute how much of it holds data. Used by sources that return single points."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from fractions import Fraction
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
-#: Coverage is judged by this many equal parts of the window.
+#: Number of equal parts of the window in which coverage is measured.
 PARTS = 100
 
 
 def slice_count(start: datetime, end: datetime, width: timedelta) -> int:
-    """Return how many whole slices fit; a part of a slice at the end is left out, it is not over yet.
+    """Return how many whole slices fit into the span; a partial slice at the end has not ended yet and is left out.
 
-    :raises InvalidMeasurement: when not even one fits
+    :raises InvalidMeasurement: when no slice fits
     """
     count = (end - start) // width if width > timedelta(0) else 0
     if count < 1:
@@ -26,7 +26,10 @@ def slice_count(start: datetime, end: datetime, width: timedelta) -> int:
 def covered(moments: Iterable[datetime], start: datetime, end: datetime) -> Fraction:
     """Return the share of hundredths of the window that hold at least one point.
 
-    :param moments: when there was data; what lies outside of the window is not counted
+    :param moments: times of the points; those outside of the window are ignored
+    :param start: start of the window
+    :param end: end of the window
+    :raises InvalidMeasurement: for an empty window
     """
     if start >= end:
         raise InvalidMeasurement(f"the window {start} to {end} is empty", reason="bad_window")
@@ -36,9 +39,9 @@ def covered(moments: Iterable[datetime], start: datetime, end: datetime) -> Frac
 
 
 def holds(value: Fraction, op: str | None, threshold: Fraction | None) -> bool:
-    """Say whether ``value op threshold`` [OpenSLO v1, ``objective.op``].
+    """Return whether ``value op threshold`` holds [OpenSLO v1, ``objective.op``].
 
-    :raises InvalidMeasurement: when the objective has no op or value, or an op OpenSLO does not know
+    :raises InvalidMeasurement: when the objective has no op or value, or an op that OpenSLO does not define
     """
     if threshold is None or op not in ("lt", "lte", "gt", "gte"):
         raise InvalidMeasurement(

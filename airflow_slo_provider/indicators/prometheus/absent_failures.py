@@ -1,8 +1,8 @@
-"""Telling "no failure happened" from "the query for failures has a typo": both answer an empty vector.
+"""Tell "no failure happened" from "the query for failures has a typo": both return an empty vector.
 
-An empty ``bad`` counts as 0 only when every selector of its query names a metric that has series in the window, with every label
-the selector needs, no matcher asks for another value of a label than the total pins it to, and the query does not add several
-series up.
+An empty ``bad`` counts as zero failures only if every selector of its query names a metric that has series in the window, with
+every label that the selector needs, no matcher requires another value of a label than the total fixes it to, and the query does
+not add several series up.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from airflow_slo_provider.slo.promql.selectors import Matcher, Selector
 
 
 def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
-    """List selectors that must have series for an empty ``bad`` to mean 0.
+    """Return the selectors that must have series for an empty ``bad`` to mean 0.
 
     :param bad: query text of the failures
     :param total: query text of all events
-    :return: None where the queries cannot be read for sure, or contradict each other
+    :return: the selectors; None if the queries cannot be parsed reliably, or contradict each other
     """
     failing, all_events = promql.selectors(bad), promql.selectors(total)
     if not failing or not all_events or not empty_means_none(bad):
@@ -41,7 +41,10 @@ def witnesses(bad: str, total: str) -> frozenset[Selector] | None:
 
 
 def _witness(failing: Selector, all_events: Iterable[Selector]) -> Selector:
-    """Series of the same metric with the labels that a failure needs: of the same service, where the total reads them too."""
+    """Return a selector of the same metric with the labels that a failure needs.
+
+    Matchers of the total are kept, so that it selects series of the same service.
+    """
     same = [set(one.matchers) for one in all_events if one.name == failing.name]
     kept = set(failing.matchers).intersection(*same) if same else set()
     known = {one.label for one in kept if one.op == "=" and one.value}
@@ -50,27 +53,28 @@ def _witness(failing: Selector, all_events: Iterable[Selector]) -> Selector:
 
 
 def _could_match(matcher: Matcher, values: Iterable[str]) -> bool:
-    """Whether a matcher lets one of the values pass; no, where nobody can say what its regular expression means."""
+    """Return whether a matcher matches one of the values; False if its regular expression cannot be evaluated reliably."""
     if matcher.is_regex and not promql.safe_regex(matcher.value):
         return False
     return any(matcher.matches(value) for value in values)
 
 
 def asks_at_end(selectors: Iterable[Selector]) -> list[Ask]:
-    """Ask whether series exist at the end of the window: cheap, and enough where they do."""
+    """Return queries that check whether series exist at the end of the window: cheap, and sufficient if they do."""
     return [Ask(f"count({selector})") for selector in selectors]
 
 
 def asks_in_window(selectors: Iterable[Selector], window: int) -> list[Ask]:
-    """Ask whether series existed anywhere in the window.
+    """Return queries that check whether series existed anywhere in the window.
 
-    :param window: milliseconds
+    :param selectors: the selectors that must have series
+    :param window: length of the window in milliseconds
     """
     return [Ask(f"count(present_over_time({selector}[{duration(window)}]))") for selector in selectors]
 
 
 def missing(bad: str, query: str) -> NoData:
-    """Make the error for an empty ``bad`` that proves nothing."""
+    """Create the error for an empty ``bad`` that may not count as zero failures."""
     return NoData(
         "the query for bad events answers nothing, and nothing shows that there were none: its metric or one of its labels does "
         "not exist in the window, or it selects other series than the total does; check it for a typo, or write `or vector(0)` "

@@ -1,7 +1,7 @@
-"""Around a Prometheus server's numbers: whether an answer is whole, new, and of one meaning.
+"""Check that a Prometheus answer is complete, current and unambiguous.
 
-Every way it can be wrong ends in one :class:`~airflow_slo_provider.exceptions.QueryError`. Faults that may pass (timeouts, 429,
-5xx, partial and cached answers) are ``transient``; an answer that would be the same tomorrow is not.
+Every problem is reported as one :class:`~airflow_slo_provider.exceptions.QueryError`. Faults that a retry may fix (timeouts,
+429, 5xx, partial and cached answers) are ``transient``; an answer that would not change is not.
 
 Source: Prometheus HTTP API, https://prometheus.io/docs/prometheus/latest/querying/api/ ("Format overview").
 """
@@ -21,7 +21,7 @@ from airflow_slo_provider.http import caches as http_caches
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
 from airflow_slo_provider.http.json_answers import read_json
 
-#: errorType values that name a passing condition, whatever status they travel with.
+#: errorType values of a transient condition, whatever the HTTP status.
 _TRANSIENT_TYPES = frozenset({"timeout", "canceled", "internal", "unavailable"})
 _HINTS = {
     401: "check the connection's login, password or token",
@@ -29,18 +29,18 @@ _HINTS = {
     404: "check the URL and its path prefix: the query API lives at <url>/api/v1/query",
     405: "the server refuses POST; set the connection's method to GET",
 }
-#: Seconds that our clock and the server's may differ by: half the shortest window a burn rate is measured over.
+#: Maximum difference in seconds between our clock and the server's: half the shortest window of a burn rate.
 CLOCK_TOLERANCE = 150
-#: Header by which M3 says that a limit cut the answer.
+#: The header in which M3 reports that a limit truncated the answer.
 _LIMITED = "M3-Results-Limited"
-#: Something is missing: ``isPartial`` (VictoriaMetrics), ``resultsLimited`` (M3), ``truncated``, ... Only false, and an empty
-#: list or object, say that nothing is.
+#: Keys of an incomplete answer: ``isPartial`` (VictoriaMetrics), ``resultsLimited`` (M3), ``truncated``, ... Only false and an
+#: empty list or object mean that the answer is complete.
 _LACKS = re.compile(r"partial|(?:in|non|not|un)[_-]?complete|non[_-]?exhaustive|truncated|(?<!un)limited", re.IGNORECASE)
-#: Everything is there, and only true says so: ``exhaustive``, ``isComplete``, ...
+#: Keys of a complete answer: ``exhaustive``, ``isComplete``, ... Only true means that it is complete.
 _WHOLE = re.compile(r"(?:complete|exhaustive)$", re.IGNORECASE)
-#: Something went wrong: ``warnings``, ``errorType``, ``lastError``, ...
+#: Keys of a problem: ``warnings``, ``errorType``, ``lastError``, ...
 _WRONG = re.compile(r"(?:error|warning)s?(?:[_-]?(?:type|message|code))?$", re.IGNORECASE)
-#: What a series is made of: labels, which may have any name, and numbers.
+#: Keys of a series: labels, which may have any name, and numbers.
 _SERIES = frozenset({"metric", "value", "values", "histogram", "histograms"})
 
 
@@ -50,7 +50,7 @@ class Answer:
 
     :param result_type: ``scalar``, ``string``, ``vector`` or ``matrix``; empty for endpoints other than queries
     :param result: its ``data.result``
-    :param warnings: what the server warned of: the answer may be incomplete
+    :param warnings: warnings of the server: the answer may be incomplete
     :param infos: remarks that do not make the answer incomplete (Prometheus 3)
     """
 
@@ -61,15 +61,17 @@ class Answer:
 
 
 def check_clock(date: str | None, *, query: str | None, source: str, now: datetime | None = None) -> None:
-    """Compare the server's clock with ours: whoever asks about "now" with a wrong clock is told of another time.
+    """Compare the server's clock with ours: with a wrong clock a query about "now" reads another time.
 
-    :param date: the answer's ``Date`` header; nothing is known without one
-    :param now: when it came in; just now by default
+    :param date: the answer's ``Date`` header; without one the clock is not checked
+    :param now: time when the answer arrived; now by default
+    :param query: text of the query, for the message
+    :param source: public URL of the server, for the message
     :raises QueryError: transient, reason ``clock_skew``
     """
     try:
         theirs = parsedate_to_datetime(date or "")
-    except (ValueError, OverflowError):  # no date that a clock could show
+    except (ValueError, OverflowError):  # not a valid date
         return
     if theirs.tzinfo is None:
         return
@@ -83,13 +85,15 @@ def check_clock(date: str | None, *, query: str | None, source: str, now: dateti
 
 
 def check_headers(headers: Mapping[str, str], *, query: str | None, source: str, now: datetime | None = None) -> None:
-    """Refuse an answer whose headers say that it is an old one, cut, or made by another clock.
+    """Refuse an answer whose headers show that it is cached, truncated, or made by a server with a wrong clock.
 
-    :param headers: of the answer
-    :param now: when they came in; just now by default
+    :param headers: headers of the answer
+    :param query: text of the query, for the message
+    :param source: public URL of the server, for the message
+    :param now: time when the headers arrived; now by default
     :raises QueryError: transient; reason ``cached_answer``, ``partial_answer`` or ``clock_skew``
     """
-    # First: a cache repeats the Date of the day it was filled, and no clock is wrong then.
+    # Checked first: a cache repeats an old Date header, which does not mean that a clock is wrong.
     fault = http_caches.age_fault(headers)
     if fault:
         raise QueryError(fault, reason=http_caches.REASON, transient=True, query=query, source=source)
@@ -101,15 +105,15 @@ def check_headers(headers: Mapping[str, str], *, query: str | None, source: str,
 def read_envelope(
     status: int, body: bytes, *, query: str | None, source: str, secrets: tuple[str, ...] = (), location: str | None = None
 ) -> Mapping[str, Any]:
-    """Verify status, JSON and the envelope's ``status``; return the envelope.
+    """Verify the HTTP status, the JSON and the envelope's ``status``; return the envelope.
 
     :param status: HTTP status
-    :param body: the whole body
-    :param query: what was asked, for the message
-    :param source: the server's public URL
-    :param secrets: texts that must not appear in a message, beside those that are remembered
-    :param location: where a redirect points to
-    :raises QueryError: in every case but a documented success
+    :param body: the complete body
+    :param query: text of the query, for the message
+    :param source: public URL of the server, for the message
+    :param secrets: secrets that must not appear in a message, in addition to the remembered ones
+    :param location: target of a redirect
+    :raises QueryError: for everything except a documented success
     """
 
     def wrong(message: str, reason: str, *, transient: bool = False) -> QueryError:
@@ -126,7 +130,7 @@ def read_envelope(
     message = ": ".join(part for part in (kind, said) if part)
     if status != 200:
         if not message:
-            # Blanked before it is cut: half a secret would not be found.
+            # Redacted before it is shortened, because half a secret would not be found.
             plain = server_text(redact(_beginning(body), secrets, limit=None), limit=200)
             message = plain if plain and not plain.startswith("<") else "no message"
         hint = f"; {_HINTS[status]}" if status in _HINTS else ""
@@ -146,9 +150,12 @@ def read_envelope(
 
 
 def read_answer(envelope: Mapping[str, Any], *, query: str, source: str) -> Answer:
-    """Verify the ``data`` of a query's envelope.
+    """Verify the ``data`` of a query's envelope and return the answer.
 
-    :raises QueryError: reason ``unexpected_shape``; reason ``partial_answer`` (transient) where there are warnings
+    :param envelope: the envelope, as :func:`read_envelope` returned it
+    :param query: text of the query, for the message
+    :param source: public URL of the server, for the message
+    :raises QueryError: reason ``unexpected_shape``; reason ``partial_answer`` (transient) if there are warnings
     """
     data = envelope["data"]
     warnings = _texts(envelope.get("warnings"))
@@ -170,7 +177,7 @@ def verify_data(data: Any, *, query: str | None, source: str) -> None:
 
 
 def refuse_partial(envelope: Mapping[str, Any], *, query: str | None, source: str) -> None:
-    """Refuse an answer that a key of its own, however deep it stands, calls partial or faulty.
+    """Refuse an answer that is marked as partial or faulty by any of its keys, at any depth.
 
     :raises QueryError: transient, reason ``partial_answer``
     """
@@ -180,14 +187,14 @@ def refuse_partial(envelope: Mapping[str, Any], *, query: str | None, source: st
 
 
 def contradictory(message: str, query: str | None, source: str) -> QueryError:
-    """Make the error of an answer that says two things at once."""
+    """Create the error for an answer that contradicts itself."""
     return QueryError(
         f"the answer contradicts itself: {message}", reason="contradictory_answer", query=query, http_status=200, source=source
     )
 
 
 def shape(message: str, query: str | None, source: str) -> QueryError:
-    """Make the error of an answer that is not of the documented shape."""
+    """Create the error for an answer that does not have the documented shape."""
     return QueryError(
         f"not a documented Prometheus answer: {message}",
         reason="unexpected_shape", query=query, http_status=200, source=source,
@@ -212,7 +219,7 @@ def _texts(value: Any) -> tuple[str, ...]:
 
 
 def mark(envelope: Mapping[str, Any]) -> tuple[str, Any] | None:
-    """Return the first key, with its value, that calls an answer partial or faulty; None where there is none.
+    """Return the first key, with its value, that marks an answer as partial or faulty; None if there is none.
 
     The list of warnings beside ``data`` is left out: the caller of the query handles it.
     """
@@ -232,7 +239,7 @@ def _is_mark(key: str, value: Any) -> bool:
 
 
 def _objects(envelope: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """All objects of an answer but labels and numbers, which are most of it and are not walked through."""
+    """Iterate over all objects of an answer except labels and numbers, which are most of it."""
     stack: list[Any] = [{key: value for key, value in envelope.items() if key not in ("data", "warnings")}]
     data = envelope.get("data")
     if isinstance(data, Mapping):  # elsewhere it is a list of names or of labels

@@ -1,8 +1,8 @@
-"""Reading the numbers of a Prometheus server's answer, shared by the blocking and the async client: exact, and of the time asked.
+"""Read the samples of a Prometheus answer: exact numbers, of the requested time. Used by the blocking and the async client.
 
-What is around the numbers (status, headers, warnings, marks of a partial answer) is read in :mod:`.prometheus_envelope`.
+The rest of the answer (status, headers, warnings, marks of a partial answer) is checked in :mod:`.answer_checks`.
 
-Prometheus answers an instant query with samples of exactly the evaluation time, whatever ``offset``, ``@`` or a range looks at,
+Prometheus answers an instant query with samples of exactly the evaluation time, whatever ``offset``, ``@`` or a range reads,
 and a range query with points on the grid of the request. A sample of another time comes from somewhere else: a stale cache, or
 VictoriaMetrics, which moves a range of 50 or more points to multiples of its step so that its own cache can serve it.
 """
@@ -38,11 +38,12 @@ __all__ = [
 ]  # fmt: skip
 
 _HINT = """Where it is VictoriaMetrics, write {"nocache": "1"} into the connection's params"""
-#: Milliseconds a sample's time may differ by: a server that reads ``time`` as a float64 and cuts it is one off.
+#: Maximum difference of a sample's time in milliseconds: a server that reads ``time`` as a float64 and truncates it is off by
+#: one.
 TIME_TOLERANCE = 1
-# Go writes float64 as 12960, 0.25, 1e+06 or 5e-324. A longer exponent is no float64 and would make a huge integer.
+# Go writes float64 as 12960, 0.25, 1e+06 or 5e-324. A longer exponent is not a float64 and would make a huge integer.
 _NUMBER = re.compile(r"-?(?:[0-9]{1,400}(?:\.[0-9]{1,1100})?|\.[0-9]{1,1100})(?:[eE][+-]?[0-9]{1,3})?")
-#: No float64 is so large; every whole number of fewer digits is smaller.
+#: No float64 is as large as the first; every whole number with fewer digits than the second is smaller than it.
 _BEYOND, _SURELY_FINITE = 2**1024, 309
 _SPECIAL = {"NaN": "NaN", "Inf": "+Inf", "+Inf": "+Inf", "-Inf": "-Inf"}
 
@@ -54,7 +55,7 @@ class Sample:
     :param labels: the series' labels
     :param value: the exact value of ``text``; None for NaN, +Inf and -Inf, which are never compared
     :param text: the value as the server wrote it
-    :param at: unix milliseconds
+    :param at: time in unix milliseconds
     """
 
     labels: Mapping[str, str]
@@ -64,12 +65,12 @@ class Sample:
 
     @property
     def is_nan(self) -> bool:
-        """Whether the server answered NaN."""
+        """Whether the value is NaN."""
         return self.value is None and self.text == "NaN"
 
     @property
     def is_infinite(self) -> bool:
-        """Whether the server answered +Inf or -Inf."""
+        """Whether the value is +Inf or -Inf."""
         return self.value is None and self.text != "NaN"
 
 
@@ -86,10 +87,10 @@ class RangeSeries:
 
 
 def parse_value(text: object) -> Fraction | None:
-    """Read a sample value exactly from its text.
+    """Parse a sample value exactly from its text.
 
-    :return: None for NaN and the infinities
-    :raises ValueError: when it is no number
+    :return: the exact value; None for NaN and the infinities
+    :raises ValueError: when it is not a number
     """
     if isinstance(text, str):
         if text.isascii() and text.isdigit() and len(text) < _SURELY_FINITE:
@@ -102,7 +103,7 @@ def parse_value(text: object) -> Fraction | None:
 
 
 def format_time(at: datetime) -> str:
-    """Write an instant as the API takes it: unix seconds, to the millisecond, rounded down.
+    """Format a time for the API: unix seconds, to the millisecond, rounded down.
 
     :raises ValueError: for a naive datetime
     """
@@ -112,7 +113,7 @@ def format_time(at: datetime) -> str:
 
 
 def to_milliseconds(at: datetime) -> int:
-    """Return unix milliseconds, rounded down.
+    """Convert a time to unix milliseconds, rounded down.
 
     :raises ValueError: for a naive datetime
     """
@@ -125,8 +126,11 @@ def to_milliseconds(at: datetime) -> int:
 def samples(answer: Answer, *, query: str, source: str, at: int | None = None) -> list[Sample]:
     """Read the result of an instant query; a scalar is one sample without labels.
 
-    :param at: the time that was asked about, in unix milliseconds; None where it is not known
-    :raises QueryError: for a matrix or a string, for a scalar where the query reads series, for anything that is not of the
+    :param at: the requested time in unix milliseconds; None if it is not known
+    :param answer: the verified answer
+    :param query: text of the query
+    :param source: public URL of the server, for the message
+    :raises QueryError: for a matrix or a string, for a scalar although the query reads series, for an answer without the
         documented shape, for a sample of another time (reason ``stale_answer``), and for two samples of one series (reason
         ``contradictory_answer``)
     """
@@ -159,22 +163,25 @@ def samples(answer: Answer, *, query: str, source: str, at: int | None = None) -
 def matrix(answer: Answer, *, query: str, source: str, grid: range | None = None) -> list[RangeSeries]:
     """Read the result of a range query.
 
-    :param grid: the times that were asked about, in unix milliseconds; None where they are not known
+    :param grid: the requested times in unix milliseconds; None if they are not known
+    :param answer: the verified answer
+    :param query: text of the query
+    :param source: public URL of the server, for the message
     :raises QueryError: when it is not a matrix of the documented shape, for a point that is not on the grid (reason
-        ``stale_answer``), and for a series or a point that comes twice (reason ``contradictory_answer``)
+        ``stale_answer``), and for a repeated series or point (reason ``contradictory_answer``)
     """
     if answer.result_type != "matrix":
         raise shape(f"a range query answered a {answer.result_type}", query, source)
     out, whole = [], None if grid is None else list(grid)
     try:
         for row in answer.result:
-            # Whole seconds and texts, as most are, need no conversion, which would take most of the time here.
+            # Fast path: whole seconds and texts, the usual case, need no conversion, which would take most of the time here.
             points = [
                 (moment * 1000 if type(moment) is int else round(moment * 1000), text if type(text) is str else str(text))
                 for moment, text in row["values"]
             ]
             moments = [moment for moment, _ in points]
-            # Most series have every point of the grid, and equal lists are found to be so at once.
+            # Most series have every point of the grid, and equal lists compare fast.
             if moments != whole:
                 if grid is not None and not all(map(grid.__contains__, moments)):
                     points = [(_on_grid(moment, grid, query, source), text) for moment, text in points]
@@ -188,7 +195,7 @@ def matrix(answer: Answer, *, query: str, source: str, grid: range | None = None
 
 
 def _on_grid(moment: int, grid: range, query: str, source: str) -> int:
-    """Return the point of the grid that a time stands for."""
+    """Return the grid point that a time belongs to."""
     for near in (moment, moment - TIME_TOLERANCE, moment + TIME_TOLERANCE):
         if near in grid:
             return near

@@ -1,4 +1,7 @@
-"""The async twin of the Prometheus client, for triggers: the same settings, the same reading of answers, the same errors."""
+"""Query Prometheus without blocking the event loop, for triggers.
+
+The settings, the checks of answers and the errors are those of the blocking client.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,10 @@ from airflow_slo_provider.indicators.prometheus.settings import Settings
 
 
 class AsyncPrometheusClient:
-    """Asks a Prometheus server without blocking the event loop. Use it as ``async with``.
+    """Query a Prometheus server without blocking the event loop. Use it as ``async with``.
 
     :param url: base URL
-    :param settings: see :class:`~airflow_slo_provider.indicators.prometheus.settings.Settings`
+    :param settings: further settings, see :class:`~airflow_slo_provider.indicators.prometheus.settings.Settings`
     """
 
     def __init__(self, url: str, **settings: Any) -> None:
@@ -32,11 +35,11 @@ class AsyncPrometheusClient:
         await self._http.__aexit__(kind, error, trace)
 
     async def instant(self, query: str, at: datetime) -> list[Sample]:
-        """Ask at one instant.
+        """Run an instant query.
 
         :param query: PromQL
-        :param at: the instant (aware)
-        :raises QueryError: when the server did not answer the question, whole and well
+        :param at: evaluation time (aware)
+        :raises QueryError: when the server returned no complete, valid answer
         """
         form = {**self.settings.server_params, "query": query, "time": answers.format_time(at)}
         where: dict[str, Any] = {"form": form} if self.settings.method == "POST" else {"params": form}

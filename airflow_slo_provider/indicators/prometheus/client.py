@@ -1,4 +1,4 @@
-"""A Prometheus client that answers exact numbers or one typed error. Needs no Airflow."""
+"""Query Prometheus: exact numbers, or one typed error. Needs no Airflow."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     import requests
     from prometheus_api_client import PrometheusConnect
 
-#: Prometheus refuses a range query of more points per series [web/api/v1: "exceeded maximum resolution of 11,000 points"].
+#: Prometheus refuses a range query with more points per series [web/api/v1: "exceeded maximum resolution of 11,000 points"].
 MAX_POINTS = 11_000
 
 
 class PrometheusClient:
-    """Asks a Prometheus server; safe to use from several threads.
+    """Query a Prometheus server. Safe to use from several threads.
 
     :param url: base URL
-    :param session: takes over auth, headers, verify, cert and proxies of a session that is set up already
-    :param settings: everything else, see :class:`~airflow_slo_provider.indicators.prometheus.settings.Settings`
+    :param session: an existing session whose auth, headers, verify, cert and proxies are used
+    :param settings: further settings, see :class:`~airflow_slo_provider.indicators.prometheus.settings.Settings`
     """
 
     def __init__(self, url: str, *, session: requests.Session | None = None, **settings: Any) -> None:
@@ -36,7 +36,7 @@ class PrometheusClient:
 
     @property
     def connect(self) -> PrometheusConnect:
-        """prometheus-api-client's connection, over our session. Its other calls are bounded and verified as well."""
+        """The connection of prometheus-api-client over our session. Its other calls are limited and verified as well."""
         if self._connect is None:
             from prometheus_api_client import PrometheusConnect
 
@@ -50,19 +50,25 @@ class PrometheusClient:
         return self._connect
 
     def instant(self, query: str, at: datetime) -> list[Sample]:
-        """Ask at one instant.
+        """Run an instant query.
 
         :param query: PromQL
-        :param at: the instant (aware)
-        :raises QueryError: when the server did not answer the question, whole and well
+        :param at: evaluation time (aware)
+        :raises QueryError: when the server returned no complete, valid answer
         """
         self.connect.custom_query(query, params={"time": answers.format_time(at), **self._server_limit()})
         return answers.samples(self._answer(query), query=query, source=self.url, at=answers.to_milliseconds(at))
 
     def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
-        """Ask at ``start``, ``start + step``, ... up to ``end``, both included, in requests of at most 11,000 points.
+        """Run a range query at ``start``, ``start + step``, ... up to ``end``, both included.
 
-        :raises QueryError: when any of the requests was not answered, whole and well
+        It is split into requests of at most 11,000 points.
+
+        :param query: PromQL
+        :param start: first evaluation time (aware)
+        :param end: last evaluation time (aware)
+        :param step: distance of the evaluation times
+        :raises QueryError: when one of the requests returned no complete, valid answer
         """
         joined: dict[tuple[tuple[str, str], ...], list[tuple[int, str]]] = {}
         for first, last in chunks(start, end, step):
@@ -74,7 +80,7 @@ class PrometheusClient:
         return [RangeSeries(dict(labels), tuple(points)) for labels, points in joined.items()]
 
     def _server_limit(self) -> dict[str, str]:
-        """Tell the server to stop computing when nobody will wait for it any more."""
+        """Return the timeout parameter that stops the server's computation when the deadline is over."""
         longest = self.settings.timeout[1]
         left = at_most(longest)
         if left >= longest or "timeout" in (self.settings.params or {}):
@@ -86,16 +92,16 @@ class PrometheusClient:
         return answers.read_answer(session.envelope, query=query, source=self.url)
 
     def close(self) -> None:
-        """Close the connections that are open."""
+        """Close the open connections."""
         if self._connect is not None:
             self._connect.close()
             self._connect = None
 
 
 def chunks(start: datetime, end: datetime, step: timedelta) -> list[tuple[datetime, datetime]]:
-    """Cut a range into pieces of at most :data:`MAX_POINTS` points that share no point.
+    """Split a range into parts of at most :data:`MAX_POINTS` points that share no point.
 
-    :raises QueryError: for a step below a millisecond, or an end before the start
+    :raises QueryError: for a step below a millisecond, or an end before the start; reason ``bad_range``
     """
     if step < timedelta(milliseconds=1) or end < start:
         raise QueryError(f"no range: from {start} to {end} in steps of {step}", reason="bad_range")

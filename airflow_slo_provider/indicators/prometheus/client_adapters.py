@@ -1,4 +1,4 @@
-"""A source of indicators from whatever a program already has to ask Prometheus with."""
+"""Create an indicator source from an existing Prometheus client, hook or URL."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from airflow_slo_provider.slo.budget.indicator_source import IndicatorSource
 
 
 def source_of(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
-    """Make a source.
+    """Create an indicator source from a Prometheus client.
 
-    :param client: a URL, a ``PrometheusHook``, our ``PrometheusClient``, prometheus-api-client's ``PrometheusConnect`` (its URL,
-        headers, login, certificates are used, over our own session: its own drops the server's warnings, and a partial answer
-        would read as a whole one), an indicator source, or a mapping of them
+    :param client: a URL, a ``PrometheusHook``, our ``PrometheusClient``, prometheus-api-client's ``PrometheusConnect`` (its
+        URL, headers, login and certificates are used, but over our own session: its session drops the server's warnings, so a
+        partial answer would look complete), an indicator source, or a mapping of them
     :raises TypeError: when it is none of these
     """
     if isinstance(client, Mapping) or hasattr(client, "measure"):

@@ -1,10 +1,10 @@
-"""Which share of a span holds data: looked at in hundredths, which is enough to see a young history or an outage of hours.
+"""Measure the share of a span that holds data, in hundredths: enough to detect a short history or an outage of hours.
 
-A recognised count asks whether its series had a sample shortly before each of 100 instants; counts over one metric share a query.
-For 300 series of 30 days at one minute that took 0.23 s beside 0.50 s for measuring (Prometheus 2.42); a bare selector, which
-overlooks every scrape interval above five minutes, took 0.20 s, and whole hundredths 0.46 s. Other counts and raw ratios are
-asked with their own query, each hundredth being its window, so that no rare sample is overlooked; that reads as much as measuring
-does. Threshold metrics are looked at as their points are.
+For a recognised count the query checks whether its series had a sample shortly before each of 100 times; counts over one metric
+share a query. For 300 series of 30 days at one minute that took 0.23 s, compared with 0.50 s for the measurement (Prometheus
+2.42); a bare selector, which misses every scrape interval above five minutes, took 0.20 s, and whole hundredths 0.46 s. Other
+counts and raw ratios use their own query with each hundredth as its window, so that no rare sample is missed; that reads as
+much as the measurement. Threshold metrics are checked at their points.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from airflow_slo_provider.slo.promql.selectors import Count
 from airflow_slo_provider.slo.promql.text import has_window, with_window
 
 _PARTS = 100
-#: How long before an instant a sample still shows that there was data, in milliseconds: longer than every scrape interval in
-#: use. Too long would hide a gap; too short would call a whole history a partial one, which may not freeze anything.
+#: Milliseconds for which a sample shows that there was data: longer than every scrape interval in use. Too long would hide a
+#: gap; too short would report a complete history as partial, and a partial history may not freeze deployments.
 _LEAST, _MOST = 900_000, 3_600_000
 
 
 def coverage_times(start: datetime, end: datetime) -> When:
-    """Return the ends of the span's hundredths; of fewer parts where they would be shorter than a second.
+    """Return the ends of the span's hundredths; fewer parts if they would be shorter than a second.
 
     :raises NoData: for an empty span
     """
@@ -44,8 +44,11 @@ def coverage_times(start: datetime, end: datetime) -> When:
 
 
 def coverage_ask(request: MeasureRequest, when: When, *, source: str) -> tuple[int, Ask]:
-    """Write the query that has a value where there is data.
+    """Return the query that has a value where there is data.
 
+    :param request: the indicator and its span
+    :param when: the times, as :func:`coverage_times` returned them
+    :param source: the server, for messages
     :return: its window in milliseconds, and the query
     :raises QueryError: reason ``window_missing``
     """
@@ -69,7 +72,7 @@ def coverage_ask(request: MeasureRequest, when: When, *, source: str) -> tuple[i
 
 
 def share_present(rows: Rows, when: When) -> Fraction:
-    """Return the share of the instants at which any series has a value."""
+    """Return the share of the times at which any series has a value."""
     assert when.step is not None
     step, first, last = milliseconds(when.step), to_milliseconds(when.start), to_milliseconds(when.end)
     seen = {moment for _, points in rows for moment in points}

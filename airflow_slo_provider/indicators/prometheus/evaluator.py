@@ -1,4 +1,4 @@
-"""The monitor over one Prometheus server."""
+"""Evaluate SLOs on one Prometheus server."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from airflow_slo_provider.slo.catalog import SLOCatalog
 
 
 class PrometheusEvaluator(SLOMonitor):
-    """Evaluates a catalog whose indicators one Prometheus server holds; SLOs that read other data are QUERY_ERROR.
+    """Evaluate a catalog whose indicators are all on one Prometheus server. SLOs with other sources get the status QUERY_ERROR.
 
     :param catalog: the SLOs
-    :param client: the server's URL, a ``PrometheusHook`` or a client, as :func:`.clients.source_of` takes it
+    :param client: the server's URL, a ``PrometheusHook`` or a client, see :func:`.client_adapters.source_of`
     """
 
     def __init__(self, catalog: SLOCatalog, client: Any) -> None:

@@ -1,7 +1,7 @@
-"""Planning merged queries: counts over the same metric become one ``sum by (labels)``, and matchers are applied to its rows.
+"""Merge queries: counts over the same metric become one ``sum by (labels)``, whose rows are then selected by the matchers.
 
-A merged query selects the union of what its members select and no series more: members whose matchers narrow another member's
-are read from that one's series; members that pin the same labels to other values are joined by one alternation.
+A merged query selects the union of the series of its members, and no others: a member whose matchers narrow another member's is
+read from the series of that one; members that fix the same label to different values are joined by one alternation.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from airflow_slo_provider.documents.durations import format_seconds
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector, escape_regex, safe_regex
 
-#: Values, and characters, of one alternation.
+#: Maximum number of values, and of characters, in one alternation.
 _VALUES = 200
 _CHARACTERS = 8_000
-#: Labels a merged query may group by: every further one multiplies the rows of the answer.
+#: Maximum number of labels in a merged query's grouping: every label multiplies the rows of the answer.
 _LABELS = 4
 
 _Points = TypeVar("_Points")
@@ -26,12 +26,12 @@ _Points = TypeVar("_Points")
 
 @dataclass(frozen=True)
 class Merged:
-    """A query that answers several counts.
+    """One query that answers several counts.
 
     :param query: PromQL
     :param given: matchers that the query applies itself
-    :param labels: what it groups by
-    :param pivot: label whose values the query alternates over, or None
+    :param labels: labels of its grouping
+    :param pivot: label whose values are joined by the alternation, or None
     """
 
     query: str
@@ -42,9 +42,12 @@ class Merged:
     def share(
         self, rows: Sequence[tuple[Mapping[str, str], _Points]], counts: Sequence[Count]
     ) -> list[list[tuple[Mapping[str, str], _Points]]]:
-        """Return the rows each count selects.
+        """Assign the rows of the answer to the counts that select them.
 
-        :raises QueryError: reason ``unmergeable``, when the rows are not those of the query, or when a label value holds a line
+        :param rows: the labels and points of each series in the answer
+        :param counts: the counts that the query answers
+        :return: the rows of each count, in order
+        :raises QueryError: reason ``unmergeable``, when the rows do not match the query, or when a label value contains a line
             break: whether ``.`` matches one differs between versions of Prometheus
         """
         if len({tuple(sorted(labels.items())) for labels, _ in rows}) < len(rows):
@@ -64,15 +67,19 @@ class Merged:
 
 
 def duration(milliseconds: int) -> str:
-    """Write a duration as PromQL takes it."""
+    """Format a duration for PromQL."""
     return f"{milliseconds}ms" if milliseconds % 1000 else format_seconds(milliseconds // 1000)
 
 
 def render(function: str, selector: Selector | str, window: int, by: Iterable[str] = ()) -> str:
     """Write a count as PromQL.
 
-    :param window: milliseconds. ``sum_over_time`` gets one less: a range includes its start in Prometheus 2 (not in 3), and a
-        point there belongs to the window before. ``increase`` needs the start as the point it counts from.
+    :param function: ``increase``, ``sum_over_time``, ...
+    :param selector: the series
+    :param window: length of the window in milliseconds. ``sum_over_time`` gets one less: a range includes its start in
+        Prometheus 2 (not in 3), and a point there belongs to the window before. ``increase`` needs the start as its reference
+        point.
+    :param by: labels of the grouping
     """
     length = duration(window - 1 if function == "sum_over_time" else window)
     labels = ",".join(by)
@@ -80,7 +87,7 @@ def render(function: str, selector: Selector | str, window: int, by: Iterable[st
 
 
 def mergeable(count: Count) -> bool:
-    """Whether its matchers surely mean the same here as on the server."""
+    """Return whether the count's matchers have the same meaning here as on the server."""
     return all(safe_regex(matcher.value) for matcher in count.selector.matchers if matcher.is_regex)
 
 
@@ -88,7 +95,7 @@ def plan(counts: Iterable[Count], window: int) -> list[tuple[Merged, list[Count]
     """Merge counts over one window.
 
     :param counts: mergeable counts
-    :param window: milliseconds
+    :param window: length of the window in milliseconds
     :return: merged queries, each with the counts it answers; every count is in exactly one
     """
     metrics: dict[tuple[str, str], list[Count]] = defaultdict(list)
@@ -125,7 +132,7 @@ def _pins(count: Count) -> dict[str, str]:
 
 
 def _alternations(heads: list[Count]) -> list[tuple[str | None, list[Count]]]:
-    """Group heads that differ in the value of one pinned label and in nothing else."""
+    """Group counts that differ only in the value of one fixed label."""
     signatures: dict[tuple[frozenset[str], frozenset[Matcher]], list[Count]] = defaultdict(list)
     for head in heads:
         pins = _pins(head)

@@ -1,4 +1,4 @@
-"""Pairing the slices of good and total on our side."""
+"""Combine the slices of good and total into ratios."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ _Values = tuple[Value | None, ...]
 
 
 def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], when: When, query: str) -> Slices:
-    """Judge every slice by itself.
+    """Measure every slice separately.
 
-    A slice whose total is missing or 0, or whose raw ratio is missing or NaN, is None: it holds nothing to judge and spoils no
-    other. A slice whose count is NaN although there were events is a fault: ``missing-slices`` does not apply to it.
+    A slice whose total is missing or 0, or whose raw ratio is missing or NaN, is None: it holds no data and does not affect
+    other slices. A slice whose count is NaN although there were events is an error: ``missing-slices`` does not apply to it.
 
-    :param series: by role; keyed by the end of each slice
+    :param request: what to measure
+    :param series: points by role; keyed by the end of each slice
     :param when: the ends of the slices
-    :raises NoData: when not one slice has a total, so that even "missing slices are good" cannot make a pass of it
-    :raises InvalidMeasurement: when a slice is infinite, negative or NaN beside events, or has more good events than events
+    :param query: text of the queries, for messages
+    :raises NoData: when no slice has a total, so that even "missing slices are good" cannot make it a pass
+    :raises InvalidMeasurement: when a slice is infinite, negative or NaN although there were events, or has more good events
+        than events
     """
     assert when.step is not None
     leading = "raw" if "raw" in series else "total"
@@ -38,10 +41,10 @@ def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], w
     values: list[Measurement | None] = []
     for moment in range(first, last + 1, step):
         found = tuple([column.get(moment) for column in columns])
-        if found not in known:  # most slices of a service look alike
+        if found not in known:  # cached: most slices of a service are alike
             known[found] = _judge_slice(request, dict(zip(roles, found, strict=True)), leading, query)
         values.append(known[found])
-    hidden = leading == "total" and hides_absence(_total(request))  # its 0 may stand for no series
+    hidden = leading == "total" and hides_absence(_total(request))  # a 0 may mean that there is no series
     points = columns[roles.index(leading)].items()
     seen = max((moment for moment, value in points if moment <= last and not (hidden and value == 0)), default=None)
     last_seen = None if seen is None else when.end - timedelta(milliseconds=last - seen)
@@ -55,9 +58,9 @@ def _total(request: MeasureRequest) -> str:
 
 def _judge_slice(request: MeasureRequest, values: Mapping[str, Value | None], leading: str, query: str) -> Measurement | None:
     whole = values[leading]
-    # A raw ratio is 0/0 where there are no events; a count is NaN only where something is wrong with it.
+    # A raw ratio is 0/0 when there are no events; a count is NaN only when it is wrong.
     if whole is None or whole == (0 if leading == "total" else "NaN"):
         return None
     found = judge(request, values, query)
-    # 43,200 copies of the query text would say no more than the one in Slices.
+    # Without the query text: Slices holds it once instead of 43,200 times.
     return Measurement(found.ratio, found.good, found.total)

@@ -1,4 +1,4 @@
-"""From one indicator to its queries, and from their values to a measurement."""
+"""Write the queries of an indicator, and compute a measurement from their values."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ROUNDING = Fraction(1, 10**12)
 
 
 def milliseconds(length: timedelta) -> int:
-    """Return whole milliseconds, rounded down."""
+    """Convert a timedelta to whole milliseconds, rounded down."""
     return length // timedelta(milliseconds=1)
 
 
@@ -32,7 +32,7 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
     """Write the queries of one indicator over one window.
 
     :param request: what to measure
-    :param window: milliseconds
+    :param window: length of the window in milliseconds
     :param source: the server, for messages
     :return: queries by role: ``good`` or ``bad``, and ``total``; or ``raw``
     :raises QueryError: reason ``window_missing``
@@ -57,12 +57,12 @@ def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]
 
 
 def hides_absence(text: str) -> bool:
-    """Whether a query may answer a number of its own where there is no series."""
+    """Return whether a query may return a number where no series exists."""
     return "vector" in called(text)
 
 
 def _refuse_vector(text: str, source: str) -> None:
-    """Refuse a ratio or a value that may be made up where nothing is measured.
+    """Refuse a ratio or a value that may be a constant where nothing is measured.
 
     :raises QueryError: reason ``hidden_absence``
     """
@@ -75,7 +75,7 @@ def _refuse_vector(text: str, source: str) -> None:
 
 
 def _refuse_wrong_window(text: str, source: str) -> None:
-    """Refuse a query that counts over another time than the one asked about.
+    """Refuse a query that counts over another window than the requested one.
 
     :raises QueryError: reason ``wrong_window``
     """
@@ -85,7 +85,7 @@ def _refuse_wrong_window(text: str, source: str) -> None:
 
 
 def _are_counts(queries: Mapping[str, str], source: str) -> bool:
-    """Say whether the queries of a ratio are counted in events; where not, only their ratio means something.
+    """Return whether the queries of a ratio count events; otherwise only their ratio is meaningful.
 
     :raises QueryError: reason ``mixed_units``
     """
@@ -103,7 +103,7 @@ def _queries(metric: RatioMetric) -> dict[str, str]:
 def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_written: bool) -> Ask:
     """Write the query of one count, in events.
 
-    :param as_written: leave its unit alone
+    :param as_written: do not convert its unit to events
     :raises QueryError: reason ``window_missing``, ``wrong_window`` or ``counter_not_declared``
     """
     count = promql.recognise(text, counter=metric.counter)
@@ -130,10 +130,10 @@ def _count_ask(text: str, metric: RatioMetric, window: int, source: str, *, as_w
 
 
 def _threshold_asks(metric: ThresholdMetric, request: MeasureRequest, window: int) -> dict[str, Ask]:
-    """Count a threshold metric's points.
+    """Write the queries that count a threshold metric's points.
 
     The points are those of an absolute grid of ``resolution``. A subquery includes its start in Prometheus 2 and not in 3; one
-    millisecond less makes it hold exactly the grid points in (start, end] in both. NaN is no point: the total leaves it out,
+    millisecond less makes it hold exactly the grid points in (start, end] in both. NaN is not a point: the total leaves it out,
     and in the comparison it is 0.
     """
     if request.value is None or request.op not in _OPERATORS:
@@ -155,12 +155,12 @@ def points_query(metric: ThresholdMetric, request: MeasureRequest, window: int) 
 
 
 def _decimal(value: Fraction) -> str:
-    """Write a number so that the server reads the float64 nearest to it."""
+    """Format a number so that the server reads the nearest float64."""
     return str(value.numerator) if value.denominator == 1 else repr(float(value))
 
 
 def one_series(rows: Rows, ask: Ask) -> Points | None:
-    """Return the one series of an answer, or None where there is none.
+    """Return the only series of an answer, or None if there is none.
 
     :raises QueryError: reason ``several_series``
     """
@@ -179,17 +179,19 @@ def _show(labels: Mapping[str, str]) -> str:
 
 
 def evidence(queries: Mapping[str, Ask], at: datetime) -> str:
-    """Say what was asked."""
+    """Return the queries and their time as text."""
     return "; ".join([*(f"{role}: {' '.join(ask.text.split())}" for role, ask in queries.items()), f"time: {format_time(at)}"])
 
 
 def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: str) -> Measurement:
-    """Make a measurement of the values of one window.
+    """Compute a measurement from the values of one window.
 
-    A missing ``good`` or ``bad`` counts as 0 here; whether a missing ``bad`` may is decided before.
+    A missing ``good`` or ``bad`` counts as 0 here; the caller decides before whether a missing ``bad`` may.
 
-    :param values: by role; None where the series is missing
-    :raises NoData: reason ``empty`` where the total is missing or may be, ``no_events`` where it is 0 or a raw ratio is 0/0
+    :param request: what to measure
+    :param values: by role; None if the series is missing
+    :param query: text of the queries, for messages
+    :raises NoData: reason ``empty`` if the total is missing or may be, ``no_events`` if it is 0 or a raw ratio is 0/0
     :raises InvalidMeasurement: for NaN, infinities, negative counts and more good events than events
     """
     if "raw" in values:

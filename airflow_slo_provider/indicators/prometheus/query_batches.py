@@ -1,6 +1,6 @@
-"""Asking many queries with few: counts over the same metric are read once, other queries travel together.
+"""Send many queries in few requests: counts over the same metric are read once, other queries are joined.
 
-A query that is wrong makes the whole batch fail; its members are then asked one by one, so that it spoils no other.
+A wrong query makes the whole batch fail; its members are then sent one by one, so that it does not affect the others.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from airflow_slo_provider.indicators.prometheus.request_limits import Client
 from airflow_slo_provider.slo.promql.selectors import Count
 from airflow_slo_provider.slo.promql.tokens import is_balanced
 
-#: Queries in one union, and characters of it.
+#: Maximum number of queries in one union, and its maximum length in characters.
 _UNION_SIZE = 25
 _UNION_LENGTH = 50_000
 _UNION_LABEL = "slo_q"
-#: Refusals that may be the fault of one member, or of the batch's size.
+#: Reasons of refusals that may be due to one member, or to the size of the batch.
 _SPLIT = frozenset(
     {
         "bad_query",
@@ -46,8 +46,8 @@ Rows = list[tuple[Mapping[str, str], Points]]
 class Ask:
     """One query.
 
-    :param text: as it would be asked alone
-    :param count: what it counts, where it may be merged with others
+    :param text: the query as it would be sent alone
+    :param count: the count, if it may be merged with others
     """
 
     text: str
@@ -59,9 +59,11 @@ Replies = dict[Ask, Rows | QueryError]
 
 @dataclass(frozen=True)
 class When:
-    """At which instants a query is asked: at ``start``, ``start + step``, ... up to ``end``.
+    """The evaluation times of a query: ``start``, ``start + step``, ... up to ``end``.
 
-    :param step: None for the one instant ``end``
+    :param start: the first time
+    :param end: the last time
+    :param step: distance of the times; None for a single evaluation at ``end``
     """
 
     start: datetime
@@ -69,9 +71,9 @@ class When:
     step: timedelta | None = None
 
     def ask(self, client: Client, query: str) -> Rows:
-        """Ask a query.
+        """Run a query.
 
-        :raises QueryError: when there is no answer that can be trusted
+        :raises QueryError: when no answer that can be trusted arrived
         """
         if self.step is None:
             key = to_milliseconds(self.end)
@@ -90,12 +92,12 @@ class When:
             ) from None
 
 
-#: A piece of work: asks the server and returns a reply for each of its members. Never raises QueryError.
+#: A unit of work: queries the server and returns a reply for each of its members. Never raises QueryError.
 Job = Callable[[Client], Replies]
 
 
 def merged_job(merged: Merged, members: Sequence[tuple[Ask, Count]], when: When) -> Job:
-    """Ask one merged query and share its rows out among its members."""
+    """Return a job that runs one merged query and assigns its rows to the members."""
 
     def together(client: Client) -> Replies:
         shares = merged.share(when.ask(client, merged.query), [count for _, count in members])
@@ -108,11 +110,11 @@ def merged_job(merged: Merged, members: Sequence[tuple[Ask, Count]], when: When)
 
 
 def union_jobs(asks: Sequence[Ask], when: When) -> list[Job]:
-    """Ask several queries in one: each is given a label of its own and joined with ``or``."""
+    """Return jobs that run several queries in one: each gets its own label and is joined with ``or``."""
     jobs, batch, length = [], list[Ask](), 0
     for ask in asks:
         if not is_balanced(ask.text):
-            jobs.append(_or_alone(None, [ask], when))  # put into a bracket it might become a part of its neighbour
+            jobs.append(_or_alone(None, [ask], when))  # sent alone: in brackets it could merge with its neighbour
             continue
         if batch and (len(batch) == _UNION_SIZE or length + len(ask.text) > _UNION_LENGTH):
             jobs.append(_union_job(batch, when))
@@ -129,7 +131,7 @@ def _union_job(asks: list[Ask], when: When) -> Job:
     numbered = {str(number): ask for number, ask in enumerate(asks)}
 
     def together(client: Client) -> Replies:
-        # The newline ends a comment that a query may close with.
+        # The newline ends a comment at the end of a query.
         parts = [f'label_replace((\n{ask.text}\n),"{_UNION_LABEL}","{number}","","")' for number, ask in numbered.items()]
         ask_text = " or ".join(parts)
         replies: dict[Ask, Rows] = {ask: [] for ask in asks}
@@ -144,7 +146,7 @@ def _union_job(asks: list[Ask], when: When) -> Job:
 
 
 def _or_alone(together: Job | None, asks: Sequence[Ask], when: When) -> Job:
-    """Ask together; when that is refused for a reason that one member may have given, ask one by one."""
+    """Return a job that runs the queries together, and one by one if one member may have caused a refusal."""
 
     def job(client: Client) -> Replies:
         if together is not None:
@@ -165,7 +167,7 @@ def _or_alone(together: Job | None, asks: Sequence[Ask], when: When) -> Job:
 
 
 def of(error: QueryError, query: str) -> QueryError:
-    """Return the error as one of the member's own query."""
+    """Return the error with a member's own query."""
     return QueryError(
         error.message,
         reason=error.reason, transient=error.transient, query=query, http_status=error.http_status, source=error.source,
@@ -173,7 +175,7 @@ def of(error: QueryError, query: str) -> QueryError:
 
 
 def add(series: Sequence[Points]) -> Points:
-    """Add series up, point by point; a point that only some of them have is the sum of those, as ``sum`` does."""
+    """Add series up point by point; a point of only some of them is the sum of those, as with ``sum``."""
     if len(series) == 1:
         return series[0]
     total: Points = {}

@@ -1,4 +1,4 @@
-"""Asking a Prometheus server within an evaluation's deadline."""
+"""Query a Prometheus server within an evaluation's deadline."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from airflow_slo_provider.slo.budget.deadline import Deadline
 
 
 class Client(Protocol):
-    """What queries are asked with."""
+    """The client interface that queries need."""
 
     @property
     def url(self) -> str:
-        """The server, for messages."""
+        """URL of the server, for messages."""
         ...
 
     def instant(self, query: str, at: datetime) -> list[Sample]:
-        """Ask at one instant."""
+        """Run an instant query."""
         ...
 
     def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
-        """Ask at several instants."""
+        """Run a range query."""
         ...
 
 
 class LimitedClient:
-    """A client that asks no longer than an evaluation may, and not at all once the server did not answer in time.
+    """A client that observes an evaluation's deadline, and sends no more queries after the server did not answer in time.
 
-    :param client: asks
-    :param deadline: of the evaluation
-    :param source: whose client it is: what the deadline remembers
+    :param client: the client that runs the queries
+    :param deadline: deadline of the evaluation
+    :param source: key by which the deadline remembers a failed source
     """
 
     def __init__(self, client: Client, deadline: Deadline, source: object) -> None:
@@ -41,9 +41,9 @@ class LimitedClient:
         self.url = client.url
 
     def instant(self, query: str, at: datetime) -> list[Sample]:
-        """Ask at one instant.
+        """Run an instant query.
 
-        :raises QueryError: reason ``not_asked`` or ``deadline`` where the server is not asked
+        :raises QueryError: reason ``not_asked`` or ``deadline`` if the query is not sent
         """
         self._observe(query)
         try:
@@ -54,7 +54,7 @@ class LimitedClient:
             raise
 
     def range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
-        """Ask at several instants; errors as of :meth:`instant`."""
+        """Run a range query; errors are those of :meth:`instant`."""
         self._observe(query)
         try:
             with within(self._deadline.left):

@@ -1,7 +1,7 @@
-"""The session under prometheus-api-client: our own way to the network, and strict about what an answer is.
+"""Provide prometheus-api-client with a session that sends requests through our client and verifies the answers.
 
-prometheus-api-client keeps only ``data.result`` of an answer and drops ``warnings``; this session sees the envelope first. It
-subclasses :class:`requests.Session` and is therefore only imported when a connection is opened.
+prometheus-api-client keeps only ``data.result`` of an answer and drops ``warnings``; this session checks the envelope first. It
+subclasses :class:`requests.Session` and is therefore imported only when a connection is opened.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _API = "/api/v1/"
 
 
 class PrometheusSession(requests.Session):
-    """A session that answers a verified response or raises :class:`~airflow_slo_provider.exceptions.QueryError`.
+    """A session that returns a verified response or raises :class:`~airflow_slo_provider.exceptions.QueryError`.
 
-    :param http: sends the requests
-    :param form: parameters sent with every API request, in the body where there is one, e.g. a tenant
+    :param http: the client that sends the requests
+    :param form: parameters of every API request, sent in the body if there is one, e.g. a tenant
     """
 
     def __init__(self, http: HttpClient, *, form: Mapping[str, str]) -> None:
@@ -39,11 +39,11 @@ class PrometheusSession(requests.Session):
         return envelope
 
     def request(self, method, url, params=None, **kwargs):  # type: ignore[no-untyped-def,override]
-        """Send a request. Answers of the API (``/api/v1/``) are verified; other pages are only bounded in size and time.
+        """Send a request. Answers of the API (``/api/v1/``) are verified; other pages are only limited in size and time.
 
-        Headers, credentials, certificates and time limits are those of the settings, whatever else is given.
+        Headers, credentials, certificates and time limits are those of the settings, regardless of the arguments.
 
-        :raises QueryError: for everything that is not a whole, successful answer
+        :raises QueryError: for everything that is not a complete, successful answer
         """
         settings = self._http.settings
         source, is_api = settings.address, _API in url
@@ -61,7 +61,7 @@ class PrometheusSession(requests.Session):
             answer.status, answer.body, query=query, source=source, secrets=settings.secrets,
             location=answer.headers.get("Location"),
         )  # fmt: skip
-            # prometheus-api-client asks for JSON again; a month of slices need not be parsed twice.
+            # prometheus-api-client parses the JSON again, which is slow for a month of slices.
             response.json = lambda **_: envelope  # type: ignore[method-assign]
             self._local.envelope = envelope
             if url.endswith(("/query", "/query_range")):
@@ -69,6 +69,6 @@ class PrometheusSession(requests.Session):
         return response
 
     def close(self) -> None:
-        """Close the connections that are open."""
+        """Close the open connections."""
         super().close()
         self._http.close()

@@ -1,4 +1,4 @@
-"""How a Prometheus server is reached; shared by the blocking and the asynchronous client."""
+"""Configure the connection to a Prometheus server, for the blocking and the asynchronous client."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow_slo_provider.http.settings import HttpSettings
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(HttpSettings):
-    """How to reach a server; see :class:`~airflow_slo_provider.http.settings.HttpSettings` for all else.
+    """Settings of a Prometheus server; all others are those of :class:`~airflow_slo_provider.http.settings.HttpSettings`.
 
-    :param params: sent with every API request, e.g. a tenant or ``dedup``
-    :param method: ``POST``, or ``GET`` for servers and proxies that know nothing else
+    :param params: parameters of every API request, e.g. a tenant or ``dedup``
+    :param method: ``POST``, or ``GET`` for servers and proxies that do not accept POST
     """
 
     params: Mapping[str, str] | None = field(default=None, repr=False)
@@ -28,11 +28,11 @@ class Settings(HttpSettings):
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Texts that must not appear in a message."""
+        """Secrets that must not appear in a message."""
         named = {**(self.headers or {}), **(self.params or {})}
         return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=named)
 
     @property
     def server_params(self) -> dict[str, str]:
-        """Parameters of every API request: the given ones, and the time after which the server may stop computing."""
+        """Return the parameters of every API request, including the time after which the server may stop computing."""
         return {"timeout": f"{math.ceil(self.timeout[1])}s", **(self.params or {})}

@@ -1,11 +1,11 @@
-"""Indicators read from a Prometheus server, in batches.
+"""Measure indicators on a Prometheus server, in batches.
 
-What a count means. ``increase(x[W])`` at time t is what the counters grew by in (t - W, t]. It is exact in Prometheus 2 when
-samples lie on both ends of the window (ranges are closed there); off the samples' grid, and in Prometheus 3, whose ranges
-leave their start out, the server extrapolates. ``rate`` is events per second, so ``sum(rate(x[{{.window}}]))`` is read as
-``increase``; inside longer expressions it is left alone: their ratio is right, but their events are per second.
+Meaning of a count: ``increase(x[W])`` at time t is the growth of the counters in (t - W, t]. It is exact in Prometheus 2 when
+samples lie on both ends of the window (ranges are closed there); for windows off the samples' grid, and in Prometheus 3, whose
+ranges exclude their start, the server extrapolates. ``rate`` is events per second, so ``sum(rate(x[{{.window}}]))`` is read as
+``increase``; inside longer expressions it is not converted: their ratio is right, but their events are per second.
 
-All queries of one request are asked at one explicit time, the request's end.
+All queries of one request have the same evaluation time, the end of the request.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from airflow_slo_provider.slo.budget.indicator_source import Measurement, Measur
 from airflow_slo_provider.slo.model import RatioMetric
 from airflow_slo_provider.slo.promql.selectors import Count, Selector
 
-#: The instants and the window (milliseconds) that queries share when they may be asked together.
+#: The times and the window (milliseconds) of queries that may be sent together.
 _Group = tuple[When, int]
 
 
 @dataclass(frozen=True)
 class _Reading:
-    """One request with its queries."""
+    """A request with its queries."""
 
     request: MeasureRequest
     group: _Group
@@ -48,16 +48,18 @@ class _Reading:
 
 
 _Found = TypeVar("_Found")
-#: Milliseconds after which a server has lost sight of what it does not show any more.
+#: Milliseconds after which a server does not see a series any more.
 _BLIND = 3_600_000
 
 
 class PrometheusSource:
-    """Implements :class:`~airflow_slo_provider.slo.budget.indicator_source.IndicatorSource`.
+    """Measure indicators on a Prometheus server.
 
-    :param client: the server to ask
+    Implements :class:`~airflow_slo_provider.slo.budget.indicator_source.IndicatorSource`.
+
+    :param client: the client of the server
     :param name: name of the data source, for messages
-    :param parallel: how many queries may be under way at once
+    :param parallel: maximum number of concurrent queries
     """
 
     def __init__(self, client: PrometheusClient, *, name: str = "prometheus", parallel: int = 2) -> None:
@@ -66,7 +68,11 @@ class PrometheusSource:
         self._parallel = max(1, parallel)
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        """Answer all requests, in order; an error stands in the place of its request."""
+        """Measure each span.
+
+        :param requests: what to measure
+        :return: a measurement for each request, in order, or the error of that request
+        """
 
         def read(request: MeasureRequest) -> _Reading:
             window = milliseconds(request.end - request.start)
@@ -83,7 +89,12 @@ class PrometheusSource:
         return self._answer(requests, read, result)
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
-        """Answer all requests slice by slice; slice k covers (start + k * width, start + (k + 1) * width]."""
+        """Measure each span slice by slice; slice k covers (start + k * width, start + (k + 1) * width].
+
+        :param requests: what to measure
+        :param width: width of a slice
+        :return: the slices of each request, in order, or the error of that request
+        """
 
         def read(request: MeasureRequest) -> _Reading:
             end = request.start + width * slice_count(request.start, request.end, width)
@@ -99,7 +110,11 @@ class PrometheusSource:
         return self._answer(requests, read, result)
 
     def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
-        """Say which share of each span holds data, looked at in hundredths; see ``prometheus_coverage``."""
+        """Return the share of each span that holds data, in hundredths; see :mod:`.data_coverage`.
+
+        :param requests: the spans
+        :return: the share of each request, in order, or the error of that request
+        """
 
         def read(request: MeasureRequest) -> _Reading:
             when = coverage_times(request.start, request.end)
@@ -117,7 +132,7 @@ class PrometheusSource:
         read: Callable[[MeasureRequest], _Reading],
         result: Callable[[_Reading, Replies], _Found],
     ) -> list[_Found | MeasurementError]:
-        """Write all queries, ask them together, and judge every request by itself."""
+        """Write all queries, run them together, and compute the result of each request separately."""
         readings = [_caught(read, request) for request in requests]
         sound = [reading for reading in readings if isinstance(reading, _Reading)]
         deadline = deadline_of(requests)
@@ -139,7 +154,7 @@ class PrometheusSource:
         for group, ask in sorted(wanted, key=lambda item: item[1].text):
             groups[group].append(ask)
         jobs: list[tuple[_Group, batch.Job]] = []
-        # Long windows first: they take longest, and short ones fill what is left.
+        # Long windows first: they take longest, and short ones fill the remaining time.
         for group in sorted(groups, key=lambda group: -group[1]):
             jobs += [(group, job) for job in _jobs(groups[group], *group)]
         out: dict[_Group, Replies] = {group: {} for group in groups}
@@ -159,7 +174,7 @@ class PrometheusSource:
     def _doubts(
         self, readings: Sequence[_Reading], replies: Mapping[_Group, Replies], client: Client
     ) -> dict[int, MeasurementError]:
-        """Ask for each missing ``bad`` whether it means that nothing failed; return those for which that is not sure."""
+        """Check whether each missing ``bad`` means zero failures; return errors for those where this is uncertain."""
         found: dict[int, MeasurementError] = {}
         open_questions: list[tuple[_Reading, list[Selector]]] = []
         for reading in readings:
@@ -168,7 +183,7 @@ class PrometheusSource:
                 found[id(reading)] = self._missing(reading)
             else:
                 open_questions.append((reading, sorted(witnesses, key=str)))
-        # At the end of the window first: that is cheap, and enough for every window that ends there.
+        # The end of the window first: that is cheap, and enough for every window that ends there.
         for at_end in (True, False):
             wanted: dict[int, list[tuple[_Group, Ask]]] = {}
             for reading, needed in open_questions:
@@ -201,9 +216,9 @@ def _texts(reading: _Reading) -> tuple[str, str]:
 
 
 def _is_doubtful(reading: _Reading, replies: Replies) -> bool:
-    """Whether there were events, and no series at all for the bad ones: in the window, or in the newest slices with events.
+    """Return whether there were events but no series of bad events, in the window or in the newest slices with events.
 
-    A gap that is over is no reason to doubt older slices.
+    A gap that has ended does not make older slices doubtful.
     """
     if "bad" not in reading.asks:
         return False
@@ -215,14 +230,14 @@ def _is_doubtful(reading: _Reading, replies: Replies) -> bool:
 
 
 def _newest(reading: _Reading, total: batch.Rows) -> set[int]:
-    """The moments of the last hour at which there were events; all where there were none within that hour."""
+    """Return the times of the last hour at which there were events; all times with events if there were none in that hour."""
     moments = {moment for _, points in total for moment, value in points.items() if value != 0}
     recent = to_milliseconds(reading.group[0].end) - max(_BLIND, reading.group[1])
     return {moment for moment in moments if moment > recent} or moments
 
 
 def _witnessed(reading: _Reading, replies: Replies) -> int:
-    """Within which milliseconds before the end a witness must have been seen."""
+    """Return within how many milliseconds before the end a witness must have had samples."""
     total = replies[reading.asks["total"]]
     if reading.group[0].step is None or isinstance(total, QueryError):
         return reading.group[1]

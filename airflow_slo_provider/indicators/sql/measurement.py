@@ -1,4 +1,4 @@
-"""From a query's answers to a measurement: which column holds which count, and what the numbers say."""
+"""Compute a measurement from the answers of SQL queries."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from airflow_slo_provider.slo.model import RatioMetric, ThresholdMetric
 
 
 def text_of(answers: Sequence[Answer]) -> str:
-    """Return the queries, each once, for the evidence."""
+    """Return each distinct query once, for the evidence."""
     return "; ".join(dict.fromkeys(answer.query for answer in answers))
 
 
 def check_shape(metric: RatioMetric | ThresholdMetric, answers: Sequence[Answer]) -> None:
     """Check that the answers fit the metric.
 
-    :param answers: one for each of ``metric.sources``
-    :raises QueryError: (reason ``wrong_shape``) saying what to return instead
+    :param metric: the metric
+    :param answers: one answer for each of ``metric.sources``
+    :raises QueryError: reason ``wrong_shape``; the message describes the expected shape
     """
     first = answers[0]
     if isinstance(metric, ThresholdMetric):
@@ -44,9 +45,10 @@ def measurement(
 ) -> Measurement:
     """Measure a span.
 
-    :param answers: one for each of the metric's sources, of the right shape
-    :param rows: for each answer the rows that belong to the span; found by their timestamps where not given
-    :raises NoData: when there was nothing to judge
+    :param request: what to measure
+    :param answers: one answer for each of the metric's sources, with the right shape
+    :param rows: for each answer the rows of the span; selected by their timestamps if not given
+    :raises NoData: when there are no events or points
     :raises InvalidMeasurement: when the numbers contradict each other
     """
     metric, query = request.indicator.metric, text_of(answers)
@@ -64,20 +66,20 @@ def measurement(
     part, total = (_count(answer, found, name) for answer, found, name in zip(answers, rows, names, strict=True))
     _refuse_nulls(answers[0], rows[0], names[0])
     if part is None and rows[0] is not None and not rows[0] and total:
-        part = Fraction(0)  # a query of its own that lists such events, and there was none
+        part = Fraction(0)  # a separate query that lists such events, and there were none
     good, whole = counts(part, total, column=column, query=query)
     return replace(Measurement.of_counts(good, whole, query=query), newest=_newest(rows[1], names[1]))
 
 
 def _newest(rows: Sequence[Row] | None, column: str) -> datetime | None:
-    """When the newest row with events happened; a row that is a bucket says when that began."""
+    """Return the time of the newest row with events; for a bucket that is its start."""
     return max((row.at for row in rows or () if row.numbers[column]), default=None)
 
 
 def _refuse_contradictions(answer: Answer, rows: Sequence[Row]) -> None:
-    """Refuse a row that cannot be, before another one makes up for it in the sum.
+    """Refuse an invalid row before another row compensates for it in the sum.
 
-    :raises InvalidMeasurement: for a negative count, and for more good or bad events than events
+    :raises InvalidMeasurement: for a negative count, or more good or bad events than events
     """
     for row in rows:
         total = row.numbers.get("total")
@@ -89,7 +91,7 @@ def _refuse_contradictions(answer: Answer, rows: Sequence[Row]) -> None:
 
 
 def buckets(answer: Answer, request: MeasureRequest, width: timedelta, count: int) -> list[list[Row]]:
-    """Sort rows into equal slices of the span; what lies past the last whole slice is left out."""
+    """Sort rows into equal slices of the span; rows after the last whole slice are left out."""
     found: list[list[Row]] = [[] for _ in range(count)]
     for row in within(answer, request.start, request.end, slack=width):
         number = (row.at - request.start) // width
@@ -99,9 +101,9 @@ def buckets(answer: Answer, request: MeasureRequest, width: timedelta, count: in
 
 
 def coverage(request: MeasureRequest, answers: Sequence[Answer]) -> Fraction:
-    """Return the share of the span's hundredths that hold events (of a ratio: any event at all) or points.
+    """Return the share of the span's hundredths that hold events (for a ratio: any event) or points.
 
-    :raises MeasurementError: (reason ``coverage_unknown``) for an aggregate, which does not say when its events happened
+    :raises MeasurementError: reason ``coverage_unknown``, for an aggregate, which has no timestamps
     """
     whole = answers[-1]
     if not whole.timestamped:
@@ -130,7 +132,7 @@ def _wanted(metric: RatioMetric) -> tuple[str, str]:
 
 
 def _column(answer: Answer, wanted: str, *, alone: bool) -> str:
-    """Return the column that holds a count: the one of that name, or the only one of a query that asks for nothing else."""
+    """Return the column of a count: the one with that name, or the only column of a separate query."""
     if wanted in answer.columns:
         return wanted
     if alone and len(answer.columns) == 1 and answer.columns[0] not in COUNTS:
@@ -145,9 +147,9 @@ def _count(answer: Answer, rows: Sequence[Row] | None, column: str) -> Fraction 
 
 
 def _refuse_nulls(answer: Answer, rows: Sequence[Row] | None, column: str) -> None:
-    """Refuse a row of events that does not say how many of them were good or bad: no number is not zero.
+    """Refuse a row of events without a number of good or bad events: NULL is not zero.
 
-    :raises InvalidMeasurement: (reason ``null_count``)
+    :raises InvalidMeasurement: reason ``null_count``
     """
     for row in rows or ():
         if row.numbers[column] is None and row.numbers.get("total", Fraction(1)):
@@ -167,7 +169,7 @@ def _raw_ratio(metric: RatioMetric, answer: Answer) -> Measurement:
 
 
 def _kept(rows: Sequence[Row], request: MeasureRequest, query: str) -> Measurement:
-    """Count the points that keep ``value op threshold``; a NULL value is no point."""
+    """Count the points for which ``value op threshold`` holds; a NULL value is not a point."""
     values = [value for row in rows if (value := row.numbers["value"]) is not None]
     if not values:
         raise NoData("no points in the window", reason="no_points", query=query)

@@ -1,4 +1,7 @@
-"""What a query answered: counts, one number, or rows with timestamps. Every other shape is an error that says what to write."""
+"""Read the result of an indicator's SQL query: counts, one number, or rows with timestamps.
+
+Every other shape is an error whose message describes the expected shapes.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 
 COUNTS = ("good", "bad", "total")
 
-#: A row may be labelled with the start of its bucket, which may lie before the window; but not by more than this.
+#: Maximum time by which the timestamp of a bucket, its start, may lie before the window.
 LONGEST_BUCKET = timedelta(days=1)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,7 +31,7 @@ SHAPES = (
 
 @dataclass(frozen=True)
 class Row:
-    """One row with a timestamp; numbers by column name (``good``, ``bad``, ``total`` or ``value``), None for NULL."""
+    """A row with a timestamp; numbers by column name (``good``, ``bad``, ``total`` or ``value``), None for NULL."""
 
     at: datetime
     numbers: Mapping[str, Fraction | None]
@@ -36,11 +39,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Answer:
-    """A query's answer.
+    """The result of a query.
 
     :param columns: lower-case column names, without the timestamp
+    :param query: text of the query
     :param rows: rows with timestamps, oldest first; None for an aggregate
-    :param numbers: the one row of an aggregate; None where it had no row
+    :param numbers: the row of an aggregate; None if it had no row
     """
 
     columns: tuple[str, ...]
@@ -50,18 +54,19 @@ class Answer:
 
     @property
     def timestamped(self) -> bool:
-        """Whether the rows say when they happened."""
+        """Whether the rows have timestamps."""
         return self.rows is not None
 
 
 def read_answer(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, query: str, zone: tzinfo | None = None) -> Answer:
-    """Read an answer, exactly.
+    """Read the result of a query with exact numbers.
 
-    :param columns: column names in order
+    :param columns: column names, in order
     :param rows: the rows
-    :param zone: the zone naive timestamps are in; None refuses them
-    :raises QueryError: (reason ``wrong_shape``) for columns or a number of rows that mean nothing here
-    :raises InvalidMeasurement: for NaN, text that is no number, or a timestamp without a zone
+    :param zone: time zone of naive timestamps; None refuses them
+    :param query: text of the query, for messages
+    :raises QueryError: reason ``wrong_shape``, for unexpected columns or an unexpected number of rows
+    :raises InvalidMeasurement: for NaN, text that is not a number, or a timestamp without a zone
     """
     names = tuple(str(column).lower() for column in columns)
     if len(set(names)) != len(names):
@@ -106,9 +111,9 @@ def _number(cell: Any, name: str, query: str) -> Fraction | None:
 
 
 def read_zone(name: object) -> tzinfo | None:
-    """Read ``metricSource.spec.timeZone``.
+    """Parse ``metricSource.spec.timeZone``.
 
-    :param name: an IANA name, or None for none
+    :param name: an IANA name, or None
     :raises QueryError: for a zone that does not exist
     """
     if name is None:
@@ -121,10 +126,10 @@ def read_zone(name: object) -> tzinfo | None:
 
 
 def read_moment(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
-    """Read a timestamp: an aware datetime, seconds since 1970, or ISO 8601 text with an offset.
+    """Parse a timestamp: an aware datetime, seconds since 1970, or ISO 8601 text with an offset.
 
-    :param zone: the zone of naive timestamps; None refuses them, since a guess may be hours off
-    :raises InvalidMeasurement: for anything else
+    :param zone: time zone of naive timestamps; None refuses them, because a guess may be hours off
+    :raises InvalidMeasurement: reason ``bad_timestamp``, for any other value
     """
 
     def wrong(message: str) -> InvalidMeasurement:
@@ -154,12 +159,12 @@ def read_moment(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
 def within(answer: Answer, start: datetime, end: datetime, *, slack: timedelta = LONGEST_BUCKET) -> list[Row]:
     """Return the rows of a window [start, end).
 
-    A row labelled with the start of its bucket may lie a little before the window: the query's WHERE has already cut the
-    bucket, so it counts, and is moved to ``start``. A row at ``end`` belongs to the next window. A row further out means
-    that the query does not honour its bounds.
+    A row with the start of its bucket as its timestamp may lie a little before the window: the query's WHERE has already cut
+    the bucket, so the row counts, and is moved to ``start``. A row at ``end`` belongs to the next window. A row further outside
+    means that the query ignores its bounds.
 
-    :param slack: how far before ``start`` a label may lie
-    :raises InvalidMeasurement: (reason ``outside_window``) for a row further out
+    :param slack: maximum time by which a row may lie before ``start``
+    :raises InvalidMeasurement: reason ``outside_window``, for a row further outside
     """
     kept = []
     for row in answer.rows or ():
@@ -176,7 +181,7 @@ def within(answer: Answer, start: datetime, end: datetime, *, slack: timedelta =
 
 
 def total_of(rows: Sequence[Row], column: str) -> Fraction | None:
-    """Sum a column; None when no row has a number."""
+    """Add up a column; None if no row has a number."""
     found = [number for row in rows if (number := row.numbers[column]) is not None]
     return sum(found, Fraction(0)) if found else None
 
@@ -184,11 +189,13 @@ def total_of(rows: Sequence[Row], column: str) -> Fraction | None:
 def counts(first: Fraction | None, total: Fraction | None, *, column: str, query: str) -> tuple[Fraction, Fraction]:
     """Check two counts for NULL, and return good and total.
 
-    SUM over no rows is NULL. So NULL with a total of NULL or 0 is no data; NULL beside events is a query that needs
-    COALESCE, for taking it for "no data" could hide a complete outage.
+    SUM over no rows is NULL. NULL with a total of NULL or 0 therefore means no data; NULL although there were events means that
+    the query needs COALESCE, because reading it as "no data" could hide a complete outage.
 
     :param first: the good or the bad count
-    :param column: ``good`` or ``bad``: which of them it is
+    :param total: the count of all events
+    :param column: ``good`` or ``bad``: which of them ``first`` is
+    :param query: text of the query, for messages
     :raises NoData: when nothing was counted
     :raises InvalidMeasurement: when one is NULL and the other is not
     """

@@ -1,15 +1,15 @@
-"""Indicators from a SQL database.
+"""Measure indicators in a SQL database.
 
-A query is one SELECT that counts (or lists) the events of ``[:date_from, :date_to)``. It answers in one of these shapes:
+A query is one SELECT that counts (or lists) the events of ``[:date_from, :date_to)``. Its result has one of these shapes:
 
 - one row ``good, total`` (or ``bad, total``);
 - one row and one column, where good (or bad) and total are two queries, or for a raw ratio;
 - rows ``timestamp, good, total``: the same over time, which gives time slices and coverage with one query;
-- rows ``timestamp, value`` for a threshold metric: each point keeps ``value op threshold`` or does not.
+- rows ``timestamp, value`` for a threshold metric: each point is good if ``value op threshold`` holds.
 
-``metricSource.spec`` may say how dates are compared and returned: ``timeFormat`` is ``timestamp`` (an aware datetime; the
+``metricSource.spec`` may define how dates are compared and returned: ``timeFormat`` is ``timestamp`` (an aware datetime; the
 default), ``iso`` (``YYYY-MM-DD HH:MM:SS[.ffffff]`` text in UTC, the default for SQLite, which has only text) or ``epoch``
-(seconds since 1970); ``timeZone`` is the zone of timestamps that come back without one.
+(seconds since 1970); ``timeZone`` is the time zone of naive timestamps in the result.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from airflow_slo_provider.sql.statement import BACKSLASHES, read_statement
 
 __all__ = ["DbApiRunner", "SQLRunner", "SQLSource", "dbapi_runner"]
 
-#: One query per slice is bearable up to here; 2,000 one-minute slices are a day and a half.
+#: Maximum number of one-query slices; 2,000 one-minute slices are a day and a half.
 MOST_SLICE_QUERIES = 2_000
 
 _T = TypeVar("_T")
@@ -42,12 +42,13 @@ _Cache = dict[tuple[str, datetime, datetime], Answer | MeasurementError]
 
 
 class SQLSource:
-    """Measures indicators with SQL (an ``IndicatorSource``).
+    """Measure indicators with SQL (an ``IndicatorSource``).
 
-    :param run: runs one statement with named parameters and returns (column names, rows); if it has a method ``session()``, a
-        context manager, all queries of one call run inside; if it has a method ``limit(seconds)``, it is told how long the next
-        query may take; its ``dialect`` (``sqlite``, ``postgresql``, ...), where it has one, decides the default ``timeFormat``
-    :param name: what is asked, for messages: no credentials
+    :param run: a callable that runs one statement with named parameters and returns (column names, rows). If it has a method
+        ``session()``, a context manager, all queries of one call run inside it. If it has a method ``limit(seconds)``, it is
+        called with the time limit of the next query. Its ``dialect`` (``sqlite``, ``postgresql``, ...), if it has one, decides
+        the default ``timeFormat``
+    :param name: name of the database, for messages; no credentials
     """
 
     def __init__(self, run: SQLRunner, *, name: str) -> None:
@@ -57,17 +58,29 @@ class SQLSource:
         self._deadline: Deadline | None = None
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        """Measure each span with one query (two where good and total are two); equal questions are asked once."""
+        """Measure each span with one query (two if good and total are separate); equal queries run once.
+
+        :param requests: what to measure
+        :return: a measurement for each request, in order, or the error of that request
+        """
         return self._each(requests, lambda request, cache: measurement(request, self._answers(request, cache)))
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
-        """Measure slice by slice: one query over the whole span where rows carry timestamps, else one per slice."""
+        """Measure each span slice by slice: one query for the whole span if rows have timestamps, otherwise one per slice.
+
+        :param requests: what to measure
+        :param width: width of a slice
+        :return: the slices of each request, in order, or the error of that request
+        """
         return self._each(requests, lambda request, cache: self._slices(request, width, cache))
 
     def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
-        """Say which share of each span's hundredths holds rows.
+        """Return the share of each span's hundredths that hold rows.
 
-        An aggregate does not say when its events happened: its coverage is an error with reason ``coverage_unknown``.
+        An aggregate has no timestamps: its coverage is an error with reason ``coverage_unknown``.
+
+        :param requests: the spans
+        :return: the share of each request, in order, or the error of that request
         """
         return self._each(requests, lambda request, cache: coverage(request, self._answers(request, cache)))
 
@@ -85,7 +98,7 @@ class SQLSource:
                     except MeasurementError as error:
                         error.source = error.source or self._name
                         answers.append(error)
-        except Exception as error:  # whatever a driver raises when a connection cannot be had
+        except Exception as error:  # drivers raise any exception when a connection fails
             fault = query_error(error, source=self._name)
             if self._deadline is not None and fault.transient:
                 self._deadline.give_up(self, fault)  # the next attempt might wait for the network as long as this one
@@ -122,14 +135,14 @@ class SQLSource:
             fault = query_error(error, query=query, source=self._name)
             if self._deadline is not None:
                 self._deadline.note(self, [fault])
-            # Not chained: a driver quotes rows and addresses, and a traceback would print them.
+            # Not chained: drivers quote rows and addresses, and a traceback would print them.
             raise fault from None
         return read_answer(columns, rows, query=query, zone=zone)
 
     def _observe_deadline(self, query: str) -> None:
-        """Let the next query take no longer than the evaluation may.
+        """Limit the next query to the time that the evaluation has left.
 
-        :raises QueryError: when nothing may be asked any more; reason ``not_asked`` or ``deadline``
+        :raises QueryError: reason ``not_asked`` or ``deadline``, when no more query may run
         """
         if self._deadline is None:
             return
@@ -142,13 +155,13 @@ class SQLSource:
             limit(self._deadline.left())
 
     def _date(self, moment: datetime, source: MetricSource) -> object:
-        """Write a bound as the query compares it."""
+        """Format a bound of the window as the query compares it."""
         form = source.spec.get("timeFormat", "iso" if self._dialect == "sqlite" else "timestamp")
         moment = moment.astimezone(UTC)
         if form == "timestamp":
             return moment
         if form == "iso":
-            # The shortest form: text of any precision sorts right against it, which "...00.000000" does not.
+            # The shortest form: text of any precision sorts correctly against it, unlike "...00.000000".
             return moment.replace(tzinfo=None).isoformat(" ").rstrip("0") if moment.microsecond else f"{moment:%Y-%m-%d %H:%M:%S}"
         if form == "epoch":
             seconds = moment.timestamp()
@@ -158,7 +171,7 @@ class SQLSource:
         )
 
     def _answers(self, request: MeasureRequest, cache: _Cache) -> tuple[Answer, ...]:
-        """Ask all queries of an indicator about a span."""
+        """Run all queries of an indicator over a span."""
         metric = request.indicator.metric
         answers = tuple(self._ask(source, request.start, request.end, cache) for source in metric.sources)
         check_shape(metric, answers)
