@@ -1,7 +1,7 @@
-"""What an SLO is: documents, budgets, burn rates, policies, the monitor, rule export.
+"""Service level objectives: documents, error budgets, burn rates, policies, the monitor, rule export.
 
-The names below are the package's face. Each is imported when it is asked for: an operator in a DAG file that needs one record
-of this package must not pay for the reader of documents, nor ``slo.SLOCatalog`` for a Prometheus client.
+The names below are the public interface of the package. Each is imported on first access: a DAG file that needs one class does
+not load the document reader, and ``slo.SLOCatalog`` does not load a Prometheus client.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ __all__ = [  # noqa: RUF022
     "error_budget", "load", "parse_duration", "read", "rules", "span_at", "summarise", "time_to_exhaustion",
 ]  # fmt: skip
 
-#: Which module holds which of the names; the imports above say the same to editors and type checkers.
+#: The module of each public name; the imports above tell editors and type checkers the same.
 __getattr__ = offer(
     __name__,
     {

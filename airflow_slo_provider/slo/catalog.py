@@ -1,4 +1,4 @@
-"""A set of SLO documents, read and cross-referenced."""
+"""A catalog of SLOs with the services, data sources and policies they refer to."""
 
 from __future__ import annotations
 
@@ -10,15 +10,18 @@ from airflow_slo_provider.exceptions import Fault
 from airflow_slo_provider.slo.model import SLO, DataSource, Indicator, Location
 from airflow_slo_provider.slo.policy.error_budget_policy import DEFAULT_POLICY, ErrorBudgetPolicy
 
-#: Which SLOs to look at: names, or a function that chooses.
+#: Selects SLOs: names, or a predicate.
 Selection = str | Collection[str] | Callable[[SLO], bool]
 
 
 @dataclass(frozen=True)
 class Service:
-    """What SLOs are about.
+    """A service that SLOs belong to.
 
-    :param name: its name
+    :param name: unique name
+    :param display_name: name for display
+    :param description: description
+    :param location: file and line of the document
     """
 
     name: str
@@ -29,13 +32,13 @@ class Service:
 
 @dataclass(frozen=True)
 class SLOCatalog:
-    """SLOs with everything they refer to. Made by :func:`airflow_slo_provider.slo.load`.
+    """SLOs with everything they refer to, as returned by :func:`airflow_slo_provider.slo.load`.
 
     :param slos: the SLOs, in the order of their documents
     :param services: services by name
     :param data_sources: data sources by name
     :param policies: error-budget policies by name
-    :param warnings: what is doubtful about the documents, and no fault
+    :param warnings: warnings about the documents
     """
 
     slos: tuple[SLO, ...] = ()
@@ -61,10 +64,12 @@ class SLOCatalog:
         raise KeyError(f"there is no SLO named {name!r}{did_you_mean(name, names) or f'; there are {names}'}")
 
     def select(self, select: Selection | None = None) -> tuple[SLO, ...]:
-        """Choose SLOs.
+        """Select SLOs.
 
-        :param select: a name, names, or a function that says for each SLO whether it is wanted; None for all
-        :raises ValueError: for a name that no SLO has, and when nothing is chosen: a gate over no SLO would be an open one
+        :param select: a name, several names, or a predicate; None for all
+        :return: the SLOs, in the order of the catalog
+        :raises ValueError: for an unknown name, and when no SLO is selected: a gate without SLOs would always be open
+        :raises TypeError: when ``select`` is of another type
         """
         if callable(select):
             chosen = tuple(slo for slo in self.slos if select(slo))
@@ -85,12 +90,12 @@ class SLOCatalog:
         return chosen
 
     def policy_of(self, slo: SLO) -> ErrorBudgetPolicy:
-        """The policy an SLO names, or the default one."""
+        """Return the policy that an SLO names, or the default policy."""
         name = slo.options.error_budget_policy
         return DEFAULT_POLICY if name is None else self.policies[name]
 
     def data_source_of(self, indicator: Indicator) -> DataSource | None:
-        """The DataSource that an indicator's queries name, or the only one of its type; None where there is no such document."""
+        """Return the DataSource of an indicator's queries, or the only one of its type; None if there is no such document."""
         if indicator.source_ref is not None:
             return self.data_sources.get(indicator.source_ref)
         same = [source for source in self.data_sources.values() if source.type == indicator.source_type]

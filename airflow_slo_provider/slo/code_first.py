@@ -1,4 +1,4 @@
-"""SLOs written in Python rather than in documents: small, for notebooks and model servers.
+"""Define SLOs in Python instead of documents, for notebooks and model servers.
 
 >>> config = SLOConfig(
 ...     name="fraud-model",
@@ -40,7 +40,7 @@ _HOUR = Duration("1h", seconds=3600)
 
 
 class SLIType(StrEnum):
-    """What an SLI is about; for people, it changes no number."""
+    """The kind of an SLI, for display only."""
 
     AVAILABILITY = "availability"
     LATENCY = "latency"
@@ -51,16 +51,17 @@ class SLIType(StrEnum):
 
 @dataclass(frozen=True)
 class SLIDefinition:
-    """One indicator with its target.
+    """An indicator with its target.
 
-    :param name: its name
-    :param query: PromQL of the share of good, between 0 and 1. ``{{.window}}`` stands for the window, as in
-        ``sum(increase(ok_total[{{.window}}])) / sum(increase(all_total[{{.window}}]))``. A query without it answers for an
-        instant only: it is read every minute of the window and averaged, so that every minute weighs alike.
-    :param target: share of good promised, in (0, 1); a str, Decimal or Fraction keeps it exact
-    :param slo_type: what it is about
+    :param name: name of the indicator
+    :param query: PromQL of the share of good events, between 0 and 1. ``{{.window}}`` stands for the window, as in
+        ``sum(increase(ok_total[{{.window}}])) / sum(increase(all_total[{{.window}}]))``. A query without it returns the share
+        at one time: it is evaluated every minute of the window and averaged, so that every minute has the same weight.
+    :param target: target share of good events, in (0, 1); a str, Decimal or Fraction keeps it exact
+    :param slo_type: kind of the indicator, for display
     :param window_hours: length of the window in hours
-    :raises ValueError: for an empty name or query, a target outside (0, 1), or a window that is no positive number of hours
+    :raises ValueError: for an empty name or query, a target outside (0, 1), or a window that is not a positive whole number of
+        hours
     """
 
     name: str
@@ -78,11 +79,15 @@ class SLIDefinition:
 
     @property
     def slo_name(self) -> str:
-        """The name as documents and rules can carry it."""
+        """The name as used in documents and rules."""
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-") or "sli"
 
     def slo(self, service: str, *, policy: str | None = None) -> SLO:
-        """Return the SLO that a document would hold."""
+        """Return the equivalent SLO.
+
+        :param service: name of the service
+        :param policy: name of the error-budget policy; the default policy when None
+        """
         text = self.query.strip()
         if not has_window(text):
             text = f"avg_over_time((\n{text}\n)[{{{{.window}}}}:1m])"
@@ -103,15 +108,15 @@ class SLIDefinition:
 
 @dataclass(frozen=True)
 class SLOConfig:
-    """The SLOs of one service, written in code.
+    """The SLOs of one service, defined in code.
 
-    :param name: the service
+    :param name: name of the service
     :param slis: its indicators
-    :param error_budget_policy: what a spent budget asks for: ``freeze``, ``escalate``, ``degrade``, ``reduce_experimentation`` or
-        ``alert``; or a whole policy
+    :param error_budget_policy: the action for a spent budget: ``freeze``, ``escalate``, ``degrade``, ``reduce_experimentation``
+        or ``alert``; or a whole policy
     :param alert_burn_rate: burn rate over the last hour above which the policy warns; None for the default alert rules alone
-    :raises ValueError: for a policy that does not exist, an override of it that is too long or stops nothing, no SLI, or two of
-        one name
+    :raises ValueError: for an unknown action, an override that is too long or has no effect, no SLI, or two SLIs with the same
+        name
     """
 
     name: str
@@ -143,7 +148,10 @@ class SLOConfig:
             raise ValueError(f"SLO config {self.name}: an override {'ends on ' + late if late else idle}")
 
     def policy(self) -> ErrorBudgetPolicy:
-        """Return the policy as a document would hold it."""
+        """Return the equivalent error-budget policy.
+
+        :raises ValueError: for an unknown action, or an ``alert_burn_rate`` that is not above 0
+        """
         if isinstance(self.error_budget_policy, ErrorBudgetPolicy):
             return self.error_budget_policy
         action = Action(str(self.error_budget_policy).strip().lower())
@@ -156,14 +164,14 @@ class SLOConfig:
         return ErrorBudgetPolicy(f"{self.name}-policy", tuple(rules))
 
     def catalog(self) -> SLOCatalog:
-        """Return the catalog that documents would give."""
+        """Return the equivalent catalog."""
         policy = self.policy()
         slos = tuple(sli.slo(self.name, policy=policy.name) for sli in self.slis)
         return SLOCatalog(slos, policies={policy.name: policy})
 
 
 def client_source(client: Any) -> IndicatorSource | Mapping[str, IndicatorSource]:
-    """Make a source of whatever queries Prometheus; see ``indicators.prometheus.client_adapters.source_of``."""
+    """Create an indicator source from a Prometheus client; see ``indicators.prometheus.client_adapters.source_of``."""
     from airflow_slo_provider.indicators.prometheus.client_adapters import source_of
 
     return source_of(client)

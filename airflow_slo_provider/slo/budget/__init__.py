@@ -1,1 +1,1 @@
-"""Error budgets: arithmetic, windows, status, and the monitor that measures them."""
+"""Compute error budgets: arithmetic, windows, status, and the monitor that measures them."""

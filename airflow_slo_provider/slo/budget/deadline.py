@@ -1,7 +1,7 @@
-"""Until when one evaluation may ask, and which of its sources it asks no more.
+"""Limit the time of one evaluation, and skip sources that did not answer in time.
 
 Each query has a time limit of its own. Without a limit for all of them, a database that never answers costs its limit once for
-each window of each objective, and a gate of one objective holds its task for minutes.
+each window of each objective, and a gate with one objective blocks its task for minutes.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterable
 
 from airflow_slo_provider.exceptions import MeasurementError, QueryError
 
-#: Seconds one evaluation may take, unless told otherwise.
+#: Default time limit of one evaluation in seconds.
 SECONDS = 300.0
-#: HTTP statuses by which a server, or a proxy before it, says that it could not answer in time.
+#: HTTP statuses with which a server, or a proxy in front of it, reports that it did not answer in time.
 _LATE = frozenset({408, 503, 504})
 
 
 class Deadline:
     """The time limit of one evaluation, shared by all its sources and threads.
 
-    :param seconds: how long it may take, from now on
-    :param clock: a clock that never goes back, in seconds
-    :raises ValueError: when that is no positive number
+    :param seconds: time limit in seconds from now on
+    :param clock: a monotonic clock, in seconds
+    :raises ValueError: when ``seconds`` is not a positive number
     """
 
     def __init__(self, seconds: float = SECONDS, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,17 +31,17 @@ class Deadline:
         self.seconds = float(seconds)
         self._clock = clock
         self._end = clock() + self.seconds
-        # The sources themselves are kept too: the id of one that is gone may be given to another.
+        # The sources are stored too: the id of a deleted object may be reused.
         self._late: dict[int, tuple[object, MeasurementError]] = {}
 
     def left(self) -> float:
-        """Return the seconds that are left, 0 when it has passed."""
+        """Return the seconds left; 0 after the deadline."""
         return max(0.0, self._end - self._clock())
 
     def refusal(self, source: object) -> QueryError | None:
-        """Return the error for a source that is not to be asked any more; None where it may be.
+        """Return the error for a source that must not be queried any more; None if it may be queried.
 
-        :param source: the source, as it was given to :meth:`note`
+        :param source: the source, as it was passed to :meth:`note`
         """
         _, late = self._late.get(id(source), (None, None))
         if late is not None:
@@ -58,19 +58,20 @@ class Deadline:
         return None
 
     def note(self, source: object, answers: Iterable[object]) -> None:
-        """Remember a source among whose answers is one that did not come in time.
+        """Remember a source if one of its answers did not arrive in time.
 
-        :param source: what was asked
-        :param answers: measurements, and errors in the place of those that failed
+        :param source: the source that was queried
+        :param answers: measurements, or the errors of those that failed
         """
         late = next((one for one in answers if isinstance(one, QueryError) and _is_late(one)), None)
         if late is not None:
             self.give_up(source, late)
 
     def give_up(self, source: object, error: MeasurementError) -> None:
-        """Do not ask a source again, e.g. one to which no connection could be had.
+        """Do not query a source again, e.g. when no connection could be opened.
 
-        :param error: why
+        :param source: the source
+        :param error: the reason
         """
         self._late.setdefault(id(source), (source, error))
 

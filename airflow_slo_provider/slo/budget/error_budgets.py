@@ -1,7 +1,7 @@
-"""Error budgets and burn rates, in exact arithmetic.
+"""Compute error budgets and burn rates in exact arithmetic.
 
 Targets are read as exact rationals and never rounded before they are compared: with floats,
-``(2592 / 2592000) / (1 - 0.999)`` is 0.9999999999999991, and an exactly exhausted budget would read as open.
+``(2592 / 2592000) / (1 - 0.999)`` is 0.9999999999999991, and an exactly exhausted budget would look as if some of it were left.
 
 References
 ----------
@@ -33,15 +33,15 @@ DEFAULT_ALERTS: tuple[tuple[str, Fraction, timedelta], ...] = (
 
 @dataclass(frozen=True)
 class ErrorBudget:
-    """What is left of an error budget.
+    """The state of an error budget.
 
     :param sli: share of good events
     :param budget: share of events that may be bad: 1 - target
     :param consumed: share of the budget that is spent; above 1 when overspent
     :param remaining: 1 - consumed; negative when overspent
-    :param allowed_events: events that may be bad; None where only a ratio is known
-    :param remaining_events: events that may still go bad; negative when overspent
-    :param remaining_time: the same as time of complete outage within the window; negative when overspent
+    :param allowed_events: number of events that may be bad; None if only a ratio is measured
+    :param remaining_events: number of events that may still be bad; negative when overspent
+    :param remaining_time: the remaining budget as time of complete outage within the window; negative when overspent
     """
 
     sli: Fraction
@@ -55,13 +55,13 @@ class ErrorBudget:
 
 @dataclass(frozen=True)
 class BurnRate:
-    """How fast a budget burned over one window.
+    """The burn rate over one window.
 
-    :param window: the window
-    :param value: 1 burns exactly the whole budget in the SLO's window; None where there was nothing to measure
-    :param good: good events in the window, where events were counted
-    :param total: all events in the window, where events were counted
-    :param problem: why there is no value
+    :param window: length of the window
+    :param value: at 1 the budget lasts exactly the SLO's window; None when no measurement is available
+    :param good: good events in the window, if events were counted
+    :param total: all events in the window, if events were counted
+    :param problem: reason why there is no value
     """
 
     window: timedelta
@@ -73,13 +73,13 @@ class BurnRate:
 
 @dataclass(frozen=True)
 class BurnRateRule:
-    """A multi-window alert: it fires while the burn rate over both windows is above ``factor``.
+    """A multi-window alert rule: it fires while the burn rate over both windows is above ``factor``.
 
     :param severity: ``page`` or ``ticket``
-    :param short: the short window, a twelfth of the long one; makes the alert stop soon after the burn stops
-    :param long: the long window; makes the alert significant
+    :param short: the short window, a twelfth of the long one; ends the alert soon after the budget stops burning
+    :param long: the long window; keeps short spikes from firing the alert
     :param factor: burn rate that spends ``fraction`` of the budget in the long window
-    :param fraction: share of the budget spent when it fires
+    :param fraction: share of the budget that is spent when it fires
     """
 
     severity: str
@@ -89,14 +89,14 @@ class BurnRateRule:
     fraction: Fraction = Fraction(0)
 
     def fires(self, short: Fraction | None, long: Fraction | None) -> bool:
-        """Whether both burn rates are known and above the factor (strictly, as the workbook's alerts are)."""
+        """Return whether both burn rates are known and above the factor (strictly, as in the workbook's alerts)."""
         return short is not None and long is not None and short > self.factor and long > self.factor
 
 
 def budget_share(target: Number) -> Fraction:
-    """The error budget 1 - target as an exact share.
+    """Return the error budget, 1 - target, as an exact share.
 
-    :param target: share of good promised, in (0, 1)
+    :param target: target share of good events, in (0, 1)
     :raises ValueError: when the target is not in (0, 1): a target of 1 has no budget to divide by
     """
     try:
@@ -114,29 +114,29 @@ def budget_share(target: Number) -> Fraction:
 def budget_of_sli(
     budget: Fraction, sli: Fraction, window: timedelta, total: Fraction | None = None, *, scale: Fraction = Fraction(1)
 ) -> ErrorBudget:
-    """Compute the budget from an SLI.
+    """Compute the error budget from an SLI.
 
     :param budget: 1 - target
-    :param sli: share of good
+    :param sli: share of good events
     :param window: the SLO's window
-    :param total: events (or slices) the SLI is a share of
-    :param scale: how many times ``total`` the budget is a share of; above 1 for a calendar window that is not over
+    :param total: number of events (or slices) behind the SLI
+    :param scale: ratio of the events of the whole window to ``total``; above 1 for a calendar window that has not ended
     """
     consumed = (1 - sli) / (budget * scale)
     remaining = 1 - consumed
     allowed = None if total is None else budget * total * scale
     left = None if allowed is None else allowed * remaining
     microseconds = remaining * budget * int(window.total_seconds() * 1_000_000)
-    # Floor: less time left than there is, never more.
+    # Rounded down, so that the remaining time is never overstated.
     return ErrorBudget(sli, budget, consumed, remaining, allowed, left, timedelta(microseconds=math.floor(microseconds)))
 
 
 def error_budget(target: Number, good: Number, total: Number, window: str | timedelta | Duration) -> ErrorBudget:
-    """Compute what is left of an error budget, exactly.
+    """Compute the state of an error budget exactly.
 
     consumed = (1 - good / total) / (1 - target) and remaining = 1 - consumed [SRE Workbook ch. 5].
 
-    :param target: share of good promised, in (0, 1); a str, Decimal or Fraction keeps it exact
+    :param target: target share of good events, in (0, 1); a str, Decimal or Fraction keeps it exact
     :param good: good events in the window
     :param total: all events in the window
     :param window: the SLO's window, e.g. ``"30d"``
@@ -149,11 +149,11 @@ def error_budget(target: Number, good: Number, total: Number, window: str | time
 
 
 def burn_rate(target: Number, good: Number, total: Number) -> Fraction:
-    """Compute how fast the budget burns: (1 - good / total) / (1 - target). 1 spends it in exactly one SLO window.
+    """Compute the burn rate: (1 - good / total) / (1 - target). At 1 the budget lasts exactly one SLO window.
 
-    :param target: share of good promised, in (0, 1)
-    :param good: good events of the window looked at
-    :param total: all events of that window
+    :param target: target share of good events, in (0, 1)
+    :param good: good events in the measured window
+    :param total: all events in that window
     :raises NoData: when ``total`` is 0
     :raises InvalidMeasurement: when ``good`` exceeds ``total``, or a number is negative or not finite
     :raises ValueError: when the target is not in (0, 1)
@@ -171,11 +171,11 @@ def burn_rate_rules(
     """Compute the multi-window, multi-burn-rate alert rules of an SLO window.
 
     factor = fraction * window / long, short = long / 12 [SRE Workbook ch. 5]. The factors are recomputed for every
-    window: 14.4 belongs to 30 days, and on 7 days it would spend 8.6 % of the budget an hour.
+    window: 14.4 is for 30 days; for a window of 7 days it would spend 8.6 % of the budget per hour.
 
     :param window: the SLO's window, e.g. ``"30d"``
     :param alerts: ``(severity, fraction of the budget, long window)`` of each alert
-    :param target: when given, rules that can never fire (factor * (1 - target) >= 1) are left out
+    :param target: if set, rules that can never fire (factor * (1 - target) >= 1) are left out
     :raises ValueError: for a calendar duration, a fraction outside (0, 1], or a long window that is not shorter than ``window``
     """
     length = as_duration(window).timedelta
@@ -194,12 +194,12 @@ def burn_rate_rules(
 
 
 def time_to_exhaustion(remaining: Number, burn_rate: Number, window: str | timedelta | Duration) -> timedelta | None:
-    """Compute how long the budget lasts at the current rate: remaining * window / burn rate.
+    """Compute the time until the budget is exhausted at the current rate: remaining * window / burn rate.
 
-    :param remaining: share of the budget that is left
+    :param remaining: remaining share of the budget
     :param burn_rate: current burn rate
     :param window: the SLO's window
-    :return: None when the budget does not burn (rate 0), zero when it is already spent
+    :return: the time; None when the budget does not burn (rate 0), zero when it is already spent
     """
     left, rate = exact(remaining, what="remaining"), exact(burn_rate, what="burn rate")
     if left <= 0:

@@ -1,23 +1,24 @@
-"""Read the instant that something is evaluated for; the future is refused.
+"""Parse the time of an evaluation; a time in the future is refused.
 
-Nothing can be measured of the future, and of a log that is asked about it the old failures have left the window: the budget
-would look as if it had recovered.
+Nothing can be measured in the future. For a log queried at a future time, old failures would have left the window, and the
+budget would look as if it had recovered.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-#: How far an instant may lie ahead of this machine's clock: clocks differ.
+#: Maximum time by which a timestamp may be ahead of this machine's clock, because clocks differ.
 AHEAD = timedelta(seconds=60)
 
 
 def read_instant(at: datetime | str, *, what: str = "at") -> datetime:
-    """Read the instant of an evaluation.
+    """Parse the time of an evaluation.
 
     :param at: an aware datetime, or one as ISO 8601 text
     :param what: its name in messages
-    :raises ValueError: when it is no instant, has no time zone or lies in the future
+    :return: the aware datetime
+    :raises ValueError: when it is not a timestamp, has no time zone or lies in the future
     """
     moment = parse_instant(at, what=what)
     refuse_future(moment, what=what)
@@ -25,11 +26,11 @@ def read_instant(at: datetime | str, *, what: str = "at") -> datetime:
 
 
 def parse_instant(at: datetime | str, *, what: str = "at") -> datetime:
-    """Read an instant that nothing is measured at, such as the end of a listing; it may lie in the future.
+    """Parse a timestamp that may lie in the future, such as the end of a listing.
 
     :param at: an aware datetime, or one as ISO 8601 text
     :param what: its name in messages
-    :raises ValueError: when it is no instant, or has no time zone
+    :raises ValueError: when it is not a timestamp, or has no time zone
     """
     moment = at
     if isinstance(moment, str):
@@ -45,11 +46,11 @@ def parse_instant(at: datetime | str, *, what: str = "at") -> datetime:
 
 
 def refuse_future(moment: datetime, *, what: str) -> None:
-    """Refuse an instant that lies more than :data:`AHEAD` in the future.
+    """Refuse a timestamp more than :data:`AHEAD` in the future.
 
-    :param moment: the instant (aware)
+    :param moment: the timestamp (aware)
     :param what: its name in the message
-    :raises ValueError: saying how far ahead it is
+    :raises ValueError: when it is further ahead; the message says by how much
     """
     now = datetime.now(UTC)
     if moment > now + AHEAD:

@@ -1,4 +1,4 @@
-"""What became of error budgets over a span of time, from the checks that were recorded."""
+"""Summarise the history of error budgets from recorded checks."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from airflow_slo_provider.results import CheckResult
 
 @dataclass(frozen=True)
 class BudgetHistory:
-    """One objective's recorded checks in a few numbers.
+    """Summary of one objective's recorded checks.
 
-    :param service: what the objective is about; empty where the checks name none
+    :param service: service of the objective; empty if the checks name none
     :param name: the objective
-    :param checks: how many checks were recorded
-    :param first: when the first of them was
-    :param last: when the last of them was
-    :param status: the last one's status
-    :param remaining: what the last measured one says of the budget; None where none was measured
-    :param lowest: the least that was left; None where none was measured
-    :param lowest_at: when that was
-    :param statuses: how many checks had each status
-    :param freezes: how often a check began to block deployments
+    :param checks: number of recorded checks
+    :param first: time of the first check
+    :param last: time of the last check
+    :param status: status of the last check
+    :param remaining: remaining share of the budget at the last measured check; None if none was measured
+    :param lowest: lowest remaining share; None if none was measured
+    :param lowest_at: time of the lowest remaining share
+    :param statuses: number of checks with each status
+    :param freezes: number of times a check began to block deployments
     """
 
     service: str
@@ -43,10 +43,10 @@ class BudgetHistory:
 
 
 def summarise_history(checks: Sequence[CheckResult]) -> list[BudgetHistory]:
-    """Sum up recorded checks of kind ``slo``.
+    """Summarise recorded checks of kind ``slo``.
 
-    :param checks: in any order; those of other kinds are left out
-    :return: one history for each objective, by name; an objective is known by its service and its name
+    :param checks: the checks, in any order; other kinds are ignored
+    :return: one history for each objective, sorted by name; service and name identify an objective
     """
     found: dict[SLOKey, list[CheckResult]] = {}
     for check in sorted(checks, key=lambda one: one.checked_at):
@@ -83,7 +83,7 @@ def _number(value: object) -> float | None:
 
 
 def history_table(histories: Sequence[BudgetHistory]) -> str:
-    """Write histories as a Markdown table."""
+    """Format histories as a Markdown table."""
     head = "| SLO | now | budget left | lowest | when | checks | not known | freezes |"
     rows = [head, "|---|---|---|---|---|---|---|---|"]
     for one in histories:

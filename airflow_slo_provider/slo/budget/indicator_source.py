@@ -1,4 +1,4 @@
-"""How the monitor asks for numbers. Indicator sources (Prometheus, SQL, the ledger) implement this and nothing more."""
+"""Define the interface between the monitor and the indicator sources (Prometheus, SQL, the ledger)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError
 from airflow_slo_provider.slo.budget.deadline import Deadline
 from airflow_slo_provider.slo.model import Indicator
 
-#: More than this is no count of events, and no float any more once a few of them are added up.
+#: Numbers above this are not a count of events, and the sum of a few of them is beyond a float.
 MOST_EVENTS = 10**300
 
 
 def shown(value: Fraction) -> str:
-    """Write a number for a message, whatever its size."""
+    """Format a number of any size for a message."""
     try:
         return f"{float(value):g}"
     except OverflowError:
@@ -26,14 +26,14 @@ def shown(value: Fraction) -> str:
 
 @dataclass(frozen=True)
 class Measurement:
-    """The good and all events of a span of time, or only their ratio where the source computes it itself.
+    """The good events and all events of a time span, or only their ratio if the source computes it itself.
 
-    :param ratio: share of good, within [0, 1]
+    :param ratio: share of good events, within [0, 1]
     :param good: good events; None for a raw ratio
     :param total: all events; None for a raw ratio
-    :param query: what was asked, for the evidence
-    :param note: what is odd about it, for whoever wonders at the number
-    :param newest: when the newest event happened, where the source says it
+    :param query: text of the query, for the evidence
+    :param note: a remark that explains an unusual number
+    :param newest: time of the newest event, if the source reports it
     """
 
     ratio: Fraction
@@ -45,8 +45,11 @@ class Measurement:
 
     @classmethod
     def of_counts(cls, good: Fraction, total: Fraction, *, query: str = "") -> Measurement:
-        """Make a measurement from counts.
+        """Create a measurement from counts.
 
+        :param good: good events
+        :param total: all events
+        :param query: text of the query
         :raises InvalidMeasurement: when good exceeds total, or a count is negative
         :raises NoData: when total is 0 (reason ``no_events``)
         """
@@ -67,8 +70,10 @@ class Measurement:
 
     @classmethod
     def of_ratio(cls, ratio: Fraction, *, query: str = "") -> Measurement:
-        """Make a measurement from a ratio that the source computed.
+        """Create a measurement from a ratio that the source computed.
 
+        :param ratio: share of good events
+        :param query: text of the query
         :raises InvalidMeasurement: when it is outside [0, 1]
         """
         if not 0 <= ratio <= 1:
@@ -78,15 +83,15 @@ class Measurement:
 
 @dataclass(frozen=True)
 class MeasureRequest:
-    """One span of one indicator.
+    """A request to measure one indicator over one time span.
 
     :param indicator: what to measure
     :param start: start of the span (aware)
     :param end: end of the span, exclusive (aware)
     :param op: for a threshold metric: ``lt``, ``lte``, ``gt`` or ``gte``
-    :param value: for a threshold metric: what its points are held against
-    :param resolution: for a threshold metric: distance between points
-    :param deadline: until when the evaluation that this belongs to may ask; no limit where there is none
+    :param value: for a threshold metric: the threshold of its points
+    :param resolution: for a threshold metric: distance between its points
+    :param deadline: deadline of the evaluation; None for no limit
     """
 
     indicator: Indicator
@@ -100,11 +105,13 @@ class MeasureRequest:
 
 @dataclass(frozen=True)
 class Slices:
-    """Equal slices of a span, oldest first; None where a slice holds no data.
+    """Equal slices of a time span, oldest first; None for a slice without data.
 
     :param width: width of a slice
     :param start: start of the first slice
-    :param last_seen: end of the last slice of which the source had anything, also that nothing happened; None where it cannot say
+    :param last_seen: end of the last slice for which the source had data, including zero events; None if it cannot tell
+    :param values: one measurement per slice
+    :param query: text of the query
     """
 
     start: datetime
@@ -115,21 +122,21 @@ class Slices:
 
 
 def deadline_of(requests: Sequence[MeasureRequest]) -> Deadline | None:
-    """Return the deadline of requests that are answered together: they belong to one evaluation."""
+    """Return the deadline of requests that are answered together; they belong to one evaluation."""
     return next((request.deadline for request in requests if request.deadline is not None), None)
 
 
 class IndicatorSource(Protocol):
-    """A place that numbers come from. Errors are returned, one per request, so that one bad query spoils no other."""
+    """A source of measurements. Errors are returned, one per request, so that one bad query does not affect the others."""
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        """Answer all requests, in order, with as few questions to the server as their form allows."""
+        """Measure each span, in order, with as few queries as possible."""
         ...
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
-        """Answer all requests slice by slice."""
+        """Measure each span slice by slice."""
         ...
 
     def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
-        """Say which share of each span holds data at all, within [0, 1]."""
+        """Return the share of each span that holds data, within [0, 1]."""
         ...

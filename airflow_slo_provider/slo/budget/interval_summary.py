@@ -1,4 +1,4 @@
-"""What happened to an SLO within a span of time: since a rollback, or while an incident lasted."""
+"""Summarise an SLO over a time interval, e.g. since a rollback or during an incident."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from airflow_slo_provider.slo.model import SLO, BudgetingMethod, Objective
 
 @dataclass(frozen=True)
 class Spent:
-    """What a span of time cost.
+    """The error budget that a time interval spent.
 
-    :param bad: events that went wrong
-    :param total: all events of the span
-    :param share: share of the whole error budget that they spent; None where the window's events are not counted
-    :param minutes: the same as minutes of complete outage within the window
+    :param bad: bad events of the interval
+    :param total: all events of the interval
+    :param share: share of the whole error budget that they spent; None if the window's events are not counted
+    :param minutes: the same in minutes of complete outage within the window
     """
 
     bad: Fraction
@@ -34,14 +34,16 @@ class Spent:
 
 
 def burn_between(catalog: SLOCatalog, sources: SourceFactory, name: str, start: datetime, end: datetime) -> BurnRate:
-    """Measure how fast an SLO burned between two instants.
+    """Measure the burn rate of an SLO between two timestamps.
 
+    :param catalog: the SLOs
+    :param sources: creates the indicator sources
     :param name: the SLO, or one of its objectives as a report names it
     :param start: start (aware)
     :param end: end, exclusive (aware)
     :raises NoData: when there were no events
-    :raises QueryError: when the question was not answered
-    :raises ValueError: for an unknown name, or an SLO of time slices, whose rate cannot be told for any span
+    :raises QueryError: when the query failed
+    :raises ValueError: for an unknown name, or an SLO of time slices, whose rate cannot be measured over an arbitrary interval
     """
     _, objective, found = _measured(catalog, sources, name, start, end)
     rate = (1 - found.ratio) / budget_share(objective.target)
@@ -49,11 +51,15 @@ def burn_between(catalog: SLOCatalog, sources: SourceFactory, name: str, start: 
 
 
 def spent_between(catalog: SLOCatalog, sources: SourceFactory, report: SLOReport, start: datetime, end: datetime) -> Spent:
-    """Measure what a span of time cost.
+    """Measure the error budget that a time interval spent.
 
-    The share is bad events over the events that may go bad in the whole window: (1 - target) * total.
+    The share is bad events over the events that may be bad in the whole window: (1 - target) * total.
 
+    :param catalog: the SLOs
+    :param sources: creates the indicator sources
     :param report: the SLO's state at the end
+    :param start: start (aware)
+    :param end: end, exclusive (aware)
     :raises NoData: when there were no events, or they are not counted
     """
     slo, objective, found = _measured(catalog, sources, report.name, start, end)

@@ -1,4 +1,4 @@
-"""Reports and decisions as they are recorded (``CheckResult``) and as they travel in XCom (small dicts)."""
+"""Convert reports and decisions to check results for the ledger (``CheckResult``) and small dicts for XCom."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ _VERDICTS = {
     Status.NO_DATA: Verdict.UNKNOWN,
     Status.QUERY_ERROR: Verdict.UNKNOWN,
 }
-#: What a gate's outcome is worth as a check.
+#: The verdict that each outcome of a gate is recorded with.
 OUTCOMES = {
     Outcome.ALLOWED: Verdict.PASS,
     Outcome.WARNING: Verdict.WARN,
     Outcome.FROZEN: Verdict.FAIL,
     Outcome.UNKNOWN: Verdict.UNKNOWN,
 }
-_LONGEST = 500  # characters of a query or a message in XCom
+_LONGEST = 500  # maximum number of characters of a query or a message in XCom
 
 
 def slo_checks(decision: Decision) -> list[CheckResult]:
-    """Return what the ledger keeps of each objective: kind ``slo``, with the state that the next decision begins from."""
+    """Return the ledger record of each objective: kind ``slo``, with the state that the next decision needs."""
     return [_slo_check(one) for one in decision.slos]
 
 
 def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | None = None) -> CheckResult:
-    """Return what the ledger keeps of a decision: kind ``decision``.
+    """Return the ledger record of a decision: kind ``decision``.
 
-    :param name: which gate made it
+    :param decision: the decision
+    :param name: name of the gate
     :param more: further evidence, e.g. whether the decision is ``complete``
     """
     return CheckResult(
@@ -58,16 +59,16 @@ def decision_check(decision: Decision, *, name: str, more: Mapping[str, Any] | N
 
 
 def policy_state(evidence: Mapping[str, Any]) -> PolicyState | None:
-    """Read the state out of a recorded check of kind ``slo``; None where it holds none.
+    """Read the policy state from a recorded check of kind ``slo``; None if it holds none.
 
-    :raises ValueError: when what it holds is no state
+    :raises ValueError: when the recorded state is invalid
     """
     kept = evidence.get("policy_state")
     return None if kept is None else PolicyState.from_dict(kept)
 
 
 def summary(decision: Decision) -> dict[str, Any]:
-    """Return the decision as a small JSON-able dict, as it travels in XCom."""
+    """Return the decision as a small JSON-serialisable dict for XCom."""
     return {
         "schema_version": SUMMARY_VERSION,
         "outcome": decision.outcome.value,
@@ -80,7 +81,7 @@ def summary(decision: Decision) -> dict[str, Any]:
 
 
 def report_dict(report: SLOReport) -> dict[str, Any]:
-    """Return one objective's state as a JSON-able dict. Numbers are floats for display; nothing is compared with them."""
+    """Return one objective's state as a JSON-serialisable dict. Numbers are floats for display; no comparison uses them."""
     budget = report.budget
     left = report.time_to_exhaustion
     rate = current_rate(report)

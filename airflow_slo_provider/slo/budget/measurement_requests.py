@@ -1,4 +1,4 @@
-"""What has to be measured to judge an objective, and the asking of it in batches."""
+"""Plan the measurements that an objective needs, and request them from the sources in batches."""
 
 from __future__ import annotations
 
@@ -18,28 +18,32 @@ from airflow_slo_provider.slo.budget.windows import Span, nominal_length, span_a
 from airflow_slo_provider.slo.model import SLO, BudgetingMethod, DataSource, Objective
 from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolicy
 
-#: Makes the source of a type of data (``Prometheus``, ``SQL``, ``Ledger``) and its DataSource document, where there is one.
-#: May raise MeasurementError: then nothing is known of the SLOs that need it.
+#: Creates the source of a type of data (``Prometheus``, ``SQL``, ``Ledger``) and its DataSource document, if there is one. It
+#: may raise MeasurementError: the SLOs that need the source then have an UNKNOWN status.
 SourceFactory = Callable[[str, DataSource | None], IndicatorSource]
-#: Which source answers: the type of data and the name of its DataSource document.
+#: Identifies a source: the type of data and the name of its DataSource document.
 SourceKey = tuple[str, str | None]
 K = TypeVar("K")
 T = TypeVar("T")
 
-#: The window of "the current rate", always measured: long enough to mean something, short enough to be current.
+#: The window of "the current rate", always measured: long enough to be meaningful, short enough to be current.
 CURRENT = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One objective and what is asked about it.
+    """One objective and the measurements that it needs.
 
     :param name: unique name
-    :param span: the SLO's window at the instant
+    :param slo: the SLO
+    :param objective: the objective
+    :param policy: the policy of the SLO
+    :param at: time of the evaluation (UTC)
+    :param span: the SLO's window at that time
     :param burn: the multi-window alert rules of its window
-    :param windows: windows whose burn rate is wanted, shortest first
-    :param source: where its numbers come from
-    :param deadline: until when the evaluation may ask
+    :param windows: windows whose burn rate is needed, shortest first
+    :param source: the source of its numbers
+    :param deadline: deadline of the evaluation
     """
 
     name: str
@@ -61,14 +65,14 @@ class Part:
         return self.objective.time_slice_window.timedelta
 
     def request(self, start: datetime) -> MeasureRequest:
-        """Ask for the time from ``start`` to the end of the window."""
+        """Return the request for the time from ``start`` to the end of the window."""
         indicator = self.slo.indicator_of(self.objective)
         op, value = self.objective.op, self.objective.value
         return MeasureRequest(indicator, start, self.span.end, op, value, deadline=self.deadline)
 
     @property
     def slices_start(self) -> datetime:
-        """Where the slices begin: with the window, or as many whole slices earlier as its burn rates look back."""
+        """Start of the slices: that of the window, or as many whole slices earlier as the burn rates need."""
         width = self.slice_width
         assert width is not None
         earlier = max((window - self.span.elapsed for window in self.windows), default=timedelta(0))
@@ -77,11 +81,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the source said about one objective.
+    """The measurements of one objective.
 
     :param whole: the SLO's window: its events, or its slices
-    :param windows: the burn windows (Occurrences only; slices hold them already)
-    :param lately: the last of the window, as long as the SLO may be silent; None where it may be silent for ever
+    :param windows: the burn-rate windows (Occurrences only; the slices contain them)
+    :param lately: the end of the window, as long as the SLO's ``max_silence``; None without such a limit
     """
 
     whole: Measurement | Slices | MeasurementError
@@ -98,11 +102,16 @@ def part_of(
     source: SourceKey,
     deadline: Deadline | None = None,
 ) -> Part:
-    """Say what to ask about an objective.
+    """Plan the measurements of an objective.
 
-    :param at: the instant (UTC)
-    :param deadline: until when the evaluation may ask
-    :raises NoData: when the instant lies before the first calendar window
+    :param name: unique name
+    :param slo: the SLO
+    :param objective: the objective
+    :param policy: the policy of the SLO
+    :param at: time of the evaluation (UTC)
+    :param source: the source of its numbers
+    :param deadline: deadline of the evaluation
+    :raises NoData: when the time lies before the first calendar window
     """
     try:
         span = span_at(slo.window, at - slo.options.maturity_lag)
@@ -110,16 +119,16 @@ def part_of(
         raise NoData(str(error), reason="before_first_window") from None
     length = nominal_length(slo.window)
     burn = tuple(burn_rate_rules(length, target=objective.target))
-    current = [CURRENT] if length > CURRENT else []  # also where no alert rule looks at it, as with a target of 90 %
+    current = [CURRENT] if length > CURRENT else []  # also if no alert rule uses it, as with a target of 90 %
     policy_windows = (rule.window.timedelta for rule in policy.rules if rule.window is not None)
     windows = sorted({*current, *chain.from_iterable((rule.short, rule.long) for rule in burn), *policy_windows})
     return Part(name, slo, objective, policy, at, span, burn, tuple(windows), source, deadline)
 
 
 class Asker:
-    """Asks each source about all its objectives at once.
+    """Request the measurements of all objectives, source by source.
 
-    :param factory: makes the sources; each is made once and kept
+    :param factory: creates the sources; each is created once and reused
     :param data_sources: DataSource documents by name
     """
 
@@ -129,7 +138,7 @@ class Asker:
         self._sources: dict[SourceKey, IndicatorSource] = {}
 
     def ask(self, parts: Sequence[Part]) -> dict[str, Answers]:
-        """Return what the sources said, by the parts' names."""
+        """Return the answers of the sources, by the parts' names."""
         out: dict[str, Answers] = {}
         for key, group in _grouped(parts, lambda part: part.source).items():
             try:
@@ -149,7 +158,7 @@ class Asker:
         return out
 
     def coverage(self, parts: Sequence[Part]) -> dict[str, object]:
-        """Return the share of each part's window that holds data, or the error in its place."""
+        """Return the share of each part's window that holds data, or the error of that part."""
         out: dict[str, object] = {}
         for key, group in _grouped(parts, lambda part: part.source).items():
             source = self._source(key)
@@ -170,9 +179,9 @@ def _asked(
     requests: Sequence[MeasureRequest],
     ask: Callable[[Sequence[MeasureRequest]], list[T | MeasurementError]],
 ) -> list[T | MeasurementError]:
-    """Ask a source, unless it did not answer in time before or the deadline has passed.
+    """Query a source, unless it did not answer in time before or the deadline has passed.
 
-    A source of one's own need not know the deadline for that.
+    Custom sources therefore need not observe the deadline themselves.
     """
     deadline = deadline_of(requests)
     if deadline is None:
@@ -201,7 +210,7 @@ def _ask_events(source: IndicatorSource, parts: Sequence[Part]) -> dict[str, Ans
 
 
 def _lengths(part: Part) -> list[timedelta]:
-    """The windows before the end that are asked about, each once."""
+    """Return the lengths of the windows to measure, each once."""
     silence = part.slo.options.max_silence
     return list(part.windows) if silence is None else list(dict.fromkeys([*part.windows, silence]))
 

@@ -1,4 +1,4 @@
-"""The monitor: the state of every SLO of a catalog at one instant."""
+"""Evaluate every SLO of a catalog at a given time."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ if TYPE_CHECKING:
 
 
 class SLOMonitor:
-    """Evaluates SLOs at an instant. All objectives of one source are asked together, in as few queries as their form allows.
+    """Evaluate SLOs at a given time. All objectives of one source are measured together, in as few queries as possible.
 
     :param catalog: the SLOs: a catalog, or an :class:`~airflow_slo_provider.slo.code_first.SLOConfig` written in code
-    :param sources: where the numbers come from: a function of the type of data and its DataSource document, a mapping from type
-        (``Prometheus``, ``SQL``, ``Ledger``) to source, or one source for everything. For an ``SLOConfig`` also what asks
-        Prometheus: its URL, a ``PrometheusHook``, or prometheus-api-client's ``PrometheusConnect``.
-    :param deadline: seconds one evaluation may take over all its sources: the limits of single queries shrink to what is left.
-        What is not measured by then is a QUERY_ERROR; a source that did not answer in time is not asked again in that evaluation.
-    :raises ValueError: for a deadline that is no positive number
+    :param sources: the indicator sources: a function of the type of data and its DataSource document, a mapping from type
+        (``Prometheus``, ``SQL``, ``Ledger``) to source, or one source for everything. For an ``SLOConfig`` also a Prometheus
+        client: its URL, a ``PrometheusHook``, or prometheus-api-client's ``PrometheusConnect``.
+    :param deadline: seconds one evaluation may take over all its sources: the limits of single queries shrink to the time left.
+        An objective that is not measured by then gets the status QUERY_ERROR; a source that did not answer in time is not
+        queried again in that evaluation.
+    :raises ValueError: for a deadline that is not a positive number
     """
 
     def __init__(
@@ -56,14 +57,15 @@ class SLOMonitor:
     def evaluate(
         self, at: datetime | None = None, select: Selection | None = None, *, covering: Collection[str] = ()
     ) -> list[SLOReport]:
-        """Evaluate SLOs. What cannot be measured is reported as such; no measurement's failure is raised.
+        """Evaluate SLOs. Failed measurements are reported in the status and never raised.
 
-        :param at: the instant (aware); now when None. A past instant is answered from the history; the future is refused.
+        :param at: time of the evaluation (aware); now when None. A past time is evaluated from the history; the future is
+            refused.
         :param select: names of the SLOs, or a function that chooses them; all when None
-        :param covering: names of reports that shall say how much of their window holds data, however much is left: those that
-            were frozen, so that a lost history does not thaw them
+        :param covering: names of reports that include the coverage of their window whatever budget remains: those that were
+            frozen, so that a lost history does not unfreeze them
         :return: one report for each objective, in the catalog's order
-        :raises ValueError: for an instant that is naive or in the future, an unknown name, or when nothing is selected
+        :raises ValueError: for a time that is naive or in the future, an unknown name, or when nothing is selected
         """
         if at is not None:
             if at.tzinfo is None:
@@ -85,24 +87,25 @@ class SLOMonitor:
         return [reports[name] for _, name, _ in places]
 
     def check_sli(self, sli: SLIDefinition | str, at: datetime | None = None) -> Fraction:
-        """Measure one SLI: the share of good over its window.
+        """Measure one SLI: the share of good events over its window.
 
         :param sli: the definition, or the name of an SLO; of one with several objectives, ``name[1]`` and so on
-        :param at: the instant (aware); now when None
-        :raises NoData: when there is nothing to judge
-        :raises QueryError: when the question was not answered
-        :raises ValueError: for an unknown name, and for one of several objectives
+        :param at: time of the evaluation (aware); now when None
+        :return: the share, as an exact rational
+        :raises NoData: when no data is available
+        :raises QueryError: when the query failed
+        :raises ValueError: for an unknown name, and for an SLO with several objectives
         """
         return self.compute_error_budget(sli, at).sli
 
     def compute_error_budget(self, sli: SLIDefinition | str, at: datetime | None = None) -> ErrorBudget:
-        """Measure one SLI and compute what is left of its error budget.
+        """Measure one SLI and compute its error budget.
 
         :param sli: the definition, or the name of an SLO; of one with several objectives, ``name[1]`` and so on
-        :param at: the instant (aware); now when None
-        :raises NoData: when there is nothing to judge
-        :raises QueryError: when the question was not answered
-        :raises ValueError: for an unknown name, and for one of several objectives
+        :param at: time of the evaluation (aware); now when None
+        :raises NoData: when no data is available
+        :raises QueryError: when the query failed
+        :raises ValueError: for an unknown name, and for an SLO with several objectives
         """
         asked = sli if isinstance(sli, str) else sli.slo_name
         slo = next((slo for slo in self.catalog for name, _ in slo.parts() if name == asked), None)
@@ -117,12 +120,18 @@ class SLOMonitor:
         return report.budget
 
     def get_status(self, at: datetime | None = None) -> dict[str, Status]:
-        """Evaluate everything and return the status of each objective by name."""
+        """Evaluate all SLOs and return the status of each objective by name.
+
+        :param at: time of the evaluation (aware); now when None
+        """
         names = {sli.slo_name: sli.name for sli in self.config.slis} if self.config else {}
         return {names.get(report.name, report.name): report.status for report in self.evaluate(at)}
 
     def should_allow_deployment(self, at: datetime | None = None) -> bool:
-        """Whether the policies let a deployment go ahead by itself. What is not known does not."""
+        """Return whether the policies allow an automatic deployment. An UNKNOWN status does not allow it by default.
+
+        :param at: time of the evaluation (aware); now when None
+        """
         from airflow_slo_provider.slo.policy.decisions import decide
 
         return decide(self.evaluate(at), self.catalog).allowed
@@ -137,7 +146,7 @@ class SLOMonitor:
         return Part(name, slo, objective, self.catalog.policy_of(slo), at, Span(at, at, at), (), (), ("", None))
 
     def _add_coverage(self, parts: list[Part], reports: dict[str, SLOReport], covering: Collection[str]) -> None:
-        """Ask how much of a window holds data where the answer decides: where a low budget might freeze something, or did."""
+        """Measure the coverage of the windows where it decides: where a low budget might freeze deployments, or did."""
         wanted = [part for part in parts if _needs_coverage(reports[part.name], part, always=part.name in covering)]
         for name, answer in self._asker.coverage(wanted).items():
             reports[name] = with_coverage(reports[name], answer)

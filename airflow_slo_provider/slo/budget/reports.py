@@ -1,4 +1,4 @@
-"""What the monitor and the gate say: the state of each SLO, and the decision that follows."""
+"""Records of the monitor and the gate: the state of each SLO, and the resulting decision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
 
 class Status(StrEnum):
-    """State of one objective. Only HEALTHY, WARNING, BURNING and EXHAUSTED are measured; the others say why nothing is known."""
+    """The status of one objective.
+
+    HEALTHY, WARNING, BURNING and EXHAUSTED are measured; the others give the reason why no budget can be evaluated.
+    """
 
     HEALTHY = "HEALTHY"
     WARNING = "WARNING"
@@ -28,35 +31,36 @@ class Status(StrEnum):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the question was not answered."""
+        """Whether no measurement is available."""
         return self in (Status.NO_DATA, Status.QUERY_ERROR)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SLOReport:
-    """What is known about one objective at one instant.
+    """The state of one objective at a given time.
 
     :param name: unique name: the SLO's, with ``[2]`` for its second objective
     :param slo: the SLO
-    :param objective: which of its objectives
-    :param at: the instant it was evaluated for (UTC)
+    :param objective: the objective
+    :param at: time of the evaluation (UTC)
     :param start: start of the window that was measured (UTC)
     :param end: its end, exclusive (UTC); earlier than ``at`` by the SLO's maturity lag
-    :param status: its state
-    :param message: one sentence for a person
-    :param good: good events, slices or summed ratios, where the source counts
+    :param status: its status
+    :param message: one sentence for the reader
+    :param good: good events, slices or summed ratios, if the source counts them
     :param total: all of them
-    :param budget: what is left of the error budget; None where nothing is known
+    :param budget: the error budget; None when no measurement is available
     :param burn_rates: burn rates of the windows of the alert rules, shortest first
-    :param firing: the multi-window alert rules that hold
-    :param time_to_exhaustion: how long the budget lasts at the current rate; None where it does not burn or nothing is known
-    :param coverage: share of the window that holds data; None where it was not asked for or the source cannot say
-    :param coverage_failed: it was asked for, and the source did not answer
-    :param missing: what slices without data counted as, where there were slices
-    :param error: why nothing is known
-    :param query: what was asked
-    :param silence: for how long, at the window's end, no event was seen, at least; None where one was seen in the last hour, or
-        it is not known
+    :param firing: the multi-window alert rules that fire
+    :param time_to_exhaustion: time until the budget is exhausted at the current rate; None when it does not burn or no
+        measurement is available
+    :param coverage: share of the window that holds data; None if it was not measured or the source cannot measure it
+    :param coverage_failed: whether measuring the coverage failed
+    :param missing: how slices without data were counted, for an SLO of slices
+    :param error: reason why no measurement is available
+    :param query: text of the query
+    :param silence: minimum time without an event at the window's end; None if there was an event in the last hour, or it is
+        unknown
     """
 
     name: str
@@ -82,27 +86,30 @@ class SLOReport:
 
     @property
     def title(self) -> str:
-        """The name for people: of one objective of several, what its document calls it stands beside its number."""
+        """The display name: the unique name, with the objective's own name if there are several objectives."""
         shown = self.objective.display_name if len(self.slo.objectives) > 1 else ""
         return f"{self.name} {shown}" if shown else self.name
 
     @property
     def sli(self) -> Fraction | None:
-        """Share of good; None where nothing is known."""
+        """Share of good events; None when no measurement is available."""
         return self.budget.sli if self.budget else None
 
     @property
     def remaining(self) -> Fraction | None:
-        """Share of the budget that is left; negative when overspent."""
+        """Remaining share of the budget; negative when overspent; None when no measurement is available."""
         return self.budget.remaining if self.budget else None
 
     def burn_rate(self, window: timedelta) -> BurnRate | None:
-        """The burn rate over a window, where it was measured."""
+        """Return the burn rate over a window, if it was measured.
+
+        :param window: length of the window
+        """
         return next((rate for rate in self.burn_rates if rate.window == window), None)
 
 
 class Outcome(StrEnum):
-    """What a gate does."""
+    """The outcome of a gate."""
 
     ALLOWED = "allowed"
     WARNING = "warning"
@@ -112,11 +119,11 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class PolicyState:
-    """What a decision leaves behind for the next one: which rules held, and since when it blocks.
+    """The state that a decision passes to the next one: the rules that held, and since when it blocks.
 
     :param holding: names of the rules that held
-    :param action: what the policy asked for
-    :param blocked_since: when the blocking began; None while it does not block
+    :param action: the action that the policy required
+    :param blocked_since: start of the blocking; None if it does not block
     """
 
     holding: tuple[str, ...] = ()
@@ -124,15 +131,16 @@ class PolicyState:
     blocked_since: datetime | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict."""
+        """Return a JSON-serialisable dict."""
         since = self.blocked_since.isoformat() if self.blocked_since else None
         return {"holding": list(self.holding), "action": self.action.value, "blocked_since": since}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> PolicyState:
-        """Read what :meth:`to_dict` wrote.
+        """Create a state from the dict that :meth:`to_dict` returned.
 
-        :raises ValueError: when it is none
+        :param data: the dict
+        :raises ValueError: when the dict is not a policy state
         """
         try:
             since = data["blocked_since"]
@@ -146,14 +154,14 @@ class PolicyState:
 
 @dataclass(frozen=True, kw_only=True)
 class SLODecision:
-    """What the policy asks for because of one objective.
+    """The decision of the policy about one objective.
 
-    :param report: what is known about it
-    :param outcome: what the gate would do if it were the only one
-    :param action: what its policy asks for
-    :param reasons: why, in sentences
-    :param state: what the next decision needs to know
-    :param gates: whether it counts; an informational objective never stops anything
+    :param report: the state of the objective
+    :param outcome: the outcome of the gate if this were its only objective
+    :param action: the action that the policy requires
+    :param reasons: reasons, one sentence each
+    :param state: the state that the next decision needs
+    :param gates: whether the objective counts for the gate; an informational objective never blocks
     """
 
     report: SLOReport
@@ -166,12 +174,12 @@ class SLODecision:
 
 @dataclass(frozen=True, kw_only=True)
 class Decision:
-    """What a gate does, and why.
+    """The decision of a gate, with reasons.
 
     :param outcome: ``allowed``, ``warning``, ``frozen`` or ``unknown``: the worst of the objectives that gate
-    :param action: the strictest action that a policy asks for
-    :param at: the instant it was made for (UTC)
-    :param reasons: why, in sentences, the decisive ones first
+    :param action: the strictest action that a policy requires
+    :param at: time of the evaluation (UTC)
+    :param reasons: reasons, one sentence each, the decisive ones first
     :param slos: the decisions about each objective
     """
 
@@ -183,10 +191,10 @@ class Decision:
 
     @property
     def allowed(self) -> bool:
-        """Whether a deployment may go ahead by itself: allowed, or a warning that blocks nothing."""
+        """Whether an automatic deployment may proceed: allowed, or a warning, which does not block."""
         return self.outcome in (Outcome.ALLOWED, Outcome.WARNING)
 
     @property
     def reports(self) -> tuple[SLOReport, ...]:
-        """What is known about each objective."""
+        """The state of each objective."""
         return tuple(one.report for one in self.slos)

@@ -1,4 +1,4 @@
-"""How long no event was seen at the end of a window: a log that has stopped must not pass for a service without failures."""
+"""Measure how long an SLO has had no events, so that a log that has stopped does not look like a service without failures."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from airflow_slo_provider.slo.budget.measurement_requests import CURRENT, Answer
 
 
 def silence_of(part: Part, answers: Answers) -> timedelta | None:
-    """Return for how long, at least, no event was seen at the end of the window.
+    """Return the minimum time without an event at the end of the window.
 
-    Exact where the source says when its newest event happened; else the longest window asked about that holds none.
+    Exact if the source reports the time of its newest event; otherwise the longest measured window without events.
 
-    :return: None where an event was seen in the last hour, or nothing is known about it
+    :return: the time; None if there was an event in the last hour, or it is unknown
     """
     whole = answers.whole
     if isinstance(whole, Slices):
@@ -34,10 +34,10 @@ def silence_of(part: Part, answers: Answers) -> timedelta | None:
 
 
 def require_events(part: Part, answers: Answers) -> None:
-    """Refuse to judge an SLO that has been silent for longer than it may be.
+    """Refuse to evaluate an SLO that has had no event for longer than its ``max_silence``.
 
-    :raises NoData: (reason ``silent``)
-    :raises MeasurementError: when it is not known whether there were events
+    :raises NoData: reason ``silent``, when there was no event for that long
+    :raises MeasurementError: when the events could not be measured
     """
     limit, lately = part.slo.options.max_silence, answers.lately
     if limit is None or isinstance(lately, Measurement):

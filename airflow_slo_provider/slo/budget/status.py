@@ -1,4 +1,4 @@
-"""From what a source said about an objective to a report: budget, burn rates, status."""
+"""Compute the report of an objective from its measurements: budget, burn rates, status."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from airflow_slo_provider.slo.budget.time_slices import SliceSummary, summarise
 from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.model import CalendarDenominator, MissingSlices
 
-#: A server that has had no series for so long has lost sight of the service, whatever its longer windows still hold.
+#: A server without any series for this long has lost the service, whatever its longer windows still contain.
 _BLIND = CURRENT
-#: No series for the total; or none for the failures, and nothing that shows that there were none.
+#: No series for the total; or none for the failures, and no evidence that there were none.
 _UNSEEN = ("empty", "bad_series_missing")
 
 
 def judge(part: Part, answers: Answers) -> SLOReport:
-    """Make the report of one objective.
+    """Create the report of one objective.
 
-    :param part: what was asked
-    :param answers: what the source said
+    :param part: the objective and its requests
+    :param answers: the answers of the source
     """
     whole = answers.whole
     if isinstance(whole, MeasurementError):
@@ -43,13 +43,16 @@ def judge(part: Part, answers: Answers) -> SLOReport:
 
 
 def unknown(part: Part, error: MeasurementError) -> SLOReport:
-    """Make the report of an objective of which nothing is known."""
+    """Create the report of an objective without an available measurement."""
     status = Status.NO_DATA if isinstance(error, NoData) else Status.QUERY_ERROR
     return replace(_blank(part), status=status, message=str(error.message), error=error, query=error.query or "")
 
 
 def with_coverage(report: SLOReport, answer: object) -> SLOReport:
-    """Add the share of the window that holds data; a source that cannot say leaves it out, one that failed to is remembered."""
+    """Add the share of the window that holds data.
+
+    It stays None if the source cannot measure it; a failed measurement sets ``coverage_failed``.
+    """
     if isinstance(answer, MeasurementError) and answer.reason != "coverage_unknown":
         note = f"how much of the window holds data could not be found out: {answer.message}"
         return replace(report, coverage_failed=True, message=f"{report.message}; {note}")
@@ -104,7 +107,7 @@ def _of_slices(part: Part, slices: Slices) -> SLOReport:
     if missing is not MissingSlices.BAD and slices.last_seen is not None and slices.last_seen <= end - max(_BLIND, width):
         ago = format_seconds(int((end - slices.last_seen).total_seconds()))
         raise NoData(f"nothing was measured in the last {ago}", reason="empty", query=slices.query)
-    before = (part.span.start - slices.start) // width  # slices that only burn rates look at
+    before = (part.span.start - slices.start) // width  # slices that only burn rates use
     own = slices.values[before:]
     summary = _summary(part, own)
     rates = []
@@ -117,7 +120,7 @@ def _of_slices(part: Part, slices: Slices) -> SLOReport:
         try:
             found = _summary(part, slices.values[-count:])
         except NoData as error:
-            if missing is MissingSlices.BAD:  # the whole window holds data: what has none now is bad, and burns
+            if missing is MissingSlices.BAD:  # the whole window holds data, so a slice without data is bad and burns budget
                 rates.append(_rate(part, window, Fraction(0), None, None))
             else:
                 rates.append(BurnRate(window, None, problem=error.message))
@@ -160,9 +163,9 @@ def _finished(
 ) -> SLOReport:
     """Add budget, alerts, time to exhaustion and status.
 
-    :param scale: how many times the measured total the budget is a share of
+    :param scale: ratio of the events of the whole window to the measured total
     :param events: events behind the SLI, where the source counts them
-    :param failures: bad events behind the SLI, where the source counts them
+    :param failures: bad events behind the SLI, if the source counts them
     """
     window = nominal_length(part.slo.window)
     length = window if part.slo.window.rolling else part.span.length
@@ -200,13 +203,13 @@ def _fires(part: Part, report: SLOReport, rule: BurnRateRule) -> bool:
     if short is None or long is None or not rule.fires(short.value, long.value):
         return False
     if short.value is None or short.value <= 1 or long.value is None or long.value <= 1:
-        return False  # a budget that lasts; for short windows a rule's factor may be below 1
+        return False  # the budget lasts; for short windows a rule's factor may be below 1
     failures = _failures(long.good, long.total)
     return part.slice_width is not None or failures is None or failures >= part.slo.options.min_failures
 
 
 def current_rate(report: SLOReport) -> BurnRate | None:
-    """The burn rate of the last hour, or of the next longer window that was measured, which may be the objective's own."""
+    """Return the burn rate of the last hour, or of the next longer measured window, possibly the objective's own."""
     found = next((rate for rate in report.burn_rates if rate.window >= CURRENT and rate.value is not None), None)
     if found is None and report.budget is not None:
         rate = (1 - report.budget.sli) / report.budget.budget

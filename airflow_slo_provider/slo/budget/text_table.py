@@ -1,4 +1,4 @@
-"""Reports and decisions as plain text, for task logs and terminals."""
+"""Format reports and decisions as plain text, for task logs and terminals."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from airflow_slo_provider.core.text_columns import columns
 from airflow_slo_provider.slo.budget.reports import Decision, Outcome, SLOReport
 from airflow_slo_provider.slo.budget.status import current_rate
 
-#: The lines around a decision in a log, so that programs can cut it out.
+#: Lines around a decision in a log, so that programs can extract it.
 BEGIN = "---- error budgets ----"
 END = "---- end of error budgets ----"
 _HEAD = ("SLO", "objective", "SLI", "budget left", "time left", "burn rate", "exhausted in", "status")
 
 
 def table(reports: Sequence[SLOReport]) -> str:
-    """Write reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status.
+    """Format reports as a table: SLO, objective, SLI, budget left (share and time), burn rate, time to exhaustion, status.
 
-    Where one of them has had no event for an hour or longer, a column says for how long, at least.
+    If one of them has had no event for an hour or longer, a column shows the minimum time without events.
     """
     head: tuple[str, ...] = _HEAD
     rows = [_row(report) for report in reports]
@@ -32,7 +32,7 @@ def table(reports: Sequence[SLOReport]) -> str:
 
 
 def decision_text(decision: Decision) -> str:
-    """Write a decision: the table, the outcome, and why."""
+    """Format a decision: the table, the outcome, and the reasons."""
     lines = [BEGIN, table(decision.reports), "", f"decision: {decision.outcome} ({_effect(decision)})"]
     lines += [f"  - {reason}" for reason in decision.reasons]
     return "\n".join([*lines, END])

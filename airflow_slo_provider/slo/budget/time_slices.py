@@ -1,7 +1,7 @@
-"""The three budgeting methods of OpenSLO over slices of time.
+"""Compute an SLI from time slices with the three budgeting methods of OpenSLO.
 
-They answer different questions and differ widely on the same data, so the document must name one. Occurrences weighs
-every event alike; Timeslices counts slices that were good enough; RatioTimeslices averages the slices' ratios.
+The methods differ widely on the same data, so the document must name one. Occurrences weighs every event alike; Timeslices
+counts slices that were good enough; RatioTimeslices averages the slices' ratios.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from airflow_slo_provider.slo.model import BudgetingMethod, MissingSlices
 
 @dataclass(frozen=True)
 class SliceSummary:
-    """What a span's slices say.
+    """The SLI of a time span, computed from its slices.
 
-    :param sli: the SLI by the method asked for
+    :param sli: the SLI by the given method
     :param good: good slices (Timeslices), summed ratios (RatioTimeslices) or good events (Occurrences)
-    :param total: slices or events the SLI is a share of
-    :param measured: slices that held data
-    :param slices: all slices
-    :param missing: what slices without data counted as
+    :param total: number of slices or events behind the SLI
+    :param measured: number of slices with data
+    :param slices: number of all slices
+    :param missing: how slices without data were counted
     """
 
     sli: Fraction
@@ -36,7 +36,7 @@ class SliceSummary:
 
     @property
     def coverage(self) -> Fraction:
-        """Share of slices that held data."""
+        """Share of slices with data."""
         return Fraction(self.measured, self.slices) if self.slices else Fraction(0)
 
 
@@ -47,15 +47,15 @@ def summarise(
     slice_target: Fraction | None = None,
     missing: MissingSlices = MissingSlices.BAD,
 ) -> SliceSummary:
-    """Sum up the slices of a span [OpenSLO v1, ``budgetingMethod``].
+    """Compute the SLI of a time span from its slices [OpenSLO v1, ``budgetingMethod``].
 
-    :param slices: one measurement a slice, None where a slice has no data
+    :param slices: one measurement per slice, None for a slice without data
     :param method: Occurrences (events add up), Timeslices (share of slices that reach ``slice_target``) or
         RatioTimeslices (mean of the slices' ratios)
-    :param slice_target: share of good that makes a slice good; needed for Timeslices
-    :param missing: what a slice without data counts as; Occurrences always ignores it: it holds no event
-    :raises NoData: when no slice holds data: what is missing cannot be judged by assumption alone
-    :raises ValueError: when Timeslices is asked for without a ``slice_target``
+    :param slice_target: minimum share of good events of a good slice; required for Timeslices
+    :param missing: how a slice without data counts; Occurrences always ignores it, because it holds no event
+    :raises NoData: when no slice holds data: an SLI must not rest on assumptions alone
+    :raises ValueError: for Timeslices without a ``slice_target``
     """
     measured = [slice_ for slice_ in slices if slice_ is not None]
     absent = len(slices) - len(measured)
@@ -82,7 +82,10 @@ def summarise(
 
 
 def _exact_sum(ratios: Sequence[Fraction]) -> Fraction:
-    """Add many fractions: equal denominators first, so that common denominators stay small and 43,200 slices are quick."""
+    """Add many fractions exactly.
+
+    Equal denominators are added first, so that common denominators stay small and 43,200 slices are fast.
+    """
     by_denominator: dict[int, int] = {}
     for ratio in ratios:
         by_denominator[ratio.denominator] = by_denominator.get(ratio.denominator, 0) + ratio.numerator

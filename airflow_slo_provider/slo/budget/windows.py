@@ -1,4 +1,4 @@
-"""From a window as written to the span of time it means at an instant."""
+"""Convert an SLO's time window to a time span at a given time."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_slo_provider.slo.model import TimeWindow
 
 @dataclass(frozen=True)
 class Span:
-    """A span of time, half open: ``start <= t < end``.
+    """A half-open time span: ``start <= t < end``.
 
-    :param start: its start (UTC)
-    :param end: where the measurement ends (UTC)
-    :param whole_end: where the window ends; later than ``end`` while a calendar window is not over
+    :param start: start of the window (UTC)
+    :param end: end of the measurement (UTC)
+    :param whole_end: end of the window (UTC); later than ``end`` while a calendar window has not ended
     """
 
     start: datetime
@@ -27,31 +27,31 @@ class Span:
 
     @property
     def length(self) -> timedelta:
-        """Length of the whole window; one hour less or more where clocks change within it."""
+        """Length of the whole window; an hour more or less if clocks change within it."""
         return self.whole_end - self.start
 
     @property
     def elapsed(self) -> timedelta:
-        """Length of what has passed of it."""
+        """Length of the elapsed part of the window."""
         return self.end - self.start
 
     @property
     def projection(self) -> Fraction:
-        """How many times the elapsed part fits into the whole."""
+        """Ratio of the whole window to its elapsed part."""
         return Fraction(_microseconds(self.length), _microseconds(self.elapsed))
 
 
 def span_at(window: TimeWindow, at: datetime) -> Span:
-    """Say which span of time a window means at an instant.
+    """Return the time span of a window at a given time.
 
     A rolling window is ``[at - duration, at)``. A calendar window is ``[start + k * duration, start + (k + 1) * duration)``
-    for the whole number k whose window holds ``at``, counted on the wall clock of the window's zone: months by calendar,
-    with the day clamped to the month's last, daylight-saving changes respected. Where ``at`` is exactly a boundary, the
-    window that ends there is meant, so that a run at midnight judges the day that is over.
+    for the whole number k whose window contains ``at``, counted on the wall clock of the window's zone: months by calendar,
+    with the day clamped to the month's last, daylight-saving changes respected. If ``at`` is exactly a boundary, the
+    window that ends there is returned, so that a run at midnight evaluates the previous day.
 
     :param window: the window
-    :param at: the instant (aware)
-    :raises ValueError: for a naive instant, an instant before the first calendar window, or a window beyond the years 1 to 9999
+    :param at: the time (aware)
+    :raises ValueError: for a naive time, a time before the first calendar window, or a window beyond the years 1 to 9999
     """
     if at.tzinfo is None:
         raise ValueError(f"the instant {at} has no time zone")
@@ -80,7 +80,7 @@ def _span_at(window: TimeWindow, at: datetime) -> Span:
 
 
 def nominal_length(window: TimeWindow) -> timedelta:
-    """A fixed length for a window: its own, or 30, 91 or 365 days a month, quarter or year for a calendar duration.
+    """Return a fixed length for a window: its own, or 30, 91 or 365 days per month, quarter or year of a calendar duration.
 
     Burn-rate factors and times need a length that does not change from month to month.
     """
@@ -99,7 +99,7 @@ def _guess(duration: Duration, start: datetime, local: datetime) -> int:
 
 
 def _boundary(window: TimeWindow, number: int, zone: ZoneInfo) -> datetime:
-    """Start of calendar window ``number`` in UTC. Days and weeks are wall-clock days; hours are exact hours."""
+    """Return the start of calendar window ``number`` in UTC. Days and weeks are wall-clock days; hours are exact hours."""
     assert window.start is not None
     duration = window.duration
     if duration.is_calendar:
