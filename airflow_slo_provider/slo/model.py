@@ -1,4 +1,4 @@
-"""What an SLO document says, once read: plain frozen records with exact numbers."""
+"""Records of SLO documents: plain frozen dataclasses with exact numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_slo_provider.documents.durations import Duration
 
 
 class BudgetingMethod(StrEnum):
-    """How good and bad add up over a window [OpenSLO v1, ``budgetingMethod``]."""
+    """How good and bad events add up over a window [OpenSLO v1, ``budgetingMethod``]."""
 
     OCCURRENCES = "Occurrences"
     TIMESLICES = "Timeslices"
@@ -21,7 +21,7 @@ class BudgetingMethod(StrEnum):
 
 
 class MissingSlices(StrEnum):
-    """What a time slice without data counts as."""
+    """How a time slice without data counts."""
 
     GOOD = "good"
     BAD = "bad"
@@ -29,7 +29,7 @@ class MissingSlices(StrEnum):
 
 
 class CalendarDenominator(StrEnum):
-    """What a calendar window's budget is a share of: events so far, events projected, or the whole window's slices."""
+    """The denominator of a calendar window's budget: events so far, events projected, or the whole window's slices."""
 
     ELAPSED = "elapsed"
     PROJECTED = "projected"
@@ -38,7 +38,7 @@ class CalendarDenominator(StrEnum):
 
 @dataclass(frozen=True)
 class Location:
-    """Where a document stood: file and 1-based line."""
+    """Location of a document: file and 1-based line."""
 
     file: str = "<text>"
     line: int = 0
@@ -46,10 +46,10 @@ class Location:
 
 @dataclass(frozen=True)
 class DataSource:
-    """A place numbers come from.
+    """A data source.
 
-    :param name: name other documents refer to it by
-    :param type: ``Prometheus``, ``SQL`` or ``Ledger``; other types are read and refused when measured
+    :param name: name that other documents refer to
+    :param type: ``Prometheus``, ``SQL`` or ``Ledger``; other types can be read but not measured
     :param connection_details: non-secret details; ``airflowConnId`` names the Airflow connection
     """
 
@@ -60,7 +60,7 @@ class DataSource:
 
     @property
     def conn_id(self) -> str | None:
-        """The Airflow connection, where one is named."""
+        """The id of the Airflow connection, if the document names one."""
         value = self.connection_details.get("airflowConnId")
         return str(value) if value is not None else None
 
@@ -70,7 +70,7 @@ class MetricSource:
     """One query of an indicator.
 
     :param type: type of data source, e.g. ``Prometheus``
-    :param ref: name of the DataSource, or None for the only one of that type
+    :param ref: name of the DataSource, None for the only one of that type
     :param query: query text; may hold ``{{.window}}`` (Prometheus) or ``:date_from``, ``:date_to`` (SQL)
     :param spec: the whole ``metricSource.spec`` mapping
     """
@@ -83,13 +83,17 @@ class MetricSource:
 
 @dataclass(frozen=True)
 class RatioMetric:
-    """Good (or bad) events over all events, or a ratio that the source computes itself (``raw``).
+    """The share of good (or bad) events in all events, or a ratio that the source computes itself (``raw``).
 
-    Exactly one of ``good`` with ``total``, ``bad`` with ``total``, or ``raw`` with ``raw_type`` is set. A SQL source may
-    answer ``good`` and ``total`` in one row: then ``good`` and ``total`` are the same query.
+    Exactly one of ``good`` with ``total``, ``bad`` with ``total``, or ``raw`` with ``raw_type`` is set. A SQL source may return
+    ``good`` and ``total`` in one row: then both are the same query.
 
+    :param good: query for good events
+    :param bad: query for bad events
+    :param total: query for all events
+    :param raw: query for a ratio
     :param counter: True when the queries read monotonic counters, False for values that are counts themselves
-    :param raw_type: ``success`` or ``failure``: what share the raw ratio is
+    :param raw_type: whether the raw ratio is the share of ``success`` or of ``failure``
     """
 
     good: MetricSource | None = None
@@ -107,19 +111,19 @@ class RatioMetric:
 
 @dataclass(frozen=True)
 class ThresholdMetric:
-    """A value that an objective holds against ``op value``; every point either keeps it or does not."""
+    """A value that an objective compares with a threshold, ``op value``; each point is good or bad."""
 
     source: MetricSource
 
     @property
     def sources(self) -> tuple[MetricSource, ...]:
-        """The one query."""
+        """The query, as a tuple."""
         return (self.source,)
 
 
 @dataclass(frozen=True)
 class Indicator:
-    """An SLI: what is measured."""
+    """An SLI: the metric to measure."""
 
     name: str
     metric: RatioMetric | ThresholdMetric
@@ -128,25 +132,25 @@ class Indicator:
 
     @property
     def source_type(self) -> str:
-        """Type of data source all its queries use."""
+        """Type of the data source of all its queries."""
         return self.metric.sources[0].type
 
     @property
     def source_ref(self) -> str | None:
-        """Name of the data source all its queries use."""
+        """Name of the data source of all its queries."""
         return self.metric.sources[0].ref
 
 
 @dataclass(frozen=True)
 class Objective:
-    """What is promised about an indicator.
+    """A target for an indicator.
 
-    :param target: share of good, an exact rational in (0, 1)
-    :param op: ``lt``, ``lte``, ``gt`` or ``gte``: how a threshold metric's points are held against ``value``
+    :param target: target share of good events, an exact rational in (0, 1)
+    :param op: ``lt``, ``lte``, ``gt`` or ``gte``: comparison of a threshold metric's points with ``value``
     :param value: the threshold, exact
-    :param time_slice_target: share of good a slice needs (Timeslices)
+    :param time_slice_target: minimum share of good events of a good slice (Timeslices)
     :param time_slice_window: width of a slice (Timeslices, RatioTimeslices)
-    :param indicator: an indicator of its own, where the SLO is a composite
+    :param indicator: the objective's own indicator, for a composite SLO
     """
 
     target: Fraction
@@ -161,12 +165,12 @@ class Objective:
 
 @dataclass(frozen=True)
 class TimeWindow:
-    """Over which time the promise holds.
+    """The time window of an SLO.
 
     :param duration: its length
     :param rolling: True for the last ``duration``; False for calendar windows counted from ``start``
     :param start: naive local start of the first calendar window
-    :param zone: IANA name of the zone ``start`` is in
+    :param zone: IANA name of the time zone of ``start``
     """
 
     duration: Duration
@@ -190,7 +194,7 @@ class AlertCondition:
 
 @dataclass(frozen=True)
 class AlertPolicy:
-    """When to tell whom about an SLO."""
+    """An alert policy: its conditions and its notification targets."""
 
     name: str
     conditions: tuple[AlertCondition, ...] = ()
@@ -202,17 +206,17 @@ class AlertPolicy:
 
 @dataclass(frozen=True)
 class Options:
-    """Our extensions, written as annotations ``airflow-slo/<key>``.
+    """Extensions to OpenSLO, written as annotations ``airflow-slo/<key>``.
 
     :param min_events: below this many events the status is LOW_TRAFFIC
-    :param min_failures: with fewer failures than this, neither burn nor budget may alarm: LOW_TRAFFIC
-    :param missing_slices: what a slice without data counts as
-    :param min_coverage: share of the window that must hold data before its budget may freeze anything
-    :param calendar_denominator: what a calendar window's budget is a share of
-    :param maturity_lag: how late data arrives; windows end this much earlier
-    :param max_silence: without an event for longer than this at the window's end, nothing is known; None for no limit
+    :param min_failures: with fewer failures than this, neither burn rate nor budget may alert: the status is LOW_TRAFFIC
+    :param missing_slices: how a slice without data counts
+    :param min_coverage: share of the window that must hold data before its budget may freeze deployments
+    :param calendar_denominator: denominator of a calendar window's budget
+    :param maturity_lag: delay with which data arrives; windows end this much earlier
+    :param max_silence: without an event for longer than this at the window's end the status is NO_DATA; None for no limit
     :param error_budget_policy: name of the ErrorBudgetPolicy document
-    :param tier: ``informational`` is reported and never gates; everything else gates
+    :param tier: an ``informational`` SLO is reported but never blocks; every other tier can block
     """
 
     min_events: int = 0
@@ -227,7 +231,7 @@ class Options:
 
     @property
     def gates(self) -> bool:
-        """Whether this SLO may stop a deployment."""
+        """Whether this SLO may block a deployment."""
         return self.tier != "informational"
 
 
@@ -236,11 +240,11 @@ class SLO:
     """A service level objective.
 
     :param name: its name
-    :param service: name of the service it is about
-    :param indicator: what is measured; None when every objective brings its own
-    :param window: over which time
-    :param method: how good and bad add up
-    :param objectives: what is promised; each gets a report of its own
+    :param service: name of the service that it measures
+    :param indicator: the indicator; None if every objective has its own
+    :param window: the time window
+    :param method: how good and bad events add up
+    :param objectives: the targets; each gets its own report
     """
 
     name: str
@@ -258,17 +262,20 @@ class SLO:
     location: Location = field(default_factory=Location, compare=False)
 
     def indicator_of(self, objective: Objective) -> Indicator:
-        """The indicator an objective is about."""
+        """Return the indicator of an objective: its own, or that of the SLO.
+
+        :raises ValueError: when there is none
+        """
         indicator = objective.indicator or self.indicator
         if indicator is None:
             raise ValueError(f"SLO {self.name}: objective {objective.display_name!r} has no indicator")
         return indicator
 
     def parts(self) -> Iterator[tuple[str, Objective]]:
-        """Yield ``(unique name, objective)``; the name is the SLO's own where there is one objective."""
+        """Yield ``(unique name, objective)``; the name is the SLO's own if there is only one objective."""
         for number, objective in enumerate(self.objectives, start=1):
             yield (self.name if len(self.objectives) == 1 else self.part_name(number)), objective
 
     def part_name(self, number: int) -> str:
-        """Return what an objective is called, counted from 1, where there are several."""
+        """Return the unique name of an objective of several, counted from 1."""
         return f"{self.name}[{number}]"

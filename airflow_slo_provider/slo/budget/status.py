@@ -164,7 +164,7 @@ def _finished(
     """Add budget, alerts, time to exhaustion and status.
 
     :param scale: ratio of the events of the whole window to the measured total
-    :param events: events behind the SLI, where the source counts them
+    :param events: events behind the SLI, if the source counts them
     :param failures: bad events behind the SLI, if the source counts them
     """
     window = nominal_length(part.slo.window)

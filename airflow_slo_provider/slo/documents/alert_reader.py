@@ -1,4 +1,4 @@
-"""OpenSLO AlertCondition and AlertPolicy documents."""
+"""Read OpenSLO AlertCondition and AlertPolicy documents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def read_condition(document: Fields, metadata: Metadata) -> AlertCondition | Non
     if condition is None:
         return None
     condition.choice("kind", ("burnrate",))
-    # The specification's text has no op yet its examples do; the workbook's alerts compare strictly.
+    # ``op`` is in the specification's examples but not in its text; the workbook's alerts compare strictly.
     op = condition.choice("op", _OPS) or "gt"
     threshold = condition.number("threshold", required=True)
     lookback = condition.duration("lookbackWindow", required=True, fixed=True)
@@ -35,7 +35,7 @@ def read_condition(document: Fields, metadata: Metadata) -> AlertCondition | Non
 
 
 def read_alert_policy(document: Fields, metadata: Metadata, library: Library) -> AlertPolicy | None:
-    """Read the ``spec`` of an AlertPolicy; conditions stand in it or are referred to."""
+    """Read the ``spec`` of an AlertPolicy with its inline or referenced conditions."""
     spec = document.sub("spec", required=True)
     if spec is None:
         return None
@@ -59,7 +59,7 @@ def read_alert_policy(document: Fields, metadata: Metadata, library: Library) ->
 
 
 def read_target(document: Fields) -> str | None:
-    """Read the ``spec`` of an AlertNotificationTarget: which kind of target it is. Only its name is used."""
+    """Read the ``spec`` of an AlertNotificationTarget and return its kind. Only its name is used."""
     spec = document.sub("spec", required=True)
     if spec is None:
         return None
@@ -97,7 +97,7 @@ def _target(item: Fields, library: Library) -> str | None:
     if "targetRef" in item:
         name = item.text("targetRef", required=True)
         if name is not None and name not in library.targets:
-            # Nothing here notifies it, so nothing is missing but what whoever does will look for.
+            # A warning, no error: this provider does not notify targets.
             known = did_you_mean(name, library.targets)
             item.warn("targetRef", f"there is no AlertNotificationTarget document {name!r} here{known}")
     else:
@@ -114,7 +114,7 @@ def _inline(item: Fields, kind: str, ref: str) -> Metadata:
 
 
 def _alert_after(condition: Fields) -> Duration | None:
-    """``alertAfter``; the specification's default is ``0m``, which no other duration may be."""
+    """Read ``alertAfter``; the specification's default is ``0m``, although other durations must not be 0."""
     text = condition.text("alertAfter")
     if text is None or (text[:-1].strip("0") == "" and text[:1] == "0" and text[-1:] in "smhdw0"):
         return None

@@ -1,7 +1,8 @@
-"""From YAML documents to a catalog: each document goes to the reader of its kind, in the order in which they refer to each other.
+"""Build a catalog from YAML documents: each document goes to the reader of its kind, referenced kinds first.
 
-Read are OpenSLO v1 (``openslo/v1``), our own ``airflow-slo/v1``, and, by import, sloth's and slo-generator's documents
-(:mod:`.sloth`, :mod:`.google_sre`). Everything else is a fault that names what was found and what is known.
+Supported are OpenSLO v1 (``openslo/v1``), this provider's ``airflow-slo/v1``, and, by import, sloth's and slo-generator's
+documents (:mod:`.sloth`, :mod:`.slo_generator`). Every other document is an error that names what was found and what is
+supported.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ POLICY_KEY = PREFIX + "error-budget-policy"
 
 @dataclass
 class _Reader:
-    """What has been read so far."""
+    """The documents read so far."""
 
     findings: Findings
     library: Library = field(default_factory=Library)
@@ -46,7 +47,7 @@ class _Reader:
     seen: dict[tuple[str, str], Location] = field(default_factory=dict)
 
     def take(self, document: Document) -> None:
-        """Read one document. It is read wholly even where its name is taken, so that one reading finds every fault."""
+        """Read one document completely, even if its name is taken, so that one pass finds every error."""
         fields = document.fields
         if document.kind == sloth.VERSION:
             self._sloth(document, fields, Metadata(None))
@@ -67,7 +68,7 @@ class _Reader:
             fields.close()
 
     def _shelve(self, document: Document, metadata: Metadata) -> None:
-        """Read what SLOs refer to."""
+        """Read a document that SLOs refer to."""
         fields, library = document.fields, self.library
         if document.kind == "DataSource":
             self._put(library.data_sources, document, metadata, read_data_source(fields, metadata))
@@ -85,7 +86,7 @@ class _Reader:
             self._put(self.policies, document, metadata, read_policy(fields, metadata))
 
     def _put(self, shelf: dict[str, T | None], document: Document, metadata: Metadata, found: T | None) -> None:
-        """Keep the first document of a name. None is kept of one with faults: a reference to it is no second fault."""
+        """Store the first document of a name; None for one with errors, so that a reference to it is not a second error."""
         if self._is_new(document.kind, metadata.name, document.fields):
             shelf[metadata.name or ""] = found
 
@@ -123,7 +124,7 @@ class _Reader:
         return False
 
     def finish(self) -> SLOCatalog:
-        """Check what goes across documents, and make the catalog."""
+        """Check references across documents, and build the catalog."""
         kept = sorted((item for item in self.slos.values() if item[1] is not None), key=lambda item: item[0])
         for _, slo, metadata, fields in self.slos.values():
             self._check_policy(metadata)
@@ -147,7 +148,7 @@ class _Reader:
             )
             known = did_you_mean(slo.service, self.services)
             message = f"there is no Service document named {slo.service!r}{known}"
-            if known:  # a misspelt service is another one: what was recorded of the right one, a freeze too, would be forgotten
+            if known:  # a misspelt service would be a new one, without the recorded state of the right one, such as a freeze
                 fields.scope.fault(f"{message} If it is another service, write a Service document for it", "spec.service", line)
             else:
                 fields.scope.warn(message, "spec.service", line)
@@ -159,8 +160,8 @@ class _Reader:
             metadata.source.fault(POLICY_KEY, f"there is no {POLICY} document named {name!r}{known}")
 
     def check_overrides(self, now: datetime) -> None:
-        """Report the overrides that do nothing: an error where somebody believes that something is stopped, else a doubt."""
-        if not self.slos:  # a file of policies alone is no gate's
+        """Report overrides without effect: an error if somebody relies on it to block deployments, otherwise a warning."""
+        if not self.slos:  # a file with policies only does not belong to a gate
             return
         followed = {name: item[2].annotations.get(POLICY_KEY, "").strip() or None for name, item in self.slos.items()}
         for policy in self.policies.values():
@@ -172,10 +173,10 @@ class _Reader:
 
 
 def read_documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> SLOCatalog:
-    """Read documents into a catalog. It is complete only where ``findings`` holds no fault afterwards.
+    """Read documents into a catalog. The catalog is complete only if ``findings`` holds no error afterwards.
 
-    :param nodes: file name and document, in the order of reading
-    :param findings: where faults and warnings go
+    :param nodes: file name and document, in reading order
+    :param findings: collects the errors and warnings
     """
     reader = _Reader(findings)
     for document in sorted(documents(nodes, findings), key=lambda document: ORDER.index(document.kind)):

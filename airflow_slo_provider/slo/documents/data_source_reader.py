@@ -1,4 +1,4 @@
-"""OpenSLO DataSource documents, and the refusal of secrets written into documents."""
+"""Read OpenSLO DataSource documents, and refuse secrets in documents."""
 
 from __future__ import annotations
 
@@ -46,25 +46,26 @@ def read_data_source(document: Fields, metadata: Metadata) -> DataSource | None:
 
 
 def warn_of_type(fields: Fields, key: str, kind: str) -> None:
-    """Warn of a type of data source that is read and cannot be measured."""
+    """Warn about a type of data source that can be read but not measured."""
     if kind not in KNOWN_TYPES:
         known = ", ".join(KNOWN_TYPES)
         fields.warn(key, f"data of type {kind!r} cannot be measured (only {known}){did_you_mean(kind, KNOWN_TYPES)}")
 
 
 def refuse_secrets(node: Node, scope: Scope, path: str, line: int) -> None:
-    """Note a fault for everything that looks like a secret; the secret itself is never repeated.
+    """Record an error for everything that looks like a secret; the message never repeats the secret.
 
-    :param node: what to look through
-    :param path: where it stands
+    :param node: the node to search
+    :param path: path of the node within the document
     :param line: line of its key
+    :param scope: the document
     """
     if isinstance(node, MappingNode):
         for key, entry in node.entries.items():
             at = f"{path}.{key}"
             if _is_secret_name(key) and not _is_empty(entry.node):
                 scope.fault(f"a secret must not be written into a document; {_ADVICE}", at, entry.line)
-            elif key != "query":  # a query may well speak of URLs and columns named password
+            elif key != "query":  # a query may contain URLs and columns named password
                 refuse_secrets(entry.node, scope, at, entry.line)
     elif isinstance(node, SequenceNode):
         for number, item in enumerate(node.items):

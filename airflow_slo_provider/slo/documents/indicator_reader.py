@@ -1,4 +1,4 @@
-"""OpenSLO indicators: what is measured, by which queries, of which data source."""
+"""Read OpenSLO indicators: the metric, its queries and their data source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass
 class Library:
-    """What documents may refer to by name. None stands for a document that is there and cannot be used."""
+    """Documents that can be referred to by name. None marks a document with errors."""
 
     data_sources: dict[str, DataSource | None] = field(default_factory=dict)
     indicators: dict[str, Indicator | None] = field(default_factory=dict)
@@ -37,7 +37,7 @@ class Library:
 
 
 def look_up(fields: Fields, key: str, shelf: Mapping[str, T | None], kind: str) -> T | None:
-    """Follow a reference; one to nothing is a fault, one to a document with faults is not a second fault."""
+    """Resolve a reference. A missing document is an error; a document with errors is not a second error."""
     name = fields.text(key, required=True)
     if name is not None and name not in shelf:
         fields.fault(key, f"there is no {kind} named {name!r} among these documents{did_you_mean(name, shelf)}")
@@ -46,7 +46,7 @@ def look_up(fields: Fields, key: str, shelf: Mapping[str, T | None], kind: str) 
 
 
 def normal_query(query: str) -> str:
-    """Write the window's place holder the one way everything else expects: ``{{.window}}``."""
+    """Normalise the placeholder of the window to ``{{.window}}``."""
     return with_window(query, "{{.window}}")
 
 
@@ -77,7 +77,9 @@ def read_sli(document: Fields, metadata: Metadata, library: Library) -> Indicato
 def read_indicator(owner: Fields, library: Library, *, default_name: str) -> Indicator | None:
     """Read ``indicator`` or ``indicatorRef`` of an SLO or of an objective.
 
-    :param default_name: name of an inline indicator that brings no metadata
+    :param default_name: name of an inline indicator without metadata
+    :param owner: the SLO or the objective
+    :param library: the documents that can be referred to
     """
     inline = owner.sub("indicator")
     if "sli" in owner:
@@ -153,7 +155,7 @@ def _same_source(fields: Fields, found: Mapping[str, MetricSource]) -> None:
 
 
 def _source(holder: Fields, library: Library) -> MetricSource | None:
-    """Read ``metricSource``; its type may come from the DataSource that it refers to."""
+    """Read ``metricSource``; its type may come from the DataSource it refers to."""
     fields = holder.sub("metricSource", required=True)
     if fields is None:
         return None
@@ -190,7 +192,7 @@ def _check_zone(spec: Fields) -> None:
     zone = spec.text("timeZone")
     try:
         ZoneInfo(zone or "UTC")
-    except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, odd characters, the name of a directory
+    except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, invalid characters, the name of a directory
         spec.fault("timeZone", f"{zone!r} is no IANA time zone{did_you_mean(zone or '', available_timezones())}")
 
 

@@ -1,4 +1,4 @@
-"""What a document is: by its apiVersion and kind, one of those that are read, or a fault that names what is known."""
+"""Identify the kind of a document by its apiVersion and kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider.slo.documents.policy_reader import API_VERSION as OURS
 from airflow_slo_provider.slo.documents.policy_reader import KIND as POLICY
 
 OPENSLO = "openslo/v1"
-#: In the order in which they are read: what is referred to comes first.
+#: In reading order: referenced kinds come first.
 _OPENSLO_KINDS = (
     "DataSource", "SLI", "AlertCondition", "AlertNotificationTarget", "AlertPolicy", "Service", "SLO",
 )  # fmt: skip
@@ -24,9 +24,9 @@ _KINDS: Mapping[str, tuple[str, ...]] = {
     google_sre.API_VERSION: (google_sre.KIND,),
     sloth.API_VERSION: (sloth.KIND,),
 }
-#: All kinds, in that order.
+#: All kinds, in reading order.
 ORDER = (*_OPENSLO_KINDS[:-1], POLICY, _OPENSLO_KINDS[-1], google_sre.KIND, sloth.KIND, sloth.VERSION)
-#: Versions that exist elsewhere and are not read, with what to do.
+#: Versions of other tools that are not supported, with advice.
 _OTHER_VERSIONS = {
     "openslo/v1alpha": "OpenSLO v1alpha is not read; write the document in openslo/v1",
     "openslo/v2alpha": "OpenSLO v2alpha is not read; write the document in openslo/v1",
@@ -38,10 +38,11 @@ _OTHER_VERSIONS = {
 
 @dataclass(frozen=True)
 class Document:
-    """One object that can be read.
+    """A document of a supported kind.
 
-    :param number: its place among all of them, from 1
+    :param number: its position among all documents, from 1
     :param kind: its kind; for sloth's own documents, which have none, their version
+    :param fields: its fields
     """
 
     number: int
@@ -50,12 +51,12 @@ class Document:
 
 
 def documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator[Document]:
-    """Yield the documents that can be read; the others become faults.
+    """Yield the documents of supported kinds; the others are recorded as errors.
 
-    A document that is a YAML list holds one object an item, as in OpenSLO's own examples.
+    A document that is a YAML list holds one object per item, as in OpenSLO's own examples.
 
     :param nodes: file name and document
-    :param findings: where faults go
+    :param findings: collects the errors
     """
     number = 0
     for file, node in nodes:
@@ -73,7 +74,7 @@ def documents(nodes: Iterable[tuple[str, Node]], findings: Findings) -> Iterator
 
 
 def _document(node: MappingNode, number: int, file: str, findings: Findings) -> Document | None:
-    """Say what a document is; None with a fault where nobody can."""
+    """Identify a document; None, with an error, if its kind is not supported."""
     name, kind = _name(node), _word(node, "kind")
     version = _word(node, "version")
     if "apiVersion" not in node.entries and version is not None:

@@ -1,5 +1,6 @@
-"""Reading SLO documents from files, directories and text: :func:`load` for those who want a catalog or an error with every
-reason, :func:`read` for those who want to show the reasons.
+"""Read SLO documents from files, directories and text.
+
+:func:`load` returns a catalog or raises an error with every reason; :func:`read` returns the reasons.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from airflow_slo_provider.exceptions import DocumentError, Fault
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.documents.catalog_reader import read_documents
 
-#: More than this is no set of SLO documents.
+#: Larger files are not SLO documents.
 MAX_BYTES = 4 * 1024 * 1024
 MAX_FILES = 10_000
 SUFFIXES = (".yaml", ".yml")
@@ -25,26 +26,26 @@ TEXT = "<text>"
 
 
 class DocumentText(NamedTuple):
-    """The text of a file that somebody else has read, from an object store for example.
+    """The text of a file that was read elsewhere, for example from an object store.
 
-    :param file: what to call it
-    :param text: what is in it
+    :param file: name of the file, for messages
+    :param text: contents of the file
     """
 
     file: str
     text: str
 
 
-#: A path, YAML text, or several paths, or files that were read already.
+#: A path, YAML text, several paths, or files that were read already.
 Source = str | os.PathLike[str] | Sequence[str | os.PathLike[str] | DocumentText]
 
 
 class Reading(NamedTuple):
-    """What reading gave.
+    """The result of reading SLO documents.
 
-    :param catalog: the documents; None where there is a fault
-    :param faults: everything that is wrong
-    :param warnings: what is doubtful
+    :param catalog: the catalog; None if there is an error
+    :param faults: all errors
+    :param warnings: all warnings
     """
 
     catalog: SLOCatalog | None
@@ -53,13 +54,13 @@ class Reading(NamedTuple):
 
 
 def load(path_or_text: Source) -> SLOCatalog:
-    """Read SLO documents: OpenSLO v1, our ErrorBudgetPolicy, and by import sloth's and slo-generator's.
+    """Load SLO documents: OpenSLO v1, ErrorBudgetPolicy, and by import those of sloth and slo-generator.
 
-    :param path_or_text: a file; a directory, of which every ``*.yaml`` and ``*.yml`` below it is read, save hidden ones; several
-        of those; or the YAML text itself
-    :return: the catalog; it may hold no SLO where the documents are only what SLOs refer to
-    :raises DocumentError: with every fault of every document, each with file, line, document and path in it; also when there is
-        no such file, or no document in it
+    :param path_or_text: a file; a directory, whose ``*.yaml`` and ``*.yml`` files are read recursively, except hidden ones;
+        several of those; or the YAML text itself
+    :return: the catalog; it holds no SLO if the documents define only services, data sources or policies
+    :raises DocumentError: with every error of every document, each with file, line, document and path; also when the file does
+        not exist or holds no document
     """
     catalog, faults, _ = read(path_or_text)
     if catalog is None:
@@ -68,7 +69,7 @@ def load(path_or_text: Source) -> SLOCatalog:
 
 
 def read(path_or_text: Source) -> Reading:
-    """Read SLO documents as :func:`load` does, and return what is wrong instead of raising it.
+    """Read SLO documents as :func:`load` does, but return the errors instead of raising them.
 
     :param path_or_text: as for :func:`load`
     """
@@ -81,7 +82,7 @@ def read(path_or_text: Source) -> Reading:
             findings.faults.append(Fault("holds no document", file=file))
         nodes.extend((file, document) for document in documents)
     catalog = read_documents(nodes, findings) if nodes else None
-    # Annotations of one object may hold for several SLOs: what is wrong with them is said once.
+    # Annotations of one object may apply to several SLOs; their errors are reported once.
     faults = sorted(dict.fromkeys(findings.faults), key=_place)
     warnings = sorted(dict.fromkeys(findings.warnings), key=_place)
     if catalog is None or faults:
@@ -94,7 +95,7 @@ def _place(fault: Fault) -> tuple[str, int]:
 
 
 def _texts(source: Source, findings: Findings) -> Iterator[tuple[str, str]]:
-    """Yield file name and text of everything to read."""
+    """Yield file name and text of all sources."""
     if isinstance(source, str):
         if source.strip() and not names_a_path(source):
             yield from _checked_text(source, findings)
@@ -116,17 +117,18 @@ def _texts(source: Source, findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def names_a_path(source: object) -> bool:
-    """Whether something is the path of a file, there or not, rather than the text of a document."""
+    """Return whether a source is a file path, existing or not, rather than the text of a document."""
     if not isinstance(source, str):
         return isinstance(source, os.PathLike)
     return "\n" not in source and bool(source.strip()) and (os.path.lexists(source) or _is_no_text(source))
 
 
 def text_of(data: bytes, *, file: str) -> DocumentText:
-    """Return what is in a file of an object store.
+    """Decode a file of an object store.
 
-    :param data: at most :data:`MAX_BYTES` and one
-    :raises DocumentError: for what is no text, or too long
+    :param data: the contents, of which at most :data:`MAX_BYTES` + 1 bytes need to be read
+    :param file: name of the file, for messages
+    :raises DocumentError: when the contents are not text, or too long
     """
     findings = Findings()
     texts = list(_decoded(data, len(data), file, findings))
@@ -136,7 +138,7 @@ def text_of(data: bytes, *, file: str) -> DocumentText:
 
 
 def _is_no_text(text: str) -> bool:
-    """Whether one line is rather the name of a file that does not exist than a document."""
+    """Return whether a single line is the name of a missing file rather than a document."""
     return ": " not in text and not text.rstrip().endswith(":") and not text.lstrip().startswith(("{", "["))
 
 
@@ -171,7 +173,7 @@ def _files(path: Path, findings: Findings) -> Iterator[tuple[str, str]]:
 
 
 def _below(directory: Path, above: tuple[str, ...], findings: Findings) -> Iterator[Path]:
-    """Yield the YAML files below a directory, sorted, save hidden ones: editors and ConfigMap mounts keep copies there."""
+    """Yield the YAML files below a directory, sorted, except hidden ones: editors and ConfigMap mounts keep copies there."""
     real = os.path.realpath(directory)
     if real in above:
         findings.faults.append(
@@ -238,5 +240,5 @@ def _explain(error: Exception) -> str:
 
 
 def _shown(path: Path) -> str:
-    """The name for messages, which must be writable anywhere."""
+    """Return the path as text that can be encoded anywhere, for messages."""
     return str(path).encode("utf-8", "backslashreplace").decode("utf-8")

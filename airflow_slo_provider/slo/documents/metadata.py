@@ -1,4 +1,4 @@
-"""What every OpenSLO document begins with: kind, name, labels and annotations; and our options among the annotations."""
+"""Read the metadata of OpenSLO documents (name, labels, annotations) and the ``airflow-slo/`` options in the annotations."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _SHARE = re.compile(r"(?:0|1)?(?:\.[0-9]{1,30})?")
 
 @dataclass(frozen=True)
 class Metadata:
-    """A document's metadata.
+    """The metadata of a document.
 
-    :param name: its name; None where it is missing or wrong
-    :param source: the annotations as they stand, for the lines in faults
+    :param name: its name; None if it is missing or invalid
+    :param source: the annotations as fields, for the lines of errors
     """
 
     name: str | None
@@ -49,7 +49,7 @@ class Metadata:
 
 
 def read_name(fields: Fields, key: str) -> str | None:
-    """Read a name as RFC 1123 has it [OpenSLO v1, ``metadata.name``]."""
+    """Read a name in the form of RFC 1123 [OpenSLO v1, ``metadata.name``]."""
     name = fields.text(key, required=True)
     if name is not None and (_NAME.fullmatch(name) is None or len(name) > 63):
         fields.fault(
@@ -65,8 +65,8 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
     """Read ``metadata``.
 
     :param document: the document, or an inline object
-    :param options: whether annotations ``airflow-slo/...`` mean something here
-    :param strict: False where the metadata is Kubernetes' own and may hold more
+    :param options: whether annotations ``airflow-slo/...`` are options of this document
+    :param strict: False for metadata of Kubernetes, which may hold further fields
     """
     fields = document.sub("metadata", required=True)
     if fields is None:
@@ -88,7 +88,7 @@ def read_metadata(document: Fields, *, options: bool = False, strict: bool = Tru
 
 
 def refuse_empty(annotations: Fields) -> None:
-    """Refuse an annotation of ours that says nothing: what it was to switch on would be off."""
+    """Refuse an empty ``airflow-slo/`` annotation, because the option would silently be off."""
     for key in list(annotations.mapping.entries):
         node = annotations.node(key)
         if key.startswith(PREFIX) and (node is None or (isinstance(node, ScalarNode) and not node.text.strip())):
@@ -112,11 +112,11 @@ def read_labels(fields: Fields, key: str = "labels") -> dict[str, tuple[str, ...
 
 
 def read_options(metadata: Metadata, method: BudgetingMethod | None, window: TimeWindow | None) -> Options:
-    """Read the annotations ``airflow-slo/<key>`` of an SLO; unknown ones are faults.
+    """Read the annotations ``airflow-slo/<key>`` of an SLO; unknown keys are errors.
 
     :param metadata: the SLO's metadata
-    :param method: its budgeting method, where it could be read
-    :param window: its time window, where it could be read
+    :param method: its budgeting method, if it could be read
+    :param window: its time window, if it could be read
     """
     source = metadata.source
     if source is None:
@@ -129,7 +129,7 @@ def read_options(metadata: Metadata, method: BudgetingMethod | None, window: Tim
                 source.fault(annotation, f"unknown annotation{did_you_mean(annotation, [PREFIX + k for k in OPTION_KEYS])}")
             continue
         if key not in OPTION_KEYS:
-            # Compared without the prefix: with it, everything is alike.
+            # Compared without the prefix: with it, all keys are similar.
             hint = did_you_mean(key, OPTION_KEYS).replace("'", f"'{PREFIX}", 1)
             source.fault(
                 annotation, f"unknown annotation{hint or '; known: ' + ', '.join(PREFIX + option for option in OPTION_KEYS)}"

@@ -1,6 +1,6 @@
-"""Our own kind ``ErrorBudgetPolicy``: what follows from the state of an error budget.
+"""Read ``ErrorBudgetPolicy`` documents: the actions that follow from the state of an error budget.
 
-An SLO names its policy with the annotation ``airflow-slo/error-budget-policy``. An example with everything there is::
+An SLO names its policy with the annotation ``airflow-slo/error-budget-policy``. An example with all fields::
 
     apiVersion: airflow-slo/v1
     kind: ErrorBudgetPolicy
@@ -39,8 +39,8 @@ An SLO names its policy with the annotation ``airflow-slo/error-budget-policy``.
           slos: [checkout-availability]   # all SLOs of the policy where it is left out
 
 ``op`` is ``lte`` (``lt`` is possible) for remainingBudget and timeToExhaustion, ``gt`` (``gte``) for burnRate, and ``gte``
-(``gt``) for budgetDrop. ``value`` may be written for ``enter``. ``exit`` is ``enter`` where it is left out, and must not lie
-on the harmful side of it: the rule would begin and end at every evaluation.
+(``gt``) for budgetDrop. ``value`` is a synonym of ``enter``. ``exit`` defaults to ``enter``, and must not lie on its harmful
+side, because the rule would then start and stop at every evaluation.
 """
 
 from __future__ import annotations
@@ -61,21 +61,22 @@ KIND = "ErrorBudgetPolicy"
 _ACTIONS = tuple(action.value for action in Action)
 _SIGNALS = tuple(signal.value for signal in Signal)
 _ANSWERS = tuple(answer.value for answer in OnUnknown)
-#: Operators of each signal, the default first. The others would hold while all is well.
+#: Operators of each signal, the default first. The other operators would hold while the SLO is healthy.
 _OPS = {
     Signal.REMAINING_BUDGET: ("lte", "lt"),
     Signal.TIME_TO_EXHAUSTION: ("lte", "lt"),
     Signal.BURN_RATE: ("gt", "gte"),
     Signal.BUDGET_DROP: ("gte", "gt"),
 }
-#: Levels that are shares of the budget. Of one that is this many budgets, percent were meant: it would hold too late or never.
+#: Signals whose levels are shares of the budget. A level of this many budgets is a percentage by mistake: the rule would hold
+#: too late or never.
 _SHARES, _MOST_BUDGETS = (Signal.REMAINING_BUDGET, Signal.BUDGET_DROP), 2
 _WINDOWED = (Signal.BURN_RATE, Signal.BUDGET_DROP)
 _LEVEL_KEYS = ("op", "enter", "value", "exit", "window")
 
 
 def read_policy(document: Fields, metadata: Metadata) -> ErrorBudgetPolicy | None:
-    """Read the ``spec`` of an ErrorBudgetPolicy; None where its faults leave nothing to build."""
+    """Read the ``spec`` of an ErrorBudgetPolicy; None if it has too many errors to build one."""
     before = len(document.scope.findings.faults)
     spec = document.sub("spec", required=True)
     if spec is None:
@@ -161,7 +162,7 @@ def _op(when: Fields, signal: Signal) -> str:
 
 
 def _level(when: Fields, key: str, signal: Signal, *, required: bool = False) -> Fraction | None:
-    """A level as an exact number; for timeToExhaustion a duration, in seconds."""
+    """Read a level as an exact number; for timeToExhaustion a duration, in seconds."""
     if signal is not Signal.TIME_TO_EXHAUSTION:
         return when.number(key, required=required)
     length = when.duration(key, required=required, fixed=True)
@@ -169,7 +170,7 @@ def _level(when: Fields, key: str, signal: Signal, *, required: bool = False) ->
 
 
 def _check_reach(when: Fields, key: str, signal: Signal, op: str, level: Fraction) -> None:
-    """Refuse a level at which a rule would always hold."""
+    """Refuse a level at which the rule would always hold."""
     if signal is Signal.REMAINING_BUDGET and (level > 1 or (level == 1 and op == "lte")):
         when.fault(key, "always holds: more than the whole budget, 1, is never left; a tenth of the budget is 0.1, not 10")
     elif signal in _SHARES and abs(level) >= _MOST_BUDGETS:

@@ -1,4 +1,4 @@
-"""Rules of policies that stop nothing: read without a fault, and not what their author wants."""
+"""Warn about policy rules that never block anything, although they contain no error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider.slo.policy.error_budget_policy import ErrorBudgetPolic
 
 
 def doubts(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[SLO]) -> Iterator[Fault]:
-    """Yield a warning for each policy that lets a spent budget pass, and for each rule that can never hold for an SLO.
+    """Yield a warning for each policy that allows a spent budget, and for each rule that can never hold for an SLO.
 
     :param policies: all policies
     :param slos: all SLOs
@@ -34,7 +34,7 @@ def doubts(policies: Iterable[ErrorBudgetPolicy], slos: Iterable[SLO]) -> Iterat
 
 
 def _stops_when_spent(rule: PolicyRule) -> bool:
-    """Whether a rule blocks with nothing left of the budget, which then lasts no second."""
+    """Return whether a rule blocks when the budget is spent; the time to exhaustion is then 0."""
     about_what_is_left = rule.signal in (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
     if not rule.action.blocks or not about_what_is_left or rule.enter is None:
         return False
@@ -42,9 +42,9 @@ def _stops_when_spent(rule: PolicyRule) -> bool:
 
 
 def _never(rule: PolicyRule, slo: SLO) -> str:
-    """Say why no measurement makes a rule hold; nothing when one may.
+    """Return why a rule can never hold; an empty text if it can.
 
-    When every event fails, the burn rate is 1 / (1 - target) [SRE Workbook ch. 5].
+    If every event fails, the burn rate is 1 / (1 - target) [SRE Workbook ch. 5].
     """
     if rule.window is None or rule.enter is None or rule.signal not in (Signal.BURN_RATE, Signal.BUDGET_DROP):
         return ""

@@ -1,15 +1,15 @@
-"""Import of slo-generator's documents: ``apiVersion: sre.google.com/v2``, ``kind: ServiceLevelObjective``.
+"""Import slo-generator documents: ``apiVersion: sre.google.com/v2``, ``kind: ServiceLevelObjective``.
 
-Only its Prometheus backend speaks a language that is also spoken here; the others are refused by name. Its documents have no
-time window: that stands in the steps of a shared configuration, whose longest one is 28 days in everything published with
-the tool, and so it is here, with a warning. Of a method the same query is made that slo-generator asks:
+Only its Prometheus backend is supported; the others are refused by name. The documents have no time window: it is in the steps
+of a shared configuration, whose longest step is 28 days in everything published with the tool. 28 days are therefore used here,
+with a warning. Each method becomes the same query that slo-generator runs:
 
-- ``good_bad_ratio``: ``sum(increase(FILTER[window]))``, or other ``operators``; where ``filter_bad`` stands for
+- ``good_bad_ratio``: ``sum(increase(FILTER[window]))``, or other ``operators``; with ``filter_bad`` instead of
   ``filter_valid``, all events are the good and the bad ones
-- ``query_sli``: the share of good that ``expression`` says
-- ``distribution_cut``: the bucket ``le="threshold_bucket"`` of a histogram against its count
+- ``query_sli``: the share of good events, as ``expression`` returns it
+- ``distribution_cut``: the bucket ``le="threshold_bucket"`` of a histogram divided by its count
 
-Form of the documents: https://github.com/google/slo-generator, ``docs/providers/prometheus.md``.
+Format of the documents: https://github.com/google/slo-generator, ``docs/providers/prometheus.md``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HISTOGRAM = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)_bucket\s*(?:\{(.*)\})?", re
 
 
 def read_slo(document: Fields, metadata: Metadata) -> SLO | None:
-    """Read one document; None where its faults leave nothing to build."""
+    """Read one document; None if it has too many errors to build an SLO."""
     service = _service(metadata)
     if service is None and metadata.name is not None:
         document.scope.fault("is required: what the SLO is about", "metadata.labels.service_name", document.line_of("metadata"))
@@ -123,7 +123,7 @@ def _good_bad(sli: Fields) -> RatioMetric | None:
         sli.fault("filter_valid", "is required, or filter_bad")
     counter = "increase" in operators or "rate" in operators
     if "filter_bad" in sli:
-        # As in slo-generator, filter_bad goes before filter_valid.
+        # As in slo-generator, filter_bad takes precedence over filter_valid.
         if "filter_valid" in sli:
             sli.warn("filter_valid", "is not used: filter_bad is there, and goes before it")
         if good is None or bad is None:
@@ -131,7 +131,7 @@ def _good_bad(sli: Fields) -> RatioMetric | None:
         if operators[-1] != "sum":
             sli.fault("filter_bad", "needs sum as the last of the operators, so that good and bad add up; or write filter_valid")
             return None
-        # A series without events may not exist; both missing are no data, which must not look like no events.
+        # A series without events may not exist. If both are missing there is no data, which must not look like no events.
         total = f"(({good}) + ({bad})) or ({good}) or ({bad})"
         return RatioMetric(bad=_source(bad), total=_source(total), counter=counter)
     if good is None or valid is None:

@@ -1,4 +1,4 @@
-"""OpenSLO SLO documents: time window, budgeting method, objectives."""
+"""Read OpenSLO SLO documents: time window, budgeting method, objectives."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _METHODS = tuple(method.value for method in BudgetingMethod)
 
 
 def read_slo(document: Fields, metadata: Metadata, library: Library) -> SLO | None:
-    """Read an SLO whose references are in ``library``; None where its faults leave nothing to build."""
+    """Read an SLO whose references are in ``library``; None if it has too many errors to build one."""
     spec = document.sub("spec", required=True)
     if spec is None:
         return None
@@ -58,11 +58,12 @@ def read_slo(document: Fields, metadata: Metadata, library: Library) -> SLO | No
 
 
 def target_share(fields: Fields, key: str, written: Fraction, *, percent: bool = False) -> Fraction | None:
-    """Read a target as a share of 1, and refuse one that leaves no error budget, or nearly nothing else.
+    """Read a target as a share of 1, and refuse a target that leaves no error budget, or almost the whole as budget.
 
-    :param key: the field the target was written in
-    :param written: the number in it
+    :param key: the field of the target
+    :param written: the number in the field
     :param percent: whether the field is in percent
+    :param fields: the fields of the objective
     """
     share = written / 100 if percent else written
     number = f"{float(written):g}"
@@ -138,9 +139,9 @@ def _target(fields: Fields) -> Fraction | None:
 
 
 def _threshold(fields: Fields, indicator: Indicator | None) -> tuple[str | None, Fraction | None]:
-    """Read ``op`` and ``value``: needed for a thresholdMetric, without meaning for a ratioMetric.
+    """Read ``op`` and ``value``: required for a thresholdMetric, meaningless for a ratioMetric.
 
-    The specification's own examples put ``op`` on ratios and oslo's validator refuses it: a warning here.
+    The specification's own examples set ``op`` on ratios and oslo's validator refuses it, so it is only a warning here.
     """
     op, value = fields.choice("op", _OPS), fields.number("value")
     if indicator is None:
@@ -179,7 +180,7 @@ def _slices(fields: Fields, method: BudgetingMethod | None, window: TimeWindow |
 
 
 def _slice_window(fields: Fields) -> Duration | None:
-    """``timeSliceWindow``; a bare number is minutes [OpenSLO v1]."""
+    """Read ``timeSliceWindow``; a bare number is minutes [OpenSLO v1]."""
     node = fields.node("timeSliceWindow")
     if isinstance(node, ScalarNode) and node.number is not None:
         minutes = node.number
@@ -191,7 +192,7 @@ def _slice_window(fields: Fields) -> Duration | None:
 
 
 def _check_division(fields: Fields, part: Duration, whole: Duration) -> None:
-    """Slices must fill the window: a remainder would belong to no slice."""
+    """Check that whole slices fill the window: a remainder would belong to no slice."""
     # Every calendar duration is a whole number of days, so a slice that divides a day divides it.
     length = 86400 if whole.is_calendar else whole.seconds
     if part.seconds > length:
@@ -248,7 +249,7 @@ def _calendar(fields: Fields) -> tuple[datetime | None, str | None]:
     if zone is not None:
         try:
             ZoneInfo(zone)
-        except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, odd characters, the name of a directory
+        except (LookupError, ValueError, OSError):  # ZoneInfoNotFoundError, invalid characters, the name of a directory
             fields.fault("timeZone", f"{zone!r} is no IANA time zone{did_you_mean(zone, available_timezones())}")
             zone = None
     return start, zone

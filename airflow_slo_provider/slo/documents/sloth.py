@@ -1,11 +1,11 @@
-"""Import of sloth's documents: ``version: prometheus/v1``, and the same as a Kubernetes object (``sloth.slok.dev/v1``).
+"""Import sloth documents: ``version: prometheus/v1``, and the same as a Kubernetes object (``sloth.slok.dev/v1``).
 
-Of a document the promise is taken: objective, queries, labels, description. Two things differ from what sloth does with it.
-sloth's SLO period is an option of its command line, 30 days unless said otherwise, and so it is here. And sloth's SLI over
-that period is a mean of 5-minute ratios, which weighs a quiet night like a busy day; here events are counted
-(``budgetingMethod: Occurrences``). Alert names, labels and annotations stay with sloth; where there are any, a warning says so.
+Imported are the objective, queries, labels and description. Two things differ from sloth. sloth's SLO period is an option of
+its command line, 30 days by default; 30 days are used here. And sloth's SLI over that period is a mean of 5-minute ratios,
+which gives a quiet night the same weight as a busy day; here events are counted (``budgetingMethod: Occurrences``). Alert
+names, labels and annotations are not imported; a warning reports them.
 
-Form of the documents: https://sloth.dev/specs/default/ and https://sloth.dev/specs/k8s/
+Format of the documents: https://sloth.dev/specs/default/ and https://sloth.dev/specs/k8s/
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ def read_service(
     """Read the SLOs of a service.
 
     :param spec: the document, or the ``spec`` of the Kubernetes object
-    :param metadata: the Kubernetes object's; its annotations ``airflow-slo/...`` hold for every SLO of it
-    :param kubernetes: whether fields are written as Kubernetes does: ``errorQuery`` for ``error_query``
-    :return: the service, and of each SLO its name, what could be read, and its fields
+    :param metadata: metadata of the Kubernetes object; its annotations ``airflow-slo/...`` apply to all of its SLOs
+    :param kubernetes: whether field names are in Kubernetes' style: ``errorQuery`` for ``error_query``
+    :return: the service, and for each SLO its name, the SLO (None if it has errors), and its fields
     """
     if not kubernetes:
         spec.allow("version")
@@ -65,7 +65,7 @@ def read_service(
 
 
 def read_annotations(document: Fields) -> Metadata:
-    """Read of a Kubernetes object's metadata the annotations; ``airflow-slo/...`` mean the same as on an SLO of OpenSLO."""
+    """Read the annotations of a Kubernetes object; ``airflow-slo/...`` have the same meaning as on an OpenSLO SLO."""
     fields = document.sub("metadata", required=True)
     source = fields.sub("annotations") if fields is not None else None
     if source is None:
@@ -133,7 +133,7 @@ def _metric(fields: Fields) -> RatioMetric | None:
 
 
 def _query(fields: Fields, key: str) -> MetricSource | None:
-    """A query, under sloth's own or Kubernetes' spelling of its name. It must say where the window goes, as sloth asks too."""
+    """Read a query under sloth's or Kubernetes' spelling of its name. It must contain the window, as in sloth."""
     camel = _camel(key)
     fields.allow(key, camel)
     name = camel if camel in fields and key not in fields else key

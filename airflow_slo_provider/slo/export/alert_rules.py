@@ -1,4 +1,4 @@
-"""Alert rules of one objective: multi-window burn rates, the document's own conditions, missing data."""
+"""Write the alerting rules of one objective: multi-window burn rates, the document's own conditions, missing data."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from airflow_slo_provider.slo.promql.text import OPERATORS, number, window_text
 
 @dataclass(frozen=True)
 class Subject:
-    """What the alerts of one objective are about.
+    """The objective that alerts refer to.
 
     :param name: unique name of the SLO or of its objective
-    :param title: service and name, for people
-    :param method: what the budget is a share of: ``events`` or ``time slices``
-    :param period: the SLO's window as its document writes it
+    :param title: service and name, for display
+    :param method: unit of the budget: ``events`` or ``time slices``
+    :param period: the SLO's window as written in its document
     :param matchers: label matchers, in braces, that select its recorded series
     :param labels: its labels, for an alert without series
     """
@@ -33,14 +33,16 @@ class Subject:
     labels: Mapping[str, str]
 
     def ratio(self, window: timedelta) -> str:
-        """Selector of the recorded share of bad over a window."""
+        """Return the selector of the recorded share of bad events over a window."""
         return f"slo:sli_error:ratio_rate{window_text(window)}{self.matchers}"
 
 
 def alert_rules(subject: Subject, plan: Plan, total: str | None) -> list[Rule]:
     """Write all alerts of one objective.
 
-    :param total: expression of all events over the shortest window, or None where the indicator does not say it
+    :param total: expression of all events over the shortest window; None if the indicator does not have one
+    :param subject: the objective
+    :param plan: its windows and alerts
     """
     severities = list(dict.fromkeys(rule.severity for rule in plan.burn))
     found = [_burn_alert(subject, plan, severity) for severity in severities]
@@ -72,7 +74,8 @@ def _at_what_rate(subject: Subject) -> str:
 
 
 def _burning(subject: Subject, budget: Fraction, rule: BurnRateRule) -> str:
-    # Compared as a share of bad, whose limit is an exact decimal, and divided afterwards: the alert's value is the burn rate.
+    # Compared as a share of bad events, whose limit is an exact decimal, and divided afterwards: the alert's value is the burn
+    # rate.
     limit = number(rule.factor * budget)
     return (
         f"(\n  max without (slo_window) (({subject.ratio(rule.long)} > {limit}) / {number(budget)})\n"
@@ -102,7 +105,7 @@ def _no_data_alert(subject: Subject, plan: Plan, total: str | None) -> Rule:
     base = window_text(plan.base)
     expression = f"absent({subject.ratio(plan.base)})"
     if total is not None:
-        # No traffic gives no ratio either, but the counters are there: that is no fault.
+        # Without traffic there is no ratio either, but the counters exist, so nothing is wrong.
         expression += f"\nunless on ()\n(\n  {total} == 0\n)"
     return alert(
         f"{camel_case(subject.name)}NoData",

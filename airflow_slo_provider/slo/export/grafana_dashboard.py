@@ -1,6 +1,6 @@
-"""A Grafana dashboard over the series that :func:`airflow_slo_provider.slo.export.prometheus_rules.rules` records.
+"""Generate a Grafana dashboard for the series that :func:`airflow_slo_provider.slo.export.prometheus_rules.rules` records.
 
-The dashboard holds no arithmetic of its own: a panel shows a recorded series, so that it says what the alerts say.
+Panels show recorded series without calculations of their own, so that they agree with the alerts.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.catalog import SLOCatalog
 
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
-#: Grafana's dashboard JSON model, as versions 10 and later read it.
+#: Version of Grafana's dashboard JSON model, as Grafana 10 and later read it.
 _SCHEMA_VERSION = 39
 _REMAINING = "slo:period_error_budget_remaining:ratio"
 _CHOSEN = '{slo=~"$slo"}'
 
 
 def grafana_dashboard(catalog: SLOCatalog, *, title: str = "Service level objectives") -> dict[str, Any]:
-    """Build a dashboard: what is left of each budget, how fast it burns, the error ratios, the alerts.
+    """Generate a dashboard: remaining budgets, burn rates, error ratios and alerts.
 
-    Import it into Grafana as it is (``json.dumps``); it asks for a Prometheus data source and offers the catalog's SLOs.
+    Import it into Grafana unchanged (``json.dumps``); it has variables for the Prometheus data source and the catalog's SLOs.
 
     :param catalog: SLOs, as :func:`airflow_slo_provider.slo.load` returns them
     :param title: the dashboard's title
@@ -111,7 +111,7 @@ def _data_source_variable() -> dict[str, Any]:
 
 def _slo_variable(names: list[str]) -> dict[str, Any]:
     every = {"text": "All", "value": "$__all", "selected": True}
-    # In a list of options Grafana splits at commas that no backslash precedes.
+    # Grafana splits a list of options at commas without a preceding backslash.
     escaped = [name.replace("\\", "\\\\").replace(",", "\\,") for name in names]
     return {
         "name": "slo",

@@ -1,10 +1,10 @@
-"""PromQL of the share of bad events over a window, from counts.
+"""Write PromQL for the share of bad events over a window.
 
 Bad and all events are counted over the whole window and divided once. The mean of many small ratios, which sloth records for
-the SLO's period, weighs a quiet minute like a busy one and is another number as soon as traffic is uneven.
+the SLO's period, gives a quiet minute the same weight as a busy one and differs as soon as traffic is uneven.
 
-What has no data records nothing: an error series that does not exist counts as 0 only where the total exists, a total of 0
-gives no ratio (never NaN, which no alert would see), and neither does good above total.
+Missing data records nothing: a missing error series counts as 0 only if the total exists, a total of 0 gives no ratio (never
+NaN, which no alert would detect), and neither does a good count above the total.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from airflow_slo_provider.slo.promql.text import (
 )
 
 _STRING = re.compile(r""""(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|`[^`]*`""")
-#: Distance between the points at which a threshold metric is read.
+#: Distance between the points of a threshold metric.
 POINT_STEP = timedelta(minutes=1)
 
 
@@ -36,9 +36,9 @@ def error_ratio(indicator: Indicator, objective: Objective, window: str) -> str:
     """Write the share of bad events (or points) over a window.
 
     :param indicator: a Prometheus indicator
-    :param objective: says what a threshold metric is held against
+    :param objective: holds the threshold of a threshold metric
     :param window: PromQL duration
-    :raises ValueError: when the query's form does not allow it; the message says what to write
+    :raises ValueError: when the query's form does not allow it; the message describes the required form
     """
     metric = indicator.metric
     if isinstance(metric, ThresholdMetric):
@@ -49,19 +49,22 @@ def error_ratio(indicator: Indicator, objective: Objective, window: str) -> str:
     total, role = counts["total"], "bad" if "bad" in counts else "good"
     if role == "bad":
         assert metric.bad is not None
-        # No series of errors is no error; but of several that are added up, one that is missing says nothing of the others.
+        # No series of errors means no errors; but if several are added up, a missing one does not mean that the others are 0.
         none = f"\n  or\n{_indent(f'0 * {total}')}" if empty_means_none(metric.bad.query) else ""
-        # A NaN among the errors fails the comparison and is dropped.
+        # The comparison drops a NaN among the errors.
         return f"(\n{_indent(counts[role])}{none}\n)\n/\n({total} > 0)\n>= 0"
     good = counts[role]
-    # Sums of floats may put good above total by a rounding error: that is 0. More than that is a contradiction: no number.
+    # Sums of floats may exceed the total by a rounding error: that counts as 0. A larger excess is a contradiction and gives no
+    # value.
     ratio = f"(\n{_indent(total)}\n  -\n{_indent(good)}\n  or\n{_indent(total)}\n)\n/\n({total} > 0)"
     return f"clamp_min(\n{_indent(ratio)}\n  >= -1e-9,\n  0\n)"
 
 
 def events_total(indicator: Indicator, window: str) -> str | None:
-    """Write the number of all events over a window; None where the indicator does not say it.
+    """Write the number of all events over a window; None if the indicator does not have it.
 
+    :param indicator: a Prometheus indicator
+    :param window: PromQL duration
     :raises ValueError: when the query's form does not allow it
     """
     metric = indicator.metric
@@ -75,7 +78,7 @@ def _queries(metric: RatioMetric) -> dict[str, str]:
 
 
 def _counts(metric: RatioMetric, window: str) -> dict[str, str]:
-    """Write the counts of a ratio in one unit: as they are where they have the same, else in events.
+    """Write the counts of a ratio in one unit: unchanged if they have the same unit, otherwise in events.
 
     :raises ValueError: when a query's form does not allow it, or when they have no common unit
     """
@@ -97,14 +100,16 @@ def _in_events(query: str, window: str, *, counter: bool) -> str:
 
 
 def slice_verdict(slice_error: str, method: BudgetingMethod, objective: Objective, missing: MissingSlices) -> str:
-    """Write what one time slice counts as: its share of bad, or 1 (bad) and 0 (good) by ``timeSliceTarget``.
+    """Write the value of one time slice: its share of bad events, or 1 (bad) and 0 (good) by ``timeSliceTarget``.
 
-    A slice without data is judged as the document says, from the moment Prometheus evaluates the rules: earlier slices were not
-    watched and do not count.
+    A slice without data counts as the document defines, from the time Prometheus evaluates the rules: earlier slices were not
+    recorded and do not count.
 
-    :param slice_error: selector of the slice's recorded share of bad
+    :param slice_error: selector of the slice's recorded share of bad events
     :param method: Timeslices or RatioTimeslices
-    :param missing: what a slice without data counts as
+    :param missing: how a slice without data counts
+    :param objective: holds ``timeSliceTarget``
+    :raises ValueError: for Timeslices without a ``timeSliceTarget``
     """
     verdict = slice_error
     if method is BudgetingMethod.TIMESLICES:
@@ -117,10 +122,10 @@ def slice_verdict(slice_error: str, method: BudgetingMethod, objective: Objectiv
 
 
 def mean_of_slices(verdict: str, slice_error: str, window: str, width: str) -> str:
-    """Write the mean of the slices of a window: for Timeslices and RatioTimeslices it is the definition, not a shortcut.
+    """Write the mean of the slices of a window: the definition of Timeslices and RatioTimeslices, not an approximation.
 
-    The step of the subquery is the slice's width, so each slice is read once however often the rules are evaluated. A window in
-    which no slice holds data has no SLI, whatever missing slices count as.
+    The step of the subquery is the slice's width, so each slice is read once however often the rules are evaluated. A window
+    without any slice with data has no SLI, however missing slices count.
     """
     span = grid(window, width)
     return f"avg_over_time({verdict}{span})\nand\ncount_over_time({slice_error}{span})"
@@ -131,7 +136,7 @@ def _threshold_error(metric: ThresholdMetric, objective: Objective, window: str)
         raise ValueError("a threshold metric needs op and value in its objective")
     step = window_text(min(POINT_STEP, as_duration(window).timedelta))
     span = grid(window, step)
-    # {{.window}} is what one point stands for. ">= -Inf" drops NaN: such a point keeps no promise, breaks none, and is no data.
+    # {{.window}} is the width of one point. ">= -Inf" drops NaN: such a point is neither good nor bad, it is missing.
     points = f"({close(with_window(metric.source.query.strip(), step))}) >= -Inf"
     bad = f"sum(sum_over_time((({points}) {OPPOSITES[objective.op]} bool {number(objective.value)}){span}))"
     return f"{bad}\n/\nsum(count_over_time(({points}){span}))"
@@ -143,17 +148,17 @@ def _raw_error(metric: RatioMetric, window: str) -> str:
     if fault := window_fault(metric.raw.query):
         raise ValueError(f"{fault} ({shorten(metric.raw.query)})")
     raw = f"(\n{_indent(with_window(metric.raw.query.strip(), window))}\n)"
-    inside = f"({raw} >= 0) <= 1"  # drops NaN and what is no share
+    inside = f"({raw} >= 0) <= 1"  # drops NaN and values that are not a share
     return inside if metric.raw_type == "failure" else f"1 - ({inside})"
 
 
 def _summed(query: str) -> str:
-    """Make one series without labels of it; counts of several series add up."""
+    """Write one series without labels; counts of several series add up."""
     return query if _is_plain_sum(query) else f"sum(\n{_indent(query)}\n)"
 
 
 def _is_plain_sum(query: str) -> bool:
-    """Whether the whole text is one ``sum(...)`` without grouping."""
+    """Return whether the whole text is one ``sum(...)`` without grouping."""
     text = _STRING.sub("", query)
     if not text.startswith("sum(") or "#" in text:
         return False
@@ -166,5 +171,5 @@ def _is_plain_sum(query: str) -> bool:
 
 
 def _indent(text: str) -> str:
-    # A backtick string may span lines; nothing is put into it.
+    # A backtick string may span lines, and must not be changed.
     return text if "`" in text else "\n".join(f"  {line}" for line in text.split("\n"))

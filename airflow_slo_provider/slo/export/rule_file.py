@@ -1,4 +1,4 @@
-"""Names, labels and YAML of a Prometheus rule file."""
+"""Write the names, labels and YAML of a Prometheus rule file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ Rule = dict[str, Any]
 
 @dataclass(frozen=True)
 class Group:
-    """A rule group: its rules are evaluated one after the other at one instant.
+    """A rule group: its rules are evaluated one after the other at the same time.
 
     :param interval: PromQL duration, or None for the server's own evaluation interval
+    :param name: name of the group
+    :param rules: its rules
     """
 
     name: str
@@ -32,8 +34,8 @@ class Group:
 class Section:
     """The rules of one objective.
 
-    :param title: what they are about
-    :param notes: what was left out, and why
+    :param title: comment above the rules
+    :param notes: what was left out, with reasons
     """
 
     title: str
@@ -42,22 +44,24 @@ class Section:
 
 
 class _Expression(str):
-    """PromQL text, written as a literal block."""
+    """PromQL text that is written as a literal block."""
 
 
 def record(name: str, expression: str, labels: Mapping[str, str]) -> Rule:
-    """Make a recording rule."""
+    """Create a recording rule."""
     return {"record": name, "expr": _Expression(expression), "labels": dict(labels)}
 
 
 def alert(
     name: str, expression: str, *, labels: Mapping[str, str], annotations: Mapping[str, str], wait: str | None = None
 ) -> Rule:
-    """Make an alerting rule.
+    """Create an alerting rule.
 
     :param labels: labels; their text is a template
     :param annotations: annotations; their text is a template
     :param wait: how long the expression must hold before it fires (``for``)
+    :param name: name of the alert
+    :param expression: PromQL
     """
     rule: Rule = {"alert": name, "expr": _Expression(expression)}
     if wait:
@@ -66,18 +70,18 @@ def alert(
 
 
 def camel_case(text: str) -> str:
-    """Write a name as alert names are written: ``Search-Slo`` -> ``SearchSlo``; capitals inside a word stay."""
+    """Convert a name to the style of alert names: ``Search-Slo`` -> ``SearchSlo``; capitals inside a word are kept."""
     words = re.findall(r"[^\W_]+", text)
     return "".join(word[0].upper() + word[1:] for word in words) or "SLO"
 
 
 def plain(text: str) -> str:
-    """Write text so that Prometheus' templates leave it as it is, on one line."""
+    """Escape text for Prometheus' templates, on one line."""
     return " ".join(text.split()).replace("{{", '{{ "{{" }}')
 
 
 def document_labels(labels: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
-    """Turn a document's labels into Prometheus labels, sorted by name.
+    """Convert a document's labels to Prometheus labels, sorted by name.
 
     Characters that Prometheus does not allow become ``_``; several values of one label are joined by commas; names that these
     rules use themselves, and names beginning with ``__``, get the prefix ``label_``.
@@ -95,9 +99,9 @@ def document_labels(labels: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
 
 
 def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Check labels that the caller adds to every rule.
+    """Check labels that the caller adds to every rule, and return them sorted.
 
-    :raises ValueError: for a name that is no label name, or one that these rules set themselves
+    :raises ValueError: for a name that is not a valid label name, or one that these rules set themselves
     """
     for name in labels or {}:
         if not _LABEL_NAME.fullmatch(name) or name.startswith("__"):
@@ -108,7 +112,7 @@ def checked_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def write_file(header: Sequence[str], sections: Iterable[Section]) -> str:
-    """Write a rule file: the same input gives the same text."""
+    """Write a rule file; the same input gives the same text."""
     lines = [*_comments(header, indent=""), "", "groups:"]
     any_group = False
     for section in sections:
@@ -122,7 +126,7 @@ def write_file(header: Sequence[str], sections: Iterable[Section]) -> str:
 
 
 def _comments(texts: Iterable[str], *, indent: str) -> list[str]:
-    # One line each, printable: nothing that a document says can end the comment.
+    # One printable line each, so that no text of a document can end the comment.
     return [f"{indent}# {''.join(c if c.isprintable() else ' ' for c in ' '.join(text.split()))}" for text in texts]
 
 

@@ -1,4 +1,4 @@
-"""Which windows and alerts an objective gets, and what is left out of its rules, with the reason."""
+"""Choose the windows and alerts of an objective, and note what is left out of its rules, with the reason."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from airflow_slo_provider.slo.budget.error_budgets import DEFAULT_ALERTS, BurnRa
 from airflow_slo_provider.slo.model import SLO, AlertCondition, AlertPolicy, BudgetingMethod, Objective
 from airflow_slo_provider.slo.promql.text import number, window_text
 
-#: The shortest window: of the current burn rate, and of the alert for missing data.
+#: The shortest window, used for the current burn rate and the alert for missing data.
 BASE_WINDOW = timedelta(minutes=5)
-#: How long a restart may take before missing data is worth an alert (pyrra waits as long).
+#: Time that a restart may take before missing data is worth an alert (pyrra waits as long).
 _RESTART = timedelta(minutes=2)
 _NO_DATA_WITHOUT_PAGE = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
 class PolicyAlert:
-    """A condition of one of the document's alert policies."""
+    """One condition of one of the document's alert policies."""
 
     policy: AlertPolicy
     condition: AlertCondition
@@ -28,14 +28,14 @@ class PolicyAlert:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to write for one objective.
+    """The rules to write for one objective.
 
-    :param period: the SLO's window where it is rolling and of fixed length
+    :param period: the SLO's window if it is rolling and has a fixed length
     :param slice_width: width of a time slice; None for Occurrences
     :param base: the shortest window
     :param burn: multi-window burn-rate rules
-    :param policy_alerts: alerts that the document asks for
-    :param notes: what was left out, and why
+    :param policy_alerts: alerts that the document defines
+    :param notes: what was left out, with reasons
     :param budget: 1 - target
     """
 
@@ -49,14 +49,14 @@ class Plan:
 
     @property
     def windows(self) -> list[timedelta]:
-        """Every window to record, shortest first."""
+        """All windows to record, shortest first."""
         found = {self.base} | {window for rule in self.burn for window in (rule.short, rule.long)}
         found |= {alert.condition.lookback_window.timedelta for alert in self.policy_alerts}
         return sorted(found | ({self.period} if self.period else set()))
 
     @property
     def no_data_after(self) -> timedelta:
-        """How long data must be missing before it alerts: what an outage needs to trip the fastest alert, and a restart's time.
+        """Time that data must be missing before the alert: an outage's time to fire the fastest alert, plus a restart's.
 
         round(f0 * (1 - target) * long0 + 2 min) to whole minutes, with f0 in whole units [pyrra, ``absent`` alert].
         """
@@ -73,7 +73,9 @@ class Plan:
 def plan(slo: SLO, objective: Objective) -> Plan:
     """Plan the rules of one objective.
 
-    :raises ValueError: when its time slices have no usable width
+    :param slo: the SLO
+    :param objective: one of its objectives
+    :raises ValueError: when its time slices have no valid width
     """
     budget = 1 - objective.target
     width = _slice_width(slo, objective)
@@ -147,7 +149,7 @@ def _problem(condition: AlertCondition, budget: Fraction, width: timedelta | Non
         return f"its lookbackWindow is shorter than a time slice ({window_text(width)})"
     if condition.alert_after is not None and condition.alert_after.is_calendar:
         return f"its alertAfter {condition.alert_after} has no fixed length"
-    level = condition.threshold * budget  # as a share of bad events, which lies in [0, 1]
+    level = condition.threshold * budget  # as a share of bad events, within [0, 1]
     never = {"gt": level >= 1, "gte": level > 1, "lt": level <= 0, "lte": level < 0}[condition.op]
     return _never(f"threshold {number(condition.threshold)}", budget) if never else ""
 

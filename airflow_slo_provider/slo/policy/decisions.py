@@ -1,8 +1,8 @@
-"""From the state of error budgets to what a gate does.
+"""Decide the outcome of a gate from the state of error budgets.
 
-Each objective is judged by its own policy. A rule that held keeps holding until its exit level is passed, a blocking decision
-stays for the policy's cool-down, and what was frozen is not thawed by data that went missing. The gate does what the strictest
-objective asks for; informational objectives are reported and stop nothing.
+Each objective is evaluated by its own policy. A rule that held keeps holding until its exit level is passed, a blocking
+decision stays for the policy's cool-down, and missing data does not end a freeze. The gate's outcome is that of the strictest
+objective; informational objectives are reported and block nothing.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.catalog import SLOCatalog
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, OnUnknown, Override, PolicyRule, Signal
 
-#: Worst last.
+#: In order of severity, the worst last.
 _ORDER = (Outcome.ALLOWED, Outcome.WARNING, Outcome.UNKNOWN, Outcome.FROZEN)
 _UNKNOWN = {
     OnUnknown.BLOCK: (Outcome.UNKNOWN, Action.FREEZE),
     OnUnknown.WARN: (Outcome.WARNING, Action.ALERT),
     OnUnknown.ALLOW: (Outcome.ALLOWED, Action.ALLOW),
 }
-#: What a state is worth when no rule of the policy speaks of it.
+#: The minimum action of a status, when no rule of the policy holds.
 _AT_LEAST = {Status.WARNING: Action.ALERT, Status.BURNING: Action.ALERT, Status.EXHAUSTED: Action.ALERT}
-#: Signals that are about the whole window, which must hold enough data before they may freeze anything.
+#: Signals of the whole window, which must hold enough data before they may freeze deployments.
 _WHOLE_WINDOW = (Signal.REMAINING_BUDGET, Signal.TIME_TO_EXHAUSTION)
 
 
 def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mapping[str, PolicyState] | None = None) -> Decision:
-    """Decide what a gate does.
+    """Decide the outcome of a gate.
 
-    :param reports: what is known, as :meth:`.SLOMonitor.evaluate` returns it
+    :param reports: the state of each objective, as :meth:`.SLOMonitor.evaluate` returns it
     :param catalog: holds the policies
-    :param previous: what the last decision left behind, by the reports' names
-    :return: the decision; UNKNOWN when no report gates, since a gate opens on a measured budget and on nothing else
+    :param previous: the states of the previous decision, by the reports' names
+    :return: the decision; UNKNOWN when no report gates, because a gate opens only on a measured budget
     """
     states = previous or {}
     slos = tuple(_decide_one(one, catalog.policy_of(one.slo), states.get(one.name, PolicyState())) for one in reports)
@@ -56,7 +56,7 @@ def decide(reports: Sequence[SLOReport], catalog: SLOCatalog, *, previous: Mappi
 
 @dataclass(frozen=True)
 class _Finding:
-    """An action that is asked for, and why."""
+    """A required action, and its reason."""
 
     action: Action
     reason: str
@@ -88,14 +88,14 @@ def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyStat
     reasons = tuple(dict.fromkeys(one.reason for one in findings if one.action is action)) or (report.message,)
     outcome = _outcome(action)
     if too_early and override is None and outcome is not Outcome.FROZEN:
-        # Not enough of the window to freeze on, and what there is gives no reason to go on either.
+        # Too little of the window holds data to freeze on it, and it does not justify proceeding either.
         early = tuple(f"rule {rule.name} cannot be judged yet: {report.message}" for rule in too_early)
         outcome, action, reasons = Outcome.UNKNOWN, Action.FREEZE, early
     return SLODecision(report=report, outcome=outcome, action=action, reasons=reasons, state=state, gates=gates)
 
 
 def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyState) -> SLODecision:
-    """What is not known neither freezes nor clears: an earlier freeze stays, whatever the policy says of missing data."""
+    """Decide without an available measurement: an earlier freeze stays, whatever the policy defines for missing data."""
     no_data = report.status is Status.NO_DATA
     outcome, action = _UNKNOWN[policy.on_no_data if no_data else policy.on_error]
     reasons = [f"{report.status}: {report.message}"]
@@ -128,18 +128,18 @@ def _holds(rule: PolicyRule, report: SLOReport, held_before: bool) -> bool:
     if rule.signal is Signal.LOW_TRAFFIC:
         return report.status is Status.LOW_TRAFFIC
     if report.status is Status.LOW_TRAFFIC:
-        return held_before  # too few events to freeze, and too few to clear
+        return held_before  # too few events to freeze, and too few to end a freeze
     value = _value(rule, report)
-    if value is None:  # no events in the window: nothing to enter on, nothing to leave on
+    if value is None:  # no events in the window: the rule neither starts nor stops
         return held_before
     if held_before and (_lacks_coverage(rule, report) or (_needs_coverage(rule) and report.coverage_failed)):
-        return True  # a history that was lost looks like a budget that has recovered
+        return True  # a lost history looks like a budget that has recovered
     level = rule.exit if held_before and rule.exit is not None else rule.enter
     return level is not None and _compare(value, rule.op, level)
 
 
 def _value(rule: PolicyRule, report: SLOReport) -> Fraction | None:
-    """The number a rule looks at."""
+    """Return the number that a rule compares."""
     if rule.signal is Signal.REMAINING_BUDGET:
         return report.remaining
     if rule.signal is Signal.TIME_TO_EXHAUSTION:
@@ -166,7 +166,7 @@ def _compare(value: Fraction, op: str | None, level: Fraction) -> bool:
 
 
 def _lacks_coverage(rule: PolicyRule, report: SLOReport) -> bool:
-    """Whether a blocking rule is about the whole window, of which too little holds data: neither to freeze on nor to clear."""
+    """Return whether a blocking rule uses the whole window, and too little of it holds data to freeze or to end a freeze."""
     covered = report.coverage is None or report.coverage >= report.slo.options.min_coverage
     return _needs_coverage(rule) and not covered
 
@@ -196,7 +196,7 @@ def _said(rule: PolicyRule, report: SLOReport) -> str:
 
 
 def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:
-    """The override that counts: the strictest, since a waiver for all must not lift what was ordered for one."""
+    """Return the strictest override that applies: a waiver for all SLOs must not lift an order for one."""
     found = [one for one in policy.overrides if report.at < one.until and (not one.slos or report.slo.name in one.slos)]
     return max(found, key=lambda one: one.action.rank, default=None)
 

@@ -1,4 +1,4 @@
-"""Error-budget policies: what may be done while a budget is healthy, burning, spent or unknown."""
+"""Error-budget policies: the actions for a budget that is healthy, burning, spent or unknown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_slo_provider.slo.model import Location
 
 
 class Action(StrEnum):
-    """What a policy rule asks for, mildest first."""
+    """The action of a policy rule, mildest first."""
 
     ALLOW = "allow"
     ALERT = "alert"
@@ -28,12 +28,12 @@ class Action(StrEnum):
 
     @property
     def blocks(self) -> bool:
-        """Whether a deployment must not go ahead by itself."""
+        """Whether the action blocks an automatic deployment."""
         return self in (Action.ESCALATE, Action.FREEZE)
 
 
 class Signal(StrEnum):
-    """What a policy rule looks at."""
+    """The signal that a policy rule evaluates."""
 
     REMAINING_BUDGET = "remainingBudget"
     BURN_RATE = "burnRate"
@@ -44,7 +44,7 @@ class Signal(StrEnum):
 
 
 class OnUnknown(StrEnum):
-    """What an unanswered question means for the gate."""
+    """How the gate treats a status without an available measurement."""
 
     BLOCK = "block"
     WARN = "warn"
@@ -53,14 +53,14 @@ class OnUnknown(StrEnum):
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """One rule of a policy. While it holds, its action is asked for; the strictest action of all rules wins.
+    """One rule of a policy. While it holds, its action is required; the strictest action of all rules applies.
 
     :param name: its name, unique within the policy
-    :param action: what it asks for
-    :param signal: what it looks at
+    :param action: the action it requires
+    :param signal: the signal it evaluates
     :param op: ``lt``, ``lte``, ``gt`` or ``gte``; None for noData and lowTraffic
-    :param enter: level at which it begins to hold: a share of the budget, a burn rate, or seconds to exhaustion
-    :param exit: level past which it stops holding; equal to ``enter`` when not given
+    :param enter: level at which it starts to hold: a share of the budget, a burn rate, or seconds to exhaustion
+    :param exit: level beyond which it stops holding; equal to ``enter`` if not set
     :param window: the window of burnRate and budgetDrop
     """
 
@@ -75,12 +75,12 @@ class PolicyRule:
 
 @dataclass(frozen=True)
 class Override:
-    """A time-limited exception that a person took responsibility for.
+    """A time-limited exception to a policy, with a reason and an approver.
 
-    :param action: what to do instead
-    :param until: when it ends (aware)
-    :param reason: why; shown wherever the decision is shown
-    :param approved_by: who
+    :param action: the action to take instead
+    :param until: time when it ends (aware)
+    :param reason: the reason; shown wherever the decision is shown
+    :param approved_by: the approver
     :param slos: names of the SLOs it covers; empty for all that use the policy
     """
 
@@ -93,14 +93,14 @@ class Override:
 
 @dataclass(frozen=True)
 class ErrorBudgetPolicy:
-    """How decisions follow from budgets.
+    """The rules by which decisions follow from error budgets.
 
     :param name: its name
     :param rules: its rules
     :param warning_level: share of the budget below which the status is WARNING
-    :param cool_down: how long a blocking decision stays once entered, even when its reason has gone
-    :param on_no_data: what NO_DATA means
-    :param on_error: what QUERY_ERROR means
+    :param cool_down: minimum time that a blocking decision stays in force, even if its reason no longer holds
+    :param on_no_data: how the status NO_DATA is treated
+    :param on_error: how the status QUERY_ERROR is treated
     :param overrides: time-limited exceptions
     """
 
@@ -115,7 +115,7 @@ class ErrorBudgetPolicy:
     location: Location = field(default_factory=Location, compare=False)
 
 
-#: For an SLO that names no policy: a spent budget freezes; one that is low, or that burns too fast, is worth a warning.
+#: For an SLO that names no policy: a spent budget freezes; a low or fast-burning budget warns.
 DEFAULT_POLICY = ErrorBudgetPolicy(
     name="default",
     rules=(PolicyRule("budget-spent", Action.FREEZE, Signal.REMAINING_BUDGET, "lte", Fraction(0), Fraction(0)),),

@@ -1,4 +1,4 @@
-"""Overrides of error-budget policies that do not do what their author wants."""
+"""Find overrides of error-budget policies that have no effect or last too long."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from typing import NamedTuple
 from airflow_slo_provider.documents.fields import did_you_mean
 from airflow_slo_provider.slo.policy.error_budget_policy import Action, ErrorBudgetPolicy, Override
 
-#: What lasts longer is no exception from a rule but another rule.
+#: A longer override should be a rule of the policy.
 LONGEST = timedelta(days=90)
 
 
 class Idle(NamedTuple):
-    """An override that does nothing.
+    """An override without effect.
 
     :param number: its position in the policy, from 0
-    :param why: what is wrong, and what to do
-    :param opens: whether it is in force and asks for more than the policy's rules: what its author stopped is not stopped
+    :param why: the problem, and what to do
+    :param opens: whether it is in force and stricter than the policy's rules, so that deployments its author wanted to block
+        are not blocked
     """
 
     number: int
@@ -27,11 +28,11 @@ class Idle(NamedTuple):
 
 
 def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None], now: datetime) -> Iterator[Idle]:
-    """Yield the overrides of a policy that do nothing for an SLO they name, or for any SLO.
+    """Yield the overrides of a policy that have no effect on an SLO they name, or on any SLO.
 
     :param policy: the policy
-    :param followed: by the name of each SLO, the name of the policy it follows; None for the default one
-    :param now: an override that has ended by then is harmless
+    :param followed: SLO name -> name of its policy; None for the default policy
+    :param now: the current time; ended overrides are ignored
     """
     for number, override in enumerate(policy.overrides):
         opens = override.until > now and override.action is not Action.ALLOW
@@ -44,10 +45,10 @@ def idle_overrides(policy: ErrorBudgetPolicy, followed: Mapping[str, str | None]
 
 
 def too_long(until: datetime, now: datetime) -> str:
-    """Say why an override ends too late; nothing when it does not.
+    """Return why an override ends too late; an empty text if it does not.
 
-    :param until: when it ends
-    :param now: from when on it is counted: nobody writes down when an override begins
+    :param until: end of the override
+    :param now: start of the count, because an override has no start time
     """
     if until - now <= LONGEST:
         return ""

@@ -1,7 +1,7 @@
-"""What a query for a count counts: over which time, and in which unit. Read alike by gates and by alerting rules.
+"""Determine the window and the unit of a PromQL count. Used by gates and by alerting rules.
 
-Two counts make a share only when both are of the same time and in the same unit. What cannot be told is refused: events beside
-events per second would make a broken service look sound by the seconds of the window.
+Two counts make a share only if both have the same window and the same unit. A query whose unit cannot be determined is refused:
+events divided by events per second would hide a broken service, because the ratio is too large by the seconds of the window.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_slo_provider.slo.promql.tokens import (
 )
 
 _COUNTING = frozenset({"increase", "delta", "sum_over_time", "count_over_time", "changes", "resets"})
-#: What these make of a range is a value and no count: the ratio of two of them may mean something, a sum does not.
+#: These functions make a value from a range, not a count: the ratio of two of them may be meaningful, a sum is not.
 _VALUES = frozenset(
     {
         "avg_over_time",
@@ -45,7 +45,7 @@ _VALUES = frozenset(
 _RATES = frozenset({"rate", "irate"})
 _SERIES = frozenset({"count", "count_values", "group"})
 _COMPARISONS = frozenset({"==", "!=", ">", "<", ">=", "<="})
-#: What a recording rule holds, by Prometheus' convention ``level:metric:operations``.
+#: The content of a recording rule, by Prometheus' convention ``level:metric:operations``.
 _RECORDED = re.compile(r"[a-zA-Z0-9_:]*:(?P<what>(?:i?rate|increase)(?:_?[0-9]+(?:ms|[smhdwy]))*)")
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|[smhdwy]))+")
 _RUNNING_TOTAL = re.compile(r"[a-zA-Z0-9_:]+_(total|bucket)")
@@ -55,12 +55,12 @@ _OF_SAMPLES = frozenset(f"{what}_over_time" for what in ("sum", "avg", "min", "m
 
 @dataclass(frozen=True)
 class Unit:
-    """What a query for a count is in.
+    """The unit of a query for a count.
 
-    :param ranges: what is made of the window
-    :param recorded: what recording rules hold that it reads, e.g. ``rate5m``
-    :param sampled: ranges and resolution of rates that a subquery adds up, point by point
-    :param factors: what it is multiplied or divided by
+    :param ranges: functions that are applied to the window
+    :param recorded: content of the recording rules that it reads, e.g. ``rate5m``
+    :param sampled: ranges and resolution of rates that a subquery adds up point by point
+    :param factors: factors and divisors
     :param of_series: whether it counts series
     """
 
@@ -72,24 +72,24 @@ class Unit:
 
     @property
     def per_second(self) -> bool:
-        """Whether it is events per second."""
+        """Whether the unit is events per second."""
         return self.ranges == {"rate"}
 
     @property
     def is_count(self) -> bool:
-        """Whether it is events, or events per second."""
+        """Whether the unit is events, or events per second."""
         odd = self.recorded or self.sampled or self.factors or self.of_series or self.ranges & _VALUES or "irate" in self.ranges
         return not odd and not self.is_mixed
 
     @property
     def is_mixed(self) -> bool:
-        """Whether it is no unit at all."""
+        """Whether the query mixes units."""
         unknown = any(number == "?" for _, number in self.factors)
         rates = self.ranges & _RATES
         return bool(unknown or (rates and self.ranges & _COUNTING) or (self.recorded and self.ranges & (_RATES | {"increase"})))
 
     def means_the_same(self, other: Unit) -> bool:
-        """Whether the share of one in the other is the share of what they count, though neither is a count."""
+        """Return whether the ratio of two queries is a share of events, although neither of them is a count."""
         if self.ranges and self.ranges <= _VALUES:
             return (self.ranges, self.recorded, self.factors) == (other.ranges, other.recorded, other.factors)
         return self == other
@@ -97,7 +97,7 @@ class Unit:
 
 @lru_cache(maxsize=4096)
 def unit(query: str) -> Unit:
-    """Return what a count is in. What is no expression is left alone: the server says better what is wrong with it."""
+    """Return the unit of a count. An invalid expression is accepted here: the server's error message is better."""
     cut = (tokens(query) or ()) if is_balanced(query) else ()
     counted = outside_conditions(cut)
     outside = outside_selectors(outside_subqueries(counted))
@@ -109,10 +109,10 @@ def unit(query: str) -> Unit:
 
 
 def are_counts(queries: Mapping[str, str]) -> bool:
-    """Say whether queries can be counted in events; False where only their ratio means something.
+    """Return whether queries can be counted in events; False if only their ratio is meaningful.
 
     :param queries: by role: ``good`` or ``bad``, and ``total``
-    :raises ValueError: where they cannot be in the same unit
+    :raises ValueError: when they cannot have the same unit
     """
     units = {role: unit(text) for role, text in queries.items()}
     if all(one.is_count for one in units.values()):
@@ -126,7 +126,7 @@ def are_counts(queries: Mapping[str, str]) -> bool:
 
 
 def _is_a_part(units: Mapping[str, Unit]) -> bool:
-    """Whether good counts some events as less than one, as Apdex does: the share is then no more than that of the events."""
+    """Return whether good weighs some events as less than one, as Apdex does: the share is then at most that of the events."""
     good, total = units.get("good"), units.get("total")
     if good is None or total is None or not total.is_count:
         return False
@@ -146,10 +146,10 @@ def _why(odd: Unit) -> str:
 
 
 def empty_means_none(query: str) -> bool:
-    """Whether an empty answer may mean that there were none: of several series one that is missing empties a whole sum.
+    """Return whether an empty result may mean zero events.
 
-    ``a or b`` and ``a unless b`` are empty only where there is nothing; ``a + b``, ``a - b`` and ``a and b`` also where one of
-    them has no series.
+    One missing series empties a whole sum. ``a or b`` and ``a unless b`` are empty only if there is nothing; ``a + b``, ``a -
+    b`` and ``a and b`` also if one of them has no series.
     """
     cut = tokens(query)
     if cut is None:
@@ -162,7 +162,7 @@ def empty_means_none(query: str) -> bool:
 
 
 def window_fault(query: str) -> str:
-    """Say what is wrong with the time that a query counts over; nothing where it is right or nobody can tell."""
+    """Return what is wrong with the window of a query; an empty text if it is right or cannot be determined."""
     cut = tokens(query)
     if cut is None or not has_window(query):
         return ""
@@ -183,7 +183,7 @@ def window_fault(query: str) -> str:
 
 
 def _factors(cut: Sequence[Token]) -> list[tuple[str, str]]:
-    """Operators that change a scale, each with its number, or ``?``. Zero has no scale, and neither has a join by labels."""
+    """Return operators that change the scale, each with its number, or ``?``. Zero and joins by labels have no scale."""
     found = []
     fraction = "histogram_fraction" in functions_of(cut)
     for number, (kind, text) in enumerate(cut):
@@ -198,7 +198,7 @@ def _factors(cut: Sequence[Token]) -> list[tuple[str, str]]:
 
 
 def _sampled(inner: Sequence[Token]) -> list[str]:
-    """Ranges and resolution of a subquery that adds rates or growth up at each point; nothing where it adds up points."""
+    """Return ranges and resolution of a subquery that adds up rates or increases per point; empty if it adds up points."""
     functions = functions_of(inner)
     recorded = any(_RECORDED.fullmatch(name) for name in series_of(inner))
     if functions & _SERIES or ("name", "bool") in inner or not (functions & (_RATES | {"increase", "delta"}) or recorded):
@@ -211,14 +211,14 @@ def _sampled(inner: Sequence[Token]) -> list[str]:
 
 
 def _is_place(before: Token, token: Token) -> bool:
-    """Whether a token is the window where it means something: a range, or what was recorded for each window."""
+    """Return whether a token is a meaningful window: a range, or part of the name of a recorded series per window."""
     kind, text = token
     as_range = before == ("op", "[") and text == MARK
     return MARK in text and (as_range or (kind == "string" and before[1] in ("=", "=~")) or kind == "name")
 
 
 def _samples(cut: Sequence[Token]) -> list[tuple[str, str]]:
-    """Functions that read samples as they are, with the names of their series."""
+    """Return functions that read samples directly, with the names of their series."""
     return [
         (function, name)
         for (_, function), bracket, (kind, name) in zip(cut, cut[1:], cut[2:], strict=False)

@@ -1,6 +1,6 @@
-"""Just enough PromQL: the forms that can be merged, and the selectors of a query.
+"""Recognise the PromQL forms that can be merged, and list the selectors of a query.
 
-This is no parser. It recognises a few exact forms and says None for everything else; the server stays the judge of what a query
+This is not a parser. It recognises a few exact forms and returns None for everything else; the server decides what a query
 means. Grammar: https://prometheus.io/docs/prometheus/latest/querying/basics/
 """
 
@@ -16,8 +16,9 @@ from airflow_slo_provider.slo.promql.tokens import KEYWORDS, LISTS, MARK, tokens
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _ESCAPES = {"\\": "\\", '"': '"', "'": "'", "n": "\n", "t": "\t", "r": "\r"}
-# Regular expressions that mean the same in RE2 (Go) and in Python, fully anchored: literals, ".", escaped punctuation and simple
-# classes, each with at most one of * + ?; groups, at most optional (repeated groups can take Python exponential time).
+# Regular expressions with the same meaning in RE2 (Go) and in Python, fully anchored: literals, ".", escaped punctuation and
+# simple classes, each with at most one of * + ?; groups, at most optional (repeated groups can take exponential time in
+# Python).
 _SAFE_REGEX = re.compile(
     r"""(?:(?:[A-Za-z0-9_:/ ,;=@%&~<>!"'#-]|\.|\\[.\\+*?()\[\]{}|^$/-]|\[\^?(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9_.])+\])[*+?]?"""
     r"""|\(\?:|\((?!\?)|\)\??|\|)*"""
@@ -26,7 +27,7 @@ _SAFE_REGEX = re.compile(
 
 @dataclass(frozen=True)
 class Matcher:
-    """One label matcher: ``label op "value"``."""
+    """A label matcher: ``label op "value"``."""
 
     label: str
     op: str
@@ -42,11 +43,11 @@ class Matcher:
 
     @property
     def is_positive(self) -> bool:
-        """Whether a series needs the label to match."""
+        """Whether a series must have the label to match."""
         return (self.is_regex and not safe_regex(self.value)) or not self.matches("")
 
     def matches(self, value: str) -> bool:
-        """Whether a label value (empty where the label is missing) matches. Regular expressions are fully anchored."""
+        """Return whether a label value (empty if the label is missing) matches. Regular expressions are fully anchored."""
         if self.is_regex:
             return (compiled(self.value).fullmatch(value) is not None) == (self.op == "=~")
         return (self.value == value) == (self.op == "=")
@@ -65,9 +66,10 @@ class Selector:
 
 @dataclass(frozen=True)
 class Count:
-    """A query of the form ``sum(function(selector[window]))``: events of a window that may be counted together with others.
+    """A query of the form ``sum(function(selector[window]))``: events of a window, which may be merged with other counts.
 
     :param function: ``increase`` for counters, ``sum_over_time`` for values that are counts themselves
+    :param selector: the series
     """
 
     function: str
@@ -75,12 +77,12 @@ class Count:
 
 
 def escape_regex(text: str) -> str:
-    """Write a text as a regular expression that matches it alone. RE2 refuses the needless escapes that ``re.escape`` writes."""
+    """Escape a text as a regular expression. Unlike ``re.escape``, no unnecessary escapes are written, which RE2 refuses."""
     return re.sub(r"[.+*?()|\[\]{}^$\\]", r"\\\g<0>", text)
 
 
 def safe_regex(text: str) -> bool:
-    """Whether a regular expression surely means the same to Prometheus and to Python."""
+    """Return whether a regular expression certainly has the same meaning in Prometheus and in Python."""
     if not _SAFE_REGEX.fullmatch(text):
         return False
     try:
@@ -92,19 +94,19 @@ def safe_regex(text: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def compiled(text: str) -> re.Pattern[str]:
-    """Compile a regular expression once."""
+    """Compile a regular expression, with caching."""
     return re.compile(text)
 
 
 @lru_cache(maxsize=4096)
 def recognise(query: str, *, counter: bool) -> Count | None:
-    """Recognise a count.
+    """Recognise a count that may be merged; None for every other form.
 
     ``sum(increase(S[{{.window}}]))``; the same with ``rate``, which is events per second and is read as increase; and, without
     a window, ``S``, ``sum(S)`` or ``sum by () (S)``.
 
     :param query: PromQL
-    :param counter: what a query without a window reads: monotonic counters, or values that are counts themselves
+    :param counter: whether a query without a window reads monotonic counters (True) or values that are counts themselves
     """
     cut = list(tokens(query) or ())
     texts = [text for _, text in cut]
@@ -126,7 +128,7 @@ def _whole_selector(cut: list[tuple[str, str]]) -> Selector | None:
 
 
 def _selector_at(cut: list[tuple[str, str]], start: int) -> tuple[Selector | None, int]:
-    """Read ``name{label op "value", ...}`` at a position; return it and where it ends, or None."""
+    """Read ``name{label op "value", ...}`` at a position; return the selector, or None, and its end."""
     if start >= len(cut) or cut[start][0] != "name" or cut[start][1] in KEYWORDS:
         return None, start
     name, position, matchers = cut[start][1], start + 1, set()
@@ -154,7 +156,7 @@ def _is_matcher(label: str, op: str) -> bool:
 
 
 def unquote(text: str) -> str | None:
-    """Read a PromQL string; None where it holds an escape other than the plain ones."""
+    """Parse a PromQL string; None if it contains an escape other than the common ones."""
     if text[0] == "`":
         return text[1:-1]
     out, position, inner = [], 0, text[1:-1]
@@ -171,7 +173,7 @@ def unquote(text: str) -> str | None:
 
 
 def selectors(query: str) -> tuple[Selector, ...] | None:
-    """List the selectors of any query; None where one of them cannot be read for sure."""
+    """List the selectors of any query; None if one of them cannot be read reliably."""
     cut = list(tokens(query) or ())
     if not cut:
         return None
@@ -198,7 +200,7 @@ def selectors(query: str) -> tuple[Selector, ...] | None:
 
 
 def window_missing(query: str, source: str) -> QueryError:
-    """Make the error for a query that does not say over which time it counts."""
+    """Create the error for a query without a window."""
     return QueryError(
         "the query does not say over which time it counts: write {{.window}} where the range goes, "
         "e.g. sum(increase(requests_total[{{.window}}]))",

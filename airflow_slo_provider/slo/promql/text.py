@@ -1,7 +1,6 @@
-"""Small pure functions that write PromQL text: windows, counts over a window, numbers and quoted strings.
+"""Write PromQL text: windows, counts over a window, numbers and quoted strings.
 
-The same forms of a query are read in the same way as by the Prometheus indicator, which fills windows in with these too, so that
-an alert and a gate ask the same question.
+The Prometheus indicator uses these functions too, so that an alert and a gate run the same query.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _SUMMED = re.compile(rf"sum\s*(?:by\s*\(\s*\)\s*)?\(\s*(?P<selector>{_SELECTOR})
 # Names that Prometheus reserves by convention for counters, and for the counters of histograms and summaries.
 COUNTER_NAME = re.compile(r"[a-zA-Z0-9_:]+_(total|count|bucket)\b")
 
-#: How each operator of OpenSLO is written in PromQL.
+#: The PromQL form of each OpenSLO operator.
 OPERATORS = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
-#: What holds exactly where the operator does not (for numbers; NaN keeps neither).
+#: The negation of each operator (for numbers; NaN satisfies neither).
 OPPOSITES = {"lt": ">=", "lte": ">", "gt": "<=", "gte": "<"}
 
 
 def window_text(window: str | timedelta | Duration) -> str:
-    """Write a window as PromQL does, in its largest whole unit up to days: 28 days -> ``28d``, 4 weeks -> ``28d``.
+    """Write a window in PromQL, in its largest whole unit up to days: 28 days -> ``28d``, 4 weeks -> ``28d``.
 
     :raises ValueError: for a calendar duration, which has no fixed length
     """
@@ -36,12 +35,12 @@ def window_text(window: str | timedelta | Duration) -> str:
 
 
 def has_window(query: str) -> bool:
-    """Whether the query leaves its window open with ``{{.window}}``."""
+    """Return whether the query contains the placeholder ``{{.window}}``."""
     return _WINDOW.search(query) is not None
 
 
 def with_window(query: str, window: str) -> str:
-    """Put a window where the query says ``{{.window}}`` (with or without spaces)."""
+    """Replace ``{{.window}}`` (with or without spaces) by a window."""
     return _WINDOW.sub(lambda _: window, query)
 
 
@@ -55,15 +54,15 @@ def selector_of(query: str) -> str | None:
 def counts_over(query: str, window: str, *, counter: bool) -> str:
     """Write the query that counts events over a window.
 
-    ``{{.window}}`` is filled in, and the rest left as it is. ``SELECTOR`` or ``sum(SELECTOR)`` becomes
-    ``sum(increase(SELECTOR[window]))`` where it reads a counter, and ``sum(sum_over_time(SELECTOR[window]))`` where every sample
-    is a count of its own.
+    ``{{.window}}`` is replaced, and the rest is not changed. ``SELECTOR`` or ``sum(SELECTOR)`` becomes
+    ``sum(increase(SELECTOR[window]))`` if it reads a counter, and ``sum(sum_over_time(SELECTOR[window]))`` if every sample is a
+    count of its own.
 
     :param query: query text of an OpenSLO ``metricSource``
     :param window: PromQL duration
     :param counter: whether the series are monotonic counters (OpenSLO ``ratioMetric.counter``)
-    :raises ValueError: for an expression that leaves no place for the window, and for a series that is named like a counter and
-        not said to be one: the sum of a counter's samples counts nothing
+    :raises ValueError: for an expression without ``{{.window}}``, and for a series that is named like a counter but not
+        declared as one: the sum of a counter's samples is meaningless
     """
     text = query.strip()
     if has_window(text):
@@ -92,12 +91,12 @@ def grid(window: str, step: str) -> str:
 
 
 def close(query: str) -> str:
-    """End the text with a line break where it holds a comment, so that a bracket after it is not part of the comment."""
+    """Append a line break to text with a comment, so that a bracket after it is not part of the comment."""
     return f"{query}\n" if "#" in query else query
 
 
 def number(value: Fraction) -> str:
-    """Write a rational as decimal text: exactly where it has a finite decimal form, else as the nearest float's shortest text."""
+    """Write a rational as decimal text: exactly if it has a finite decimal form, otherwise as the nearest float."""
     rest, digits = value.denominator, 0
     for factor in (2, 5):
         count = 0
@@ -120,6 +119,6 @@ def quote(text: str) -> str:
 
 
 def shorten(text: str, limit: int = 120) -> str:
-    """Put text on one line of at most ``limit`` characters, for messages."""
+    """Shorten text to one line of at most ``limit`` characters, for messages."""
     line = " ".join(text.split())
     return line if len(line) <= limit else line[: limit - 3] + "..."

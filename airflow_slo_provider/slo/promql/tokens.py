@@ -1,4 +1,4 @@
-"""Cutting PromQL into tokens. No parser: the server stays the judge of what a query means.
+"""Split PromQL into tokens. This is not a parser: the server decides what a query means.
 
 Grammar: https://prometheus.io/docs/prometheus/latest/querying/basics/
 """
@@ -14,14 +14,14 @@ from airflow_slo_provider.slo.promql.text import with_window
 
 #: Kind (``string``, ``number``, ``name``, ``op``) and text.
 Token = tuple[str, str]
-#: Stands for {{.window}} while a query is cut into tokens: a duration no one writes.
+#: Replaces {{.window}} while a query is split into tokens: a duration that nobody writes.
 MARK = "987654321ms"
 #: Words before a list of labels.
 LISTS = frozenset({"by", "without", "on", "ignoring", "group_left", "group_right"})
-#: Words that are no series, in lower case; PromQL takes them in any.
+#: Words that are not series names, in lower case; PromQL accepts them in any case.
 KEYWORDS = LISTS | {"bool", "offset", "and", "or", "unless", "atan2"}
 _JOINS = frozenset({"and", "or", "unless", "atan2", "bool"})
-#: Names that may stand in a scalar.
+#: Names that may occur in a scalar expression.
 _SCALARS = frozenset({"scalar", "time", "pi", "bool", "inf", "nan"})
 _PAIRS = {")": "(", "]": "[", "}": "{"}
 _TOKEN = re.compile(
@@ -35,7 +35,7 @@ _TOKEN = re.compile(
 
 @lru_cache(maxsize=4096)
 def tokens(query: str) -> tuple[Token, ...] | None:
-    """Cut a query into tokens, without spaces and comments; None where it holds something unknown."""
+    """Split a query into tokens, without spaces and comments; None if it contains an unknown character."""
     text, position, found = with_window(query, MARK), 0, []
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -48,7 +48,7 @@ def tokens(query: str) -> tuple[Token, ...] | None:
 
 
 def is_balanced(query: str) -> bool:
-    """Whether all brackets close in order, so that the query stays one expression when brackets are put around it."""
+    """Return whether all brackets close in order, so that the query can be put in brackets."""
     stack: list[str] = []
     for kind, text in tokens(query) or (("op", ")"),):
         if kind == "op" and text in "([{":
@@ -69,7 +69,7 @@ def functions_of(cut: Sequence[Token]) -> frozenset[str]:
 
 
 def may_be_scalar(query: str) -> bool:
-    """Whether a query may answer a number without labels: one made of numbers and of what functions answer as a scalar."""
+    """Return whether a query may return a number without labels, i.e. consists of numbers and scalar functions."""
     cut = tokens(query)
     depth, inside, before = 0, None, ""
     for kind, text in cut or ():
@@ -86,7 +86,7 @@ def may_be_scalar(query: str) -> bool:
 
 
 def series_of(cut: Sequence[Token]) -> list[str]:
-    """Return the names of the series that are selected; an empty one for a selector without a name."""
+    """Return the names of the selected series; an empty name for a selector without one."""
     found, listed, inside = [], False, False
     for number, (kind, text) in enumerate(cut):
         after = cut[number + 1][1] if number + 1 < len(cut) else ""
@@ -104,7 +104,7 @@ def series_of(cut: Sequence[Token]) -> list[str]:
 
 
 def outside_selectors(cut: Sequence[Token]) -> list[Token]:
-    """Return tokens without those between braces: their operators are matchers."""
+    """Return the tokens outside of braces: operators within braces are matchers."""
     inside, found = False, []
     for token in cut:
         inside = (inside or token == ("op", "{")) and token != ("op", "}")
@@ -114,7 +114,7 @@ def outside_selectors(cut: Sequence[Token]) -> list[Token]:
 
 
 def outside_conditions(cut: Sequence[Token]) -> list[Token]:
-    """Return tokens without the right sides of ``and`` and ``unless``: they choose, and give no number."""
+    """Return the tokens without the right sides of ``and`` and ``unless``, which only filter."""
     found: list[Token] = []
     depth, condition = 0, None
     for kind, text in cut:
@@ -130,13 +130,13 @@ def outside_conditions(cut: Sequence[Token]) -> list[Token]:
 
 
 def outside_subqueries(cut: Sequence[Token]) -> list[Token]:
-    """Return tokens without what subqueries over the window, ``(...)[{{.window}}:...]``, look at again and again."""
+    """Return the tokens without the inner expressions of subqueries over the window, ``(...)[{{.window}}:...]``."""
     inner = {number for start, end in _subqueries(cut) for number in range(start, end)}
     return [token for number, token in enumerate(cut) if number not in inner]
 
 
 def subqueries(cut: Sequence[Token]) -> list[Sequence[Token]]:
-    """Return what subqueries over the window look at, each with its resolution."""
+    """Return the inner expressions of subqueries over the window, each with its resolution."""
     found: list[Sequence[Token]] = []
     for start, end in _subqueries(cut):
         resolution = cut[end + 3 : end + 4]
@@ -151,7 +151,7 @@ def _subqueries(cut: Sequence[Token]) -> Iterator[tuple[int, int]]:
 
 
 def _operand(cut: Sequence[Token], last: int) -> int:
-    """Where the expression begins that ends at ``last``: before its brackets, the name of its function and a grouping."""
+    """Return the start of the expression that ends at ``last``: before its brackets, its function name and a grouping."""
     number = last
     while True:
         depth = 0
