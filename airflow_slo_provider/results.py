@@ -46,6 +46,7 @@ class CheckResult:
     :param model_version: version of the model that was checked
     :param evidence: small JSON-able mapping: query text, row counts, report URI
     :param labels: labels of the checked group, for an SLO that is evaluated by group; part of the identity of a check
+    :param schema_version: version of the record's format
     :raises ValueError: for a naive datetime, for a number that is NaN or infinite, or for labels whose names or values are not
         text
     """

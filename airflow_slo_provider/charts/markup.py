@@ -20,7 +20,10 @@ class Html(str):
 
 
 def text(value: object) -> Html:
-    """Escape a value for HTML text and attributes; markup stays as it is."""
+    """Escape a value for HTML text and attributes; markup stays as it is.
+
+    :param value: markup, or any other value, whose ``str()`` is escaped
+    """
     return value if isinstance(value, Html) else Html(escape(str(value), quote=True))
 
 

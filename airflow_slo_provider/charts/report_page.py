@@ -46,7 +46,10 @@ CSS = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
 
 
 def badge(word: object) -> Html:
-    """Show a verdict, status or outcome with its symbol, word and colour."""
+    """Show a verdict, status or outcome with its symbol, word and colour.
+
+    :param word: the verdict, status or outcome
+    """
     sign = SIGNS.get(str(word), "•")
     return tag(
         "span", tag("span", sign, aria_hidden="true"), " ", str(word).replace("_", " "), class_=f"badge {TONES.get(sign, '')}"
@@ -54,7 +57,10 @@ def badge(word: object) -> Html:
 
 
 def facts(items: Mapping[str, object]) -> Html:
-    """Show named values side by side."""
+    """Show named values side by side.
+
+    :param items: the values by name
+    """
     shown = (tag("div", tag("dt", name), tag("dd", value)) for name, value in items.items())
     return tag("dl", *shown, class_="facts")
 
@@ -89,7 +95,11 @@ def table(
 
 
 def section(title: str, *parts: str) -> Html:
-    """Put parts (HTML) under a heading."""
+    """Put parts (HTML) under a heading.
+
+    :param title: the heading
+    :param parts: HTML made by the functions of this module
+    """
     return tag("section", tag("h2", title), Html("".join(parts)))
 
 

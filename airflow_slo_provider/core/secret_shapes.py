@@ -1,7 +1,7 @@
 """Detect credentials by their shape: a token after its scheme or its name, or a key with its issuer's prefix.
 
-A server may quote credentials of others: another client's header, the URL of a backend store. The patterns prefer to redact too
-much; words of this provider's own messages ("a bearer token", "basic authentication") are kept.
+A server may quote credentials of others: another client's header, the URL of a backend store. The patterns redact rather too
+much than too little; words of this provider's own messages ("a bearer token", "basic authentication") are kept.
 """
 
 from __future__ import annotations

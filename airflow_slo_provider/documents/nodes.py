@@ -40,6 +40,7 @@ class ScalarNode:
     :param text: as written, without quotes
     :param plain: whether it was written without quotes, so that it may be a number, true, false or null
     :param line: 1-based line
+    :param weight: number of nodes after aliases are expanded
     """
 
     text: str

@@ -71,7 +71,7 @@ class LedgerSource:
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
         """Measure each span; spans over the same checks are read once.
 
-        :param requests: what to measure
+        :param requests: the indicators and their spans
         :return: a measurement for each request, in order, or the error of that request
         """
         return self._each(requests, _measure)
@@ -79,7 +79,7 @@ class LedgerSource:
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
         """Measure each span slice by slice; a slice without checks is None.
 
-        :param requests: what to measure
+        :param requests: the indicators and their spans
         :param width: width of a slice
         :return: the slices of each request, in order, or the error of that request
         """

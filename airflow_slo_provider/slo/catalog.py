@@ -90,12 +90,18 @@ class SLOCatalog:
         return chosen
 
     def policy_of(self, slo: SLO) -> ErrorBudgetPolicy:
-        """Return the policy that an SLO names, or the default policy."""
+        """Return the policy that an SLO names, or the default policy.
+
+        :param slo: an SLO of this catalog
+        """
         name = slo.options.error_budget_policy
         return DEFAULT_POLICY if name is None else self.policies[name]
 
     def data_source_of(self, indicator: Indicator) -> DataSource | None:
-        """Return the DataSource of an indicator's queries, or the only one of its type; None if there is no such document."""
+        """Return the DataSource of an indicator's queries, or the only one of its type; None if there is no such document.
+
+        :param indicator: an indicator of this catalog
+        """
         if indicator.source_ref is not None:
             return self.data_sources.get(indicator.source_ref)
         same = [source for source in self.data_sources.values() if source.type == indicator.source_type]

@@ -51,6 +51,7 @@ class DataSource:
     :param name: name that other documents refer to
     :param type: ``Prometheus``, ``SQL`` or ``Ledger``; other types can be read but not measured
     :param connection_details: non-secret details; ``airflowConnId`` names the Airflow connection
+    :param location: file and line of the document
     """
 
     name: str
@@ -111,7 +112,10 @@ class RatioMetric:
 
 @dataclass(frozen=True)
 class ThresholdMetric:
-    """A value that an objective compares with a threshold, ``op value``; each point is good or bad."""
+    """A value that an objective compares with a threshold, ``op value``; each point is good or bad.
+
+    :param source: the query of the value
+    """
 
     source: MetricSource
 
@@ -123,7 +127,13 @@ class ThresholdMetric:
 
 @dataclass(frozen=True)
 class Indicator:
-    """An SLI: the metric to measure."""
+    """An SLI: the metric to measure.
+
+    :param name: unique name
+    :param metric: the metric and its queries
+    :param display_name: name for display
+    :param description: description
+    """
 
     name: str
     metric: RatioMetric | ThresholdMetric
@@ -151,6 +161,8 @@ class Objective:
     :param time_slice_target: minimum share of good events of a good slice (Timeslices)
     :param time_slice_window: width of a slice (Timeslices, RatioTimeslices)
     :param indicator: the objective's own indicator, for a composite SLO
+    :param display_name: name for display
+    :param composite_weight: weight in a composite SLO, as written; not used
     """
 
     target: Fraction
@@ -181,7 +193,16 @@ class TimeWindow:
 
 @dataclass(frozen=True)
 class AlertCondition:
-    """A burn-rate condition of an AlertPolicy."""
+    """A burn-rate condition of an AlertPolicy.
+
+    :param name: unique name
+    :param severity: severity, as written in the document
+    :param op: comparison of the burn rate with ``threshold``: ``lt``, ``lte``, ``gt`` or ``gte``
+    :param threshold: the burn rate
+    :param lookback_window: window of the burn rate
+    :param alert_after: time that the condition must hold before it alerts; None for no delay
+    :param description: description
+    """
 
     name: str
     severity: str
@@ -194,7 +215,15 @@ class AlertCondition:
 
 @dataclass(frozen=True)
 class AlertPolicy:
-    """An alert policy: its conditions and its notification targets."""
+    """An alert policy: its conditions and its notification targets.
+
+    :param name: unique name
+    :param conditions: the conditions
+    :param alert_when_breaching: notify when a condition starts to hold
+    :param alert_when_resolved: notify when it stops
+    :param alert_when_no_data: notify when there is no data
+    :param notification_targets: names of the notification targets
+    """
 
     name: str
     conditions: tuple[AlertCondition, ...] = ()
@@ -245,6 +274,13 @@ class SLO:
     :param window: the time window
     :param method: how good and bad events add up
     :param objectives: the targets; each gets its own report
+    :param display_name: name for display
+    :param description: description
+    :param alert_policies: the alert policies
+    :param labels: labels, each with one or more values
+    :param annotations: annotations
+    :param options: this provider's options, read from the annotations
+    :param location: file and line of the document
     """
 
     name: str
@@ -264,6 +300,7 @@ class SLO:
     def indicator_of(self, objective: Objective) -> Indicator:
         """Return the indicator of an objective: its own, or that of the SLO.
 
+        :param objective: one of the SLO's objectives
         :raises ValueError: when there is none
         """
         indicator = objective.indicator or self.indicator
@@ -277,5 +314,8 @@ class SLO:
             yield (self.name if len(self.objectives) == 1 else self.part_name(number)), objective
 
     def part_name(self, number: int) -> str:
-        """Return the unique name of an objective of several, counted from 1."""
+        """Return the unique name of an objective of several, counted from 1.
+
+        :param number: position of the objective, from 1
+        """
         return f"{self.name}[{number}]"

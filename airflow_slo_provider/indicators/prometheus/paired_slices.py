@@ -21,7 +21,7 @@ def judge_slices(request: MeasureRequest, series: Mapping[str, Points | None], w
     A slice whose total is missing or 0, or whose raw ratio is missing or NaN, is None: it holds no data and does not affect
     other slices. A slice whose count is NaN although there were events is an error: ``missing-slices`` does not apply to it.
 
-    :param request: what to measure
+    :param request: the indicator and its span
     :param series: points by role; keyed by the end of each slice
     :param when: the ends of the slices
     :param query: text of the queries, for messages

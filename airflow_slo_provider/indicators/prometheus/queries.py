@@ -31,7 +31,7 @@ def milliseconds(length: timedelta) -> int:
 def asks(request: MeasureRequest, window: int, *, source: str) -> dict[str, Ask]:
     """Write the queries of one indicator over one window.
 
-    :param request: what to measure
+    :param request: the indicator and its span
     :param window: length of the window in milliseconds
     :param source: the server, for messages
     :return: queries by role: ``good`` or ``bad``, and ``total``; or ``raw``
@@ -188,7 +188,7 @@ def judge(request: MeasureRequest, values: Mapping[str, Value | None], query: st
 
     A missing ``good`` or ``bad`` counts as 0 here; the caller decides before whether a missing ``bad`` may.
 
-    :param request: what to measure
+    :param request: the indicator and its span
     :param values: by role; None if the series is missing
     :param query: text of the queries, for messages
     :raises NoData: reason ``empty`` if the total is missing or may be, ``no_events`` if it is 0 or a raw ratio is 0/0

@@ -70,7 +70,7 @@ class PrometheusSource:
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
         """Measure each span.
 
-        :param requests: what to measure
+        :param requests: the indicators and their spans
         :return: a measurement for each request, in order, or the error of that request
         """
 
@@ -91,7 +91,7 @@ class PrometheusSource:
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
         """Measure each span slice by slice; slice k covers (start + k * width, start + (k + 1) * width].
 
-        :param requests: what to measure
+        :param requests: the indicators and their spans
         :param width: width of a slice
         :return: the slices of each request, in order, or the error of that request
         """

@@ -45,7 +45,7 @@ def measurement(
 ) -> Measurement:
     """Measure a span.
 
-    :param request: what to measure
+    :param request: the indicator and its span
     :param answers: one answer for each of the metric's sources, with the right shape
     :param rows: for each answer the rows of the span; selected by their timestamps if not given
     :raises NoData: when there are no events or points

@@ -129,6 +129,8 @@ def read_moment(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
     """Parse a timestamp: an aware datetime, seconds since 1970, or ISO 8601 text with an offset.
 
     :param zone: time zone of naive timestamps; None refuses them, because a guess may be hours off
+    :param cell: the value in the result
+    :param query: text of the query, for messages
     :raises InvalidMeasurement: reason ``bad_timestamp``, for any other value
     """
 
@@ -164,6 +166,9 @@ def within(answer: Answer, start: datetime, end: datetime, *, slack: timedelta =
     means that the query ignores its bounds.
 
     :param slack: maximum time by which a row may lie before ``start``
+    :param answer: the result with its rows
+    :param start: start of the window
+    :param end: end of the window, exclusive
     :raises InvalidMeasurement: reason ``outside_window``, for a row further outside
     """
     kept = []

@@ -60,7 +60,7 @@ class SQLSource:
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
         """Measure each span with one query (two if good and total are separate); equal queries run once.
 
-        :param requests: what to measure
+        :param requests: the indicators and their spans
         :return: a measurement for each request, in order, or the error of that request
         """
         return self._each(requests, lambda request, cache: measurement(request, self._answers(request, cache)))
@@ -68,7 +68,7 @@ class SQLSource:
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
         """Measure each span slice by slice: one query for the whole span if rows have timestamps, otherwise one per slice.
 
-        :param requests: what to measure
+        :param requests: the indicators and their spans
         :param width: width of a slice
         :return: the slices of each request, in order, or the error of that request
         """

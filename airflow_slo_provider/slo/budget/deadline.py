@@ -1,7 +1,7 @@
 """Limit the time of one evaluation, and skip sources that did not answer in time.
 
 Each query has a time limit of its own. Without a limit for all of them, a database that never answers costs its limit once for
-each window of each objective, and a gate with one objective blocks its task for minutes.
+each window of each objective, and a gate with a single objective occupies its task for minutes.
 """
 
 from __future__ import annotations

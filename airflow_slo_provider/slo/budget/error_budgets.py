@@ -89,7 +89,11 @@ class BurnRateRule:
     fraction: Fraction = Fraction(0)
 
     def fires(self, short: Fraction | None, long: Fraction | None) -> bool:
-        """Return whether both burn rates are known and above the factor (strictly, as in the workbook's alerts)."""
+        """Return whether both burn rates are known and above the factor (strictly, as in the workbook's alerts).
+
+        :param short: burn rate over the short window; None if unknown
+        :param long: burn rate over the long window; None if unknown
+        """
         return short is not None and long is not None and short > self.factor and long > self.factor
 
 

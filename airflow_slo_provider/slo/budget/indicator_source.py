@@ -85,7 +85,7 @@ class Measurement:
 class MeasureRequest:
     """A request to measure one indicator over one time span.
 
-    :param indicator: what to measure
+    :param indicator: the indicator
     :param start: start of the span (aware)
     :param end: end of the span, exclusive (aware)
     :param op: for a threshold metric: ``lt``, ``lte``, ``gt`` or ``gte``
@@ -130,13 +130,26 @@ class IndicatorSource(Protocol):
     """A source of measurements. Errors are returned, one per request, so that one bad query does not affect the others."""
 
     def measure(self, requests: Sequence[MeasureRequest]) -> list[Measurement | MeasurementError]:
-        """Measure each span, in order, with as few queries as possible."""
+        """Measure each span, in order, with as few queries as possible.
+
+        :param requests: the indicators and their spans
+        :return: a measurement for each request, in order, or the error of that request
+        """
         ...
 
     def slices(self, requests: Sequence[MeasureRequest], width: timedelta) -> list[Slices | MeasurementError]:
-        """Measure each span slice by slice."""
+        """Measure each span slice by slice.
+
+        :param requests: the indicators and their spans
+        :param width: width of a slice
+        :return: the slices of each request, in order, or the error of that request
+        """
         ...
 
     def coverage(self, requests: Sequence[MeasureRequest]) -> list[Fraction | MeasurementError]:
-        """Return the share of each span that holds data, within [0, 1]."""
+        """Return the share of each span that holds data, within [0, 1].
+
+        :param requests: the spans
+        :return: the share of each request, in order, or the error of that request
+        """
         ...

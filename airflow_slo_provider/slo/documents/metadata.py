@@ -39,6 +39,9 @@ class Metadata:
 
     :param name: its name; None if it is missing or invalid
     :param source: the annotations as fields, for the lines of errors
+    :param display_name: name for display
+    :param labels: labels, each with one or more values
+    :param annotations: annotations
     """
 
     name: str | None

@@ -74,7 +74,10 @@ def rules(
 
 
 def recorded_names(catalog: SLOCatalog) -> list[str]:
-    """Return the values of the label ``slo`` for which :func:`rules` records series, in the catalog's order."""
+    """Return the values of the label ``slo`` for which :func:`rules` records series, in the catalog's order.
+
+    :param catalog: the SLOs
+    """
     parts = [(slo, name, objective) for slo in catalog.slos for name, objective in slo.parts()]
     return [name for slo, name, objective in parts if _section(slo, name, objective, None, {}).groups]
 

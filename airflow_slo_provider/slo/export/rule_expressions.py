@@ -3,8 +3,8 @@
 Bad and all events are counted over the whole window and divided once. The mean of many small ratios, which sloth records for
 the SLO's period, gives a quiet minute the same weight as a busy one and differs as soon as traffic is uneven.
 
-Missing data records nothing: a missing error series counts as 0 only if the total exists, a total of 0 gives no ratio (never
-NaN, which no alert would detect), and neither does a good count above the total.
+Missing data gives no recorded value: a missing error series counts as 0 only if the total exists, a total of 0 gives no ratio
+(never NaN, which no alert would detect), and neither does a good count above the total.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ class Section:
 
     :param title: comment above the rules
     :param notes: what was left out, with reasons
+    :param groups: the rule groups
     """
 
     title: str

@@ -102,6 +102,8 @@ class ErrorBudgetPolicy:
     :param on_no_data: how the status NO_DATA is treated
     :param on_error: how the status QUERY_ERROR is treated
     :param overrides: time-limited exceptions
+    :param description: description
+    :param location: file and line of the document
     """
 
     name: str
