@@ -36,7 +36,7 @@ An SLO names its policy with the annotation ``airflow-slo/error-budget-policy``.
           until: 2026-12-01T18:00:00+01:00
           reason: The fix for the outage must go out.
           approvedBy: on-call
-          slos: [checkout-availability]   # all SLOs of the policy where it is left out
+          slos: [checkout-availability]   # all SLOs of the policy if omitted
 
 ``op`` is ``lte`` (``lt`` is possible) for remainingBudget and timeToExhaustion, ``gt`` (``gte``) for burnRate, and ``gte``
 (``gt``) for budgetDrop. ``value`` is a synonym of ``enter``. ``exit`` defaults to ``enter``, and must not lie on its harmful
