@@ -58,7 +58,7 @@ class Table:
 
     @property
     def text(self) -> str:
-        """The FROM clause."""
+        """FROM clause of the query, with its WHERE condition."""
         inner = self.source.strip().rstrip(";")
         if inner.lower().startswith(("select", "with")):
             inner = f"({inner})"

@@ -124,7 +124,10 @@ class ColumnProfile:
         return {code_value(int(held.codes[i]), held.kind): int(held.counts[i]) for i in heavy}
 
     def say(self, value: float | int | None) -> str:
-        """Format a value of this column for messages; times as ISO 8601, durations in seconds."""
+        """Format a value of this column for messages; times as ISO 8601, durations in seconds.
+
+        :param value: a number as it is stored in the profile, None for no value
+        """
         if value is None:
             return "none"
         if self.kind == "time":

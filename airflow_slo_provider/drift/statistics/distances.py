@@ -103,6 +103,11 @@ def total_variation(reference_counts: Sequence[int] | Any, current_counts: Seque
     """Compute the total variation distance, in [0, 1]: the share of rows that would have to move.
 
     It is half the sum of the absolute differences of the shares.
+
+    :param reference_counts: rows per bin of the reference
+    :param current_counts: rows per bin of the current data
+    :raises NoData: when either side has no rows
+    :raises InvalidMeasurement: for histograms of different length, or counts that are negative, fractional or not finite
     """
     p, q = _shares(reference_counts, current_counts)
     return math.fsum(np.abs(p - q)) / 2

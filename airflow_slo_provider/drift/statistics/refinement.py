@@ -36,7 +36,7 @@ def can_refine(reference: ColumnProfile, current: ColumnProfile, kind: str) -> b
 
 
 def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Source, Source]) -> JointCells:
-    """Replace some cells by finer ones.
+    """Replace some cells with finer ones, by reading the column again.
 
     :param which: bool per cell
     """

@@ -59,7 +59,7 @@ def compare(
     :param ignore: column names and patterns (``id``, ``*_at``) to leave out
     :param categorical: numeric columns that hold codes and are compared as categories
     :param tests: ``psi``, ``ks`` (total variation for texts and booleans) or both
-    :param thresholds: gates by name, and mappings of gates by column name or pattern; default: those of :class:`.Gates`
+    :param thresholds: gates by name, and mappings of gates by column name or pattern; default: those of ``Gates()``
     :param alpha: false discovery rate
     :param bins: number of bins of the population stability index, with equal shares of the reference
     :param exact: compute every Kolmogorov-Smirnov statistic exactly, not only where its interval leaves a verdict open

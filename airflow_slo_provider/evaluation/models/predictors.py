@@ -48,7 +48,7 @@ class Column:
     template_fields: ClassVar[Sequence[str]] = ("column", "score_column")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Read the column."""
+        """Read the column; see ``Predictor.predict``."""
         return _from_frame(golden.frame, golden.schema.id, self.column, self.score_column, golden.source or "the golden set")
 
 
@@ -69,7 +69,7 @@ class PredictionFile:
     template_fields: ClassVar[Sequence[str]] = ("path", "column", "id_column", "score_column")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Read the file."""
+        """Read the file; see ``Predictor.predict``."""
         from airflow_slo_provider.evaluation.rows.golden_set import read_table
 
         frame = read_table(context.path(self.path))
@@ -151,7 +151,7 @@ class HttpModel:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Request predictions for all rows, or raise an error."""
+        """Request predictions for all rows, or raise an error; see ``Predictor.predict``."""
         from airflow_slo_provider.evaluation.models.model_server import ask_all
         from airflow_slo_provider.evaluation.models.protocols import make_protocol
 

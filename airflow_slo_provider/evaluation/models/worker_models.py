@@ -32,7 +32,7 @@ class Function:
         return f"Function({getattr(self.function, '__module__', '?')}.{getattr(self.function, '__qualname__', '?')})"
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Call the function batch by batch."""
+        """Call the function batch by batch; see ``Predictor.predict``."""
         return call_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
 
 
@@ -63,7 +63,7 @@ class ModelFile:
             )
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Load the model and call it batch by batch."""
+        """Load the model and call it batch by batch; see ``Predictor.predict``."""
         if self.path.lower().endswith(".onnx"):
             return call_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
         from airflow_slo_provider.evaluation.rows.sample import array
@@ -135,7 +135,7 @@ class MlflowModel:
             raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Load the model and call it batch by batch."""
+        """Load the model and call it batch by batch; see ``Predictor.predict``."""
         try:
             import mlflow.pyfunc
         except ImportError as error:

@@ -21,8 +21,9 @@ svg.plot { max-width: 100%; height: auto; } svg.chart { width: 45rem; max-width:
 
 
 def to_html(assessment: Assessment, title: str) -> str:
-    """Return the HTML page.
+    """Return the HTML page of an assessment.
 
+    :param assessment: result of :func:`~airflow_slo_provider.evaluation.verdict.assessment.assess`
     :param title: e.g. the golden set and the model's version
     """
     joined = assessment.joined
