@@ -1,6 +1,6 @@
-"""How far two datasets differ: profiles, population stability index, Kolmogorov-Smirnov, verdicts, reports.
+"""Measure drift between two datasets: profiles, PSI, Kolmogorov-Smirnov, verdicts, reports.
 
-The names below are imported when they are first used: naming the package in a DAG file costs nothing.
+The names below are imported when they are first used, so that importing the package in a DAG file is cheap.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How good a model is on a golden set, how sure we are of it, and whether it is better than the one that serves."""
+"""Evaluate a model on a golden set: metrics with confidence intervals, and comparison of a candidate with the champion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Comparison", "Estimate", "Outcome", "compare", "evaluate"]
 
-#: Imported when asked for: the operator in a DAG file needs none of the arithmetic.
+#: Imported on first use: an operator in a DAG file needs none of the arithmetic.
 __getattr__ = offer(
     __name__,
     {

@@ -1,1 +1,1 @@
-"""Who counts: this process, a database, Spark."""
+"""Engines that count rows: this process, a database, Spark."""

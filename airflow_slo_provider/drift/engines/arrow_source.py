@@ -1,4 +1,4 @@
-"""Arrow tables, and datasets of files that are read through Arrow's scanner: CSV, Arrow and JSON files, and anything filtered."""
+"""Read Arrow tables, and files through Arrow's dataset scanner: CSV, Arrow, JSON and ORC, and filtered Parquet."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
 def expression(where: Filter, schema: Any) -> Any:
-    """Turn a filter into an Arrow expression, None for an empty one.
+    """Convert a filter to an Arrow expression, None for an empty filter.
 
-    :param schema: of what is filtered: a moment is compared in UTC with timestamps that have no zone
+    :param schema: schema of the filtered data: for naive timestamp columns, a timestamp is converted to UTC
     """
     import pyarrow.compute as pc
     import pyarrow.types as kinds
@@ -35,7 +35,7 @@ def expression(where: Filter, schema: Any) -> Any:
 
 
 class TableSource:
-    """An Arrow table, record batch, or anything that hands over an Arrow stream."""
+    """Source for an Arrow table, a record batch, or any object with an Arrow stream."""
 
     name = "Arrow table"
 
@@ -56,11 +56,11 @@ class TableSource:
         self._table = data.filter(expression(where, data.schema)) if where else data
 
     def columns(self) -> Mapping[str, str]:
-        """Types of the columns, by name."""
+        """Return the types of the columns, by name."""
         return {field.name: str(field.type) for field in self._table.schema}
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
-        """Return a task for each column and piece."""
+        """Yield one task per column and piece of rows."""
         for name in columns:
             column = self._table.column(name)
             for start in range(0, max(1, len(column)), PIECE):
@@ -74,27 +74,27 @@ class TableSource:
 
 
 class ScanSource:
-    """Files that Arrow's dataset scanner reads, batch by batch, with a filter pushed down where the format can.
+    """Source for files that Arrow's dataset scanner reads batch by batch, with the filter pushed down where the format allows.
 
     :param dataset: ``pyarrow.dataset.Dataset``
-    :param remote: whether its files are elsewhere, where a fault may pass
+    :param remote: whether the files are remote, so that read errors may be transient
     """
 
     def __init__(self, dataset: Any, *, where: Filter | None = None, name: str, remote: bool = False) -> None:
         self._dataset = dataset
         chosen(dataset.schema.names, [item[0] for item in where or ()], name)
         self._where = tuple(where or ())
-        # The dataset's own schema is that of its first file.
+        # The dataset's own schema is that of its first file only.
         self._fields = {field.name: field for part in dataset.get_fragments() for field in part.physical_schema}
         self._fields.update({field.name: field for field in dataset.schema if field.name in self._fields})
         self.name, self._remote = name, remote
 
     def columns(self) -> Mapping[str, str]:
-        """Types of the columns, by name. What is only in the names of directories can be filtered by, and is no column."""
+        """Return the types of the columns, by name. Partition keys of directories can be filtered by, but are not columns."""
         return {name: str(field.type) for name, field in self._fields.items()}
 
     def problems(self) -> dict[str, str]:
-        """Columns that not every file has, or not with the same kind. Arrow would fill in nulls."""
+        """Return the problem of each column that some file lacks or has with another kind; Arrow would fill in nulls."""
         found: dict[str, str] = {}
         for fragment in self._dataset.get_fragments():
             kinds = {field.name: kind_of(field.type) for field in fragment.physical_schema}
@@ -107,7 +107,7 @@ class ScanSource:
         return found
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
-        """Return one task: the scanner has threads of its own."""
+        """Yield a single task, because the scanner has its own threads."""
 
         def run(consume: Callable[[str, Values], None]) -> None:
             import pyarrow as pa

@@ -1,6 +1,6 @@
-"""Files: which ones a path, a glob, a directory or a URI names, and parquet read column by column.
+"""Find the files of a path, glob, directory or URI, and read Parquet column by column.
 
-A parquet file is decoded one column of about a million rows at a time by each thread: memory does not grow with rows or columns.
+Each thread decodes about a million rows of one Parquet column at a time, so memory does not grow with rows or columns.
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ _FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv":
     ".ndjson": "json",
     ".orc": "orc",
 }
-#: Bytes of one column to decode at a time.
+#: Bytes of one column that are decoded at a time.
 _MOST_BYTES = 64 * 1024 * 1024
 _PACKED = (".gz", ".bz2", ".zst", ".lz4", ".xz")
 
 
 def open_files(data: Any, *, where: Filter | None = None) -> Source:
-    """Make a source of files.
+    """Open files as a source.
 
     :param data: path, glob, directory, URI, path object with a file system (``ObjectStoragePath``), or a list of paths
-    :raises QueryError: when nothing is there, formats are mixed, or a file is damaged
+    :param where: (column, operator, value) conditions that rows must satisfy
+    :raises QueryError: when no file is found, formats are mixed, or a file is damaged
     """
     need_pyarrow("reading files")
     import pyarrow as pa
@@ -99,7 +100,7 @@ def _list(data: Any) -> tuple[Any, list[str]]:
 
 
 def _hidden(path: str) -> bool:
-    """Whether a path below a directory is no data: what a job is still writing into ``_temporary/``, ``_SUCCESS``, ``.crc``."""
+    """Return whether a path below a directory is not data: ``_temporary/`` of a running job, ``_SUCCESS``, ``.crc``."""
     return any(part.startswith(("_", ".")) for part in path.split("/"))
 
 
@@ -138,7 +139,7 @@ def _format(files: Sequence[str], name: str) -> str:
 
 
 class ParquetSource:
-    """Parquet files with, by and large, the same columns."""
+    """Source for Parquet files with largely the same columns."""
 
     def __init__(self, files: Sequence[str], filesystem: Any, *, name: str) -> None:
         self.name = name
@@ -170,7 +171,7 @@ class ParquetSource:
         return pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, filesystem=self._filesystem, pre_buffer=False)
 
     def _opened(self, index: int) -> Any:
-        """Return this thread's reader of a file; a reader is not for two threads at once."""
+        """Return this thread's reader of a file; a reader must not be shared between threads."""
         held = getattr(self._open, "held", None)
         if held is None or held[0] != index:
             file = self._files[index]
@@ -179,7 +180,7 @@ class ParquetSource:
         return held[1]
 
     def columns(self) -> Mapping[str, str]:
-        """Types of the columns of all files, by name."""
+        """Return the types of the columns of all files, by name."""
         found: dict[str, str] = {}
         for metadata in self._metadata:
             for field in metadata.schema.to_arrow_schema():
@@ -187,7 +188,7 @@ class ParquetSource:
         return found
 
     def problems(self) -> dict[str, str]:
-        """Columns that not every file has, or one has twice."""
+        """Return the problem of each column that some file lacks or has twice."""
         found: dict[str, str] = {}
         for file, metadata in zip(self._files, self._metadata, strict=True):
             names = Counter(metadata.schema.to_arrow_schema().names)
@@ -197,7 +198,7 @@ class ParquetSource:
         return found
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
-        """Return a task for each file, run of row groups and column."""
+        """Yield one task per file, run of row groups, and column."""
         for index, metadata in enumerate(self._metadata):
             held = set(metadata.schema.to_arrow_schema().names)
             for groups, rows in _runs(metadata):
@@ -210,7 +211,7 @@ class ParquetSource:
     def _reader(
         self, index: int, groups: list[int], batch: int | None, column: str, categorical: bool
     ) -> Callable[[Callable[[str, Values], None]], None]:
-        """Return what reads a column of some row groups.
+        """Return a function that reads a column of some row groups.
 
         :param batch: rows to decode at a time, None for all
         """
@@ -230,7 +231,7 @@ class ParquetSource:
 
 
 def _sizes(metadata: Any, groups: Sequence[int]) -> dict[str, int]:
-    """Bytes that each column takes decoded."""
+    """Return the decoded size of each column, in bytes."""
     sizes: dict[str, int] = {}
     for group in groups:
         row_group = metadata.row_group(group)
@@ -242,14 +243,14 @@ def _sizes(metadata: Any, groups: Sequence[int]) -> dict[str, int]:
 
 
 def _batch_rows(rows: int, size: int) -> int | None:
-    """Rows to decode at a time: None for all, fewer for a huge row group or long texts."""
+    """Return the rows to decode at a time: None for all, fewer for a huge row group or long texts."""
     if rows <= 2 * PIECE and size <= _MOST_BYTES:
         return None
     return max(1024, min(PIECE, rows * _MOST_BYTES // max(1, size)))
 
 
 def _runs(metadata: Any) -> Iterator[tuple[list[int], int]]:
-    """Gather neighbouring row groups up to a piece."""
+    """Yield runs of adjacent row groups with about :data:`PIECE` rows."""
     groups: list[int] = []
     rows = 0
     for number in range(metadata.num_row_groups):

@@ -1,4 +1,4 @@
-"""Counting in this process: threads over pieces of columns, in memory that does not grow with the data."""
+"""Count rows in this process, with threads, in memory that does not grow with the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, cho
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
 from airflow_slo_provider.drift.profiles.kernel import ColumnBuilder, Values
 
-#: Called with pieces done and pieces in all.
+#: Called with (pieces done, pieces in total).
 Progress = Callable[[int, int], None]
 
 
@@ -27,15 +27,15 @@ def profile(
 ) -> DatasetProfile:
     """Profile a dataset in one pass.
 
-    :param data: a path, glob, directory, URI or list of them (parquet, CSV, Arrow, JSON, ORC), a DataFrame, an Arrow table,
-        arrays; or a profile, which is returned with the columns asked for; or
+    :param data: a path, glob, directory, URI or list of them (Parquet, CSV, Arrow, JSON, ORC), a DataFrame, an Arrow table,
+        arrays; or a profile, which is returned with the selected columns; or
         :class:`~airflow_slo_provider.drift.engines.sql.SQLData`
-    :param columns: which columns; all without it
-    :param where: (column, operator, value) that rows must satisfy, e.g. ``[("day", "=", "2026-11-24")]``
-    :param categorical: columns of numbers that are codes, to be counted value by value
-    :param progress: called as pieces are done
+    :param columns: columns to profile; default: all
+    :param where: (column, operator, value) conditions that rows must satisfy, e.g. ``[("day", "=", "2026-11-24")]``
+    :param categorical: numeric columns that hold codes, to be counted value by value
+    :param progress: called with (pieces done, pieces in total)
     :raises QueryError: when the data cannot be read
-    :raises InvalidMeasurement: when a column asked for is not there
+    :raises InvalidMeasurement: when a requested column does not exist
     """
     data = stored_profile(data) or data
     if where and (isinstance(data, DatasetProfile) or type(data).__name__ in ("SQLData", "SparkRows")):
@@ -73,7 +73,7 @@ def profile_source(
     categorical: frozenset[str] = frozenset(),
     progress: Progress | None = None,
 ) -> DatasetProfile:
-    """Profile what a source holds."""
+    """Profile the rows of a source."""
     types = source.columns()
     names = chosen(types, columns, source.name)
     builders = {column: ColumnBuilder(column) for column in names}
@@ -97,7 +97,7 @@ def profile_source(
 def run_tasks(
     tasks: Iterable[Task], consume: Callable[[str, Values], None], *, threads: int | None = None, progress: Progress | None = None
 ) -> None:
-    """Run tasks on threads; the first error stops the rest."""
+    """Run tasks on threads; the first error stops the other tasks."""
     work = list(tasks)
     workers = threads or min(8, os.cpu_count() or 1)
     done = 0
@@ -122,7 +122,7 @@ def run_tasks(
             futures.append(future)
         try:
             settled, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        finally:  # also when Airflow's timeout ends the task here: the pool would work off its whole queue first
+        finally:  # Also when Airflow's timeout ends the task here: otherwise the pool would finish its whole queue first.
             for future in futures:
                 future.cancel()
         for future in settled:

@@ -1,4 +1,4 @@
-"""Reading one column again, finer, where a first reading left something open."""
+"""Read one column again on a finer grid where the first reading left a verdict open."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_slo_provider.drift.profiles.grid import EXACT, Grid, code_value, fl
 from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
 from airflow_slo_provider.drift.profiles.kernel import Values
 
-#: Values of one column and side that are kept as they are while a column is read again; beyond, a finer grid holds them.
+#: Values of one column and side that are kept as they are while a column is read again; more are counted on a finer grid.
 _MOST_GATHERED = 4_000_000
 _FINE_CELLS = 524_288
 _LONGEST_TABLE = 1 << 22
@@ -30,11 +30,11 @@ def zoom(
     *,
     bits: int | None = None,
 ) -> Grid:
-    """Read one column again, and count on a finer grid what lies in some ranges.
+    """Read one column again, and count the values in some ranges on a finer grid.
 
-    :param kind: ``float`` or ``int``: what a code is
+    :param kind: ``float`` or ``int``: type of the codes
     :param ranges: codes of the smallest and largest number of each range, disjoint and ascending
-    :param bits: digits of the grid whose cells the ranges are made of, where they are of one
+    :param bits: digits of the grid whose cells make up the ranges, if they are of one grid
     """
     dtype = np.float64 if kind == "float" else np.int64
     starts = np.array([code_value(low, kind) for low, _ in ranges], dtype=dtype)
@@ -62,7 +62,7 @@ def zoom(
 
 
 class _Gathered:
-    """Keeps values while they are few, and counts them on a grid once they are not."""
+    """Keep values while there are few; count them on a grid once there are many."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -98,8 +98,9 @@ class _Gathered:
 
 
 class _LookUp:
-    """Tells which floats lie in some cells of a grid, by a table over the leading digits. Zero and subnormals are not looked
-    up.
+    """Look up whether floats lie in some cells of a grid, by a table over the leading digits.
+
+    Zero and subnormals are not supported.
     """
 
     def __init__(self, base: int, shift: int, table: np.ndarray[Any, Any]) -> None:
@@ -108,13 +109,13 @@ class _LookUp:
 
     @classmethod
     def of(cls, ranges: Sequence[tuple[int, int]], bits: int) -> _LookUp | None:
-        """Make the table; None where it would be too long."""
+        """Build the table; None if it would be too long or cannot represent the ranges."""
         shift = 52 - bits
         if shift <= 0:
             return None
         ends = [sorted((abs(low), abs(high))) for low, high in ranges]
         base, top = min(end[0] for end in ends) >> shift, max(end[1] for end in ends) >> shift
-        span = top - base + 3  # one slot before and one after for everything else
+        span = top - base + 3  # one slot before and one after for values outside the ranges
         if base < 1 or span > _LONGEST_TABLE or any(low < 0 < high for low, high in ranges):
             return None
         table = np.zeros(2 * span, dtype=bool)

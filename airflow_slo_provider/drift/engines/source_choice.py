@@ -1,4 +1,4 @@
-"""The source for each kind of data: files, data frames, Arrow tables, plain arrays."""
+"""Choose the source for the kind of data: files, data frames, Arrow tables, plain arrays."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
 def open_source(data: Any, *, where: Filter | None = None) -> Source:
-    """Make a source of whatever holds rows.
+    """Open data as a source of rows.
 
     :param data: a path, glob, directory or URI of files, a path object, a list of paths, a DataFrame, Series, Arrow table or
         record batches, a mapping of arrays, or one array
-    :param where: (column, operator, value) that rows must satisfy
-    :raises QueryError: when files are not there or cannot be read
-    :raises InvalidMeasurement: when ``data`` is nothing that holds rows
+    :param where: (column, operator, value) conditions that rows must satisfy
+    :raises QueryError: when files do not exist or cannot be read
+    :raises InvalidMeasurement: for an unsupported kind of data
     """
     check_filter(where)
     module = type(data).__module__.partition(".")[0]

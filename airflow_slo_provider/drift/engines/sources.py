@@ -1,4 +1,4 @@
-"""Sources of rows: what every one of them does, filters, and the source for data frames and plain arrays."""
+"""Interface of row sources, filters, and the source for data frames and plain arrays."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.profiles.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_install
 
-#: Rows handed over together, about. One column of them is decoded at a time by each thread.
+#: Approximate number of rows processed together. Each thread decodes one column of them at a time.
 PIECE = 1_048_576
-#: (column, operator, value); all must hold.
+#: (column, operator, value) conditions; all must hold.
 Filter = Sequence[tuple[str, str, Any]]
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
 
 
 @dataclass(frozen=True)
 class Task:
-    """One piece of work: read rows of some columns and hand them over.
+    """One unit of work: read rows of some columns and pass them on.
 
-    :param rows: rows times columns it covers, for progress
-    :param run: called with what takes (column, values)
+    :param rows: number of rows times columns it covers, for progress
+    :param run: reads the rows, and calls its argument with (column, values)
     """
 
     rows: int
@@ -31,23 +31,23 @@ class Task:
 
 
 class Source(Protocol):
-    """Rows that can be read again."""
+    """Rows that can be read several times."""
 
     name: str
 
     def columns(self) -> Mapping[str, str]:
-        """Types of the columns, by name."""
+        """Return the types of the columns, by name."""
         ...
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterable[Task]:
-        """Return the work of reading some columns once."""
+        """Yield the tasks that read some columns once."""
         ...
 
 
 def check_filter(where: Filter | None) -> Filter:
-    """Check a filter's form.
+    """Check the form of a filter.
 
-    :raises ValueError: for an operator that is not known
+    :raises ValueError: for an unknown operator
     """
     for item in where or ():
         if len(item) != 3 or item[1] not in OPERATORS:
@@ -56,9 +56,9 @@ def check_filter(where: Filter | None) -> Filter:
 
 
 def chosen(available: Iterable[str], columns: Sequence[str] | None, source: str) -> list[str]:
-    """Return the columns to read.
+    """Return the columns to read, all if ``columns`` is None.
 
-    :raises InvalidMeasurement: when a column is asked for that is not there
+    :raises InvalidMeasurement: when a requested column does not exist
     """
     held = list(available)
     if columns is None:
@@ -73,7 +73,7 @@ def chosen(available: Iterable[str], columns: Sequence[str] | None, source: str)
 
 
 class FrameSource:
-    """A pandas DataFrame, or a mapping of names to arrays."""
+    """Source for a pandas DataFrame, or a mapping of names to arrays."""
 
     def __init__(self, data: Any, *, where: Filter | None = None, name: str = "DataFrame") -> None:
         import pandas as pd
@@ -88,11 +88,11 @@ class FrameSource:
         self.name = name
 
     def columns(self) -> Mapping[str, str]:
-        """Types of the columns, by name."""
+        """Return the types of the columns, by name."""
         return {str(column): str(self._frame[column].dtype) for column in self._frame.columns}
 
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
-        """Return one task for each column."""
+        """Yield one task per column."""
         from airflow_slo_provider.drift.profiles.frame_values import series_values
 
         by_name = {str(column): column for column in self._frame.columns}
@@ -105,7 +105,7 @@ class FrameSource:
 
 
 def in_utc(value: Any) -> Any:
-    """Return a moment as those without a zone are meant, in UTC; anything else as it is."""
+    """Convert an aware timestamp to a naive one in UTC; return any other value unchanged."""
     from datetime import UTC, datetime
 
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo is not None else value
@@ -122,9 +122,9 @@ def _holds(series: Any, operator: str, value: Any) -> Any:
 
 
 def need_pyarrow(what: str) -> None:
-    """Say what to install where pyarrow is missing.
+    """Check that pyarrow is installed.
 
-    :raises QueryError: when it is
+    :raises QueryError: with what to install, when it is missing
     """
     try:
         import pyarrow as pa  # noqa: F401
@@ -136,5 +136,5 @@ def need_pyarrow(what: str) -> None:
 
 
 def unreadable(error: Exception, what: str, *, remote: bool) -> QueryError:
-    """Say that data could not be read. A fault of what holds it elsewhere may pass; wrong bytes, and a local disk's, do not."""
+    """Return the error for unreadable data; only failures of remote storage are transient."""
     return QueryError(f"{what}: {server_text(error)}", reason="unreadable", transient=remote and isinstance(error, OSError))

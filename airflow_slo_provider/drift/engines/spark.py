@@ -1,6 +1,6 @@
-"""Counting on Spark: the same kernel in each partition, the parts merged on the driver.
+"""Count rows on Spark: each partition is profiled by the same code, and the driver merges the profiles.
 
-Any cut of the rows merges to the same profile, so what Spark counts is what one process would have counted. Workers need this
+Any split of the rows merges to the same profile, so Spark's counts equal those of a single process. Workers need this
 package and pyarrow. In a DAG:
 
 .. code-block:: python
@@ -36,10 +36,11 @@ def profile_spark(
     """Profile a Spark DataFrame in one pass over its partitions.
 
     :param data: ``pyspark.sql.DataFrame``
-    :param columns: which columns; all without it
-    :param categorical: columns of numbers that are codes
-    :raises InvalidMeasurement: when a column asked for is not there
-    :raises QueryError: when Spark refuses, or does not get through (``transient``)
+    :param columns: columns to profile; default: all
+    :param categorical: numeric columns that hold codes
+    :param name: name of the source in the profile
+    :raises InvalidMeasurement: when a requested column does not exist
+    :raises QueryError: when Spark rejects the query, or fails to run it (``transient``)
     """
     names = chosen(data.columns, columns, name or "the Spark DataFrame")
     made: DatasetProfile | None = None
@@ -55,7 +56,7 @@ def profile_spark(
 
 @dataclass(frozen=True)
 class SparkRows:
-    """A Spark DataFrame, and what a profile says its source is.
+    """A Spark DataFrame, and the name of its source in a profile.
 
     :param frame: ``pyspark.sql.DataFrame``
     :param name: e.g. the path it is read from
@@ -74,14 +75,14 @@ class SparkRows:
 
 
 def spark_rows(spark: Any, source: str, *, where: str = "", within: tuple[str, datetime, datetime] | None = None) -> SparkRows:
-    """Return rows that Spark reads.
+    """Return the rows of a path, a table or a SELECT in Spark.
 
     :param spark: ``pyspark.sql.SparkSession``
-    :param source: a path or URI of Parquet files (something with a slash in it), a SELECT, or a table's name
+    :param source: a path or URI of Parquet files (with a slash in it), a SELECT, or a table's name
     :param where: condition in Spark SQL
-    :param within: a column, and the times between which its values lie: from the first, up to the second
-    :raises QueryError: when Spark refuses
-    :raises InvalidMeasurement: when the column says no time
+    :param within: (column, start, end): select rows with start <= column < end
+    :raises QueryError: when Spark rejects the query
+    :raises InvalidMeasurement: when the column does not hold times
     """
     with _refusals(source):
         if source.lstrip().lower().startswith(("select", "with")) and len(source.split()) > 1:
@@ -90,7 +91,7 @@ def spark_rows(spark: Any, source: str, *, where: str = "", within: tuple[str, d
             rows = spark.read.parquet(source) if "/" in source else spark.table(source)
         if where:
             rows = rows.filter(where)
-        # Asking for the columns makes Spark Connect, too, look at the question now, where a refusal is told from a fault.
+        # Reading the columns makes Spark Connect analyse the query now, inside _refusals, where errors are classified.
         chosen(rows.columns, [within[0]] if within else None, source)
         if within is not None:
             for condition in _between(dict(rows.dtypes)[within[0]], *within):
@@ -103,7 +104,7 @@ def _quoted(column: str) -> str:
 
 
 def _between(kind: str, column: str, start: datetime, end: datetime) -> list[str]:
-    """Return conditions that hold whatever time zone the session is in; times without a zone are in UTC."""
+    """Return conditions that do not depend on the session's time zone; naive timestamps are in UTC."""
     moments = [moment.astimezone(UTC) for moment in (start, end)]
     if kind == "date":
         if any(moment.time() != datetime.min.time() for moment in moments):
@@ -123,7 +124,7 @@ def _between(kind: str, column: str, start: datetime, end: datetime) -> list[str
 
 @contextmanager
 def _refusals(source: str) -> Iterator[None]:
-    """Tell what Spark will refuse every time from what may pass."""
+    """Convert Spark's errors to QueryError: permanent for a rejected query, transient for a failed run."""
     from pyspark.errors import AnalysisException, PySparkException
 
     try:
@@ -142,14 +143,14 @@ def _refusals(source: str) -> Iterator[None]:
     except OSError as error:
         raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from None
     except Exception as error:
-        # py4j's and gRPC's own errors, of a driver that is gone.
+        # Errors of py4j and gRPC themselves: the driver is gone.
         if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
             raise
         raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
 
 
 def _first(error: Exception) -> str:
-    """Return an error without Spark's plans and stack."""
+    """Return the text of an error without Spark's plans and stack."""
     text = " ".join(str(error).split(";\n")[0].split("JVM stacktrace")[0].split())
     return f"{type(error).__name__}: {text[:500]}"
 
@@ -161,7 +162,7 @@ def _read(data: bytes) -> DatasetProfile:
 
 
 def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Iterator[Any]], Iterator[Any]]:
-    """Return what runs on a worker: record batches in, one packed profile out."""
+    """Return the function that runs on a worker: it turns record batches into one compressed profile."""
 
     def count(batches: Iterator[Any]) -> Iterator[Any]:
         import zlib

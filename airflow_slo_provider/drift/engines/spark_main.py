@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the script."""
+    """Run the script and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", help="what Spark reads")
     parser.add_argument("--format", default="parquet", help="its format, as Spark calls it")

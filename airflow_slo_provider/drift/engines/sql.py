@@ -1,7 +1,7 @@
-"""Counting in a database: nothing but counts leaves it.
+"""Count rows in a database; only counts are transferred.
 
-Small tables answer with every distinct value, and give the very profile that this process would have made. Large ones answer with
-counts below the reference's edges.
+For a small table the database returns every distinct value, which gives the same profile as the local engine. For a large table
+it returns counts below the reference's edges.
 """
 
 from __future__ import annotations
@@ -40,21 +40,21 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.sql.runner import TABLE_SECONDS, DbApiRunner, SQLRunner, dialect_of
 
 Array = npt.NDArray[Any]
-#: Bins whose edges a database counts at; an even multiple of ten, so that the index has its deciles.
+#: Number of bins whose edges a database counts at; an even multiple of ten, so that the index has its deciles.
 SQL_BINS = 20
 
 
 class SQLData:
     """Rows of a table or a SELECT in a database.
 
-    :param run: called as ``run(statement, {})``, returns (column names, rows); its ``session()``, where it has one, holds one
+    :param run: called as ``run(statement, {})``, returns (column names, rows); its ``session()``, if it has one, holds one
         snapshot
     :param source: a table's name (quoted as the database needs it), or a SELECT
     :param dialect: ``postgresql``, ``duckdb``, ``sqlite``, ``snowflake``, ``bigquery``, ``redshift`` or ``mysql``
     :param where: SQL condition on the rows
-    :param within: a column, and the times between which its values lie: from the first, up to the second
+    :param within: (column, start, end): select rows with start <= column < end
     :param kinds: kind of columns whose type does not show it, e.g. ``{"created_at": "time", "active": "bool"}`` in SQLite
-    :param name: what a profile says its source is
+    :param name: name of the source in a profile
     """
 
     def __init__(
@@ -85,7 +85,11 @@ class SQLData:
     def of(cls, connection: Any, source: str, *, dialect: str | None = None, **options: Any) -> SQLData:
         """Read from a DB-API connection (sqlite3, DuckDB, psycopg ...).
 
-        :param dialect: known from the connection's module for the common drivers
+        :param connection: the open connection
+        :param source: a table's name, or a SELECT
+        :param dialect: SQL dialect; detected from the connection's module for the common drivers
+        :param options: further parameters of the class
+        :raises QueryError: when the dialect cannot be detected
         """
         spoken = dialect or dialect_of(connection)
         if spoken is None:
@@ -96,7 +100,7 @@ class SQLData:
         return cls(runner, source, dialect=spoken, **options)
 
     def session(self) -> AbstractContextManager[Any]:
-        """Hold one snapshot, where the database can: all counts must be of the same rows."""
+        """Hold one snapshot, if the database supports it, because all counts must be of the same rows."""
         made: AbstractContextManager[Any] = self._run.session() if hasattr(self._run, "session") else nullcontext()
         return made
 
@@ -105,10 +109,10 @@ class SQLData:
     ) -> DatasetProfile:
         """Profile the rows.
 
-        :param columns: which columns; all without it
-        :param like: count below this reference's edges; without it this is a reference, and its own edges are found first
-        :param categorical: columns of numbers that are codes, to be counted value by value
-        :raises QueryError: when the database refuses, or does not answer
+        :param columns: columns to profile; default: all
+        :param like: reference whose edges are used for the counts; if None, the edges are quantiles of these rows
+        :param categorical: numeric columns that hold codes, to be counted value by value
+        :raises QueryError: when the database rejects a query or does not answer
         :raises InvalidMeasurement: when counts contradict each other
         """
         with self.session():
@@ -126,8 +130,11 @@ class SQLData:
     def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
         """Count the finite rows of a column up to some values.
 
-        :param profile: what was counted of the column before
-        :raises InvalidMeasurement: when the rows are not those that were counted before
+        :param profile: earlier profile of the column
+        :param kind: ``float`` or ``int``: type of the codes
+        :param codes: values to count up to, ascending (see :mod:`~airflow_slo_provider.drift.profiles.grid`)
+        :return: one count per code
+        :raises InvalidMeasurement: when the number of rows has changed since the profile
         """
         with self.session():
             (column,) = self._columns([profile.name])
@@ -191,7 +198,7 @@ class SQLData:
     def _places(
         self, columns: Sequence[Column], made: Mapping[str, ColumnProfile], like: DatasetProfile | None
     ) -> dict[str, tuple[str, Array, Array]]:
-        """Find where to count: the reference's edges, or quantiles of these rows."""
+        """Return the values to count at: the reference's edges, or quantiles of these rows."""
         places: dict[str, tuple[str, Array, Array]] = {}
         own = []
         for column in columns:
@@ -239,15 +246,16 @@ class SQLData:
                 )
             kind, codes, closed = places[column.name]
             if self.dialect.buckets == "sums":
-                # -infinity is below every edge and belongs to none of the bins.
+                # -infinity is below every edge but belongs to none of the bins.
                 counts = counts - held.negative_infinite
             out[column.name] = replace(held, distribution=Cuts(kind, codes, closed, counts, held.values))
         return out
 
 
 def grid_places(grid: Grid, bins: int) -> tuple[Array, Array]:
-    """Return where a database should count to be compared with a grid: at ends of its cells, so that the grid's counts are
-    exact.
+    """Return the values at which a database must count to be compared with a grid.
+
+    They are ends of the grid's cells, so that the grid's counts are exact.
     """
     low, high = cell_ends(grid.codes, grid.kind, grid.bits)
     wanted = ranks(grid.total, [Fraction(i, bins) for i in range(1, bins)])
@@ -259,7 +267,7 @@ def grid_places(grid: Grid, bins: int) -> tuple[Array, Array]:
 
 
 def _edge_places(codes: Sequence[int]) -> tuple[Array, Array]:
-    """Count up to each edge; and below one that several quantiles share, which is a value with a bin of its own."""
+    """Count up to each edge, and also below an edge that several quantiles share: that value gets a bin of its own."""
     heavy = [code for code, following in pairwise(codes) if code == following]
     return _ordered(np.unique(np.array(codes, dtype=np.int64)), np.unique(np.array(heavy, dtype=np.int64)))
 

@@ -1,4 +1,4 @@
-"""Counting rows below edges, in the way each database is quickest at."""
+"""Count rows below edges with the fastest query of each database."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from airflow_slo_provider.drift.engines.sql_queries import (
 from airflow_slo_provider.drift.profiles.grid import code_value
 
 Array = npt.NDArray[Any]
-#: Kind, codes and closed flags of the places to count at.
+#: Kind, codes and closed flags of the values to count at.
 Places = tuple[str, Array, Array]
 
 
 class BucketCounter:
-    """Counts rows below edges.
+    """Count rows below edges.
 
     :param ask: runs one statement
     """
@@ -37,7 +37,7 @@ class BucketCounter:
         self._ask, self._table, self._dialect = ask, table, dialect
 
     def count(self, columns: Sequence[Column], places: Mapping[str, Places]) -> Iterator[tuple[Column, int, Array]]:
-        """Yield, for each column, the rows seen (by ``width_bucket``: with a finite value) and those up to each place."""
+        """Yield, for each column, the rows counted (``width_bucket``: finite values only) and the rows up to each value."""
         if self._dialect.buckets == "width_bucket":
             for column in columns:
                 yield column, *self._buckets(column, places[column.name])
@@ -70,6 +70,6 @@ class BucketCounter:
 
 
 def _upto(bins: Mapping[Any, int] | None, kind: str, codes: Sequence[int]) -> Array:
-    """Add up DuckDB's bins, which it names by their ends."""
+    """Sum up DuckDB's bins, which are keyed by their upper ends."""
     held = bins or {}
     return np.cumsum([int(held.get(code_value(code, kind), 0)) for code in codes], dtype=np.int64)

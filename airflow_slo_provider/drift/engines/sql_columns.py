@@ -1,4 +1,4 @@
-"""What the columns of a table in a database are: read off some rows, and off all of them where one row may differ in its type."""
+"""Detect the columns of a table and their kinds from sample rows, or from all rows where types can differ by row."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
 
 
 class ColumnFinder:
-    """Finds the columns of a table and their kinds.
+    """Find the columns of a table and their kinds.
 
     :param ask: runs one statement
     :param kinds: kind of columns whose type does not show it
-    :param categorical: columns of numbers that are codes: their kind is ``text``
-    :param name: what a message says the table is
+    :param categorical: numeric columns that hold codes: their kind is ``text``
+    :param name: name of the table in messages
     """
 
     def __init__(
@@ -42,10 +42,10 @@ class ColumnFinder:
         self._kinds, self._categorical = kinds, categorical
 
     def find(self, columns: Sequence[str] | None) -> list[Column]:
-        """Find them, by looking at some rows.
+        """Find the columns from some rows.
 
-        :param columns: which; all without it
-        :raises InvalidMeasurement: for one that is not there
+        :param columns: columns to find; default: all
+        :raises InvalidMeasurement: for a column that does not exist
         """
         names, rows = self._ask(f"SELECT * {self._table.text} LIMIT {_SAMPLE}")
         held = []
@@ -72,7 +72,7 @@ class ColumnFinder:
         return Column(name, kind, "int" if kind in ("time", "duration") else form, cast)
 
     def _widened(self, columns: list[Column]) -> list[Column]:
-        """Take whole numbers for fractions where any row says so: some databases give every value a type of its own."""
+        """Change integer columns to float if any row holds a fraction: some databases store a type with every value."""
         asked = [column for column in columns if column.kind == "number" and column.form == "int"]
         if not self._dialect.whole:
             return columns
@@ -84,16 +84,16 @@ class ColumnFinder:
 
 
 def category_of(value: Any) -> str:
-    """Return a database's value as the name of a category: a number as files write it."""
+    """Return a database's value as the name of a category; numbers are written as for files."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return str(value)
     return number_text(value)
 
 
 def number_of(value: Any, column: Column) -> Any:
-    """Return a database's number as a column holds it; None stays None.
+    """Convert a database's number to the column's type; None stays None.
 
-    :raises InvalidMeasurement: for a fraction in a column of whole numbers, which is never cut
+    :raises InvalidMeasurement: for a fraction in a column of whole numbers, which is never truncated
     """
     if value is None:
         return None

@@ -1,4 +1,4 @@
-"""What databases spell differently. Everything else is plain ANSI: sums over CASE, GROUP BY."""
+"""SQL syntax that differs between databases. All other queries are plain ANSI: sums over CASE, GROUP BY."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ LARGEST = "1.7976931348623157e308"
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one database spells it.
+    """Syntax of one database.
 
-    :param quote: character around an identifier
+    :param quote: quotation character of identifiers
     :param double: name of the 64-bit float type
-    :param infinity: expression of +infinity, empty where a column cannot hold it
-    :param microseconds: microseconds since 1970 in UTC of ``{x}``
-    :param duration: microseconds of the interval or time of day ``{x}``
+    :param infinity: expression of +infinity, empty if a column cannot hold it
+    :param microseconds: expression of the microseconds since 1970 in UTC of ``{x}``
+    :param duration: expression of the microseconds of the interval or time of day ``{x}``
     :param text: name of the text type in a CAST
     :param quantiles: ``array`` (one expression gives all), ``scalar`` (one each) or ``rank`` (rows by their number)
     :param array: the array expression, with ``{x}``, ``{condition}`` and ``{shares}``
     :param buckets: how rows below edges are counted: ``sums`` over CASE, one ``histogram`` per column, or groups
         of a ``width_bucket``
-    :param whole: condition that ``{x}`` is stored as a whole number, where rows of one column may differ in their types
+    :param whole: condition that ``{x}`` is stored as a whole number, for databases where types can differ by row
     """
 
     name: str
@@ -40,30 +40,30 @@ class Dialect:
     whole: str = ""
 
     def identifier(self, name: str) -> str:
-        """Quote a name."""
+        """Return a quoted name."""
         return self.quote + name.replace(self.quote, 2 * self.quote) + self.quote
 
     def number(self, value: float | int) -> str:
-        """Write a number so that no digit is lost."""
+        """Return a number as SQL text without losing a digit."""
         return str(value) if isinstance(value, int) else f"CAST('{value!r}' AS {self.double})"
 
     def finite(self, x: str) -> str:
-        """Write the condition that a float is neither NaN nor infinite, whatever the database thinks NaN is greater than."""
+        """Return the condition that a float is neither NaN nor infinite, however the database orders NaN."""
         return f"{x} BETWEEN {self.number(-float(LARGEST))} AND {self.number(float(LARGEST))}"
 
     def between(self, column: str, start: datetime, end: datetime) -> str:
-        """Write the condition that a column lies from one time up to another, exclusive."""
-        # A plain name is left to the database, which may fold its case.
+        """Return the condition that a column lies between two times, the end excluded."""
+        # A plain name is not quoted, so that the database can fold its case.
         name = column if column.isidentifier() and column.isascii() else self.identifier(column)
         first, last = start.astimezone(UTC), end.astimezone(UTC)
         if self.name == "sqlite":
-            # Its times are texts, which sort before the same moment with an offset behind it.
+            # SQLite compares times as texts; datetime() gives equal timestamps, with or without an offset, the same text.
             name = f"datetime({name})"
             return f"{name} >= '{first:%Y-%m-%d %H:%M:%S}' AND {name} < '{last:%Y-%m-%d %H:%M:%S}'"
         return f"{name} >= '{first.isoformat(sep=' ')}' AND {name} < '{last.isoformat(sep=' ')}'"
 
     def quantile_list(self, x: str, condition: str, shares: Sequence[str]) -> list[str]:
-        """Write expressions that give the type-1 quantiles: one that gives an array, or one each."""
+        """Return expressions of the type-1 quantiles: one array expression, or one expression each."""
         if self.quantiles == "array":
             return [self.array.format(x=x, condition=condition, shares=", ".join(shares))]
         return [f"PERCENTILE_DISC({share}) WITHIN GROUP (ORDER BY CASE WHEN {condition} THEN {x} END)" for share in shares]
@@ -91,11 +91,11 @@ DIALECTS: dict[str, Dialect] = {
         ),
         Dialect(
             "sqlite",
-            # SQLite reads "name" as a text when there is no such column; `name` is always a name.
+            # SQLite reads "name" as a text if there is no such column; `name` is always a name.
             quote="`",
             double="REAL",
             infinity="9e999",
-            # SQLite keeps times as text and knows milliseconds.
+            # SQLite stores times as text, with milliseconds.
             microseconds="(CAST(strftime('%s', {x}) AS INTEGER) * 1000000"
             " + CAST(ROUND((strftime('%f', {x}) - strftime('%S', {x})) * 1000) AS INTEGER) * 1000)",
             duration="{x}",

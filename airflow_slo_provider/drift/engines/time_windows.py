@@ -1,4 +1,4 @@
-"""Which rows: windows of time, fixed or trailing, as filters."""
+"""Filters for windows of time, fixed or trailing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _WEEK = timedelta(days=7)
 
 
 def trailing(start: datetime, end: datetime, back: timedelta, *, same_weekday: bool = False) -> list[Window]:
-    """Return the windows before one that are its reference.
+    """Return the reference windows that precede a window.
 
     :param start: start of the current window
-    :param end: its end (exclusive)
-    :param back: how far to go back from its start
-    :param same_weekday: only whole weeks back, windows as long as the current one; without it everything in between
-    :raises ValueError: when that leaves no window
+    :param end: end of the current window (exclusive)
+    :param back: length of the reference, back from ``start``
+    :param same_weekday: use windows like the current one, whole weeks earlier, instead of the whole span
+    :raises ValueError: when there is no such window, or ``same_weekday`` is set for a window of more than a week
     """
     if same_weekday:
         if end - start > _WEEK:
@@ -32,5 +32,5 @@ def trailing(start: datetime, end: datetime, back: timedelta, *, same_weekday: b
 
 
 def within(column: str, window: Window, where: Filter | None = None) -> Filter:
-    """Return the filter for rows of a window: start included, end not."""
+    """Return the filter for rows of a window: start included, end excluded."""
     return [*(where or ()), (column, ">=", window[0]), (column, "<", window[1])]

@@ -1,4 +1,4 @@
-"""Arrow arrays as values of a column. ``to_numpy`` would import pandas; the buffers are read where they are."""
+"""Convert Arrow arrays to column values by reading their buffers (``to_numpy`` would import pandas)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def kind_of(dtype: Any) -> str:
 
 
 def arrow_values(data: Any, *, categorical: bool = False) -> Values:
-    """Read an Arrow array.
+    """Convert an Arrow array to values of a column.
 
     :param data: Array or ChunkedArray
     :param categorical: count numbers as texts
@@ -106,14 +106,14 @@ def _numbers(data: Any, nulls: int) -> Array:
 
 
 def whole_numbers(values: Array) -> Array:
-    """Return integers as int64; unsigned ones beyond its range as the nearest float64, all of the chunk."""
+    """Return integers as int64; a chunk with unsigned values beyond int64 becomes float64, rounded to nearest."""
     if values.dtype == np.uint64 and len(values) and int(values.max()) > 2**63 - 1:
         return values.astype(np.float64)
     return values.astype(np.int64, copy=False)
 
 
 def _plain(data: Any) -> Array:
-    """Look at a primitive array without nulls as numpy does."""
+    """View a primitive array without nulls as a numpy array."""
     import pyarrow as pa
 
     width = (pa.types.is_floating(data.type) and "f") or ("u" if pa.types.is_unsigned_integer(data.type) else "i")
@@ -124,7 +124,7 @@ def _plain(data: Any) -> Array:
 
 
 def _decimals(data: Any) -> Array:
-    """Read decimals as integers where they are, else as the nearest float64."""
+    """Return decimals as integers if all are whole numbers that fit int64, else as the nearest float64."""
     import pyarrow as pa
 
     scale = data.type.scale
@@ -135,17 +135,17 @@ def _decimals(data: Any) -> Array:
     if fits and scale == 0:
         return digits.copy()
     if fits and 0 <= scale <= 22 and len(digits) and max(abs(int(digits.min())), abs(int(digits.max()))) <= 2**53:
-        # Both sides of the division are exact: it rounds once, to the float nearest to the decimal.
+        # Both operands are exact, so the division rounds once, to the float nearest to the decimal.
         return digits.astype(np.float64) / float(10**scale)
     return decimals(data.to_pylist())
 
 
 def decimals(values: list[Decimal]) -> Array:
-    """Turn Decimals into int64 when all are whole and fit, else into the nearest float64."""
+    """Convert Decimals to int64 if all are whole numbers that fit, else to the nearest float64."""
     whole = all(value.is_finite() and value.as_tuple().exponent == 0 and abs(value) < 2**63 for value in values)
     return np.array([int(value) for value in values], dtype=np.int64) if whole else np.array([float(value) for value in values])
 
 
 def number_text(value: Any) -> str:
-    """Write a number that serves as a category: 1 and 1.0 are the same."""
+    """Return the text of a number that serves as a category; 1 and 1.0 give the same text."""
     return str(int(value)) if value == value and abs(value) != float("inf") and value == int(value) else str(value)

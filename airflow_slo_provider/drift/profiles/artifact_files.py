@@ -1,4 +1,4 @@
-"""Reading and writing small artefacts: local paths, URIs, path objects."""
+"""Read and write small files by local path, URI or path object."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.exceptions import QueryError
 
-#: The largest file that is read.
+#: Largest file that is read, in bytes.
 MAX_BYTES = 256 * 1024 * 1024
 _PIECE = 1 << 20
 
 
 def is_uri(text: str) -> bool:
-    """Whether a text names something that only a file-system library opens."""
+    """Return whether a text is a URI that needs a file-system library."""
     return "://" in text and not text.startswith("file://")
 
 
 def local_path(uri: Any) -> Path | None:
-    """Return the local path that ``uri`` is, None for a remote one or a path object with its own file system."""
+    """Return the local path of ``uri``; None for a remote URI or a path object with its own file system."""
     if isinstance(uri, str):
         return None if is_uri(uri) else Path(uri.removeprefix("file://")).expanduser()
     if isinstance(uri, Path) and not hasattr(uri, "fs"):
@@ -30,7 +30,12 @@ def local_path(uri: Any) -> Path | None:
 
 
 def write_bytes(uri: Any, data: bytes) -> str:
-    """Write a file in one step where the file system can."""
+    """Write a file, atomically on a local disk.
+
+    :param uri: a path, a URI that fsspec opens, or a path object with ``open``
+    :param data: content of the file
+    :return: where it was written
+    """
     path = local_path(uri)
     if path is None:
         with _opened(uri, "wb") as file:
@@ -49,8 +54,9 @@ def write_bytes(uri: Any, data: bytes) -> str:
 def read_bytes(uri: Any, *, first: int | None = None) -> bytes:
     """Read a whole file, or its beginning.
 
-    :param first: bytes that are enough
-    :raises QueryError: when it is not there or cannot be read, and for a file of more than :data:`MAX_BYTES` (256 MiB; reason
+    :param uri: a path, a URI that fsspec opens, or a path object with ``open``
+    :param first: number of bytes to read; None for the whole file
+    :raises QueryError: when the file does not exist, cannot be read, or is larger than :data:`MAX_BYTES` (256 MiB; reason
         ``too_large``)
     """
     path = local_path(uri)
@@ -67,7 +73,7 @@ def read_bytes(uri: Any, *, first: int | None = None) -> bytes:
 
 
 def _at_most(file: Any, size: int) -> bytearray:
-    """Read in pieces: ``read`` would set aside as many bytes as it is asked for."""
+    """Read in pieces, because ``read(size)`` would allocate ``size`` bytes at once."""
     data = bytearray()
     while len(data) < size and (part := file.read(_PIECE)):
         data += part

@@ -1,4 +1,4 @@
-"""What a profile knows of one column."""
+"""Profile of one column: counts, range and distribution of its values."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from airflow_slo_provider.drift.profiles.grid import MOST_CELLS, Grid, cell_ends
 from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
-#: More distinct texts than this are no categories; their names are not kept.
+#: A column with more distinct texts is not treated as categorical; its texts are not kept.
 MOST_CATEGORIES = 200_000
-#: Nor are texts that take more characters than this together.
+#: The same for texts with more characters in total.
 MOST_CHARACTERS = 50_000_000
-#: Kinds whose values are numbers on a grid. Times count microseconds since 1970 in UTC, durations microseconds.
+#: Kinds whose values are numbers on a grid. Times are microseconds since 1970 in UTC, durations are microseconds.
 NUMERIC = frozenset({"number", "time", "duration"})
 CATEGORICAL = frozenset({"text", "bool"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -28,23 +28,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnProfile:
-    """Counts of one column. Two profiles of parts merge into the profile of the whole.
+    """Counts of one column. The profiles of two parts merge into the profile of the whole.
 
-    :param kind: ``number``, ``time``, ``duration``, ``text``, ``bool``; ``empty`` where nothing but nulls was seen; ``other``
-        where values have no distribution to compare (lists, structs)
-    :param dtype: type as the source calls it; not part of equality
-    :param rows: all rows
+    :param name: name of the column
+    :param kind: ``number``, ``time``, ``duration``, ``text``, ``bool``; ``empty`` if all values are null; ``other`` if the
+        values have no distribution to compare (lists, structs)
+    :param dtype: name of the type in the source; ignored by equality
+    :param rows: number of rows, nulls included
     :param nulls: rows without a value
-    :param nan: not-a-number among the values
-    :param positive_infinite: +infinity among the values
-    :param negative_infinite: -infinity among the values
+    :param nan: number of NaN values
+    :param positive_infinite: number of +infinity values
+    :param negative_infinite: number of -infinity values
     :param minimum: smallest finite value
     :param maximum: largest finite value
-    :param distribution: finite numbers, on a grid or counted below stored edges
+    :param distribution: finite numbers, counted on a grid or below stored edges
     :param categories: rows per text
-    :param unlisted: rows with a text that was not asked for, where a list was given
-    :param overflow: whether there were more than :data:`MOST_CATEGORIES` texts, so that none is kept
-    :param problem: why the column could not be profiled
+    :param unlisted: rows whose text is not in the list, if the texts to count were listed
+    :param overflow: whether there were more than :data:`MOST_CATEGORIES` distinct texts, in which case none is kept
+    :param problem: why the column could not be profiled; None if it could
     """
 
     name: str
@@ -65,12 +66,12 @@ class ColumnProfile:
 
     @property
     def infinite(self) -> int:
-        """Values of either infinity."""
+        """Number of infinite values, of either sign."""
         return self.positive_infinite + self.negative_infinite
 
     @property
     def values(self) -> int:
-        """Rows with a value that has a place in the distribution: finite numbers, or texts."""
+        """Number of rows with a value in the distribution: finite numbers, or texts."""
         return self.rows - self.nulls - self.nan - self.infinite
 
     @property
@@ -79,8 +80,11 @@ class ColumnProfile:
         return self.edges_of(10)
 
     def edges_of(self, bins: int) -> tuple[float | int, ...]:
-        """Return inner edges of equi-depth bins: type-1 quantiles, duplicates removed; where a cell holds more than one value,
-        its largest.
+        """Return the inner edges of equi-depth bins: type-1 quantiles without duplicates.
+
+        The edge of a cell that holds more than one value is the cell's largest number.
+
+        :param bins: number of bins
         """
         held = self.distribution
         if held is None or not held.total:
@@ -93,7 +97,7 @@ class ColumnProfile:
         return tuple(dict.fromkeys(code_value(int(high[place]), held.kind) for place in places))
 
     def moments(self) -> tuple[float, float] | None:
-        """Mean and standard deviation of the finite values, with each cell's rows at its middle; None without a grid."""
+        """Return mean and standard deviation of the finite values, placing rows at cell middles; None without a grid."""
         held = self.distribution
         if not isinstance(held, Grid) or not held.total:
             return None
@@ -106,7 +110,12 @@ class ColumnProfile:
         return mean, math.sqrt(max(0.0, math.fsum((places - mean) ** 2 * held.counts / held.total)))
 
     def atoms(self, share: float = 0.1) -> dict[float | int, int]:
-        """Return the values that alone hold at least ``share`` of the finite rows, where the grid tells single values apart."""
+        """Return the single values that hold at least a share of the finite rows, with their counts.
+
+        Only values that have a cell of their own can be told apart.
+
+        :param share: smallest share of the finite rows
+        """
         held = self.distribution
         if not isinstance(held, Grid) or not held.total:
             return {}
@@ -115,7 +124,10 @@ class ColumnProfile:
         return {code_value(int(held.codes[i]), held.kind): int(held.counts[i]) for i in heavy}
 
     def say(self, value: float | int | None) -> str:
-        """Write a value of this column for a person: times as such."""
+        """Format a value of this column for messages; times as ISO 8601, durations in seconds.
+
+        :param value: a number as it is stored in the profile, None for no value
+        """
         if value is None:
             return "none"
         if self.kind == "time":
@@ -128,7 +140,10 @@ class ColumnProfile:
         return f"{value:.6g}" if isinstance(value, float) else str(value)
 
     def merge(self, other: ColumnProfile) -> ColumnProfile:
-        """Return the profile of both parts' rows."""
+        """Return the profile of the rows of both parts.
+
+        :param other: profile of another part of the same column
+        """
         kind = other.kind if self.kind == "empty" else self.kind
         problem = self.problem or other.problem
         if other.kind not in (kind, "empty"):
@@ -161,7 +176,7 @@ def _add_distributions(first: ColumnProfile, second: ColumnProfile) -> Grid | Cu
     if one is None or two is None:
         return one if two is None else two
     if isinstance(one, Grid) and isinstance(two, Grid):
-        if not one.total or not two.total:  # an empty grid does not know whether it would have held integers
+        if not one.total or not two.total:  # An empty grid does not record whether its values would have been integers.
             return two if two.total else one
         return one.merge(two, most=MOST_CELLS)
     if isinstance(one, Cuts) and isinstance(two, Cuts):
@@ -181,9 +196,9 @@ def _add_categories(first: ColumnProfile, second: ColumnProfile) -> tuple[Mappin
 
 
 def one_column(profile: Any) -> ColumnProfile:
-    """Return a column's profile, given it or the profile of a dataset with one column.
+    """Return a column's profile, given that profile or the profile of a dataset with one column.
 
-    :raises InvalidMeasurement: when it is not clear which column is meant
+    :raises InvalidMeasurement: when the dataset does not have exactly one column
     """
     if isinstance(profile, ColumnProfile):
         return profile

@@ -1,4 +1,4 @@
-"""Counts of numbers below given values: what a database can be asked for in one scan."""
+"""Counts of numbers below given values, as a database can return them in one scan."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False)
 class Cuts:
-    """Rows below stored values of the reference.
+    """Numbers of rows below stored values of the reference.
 
-    :param kind: ``float`` or ``int``: what a code is (see :mod:`~airflow_slo_provider.drift.profiles.grid`)
+    :param kind: ``float`` or ``int``: type of the codes (see :mod:`~airflow_slo_provider.drift.profiles.grid`)
     :param codes: int64, the values, ascending; a value may appear twice, first open and then closed
     :param closed: bool, whether the count includes the value itself
-    :param counts: int64, rows below, ascending
-    :param total: all finite rows
+    :param counts: int64, rows below each value, ascending
+    :param total: number of finite rows
     """
 
     kind: str
@@ -47,7 +47,7 @@ class Cuts:
         return hash((self.kind, self.codes.tobytes(), self.closed.tobytes(), self.counts.tobytes(), self.total))
 
     def same_places(self, other: Cuts) -> bool:
-        """Whether both count at the same values."""
+        """Return whether both sides count at the same values."""
         places = (np.array_equal(self.codes, other.codes), np.array_equal(self.closed, other.closed))
         return self.kind == other.kind and all(places)
 
@@ -61,13 +61,13 @@ class Cuts:
         return Cuts(self.kind, self.codes, self.closed, self.counts + other.counts, self.total + other.total)
 
     def take(self, which: Array) -> Cuts:
-        """Return some of the cuts."""
+        """Return the selected cuts."""
         return Cuts(self.kind, self.codes[which], self.closed[which], self.counts[which], self.total)
 
     def as_floats(self) -> Cuts:
-        """Return integer cuts as float ones.
+        """Return integer cuts as float cuts.
 
-        :raises InvalidMeasurement: beyond 2^53, where float64 would move them
+        :raises InvalidMeasurement: for values beyond 2^53, which float64 would round
         """
         if self.kind == "float":
             return self
@@ -77,9 +77,9 @@ class Cuts:
 
 
 def count_at(grid: Grid, codes: Array, closed: Array) -> tuple[Cuts, Array]:
-    """Count a grid at given values, of the grid's kind.
+    """Count the rows of a grid below given values of the grid's kind.
 
-    :returns: the counts, and for which cuts they are exact: a cut inside a cell is not
+    :return: the counts, and which cuts they are exact for: a cut inside a cell is not
     """
     low, high = cell_ends(grid.codes, grid.kind, grid.bits)
     upto = np.concatenate([[0], np.cumsum(grid.counts)])

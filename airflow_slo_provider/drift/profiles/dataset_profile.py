@@ -1,4 +1,4 @@
-"""The profile of a dataset: a versioned artefact to be kept beside the model that was trained on it."""
+"""Profile of a dataset: a versioned file that can be stored beside the model trained on it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 class DatasetProfile:
     """Profiles of all columns of a dataset.
 
-    Equality is that of the counts: who counted, from where and when is not part of it.
+    Two profiles are equal if their counts are equal; engine, source and time are ignored.
 
-    :param columns: by name, in the order of the dataset
-    :param rows: all rows
-    :param engine: who counted: ``local``, ``spark`` or the SQL dialect
-    :param source: what was counted, without credentials
-    :param created_at: when
+    :param columns: column profiles by name, in the order of the dataset
+    :param rows: number of rows
+    :param engine: what counted the rows: ``local``, ``spark`` or the SQL dialect
+    :param source: name of the data, without credentials
+    :param created_at: when the profile was made
     """
 
     columns: Mapping[str, ColumnProfile] = field(hash=False)
@@ -46,9 +46,11 @@ class DatasetProfile:
         return {name: column.kind for name, column in self.columns.items()}
 
     def merge(self, other: DatasetProfile) -> DatasetProfile:
-        """Return the profile of both datasets' rows: merging the profiles of any parts gives the profile of the whole.
+        """Return the profile of the rows of both datasets; merging the profiles of any parts gives the profile of the whole.
 
-        A column that only one part has is kept with a problem that says so.
+        A column that only one part has is kept, and its ``problem`` says so.
+
+        :param other: profile of another part of the dataset
         """
         if not isinstance(other, DatasetProfile):
             raise InvalidMeasurement(f"a profile merges with a profile, not with {type(other).__name__}")
@@ -70,41 +72,42 @@ class DatasetProfile:
         )
 
     def save(self, uri: Any) -> str:
-        """Write the profile as JSON, in one step, so that a reader never sees half of it.
+        """Write the profile as JSON, atomically, so that a reader never sees half of it.
 
         :param uri: a path, a URI that fsspec opens, or a path object with ``open``
-        :returns: where it was written
+        :return: where it was written
         """
         return write_bytes(uri, self.to_json())
 
     def to_json(self) -> bytes:
-        """Write the profile as JSON, with a hash of its counts."""
+        """Return the profile as JSON, with a hash of its counts."""
         return profile_to_json(self.columns, rows=self.rows, engine=self.engine, source=self.source, created_at=self.created_at)
 
     @classmethod
     def from_json(cls, data: bytes, *, where: str) -> DatasetProfile:
-        """Read what :meth:`to_json` wrote.
+        """Read a profile that :meth:`to_json` wrote.
 
-        :param where: what the data was read from, for messages
-        :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
+        :param data: the JSON
+        :param where: where the data was read from, for messages
+        :raises InvalidMeasurement: when it is not a profile, was cut off or altered, or was written by a newer release
         """
         return cls(**profile_from_json(data, where=where))
 
 
 def load_profile(uri: Any) -> DatasetProfile:
-    """Read what :meth:`DatasetProfile.save` wrote, of at most 256 MiB.
+    """Read a profile that :meth:`DatasetProfile.save` wrote, of at most 256 MiB.
 
     :param uri: a path, a URI that fsspec opens, or a path object with ``open``
     :raises QueryError: when it cannot be read
-    :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
+    :raises InvalidMeasurement: when it is not a profile, was cut off or altered, or was written by a newer release
     """
     return DatasetProfile.from_json(read_bytes(uri), where=str(uri))
 
 
 def stored_profile(data: Any) -> DatasetProfile | None:
-    """Return the profile a path names, None where it names something else.
+    """Return the stored profile at a path, or None if the path is something else.
 
-    :param data: anything; only a path that ends in ``.json`` is looked into
+    :param data: any value; only a path that ends in ``.json`` is opened
     :raises InvalidMeasurement: when it is a damaged profile
     """
     if not isinstance(data, str) and not hasattr(data, "__fspath__") and not hasattr(data, "fs"):

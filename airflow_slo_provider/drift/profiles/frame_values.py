@@ -1,7 +1,7 @@
-"""pandas columns and plain arrays as values of a column, without pyarrow.
+"""Convert pandas columns and plain arrays to column values, without pyarrow.
 
-NaN in a column of floats is how pandas writes a missing value: it counts as null. Where a type has both (``Float64``), both
-are kept.
+pandas writes a missing value in a column of floats as NaN, so NaN counts as null there. Where a type has both (``Float64``),
+they are counted separately.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _INFERRED = {"string": "text", "boolean": "bool", "decimal": "number", "integer"
 
 
 def series_values(series: Any, *, categorical: bool = False) -> Values:
-    """Read a pandas Series or a numpy array."""
+    """Convert a pandas Series or a numpy array to values of a column."""
     import pandas as pd
 
     if isinstance(series, np.ndarray) or not hasattr(series, "dtype"):
@@ -84,7 +84,7 @@ def _kind(present: Any, dtype: Any) -> str:
 
 
 def _categories(present: Any, head: dict[str, Any], categorical: bool) -> Values:
-    """Count a categorical; categories that are numbers are numbers, as without the encoding, unless asked otherwise."""
+    """Count the values of a categorical; numeric categories count as numbers unless ``categorical`` is set."""
     names = list(present.cat.categories)
     counts = np.bincount(present.cat.codes.to_numpy(), minlength=len(names))
     if not categorical and names and not all(isinstance(name, str) for name in names):

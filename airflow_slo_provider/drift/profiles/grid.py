@@ -1,12 +1,12 @@
-"""Counts of numbers on a grid that depends on the values alone, so that profiles of parts add up to the profile of the whole.
+"""Counts of numbers on a fixed grid, so that profiles of parts add up to the profile of the whole.
 
 A cell holds the numbers that share sign, binary exponent and the leading ``bits`` binary digits after the first: cells are narrow
 where numbers are small and wide where they are large, and their borders are the same in every dataset. ``bits`` is the largest
-that leaves at most :data:`MOST_CELLS` occupied cells. Occupied cells only grow in number as rows are added, so whatever order
-or parts the rows come in, the same rows end in the same grid; up to :data:`MOST_CELLS` distinct values it is exact.
+that leaves at most :data:`MOST_CELLS` occupied cells. Adding rows can only occupy more cells, so the result does not depend on
+the order or the parts in which the rows come; up to :data:`MOST_CELLS` distinct values it is exact.
 
-Within a cell a number is written as the *code* of its smallest magnitude: an integer as itself, a float64 as its bit pattern in
-sign and magnitude, which orders as the numbers do. -0.0 is 0.0.
+A cell is identified by the *code* of its number of smallest magnitude: an integer is its own code, a float64's code is its bit
+pattern in sign and magnitude, which has the same order as the numbers. -0.0 is counted as 0.0.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 
 MOST_CELLS = 65_536
-#: ``bits`` of a grid that kept every digit.
+#: ``bits`` of a grid that keeps every digit.
 EXACT = 64
 _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
-#: Digits after the first of a float64, and of an int64.
+#: Binary digits after the first in a float64 and in an int64.
 _FLOAT_BITS, _INT_BITS = 52, 63
 
 
 def float_codes(values: Array) -> Array:
-    """Return the codes of float64 values, shape kept."""
+    """Return the codes of float64 values, in the same shape."""
     raw = np.ascontiguousarray(values, dtype=np.float64).view(np.int64)
     sign = raw >> 63
     codes: Array = ((raw & _MAGNITUDE) ^ sign) - sign
@@ -36,13 +36,13 @@ def float_codes(values: Array) -> Array:
 
 
 def code_floats(codes: Array) -> Array:
-    """Turn codes back into float64."""
+    """Convert codes to float64."""
     raw = np.where(codes < 0, -codes | np.int64(-(2**63)), codes).astype(np.int64)
     return raw.view(np.float64)
 
 
 def code_value(code: int, kind: str) -> float | int:
-    """Turn one code back into the number."""
+    """Convert one code to its number."""
     return int(code) if kind == "int" else float(code_floats(np.array([code], dtype=np.int64))[0])
 
 
@@ -52,9 +52,9 @@ def value_code(value: float | int, kind: str) -> int:
 
 
 def _bit_lengths(magnitude: Array) -> Array:
-    """Binary digits of each of some uint64."""
+    """Return the number of binary digits of each uint64."""
     lengths = np.frexp(magnitude.astype(np.float64))[1].astype(np.uint64)
-    # Just below a power of two beyond 2^53, float64 rounds up to it.
+    # Beyond 2^53, float64 rounds a number just below a power of two up to that power.
     over = (lengths > 0) & ((magnitude >> (np.maximum(lengths, 1) - np.uint64(1))) == 0)
     out: Array = lengths - over
     return out
@@ -67,7 +67,7 @@ def _drops(magnitude: Array, bits: int) -> Array:
 
 
 def coarsen(codes: Array, kind: str, bits: int) -> Array:
-    """Return, for each code, the code of its cell. Order is kept, duplicates arise."""
+    """Return the code of each code's cell. The order is kept; duplicates may occur."""
     if bits >= (_INT_BITS if kind == "int" else _FLOAT_BITS):
         return codes
     sign = codes >> 63
@@ -79,7 +79,7 @@ def coarsen(codes: Array, kind: str, bits: int) -> Array:
     else:
         shift = _FLOAT_BITS - bits
         cut = (magnitude >> shift) << shift
-        # Zero is a cell of its own; subnormals beside it are written as the smallest of them.
+        # Zero has a cell of its own; subnormals that would share it get the code of the smallest subnormal.
         cut[(cut == 0) & (magnitude != 0)] = 1
     out: Array = (cut ^ sign) - sign
     return out
@@ -117,7 +117,7 @@ def squeeze(codes: Array, counts: Array) -> tuple[Array, Array]:
 
 
 def union(first: Array, second: Array) -> Array:
-    """Return the codes of both sides, sorted, each once. Both are sorted: merging them is quicker than what ``union1d`` does."""
+    """Return the sorted union of two sorted code arrays; a merge is faster than ``union1d`` here."""
     codes = np.sort(np.concatenate([first, second]), kind="stable")
     out: Array = codes[np.concatenate([np.ones(min(1, len(codes)), dtype=bool), codes[1:] != codes[:-1]])]
     return out
@@ -143,9 +143,9 @@ def fitting_bits(codes: Array, kind: str, bits: int, most: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Occupied cells and the rows in each.
+    """Occupied cells and the number of rows in each.
 
-    :param kind: ``float`` or ``int``: what a code is
+    :param kind: ``float`` or ``int``: type of the codes
     :param bits: digits kept after the first, :data:`EXACT` for all
     :param codes: int64, sorted, distinct
     :param counts: int64, above 0
@@ -176,11 +176,11 @@ class Grid:
 
     @property
     def total(self) -> int:
-        """Rows in all cells."""
+        """Number of rows in all cells."""
         return int(self.counts.sum())
 
     def at(self, kind: str, bits: int) -> Grid:
-        """Return the same rows in coarser cells, or an int grid as a float one (see :func:`common_form`)."""
+        """Return the same rows in coarser cells, or an int grid as a float grid (see :func:`common_form`)."""
         codes = coarsen(self.codes, self.kind, bits)
         if kind != self.kind:
             codes = float_codes(codes.astype(np.float64))
@@ -188,7 +188,7 @@ class Grid:
         return Grid(kind, bits, codes, counts)
 
     def merge(self, other: Grid, *, most: int = MOST_CELLS) -> Grid:
-        """Return the grid of both sides' rows."""
+        """Return the grid of the rows of both sides."""
         kind, bits = common_form(self, other)
         first, second = self.at(kind, bits), other.at(kind, bits)
         codes, counts = add_up(np.concatenate([first.codes, second.codes]), np.concatenate([first.counts, second.counts]))
@@ -197,9 +197,9 @@ class Grid:
 
 
 def common_form(first: Grid, second: Grid) -> tuple[str, int]:
-    """Return the kind and digits in which two grids can be laid side by side without dividing a cell.
+    """Return the kind and digits at which two grids can be compared without dividing a cell.
 
-    Integers and floats share their cells up to 52 digits, so an exact integer within 2^53 stays exact as a float; beyond, the
+    Integers and floats have the same cells up to 52 digits, so exact integers within 2^53 stay exact as floats; beyond that,
     cells of 51 digits are compared.
     """
     bits = min(first.bits, second.bits)

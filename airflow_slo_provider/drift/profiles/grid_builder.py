@@ -1,4 +1,4 @@
-"""Counting numbers into a :class:`Grid`, block by block, in memory that does not grow with the rows."""
+"""Count numbers into a :class:`Grid`, block by block, in memory that does not grow with the number of rows."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from airflow_slo_provider.drift.profiles.grid import EXACT, MOST_CELLS, Grid, ad
 
 Array = npt.NDArray[Any]
 
-#: Values looked at together: a block and its scratch space fit a core's cache.
+#: Values processed together: a block and its scratch space fit a core's cache.
 _BLOCK = 131_072
-#: Longest table that counts are kept in directly, per sign.
+#: Longest table of direct counts, per sign.
 _TABLE = 1 << 17
 _INTEGER_TABLE = 1 << 21
 _MAGNITUDE = np.int64(0x7FFFFFFFFFFFFFFF)
-#: Which half of a float64 holds its sign, exponent and leading digits.
+#: Index of the half of a float64 that holds its sign, exponent and leading digits.
 _UPPER = 1 if sys.byteorder == "little" else 0
 
 
 class _Table:
-    """Counts of neighbouring cells, kept where they are: first those of positive numbers, then those of negative ones.
+    """Counts of a run of adjacent cells in one array: first positive numbers, then negative ones.
 
     :param base: leading digits of the smallest magnitude
-    :param width: how many magnitudes
+    :param width: number of magnitudes
     """
 
     def __init__(self, base: int, width: int) -> None:
         self.base, self.width = base, width
-        #: Slots of one sign; the first and the last of them hold what lies outside.
+        #: Slots per sign; the first and the last hold values outside the window.
         self.span = width + 2
         self.counts: Array = np.zeros(self.span, dtype=np.int64)
 
     def holds(self, base: int, width: int) -> bool:
-        """Whether a window lies within this one."""
+        """Return whether a window lies within this one."""
         return self.base <= base and base + width <= self.base + self.width
 
     def add(self, counts: Array) -> int:
-        """Add counts of the same window, and return how many cells are occupied."""
+        """Add counts of the same window, and return the number of occupied cells."""
         if len(counts) > len(self.counts):
             self.counts = np.concatenate([self.counts, np.zeros(self.span, dtype=np.int64)])
         self.counts[: len(counts)] += counts
@@ -58,10 +58,10 @@ class _Table:
 
 
 class GridBuilder:
-    """Counts values of one column. Several threads may add at once.
+    """Count the values of one column on a grid; several threads may add at once.
 
     :param kind: ``float`` or ``int``
-    :param most: occupied cells to keep
+    :param most: largest number of occupied cells
     """
 
     def __init__(self, kind: str, *, most: int = MOST_CELLS) -> None:
@@ -75,9 +75,9 @@ class GridBuilder:
         self._lock = threading.Lock()
 
     def add(self, values: Array, ends: tuple[Any, Any] | None = None) -> None:
-        """Count finite values: float64 or int64, as the builder's kind says.
+        """Count finite values: float64 or int64, according to the builder's kind.
 
-        :param ends: the smallest and the largest, where they are known
+        :param ends: the smallest and the largest value, if known
         """
         if not len(values):
             return
@@ -101,7 +101,7 @@ class GridBuilder:
             self._add_floats(values, signed=bool(low < 0))
 
     def add_cells(self, codes: Array, counts: Array, bits: int) -> None:
-        """Add counts of cells that have at least the digits kept here.
+        """Add counts of cells that have at least as many digits as this grid keeps.
 
         :param codes: distinct
         """
@@ -115,7 +115,7 @@ class GridBuilder:
                 self._settle()
 
     def grid(self) -> Grid:
-        """Return what was counted."""
+        """Return the counted grid."""
         with self._lock:
             self._settle()
             return Grid(self.kind, self.bits, self._codes[0], self._counts[0])
@@ -133,14 +133,14 @@ class GridBuilder:
         self._codes, self._counts, self._waiting = [codes], [counts], len(codes)
 
     def _spill(self, bits: int) -> None:
-        """Turn a table into cells."""
+        """Add the counts of a table to the cells."""
         codes, counts = self._tables.pop(bits).cells(self.kind, bits)
         self._codes.append(codes)
         self._counts.append(counts)
         self._waiting += len(codes)
 
     def _table(self, bits: int, base: int, width: int) -> _Table:
-        """Return a table that holds a window: the one there is, or a new one in its place."""
+        """Return a table that holds a window: the existing one, or a new one in its place."""
         with self._lock:
             held = self._tables.get(bits)
             if held is not None:
@@ -161,7 +161,7 @@ class GridBuilder:
                 if self._waiting + occupied > 4 * self._most:
                     self._settle()
                 return
-        # Another thread has put a table of another window in its place.
+        # Another thread replaced the table with one of a different window.
         own = _Table(window.base, window.width)
         own.add(counts)
         self.add_cells(*own.cells(self.kind, bits), bits)
@@ -175,10 +175,10 @@ class GridBuilder:
             self.add_cells(codes[starts], np.diff(np.append(starts, len(codes))), min(bits, self.bits))
 
     def _add_floats(self, values: Array, *, signed: bool) -> None:
-        """Count floats, or integers that a float holds exactly."""
+        """Count floats, or integers that float64 holds exactly."""
         done = 0
         while self.bits > 51 and done < len(values):
-            # Every digit is still kept: find out how many can be, block by block.
+            # All digits are still kept: find out block by block how many fit.
             block = values[done : done + _BLOCK]
             done += _BLOCK
             if not self._add_decimals(block):
@@ -190,7 +190,7 @@ class GridBuilder:
             self._add_dense(values[done:], self.bits, signed=signed)
 
     def _add_decimals(self, values: Array) -> bool:
-        """Count values of few decimals by their digits: the same codes as sorting finds, without sorting."""
+        """Count values with few decimals by their digits; this gives the codes that sorting gives, without sorting."""
         if self.kind != "float" or max(-values.min(), values.max()) >= 2**43:
             return False
         for places in range(4):
@@ -202,13 +202,13 @@ class GridBuilder:
                     return False
                 counts = np.bincount((digits - low).astype(np.intp))
                 held = np.flatnonzero(counts)
-                # A quotient of two exact numbers is the float nearest to the decimal, as the test above found it.
+                # The quotient of two exact numbers is the float nearest to the decimal, as tested above.
                 self.add_cells(float_codes((held + low) / scale), counts[held], EXACT)
                 return True
         return False
 
     def _add_dense(self, values: Array, bits: int, *, signed: bool) -> None:
-        """Count at ``bits`` digits in one table per sign, over the magnitudes where most values are; the others are sorted.
+        """Count at ``bits`` digits in one table per sign over the magnitudes of most values; sort the other values.
 
         :param signed: whether a value may be below 0
         """
@@ -216,7 +216,7 @@ class GridBuilder:
         window = self._table(bits, *_window(values, shift))
         base, width, span = window.base, window.width, window.span
         table = np.zeros((1 + signed) * span, dtype=np.int64)
-        # Few digits are in the upper half of a float64: half as much to move.
+        # The few digits that are needed lie in the upper half of a float64: only half of the memory is read.
         half = shift >= 32
         word = np.int32 if half else np.int64
         magnitude, drop, last = (np.int32(2**31 - 1), shift - 32, 31) if half else (_MAGNITUDE, shift, 63)
@@ -256,8 +256,9 @@ class GridBuilder:
 
 
 def _without_low_digits(values: Array) -> Array:
-    """Cut the last ten binary digits off integers beyond 2^53, towards zero, so that float64 holds them: 44 digits or more are
-    left.
+    """Clear the last ten binary digits of integers beyond 2^53, towards zero, so that float64 holds them exactly.
+
+    At least 44 digits are left.
     """
     cut = ((values + ((values >> 63) & 1023)) >> 10) << 10
     out: Array = np.where((values > 2**53) | (values < -(2**53)), cut, values)
@@ -265,9 +266,9 @@ def _without_low_digits(values: Array) -> Array:
 
 
 def _window(values: Array, shift: int) -> tuple[int, int]:
-    """Return the first prefix and the number of prefixes of the window that holds most values of a sample.
+    """Return the first prefix and the width of the window that holds most values of a sample.
 
-    Prefix 0 (zero and subnormals) is never in it.
+    Prefix 0 (zero and subnormals) is never in the window.
     """
     sample = values[:: max(1, len(values) // 4096)].astype(np.float64)
     prefixes: Array = np.sort(np.abs(sample[sample != 0])).view(np.int64) >> shift

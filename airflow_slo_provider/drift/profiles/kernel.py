@@ -1,4 +1,4 @@
-"""The kernel every engine shares: values of a column in, its profile out."""
+"""Build a column's profile from its values; all engines share this code."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Values:
-    """Some rows of one column, as any source hands them over.
+    """Values of some rows of one column, in the form that every source provides.
 
     :param kind: see :class:`~airflow_slo_provider.drift.profiles.columns.ColumnProfile`
-    :param rows: how many rows
-    :param nulls: how many of them without a value
+    :param rows: number of rows
+    :param dtype: name of the type in the source
+    :param nulls: rows without a value
     :param numbers: float64 or int64, the values of the other rows
-    :param texts: or distinct texts
-    :param counts: and how often each occurs
+    :param texts: distinct texts, instead of numbers
+    :param counts: number of rows with each text
     """
 
     kind: str
@@ -39,7 +40,7 @@ class Values:
 
 
 class ColumnBuilder:
-    """Adds up the profile of one column. Several threads may add at once."""
+    """Build the profile of one column; several threads may add at once."""
 
     def __init__(self, name: str, *, most_categories: int = MOST_CATEGORIES) -> None:
         self.name = name
@@ -57,16 +58,16 @@ class ColumnBuilder:
 
     @property
     def done(self) -> bool:
-        """Whether more values cannot change the distribution any more."""
+        """Whether further values can no longer change the distribution."""
         return self._problem is not None
 
     def fail(self, problem: str) -> None:
-        """Note why this column cannot be profiled; the first reason stays."""
+        """Record why this column cannot be profiled; the first reason is kept."""
         with self._lock:
             self._problem = self._problem or problem
 
     def add(self, values: Values) -> None:
-        """Count some rows."""
+        """Count the values of some rows."""
         with self._lock:
             self._sums["rows"] += values.rows
             self._sums["nulls"] += values.nulls
@@ -124,7 +125,7 @@ class ColumnBuilder:
                 self._overflow, self._texts = True, {}
 
     def profile(self) -> ColumnProfile:
-        """Return what was counted."""
+        """Return the profile of all counted rows."""
         grid: Grid | None = None
         for builder in self._grids.values():
             grid = builder.grid() if grid is None else grid.merge(builder.grid())

@@ -1,4 +1,4 @@
-"""The file form of a profile: JSON a person can read, with the long count arrays packed."""
+"""Write and read profiles as JSON: readable fields, with the long arrays of counts compressed."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def profile_to_json(columns: Mapping[str, ColumnProfile], *, rows: int, engine: 
 
 
 def profile_from_json(data: bytes, *, where: str) -> dict[str, Any]:
-    """Read the fields that :func:`profile_to_json` wrote, and check that they are whole.
+    """Read the fields that :func:`profile_to_json` wrote, and check their hash.
 
-    :param where: what the data was read from, for messages
-    :raises InvalidMeasurement: when it is no profile, was cut off or altered, or a newer release wrote it
+    :param where: where the data was read from, for messages
+    :raises InvalidMeasurement: when it is not a profile, was cut off or altered, or was written by a newer release
     """
     try:
         body = strict_json.loads(data)
@@ -97,7 +97,7 @@ def profile_from_json(data: bytes, *, where: str) -> dict[str, Any]:
 
 
 def _column_to_json(column: ColumnProfile, *, with_dtype: bool = True) -> dict[str, Any]:
-    """Write one column. A number is tagged by its form: 1 and 1.0 stay what they are."""
+    """Return one column as JSON values. Integers and floats stay distinct: 1 is not written as 1.0."""
     out: dict[str, Any] = {name: getattr(column, name) for name in _PLAIN}
     held = column.distribution
     if isinstance(held, Grid):
@@ -131,14 +131,14 @@ def _column(name: str, item: Mapping[str, Any]) -> ColumnProfile:
 
 
 def _pack(numbers: npt.NDArray[Any]) -> str:
-    """Pack int64: differences, little-endian, zlib, base64. Differences wrap around, and so does their sum."""
+    """Pack int64 as differences, little-endian, zlib, base64. The differences wrap around, and so does their sum."""
     steps = np.diff(numbers, prepend=np.int64(0)).astype("<i8")
     return base64.b64encode(zlib.compress(steps.tobytes(), 6)).decode()
 
 
 def _unpack(text: str) -> npt.NDArray[np.int64]:
     decoder = zlib.decompressobj()
-    data = decoder.decompress(base64.b64decode(text, validate=True), MAX_BYTES)  # a few kilobytes can hold gigabytes
+    data = decoder.decompress(base64.b64decode(text, validate=True), MAX_BYTES)  # a few kilobytes can expand to gigabytes
     if not decoder.eof:
         raise ValueError(f"counts that were cut off, or of more than {MAX_BYTES >> 20} MiB")
     steps = np.frombuffer(data, dtype="<i8")

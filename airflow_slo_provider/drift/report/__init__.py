@@ -1,1 +1,1 @@
-"""Reports of a comparison: HTML, text, ledger records."""
+"""Reports of a drift comparison: HTML, text, ledger records."""

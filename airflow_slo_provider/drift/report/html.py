@@ -1,4 +1,4 @@
-"""The report as one HTML page: no script, no network, every text escaped."""
+"""Write a drift report as one HTML page, without scripts or network requests; all text is escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_slo_provider.drift.statistics.histograms import Histogram
 from airflow_slo_provider.drift.statistics.rates import Rate
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 
-#: What only this report has: its histograms, and small print.
+#: Styles that only this report needs: its histograms, and small print.
 _STYLE = """
 td { min-width: 0; } td.number { white-space: nowrap; } .name { font-weight: 600; overflow-wrap: anywhere; }
 .soft { color: var(--quiet); font-size: 12px; } svg { display: block; } ul { margin: 0.2rem 0; padding-left: 1.1rem; }
@@ -21,9 +21,9 @@ _LEGEND = (
 
 
 def to_html(report: DriftReport) -> str:
-    """Write a report as a page that needs nothing else: no script, no network.
+    """Return a report as a self-contained HTML page, without scripts or network requests.
 
-    :param report: what :func:`~airflow_slo_provider.drift.verdict.comparison.compare` returned
+    :param report: result of :func:`~airflow_slo_provider.drift.verdict.comparison.compare`
     """
     heads = ("column", "verdict", "PSI", "D", "nulls", "distribution", "why")
     rows = [

@@ -1,4 +1,4 @@
-"""A drift report as checks for the ledger, and as the small dict that travels in XCom and asset events."""
+"""Convert a drift report to checks for the ledger, and to the small dict for XCom and asset events."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from airflow_slo_provider.drift.verdict.thresholds import State, gates_for, read
 from airflow_slo_provider.results import CheckResult, Verdict
 
 KIND = "drift"
-#: Columns named in a summary.
+#: Number of columns listed in a summary.
 MOST_WORST = 5
-#: Columns named in the ledger as not judged.
+#: Number of skipped columns listed in the ledger.
 MOST_SKIPPED = 1_000
 _UNKNOWN = frozenset({State.INSUFFICIENT_DATA, State.SKIPPED, State.ERROR})
 _VERDICTS = {"fail": Verdict.FAIL, "warn": Verdict.WARN, "pass": Verdict.PASS, "skip": Verdict.UNKNOWN}
 
 
 def verdict_of(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
-    """Turn a state into a check's verdict.
+    """Convert a state to a check's verdict.
 
-    What could not be judged is ``unknown``, unless the user said in writing what it shall count as.
+    A state that could not be judged is ``unknown``, unless the user set an action for it.
 
-    :param actions: what each state means
-    :param chosen: states the user named
+    :param actions: the action for each state
+    :param chosen: states for which the user set an action
     """
     if state in _UNKNOWN and state.value not in chosen:
         return Verdict.UNKNOWN
@@ -45,7 +45,11 @@ def checks(
 ) -> list[CheckResult]:
     """Return one check for the dataset, and one for each column that is neither ok nor skipped.
 
-    :param name: of the dataset's check; a column's is ``name.column``
+    :param name: name of the dataset's check; a column's check is ``name.column``
+    :param actions: the action for each state
+    :param chosen: states for which the user set an action
+    :param interval: the data interval of the run
+    :param report_uri: where the report was written
     """
     shared: dict[str, Any] = {
         "kind": KIND,
@@ -64,7 +68,7 @@ def checks(
             good=float(len([column for column in judged if column.verdict is not State.DRIFT])),
             total=float(len(judged)),
             message=report.message,
-            # What was not judged has no check of its own, and shall not be taken for what was judged and is ok.
+            # Skipped columns have no check of their own; listing them keeps them from being taken for ok.
             evidence={
                 **summary(report, report_uri=report_uri),
                 "alpha": report.alpha,
@@ -92,7 +96,7 @@ def checks(
 
 
 def summary(report: DriftReport, *, report_uri: str | None = None) -> dict[str, Any]:
-    """Return what fits into XCom: the verdict, the worst columns, where the report is."""
+    """Return a summary small enough for XCom: the verdict, the worst columns, the report's location."""
     counts = {state.value: len(report.in_state(state)) for state in State}
     worst = [column for column in report.ranked() if column.verdict not in (State.OK, State.SKIPPED)][:MOST_WORST]
     return {
@@ -112,11 +116,11 @@ def summary(report: DriftReport, *, report_uri: str | None = None) -> dict[str, 
 
 
 def assertions(report: DriftReport, *, name: str, thresholds: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return one plain dict per judged column and one for the dataset, as data-quality tools write assertions.
+    """Return one plain dict per judged column and one for the dataset, in the form of data-quality assertions.
 
-    :param name: of the dataset's check
-    :param thresholds: as they were given to :func:`~airflow_slo_provider.drift.compare`
-    :returns: ``name``, ``column`` (None for the dataset), ``state``, ``success``, ``expected``, ``actual``, ``description``
+    :param name: name of the dataset's check
+    :param thresholds: the thresholds given to :func:`~airflow_slo_provider.drift.compare`
+    :return: ``name``, ``column`` (None for the dataset), ``state``, ``success``, ``expected``, ``actual``, ``description``
     """
     base, own = read_gates(thresholds)
     out = [

@@ -1,4 +1,4 @@
-"""The file form of a drift report: a page or JSON."""
+"""Write a drift report to a file, as HTML or JSON."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from airflow_slo_provider.drift.verdict.results import DriftReport
 
 
 def save_report(report: DriftReport, uri: Any) -> str:
-    """Write a report, as HTML where the name ends in ``.html``, else as JSON.
+    """Write a report, as HTML if the name ends in ``.html``, else as JSON.
 
-    :param report: what :func:`~airflow_slo_provider.drift.verdict.comparison.compare` returned
+    :param report: result of :func:`~airflow_slo_provider.drift.verdict.comparison.compare`
     :param uri: a path, a URI that fsspec opens, or a path object with ``open``
-    :returns: where it was written
+    :return: where it was written
     """
     text = to_html(report) if str(uri).lower().endswith((".html", ".htm")) else report.to_json()
     return write_bytes(uri, text.encode("utf-8", "replace"))

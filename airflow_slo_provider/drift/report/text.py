@@ -1,4 +1,4 @@
-"""A drift report as text for a terminal."""
+"""Format a drift report as text for a terminal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _HEAD = ("COLUMN", "VERDICT", "PSI", "D", "NULLS", "WHY")
 
 
 def table(report: DriftReport) -> str:
-    """Write a report as a table, worst first, and the dataset's verdict below it."""
+    """Return a report as a table, worst columns first, with the dataset's verdict below it."""
     shown = columns(_HEAD, [_row(column) for column in report.ranked()], left=(0, 1, 5))
     sizes = (
         f"reference {report.reference} ({report.reference_rows:,} rows), current {report.current} ({report.current_rows:,} rows)"

@@ -1,4 +1,4 @@
-"""Statistics of two profiles: PSI, KS, distances, and how sure they are."""
+"""Statistics of two profiles: PSI, Kolmogorov-Smirnov, distances, p-values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Two distributions laid side by side: the same disjoint cells, and both sides' rows in each.
+"""Put two distributions on the same disjoint cells, with the rows of both sides in each.
 
-From here on it does not matter who counted. A cell that holds one value is an atom; within any other cell the order of rows is
-not known, and what depends on it comes out as an interval that is certain to hold the truth.
+The statistics computed from cells do not depend on the engine that counted. A cell that holds one value is an atom; within any
+other cell the order of rows is unknown, so a statistic that depends on it is an interval that certainly contains the true value.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ Array = npt.NDArray[Any]
 class JointCells:
     """Cells in ascending order, with the rows of both sides.
 
-    :param kind: ``float`` or ``int``: what a code is
-    :param low: codes of the smallest number of each cell
-    :param high: codes of the largest
+    :param kind: ``float`` or ``int``: type of the codes
+    :param low: code of the smallest number of each cell
+    :param high: code of the largest number of each cell
     :param reference: int64 rows of the reference
     :param current: int64 rows of the current data
-    :param bits: digits of the grid all cells are of, None for cells of several sizes
+    :param bits: digits of the grid that all cells belong to; None for cells of several sizes
     """
 
     kind: str
@@ -43,29 +43,29 @@ class JointCells:
 
     @property
     def atom(self) -> Array:
-        """Which cells hold one value."""
+        """Mask of the cells that hold one value."""
         out: Array = self.low == self.high
         return out
 
     @property
     def sizes(self) -> tuple[int, int]:
-        """Rows of both sides."""
+        """Number of rows of the reference and of the current data."""
         return int(self.reference.sum()), int(self.current.sum())
 
     def floats(self, codes: Array) -> Array:
-        """Turn codes of these cells into float64."""
+        """Convert codes of these cells to float64."""
         return code_floats(codes) if self.kind == "float" else codes.astype(np.float64)
 
     def sums(self) -> tuple[Array, Array]:
-        """Rows up to and including each cell, with a leading 0."""
+        """Return both sides' rows up to and including each cell, with a leading 0."""
         return np.concatenate([[0], np.cumsum(self.reference)]), np.concatenate([[0], np.cumsum(self.current)])
 
 
 def joint_cells(reference: ColumnProfile, current: ColumnProfile) -> JointCells:
-    """Lay two profiles of a column side by side.
+    """Put two profiles of a column on the same cells.
 
     :raises NoData: when a side has no finite value
-    :raises InvalidMeasurement: when they hold no numbers, or counts at edges that have nothing in common
+    :raises InvalidMeasurement: when the profiles hold no numbers, or were counted at edges without any in common
     """
     first, second = reference.distribution, current.distribution
     if first is None or second is None:
@@ -113,9 +113,9 @@ def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts
 
 
 def _of_cuts(first: Cuts, second: Cuts) -> JointCells:
-    """Make cells of what lies between neighbouring cuts."""
+    """Return the cells between adjacent cuts."""
     least, most = (float_codes(np.array([math.inf])) if first.kind == "float" else np.array([2**63 - 1]) for _ in range(2))
-    # After a closed cut the next number begins a cell, after an open one the cut itself does.
+    # A cell begins at the number after a closed cut, and at an open cut itself.
     low = np.concatenate([-least, first.codes + first.closed])
     high = np.concatenate([first.codes - ~first.closed, most])
     counts = [np.diff(np.concatenate([[0], side.counts, [side.total]])) for side in (first, second)]
@@ -124,11 +124,11 @@ def _of_cuts(first: Cuts, second: Cuts) -> JointCells:
 
 
 def gaps(cells: JointCells) -> tuple[int, int, Array]:
-    """Bound the largest difference of the distribution functions, in units of 1 / (n m).
+    """Return bounds of the largest difference of the distribution functions, in units of 1 / (n m).
 
-    Between cells both functions are known, and their difference is attained. Inside a cell one may rise before the other does.
+    At the ends of cells both functions are known, so their difference is attained. Inside a cell, either function may rise first.
 
-    :returns: lower bound, upper bound, and each cell's own upper bound
+    :return: lower bound, upper bound, and each cell's own upper bound
     """
     n, m = cells.sizes
     reference, current = cells.sums()
@@ -142,15 +142,15 @@ def gaps(cells: JointCells) -> tuple[int, int, Array]:
 
 
 def ks_of_cells(cells: JointCells) -> KS:
-    """Bound the Kolmogorov-Smirnov statistic."""
+    """Return the Kolmogorov-Smirnov statistic, or its interval where only bounds are known."""
     low, high, _ = gaps(cells)
     return from_gaps(low, high, *cells.sizes)
 
 
 def bin_cells(cells: JointCells, bins: int) -> Array:
-    """Return where bins of the reference's equi-depth partition end: indices of the last cell of each bin but the last.
+    """Return the ends of the reference's equi-depth bins: the index of the last cell of each bin except the last.
 
-    Ends are type-1 quantiles of the reference. A cell with a share of at least 1 / bins is a bin of its own.
+    The ends are type-1 quantiles of the reference. A cell with a share of at least 1 / bins is a bin of its own.
     """
     n, _ = cells.sizes
     upto = np.cumsum(cells.reference)
@@ -163,13 +163,13 @@ def bin_cells(cells: JointCells, bins: int) -> Array:
 
 
 def binned(cells: JointCells, ends: Array) -> tuple[Array, Array]:
-    """Add up both sides' rows per bin."""
+    """Return both sides' rows per bin."""
     starts = np.concatenate([[0], ends + 1]).astype(np.intp)
     return np.add.reduceat(cells.reference, starts), np.add.reduceat(cells.current, starts)
 
 
 def middles(cells: JointCells) -> Array:
-    """A number inside each cell; the finite end where a cell is open."""
+    """Return the middle of each cell; the finite end if a cell is unbounded."""
     low, high = cells.floats(cells.low), cells.floats(cells.high)
     low, high = np.where(np.isinf(low), high, low), np.where(np.isinf(high), low, high)
     out: Array = low / 2 + high / 2
@@ -177,7 +177,7 @@ def middles(cells: JointCells) -> Array:
 
 
 def wasserstein_of_cells(cells: JointCells) -> float:
-    """Earth mover's distance with each cell's rows at its middle, in the column's unit."""
+    """Return the earth mover's distance in the column's unit, placing rows at cell middles."""
     n, m = cells.sizes
     reference, current = cells.sums()
     places = middles(cells)

@@ -1,4 +1,4 @@
-"""The statistics of one column, as they are measured, judged and reported."""
+"""The statistics of one column that are measured, judged and reported."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Measures:
-    """Statistics of one column; None where there is nothing to compute one from.
+    """Statistics of one column; None if a statistic cannot be computed.
 
     :param psi: population stability index
     :param ks: Kolmogorov-Smirnov statistic
-    :param chi_square: test of homogeneity of categories
+    :param chi_square: test of homogeneity of the bins or categories
     :param js: Jensen-Shannon distance over the bins
     :param wasserstein: earth mover's distance in the column's unit
     :param total_variation: share of rows that would have to move between bins
-    :param nulls: null rate
-    :param nonfinite: rate of NaN and infinite values
-    :param new_categories: share of texts that the reference does not have; its expected share as ``reference``
-    :param out_of_range: share of values outside the reference's range, its expected share as ``reference``
-    :param new_names: some texts the reference does not have, with their share
+    :param nulls: null rates
+    :param nonfinite: rates of NaN and infinite values
+    :param new_categories: share of texts that the reference does not have; ``reference`` is the expected share
+    :param out_of_range: share of values outside the reference's range; ``reference`` is the expected share
+    :param new_names: some texts that the reference does not have, with their share
+    :param histogram: shares of both sides for the report's drawing
     """
 
     psi: PSI | None = None

@@ -1,4 +1,4 @@
-"""Distances between two histograms, quantiles that are observed values, and p-values for many columns at once."""
+"""Distances between two histograms, type-1 quantiles, and p-values adjusted for many columns."""
 
 from __future__ import annotations
 
@@ -19,14 +19,19 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class ChiSquare:
-    """Pearson's test that two histograms come from one distribution, with ``freedom`` degrees of freedom."""
+    """Result of Pearson's test that two histograms come from one distribution.
+
+    :param statistic: the chi-square statistic
+    :param freedom: degrees of freedom
+    :param pvalue: probability of a statistic at least this large without a difference
+    """
 
     statistic: float
     freedom: int
     pvalue: float
 
 
-#: Up to here a float64 counts exactly, and two sides add up within 64 bits.
+#: Up to this many rows float64 counts exactly, and the sum of both sides fits 64 bits.
 MOST_ROWS = 2**53
 
 
@@ -68,13 +73,21 @@ def _shares(reference: Any, current: Any) -> tuple[Array, Array]:
 
 
 def expected_minimum(reference: Array, current: Array) -> float:
-    """Return the smallest count expected in any cell, were both sides from one distribution."""
+    """Return the smallest count expected in any cell if both sides came from one distribution."""
     pooled = (reference + current) / (reference.sum() + current.sum())
     return float(pooled.min() * min(reference.sum(), current.sum()))
 
 
 def chi_square(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> ChiSquare:
-    """Pearson's chi-square test of homogeneity, without continuity correction. Bins empty on both sides do not count."""
+    """Compute Pearson's chi-square test of homogeneity, without continuity correction.
+
+    Bins that are empty on both sides are ignored.
+
+    :param reference_counts: rows per bin of the reference
+    :param current_counts: rows per bin of the current data
+    :raises NoData: when either side has no rows
+    :raises InvalidMeasurement: for histograms of different length, or counts that are negative, fractional or not finite
+    """
     from scipy.special import chdtrc
 
     p, q = _shares(reference_counts, current_counts)
@@ -87,15 +100,28 @@ def chi_square(reference_counts: Sequence[int] | Any, current_counts: Sequence[i
 
 
 def total_variation(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> float:
-    """Half the summed difference of shares: the share of rows that would have to move. In [0, 1]."""
+    """Compute the total variation distance, in [0, 1]: the share of rows that would have to move.
+
+    It is half the sum of the absolute differences of the shares.
+
+    :param reference_counts: rows per bin of the reference
+    :param current_counts: rows per bin of the current data
+    :raises NoData: when either side has no rows
+    :raises InvalidMeasurement: for histograms of different length, or counts that are negative, fractional or not finite
+    """
     p, q = _shares(reference_counts, current_counts)
     return math.fsum(np.abs(p - q)) / 2
 
 
 def js_distance(reference_counts: Sequence[int] | Any, current_counts: Sequence[int] | Any) -> float:
-    """Square root of the Jensen-Shannon divergence in bits: a metric in [0, 1] that needs no floor.
+    """Compute the Jensen-Shannon distance, in [0, 1]: the square root of the divergence in bits.
 
-    [Lin 1991; Endres and Schindelin 2003]
+    It is a metric and needs no floor for empty bins [Lin 1991; Endres and Schindelin 2003].
+
+    :param reference_counts: rows per bin of the reference
+    :param current_counts: rows per bin of the current data
+    :raises NoData: when either side has no rows
+    :raises InvalidMeasurement: for histograms of different length, or counts that are negative, fractional or not finite
     """
     p, q = _shares(reference_counts, current_counts)
     middle = (p + q) / 2
@@ -104,11 +130,14 @@ def js_distance(reference_counts: Sequence[int] | Any, current_counts: Sequence[
 
 
 def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[Any]:
-    """Return type-1 quantiles (inverse of the empirical distribution function, ``percentile_disc``): always observed values.
+    """Return type-1 quantiles, which are always observed values.
+
+    They are the inverse of the empirical distribution function (``percentile_disc`` in SQL).
 
     :param values: shape (n,), any type that sorts; no NaN
     :param probabilities: each in [0, 1]
     :raises NoData: for an empty sample
+    :raises InvalidMeasurement: for a sample with NaN
     """
     sample = np.sort(np.asarray(values))
     if not len(sample):
@@ -127,7 +156,7 @@ def benjamini_hochberg(pvalues: Sequence[float] | Any) -> tuple[float, ...]:
     [Benjamini and Hochberg 1995]
 
     :param pvalues: one per test of the run
-    :returns: adjusted p-values in the order given
+    :return: adjusted p-values in the order given
     :raises InvalidMeasurement: for a p-value that is NaN or outside [0, 1]
     """
     p = np.asarray(pvalues, dtype=np.float64)

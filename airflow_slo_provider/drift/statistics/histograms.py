@@ -1,4 +1,4 @@
-"""Small histograms for a report, drawn from profiles: the data is not read again."""
+"""Histograms for the report, computed from profiles without reading the data again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = 11
 
 @dataclass(frozen=True, kw_only=True)
 class Histogram:
-    """Shares of both sides for a drawing: per label, or between edges."""
+    """Shares of both sides for a drawing, per category or range of values."""
 
     labels: tuple[str, ...]
     reference: tuple[float, ...]
@@ -24,7 +24,7 @@ class Histogram:
 
 
 def draw_cells(cells: JointCells, column: ColumnProfile) -> Histogram:
-    """Draw numbers in bars of equal width over the middle 99 % of both sides; what lies further out is in the outer bars."""
+    """Return a histogram with bars of equal width over the middle 99 % of both sides; the outer bars include the tails."""
     n, m = cells.sizes
     places = middles(cells)
     reference, current = cells.sums()
@@ -44,7 +44,7 @@ def draw_cells(cells: JointCells, column: ColumnProfile) -> Histogram:
 def draw_categories(
     table: Mapping[str, tuple[int, int]], rest: tuple[int, int], new: tuple[int, int], n: int, m: int
 ) -> Histogram:
-    """Draw the commonest texts, then the rest and the new ones."""
+    """Return a histogram of the most frequent texts, then the other texts and the new ones."""
     shown = dict(list(table.items())[:NAMES])
     beyond = list(table.items())[NAMES:]
     rest = (rest[0] + sum(pair[0] for _, pair in beyond), rest[1] + sum(pair[1] for _, pair in beyond))

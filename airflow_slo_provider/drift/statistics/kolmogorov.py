@@ -1,4 +1,4 @@
-"""The Kolmogorov-Smirnov comparison of two samples, which is exact, or of two profiles, which gives a certified interval."""
+"""Compute the Kolmogorov-Smirnov statistic: exact for two samples, a certified interval for two profiles."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 
 def ks(reference: Any, current: Any) -> KS:
-    """Compare two samples, or two profiles.
+    """Compare two samples, or two profiles, with the Kolmogorov-Smirnov test.
 
     Samples may be of any type that sorts. Integers are compared as integers, also beyond 2^53.
 
@@ -30,7 +30,7 @@ def ks(reference: Any, current: Any) -> KS:
     first, second = _sorted_pair(reference, current)
     n, m = len(first), len(second)
     pooled = np.concatenate([first, second])
-    # Whole numbers: the only rounding is the last division.
+    # Integer arithmetic: only the final division rounds.
     gaps = np.searchsorted(first, pooled, side="right") * m - np.searchsorted(second, pooled, side="right") * n
     gap = int(np.abs(gaps).max())
     return from_gaps(gap, gap, n, m)
@@ -46,7 +46,7 @@ def _sorted_pair(reference: Any, current: Any) -> tuple[Array, Array]:
     if kinds & set("M") and kinds != {"M"}:
         raise InvalidMeasurement("times cannot be compared with numbers")
     if kinds == {"i", "u"} or (kinds & set("iu") and "f" in kinds):
-        # numpy would turn integers into float64 here, and lose them beyond 2^53.
+        # numpy would convert integers to float64 here and round those beyond 2^53.
         if any(len(side) and side.dtype.kind in "iu" and _beyond(side) for side in (first, second)):
             first, second = first.astype(object), second.astype(object)
         else:

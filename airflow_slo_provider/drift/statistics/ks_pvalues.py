@@ -1,7 +1,7 @@
 """The two-sample Kolmogorov-Smirnov statistic and its p-value.
 
-``scipy.stats`` takes seconds to import; everything needed of it is short. The exact p-value counts lattice paths
-[Hodges 1957]; the approximate one is the limiting distribution at a corrected argument [Stephens 1970].
+``scipy.stats`` takes seconds to import and little of it is needed here. The exact p-value counts lattice paths [Hodges 1957];
+the approximate one is the limiting distribution at a corrected argument [Stephens 1970].
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Up to this many values on the larger side, p is exact.
+#: The p-value is exact if the larger side has at most this many values.
 EXACT_ROWS = 10_000
 
 
@@ -19,14 +19,14 @@ EXACT_ROWS = 10_000
 class KS:
     """A two-sample Kolmogorov-Smirnov statistic.
 
-    :param statistic: the largest difference of the two distribution functions; where only an interval is known, its lower end,
-        which is a difference that was attained
-    :param pvalue: of ``statistic``: probability of one at least as large, were both samples from one continuous distribution
-    :param lower: the true statistic is not below this
-    :param upper: and not above this; equal to ``lower`` where it was computed exactly
-    :param n: values of the reference
-    :param m: values of the current data
-    :param method: how p was found: ``exact`` or ``asymptotic``
+    :param statistic: largest difference of the two distribution functions; if only an interval is known, its lower end, which is
+        a difference that was attained
+    :param pvalue: probability of a ``statistic`` at least as large if both samples came from one continuous distribution
+    :param lower: lower bound of the true statistic
+    :param upper: upper bound of the true statistic; equal to ``lower`` if it was computed exactly
+    :param n: number of values of the reference
+    :param m: number of values of the current data
+    :param method: how the p-value was computed: ``exact`` or ``asymptotic``
     """
 
     statistic: float
@@ -39,20 +39,20 @@ class KS:
 
     @property
     def exact(self) -> bool:
-        """Whether the interval is one point."""
+        """Whether the statistic is exact, i.e. its interval is one point."""
         return self.lower == self.upper
 
 
 def from_gaps(low: int, high: int, n: int, m: int) -> KS:
-    """Make the result of the difference in units of 1 / (n m).
+    """Make the result from the difference in units of 1 / (n m).
 
-    :param low: the statistic times n m is at least this
-    :param high: and at most this
+    :param low: lower bound of the statistic times n m
+    :param high: upper bound of the statistic times n m
     """
     exact = low == high and max(n, m) <= EXACT_ROWS
     return KS(
         statistic=low / (n * m),
-        # An interval never goes into the exact distribution: it would answer a precise question with an imprecise number.
+        # An exact p-value would suggest a precision that the bounds of an interval do not have.
         pvalue=exact_pvalue(low, n, m) if exact else asymptotic_pvalue(low / (n * m), n, m),
         lower=low / (n * m),
         upper=high / (n * m),
@@ -63,7 +63,7 @@ def from_gaps(low: int, high: int, n: int, m: int) -> KS:
 
 
 def asymptotic_pvalue(statistic: float, n: int, m: int) -> float:
-    """Approximate p for large samples, as Stephens (1970) has it."""
+    """Return the approximate p-value for large samples [Stephens 1970]."""
     from scipy.special import kolmogorov
 
     root = math.sqrt(n * m / (n + m))
@@ -97,7 +97,7 @@ def _equal_sizes(h: int, n: int) -> float:
 
 
 def _outside(gap: int, n: int, m: int) -> float:
-    """Follow, along anti-diagonals, the share of paths to (i, j) that have touched |i m - j n| >= gap.
+    """Compute the share of paths that have touched |i m - j n| >= gap, along anti-diagonals.
 
     Of the paths to (i, j), i / (i + j) come from (i - 1, j). All terms are positive, so small probabilities keep their digits.
     """

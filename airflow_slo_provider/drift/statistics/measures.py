@@ -1,4 +1,4 @@
-"""Measuring one column: all statistics of a pair of profiles, before anything is judged."""
+"""Compute all statistics of one column from a pair of profiles."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ Array = npt.NDArray[Any]
 
 MOST_COMPARED = 1_000
 MOST_NAMED = 20
-#: Below this p-value texts the reference does not have get a cell of their own. The cell is chosen for being full on one side,
-#: so its test is not honest; only what leaves no doubt may enter it. Their share has a test of its own that is.
+#: Texts that the reference does not have get a cell of their own only below this p-value. The cell is chosen because it is empty
+#: on one side, which biases its test, so only overwhelming evidence may enter it. Their share has an unbiased test of its own.
 _SURPRISE = 1e-6
 
 
@@ -38,7 +38,7 @@ def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:
 
 
 def measure_cells(rates: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, ks: KS | None) -> Measures:
-    """Measure a column of numbers, beside its rates."""
+    """Add the statistics of a numeric column to its rates."""
     ends = bin_cells(cells, bins)
     first, second = pool(*binned(cells, ends))
     return replace(
@@ -55,7 +55,7 @@ def measure_cells(rates: Measures, cells: JointCells, reference: ColumnProfile, 
 
 
 def pool(reference: Array, current: Array) -> tuple[Array, Array]:
-    """Join neighbouring bins until each is expected to hold five rows on both sides, were there no drift."""
+    """Join adjacent bins until each would hold at least five rows on both sides without drift."""
     n, m = int(reference.sum()), int(current.sum())
     joined: list[list[int]] = []
     for a, b in zip(reference.tolist(), current.tolist(), strict=True):
@@ -75,7 +75,7 @@ def _thin(pair: Sequence[int], n: int, m: int) -> bool:
 
 
 def _outside(cells: JointCells) -> Rate | None:
-    """Share of current values outside the reference's range.
+    """Compare the share of current values outside the reference's range with the expected share.
 
     Without drift about 2 / (n + 1) are expected, and their number times n / m is a sum of two exponentials: p = (1 + z) exp(-z).
     """
@@ -87,26 +87,26 @@ def _outside(cells: JointCells) -> Rate | None:
 
 
 def measure_categories(rates: Measures, reference: ColumnProfile, current: ColumnProfile) -> Measures:
-    """Measure a column of texts, beside its rates.
+    """Add the statistics of a column of texts to its rates.
 
-    The reference's commonest texts are compared one by one; the rest, and those too rare for five rows to be expected,
-    together; texts it does not have, together as well.
+    The most frequent texts of the reference are compared one by one. The other texts, and those with fewer than five expected
+    rows, share one cell; texts that the reference does not have share another.
     """
     first, second = reference.categories or {}, current.categories or {}
     n, m = sum(first.values()) + reference.unlisted, sum(second.values()) + current.unlisted
     common = sorted(first, key=lambda text: (-first[text], text))[:MOST_COMPARED]
-    # By both sides' rows: to keep those that are common in the reference alone would keep those that are so by chance there.
+    # Counted over both sides: selecting by the reference alone would favour texts that are frequent there by chance.
     kept = [text for text in common if (first[text] + second.get(text, 0)) / (n + m) * min(n, m) >= FEWEST_EXPECTED]
     new = {text: rows for text, rows in second.items() if text not in first}
     unseen = sum(new.values()) + (current.unlisted if not reference.unlisted else 0)
     table = {text: (first[text], second.get(text, 0)) for text in kept}
     new_categories = _new_share(first, n, unseen, m)
-    # A long tail always brings texts not seen before: as many as its singletons let expect belong to the rest.
+    # A long tail always brings unseen texts; as many as the reference's singletons predict belong to the other texts.
     surprising = new_categories.pvalue < _SURPRISE
     strange = max(0, unseen - round(new_categories.reference * m)) if surprising else 0
     rest = (n - sum(first[text] for text in kept), m - sum(second.get(text, 0) for text in kept) - strange)
     columns = [*table.values(), rest, (0, strange)]
-    # The two sums are last: a thin one joins its neighbour.
+    # The two sums come last, so that a sum with few expected rows is joined to its neighbour.
     counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
     return replace(
         rates,
@@ -121,7 +121,7 @@ def measure_categories(rates: Measures, reference: ColumnProfile, current: Colum
 
 
 def _new_share(first: Mapping[str, int], n: int, unseen: int, m: int) -> Rate:
-    """Compare the share of texts not in the reference with what its own singletons let expect, as Good (1953) has it."""
+    """Compare the share of new texts with the share expected from the reference's singletons [Good 1953]."""
     expected = sum(1 for rows in first.values() if rows == 1) / n
     share = unseen / m
     variance = share * (1 - share) / m + max(expected, 1 / n) / n

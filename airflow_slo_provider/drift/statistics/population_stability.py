@@ -1,7 +1,7 @@
-"""The population stability index, with everything that makes the number mean something.
+"""Compute the population stability index with its bias, p-value and critical value.
 
 PSI = sum over bins of (q - p) ln(q / p), p the reference's share and q the current's: Jeffreys' divergence [Jeffreys 1948].
-Under no drift it behaves like (1/n + 1/m) times chi-square with B - 1 degrees of freedom [Yurdakul 2018; Yurdakul and Naranjo
+Without drift it behaves like (1/n + 1/m) times chi-square with B - 1 degrees of freedom [Yurdakul 2018; Yurdakul and Naranjo
 2020, J. Risk Model Validation 14(4), eq. 4.1], so a value without n, m and B says little: at n = m = 100 an undrifted column
 in ten bins exceeds 0.1 more often than not.
 """
@@ -16,27 +16,26 @@ from typing import Any
 from airflow_slo_provider.drift.statistics.distances import counts_of, expected_minimum
 from airflow_slo_provider.exceptions import NoData
 
-#: The floor on a share that most of the field uses. Without one, an emptied bin makes the index infinite.
+#: Commonly used floor for a share. Without a floor, an empty bin makes the index infinite.
 FLOOR = 1e-4
-#: Fewer rows than this on either side, or an expected cell below 5, and the chi-square approximation is not to be trusted.
+#: With fewer rows on either side, or an expected cell below 5, the chi-square approximation is unreliable.
 FEWEST_ROWS = 500
 FEWEST_EXPECTED = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class PSI:
-    """A population stability index and what it is to be read against.
+    """A population stability index with its bias, p-value and critical value.
 
     :param value: the index
-    :param bias: what an index of this many bins and rows averages to without any drift, (B - 1)(1/n + 1/m)
+    :param bias: mean of an index with this many bins and rows without drift, (B - 1)(1/n + 1/m)
     :param corrected: ``value - bias``; may be below zero
     :param pvalue: probability of an index at least this large without drift
-    :param bins: bins that hold any row on either side
+    :param bins: number of bins that hold a row on either side
     :param critical: value that an undrifted column exceeds with probability ``alpha``
-    :param alpha: see ``critical``
-    :param floor: lower bound put on a share; one emptied decile gives 0.47 with 1e-3 and 0.70 with 1e-4, so it is part of the
-        number
-    :param floored: cells (of both sides) the floor was applied to
+    :param alpha: level of ``critical``
+    :param floor: lower bound of a share; it affects the index: one emptied decile gives 0.47 with 1e-3 and 0.70 with 1e-4
+    :param floored: number of cells (of both sides) that were raised to the floor
     :param smoothing: pseudo-count added to each cell instead of a floor, 0 for none
     :param n: rows of the reference
     :param m: rows of the current data
@@ -70,11 +69,12 @@ def psi(
 
     :param reference_counts: rows per bin of the reference
     :param current_counts: rows per bin of the current data
-    :param floor: smallest share a bin is taken to have, on both sides; shares are not renormalised after it
+    :param floor: smallest share of a bin, on both sides; shares are not renormalised after it
     :param smoothing: pseudo-count per cell (0.5 is usual) used instead of the floor; 0 for none
     :param alpha: level of the critical value
-    :raises NoData: when either side counts no row
+    :raises NoData: when either side has no rows
     :raises InvalidMeasurement: for histograms of different length, or counts that are negative, fractional or not finite
+    :raises ValueError: for ``floor``, ``smoothing`` or ``alpha`` out of range, and when both ``floor`` and ``smoothing`` are 0
     """
     import numpy as np
     from scipy.special import chdtrc, chdtri

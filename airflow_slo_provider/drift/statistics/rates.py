@@ -1,4 +1,4 @@
-"""Shares of rows on both sides, and the test that they are one."""
+"""Shares of rows on both sides, and the test that they are equal."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Rate:
 
     @property
     def change(self) -> float:
-        """Current minus reference."""
+        """Current share minus reference share."""
         return self.current - self.reference
 
 
 def two_proportions(a: int, n: int, b: int, m: int) -> float:
-    """Two-sided p-value that two proportions are one, by the pooled normal approximation."""
+    """Return the two-sided p-value that two proportions are equal, by the pooled normal approximation."""
     pooled = (a + b) / (n + m)
     variance = pooled * (1 - pooled) * (1 / n + 1 / m)
     if variance <= 0:
@@ -30,7 +30,7 @@ def two_proportions(a: int, n: int, b: int, m: int) -> float:
 
 
 def rate(a: int, n: int, b: int, m: int) -> Rate | None:
-    """Compare two shares of rows; None when a side has no rows."""
+    """Compare two shares of rows; None if a side has no rows."""
     if not n or not m:
         return None
     return Rate(reference=a / n, current=b / m, pvalue=two_proportions(a, n, b, m))

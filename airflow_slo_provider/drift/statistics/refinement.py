@@ -1,6 +1,6 @@
-"""Reading a column again where the first pass left too much open: branch and bound on cells.
+"""Read a column again where the first pass left a verdict open, by branch and bound on cells.
 
-Only cells whose bound exceeds what was attained elsewhere are looked into; what is found replaces them.
+Only cells whose upper bound exceeds the difference already attained are counted again, in finer cells that replace them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from airflow_slo_provider.drift.statistics.cells import JointCells, gaps
 
 Array = npt.NDArray[Any]
 
-#: Readings of a column before its interval is left as it is. Each narrows a cell at least sixteenfold or empties it.
+#: Most readings of a column. Each makes an open cell at least sixteen times narrower, or empties it.
 _MOST_READINGS = 6
-#: A cell this heavy moves a decile's edge by more than the index can stand.
+#: A cell with a larger share shifts a decile's edge too much for the population stability index.
 HEAVY = 0.02
 
 
 def can_refine(reference: ColumnProfile, current: ColumnProfile, kind: str) -> bool:
-    """Whether codes of the joint cells say exactly which rows are inside."""
+    """Return whether the codes of the joint cells determine exactly which rows lie inside."""
     if kind == "int":
         return True
     for side in (reference, current):
@@ -36,7 +36,7 @@ def can_refine(reference: ColumnProfile, current: ColumnProfile, kind: str) -> b
 
 
 def look_into(cells: JointCells, which: Array, column: str, sources: tuple[Source, Source]) -> JointCells:
-    """Replace some cells by finer ones.
+    """Replace some cells with finer ones, by reading the column again.
 
     :param which: bool per cell
     """
@@ -64,7 +64,7 @@ def _spread(codes: Array, held: Array, counts: Array) -> Array:
 
 
 def split_heavy(cells: JointCells, column: str, sources: tuple[Source, Source]) -> JointCells:
-    """Look into cells that hold too large a share to place a bin's edge."""
+    """Refine cells whose share is too large to place a bin's edge."""
     n, m = cells.sizes
     for _ in range(_MOST_READINGS):
         which = ~cells.atom & ((cells.reference > HEAVY * n) | (cells.current > HEAVY * m))
@@ -75,9 +75,9 @@ def split_heavy(cells: JointCells, column: str, sources: tuple[Source, Source]) 
 
 
 def narrow(cells: JointCells, column: str, sources: tuple[Source, Source], *, thresholds: list[float], exact: bool) -> JointCells:
-    """Look into cells until the Kolmogorov-Smirnov interval straddles no threshold, or is one point.
+    """Refine cells until the Kolmogorov-Smirnov interval contains no threshold, or is one point.
 
-    :param thresholds: values of D that decide something
+    :param thresholds: values of D that decide a verdict
     """
     n, m = cells.sizes
     for _ in range(_MOST_READINGS):

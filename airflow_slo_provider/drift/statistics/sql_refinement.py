@@ -1,4 +1,4 @@
-"""Asking a database again where its first counts left a verdict open: more edges, only in the cells in question."""
+"""Query a database again where its first counts left a verdict open, with more edges in the open cells only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Array = npt.NDArray[Any]
 
 _MOST_ROUNDS = 8
 _MOST_CELLS = 8
-#: New edges in each cell and round.
+#: New edges per cell and round.
 _PARTS = 15
 
 
 class Counts(Protocol):
-    """A side that can say how many of its finite rows are at most some values."""
+    """One side of a comparison that can count its finite rows up to given values."""
 
     def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
         """Return one count per code."""
@@ -29,7 +29,7 @@ class Counts(Protocol):
 
 
 class GridCounts:
-    """A stored profile: counts are exact at the ends of its cells, and only those are asked for."""
+    """Counts of a stored profile; they are exact at the ends of its cells, and only those are requested."""
 
     def upto(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
         """Return one count per code."""
@@ -42,11 +42,11 @@ class GridCounts:
 def narrow_by_counts(
     cells: JointCells, profiles: tuple[ColumnProfile, ColumnProfile], sides: tuple[Counts, Counts], *, thresholds: list[float]
 ) -> JointCells:
-    """Add edges until the Kolmogorov-Smirnov interval straddles no threshold.
+    """Add edges until the Kolmogorov-Smirnov interval contains no threshold.
 
     :param profiles: of the column, reference and current
-    :param sides: what counts them
-    :param thresholds: values of D that decide something
+    :param sides: counters of the reference and of the current data
+    :param thresholds: values of D that decide a verdict
     """
     n, m = cells.sizes
     for _ in range(_MOST_ROUNDS):
@@ -64,7 +64,7 @@ def narrow_by_counts(
 
 
 def _inside(cells: JointCells, cell: int, profiles: tuple[ColumnProfile, ColumnProfile]) -> Array:
-    """Return new edges within a cell: as far as there are values; beside a grid, at ends of its cells."""
+    """Return new edges within a cell, between the extreme values; next to a grid, at ends of the grid's cells."""
     least = min(side.minimum for side in profiles if side.minimum is not None)
     most = max(side.maximum for side in profiles if side.maximum is not None)
     low = max(int(cells.low[cell]), value_code(least, cells.kind))
@@ -79,8 +79,8 @@ def _inside(cells: JointCells, cell: int, profiles: tuple[ColumnProfile, ColumnP
 
 
 def _split(cells: JointCells, codes: Array, counts: list[Array]) -> JointCells:
-    """Lay the new edges among the old: all count rows up to a value."""
-    # Both ends of each cell: where empty cells were left out, the next one would grow into their place, and an atom be none.
+    """Merge the new edges into the cells; all counts are rows up to and including a value."""
+    # Both ends of each cell are kept: where empty cells were left out, the next cell would otherwise grow and be no atom.
     ends = np.concatenate([cells.high[:-1], cells.low[1:] - 1, codes])
     order = np.argsort(ends, kind="stable")
     ends, first = np.unique(ends[order], return_index=True)

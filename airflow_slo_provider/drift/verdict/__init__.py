@@ -1,1 +1,1 @@
-"""From statistics to verdicts: thresholds, columns, segments, the dataset."""
+"""Derive drift verdicts from statistics: thresholds, columns, segments, the dataset."""

@@ -1,4 +1,4 @@
-"""Pipeline bug or real shift? What the numbers suggest, as hints: none of them is a verdict."""
+"""Suggest likely causes of a column's drift (hints for the report, not verdicts)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FACTORS = {
 
 
 def hints_for(reference: ColumnProfile | None, current: ColumnProfile | None, measures: Measures) -> tuple[str, ...]:
-    """Return what may be behind a column's drift, likeliest first."""
+    """Return likely causes of a column's drift, the likeliest first."""
     if reference is None:
         return ("the column is new: the reference was made before it existed",)
     if current is None:
@@ -57,7 +57,7 @@ def _quantiles(column: ColumnProfile) -> np.ndarray | None:
 
 
 def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
-    """See whether all deciles moved by one factor or one step."""
+    """Detect a change of unit: all deciles scaled by one factor, or with their sign changed."""
     before, after = _quantiles(reference), _quantiles(current)
     if before is None or after is None or reference.kind != "number":
         return []
@@ -85,7 +85,7 @@ def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
 
 
 def _renamed(reference: ColumnProfile, current: ColumnProfile) -> str:
-    """See whether a text vanished and another, with the same share, appeared."""
+    """Detect a renamed category: one text disappeared and another appeared with the same share or spelling."""
     first, second = reference.categories, current.categories
     if not first or not second or reference.overflow or current.overflow:
         return ""

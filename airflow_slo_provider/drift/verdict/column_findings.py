@@ -1,4 +1,4 @@
-"""From measures to verdicts: effect and significance must agree, and nothing that could not be judged passes."""
+"""Compare the measures of a column with its gates; a gate is reached only if effect and significance agree."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.ks_pvalues import asymptotic_pvalue
 from airflow_slo_provider.drift.verdict.thresholds import Gates, State
 
-#: The tests that are made of a column, where it can be.
+#: The tests of a column; each is made where the column's data allow it.
 TESTS = ("psi", "ks", "chi_square", "nulls", "nonfinite", "new_categories", "out_of_range")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One gate that was reached."""
+    """One gate that a column reached.
+
+    :param state: state that the gate leads to
+    :param text: the effect and its p-value, for messages
+    """
 
     state: State
     text: str
@@ -31,7 +35,7 @@ def pvalues(measures: Measures, *, tests: tuple[str, ...]) -> dict[str, float]:
             out[test] = held.pvalue
     chi_square = measures.chi_square
     if chi_square is not None and "psi" in out:
-        # A cell that happens to be empty on one side blows the index up far beyond what its own approximation allows for.
+        # A cell that is empty on one side by chance inflates PSI far beyond what its chi-square approximation allows for.
         out["psi"] = max(out["psi"], chi_square.pvalue)
     if chi_square is not None and measures.ks is None and "ks" in tests:
         out["chi_square"] = chi_square.pvalue
@@ -39,15 +43,18 @@ def pvalues(measures: Measures, *, tests: tuple[str, ...]) -> dict[str, float]:
 
 
 def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], alpha: float, *, enough: bool) -> list[Finding]:
-    """Return every gate that was reached.
+    """Return every gate that the column reached.
 
-    :param adjusted: p-values over the columns of the run
-    :param enough: whether there are rows enough for the distribution to be judged
+    :param measures: statistics of the column
+    :param gates: thresholds of the column
+    :param adjusted: p-values by test, adjusted over all columns of the run
+    :param alpha: significance level for the adjusted p-values
+    :param enough: whether both sides have enough rows to judge the distribution
     """
     found: list[Finding] = []
 
     def gate(test: str, effect: float, limit: float | None, state: State, text: str) -> bool:
-        # Written so that NaN fails: what cannot be compared is not below the limit.
+        # NaN must not pass: `effect < limit` is false for NaN.
         if limit is None or effect < limit or adjusted.get(test, math.nan) >= alpha:
             return False
         found.append(Finding(state, text))
@@ -62,7 +69,7 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
         where = f"D {ks.statistic:.4g}" if ks.exact else f"D between {ks.lower:.4g} and {ks.upper:.4g}"
         text = f"{where} (p {p:.2g})"
         drifts = gate("ks", ks.lower, gates.ks, State.DRIFT, text) or gate("ks", ks.lower, gates.ks_warn, State.WARN, text)
-        # The p-value is that of the lower end; an open question must be asked of the upper one, or it would pass unasked.
+        # The adjusted p-value belongs to the lower bound of D. Whether the threshold may be reached depends on the upper bound.
         if (
             not drifts
             and gates.ks is not None

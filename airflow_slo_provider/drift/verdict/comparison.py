@@ -1,4 +1,4 @@
-"""Comparing a dataset with its reference: the one function that operators, the command line and notebooks call."""
+"""Compare a dataset with its reference, column by column, and judge the drift."""
 
 from __future__ import annotations
 
@@ -50,32 +50,35 @@ def compare(
     """Compare two datasets column by column.
 
     A column drifts when effect and significance agree: a gate of ``thresholds`` is reached, and the p-value is below ``alpha``
-    after Benjamini-Hochberg over all columns and tests of the run. The dataset drifts when a critical column does, or more than
-    ``max_share`` of the columns' weight. Where neither ``critical`` nor ``max_share`` is given, every column is critical.
+    after Benjamini-Hochberg over all columns and tests of the run. The dataset drifts when a critical column drifts, or when more
+    than ``max_share`` of the columns' weight drifts. If neither ``critical`` nor ``max_share`` is set, every column is critical.
 
-    :param reference: what to compare with: files, a frame, a table, or a profile that was made of them
-    :param current: what to compare: the same
-    :param columns: which columns; all of both sides without it
-    :param ignore: names and patterns (``id``, ``*_at``) to leave out
-    :param categorical: columns of numbers that are codes
+    :param reference: data to compare with: files, a frame, a table, or a stored profile
+    :param current: data to compare, in any of the same forms
+    :param columns: columns to compare; default: all columns of both sides
+    :param ignore: column names and patterns (``id``, ``*_at``) to leave out
+    :param categorical: numeric columns that hold codes and are compared as categories
     :param tests: ``psi``, ``ks`` (total variation for texts and booleans) or both
-    :param thresholds: gates by name, and mappings of gates by column name or pattern
+    :param thresholds: gates by name, and mappings of gates by column name or pattern; default: those of ``Gates()``
     :param alpha: false discovery rate
-    :param bins: bins of the population stability index, of equal weight in the reference
+    :param bins: number of bins of the population stability index, with equal shares of the reference
     :param exact: compute every Kolmogorov-Smirnov statistic exactly, not only where its interval leaves a verdict open
-    :param min_rows: fewer values than this on either side are ``insufficient_data``
-    :param critical: names and patterns; drift of any other column is a warning, or counts through ``max_share``
-    :param max_share: share of the columns' weight that may drift
-    :param weights: weight per column, e.g. feature importance; 1 for columns it does not name
+    :param min_rows: a column with fewer values on either side is ``insufficient_data``
+    :param critical: names and patterns of critical columns; drift of any other column is a warning, or counts through
+        ``max_share``
+    :param max_share: share of the columns' weight that may drift, in [0, 1]
+    :param weights: weight per column, e.g. feature importance; 1 for columns that are not listed
     :param prediction: columns that hold the model's output; always critical
-    :param label: columns that hold the truth; always critical
-    :param where: (column, operator, value) for rows of ``current``
+    :param label: columns that hold the true values; always critical
+    :param where: (column, operator, value) conditions that rows of ``current`` must satisfy
     :param reference_where: the same for ``reference``
+    :param progress: called with (pieces done, pieces in total) while this process reads rows
+    :return: the verdict of the dataset and of each column
     :raises QueryError: when data cannot be read
-    :raises InvalidMeasurement: when a column that ``columns``, ``critical``, ``prediction``, ``label`` or ``thresholds`` name is
-        on neither side, or left out of the comparison: a check that was asked for and not made is no pass; and when ``weights``
-        name a column that is on neither side
-    :raises ValueError: for thresholds or parameters that make no sense
+    :raises InvalidMeasurement: when a column named by ``columns``, ``critical``, ``prediction``, ``label`` or ``thresholds`` is
+        on neither side or is left out of the comparison, because a requested check that was not made must not pass; and when
+        ``weights`` names a column that is on neither side
+    :raises ValueError: for invalid thresholds or parameters
     """
     base, own = read_gates(thresholds)
     made = text_list(tests)
@@ -107,7 +110,7 @@ def compare(
     for what, given in (("prediction", outputs), ("label", truths), ("columns", wanted or ())):
         _there(what, [name for name in given if name not in seen], seen)
         _compared(what, [name for name in given if name not in names])
-    # A pattern of thresholds may be one for all of somebody's datasets; one of critical columns says what must be there.
+    # A threshold pattern may match nothing, since it can be shared by many datasets; a critical pattern must match a column.
     plain = [name for name in own if not set(name) & set("*?[")]
     for what, patterns in (("critical", binding), ("thresholds", plain)):
         _there(what, [name for name in patterns if not any(fits(one, (name,)) for one in seen)], seen)
@@ -174,7 +177,7 @@ def _compared(what: str, left: Sequence[str]) -> None:
 
 
 def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None], old: DatasetProfile) -> Again:
-    """Say what can be read again: rows on both sides, or a database that can be asked, beside another or a stored profile."""
+    """Return what can be read again: rows on both sides, or a database beside a database or a stored profile."""
     if sources[0] is not None and sources[1] is not None:
         return sources[0], sources[1]
     if type(sides[1]).__name__ != "SQLData":
@@ -186,7 +189,7 @@ def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None],
 
 
 def _half(progress: Progress | None, index: int) -> Progress | None:
-    """Show two readings as one: the reference is the first half."""
+    """Report the progress of two readings as one: the reference is the first half."""
     if progress is None:
         return None
     return lambda done, total: progress(done + index * total, 2 * total)
@@ -199,9 +202,9 @@ def _side(
     categorical: frozenset[str],
     progress: Progress | None,
 ) -> tuple[DatasetProfile, Source | None]:
-    """Profile one side; columns it lacks are judged later, not refused here.
+    """Profile one side; missing columns are not an error here, they are judged later.
 
-    :param asked: returns those of some columns that are compared
+    :param asked: filters column names to those that are compared
     """
     check_filter(where)
     data = stored_profile(data) or data
@@ -218,7 +221,7 @@ def _side(
 
 
 def _adjust(raw: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
-    """Adjust p-values over all columns and tests of the run: five families of tests would cry wolf five times as often as one."""
+    """Adjust p-values over all columns and tests of the run together; per test, false alarms would be several times as likely."""
     places = [(name, test) for name, held in raw.items() for test in held]
     out: dict[str, dict[str, float]] = {name: {} for name in raw}
     for (name, test), value in zip(places, benjamini_hochberg([raw[name][test] for name, test in places]), strict=True):
@@ -245,7 +248,7 @@ def _judge(
     found = findings(measures, gates, adjusted, alpha, enough=state is None)
     if state in (None, State.INSUFFICIENT_DATA, State.SKIPPED):
         worst = next((level for level in (State.DRIFT, State.WARN) if any(item.state is level for item in found)), None)
-        # A null rate can be judged where the values cannot; what it shows is not hidden behind "too few" or "skipped".
+        # The null rate can be judged without enough values; its drift must not be hidden by "insufficient_data" or "skipped".
         if state is None:
             state = worst or State.OK
         elif worst is State.DRIFT or (worst and state is State.SKIPPED):

@@ -1,4 +1,4 @@
-"""From columns to the dataset. There is no hidden majority: by default one drifted column is a drifted dataset."""
+"""Derive the dataset's verdict from the columns' verdicts; by default one drifted column means drift."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ def dataset_verdict(
 ) -> tuple[State, str, float]:
     """Judge the dataset.
 
-    :param critical: names and patterns of columns whose verdict is the dataset's; all where None
-    :param max_share: share of the columns' weight that may drift; None where no share was stated
-    :returns: the state, why, and the share of the judged weight that drifted
+    :param columns: the judged columns, by name
+    :param critical: names and patterns of columns that decide the dataset's verdict; None for all
+    :param max_share: share of the columns' weight that may drift; None to decide without a share
+    :param rows: rows of the reference and of the current data
+    :return: the state, the reason, and the share of the judged weight that drifted
     """
     for side, count in zip(("reference", "current data"), rows, strict=True):
         if not count:
@@ -24,7 +26,7 @@ def dataset_verdict(
     weight = sum(column.weight for column in judged)
     drifted = [column for column in judged if column.verdict is State.DRIFT]
     share = sum(column.weight for column in drifted) / weight if weight else 0.0
-    # Without a list of critical columns every one is, unless a share was stated: then the share decides.
+    # Without a list of critical columns every column is critical, unless max_share is set: then the share decides.
     every = critical is None and max_share is None
     binding = [
         column
@@ -32,13 +34,13 @@ def dataset_verdict(
         if every or column.role != "feature" or (critical is not None and fits(column.name, critical))
     ]
     states = {column.verdict for column in binding if column.weight or column.role != "feature"}
-    # What could not be read or changed its type is no matter of share.
+    # Errors and schema changes decide the verdict whatever the column's weight.
     states |= {column.verdict for column in columns.values() if column.verdict in (State.ERROR, State.SCHEMA_CHANGE)}
     if max_share is not None and not share <= max_share:
         states.add(State.DRIFT)
     if not weight and not states - {State.SKIPPED}:
         states.add(State.INSUFFICIENT_DATA)
-    # The others' trouble (of no weight, or not critical) is not the dataset's verdict, but it is no clean bill either.
+    # Columns without weight or not critical do not decide the verdict, but their problems must not end as "ok" either.
     softer = {column.verdict for column in columns.values()} & {State.DRIFT, State.WARN, State.INSUFFICIENT_DATA}
     states |= {State.WARN} if softer else set()
     verdict = next((state for state in ORDER if state in states), State.OK)

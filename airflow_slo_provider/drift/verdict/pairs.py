@@ -1,4 +1,4 @@
-"""A pair of column profiles: what can be compared, and what is said where nothing can."""
+"""Measure a column on both sides, or explain why it cannot be compared."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """How pairs are measured; see :func:`~airflow_slo_provider.drift.verdict.comparison.compare`."""
+    """Settings for measuring a column; see :func:`~airflow_slo_provider.drift.verdict.comparison.compare`."""
 
     tests: tuple[str, ...]
     bins: int
@@ -27,7 +27,7 @@ class Pair:
     min_rows: int
 
 
-#: What can be read or asked again, of both sides.
+#: The sources or counters of both sides that can be queried again; None if there are none.
 Again = tuple[Source, Source] | tuple[Counts, Counts] | None
 Measured = tuple[State | None, str, Measures]
 
@@ -41,7 +41,11 @@ def measure_pair(
 ) -> Measured:
     """Measure a column.
 
-    :returns: a state where the column cannot be judged by its measures (None where it can), why, and the measures
+    :param reference: profile of the column in the reference, None if it is missing there
+    :param current: profile of the column in the current data, None if it is missing there
+    :param sources: what can be read again where a verdict is open
+    :return: a state if the measures cannot decide the verdict (else None), the reason, and the measures
+    :raises ReasonedError: for a transient failure, so that the task can be retried
     """
     if reference is None or current is None:
         side = "the current data" if current is None else "the reference"
@@ -56,7 +60,7 @@ def measure_pair(
             raise
         return State.ERROR, str(error), Measures()
     except (ArithmeticError, ValueError, TypeError, IndexError, KeyError) as error:
-        # One column's trouble never hides the others' verdicts, and is never taken for "no drift".
+        # An error in one column must neither hide the others' verdicts nor be reported as "no drift".
         return State.ERROR, f"{type(error).__name__}: {error}", Measures()
 
 

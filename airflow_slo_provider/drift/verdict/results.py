@@ -1,4 +1,4 @@
-"""What a comparison found: one verdict per column, one for the dataset, and the numbers behind them."""
+"""Results of a drift comparison: verdicts per column and for the dataset, with the numbers behind them."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ REPORT_VERSION = 1
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnDrift(Measures):
-    """How one column compares; see :class:`.Measures` for its statistics.
+    """Verdict and statistics of one column; the statistics are described in :class:`.Measures`.
 
-    :param verdict: its state
-    :param message: why, in a sentence
-    :param reasons: each gate that was reached
+    :param name: name of the column
+    :param verdict: state of the column
+    :param message: reason for the verdict, in a sentence
+    :param reasons: one text for each gate that was reached
     :param kind: kind of the reference's values
     :param role: ``feature``, ``prediction`` or ``label``
-    :param effect: largest of the effects in units of its gate: 1 is a gate reached; for ranking
-    :param adjusted: p-values after Benjamini-Hochberg over the run's columns and tests, by test
-    :param hints: what may be behind it
+    :param weight: weight of the column in the drifted share
+    :param effect: largest effect in units of its gate (1: exactly at the gate); for ranking
+    :param adjusted: p-values by test, after Benjamini-Hochberg over the run's columns and tests
+    :param hints: likely causes
     """
 
     name: str
@@ -46,17 +48,18 @@ class ColumnDrift(Measures):
 
 @dataclass(frozen=True, kw_only=True)
 class DriftReport:
-    """How a dataset compares with its reference.
+    """Result of comparing a dataset with its reference.
 
-    :param verdict: the dataset's state
-    :param message: why, in a sentence
-    :param columns: by name; those of the reference first, then those it does not have
+    :param verdict: state of the dataset
+    :param message: reason for the verdict, in a sentence
+    :param columns: results by column name: the reference's columns first, then new ones
     :param drifted_share: share of the judged columns' weight that drifted
-    :param reference: what it was compared with
-    :param current: what was compared
+    :param reference: name of the reference's source
+    :param current: name of the current data's source
     :param reference_rows: rows of the reference
     :param current_rows: rows of the current data
-    :param alpha: level that adjusted p-values are held against
+    :param alpha: significance level for the adjusted p-values
+    :param created_at: time of the comparison
     """
 
     verdict: State
@@ -74,7 +77,10 @@ class DriftReport:
         return self.columns[name]
 
     def in_state(self, *states: str) -> list[str]:
-        """Names of the columns in any of some states, worst effect first."""
+        """Return the names of the columns in any of the given states, worst first.
+
+        :param states: states to select, e.g. ``State.DRIFT``
+        """
         return [column.name for column in self.ranked() if column.verdict in states]
 
     @property
@@ -83,18 +89,18 @@ class DriftReport:
         return self.in_state(State.DRIFT)
 
     def ranked(self) -> list[ColumnDrift]:
-        """Columns by verdict, then by effect: worst first."""
+        """Return the columns sorted by verdict, then by effect, worst first."""
         return sorted(self.columns.values(), key=lambda column: (ORDER.index(column.verdict), -column.effect, column.name))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON-able values."""
+        """Return the report as values that JSON can hold."""
         body = _plain(self)
         first = ("name", "verdict", "message")
         body["columns"] = {name: {**dict.fromkeys(first), **_plain(column)} for name, column in self.columns.items()}
         return {"format": REPORT_FORMAT, "version": REPORT_VERSION, **body}
 
     def to_json(self) -> str:
-        """Write everything as JSON."""
+        """Return the report as JSON text."""
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
 

@@ -1,4 +1,4 @@
-"""Drift within segments: a shift in one country can vanish in the whole."""
+"""Compare datasets segment by segment, to detect drift that the whole dataset hides."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ MOST_SEGMENTS = 50
 def compare_segments(
     reference: Any, current: Any, by: str, *, segments: Sequence[Any] | None = None, **options: Any
 ) -> dict[str, DriftReport]:
-    """Compare segment by segment.
+    """Compare two datasets separately for each value of a column.
 
-    Each segment is read with a filter, so both sides must hold rows, not counts. The false discovery rate is per segment,
-    divided by their number: many segments do not make an alarm likelier.
+    Each segment is read with a filter, so both sides must be rows, not profiles. The false discovery rate of each segment is
+    ``alpha`` divided by the number of segments, so that more segments do not cause more false alarms.
 
+    :param reference: rows to compare with
+    :param current: rows to compare
     :param by: column of texts, booleans or whole numbers that names the segment
-    :param segments: which values, at most 50; the commonest of both sides without it
-    :param options: as for :func:`~airflow_slo_provider.drift.verdict.comparison.compare`
-    :raises InvalidMeasurement: when ``by`` is no column with a few values, or has none: no report at all would look like no drift
+    :param segments: values to compare, at most 50; default: the 50 most frequent values of both sides
+    :param options: parameters of :func:`~airflow_slo_provider.drift.verdict.comparison.compare`
+    :return: one report per segment
+    :raises InvalidMeasurement: when ``by`` has no values or too many, or is not a column of categories; an empty result would
+        look like no drift
     """
     wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]
     names = list(segments) if segments is not None else _values(reference, current, by, wheres)

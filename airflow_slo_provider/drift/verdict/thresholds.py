@@ -1,4 +1,4 @@
-"""When a difference counts: thresholds per column, the states a column can end in, and what the user makes of each."""
+"""Drift thresholds per column, drift states, and the action for each state."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class State(StrEnum):
-    """How a column, or a dataset, compares. Only ``ok`` says that no drift was found."""
+    """State of a column or a dataset after a comparison. Only ``ok`` means that no drift was found."""
 
     OK = "ok"
     WARN = "warn"
@@ -22,10 +22,10 @@ class State(StrEnum):
     ERROR = "error"
 
 
-#: From worst to best: a dataset is as bad as its worst column that counts.
+#: From worst to best: a dataset has the state of its worst column that counts.
 ORDER = (State.ERROR, State.SCHEMA_CHANGE, State.DRIFT, State.INSUFFICIENT_DATA, State.WARN, State.OK, State.SKIPPED)
 ACTIONS = ("fail", "warn", "skip", "pass")
-#: What each state means to a pipeline unless the user says otherwise.
+#: Default action for each state.
 DEFAULT_ACTIONS: Mapping[State, str] = {
     State.OK: "pass",
     State.WARN: "warn",
@@ -38,10 +38,11 @@ DEFAULT_ACTIONS: Mapping[State, str] = {
 
 
 def actions(given: Mapping[str, str] | None) -> dict[State, str]:
-    """Fill in what the user left out.
+    """Complete the user's actions with the defaults.
 
-    :param given: state -> ``fail``, ``warn``, ``skip`` or ``pass``
-    :raises ValueError: for a state or action that does not exist
+    :param given: state -> ``fail``, ``warn``, ``skip`` or ``pass``; None for the defaults alone
+    :return: the action for every state
+    :raises ValueError: for an unknown state or action
     """
     out = dict(DEFAULT_ACTIONS)
     for state, action in (given or {}).items():
@@ -55,22 +56,25 @@ def actions(given: Mapping[str, str] | None) -> dict[State, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """Effects that count. Each also needs significance: its p-value, adjusted over the columns of the run, below alpha.
+    """Effect sizes at which a column drifts or warns.
 
+    A gate is reached only if the p-value, adjusted over the columns of the run, is also below alpha. None disables a gate.
     A shift of a normal by 0.1 / 0.2 / 0.3 / 0.5 / 1 standard deviations has D = 0.04 / 0.08 / 0.12 / 0.20 / 0.38 and a decile
-    PSI of 0.0096 / 0.038 / 0.086 / 0.238 / 0.926. None switches a gate off.
+    PSI of 0.0096 / 0.038 / 0.086 / 0.238 / 0.926.
 
-    :param psi: population stability index that is drift [Lewis 1994]
-    :param psi_warn: and that is a warning
-    :param ks: Kolmogorov-Smirnov D that is drift
-    :param ks_warn: and that is a warning
-    :param total_variation: for texts and booleans, share of rows that changed their category: what D is for an order
-    :param nulls: change of the null rate that is drift
-    :param nulls_warn: and that is a warning
-    :param nonfinite: rise of the rate of NaN and infinite values that is drift; any where there was none is a warning
-    :param new_categories: share of texts the reference does not have, beyond what its own rare texts let expect
-    :param new_categories_warn: the same, for a warning
-    :param out_of_range: share of values outside the reference's range that is a warning
+    :param psi: population stability index for drift [Lewis 1994]
+    :param psi_warn: population stability index for a warning
+    :param ks: Kolmogorov-Smirnov D for drift
+    :param ks_warn: Kolmogorov-Smirnov D for a warning
+    :param total_variation: share of rows that changed their category, for drift; the counterpart of D for texts and booleans
+    :param nulls: change of the null rate, in either direction, for drift
+    :param nulls_warn: change of the null rate for a warning
+    :param nonfinite: change of the rate of NaN and infinite values for drift; any such value is a warning if the reference has
+        none
+    :param new_categories: share of texts that the reference does not have, for drift; the share expected from the reference's
+        rare texts is subtracted
+    :param new_categories_warn: the same share, for a warning
+    :param out_of_range: share of values outside the reference's range, for a warning
     """
 
     psi: float | None = 0.2
@@ -100,9 +104,10 @@ class Gates:
                 raise ValueError(f"gate {name}_warn {warn} is above {name} {drift}; a warning comes first")
 
     def changed(self, values: Mapping[str, Any]) -> Gates:
-        """Return these gates with some replaced.
+        """Return a copy with some gates replaced.
 
-        :raises ValueError: for a gate that does not exist
+        :param values: gate name -> value, None to disable it
+        :raises ValueError: for an unknown gate or an invalid value
         """
         known = [item.name for item in fields(self)]
         for name in values:
@@ -110,7 +115,7 @@ class Gates:
                 raise ValueError(f"no gate {name!r}; there are {', '.join(known)}")
         values = dict(values)
         for name in ("psi", "ks", "nulls", "new_categories"):
-            # A gate set below the usual warning takes the warning with it, unless that is given too.
+            # A gate set below its default warning level disables that warning, unless a warning level is given too.
             warn = getattr(self, f"{name}_warn")
             given = values.get(name)
             if f"{name}_warn" not in values and warn is not None and isinstance(given, (int, float)) and given < warn:
@@ -119,9 +124,11 @@ class Gates:
 
 
 def read_gates(thresholds: Mapping[str, Any] | Gates | None) -> tuple[Gates, dict[str, Mapping[str, Any]]]:
-    """Read thresholds as users write them: gates by name, and columns (or patterns, ``amount_*``) with gates of their own.
+    """Read thresholds: gates by name, and mappings of gates by column name or pattern (``amount_*``).
 
-    :raises ValueError: for a gate that does not exist or a value that cannot be one
+    :param thresholds: as the user wrote them; None for the defaults
+    :return: the general gates, and the gates of columns and patterns
+    :raises ValueError: for an unknown gate or an invalid value
     """
     if thresholds is None:
         return Gates(), {}
@@ -136,7 +143,7 @@ def read_gates(thresholds: Mapping[str, Any] | Gates | None) -> tuple[Gates, dic
 
 
 def gates_for(column: str, base: Gates, columns: Mapping[str, Mapping[str, Any]]) -> Gates:
-    """Return a column's gates: its own name first, then the first pattern that fits, on top of the general ones."""
+    """Return a column's gates: those of its name, else of the first matching pattern, on top of the general gates."""
     if column in columns:
         return base.changed(columns[column])
     for pattern, values in columns.items():
@@ -146,5 +153,5 @@ def gates_for(column: str, base: Gates, columns: Mapping[str, Mapping[str, Any]]
 
 
 def fits(column: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a column's name is one of some names and patterns."""
+    """Return whether a column's name equals or matches any of some names and patterns."""
     return any(column == pattern or fnmatchcase(column, pattern) for pattern in patterns)

@@ -1,8 +1,8 @@
-"""Resampling: weights of rows a block at a time, and the interval that comes of the replicates.
+"""Draw bootstrap weights in blocks, and compute intervals from the replicates.
 
-A bootstrap sample is a weight for each unit. Up to 10,000 units the weights are multinomial, the bootstrap as it was written
+A bootstrap sample is a weight for each unit. Up to 10,000 units the weights are multinomial, the original bootstrap
 [Efron 1979]; above that they are independent Poisson(1) counts, which differ from it by O(1/n) and need no shuffling
-[Hanley and MacGibbon 2006; Chamandy et al. 2012]. Blocks keep the memory bounded, whatever the number of replicates.
+[Hanley and MacGibbon 2006; Chamandy et al. 2012]. Blocks bound the memory, whatever the number of replicates.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Above this many units the weights are Poisson.
+#: With more units the weights are Poisson.
 POISSON_ABOVE = 10_000
-#: Weights held at once.
+#: Number of weights in memory at a time.
 _BLOCK = 1 << 22
 REPLICATES = 2_000
 
 
 def seed_of(*parts: Any) -> int:
-    """Derive a seed from arrays or text: the same rows give the same interval, however often a task is retried."""
+    """Derive a seed from arrays or text, so that the same rows give the same interval however often a task is retried."""
     import numpy as np
 
     digest = hashlib.sha256()
@@ -44,7 +44,7 @@ def seed_of(*parts: Any) -> int:
 def weights(n: int, replicates: int, seed: int, strata: NDArray[Any] | None = None) -> Iterator[NDArray[Any]]:
     """Yield blocks of weights, shape (some replicates, n), until there are ``replicates``.
 
-    A block is valid until the next one is asked for: its memory is used again.
+    A block is valid only until the next one is requested, because its memory is reused.
 
     :param strata: index of each unit's stratum: every replicate keeps the strata's sizes (multinomial only)
     """
@@ -73,7 +73,7 @@ def _multinomial(rng: np.random.Generator, size: int, n: int, strata: NDArray[An
 
 
 def _poisson(rng: np.random.Generator, out: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Poisson(1) by a table of 65,536 equally likely entries: its mean is 1 within 1e-5, its variance too."""
+    """Draw Poisson(1) from a table of 65,536 equally likely entries; its mean and variance are 1 within 1e-5."""
     import numpy as np
 
     table = _poisson_table()
@@ -93,10 +93,10 @@ def _poisson_table() -> NDArray[np.uint8]:
 
 
 def bca(value: float, replicates: NDArray[Any], acceleration: float, confidence: float) -> tuple[float, float] | None:
-    """Bias-corrected and accelerated interval [Efron 1987].
+    """Compute the bias-corrected and accelerated interval [Efron 1987].
 
-    :param acceleration: from :func:`acceleration_of`; 0 leaves the bias-corrected interval
-    :return: None when one replicate in twenty or more has no value
+    :param acceleration: from :func:`acceleration_of`; 0 gives the bias-corrected interval
+    :return: None if one replicate in twenty or more has no value
     """
     import numpy as np
     from scipy.special import ndtr, ndtri
@@ -104,7 +104,7 @@ def bca(value: float, replicates: NDArray[Any], acceleration: float, confidence:
     found = replicates[np.isfinite(replicates)]
     if len(found) < 0.95 * len(replicates) or not len(found):
         return None
-    # Rounding makes replicates of a constant differ in the last digit: what is that close counts as equal.
+    # Replicates of a constant differ in the last digit by rounding; differences that small count as equal.
     near = np.abs(found - value) <= 1e-12 * max(1.0, abs(value))
     below = (np.count_nonzero((found < value) & ~near) + 0.5 * np.count_nonzero(near)) / len(found)
     least = 0.5 / len(found)
@@ -120,7 +120,7 @@ def bca(value: float, replicates: NDArray[Any], acceleration: float, confidence:
 
 
 def acceleration_of(influence: NDArray[Any]) -> float:
-    """Return the skewness of the influence values over six, as the interval needs it [Efron 1987, eq. 4.4]."""
+    """Return the acceleration: the skewness of the influence values over six [Efron 1987, eq. 4.4]."""
     cube = float((influence**3).sum())
     square = float((influence**2).sum())
     if not (math.isfinite(cube) and square > 0):
@@ -129,7 +129,7 @@ def acceleration_of(influence: NDArray[Any]) -> float:
 
 
 def share_beyond(replicates: NDArray[Any], bound: float) -> float:
-    """One-sided p by the bootstrap: the share of replicates at or below a bound, never 0 [Davison and Hinkley 1997]."""
+    """Return the one-sided bootstrap p-value: the share of replicates at or below a bound, never 0 [Davison and Hinkley 1997]."""
     import numpy as np
 
     found = replicates[np.isfinite(replicates)]

@@ -1,4 +1,4 @@
-"""Intervals and tests that need no resampling: proportions, their paired difference, the area under the ROC curve."""
+"""Intervals and tests without resampling: proportions, their paired difference, the area under the ROC curve."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def z_of(confidence: float) -> float:
 
 
 def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Score interval of a proportion, without continuity correction [Wilson 1927].
+    """Compute the score interval of a proportion, without continuity correction [Wilson 1927].
 
     :raises ValueError: when ``total`` is not positive
     """
@@ -35,7 +35,7 @@ def wilson(good: float, total: float, confidence: float = 0.95) -> tuple[float, 
 
 
 def exact(good: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Exact interval of a proportion [Clopper and Pearson 1934].
+    """Compute the exact interval of a proportion [Clopper and Pearson 1934].
 
     :raises ValueError: when ``total`` is not positive
     """
@@ -50,10 +50,10 @@ def exact(good: int, total: int, confidence: float = 0.95) -> tuple[float, float
 
 
 def paired_difference(worse: float, better: float, total: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval of a difference of two proportions measured on the same rows [Bonett and Price 2012, adjusted Wald].
+    """Compute the interval of the difference of two proportions on the same rows [Bonett and Price 2012, adjusted Wald].
 
-    :param worse: rows that only the first got right
-    :param better: rows that only the second got right
+    :param worse: number of rows that only the first got right
+    :param better: number of rows that only the second got right
     :return: the interval of (second - first)
     """
     first, second = (worse + 1) / (total + 2), (better + 1) / (total + 2)
@@ -61,18 +61,18 @@ def paired_difference(worse: float, better: float, total: float, confidence: flo
     return max(second - first - half, -1.0), min(second - first + half, 1.0)
 
 
-#: Below this many discordant pairs McNemar's test is exact.
+#: With fewer discordant pairs McNemar's test is exact.
 EXACT_BELOW = 25
 
 
 def mcnemar(b: int, c: int, *, exactly: bool | None = None) -> tuple[float, float]:
     """Test whether two classifiers err equally often on the same rows [McNemar 1947].
 
-    :param b: rows only the first got right
-    :param c: rows only the second got right
-    :param exactly: the exact binomial test; by default below 25 discordant pairs, the chi-square without correction above
-        [Fagerland, Lydersen and Laake 2013: the corrected one is needlessly conservative]
-    :return: the statistic (chi-square, 0 for the exact test of equal counts) and the two-sided p
+    :param b: number of rows that only the first got right
+    :param c: number of rows that only the second got right
+    :param exactly: whether to use the exact binomial test; by default below 25 discordant pairs, above them the chi-square
+        without correction [Fagerland, Lydersen and Laake 2013: the corrected one is needlessly conservative]
+    :return: the statistic (chi-square, 0 for the exact test of equal counts) and the two-sided p-value
     """
     from scipy.special import bdtr, chdtrc
 
@@ -86,7 +86,7 @@ def mcnemar(b: int, c: int, *, exactly: bool | None = None) -> tuple[float, floa
 
 @dataclass(frozen=True, eq=False)
 class Placements:
-    """What DeLong's method needs of one score: the area, and each row's share in it.
+    """Placements of one score for DeLong's method: the area, and each row's share in it.
 
     :param area: probability that a positive outranks a negative, ties half
     :param of_positives: for each positive the share of negatives below it, shape (positives,)
@@ -124,7 +124,7 @@ def _midranks(values: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def delong_variance(first: Placements, second: Placements | None = None) -> float:
-    """Variance of an area, or of (second - first) when both are measured on the same rows; NaN with one row of a class."""
+    """Return the variance of an area, or of (second - first) on the same rows; NaN if a class has one row."""
     positives, negatives = first.of_positives, first.of_negatives
     if second is not None:
         positives, negatives = second.of_positives - positives, second.of_negatives - negatives
@@ -134,14 +134,14 @@ def delong_variance(first: Placements, second: Placements | None = None) -> floa
 
 
 def two_sided(z: float) -> float:
-    """Return the two-sided p of a normal statistic."""
+    """Return the two-sided p-value of a normal statistic."""
     from scipy.special import ndtr
 
     return float(2 * ndtr(-abs(z)))
 
 
 def holm(pvalues: list[float]) -> list[float]:
-    """Adjust p-values for being several [Holm 1979]: compare each with the level of the whole."""
+    """Adjust p-values for their number [Holm 1979]; each can then be compared with the overall level."""
     count, running = len(pvalues), 0.0
     adjusted = [1.0] * count
     for place, index in enumerate(sorted(range(count), key=lambda i: pvalues[i])):

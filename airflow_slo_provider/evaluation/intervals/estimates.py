@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Rows below which an interval by normal theory or by bootstrap is not trusted.
+#: With fewer rows an interval by normal theory or by bootstrap is not trusted.
 MIN_ROWS = 30
-#: Rows of the rarer class below which the interval of a curve is not trusted: at 5 it is wrong three times as often as it says.
+#: With fewer rows of the rarer class the interval of a curve is not trusted: at 5 it misses three times as often as stated.
 MIN_OF_CLASS = 10
 
 
 def too_few(n: int, rarer: int | None, min_rows: int) -> str:
-    """Say what there is too little of for an interval by normal theory or by bootstrap; nothing where there is enough.
+    """Return what is too few for an interval by normal theory or by bootstrap; an empty text if there is enough.
 
-    :param n: rows or groups
-    :param rarer: rows or groups of the rarer class, for metrics that are made of pairs of a positive and a negative
+    :param n: number of rows or groups
+    :param rarer: rows or groups of the rarer class, for metrics computed from pairs of a positive and a negative
     """
     if n < min_rows:
         return f"{n} rows or groups are too few for an interval: {min_rows} are needed"
@@ -26,19 +26,20 @@ def too_few(n: int, rarer: int | None, min_rows: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A metric on a golden set, and how sure it is.
+    """A metric on a golden set with its confidence interval.
 
-    :param metric: its name
-    :param value: the metric, None where it is undefined (``status`` is not ``ok`` then)
+    :param metric: name of the metric
+    :param value: the metric; None if it is undefined (then ``status`` is not ``ok``)
     :param low: lower end of the interval
     :param high: upper end of the interval
-    :param n: independent units behind it: rows, or groups where there are some
-    :param confidence: of the interval
-    :param method: how the interval was made: ``wilson``, ``delong``, ``bootstrap``, ``exact``
+    :param n: number of independent units: rows, or groups if there are groups
+    :param confidence: level of the interval
+    :param method: how the interval was made: ``wilson``, ``delong``, ``bootstrap``, ``exact``; ``none`` if there is no interval
     :param status: ``ok``, ``insufficient_data`` (one class, no rows, ...) or ``invalid`` (NaN among the predictions, ...)
-    :param reason: why there is no number, or what the number leaves out
-    :param excluded: units that cannot count, e.g. queries without a relevant item
-    :param rarer: rows or groups of the rarer class, for metrics made of pairs of a positive and a negative
+    :param reason: why there is no value, or what the value leaves out
+    :param excluded: number of units left out, e.g. queries without a relevant item
+    :param higher_is_better: whether a greater value is better
+    :param rarer: rows or groups of the rarer class, for metrics computed from pairs of a positive and a negative
     """
 
     metric: str

@@ -1,4 +1,4 @@
-"""How long the predictor took: quantiles with intervals, and throughput."""
+"""Estimate the predictor's latency quantiles, with intervals, and its throughput."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ QUANTILES = {"latency_p50": 0.50, "latency_p95": 0.95, "latency_p99": 0.99}
 
 
 def latency_estimate(metric: Metric, predictions: Predictions, confidence: float = 0.95) -> Estimate:
-    """Estimate a latency quantile (seconds a request) or the throughput (rows a second).
+    """Estimate a latency quantile (seconds per request) or the throughput (rows per second).
 
-    A quantile's interval is read off two order statistics, whatever the distribution [Conover 1999, 3.2].
+    The interval of a quantile consists of two order statistics and holds for any distribution [Conover 1999, 3.2].
     """
     import numpy as np
     from scipy.special import bdtr
@@ -42,7 +42,7 @@ def latency_estimate(metric: Metric, predictions: Predictions, confidence: float
     n = len(ordered)
     value = float(ordered[min(n - 1, int(np.ceil(share * n)) - 1)])
     tail = (1 - confidence) / 2
-    below = bdtr(np.arange(n), n, share)  # chance that at most i requests lie below the quantile
+    below = bdtr(np.arange(n), n, share)  # probability that at most i requests lie below the quantile
     lower, upper = np.flatnonzero(below <= tail), np.flatnonzero(below >= 1 - tail)
     low = float(ordered[lower[-1]]) if len(lower) else float(ordered[0])
     high = float(ordered[upper[0]]) if len(upper) else None

@@ -1,4 +1,4 @@
-"""Metrics with their intervals."""
+"""Estimate metrics with confidence intervals."""
 
 from __future__ import annotations
 
@@ -37,28 +37,29 @@ def evaluate(
     replicates: int = REPLICATES,
     method: str = "auto",
 ) -> dict[str, Estimate]:
-    """Return metrics of predictions, each with an interval.
+    """Compute metrics of predictions, each with a confidence interval.
 
-    A metric that has no value on these rows (one class, no rows, NaN among the predictions) has ``value`` None and says why:
-    it is neither 0 nor an average over what is left.
+    A metric that has no value on these rows (one class, no rows, NaN among the predictions) has ``value`` None and a ``reason``;
+    it is neither 0 nor an average over the remaining rows.
 
-    :param y_true: labels, numbers, or relevances (ranking), one a row
-    :param y_pred: predicted labels, probabilities of the positive class, numbers or scores, one a row, or class probabilities,
+    :param y_true: labels, numbers, or relevances (ranking), one per row
+    :param y_pred: predicted labels, probabilities of the positive class, numbers or scores, one per row, or class probabilities,
         shape (rows, classes)
     :param metrics: a name, several, or a mapping name -> function (y_true, y_pred) -> float
-    :param groups: group (query) of each row: what is ranked together; the other metrics' intervals come of whole groups too
-    :param y_score: probabilities or scores, where ``y_pred`` holds labels
+    :param groups: group (query) of each row: rows of a group are ranked together, and all intervals resample whole groups
+    :param y_score: probabilities or scores, if ``y_pred`` holds labels
     :param sample_weight: weight of each row
     :param labels: the classes in the order of the columns of ``y_pred``
     :param pos_label: the positive class of two; by default the greater
     :param decision_threshold: probability from which a row counts as positive where labels are needed
-    :param confidence: of the two-sided intervals
-    :param replicates: bootstrap replicates, where no closed form is used; their seed is derived from the data, so that asking
-        twice says the same twice
+    :param confidence: level of the two-sided intervals
+    :param replicates: number of bootstrap replicates, where no closed form is used; their seed is derived from the data, so that
+        the result is reproducible
     :param method: ``auto`` (Wilson for proportions, DeLong for ``roc_auc``, else bootstrap), ``bootstrap`` for everything, or
         ``exact`` (Clopper-Pearson in place of Wilson)
+    :return: the estimates by name of the metric
     :raises ValueError: for an unknown metric or method, or a confidence outside (0, 1)
-    :raises InvalidMeasurement: when columns do not fit together, or a relevance is negative
+    :raises InvalidMeasurement: when columns differ in length or have the wrong shape, or a relevance is negative
     """
     check_options(confidence, replicates, method, decision_threshold)
     wanted = find_all(metrics)
@@ -73,7 +74,7 @@ def evaluate(
 
 
 def check_options(confidence: float, replicates: int, method: str, decision_threshold: float) -> None:
-    """Refuse options that mean nothing.
+    """Reject options that are out of range.
 
     :raises ValueError: with what to write instead
     """
@@ -128,12 +129,12 @@ def make(
     confidence: float,
     method: str,
 ) -> Estimate:
-    """Write an estimate down."""
+    """Make an estimate from a value and its interval."""
     excluded, reason = (item.excluded, item.reason) if isinstance(item, Moments) else (0, "")
     if bounds is None:
         why = "one unit has no spread" if item.n < 2 else "too many resamples have no value: there are too few rows of a kind"
         reason = "; ".join(part for part in (reason, f"no interval: {why}") if part)
-    # Nothing known means the whole range of the metric, where it has one.
+    # Without bounds the interval is the metric's whole range, if it has one.
     low, high = bounds or ((0.0, 1.0) if metric.bounded else (None, None))
     return Estimate(
         metric=metric.name, value=value, low=low, high=high, n=item.n, confidence=confidence, method=method if bounds else "none",
@@ -145,7 +146,7 @@ def make(
 def closed_form(
     metric: Metric, item: Moments | Curve | Custom, sample: Sample, confidence: float, method: str
 ) -> tuple[float, float, str] | None:
-    """Return low, high and method of an interval that needs no resampling; None where there is no such interval."""
+    """Return low, high and method of an interval without resampling; None if there is no such interval."""
     if isinstance(item, Moments) and item.counts is not None:
         interval = exact if method == "exact" else wilson
         return (*interval(*item.counts, confidence), interval.__name__)
@@ -166,9 +167,9 @@ def closed_form(
 def area_interval(area: float, variance: float, confidence: float) -> tuple[float, float]:
     """Return the interval of an area from DeLong's variance.
 
-    The usual one is symmetric [DeLong, DeLong and Clarke-Pearson 1988]. Near 1 that claims too much: of 1,000 simulated sets of
-    200 rows with an area of 0.97 its lower end lay above the truth in 86, where 25 should be. Beyond 0.9, and below 0.1, the
-    interval is made on the logit scale [Pepe 2003, ch. 5].
+    The usual interval is symmetric [DeLong, DeLong and Clarke-Pearson 1988]. Near 1 it is too narrow: of 1,000 simulated sets of
+    200 rows with an area of 0.97 its lower end was above the true value in 86, where 25 are expected. Beyond 0.9, and below 0.1,
+    the interval is computed on the logit scale [Pepe 2003, ch. 5].
     """
     reach = z_of(confidence) * math.sqrt(variance)
     if 0.1 <= area <= 0.9:
@@ -178,7 +179,7 @@ def area_interval(area: float, variance: float, confidence: float) -> tuple[floa
 
 
 def certain(value: float, n: int, confidence: float) -> tuple[float, float]:
-    """Return the interval of a share that met no exception in ``n`` units: they do not prove that there is none."""
+    """Return the interval of a share without exceptions in ``n`` units, which do not prove that exceptions never occur."""
     if value in (0.0, 1.0):
         return wilson(value * n, n, confidence)
     return value, value
@@ -187,7 +188,7 @@ def certain(value: float, n: int, confidence: float) -> tuple[float, float]:
 def spread(
     metric: Metric, item: Moments | Curve | Custom, value: float, draws: NDArray[np.float64], confidence: float
 ) -> tuple[float, float] | None:
-    """Return the bootstrap interval of a metric; None where there is none."""
+    """Return the bootstrap interval of a metric; None if there is none."""
     if item.n < 2:
         return None
     if metric.bounded and value in (0.0, 1.0) and draws.min() == draws.max() == value:

@@ -1,4 +1,4 @@
-"""From a metric and rows to something that can be resampled, and to its replicates."""
+"""Prepare metrics for resampling, and compute their replicates."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Custom:
-    """A metric that is any function of truth and prediction. Rows of a group depend on each other: groups are resampled whole."""
+    """A custom metric: any function of truth and prediction. Groups are resampled whole: their rows are not independent."""
 
     metric: Metric
     sample: Sample
 
     @property
     def n(self) -> int:
-        """How many rows, or groups where there are some."""
+        """Number of rows, or of groups if there are groups."""
         return self.sample.n if self._units is None else len(self._units)
 
     @cached_property
     def _units(self) -> list[NDArray[np.intp]] | None:
-        """The rows of each group; None where every row is one."""
+        """The rows of each group; None if every row is a unit of its own."""
         import numpy as np
 
         index = self.sample.units
@@ -42,7 +42,7 @@ class Custom:
         return np.split(order, np.flatnonzero(np.diff(index[order])) + 1) if len(order) else []
 
     def value(self) -> float:
-        """The function's value on the sample itself."""
+        """Return the function's value on the sample itself."""
         import math
 
         import numpy as np
@@ -52,7 +52,7 @@ class Custom:
         if self.sample.n == 0:
             raise Undefined("there are no rows")
         try:
-            # Copies: what a function changes in place must not reach the metrics after it.
+            # Copies, so that a function that modifies its arguments does not affect the metrics after it.
             returned: Any = self.metric.function(self.sample.truth.copy(), self.sample.prediction.copy())
             found = float(returned)
         except Exception as error:
@@ -64,7 +64,7 @@ class Custom:
         return found
 
     def values(self, block: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the function's value on each resample; NaN where it raised."""
+        """Return the function's value on each resample; NaN if it raised."""
         import numpy as np
 
         out = np.empty(len(block))
@@ -73,13 +73,13 @@ class Custom:
             chosen = self.sample.take(drawn if self._units is None else np.concatenate([self._units[unit] for unit in drawn]))
             try:
                 out[place] = self.metric.function(chosen.truth, chosen.prediction) if self.metric.function else np.nan
-            except Exception:  # whatever a function makes of a sample that lacks a class, say
+            except Exception:  # a user's function may raise anything, e.g. for a sample that lacks a class
                 out[place] = np.nan
         return out
 
 
 def statistic(metric: Metric, sample: Sample) -> Moments | Curve | Custom:
-    """Make a metric ready.
+    """Prepare a metric for resampling.
 
     :raises Undefined: when it has no value on these rows
     """
@@ -104,9 +104,9 @@ def sorted_by_score(sample: Sample) -> Sample:
 
 
 def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, seed: int) -> list[NDArray[np.float64]]:
-    """Return the replicates of statistics that have the same units: all see the same resamples.
+    """Return the replicates of statistics that have the same units; all of them use the same resamples.
 
-    A curve of rows alone is resampled within its classes, so that no replicate loses one.
+    A curve of ungrouped rows is resampled within its classes, so that no replicate loses a class.
     """
     import numpy as np
 
@@ -117,7 +117,7 @@ def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, s
         strata = np.empty(n, dtype=np.uint8)
         strata[slice(None) if statistics[0].order is None else statistics[0].order] = statistics[0].positive
     found: list[list[NDArray[np.float64]]] = [[] for _ in statistics]
-    # One product serves all metrics that are made of averages; the weight, their last column, is the same for all.
+    # One product serves all metrics that are averages; their last column, the weight, is the same.
     averaged = [item for item in statistics if isinstance(item, Moments)]
     joint = None
     if averaged:
@@ -137,9 +137,9 @@ def replicate(statistics: Sequence[Moments | Curve | Custom], replicates: int, s
 
 
 def _weighted_sums(block: NDArray[Any], columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Multiply weights (replicates, units) and columns (units, k) where the units are many.
+    """Multiply weights (replicates, units) and columns (units, k) for many units.
 
-    Piece by piece, and without the threads of a matrix product: it is bound by memory, and the other core has its own work.
+    It works in pieces, without the threads of a matrix product: it is bound by memory, and other cores may be busy.
     """
     import numpy as np
 

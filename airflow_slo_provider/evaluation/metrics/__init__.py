@@ -1,1 +1,1 @@
-"""The metrics, by scikit-learn's names."""
+"""Metrics, named as in scikit-learn."""

@@ -1,4 +1,4 @@
-"""Area under the ROC curve and average precision, also for many weightings of the rows at once."""
+"""Compute ROC AUC and average precision, also for many weightings of the rows at once."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Rows sorted by rising score.
+    """Rows sorted by ascending score.
 
     :param base: ``roc_auc`` or ``average_precision``
-    :param order: the rows in the order of their scores; None where they already are
-    :param positive: which of the sorted rows are positive, as 0 and 1
-    :param ends: last place of each distinct score; None where all scores differ
+    :param order: the order of the rows by score; None if they are already sorted
+    :param positive: labels of the sorted rows as 0 and 1
+    :param ends: last index of each distinct score; None if all scores differ
     :param weight: weights of the sorted rows
-    :param units: the group of each row, in the rows' own order; None where every row stands for itself
+    :param units: the group of each row, in the original order; None if every row is a unit of its own
     """
 
     base: str
@@ -35,17 +35,17 @@ class Curve:
 
     @property
     def rows(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return len(self.positive)
 
     @property
     def n(self) -> int:
-        """How many rows, or groups where there are some."""
+        """Number of rows, or of groups if there are groups."""
         return self.rows if self.units is None else int(self.units.max()) + 1
 
     @property
     def rarer(self) -> int | None:
-        """How many rows, or groups, have the rarer class, where the metric is made of pairs of a positive and a negative."""
+        """Number of rows, or groups, of the rarer class, for metrics computed from pairs of a positive and a negative."""
         import numpy as np
 
         if self.base != "roc_auc":
@@ -60,21 +60,21 @@ class Curve:
         return values if self.order is None else values[self.order]
 
     def value(self) -> float:
-        """The metric on the sample itself."""
+        """Return the metric on the sample itself."""
         import numpy as np
 
         return float(self.values(np.ones((1, self.n), dtype=np.uint8))[0])
 
     def values(self, weights: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the metric under each weighting of the rows; NaN where a class has no weight.
+        """Return the metric under each weighting of the rows; NaN if a class has no weight.
 
-        :param weights: shape (replicates, rows or groups), in their own order
+        :param weights: shape (replicates, rows or groups), in the original order
         """
         import numpy as np
 
         out = np.empty(len(weights))
         scratch = _Scratch(self.rows)
-        for place, row in enumerate(weights):  # a row at a time stays in the processor's cache
+        for place, row in enumerate(weights):  # one replicate at a time stays in the processor's cache
             ordered = self._sorted(row if self.units is None else row[self.units])
             if self.weight is not None:
                 ordered = ordered * self.weight
@@ -87,7 +87,7 @@ class Curve:
         return out
 
     def influence(self) -> NDArray[np.float64]:
-        """Return how much each sorted row, or each group, moves the metric, up to a factor: its derivative by the weight."""
+        """Return the influence of each sorted row, or each group, on the metric, up to a factor: its derivative by the weight."""
         import numpy as np
 
         found = self._influence_of_rows()
@@ -103,7 +103,7 @@ class Curve:
         gained, missed = np.diff(above, prepend=0.0), np.diff(below, prepend=0.0)
         total, others = above[-1], below[-1]
         if self.base == "roc_auc":
-            # A positive counts the negatives below it, a negative the positives above it; ties half.
+            # A positive counts the negatives below it, a negative the positives above it; ties count half.
             of_positive = (below - missed / 2) / others
             of_negative = 1 - (above - gained / 2) / total
             area = float((gained * of_positive).sum() / total)
@@ -119,7 +119,7 @@ class Curve:
 
 
 class _Scratch:
-    """The area without ties and with counts as weights, piece by piece in memory that stays in the processor's cache."""
+    """Return the area for integer weights without ties, in pieces that fit the processor's cache."""
 
     def __init__(self, n: int) -> None:
         import numpy as np
@@ -130,7 +130,7 @@ class _Scratch:
         self._left, self._right = np.empty(size), np.empty(size)
 
     def area(self, weights: NDArray[np.uint8], positive: NDArray[np.uint8]) -> float:
-        """Each negative weighs the positives below it."""
+        """# Return the area: each negative is weighted by the positives below it."""
         import numpy as np
 
         total = others = wrong = 0.0
@@ -144,7 +144,7 @@ class _Scratch:
             np.subtract(row, hits, out=hits)
             np.copyto(right, hits)
             missed = float(right.sum())
-            # einsum, not dot: a threaded product of two vectors waits for the other core longer than it works.
+            # einsum, not dot: a threaded dot product of two vectors spends more time on synchronisation than on work.
             wrong += float(np.einsum("i,i->", left, right)) + total * missed
             total += float(left[-1])
             others += missed
@@ -152,9 +152,9 @@ class _Scratch:
 
 
 def curve(metric: Metric, sample: Sample) -> Curve:
-    """Sort a sample for a curve.
+    """Sort a sample by score.
 
-    :raises Undefined: when only one class occurs: there is no area, neither 0 nor 1
+    :raises Undefined: when only one class occurs: the area is undefined, neither 0 nor 1
     """
     import numpy as np
 
@@ -174,12 +174,12 @@ def curve(metric: Metric, sample: Sample) -> Curve:
 
 
 def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
-    """Return the weight of positives and of negatives up to and with each distinct score."""
+    """Return the cumulative weight of positives and of negatives at each distinct score."""
     import numpy as np
 
     kind: type[np.generic] = np.int64 if weights.dtype.kind in "iu" else np.float64
     if weights.dtype.kind in "iu" and len(weights) < 1 << 23:
-        kind = np.int32  # a count of at most 255 a row fits, and halves the memory that is moved
+        kind = np.int32  # counts of at most 255 per row fit, and it halves the memory traffic
     above, whole = np.cumsum(weights * positive, dtype=kind), np.cumsum(weights, dtype=kind)
     if ends is not None:
         above, whole = above[ends], whole[ends]
@@ -187,7 +187,7 @@ def _cumulated(weights: Any, positive: Any, ends: Any) -> tuple[Any, Any]:
 
 
 def _area(weights: Any, positive: Any, ends: Any) -> float:
-    """Probability that a positive outranks a negative, ties counting half [Mann and Whitney 1947; Bamber 1975]."""
+    """Return the probability that a positive outranks a negative, ties counting half [Mann and Whitney 1947; Bamber 1975]."""
     import numpy as np
 
     above, below = _cumulated(weights, positive, ends)
@@ -202,14 +202,14 @@ def _area(weights: Any, positive: Any, ends: Any) -> float:
 
 
 def _precision(weights: Any, positive: Any, ends: Any) -> float:
-    """Sum over falling thresholds of (recall gained) x (precision there), as scikit-learn's ``average_precision_score``."""
+    """Return the sum over falling thresholds of (recall gained) x (precision), as scikit-learn's ``average_precision_score``."""
     import numpy as np
 
     above, below = _cumulated(weights, positive, ends)
     total, everything = float(above[-1]), float(above[-1]) + float(below[-1])
     if not (total > 0 and everything > total):
         return float("nan")
-    # Counted from the greatest score: what lies at or above each threshold.
+    # Counted from the greatest score: the weight at or above each threshold.
     before, others_before = np.zeros(len(above)), np.zeros(len(below))
     before[1:], others_before[1:] = above[:-1], below[:-1]
     hits = total - before

@@ -1,4 +1,4 @@
-"""The metrics by name, scikit-learn's names: what each reads, which way is better, and how its interval is made."""
+"""Look up metrics by scikit-learn's names: the columns each reads, its direction, and its interval."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Metric:
     """One metric.
 
     :param name: as the user wrote it, e.g. ``ndcg@10``
-    :param base: without the cut-off, e.g. ``ndcg``
+    :param base: name without the cut-off, e.g. ``ndcg``
     :param reads: ``label`` (predicted classes), ``score`` (probabilities or scores), ``number`` (regression), ``ranking``
         (scores within groups), ``custom`` (a callable) or ``latency`` (of the predictor)
-    :param higher_is_better: which way is better
+    :param higher_is_better: whether a greater value is better
     :param k: cut-off of a ranking metric, None for the whole list
     :param bounded: whether it lies in [0, 1]
-    :param function: of a custom metric: (y_true, y_pred) -> float
-    :param directed: whether it is known which way is better; nothing is judged by a metric of which it is not
+    :param function: function of a custom metric: (y_true, y_pred) -> float
+    :param directed: whether its direction is known; a metric without a known direction is never judged
     """
 
     name: str
@@ -43,7 +43,7 @@ class Metric:
     directed: bool = True
 
     def sample_of(self, joined: Joined) -> Sample:
-        """Return the rows that the metric reads: a ranking metric also counts those without a prediction."""
+        """Return the rows that the metric reads; for ranking metrics these include rows without a prediction."""
         return joined.ranked if self.reads == RANKING else joined.sample
 
 
@@ -71,7 +71,7 @@ _KNOWN: dict[str, Metric] = {
         ),
     )
 }
-#: Other names of the same metrics.
+#: Aliases of the metrics.
 _ALIASES = {
     "auc": "roc_auc",
     "brier_score": "brier",
@@ -87,27 +87,27 @@ _ALIASES = {
     },
     "roc_auc_score": "roc_auc",
 }
-#: The last word of a function's name says which way is better, as everywhere in scikit-learn.
+#: Direction of a function, by the last word of its name, as is usual in scikit-learn.
 _ENDINGS = {"score": True, "loss": False, "error": False, "deviance": False, "corrcoef": True}
 
 
 def find(
     metric: str | Callable[[Any, Any], float] | Metric, higher_is_better: bool | None = None, *, name: str | None = None
 ) -> Metric:
-    """Return a metric by name, or make one of a callable.
+    """Return a metric by name, or make one from a callable.
 
-    Which way is better a callable says by an attribute ``higher_is_better``, or by its name: that of a known metric, or one that
-    ends in ``_score``, ``_corrcoef``, ``_loss``, ``_error`` or ``_deviance``.
+    The direction of a callable is its attribute ``higher_is_better``, or follows from its name: the name of a known metric, or
+    one that ends in ``_score``, ``_corrcoef``, ``_loss``, ``_error`` or ``_deviance``.
 
     :param metric: ``accuracy``, ``roc_auc``, ``ndcg@10`` ..., or a function (y_true, y_pred) -> float
-    :param higher_is_better: of a callable that does not say so itself
-    :param name: of a callable; by default its own
-    :raises ValueError: for a name that is not known, with the nearest one
+    :param higher_is_better: direction of a callable without one of its own
+    :param name: name of a callable; by default the function's name
+    :raises ValueError: for an unknown name, with the closest known one
     """
     if isinstance(metric, Metric):
         return metric
     if callable(metric):
-        inner = getattr(metric, "func", metric)  # of functools.partial
+        inner = getattr(metric, "func", metric)  # inner function of functools.partial
         own = getattr(inner, "__name__", type(inner).__name__)
         better = getattr(metric, "higher_is_better", getattr(inner, "higher_is_better", higher_is_better))
         said = {bool(better)} if better is not None else {_direction(own), _direction(name or own)} - {None}
@@ -134,7 +134,7 @@ def find(
 
 
 def _direction(name: str) -> bool | None:
-    """Return which way a name says is better; None where it does not: ``neg_mean_squared_error`` may be either."""
+    """Return the direction that a name implies, or None: ``neg_mean_squared_error``, for example, is ambiguous."""
     if name.startswith("neg_"):
         return None
     try:
@@ -144,7 +144,7 @@ def _direction(name: str) -> bool | None:
 
 
 def find_all(metrics: Any) -> list[Metric]:
-    """Return metrics of one name, a list of names and callables, or a mapping name -> callable.
+    """Return metrics for one name, a list of names and callables, or a mapping name -> callable.
 
     :raises ValueError: for an empty list, an unknown name or the same name twice
     """
@@ -165,7 +165,7 @@ def find_all(metrics: Any) -> list[Metric]:
 
 
 def check_judged(metric: Metric) -> None:
-    """Refuse to judge by a metric of which it is not known which way is better.
+    """Reject a metric whose direction is not known, because it cannot be judged.
 
     :raises ValueError: with what to write
     """
@@ -176,7 +176,7 @@ def check_judged(metric: Metric) -> None:
 
 
 def check_compared(metric: Metric, margin: float) -> None:
-    """Refuse a comparison that cannot be made, or cannot be lost.
+    """Reject a comparison that cannot be made, or a margin that no candidate could exceed.
 
     :raises ValueError: with what to write instead
     """
@@ -192,11 +192,11 @@ def check_compared(metric: Metric, margin: float) -> None:
 def to_compare(
     metrics: Sequence[Metric], *, thresholds: Iterable[str], compare_on: Iterable[str] | None, champion: bool
 ) -> tuple[str, ...]:
-    """Return what a champion is compared on: what was asked for, else the metrics with thresholds, else the first.
+    """Return the metrics to compare with the champion: those of ``compare_on``, else those with thresholds, else the first.
 
-    :param champion: whether there may be one
-    :raises ValueError: for names that are none of the metrics, for what cannot be judged, and for a champion that would be
-        compared on nothing
+    :param champion: whether there may be a champion
+    :raises ValueError: for a name that is not in ``metrics``, for a metric that cannot be judged, and for a champion without any
+        metric to compare
     """
     by_name, given, asked = {metric.name: metric for metric in metrics}, tuple(thresholds), text_list(compare_on)
     for what, names in (("thresholds", given), ("compare_on", asked)):

@@ -1,7 +1,7 @@
-"""Ranking metrics, one value for each group (query), over all groups at once.
+"""Compute ranking metrics, one value per group (query), for all groups at once.
 
-Rows with the same score have no order among themselves: a cut-off metric takes its mean over all orders of the tied rows
-[McSherry and Najork 2008], so that a model that says the same of everything cannot win by the order of the file.
+Rows with the same score have no order among themselves: a cut-off metric is the mean over all orders of the tied rows
+[McSherry and Najork 2008], so that a model with constant scores cannot profit from the order of the file.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, int, str]:
-    """Return one value a group, the groups' weights, how many groups were left out, and why.
+    """Return one value per group, the groups' weights, the number of groups left out, and the reason.
 
-    A group none of whose rows is relevant cannot be ranked well or badly: it is left out and counted. A group without a single
-    prediction (all scores NaN) counts 0: the model answered nothing.
+    A group without a relevant row cannot be ranked well or badly: it is left out and counted. A group without any prediction
+    (all scores NaN) has the value 0.
 
-    :raises InvalidMeasurement: for a negative relevance, or a group of which only a part has scores
+    :raises InvalidMeasurement: for a negative relevance, or a group with scores for only some of its rows
     :raises Undefined: when no group has a relevant row
     """
     import numpy as np
@@ -57,7 +57,7 @@ def ranking_units(metric: Metric, sample: Sample) -> tuple[NDArray[np.float64], 
 
 
 def _silent(group: NDArray[np.intp], score: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    """Which groups have no score at all."""
+    """Return a mask of the groups without any score."""
     import numpy as np
 
     if np.isinf(score).any():
@@ -71,7 +71,7 @@ def _silent(group: NDArray[np.intp], score: NDArray[np.float64], count: int) -> 
 
 
 class _Lists:
-    """All groups as one long list, sorted by group and falling score, with ranks that start at 1 in each group."""
+    """All groups in one list, sorted by group and descending score, with ranks that start at 1 in each group."""
 
     def __init__(self, relevance: Any, score: Any, group: Any, count: int) -> None:
         import numpy as np
@@ -95,18 +95,18 @@ class _Lists:
         return (np.add.reduceat(values, self.tie_starts) / self.tie_sizes)[self.tie]
 
     def total(self, values: Any) -> Any:
-        """Sum by group."""
+        """Return the sum per group."""
         import numpy as np
 
         return np.bincount(self.group, weights=values, minlength=self.count)
 
     def ideal(self, gain: Any) -> Any:
-        """Gains sorted from the greatest in each group."""
+        """Return the gains in descending order within each group."""
         return gain[_order_within(self.group, -gain)]
 
 
 def _order_within(group: NDArray[np.intp], key: Any) -> Any:
-    """Return the order of rows by group and, within a group, by ``key``: lexsort's, by many short sorts instead of a long one."""
+    """Return lexsort's order by group and, within a group, by ``key``; many short sorts are faster than one long one."""
     import numpy as np
 
     rows = np.argsort(group, kind="stable")
@@ -129,12 +129,12 @@ def _discount(lists: _Lists, k: int | None) -> Any:
 
 
 def _ndcg(lists: _Lists, k: int | None, *, exponential: bool = False) -> Any:
-    """NDCG with linear gain rel / log2(rank + 1) [Järvelin and Kekäläinen 2002], or 2^rel - 1 [Burges et al. 2005]."""
+    """Compute NDCG with gain rel [Järvelin and Kekäläinen 2002] or 2^rel - 1 [Burges et al. 2005], discount log2(rank + 1)."""
     import numpy as np
 
     gain = np.exp2(lists.relevance) - 1 if exponential else lists.relevance
     discount = _discount(lists, k)
-    # The mean over all orders of tied rows: each of them meets the mean discount of their places.
+    # Mean over all orders of tied rows: each row gets the mean discount of the tied ranks.
     reached = lists.total(gain * lists.of_ties(discount))
     best = lists.total(lists.ideal(gain) * discount)
     return np.divide(reached, best, out=np.zeros(lists.count), where=best > 0)
@@ -145,7 +145,7 @@ def _ndcg_exp(lists: _Lists, k: int | None) -> Any:
 
 
 def _recall(lists: _Lists, k: int | None) -> Any:
-    """Share of the relevant rows among the first k; a row tied across the cut counts with its chance to be above it."""
+    """Compute recall@k, the share of relevant rows in the first k; a tie across the cut counts by its chance to be above it."""
     import numpy as np
 
     relevant = lists.relevance > 0
@@ -155,9 +155,9 @@ def _recall(lists: _Lists, k: int | None) -> Any:
 
 
 def _mrr(lists: _Lists, k: int | None) -> Any:
-    """Reciprocal rank of the first relevant row, its mean over the orders of the rows tied with it.
+    """Compute the reciprocal rank of the first relevant row, as the mean over the orders of the rows tied with it.
 
-    With r relevant among t tied rows after s others, the first relevant one is at place s + j with the chance
+    With r relevant rows among t tied rows after s others, the first relevant row is at rank s + j with probability
     C(t - j, r - 1) / C(t, r).
     """
     import numpy as np
@@ -174,7 +174,7 @@ def _mrr(lists: _Lists, k: int | None) -> Any:
     for tie in holds[first & (lists.tie_sizes[holds] > 1)]:
         before = lists.rank[lists.tie_starts[tie]] - 1
         size, good = int(lists.tie_sizes[tie]), int(relevant[tie])
-        chance, total = good / size, 0.0  # of the first place
+        chance, total = good / size, 0.0  # probability that the first tied rank holds a relevant row
         for place in range(1, size - good + 2):
             if k is None or before + place <= k:
                 total += chance / (before + place)
@@ -185,7 +185,7 @@ def _mrr(lists: _Lists, k: int | None) -> Any:
 
 
 def _map(lists: _Lists, k: int | None) -> Any:
-    """Mean average precision: precision at each relevant row of the first k, over min(relevant rows, k).
+    """Compute mean average precision: precision at each relevant row of the first k, over min(relevant rows, k).
 
     Ties: the expected value over all orders. For a relevant row at place j of a tie with t rows, r of them relevant, after s
     rows, S of them relevant, the expected precision there is (S + 1 + (j - 1)(r - 1)/(t - 1)) / (s + j).
@@ -200,7 +200,7 @@ def _map(lists: _Lists, k: int | None) -> Any:
     place = np.arange(len(relevant)) - lists.tie_starts[lists.tie]  # 0-based within the tie
     size, good = lists.tie_sizes[lists.tie], in_tie[lists.tie]
     others = np.divide(place * (good - 1), size - 1, out=np.zeros(len(relevant)), where=size > 1)
-    # Each of the tie's places holds a relevant row with the chance good / size.
+    # Each rank of the tie holds a relevant row with probability good / size.
     value = good / size * (before + 1 + others) / lists.rank
     if k is not None:
         value = np.where(lists.rank <= k, value, 0.0)

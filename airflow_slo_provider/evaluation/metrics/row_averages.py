@@ -1,7 +1,7 @@
-"""Metrics that are a function of averages over units: most of them.
+"""Compute the metrics that are functions of averages over units, which are most metrics.
 
-A metric of this family is written as columns with one row for each unit (a row of the golden set, or a group for ranking)
-and a function of the columns' weighted sums. A bootstrap replicate is then one product of weights and columns.
+Such a metric is stored as columns with one row per unit (a row of the golden set, or a group for ranking) and a function of the
+columns' weighted sums. A bootstrap replicate is then one product of weights and columns.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Equally wide bins of the calibration error [Naeini, Cooper and Hauskrecht 2015].
+#: Number of equally wide bins of the calibration error [Naeini, Cooper and Hauskrecht 2015].
 CALIBRATION_BINS = 10
 
-#: From sums, shape (..., k), to the metric, shape (...). The last column is the weight.
+#: Computes the metric, shape (...), from sums, shape (..., k). The last column is the weight.
 Finish = Callable[[Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """A metric ready to be resampled.
+    """A metric prepared for resampling.
 
     :param columns: shape (units, k); the last column is the weight of the unit
     :param finish: the metric as a function of the columns' sums
-    :param counts: good and total events where the metric is a plain proportion, None elsewhere
-    :param units: what a unit is
-    :param excluded: units left out because they cannot count
+    :param counts: good and total events if the metric is a plain proportion, else None
+    :param units: name of the unit
+    :param excluded: number of units left out, e.g. groups without a relevant row
     """
 
     columns: NDArray[np.float64]
@@ -45,15 +45,15 @@ class Moments:
 
     @property
     def n(self) -> int:
-        """How many independent units."""
+        """Number of independent units."""
         return len(self.columns)
 
     def value(self) -> float:
-        """The metric on the sample itself."""
+        """Return the metric on the sample itself."""
         return float(self.finish(self.columns.sum(axis=0)))
 
     def grouped(self, units: NDArray[np.intp]) -> Moments:
-        """Return the same metric with groups as units: their rows depend on each other, and counts of rows claim too much.
+        """Return the same metric with groups as units, because rows of a group are not independent.
 
         :param units: the group of each row
         """
@@ -77,7 +77,7 @@ class Moments:
 
 
 def moments(metric: Metric, sample: Sample) -> Moments:
-    """Write a metric as columns.
+    """Convert a metric to columns of averages.
 
     :raises Undefined: when the metric has no value on these rows
     """
@@ -106,7 +106,7 @@ def _mean(sums: Any) -> Any:
 
 
 def _proportion(sample: Sample, hits: NDArray[Any], among: NDArray[Any]) -> Moments:
-    """A share of rows: exact counts make its interval, not a bootstrap."""
+    """Return a proportion of rows; its interval is computed from exact counts, not by bootstrap."""
     total = int(among.sum())
     counts = (int((hits & among).sum()), total) if sample.weight is None else None
     if total == sample.n:
@@ -115,7 +115,7 @@ def _proportion(sample: Sample, hits: NDArray[Any], among: NDArray[Any]) -> Mome
 
 
 def _ratio(above: Any, below: Any) -> Any:
-    """Divide; 0 / 0 is NaN without a warning: a replicate without a positive row has no recall."""
+    """Divide; 0 / 0 is NaN without a warning, e.g. for the recall of a replicate without a positive row."""
     import numpy as np
 
     return np.divide(above, below, out=np.full(np.shape(below), np.nan), where=np.asarray(below) > 0)
@@ -141,7 +141,7 @@ def _f1(sample: Sample) -> Moments:
 
 
 def _per_class(sample: Sample, which: str) -> Moments:
-    """Precision, recall and F1: of the positive class of two, the mean over classes of more (``average="macro"``)."""
+    """Compute precision, recall and F1: of the positive class of two, or the mean over more classes (``average="macro"``)."""
     import numpy as np
 
     truth, predicted, classes = encoded(sample)
@@ -170,13 +170,13 @@ def _per_class(sample: Sample, which: str) -> Moments:
     def finish(sums: Any) -> Any:
         hit, true, said = sums[..., :count], sums[..., count : 2 * count], sums[..., 2 * count : 3 * count]
         below = {"precision": said, "recall": true, "f1": (true + said) / 2}[which]
-        return np.nan_to_num(_ratio(hit, below)).mean(axis=-1)  # a class nobody predicted counts 0, as in scikit-learn
+        return np.nan_to_num(_ratio(hit, below)).mean(axis=-1)  # a class that is never predicted counts 0, as in scikit-learn
 
     return Moments(columns, finish)
 
 
 def _balanced_accuracy(sample: Sample) -> Moments:
-    """Mean recall over the classes of the truth."""
+    """Compute balanced accuracy, the mean recall over the true classes."""
     import numpy as np
 
     truth, predicted, classes = encoded(sample)
@@ -196,12 +196,12 @@ def _log_loss(sample: Sample) -> Moments:
 
     index, shares = class_probabilities(sample)
     shares = shares / shares.sum(axis=1, keepdims=True)
-    tiny = np.finfo(np.float64).eps  # as scikit-learn: a certain and wrong prediction costs 36, not infinity
+    tiny = np.finfo(np.float64).eps  # as in scikit-learn: a certain but wrong prediction costs 36, not infinity
     return Moments(_stack(-np.log(shares[np.arange(len(index)), index].clip(tiny, 1 - tiny)), weight=sample.weight), _mean)
 
 
 def _brier(sample: Sample) -> Moments:
-    """Squared distance of probability and truth [Brier 1950]; of the positive class of two, over all classes of more."""
+    """Compute the Brier score [Brier 1950]: of the positive class of two, over all classes of more."""
     import numpy as np
 
     index, shares = class_probabilities(sample)
@@ -213,9 +213,9 @@ def _brier(sample: Sample) -> Moments:
 
 
 def _calibration_error(sample: Sample) -> Moments:
-    """Expected calibration error: |mean probability - observed share| over equally wide bins, weighted by the bins' rows.
+    """Compute the expected calibration error: |mean probability - observed share| over equally wide bins, weighted by their rows.
 
-    Two classes: probability of the positive one [Naeini, Cooper and Hauskrecht 2015]; more: of the predicted one
+    Two classes: probability of the positive class [Naeini, Cooper and Hauskrecht 2015]; more: probability of the predicted class
     [Guo, Pleiss, Sun and Weinberger 2017].
     """
     import numpy as np
@@ -260,7 +260,7 @@ def _mae(sample: Sample) -> Moments:
 
 
 def _mape(sample: Sample) -> Moments:
-    """Mean absolute percentage error, as a ratio. A target of zero has none."""
+    """Compute the mean absolute percentage error, as a ratio; it is undefined if a target is zero."""
     truth, error = _errors(sample)
     zeros = int((truth == 0).sum())
     if zeros:
@@ -274,7 +274,7 @@ def _r2(sample: Sample) -> Moments:
     truth, error = _errors(sample)
     if len(truth) < 2 or truth.min() == truth.max():
         raise Undefined("the targets are all the same: there is no variance to explain")
-    centred = truth - np.average(truth, weights=sample.weight)  # else a mean of 1e6 would swallow the variance
+    centred = truth - np.average(truth, weights=sample.weight)  # otherwise a large mean (1e6) would swamp the variance
 
     def finish(sums: Any) -> Any:
         total = sums[..., 2] - sums[..., 1] ** 2 / sums[..., -1]

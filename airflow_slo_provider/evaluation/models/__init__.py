@@ -1,1 +1,1 @@
-"""Where predictions come from: model servers, files, models in the worker."""
+"""Predictors: model servers, files of predictions, models loaded in the worker."""

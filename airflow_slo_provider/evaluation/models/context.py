@@ -1,4 +1,4 @@
-"""How a predictor opens files, resolves connections and reports its progress."""
+"""Context of a predictor: how it opens files, resolves connections and reports progress."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionContext:
-    """What the caller of a predictor provides; the defaults are those outside of Airflow.
+    """Services that the caller of a predictor provides; the defaults work outside of Airflow.
 
     :param path: makes a path object from text; Airflow's ``ObjectStoragePath`` on a worker
-    :param server: resolves a connection id to the address of a model server; None where there are no connections
+    :param server: resolves a connection id to the address of a model server; None if there are no connections
     :param progress: called with (rows done, rows in total)
     """
 

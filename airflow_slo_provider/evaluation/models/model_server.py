@@ -1,4 +1,4 @@
-"""Asks a model server for many rows: in batches, a few at a time, each with bounded retries. All rows, or an error."""
+"""Request predictions from a model server in concurrent batches with bounded retries; return all rows or raise an error."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
 
 class _Failure(Exception):
-    """One attempt failed.
+    """A failed attempt.
 
-    :param passing: the next one may succeed
+    :param passing: whether the next attempt may succeed
     """
 
     def __init__(self, message: str, reason: str, passing: bool, status: int | None = None) -> None:
@@ -53,12 +53,19 @@ def ask_all(
     timeout: float,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Predictions:
-    """Ask for every row.
+    """Request predictions for every row.
 
-    :param rows: features, one row a row
-    :param ids: of the rows
-    :param timeout: seconds one answer may take, whole
-    :raises QueryError: when one batch was not answered well after its retries; ``transient`` when the server may recover
+    :param server: address and credentials of the server
+    :param path: path of the endpoint
+    :param protocol: encodes requests and decodes answers
+    :param rows: features, one row per golden-set row
+    :param ids: ids of the rows
+    :param batch_size: rows per request
+    :param concurrency: number of concurrent requests
+    :param retries: attempts after the first, for each batch
+    :param timeout: seconds for one whole answer
+    :param progress: called with (rows done, rows in total)
+    :raises QueryError: when a batch fails after its retries; ``transient`` when the server may recover
     """
     import numpy as np
 
@@ -80,7 +87,7 @@ def ask_all(
         futures = [pool.submit(one, start) for start in starts]
         try:
             finished, waiting = wait(futures, return_when=FIRST_EXCEPTION)
-        except BaseException:  # Airflow's timeout ends the task here: the pool would work off its whole queue first
+        except BaseException:  # Airflow's timeout ends the task here: otherwise the pool would finish its whole queue first
             caller.stop()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -111,7 +118,7 @@ def _column(values: list[Any]) -> NDArray[Any]:
 
 
 class _Caller:
-    """Sends one request at a time for each thread."""
+    """Send requests from several threads, one at a time per thread."""
 
     def __init__(self, server: HttpSettings, path: str, protocol: Protocol, *, retries: int, timeout: float) -> None:
         self._http = HttpClient(replace(server, timeout=(min(timeout, 10), timeout)))
@@ -123,16 +130,16 @@ class _Caller:
         self.retried = 0
 
     def stop(self) -> None:
-        """Let no request start any more."""
+        """Prevent further requests from starting."""
         self._stopped.set()
         self.close()
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self._http.close()
 
     def ask(self, batch: pd.DataFrame) -> tuple[list[Any], list[Any] | None]:
-        """Ask for one batch, and again when it may help.
+        """Request predictions for one batch, with retries of failures that may pass.
 
         :raises QueryError: after the last attempt
         """
@@ -144,7 +151,7 @@ class _Caller:
             try:
                 found = self._once(body, len(batch))
                 with self._lock:
-                    # What failed before is part of it: whoever asks waits for that too.
+                    # Includes failed attempts, because a caller of the server waits for those too.
                     self.latencies.append(time.perf_counter() - started)
                 return found
             except _Failure as failure:
@@ -176,14 +183,14 @@ class _Caller:
             passing = answer.status in TRANSIENT_STATUSES
             raise _Failure(f"HTTP {answer.status}: {said}", status_reason(answer.status), passing, answer.status)
         if fault := age_fault(answer.headers):
-            # Predictions of the version that served when the cache was filled.
+            # These may be predictions of an older model version, which served when the cache was filled.
             raise _Failure(fault, CACHED, True, 200)
         try:
             values = read_json(answer.body, source=self._http.settings.address, status=200, constants=True)
             found = self._protocol.decode(values, n)
             _check(found)
         except QueryError as error:
-            # A page may be a gateway's, while the server behind it starts.
+            # An answer that is not JSON may be a gateway's error page while the server behind it starts.
             raise _Failure(error.message, error.reason, error.transient or isinstance(error, NotJSON), 200) from None
         except WrongAnswer as wrong:
             raise _Failure(str(wrong), "wrong_answer", True, 200) from None
@@ -191,9 +198,9 @@ class _Caller:
 
 
 def _check(found: tuple[list[Any], list[Any] | None]) -> None:
-    """Refuse a null, a NaN or an infinity among the predictions: a row without an answer.
+    """Reject null, NaN and infinite predictions; such a row has no answer.
 
-    :raises WrongAnswer: with how many
+    :raises WrongAnswer: with their number
     """
     for values in found:
         bad = sum(any(map(_is_nothing, one if isinstance(one, list) else [one])) for one in values or ())

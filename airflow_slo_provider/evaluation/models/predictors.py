@@ -1,7 +1,7 @@
-"""Where predictions come from. Each of these is a few words in a DAG; nothing is read, asked or
-imported before ``predict``.
+"""Predictors for use in DAGs: columns, prediction files, model servers.
 
-The fields that are texts may hold Jinja: each class names them in ``template_fields``, which Airflow renders.
+Nothing is read, requested or imported before ``predict``. Text fields may hold Jinja: each class lists them in
+``template_fields``, and Airflow renders them.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ if TYPE_CHECKING:
 
 
 class Predictor(Protocol):
-    """Says something about every row of a golden set."""
+    """Interface of predictors: returns a prediction for every row of a golden set."""
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Predict, all rows or none.
+        """Predict for all rows.
 
-        :raises MeasurementError: when the model did not answer for all of them
+        :param golden: the golden set
+        :param context: access to files, connections and progress
+        :raises MeasurementError: when the model does not answer for all rows
         """
         ...
 
 
 @dataclass
 class Column:
-    """Predictions that stand in the golden set itself.
+    """Predictions in a column of the golden set itself.
 
-    :param column: labels, probabilities, numbers or scores
-    :param score_column: probabilities or scores beside labels
+    :param column: column of labels, probabilities, numbers or scores (templated)
+    :param score_column: column of probabilities or scores, if ``column`` holds labels (templated)
     """
 
     column: str
@@ -46,18 +48,18 @@ class Column:
     template_fields: ClassVar[Sequence[str]] = ("column", "score_column")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Read the column."""
+        """Read the column; see ``Predictor.predict``."""
         return _from_frame(golden.frame, golden.schema.id, self.column, self.score_column, golden.source or "the golden set")
 
 
 @dataclass
 class PredictionFile:
-    """Predictions in a file of their own: parquet, CSV or JSON lines.
+    """Predictions in a file of their own: Parquet, CSV or JSON lines.
 
-    :param path: any path or URI that Airflow's ObjectStoragePath opens
-    :param column: labels, probabilities, numbers or scores
-    :param id_column: names the row; by default the golden set's
-    :param score_column: probabilities or scores beside labels
+    :param path: any path or URI that Airflow's ObjectStoragePath opens (templated)
+    :param column: column of labels, probabilities, numbers or scores (templated)
+    :param id_column: column of row ids; by default the golden set's (templated)
+    :param score_column: column of probabilities or scores, if ``column`` holds labels (templated)
     """
 
     path: str
@@ -67,7 +69,7 @@ class PredictionFile:
     template_fields: ClassVar[Sequence[str]] = ("path", "column", "id_column", "score_column")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Read the file."""
+        """Read the file; see ``Predictor.predict``."""
         from airflow_slo_provider.evaluation.rows.golden_set import read_table
 
         frame = read_table(context.path(self.path))
@@ -86,9 +88,9 @@ def _from_frame(frame: pd.DataFrame, id_column: str, column: str, score_column: 
 
 
 def _cells(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
-    """Return a column; lists in its cells, such as the probabilities of all classes, become columns of one array.
+    """Return a column as an array; lists in its cells, such as class probabilities, become the columns of a 2-D array.
 
-    :raises InvalidMeasurement: for lists of different lengths, or that hold anything but numbers
+    :raises InvalidMeasurement: for lists of different lengths, or lists with values that are not numbers
     """
     import numpy as np
 
@@ -105,22 +107,22 @@ def _cells(frame: pd.DataFrame, column: str, where: str) -> NDArray[Any]:
 
 @dataclass
 class HttpModel:
-    """A model server.
+    """Predictions requested from a model server.
 
-    :param http_conn_id: Airflow connection (type ``http``) of the server
-    :param path: of the endpoint, e.g. ``/v2/models/fraud/infer`` or ``/invocations``
+    :param http_conn_id: Airflow connection (type ``http``) of the server (templated)
+    :param path: path of the endpoint, e.g. ``/v2/models/fraud/infer`` or ``/invocations`` (templated)
     :param protocol: ``oip_v2`` (Open Inference Protocol v2), ``mlflow`` (``/invocations``) or ``json`` with ``request`` and
         ``response``
     :param request: body of a ``json`` request; the texts ``$records`` (list of feature -> value), ``$rows`` (list of lists) and
-        ``$record`` (with ``batch_size=1``) stand for the features
-    :param response: where the predictions stand in a ``json`` answer, e.g. ``$.predictions[*].label``
-    :param score: where the scores stand, e.g. ``$.predictions[*].score``, or for ``oip_v2`` the name of the output
-    :param output: name of the ``oip_v2`` output; by default the first
+        ``$record`` (with ``batch_size=1``) are replaced by the features (templated)
+    :param response: path of the predictions in a ``json`` answer, e.g. ``$.predictions[*].label`` (templated)
+    :param score: path of the scores, e.g. ``$.predictions[*].score``, or for ``oip_v2`` the name of their output (templated)
+    :param output: name of the ``oip_v2`` output; by default the first (templated)
     :param features: columns in the order the model was trained with; by default the golden set's features
-    :param batch_size: rows a request
-    :param concurrency: requests under way at a time
+    :param batch_size: rows per request
+    :param concurrency: number of concurrent requests
     :param retries: attempts after the first, for each request
-    :param timeout: seconds an answer may take, from the first byte sent to the last received
+    :param timeout: seconds for a whole answer, from the first byte sent to the last received
     """
 
     http_conn_id: str
@@ -149,7 +151,7 @@ class HttpModel:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be 1 or more")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Ask the server, all rows or none."""
+        """Request predictions for all rows, or raise an error; see ``Predictor.predict``."""
         from airflow_slo_provider.evaluation.models.model_server import ask_all
         from airflow_slo_provider.evaluation.models.protocols import make_protocol
 
@@ -171,7 +173,7 @@ class HttpModel:
 
 
 def place_of(predictor: Predictor) -> str | None:
-    """Return where a predictor's predictions or model are, as text; None for a function."""
+    """Return the location of a predictor's predictions or model, as text; None for a function."""
     place = next((getattr(predictor, name) for name in ("path", "uri", "column") if hasattr(predictor, name)), None)
     if isinstance(predictor, HttpModel):
         place = predictor.http_conn_id
@@ -179,11 +181,11 @@ def place_of(predictor: Predictor) -> str | None:
 
 
 def predictor_of(value: Any) -> Predictor:
-    """Make a predictor of what a DAG's author wrote.
+    """Convert a DAG author's value to a predictor.
 
-    A function is called; text is a file of predictions when it ends like one or holds a slash, else a column of the golden set.
+    A function is called; text is a file of predictions if it ends like one or contains a slash, else a column of the golden set.
 
-    :raises ValueError: when it is none of these
+    :raises ValueError: for any other value
     """
     if hasattr(value, "predict") and not isinstance(value, type) and hasattr(value, "template_fields"):
         return value  # type: ignore[no-any-return]

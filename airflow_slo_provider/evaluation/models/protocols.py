@@ -1,4 +1,4 @@
-"""What model servers are asked, and what their answers must look like. Another shape is an error, never a row less."""
+"""Encode requests to model servers and decode their answers; an unexpected answer is an error, never a missing row."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ PROTOCOLS = ("oip_v2", "mlflow", "json")
 
 
 class WrongAnswer(Exception):
-    """An answer came, and it is not what was asked for."""
+    """The server's answer does not have the requested form."""
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """How to ask and how to read.
+    """Encoding of requests and decoding of answers.
 
     :param encode: from rows of features to the body of a request
     :param decode: from the body of an answer and the number of rows to (predictions, scores or None), each a list of that length
@@ -49,7 +49,7 @@ def make_protocol(
 
 
 def _oip_request(rows: pd.DataFrame) -> dict[str, Any]:
-    """One tensor of all features when they are numbers, else one tensor for each feature [Open Inference Protocol v2]."""
+    """Encode numeric features as one tensor, other features as one tensor each [Open Inference Protocol v2]."""
     if all(kind.kind in "biuf" for kind in rows.dtypes):
         values = rows.to_numpy(dtype="float64")
         tensor = {"name": "predict", "shape": list(values.shape), "datatype": "FP64", "data": values.ravel().tolist()}
@@ -118,12 +118,12 @@ def _counted(found: Any, n: int, what: str) -> list[Any]:
 
 
 def _plain(rows: pd.DataFrame) -> list[list[Any]]:
-    """Rows as JSON knows them: NaN becomes null."""
+    """Return rows as JSON values; NaN becomes null."""
     return [[None if value != value else value for value in row] for row in rows.astype(object).to_numpy().tolist()]
 
 
 def _fill(template: Any, rows: pd.DataFrame) -> Any:
-    """Put the features where the template says."""
+    """Replace the placeholders of a template by the features."""
     if isinstance(template, dict):
         return {key: _fill(value, rows) for key, value in template.items()}
     if isinstance(template, list):
@@ -139,7 +139,7 @@ _STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']+)'\]|\[(\*|[0-9]+)\]")
 
 
 def steps_of(path: str) -> list[str | int]:
-    """Read the part of JSONPath that names places: ``$``, ``.key``, ``['key']``, ``[0]``, ``[*]``.
+    """Parse the subset of JSONPath for locations: ``$``, ``.key``, ``['key']``, ``[0]``, ``[*]``.
 
     :raises ValueError: for anything else
     """

@@ -1,4 +1,4 @@
-"""Models that run in the worker itself: a function, a model file, a model of MLflow. Nothing is loaded before ``predict``."""
+"""Predictors that run in the worker: a function, a model file, an MLflow model. Nothing is loaded before ``predict``."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Function:
-    """A Python function of the features.
+    """Predictions of a Python function of the features.
 
-    :param function: takes a DataFrame of features and returns one value a row, or class probabilities (rows, classes)
-    :param batch_size: rows a call
+    :param function: takes a DataFrame of features and returns one value per row, or class probabilities (rows, classes)
+    :param batch_size: rows per call
     """
 
     function: Callable[[Any], Any]
@@ -28,25 +28,25 @@ class Function:
     template_fields: ClassVar[Sequence[str]] = ()
 
     def __repr__(self) -> str:
-        """Name the function, without an address that changes with every parsing of the DAG."""
+        """Return the function's name, without its address, which changes whenever the DAG is parsed."""
         return f"Function({getattr(self.function, '__module__', '?')}.{getattr(self.function, '__qualname__', '?')})"
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Call the function batch by batch."""
+        """Call the function batch by batch; see ``Predictor.predict``."""
         return call_in_batches(golden, context, {"prediction": self.function}, self.batch_size)
 
 
 @dataclass
 class ModelFile:
-    """A model in a file: joblib or pickle (scikit-learn and the like), or ONNX.
+    """Predictions of a model in a file: joblib or pickle (scikit-learn and similar), or ONNX.
 
-    Opening such a file runs code from it: that is why the DAG's author says ``trusted=True``.
+    Opening such a file runs code from it, so the DAG's author must set ``trusted=True``.
 
-    :param path: any path or URI that Airflow's ObjectStoragePath opens
-    :param trusted: the author's word that the file is what it should be
+    :param path: any path or URI that Airflow's ObjectStoragePath opens (templated)
+    :param trusted: confirms that the origin of the file is trusted; must be True
     :param features: columns in the order the model was trained with; by default the golden set's features
-    :param as_array: give the model an array instead of a DataFrame
-    :param batch_size: rows a call
+    :param as_array: pass an array to the model instead of a DataFrame
+    :param batch_size: rows per call
     """
 
     path: str
@@ -63,7 +63,7 @@ class ModelFile:
             )
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Load the model and call it batch by batch."""
+        """Load the model and call it batch by batch; see ``Predictor.predict``."""
         if self.path.lower().endswith(".onnx"):
             return call_in_batches(golden, context, {"prediction": self._onnx(context)}, self.batch_size, self.features)
         from airflow_slo_provider.evaluation.rows.sample import array
@@ -98,7 +98,7 @@ class ModelFile:
             raise InvalidMeasurement(message) from error
 
     def _read(self, context: PredictionContext) -> bytes:
-        """Read the file. What a store raises passes through and is retried: it says nothing about the model."""
+        """Read the file. Storage errors other than a missing file are passed on and retried, because they may be transient."""
         try:
             with context.path(self.path).open("rb") as file:
                 data: bytes = file.read()
@@ -118,11 +118,11 @@ class ModelFile:
 
 @dataclass
 class MlflowModel:
-    """A model of an MLflow registry or run, loaded into the worker (needs the extra ``mlflow``, and the model's own libraries).
+    """Predictions of an MLflow model, loaded into the worker (needs the extra ``mlflow``, and the model's own libraries).
 
-    :param uri: ``models:/name@alias``, ``models:/name/3``, ``runs:/...``
-    :param trusted: the author's word: a model is code
-    :param batch_size: rows a call
+    :param uri: ``models:/name@alias``, ``models:/name/3``, ``runs:/...`` (templated)
+    :param trusted: confirms that the origin of the model is trusted, because loading it runs code; must be True
+    :param batch_size: rows per call
     """
 
     uri: str
@@ -135,7 +135,7 @@ class MlflowModel:
             raise ValueError(f"{self.uri}: loading a model runs code from it; say trusted=True if you know where it comes from")
 
     def predict(self, golden: GoldenSet, context: PredictionContext) -> Predictions:
-        """Load the model and call it batch by batch."""
+        """Load the model and call it batch by batch; see ``Predictor.predict``."""
         try:
             import mlflow.pyfunc
         except ImportError as error:
@@ -154,7 +154,9 @@ def call_in_batches(
 ) -> Predictions:
     """Call functions of the features batch by batch, and time each batch.
 
-    :raises InvalidMeasurement: when a call does not answer for every row
+    :param methods: functions by field of the result: ``prediction``, and ``score`` if there is one
+    :param labels: the classes in the order of the columns of probabilities
+    :raises InvalidMeasurement: when a call does not return a value for every row
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Write an assessment as JSON: the report that a program reads."""
+"""Convert an assessment to JSON."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def to_dict(assessment: Assessment) -> dict[str, Any]:
-    """Return all of an assessment as plain values."""
+    """Return an assessment as values that JSON can hold."""
     plan = assessment.plan
     return {
         "schema_version": 1,
@@ -42,5 +42,5 @@ def to_dict(assessment: Assessment) -> dict[str, Any]:
 
 
 def to_json(assessment: Assessment) -> str:
-    """Return :func:`to_dict` as text."""
+    """Return an assessment as JSON text."""
     return json.dumps(to_dict(assessment), indent=2, allow_nan=False, default=str)

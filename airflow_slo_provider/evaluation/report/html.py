@@ -1,4 +1,4 @@
-"""The report a person reads: one HTML page with everything in it."""
+"""Write an assessment as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.verdict.assessment import Assessment
     from airflow_slo_provider.evaluation.verdict.segments import Slices
 
-#: What only this report has: its plots.
+#: Styles that only this report needs: its plots.
 _STYLE = """
 figure { display: inline-block; vertical-align: top; margin: 0.5rem 1rem 0.5rem 0; max-width: 100%; }
 figcaption { font-weight: 600; }
@@ -21,8 +21,9 @@ svg.plot { max-width: 100%; height: auto; } svg.chart { width: 45rem; max-width:
 
 
 def to_html(assessment: Assessment, title: str) -> str:
-    """Return the page.
+    """Return the HTML page of an assessment.
 
+    :param assessment: result of :func:`~airflow_slo_provider.evaluation.verdict.assessment.assess`
     :param title: e.g. the golden set and the model's version
     """
     joined = assessment.joined

@@ -1,4 +1,4 @@
-"""An assessment as records: one for the whole, one for each thing that was judged."""
+"""Convert an assessment to ledger records: one for the whole, one for each judged part."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KIND = "golden_set"
 
 
 def verdict_of(outcome: Outcome) -> Verdict:
-    """Return what the ledger knows: ``inconclusive`` is ``unknown`` there, never a pass."""
+    """Return the ledger's verdict for an outcome: ``inconclusive`` becomes ``unknown``, never a pass."""
     return Verdict.UNKNOWN if outcome is Outcome.INCONCLUSIVE else Verdict(outcome.value)
 
 
@@ -32,10 +32,11 @@ def checks_of(
     interval: tuple[datetime | None, datetime | None] = (None, None),
     at: datetime | None = None,
 ) -> list[CheckResult]:
-    """Return the records of an assessment.
+    """Return the ledger records of an assessment.
 
-    :param name: of the whole; each part is ``name/part``
-    :param evidence: added to the evidence of the whole, e.g. the report's URI
+    :param name: name of the overall record; each part is ``name/part``
+    :param model_version: version of the candidate
+    :param evidence: added to the evidence of the overall record, e.g. the report's URI
     :param interval: the data interval of the run
     """
     shared: dict[str, Any] = {
@@ -108,7 +109,7 @@ def _compared(compared: Comparison) -> dict[str, Any]:
 
 
 def summary(assessment: Assessment, *, model_version: str | None = None, report_uri: str | None = None) -> dict[str, Any]:
-    """Return what fits into XCom: the verdict, the metrics with their intervals, where the report is."""
+    """Return a summary small enough for XCom: the verdict, the metrics with their intervals, the report's location."""
     return {
         "schema_version": 1,
         "verdict": assessment.verdict.value,

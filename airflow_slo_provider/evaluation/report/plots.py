@@ -1,4 +1,4 @@
-"""Which plots an assessment has, and the numbers in them."""
+"""Draw the plots of an assessment."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from airflow_slo_provider.evaluation.rows.sample import Sample, Undefined, finit
 if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.verdict.assessment import Assessment
 
-#: How each model is drawn.
+#: Line style of each model.
 _CANDIDATE, _CHAMPION = "line-0", "line-4"
-#: Points a curve or a cloud is drawn with at most.
+#: Maximum number of points of a curve or a scatter plot.
 MOST_POINTS = 400
 
 
 def plots(assessment: Assessment) -> list[str]:
-    """Return the plots that make sense for an assessment, as SVG."""
+    """Return the plots that fit an assessment's metrics, as SVG."""
     found = [
         _champion(assessment),
         _segments(assessment),
@@ -41,7 +41,7 @@ def _samples(assessment: Assessment) -> list[tuple[str, str, Sample]]:
 
 
 def _champion(assessment: Assessment) -> str:
-    """Every comparison as a gain: to the right is better, whichever way the metric counts."""
+    """Plot every comparison as a gain: right is better, also for error metrics."""
     rows, marks = [], {0.0: ""}
     for name, one in assessment.comparisons.items():
         if one.delta is None or one.low is None or one.high is None:

@@ -1,4 +1,4 @@
-"""An assessment as gauges in Prometheus' text format, for a Pushgateway."""
+"""Write an assessment as gauges in Prometheus' text format, for a Pushgateway."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from airflow_slo_provider.evaluation.verdict.outcomes import Outcome
 
 
 def gauges(assessment: Assessment, *, at: float) -> str:
-    """Return metrics with their interval's ends, coverage and verdict.
+    """Return metrics with their interval's ends, coverage and verdict as gauges.
 
-    :param at: seconds since 1970: a pushed gauge outlives its run, and only this says how old it is
+    :param at: evaluation time in seconds since 1970; a pushed gauge outlives its run, so its age must be visible
     """
     lines = [
         "# TYPE golden_set_metric gauge",

@@ -1,1 +1,1 @@
-"""The rows of an evaluation: golden sets, samples, labels, predictions."""
+"""Rows of an evaluation: golden sets, samples, labels, predictions."""

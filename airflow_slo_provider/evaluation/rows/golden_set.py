@@ -1,4 +1,4 @@
-"""Golden sets: rows whose truth is known. Read, checked and named by their content before any model sees them."""
+"""Read and check golden sets: rows with known labels, identified by a hash of their content."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ FORMATS = {".parquet": "parquet", ".pq": "parquet", ".csv": "csv", ".jsonl": "js
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """Which column is what.
+    """Roles of a golden set's columns.
 
-    :param id: names a row; predictions are joined by it
-    :param label: the truth: a class, a number, or a relevance (ranking)
-    :param features: what the model is given; by default every column that has no other part
+    :param id: identifies a row; predictions are joined by it
+    :param label: the true value: a class, a number, or a relevance (ranking)
+    :param features: inputs of the model; by default every column without another role
     :param group: the query a row belongs to (ranking)
-    :param segments: columns whose values are looked at one by one
+    :param segments: columns whose values are evaluated separately
     :param weight: weight of a row
-    :param ignored: columns that are no features either, e.g. stored predictions
+    :param ignored: further columns that are not features, e.g. stored predictions
     """
 
     id: str = "id"
@@ -42,9 +42,10 @@ class Schema:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class GoldenSet:
-    """A golden set that was read and found usable.
+    """A golden set that was read and checked.
 
     :param frame: its rows, sorted by id
+    :param schema: roles of its columns
     :param content_hash: SHA-256 of ids, labels, features, groups, segments and weights, whatever the file's format or row order
     :param unlabelled: rows without a label; they count as not covered
     :param source: where it was read from
@@ -58,14 +59,14 @@ class GoldenSet:
 
     @property
     def rows(self) -> int:
-        """How many rows, those without a label included."""
+        """Number of rows, including those without a label."""
         return len(self.frame)
 
     def features(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """What the model is given, one row per row.
+        """Return the inputs of the model, one row per golden-set row.
 
-        :param columns: which columns, in which order; by default those of the schema
-        :raises InvalidMeasurement: for a column that is not there
+        :param columns: columns in the order the model needs; by default those of the schema
+        :raises InvalidMeasurement: for a column that does not exist
         """
         columns = None if columns is None else text_list(columns)
         for column in columns or ():
@@ -74,7 +75,7 @@ class GoldenSet:
 
     @property
     def seed(self) -> int:
-        """Seed of the bootstrap: the same rows give the same interval."""
+        """Seed of the bootstrap; the same rows give the same interval."""
         return int(self.content_hash[:15], 16)
 
 
@@ -87,12 +88,12 @@ def feature_columns(frame: pd.DataFrame, schema: Schema) -> Sequence[str]:
 
 
 def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
-    """Read a table of a file.
+    """Read a table from a file.
 
     :param path: a path with ``open`` and ``name``: :class:`pathlib.Path`, Airflow's ``ObjectStoragePath``
     :param form: ``parquet``, ``csv`` or ``jsonl``; by default from the file's name
-    :raises NoData: when there is no such file, or it is empty
-    :raises InvalidMeasurement: when it cannot be read as what it says it is
+    :raises NoData: when the file does not exist or is empty
+    :raises InvalidMeasurement: when it cannot be read in that format
     """
     import pandas as pd
 
@@ -105,11 +106,11 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
             if kind == "parquet":
                 return pd.read_parquet(file)
             if kind == "csv":
-                # Before pandas 3 the default rounds the last digit, and the content would have another name.
+                # Before pandas 3 the default parser rounds the last digit, which would change the content hash.
                 exact = {"float_precision": "round_trip"} if int(pd.__version__.partition(".")[0]) < 3 else {}
-                # An empty cell and NaN are nothing. "NA" and "None" are not: a country, a label.
+                # An empty cell and NaN are missing values. "NA" and "None" are not: they can be a country or a label.
                 return pd.read_csv(file, keep_default_na=False, na_values=["", "nan", "NaN"], **exact)
-            # pandas' own reader guesses dates by a column's name, and rounds numbers.
+            # pandas' own JSON reader guesses dates by a column's name, and rounds numbers.
             return pd.DataFrame([strict_json.loads(line, constants=True) for line in file if line.strip()])
     except FileNotFoundError:
         raise NoData(f"{path}: there is no such file", source=str(path)) from None
@@ -120,7 +121,7 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
     except (ValueError, UnicodeError) as error:
         reason = strict_json.reason_of(error, InvalidMeasurement.default_reason)
         raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", reason=reason, source=str(path)) from error
-    except Exception as error:  # pyarrow's own, which is no ValueError in every release
+    except Exception as error:  # pyarrow has errors of its own, which are no ValueError in every release
         if type(error).__module__.partition(".")[0] != "pyarrow":
             raise
         raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", source=str(path)) from error
@@ -130,7 +131,7 @@ def make_golden_set(frame: pd.DataFrame, schema: Schema, source: str = "") -> Go
     """Check the rows of a golden set.
 
     :raises NoData: when it has no row, or no row with a label
-    :raises InvalidMeasurement: for a column that is not there, and for an id that is missing or occurs twice
+    :raises InvalidMeasurement: for a column that does not exist, and for an id that is missing or occurs twice
     """
     where = source or "the golden set"
     if frame.empty:
@@ -146,9 +147,9 @@ def make_golden_set(frame: pd.DataFrame, schema: Schema, source: str = "") -> Go
 
 
 def require(frame: pd.DataFrame, column: str, where: str) -> None:
-    """Refuse a column that is not there.
+    """Check that a column exists exactly once.
 
-    :raises InvalidMeasurement: with the nearest name
+    :raises InvalidMeasurement: with the closest name
     """
     if list(frame.columns).count(column) > 1:
         raise InvalidMeasurement(f"{where} has more than one column {column!r}; give each a name of its own")
@@ -159,9 +160,9 @@ def require(frame: pd.DataFrame, column: str, where: str) -> None:
 
 
 def check_ids(frame: pd.DataFrame, column: str, where: str) -> None:
-    """Refuse ids that name no row or two.
+    """Check that every row has an id of its own.
 
-    :raises InvalidMeasurement: with some of them
+    :raises InvalidMeasurement: with some of the ids
     """
     ids = frame[column]
     missing = int(ids.isna().sum())
@@ -179,7 +180,7 @@ def _named(schema: Schema) -> list[str]:
 
 
 def _hash(frame: pd.DataFrame, schema: Schema) -> str:
-    """Hash what the evaluation rests on: by column name, row order and file format do not matter."""
+    """Hash the content that the evaluation uses; column order, row order and file format do not matter."""
     import pandas as pd
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""From predictions to classes and probabilities: what each metric of a classifier reads."""
+"""Convert predictions to the classes and probabilities that the metrics of a classifier read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def tidy(values: NDArray[Any]) -> NDArray[Any]:
-    """Return labels in numpy's own type where they are all of one kind."""
+    """Convert labels to a native numpy type if all are of one kind."""
     import numpy as np
 
     if values.dtype.kind != "O":
@@ -24,7 +24,7 @@ def tidy(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def true_classes(sample: Sample) -> NDArray[Any]:
-    """Return the classes: those given, else the sorted ones of the truth (0 and 1 where only one of them occurs).
+    """Return the classes: those given, else the sorted classes of the truth (0 and 1 if only one of them occurs).
 
     :raises Undefined: when a label is missing or there are no rows
     """
@@ -42,7 +42,7 @@ def true_classes(sample: Sample) -> NDArray[Any]:
 
 
 def predicted_labels(sample: Sample) -> NDArray[Any]:
-    """Return the predicted label of each row; probabilities are cut, or the most probable class is taken.
+    """Return the predicted label of each row: by the threshold for two classes, else the most probable class.
 
     :raises Undefined: status ``invalid``, for NaN or for numbers that are neither labels nor probabilities
     """
@@ -68,14 +68,14 @@ def predicted_labels(sample: Sample) -> NDArray[Any]:
 
 
 def split(classes: NDArray[Any], positive: Any) -> tuple[Any, Any]:
-    """Return the negative and the positive class of two; the greater is positive where none is named.
+    """Return the negative and the positive class of two; by default the greater is positive.
 
-    :raises Undefined: when there are not two, or the positive class is not one of them
+    :raises Undefined: when there are not two classes, or the positive class is not one of them
     """
     if len(classes) != 2:
         raise Undefined(f"there are {len(classes)} classes, {', '.join(map(str, classes[:5]))}; this metric needs two")
     try:
-        lesser, greater = sorted(classes)  # labels may be given in any order, and say nothing about which of them is positive
+        lesser, greater = sorted(classes)  # the order of the given labels does not define which is positive
     except TypeError:
         raise Undefined(f"the classes {classes[0]!r} and {classes[1]!r} are of different kinds", "invalid") from None
     if positive is None or positive == greater:
@@ -100,7 +100,7 @@ def encoded(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray
 def binary_scores(sample: Sample, *, probabilities: bool) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Return which rows are positive, and the score of the positive class.
 
-    :param probabilities: the scores must lie in [0, 1]
+    :param probabilities: whether the scores must lie in [0, 1]
     :raises Undefined: when there are more than two classes, or scores are missing
     """
     classes = true_classes(sample)
@@ -123,7 +123,7 @@ def binary_scores(sample: Sample, *, probabilities: bool) -> tuple[NDArray[np.bo
 def class_probabilities(sample: Sample) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
     """Return the index of each row's true class, and the probabilities, shape (n, classes); two columns for two classes.
 
-    :raises Undefined: when a label has no column, or the numbers are no probabilities
+    :raises Undefined: when a label has no column, or the numbers are not probabilities
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Predictions of a model, and how they meet the golden set: by id, and counted."""
+"""Predictions of a model, and their join with the golden set by id."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predictions:
-    """What a model said.
+    """Predictions of a model.
 
-    :param ids: the rows it said it about, shape (n,)
+    :param ids: ids of the predicted rows, shape (n,)
     :param prediction: labels, numbers or scores, shape (n,), or class probabilities, shape (n, classes)
-    :param score: probabilities or scores beside labels
+    :param score: probabilities or scores, if ``prediction`` holds labels
     :param labels: the classes in the order of the columns of probabilities
     :param latencies: seconds of each request, in no particular order
-    :param seconds: from the first request to the last answer
-    :param retried: requests that had to be sent again
-    :param model_version: as the model itself says it, where it does
+    :param seconds: time from the first request to the last answer
+    :param retried: number of requests that had to be repeated
+    :param model_version: version that the model reports, None if it reports none
     """
 
     ids: NDArray[Any]
@@ -46,14 +46,15 @@ class Predictions:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Joined:
-    """Predictions beside the truth, row by row in the order of the golden set.
+    """Predictions joined with the labels, in the row order of the golden set.
 
     :param sample: the rows that have a label and a prediction
-    :param ranked: what ranking metrics read: where there are groups all labelled rows, and those without a prediction last
-    :param covered: mask over the golden set's rows: which have both
-    :param expected: rows of the golden set
+    :param ranked: rows for ranking metrics: with groups, all labelled rows, those without a prediction ranked last
+    :param covered: mask over the golden set's rows: which have a label and a prediction
+    :param expected: number of rows of the golden set
     :param missing: some ids without a prediction
-    :param extra: predictions for ids the golden set does not have
+    :param unpredicted: number of ids without a prediction
+    :param extra: number of predictions for ids that the golden set does not have
     """
 
     sample: Sample
@@ -80,17 +81,20 @@ def join(
     drop: NDArray[np.bool_] | None = None,
     ranking: bool = True,
 ) -> Joined:
-    """Put predictions beside the truth, by id.
+    """Join predictions with the golden set by id.
 
-    :param drop: rows to leave out of the sample besides those without a prediction (what another model did not answer)
-    :param ranking: whether rows of a group are to be ranked: only then their scores must be numbers
+    :param positive: the positive class of two; by default the greater
+    :param cut: probability from which a row counts as positive
+    :param labels: the classes, for predictions that do not name them
+    :param drop: rows to leave out besides those without a prediction (rows that the other model did not answer)
+    :param ranking: whether rows of a group are ranked, in which case their scores must be numbers
     :raises InvalidMeasurement: when an id is predicted twice
     """
     import numpy as np
     import pandas as pd
 
     schema, frame = golden.schema, golden.frame
-    # Objects: as pandas' own text type, each look-up would turn a million ids into Python's texts and back.
+    # dtype object: with pandas' own text type, each look-up would convert all ids to Python texts and back.
     said = pd.Index(_comparable(predictions.ids), dtype=object)
     if said.has_duplicates:
         twice = said[said.duplicated()].unique()
@@ -122,7 +126,7 @@ def join(
 
     sample = ranked = sample_of(covered if drop is None else covered & ~drop, prediction, score)
     if schema.group and ranking:
-        # Only a ranking has a place for a row that was not answered: every other metric would score what no model said.
+        # Only a ranking can include rows without a prediction; any other metric would score values that the model did not give.
         last = _ranked_last(frame[schema.group], prediction if score is None else score, covered)
         ranked = sample_of(labelled, last, None)
     lacking = frame[schema.id].to_numpy()[~predicted]
@@ -134,7 +138,7 @@ def join(
 
 
 def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
-    """Write ids as text: a file knows no types, and 7, 7.0 and "7" name the same row."""
+    """Return ids as text, because file formats differ in types: 7, 7.0 and "7" identify the same row."""
     import numpy as np
 
     if ids.dtype.kind == "f" and np.isfinite(ids).all() and (ids == np.floor(ids)).all() and (np.abs(ids) < 1 << 53).all():
@@ -143,7 +147,7 @@ def _comparable(ids: NDArray[Any]) -> NDArray[Any]:
 
 
 def _spread(values: NDArray[Any], place: NDArray[np.intp]) -> NDArray[Any]:
-    """Put predictions where their ids stand in the golden set; NaN or None where there is none."""
+    """Place predictions at their ids' rows in the golden set; NaN or None for rows without a prediction."""
     import numpy as np
 
     if not len(values):
@@ -165,7 +169,7 @@ def _given(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _ranked_last(groups: Any, scores: NDArray[Any], covered: NDArray[np.bool_]) -> NDArray[Any]:
-    """Rank rows without a score last in a group that has some: what was not retrieved was not shown. A silent group stays so."""
+    """Rank rows without a score last in their group, as not retrieved; a group without any score keeps none."""
     import numpy as np
     import pandas as pd
 

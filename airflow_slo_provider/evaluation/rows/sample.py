@@ -1,4 +1,4 @@
-"""The rows of an evaluation, checked once: what is wrong with them is said before a number is made of them."""
+"""Check the rows of an evaluation before any metric is computed from them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Elements of an array processed together: enough that a call costs nothing, few enough to stay in the processor's cache.
+#: Array elements processed together: enough to amortise a call, few enough to stay in the processor's cache.
 CHUNK = 1 << 15
 
 
 class Undefined(Exception):
-    """The metric has no value on these rows.
+    """A metric has no value on these rows.
 
     :param status: ``insufficient_data`` or ``invalid``
     """
@@ -30,12 +30,12 @@ class Undefined(Exception):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Sample:
-    """Truth and predictions, row by row.
+    """Labels and predictions, row by row.
 
     :param truth: labels, numbers or relevances, shape (n,)
     :param prediction: predicted labels, probabilities, numbers or scores, shape (n,), or class probabilities, shape (n, classes)
-    :param score: probabilities or scores where ``prediction`` holds labels
-    :param groups: group of each row, shape (n,): rows of a group are ranked together, and depend on each other
+    :param score: probabilities or scores, if ``prediction`` holds labels
+    :param groups: group of each row, shape (n,): rows of a group are ranked together, and are not independent
     :param weight: weight of each row, shape (n,)
     :param labels: the classes in the order of a two-dimensional ``prediction``; by default the sorted classes of ``truth``
     :param positive: the positive class; by default the greater of two
@@ -53,12 +53,12 @@ class Sample:
 
     @property
     def n(self) -> int:
-        """How many rows."""
+        """Number of rows."""
         return len(self.truth)
 
     @cached_property
     def units(self) -> NDArray[np.intp] | None:
-        """The number of each row's group; None where every row stands for itself."""
+        """The number of each row's group; None if every row is a unit of its own."""
         import numpy as np
 
         if self.groups is None:
@@ -69,7 +69,7 @@ class Sample:
         return np.asarray(np.unique(groups, return_inverse=True)[1], dtype=np.intp)
 
     def take(self, rows: NDArray[Any]) -> Sample:
-        """Return the sample of some rows: an index or a mask."""
+        """Return the sample of some rows, given an index or a mask."""
 
         def of(values: NDArray[Any] | None) -> NDArray[Any] | None:
             return None if values is None else values[rows]
@@ -91,7 +91,7 @@ def make_sample(
     positive: Any = None,
     cut: float = 0.5,
 ) -> Sample:
-    """Make a sample of anything array-like.
+    """Make a sample from array-like values.
 
     :raises InvalidMeasurement: when the columns differ in length or have the wrong shape, or a weight is negative or not finite
     """
@@ -121,7 +121,7 @@ def make_sample(
 
 
 def same_predictions(first: Sample, second: Sample) -> bool:
-    """Whether two models said the same on every row."""
+    """Return whether two models predicted the same for every row."""
     import numpy as np
 
     if (first.score is None) != (second.score is None):
@@ -131,7 +131,7 @@ def same_predictions(first: Sample, second: Sample) -> bool:
 
 
 def array(values: Any) -> NDArray[Any]:
-    """Make an array of anything array-like; pandas' own types become numpy's, their missing values NaN or None."""
+    """Convert array-like values to a numpy array; missing values of pandas' own types become NaN or None."""
     import numpy as np
 
     kind = getattr(getattr(values, "dtype", None), "kind", "")
@@ -142,14 +142,14 @@ def array(values: Any) -> NDArray[Any]:
         return np.asarray(values.to_numpy(dtype=object) if getattr(values, "ndim", 1) == 1 else values.to_numpy())
     made = np.asarray(values)
     if made.dtype.kind in "US" and any(not isinstance(value, (str, bytes)) for value in values):
-        return np.asarray(values, dtype=object)  # numpy would have written None and 1 as the texts "None" and "1"
+        return np.asarray(values, dtype=object)  # numpy would convert None and 1 to the texts "None" and "1"
     return made
 
 
 def numbers(values: Any, what: str) -> NDArray[np.float64]:
     """Return values as float64.
 
-    :raises Undefined: status ``invalid``, when they are no numbers
+    :raises Undefined: status ``invalid``, when they are not numbers
     """
     import numpy as np
 

@@ -1,1 +1,1 @@
-"""From estimates to verdicts: thresholds, champion, segments."""
+"""Derive verdicts from estimates: thresholds, comparison with the champion, segments."""

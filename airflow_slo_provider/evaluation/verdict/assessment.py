@@ -1,4 +1,4 @@
-"""The whole evaluation of a candidate: coverage, metrics, thresholds, the champion, the segments, and one verdict."""
+"""Assess a candidate model: coverage, metrics, thresholds, champion, segments, and one verdict."""
 
 from __future__ import annotations
 
@@ -26,18 +26,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is asked of a candidate.
+    """Requirements for a candidate model.
 
-    :param metrics: what is measured
-    :param thresholds: what a metric must reach
-    :param compare_on: metrics the candidate must win, or not lose by more than the margin
-    :param margin: what it may lose, in the metric's own unit: one number, or one for each metric; 0 asks that it is better
-    :param confidence: of every interval
+    :param metrics: metrics to measure
+    :param thresholds: threshold per metric
+    :param compare_on: metrics on which the candidate must be better than the champion, or not worse by more than the margin
+    :param margin: tolerated loss in the metric's own unit: one number, or one per metric; with 0 the candidate must be better
+    :param confidence: level of every interval
     :param decide_on: ``interval`` or ``value``, see :func:`~airflow_slo_provider.evaluation.verdict.thresholds.judge`
     :param min_coverage: share of the golden set's rows that must have a label and a prediction
-    :param min_rows: below this many rows or groups an interval by bootstrap or DeLong decides nothing
-    :param slices: how segments are looked at
-    :param labels: classes known in training; a label outside of them is reported, and fails the coverage of labels
+    :param min_rows: with fewer rows or groups a bootstrap or DeLong interval is ``inconclusive``
+    :param slices: rule for segments; None to ignore segments
+    :param labels: classes known in training; any other label is reported, and fails the coverage of labels
+    :param pos_label: the positive class of two; by default the greater
+    :param decision_threshold: probability from which a row counts as positive where labels are needed
+    :param replicates: number of bootstrap replicates
+    :param method: ``auto``, ``bootstrap`` or ``exact``, see
+        :func:`~airflow_slo_provider.evaluation.intervals.metric_estimates.evaluate`
     """
 
     metrics: Sequence[Metric]
@@ -78,16 +83,17 @@ class Plan:
             raise InvalidMeasurement(str(error), reason="bad_option") from error
 
     def margin_of(self, metric: str) -> float:
-        """What the candidate may lose of a metric."""
+        """Return the tolerated loss of a metric."""
         return float(self.margin.get(metric, 0.0) if isinstance(self.margin, Mapping) else self.margin)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """One thing that was judged.
+    """One judged aspect of a candidate.
 
     :param name: ``coverage``, ``accuracy``, ``accuracy vs champion``, ``segment region=north`` ...
-    :param why: the numbers behind the verdict, in a sentence
+    :param why: reason for the verdict with its numbers, in a sentence
+    :param metric: the metric that was judged, None for coverage and the like
     """
 
     name: str
@@ -98,12 +104,12 @@ class Part:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Assessment:
-    """What was found about a candidate.
+    """Result of assessing a candidate.
 
-    :param verdict: the worst of its parts
-    :param pvalues: of the comparisons, adjusted for being several [Holm 1979]
-    :param joined: the candidate's rows beside the truth
-    :param champion: the champion's rows beside the truth, the same rows
+    :param verdict: the worst verdict of its parts
+    :param pvalues: p-values of the comparisons, adjusted for their number [Holm 1979]
+    :param joined: the candidate's predictions with the labels
+    :param champion: the champion's predictions with the labels, for the same rows
     """
 
     verdict: Outcome
@@ -121,19 +127,19 @@ class Assessment:
 
     @property
     def reported(self) -> dict[str, str]:
-        """What was measured and not judged, by metric."""
+        """Values of the metrics that were measured but not judged."""
         told = {part.metric for part in self.parts}
         return {name: _shown(one) for name, one in self.estimates.items() if name not in told}
 
     @property
     def why(self) -> str:
-        """The worst parts, in a sentence."""
+        """The parts with the worst verdict, in a sentence."""
         telling = [part for part in self.parts if part.verdict is self.verdict]
         return "; ".join(f"{part.name}: {part.why}" for part in telling[:5])
 
 
 def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Predictions | None = None) -> Assessment:
-    """Judge a candidate's predictions, and beside the champion's where there are some.
+    """Judge a candidate's predictions, and compare them with the champion's if there are any.
 
     :raises InvalidMeasurement: when predictions contradict the golden set: two for one id, a negative relevance
     """
@@ -145,7 +151,7 @@ def assess(plan: Plan, golden: GoldenSet, candidate: Predictions, champion: Pred
     theirs = None if champion is None else join(golden, champion, **options)
     paired = ours
     if theirs is not None:
-        # The same rows for both: what one of them did not answer counts for neither, and coverage says so.
+        # Both models are measured on the same rows: a row that one of them did not answer is left out, and lowers its coverage.
         paired = join(golden, candidate, drop=~theirs.covered, **options)
         theirs = join(golden, champion, drop=~ours.covered, **options)  # type: ignore[arg-type]
     timed = [metric for metric in plan.metrics if metric.reads == LATENCY]
@@ -217,7 +223,7 @@ def _coverage(plan: Plan, joined: Joined, name: str) -> Part:
 
 
 def _missing(plan: Plan, champion: bool) -> list[Part]:
-    """What must have been asked before anything may pass: that every row was answered does not make a model good."""
+    """Return an ``unknown`` part if nothing requires the model to be good; full coverage alone must not pass."""
     if champion and not plan.compare_on:
         why = "there is a champion, and no metric to compare it on; name one in compare_on"
     elif not champion and not plan.thresholds:
@@ -233,7 +239,7 @@ def _judged(plan: Plan, found: Mapping[str, Estimate]) -> list[Part]:
         if name in plan.thresholds:
             verdict, why = judge(estimate, plan.thresholds[name], decide_on=plan.decide_on, min_rows=plan.min_rows)
             parts.append(Part(name=name, verdict=verdict, why=why, metric=name))
-        elif estimate.value is None:  # asked for and not to be had: whoever reads the report must not take it for a pass
+        elif estimate.value is None:  # a requested metric without a value must not be read as a pass
             parts.append(Part(name=name, verdict=Outcome.UNKNOWN, why=estimate.reason, metric=name))
     return parts
 
@@ -250,7 +256,7 @@ def _compared(one: Comparison, adjusted: float | None, plan: Plan) -> Part:
 
 
 def _segments(slices: Slices, rule: SliceRule) -> list[Part]:
-    if not slices.shown:  # asked for and not to be had: whoever reads the report must not take it for a look at each of them
+    if not slices.shown:  # segments that were requested but not measured must not be read as a pass
         small = f"none of {slices.too_small} has the {rule.min_rows} rows it needs to be judged"
         why = small if slices.too_small else "no metric that was asked for can be measured within a segment"
         return [Part(name="segments", verdict=Outcome.WARN, why=why)]
@@ -272,4 +278,4 @@ def _unseen(golden: GoldenSet, plan: Plan) -> dict[str, int]:
     labels = golden.frame[golden.schema.label].dropna()
     known = set(plan.labels)
     counts = labels[~labels.isin(known)].value_counts()
-    return {str(label): int(count) for label, count in counts.items() if count}  # a categorical names all it could hold
+    return {str(label): int(count) for label, count in counts.items() if count}  # a categorical also lists unused categories

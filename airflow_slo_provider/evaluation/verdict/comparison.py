@@ -1,4 +1,4 @@
-"""A candidate beside the champion, on the same rows."""
+"""Compare a candidate model with the champion on the same rows."""
 
 from __future__ import annotations
 
@@ -31,20 +31,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """A candidate beside the champion on the same rows.
+    """Result of comparing a candidate with the champion on the same rows.
 
-    :param metric: what was compared
+    :param metric: name of the metric
     :param champion: the champion's value
     :param candidate: the candidate's value
-    :param delta: candidate - champion, in the metric's own unit: for an error metric a negative delta is good
+    :param delta: candidate - champion, in the metric's own unit: for an error metric a negative delta is better
     :param low: lower end of the interval of ``delta``
     :param high: upper end of the interval of ``delta``
-    :param pvalue: without a margin, two-sided, of "there is no difference"; with one, one-sided, of "worse by the margin or more"
-    :param verdict: ``pass`` when the whole interval is better than ``-margin``, ``fail`` when all of it is worse, else
-        ``inconclusive``; ``unknown`` where a value is undefined
-    :param margin: what the candidate may lose; 0 asks for superiority
-    :param n: rows, or groups where there are some
-    :param method: ``mcnemar``, ``delong`` or ``bootstrap``
+    :param pvalue: without a margin, two-sided, for "there is no difference"; with a margin, one-sided, for "worse by the margin
+        or more"
+    :param verdict: ``pass`` if the whole interval is better than ``-margin``, ``fail`` if all of it is worse, else
+        ``inconclusive``; ``unknown`` if a value is undefined
+    :param margin: tolerated loss; 0 requires superiority
+    :param n: number of rows, or of groups if there are groups
+    :param confidence: level of the interval
+    :param method: ``mcnemar``, ``delong`` or ``bootstrap``; ``none`` if a value is undefined
+    :param higher_is_better: whether a greater value of the metric is better
+    :param reason: why the verdict is not ``pass``, if known
     """
 
     metric: str
@@ -81,17 +85,25 @@ def compare(
 ) -> Comparison:
     """Compare two models on the same rows: McNemar for ``accuracy``, DeLong for ``roc_auc``, else the paired bootstrap.
 
-    :param y_true: labels, numbers or relevances, one a row
-    :param champion: the champion's predictions, as ``y_pred`` of :func:`evaluate`: what the metric reads, e.g. scores for
-        ``roc_auc``
-    :param candidate: the candidate's
-    :param metric: a name or a function
-    :param margin: what the candidate may lose in the metric's own unit: 0 asks that it is better (superiority), more that it is
-        not worse by that much (non-inferiority)
-    :param min_rows: below this many rows (or groups) a bootstrap or DeLong interval decides nothing
-    :raises ValueError: for a margin that is negative or cannot be lost, an unknown metric or option, and a function of which
-        nothing says which way is better
-    :raises InvalidMeasurement: when columns do not fit together
+    :param y_true: labels, numbers or relevances, one per row
+    :param champion: the champion's predictions, as ``y_pred`` of :func:`evaluate`, in the form that the metric reads, e.g. scores
+        for ``roc_auc``
+    :param candidate: the candidate's predictions, in the same form
+    :param metric: name of a metric, or a function (y_true, y_pred) -> float
+    :param margin: tolerated loss in the metric's own unit: with 0 the candidate must be better (superiority), with more it must
+        not be worse by that much (non-inferiority)
+    :param groups: group (query) of each row; groups are resampled whole
+    :param sample_weight: weight of each row
+    :param labels: the classes in the order of the columns of two-dimensional predictions
+    :param pos_label: the positive class of two; by default the greater
+    :param decision_threshold: probability from which a row counts as positive where labels are needed
+    :param confidence: level of the interval
+    :param replicates: number of bootstrap replicates
+    :param min_rows: with fewer rows (or groups) a bootstrap or DeLong interval is ``inconclusive``
+    :return: the difference with its interval and verdict
+    :raises ValueError: for a negative margin or one that no candidate could exceed, an unknown metric or option, and a function
+        that does not define whether higher is better
+    :raises InvalidMeasurement: when columns differ in length or have the wrong shape
     """
     check_options(confidence, replicates, "auto", decision_threshold)
     wanted = find(metric)
@@ -157,14 +169,14 @@ def compare_samples(
         worse = share_beyond(change, -margin)
         pvalue = worse if margin else min(1.0, 2 * min(worse, share_beyond(-change, 0.0)))
         how = "bootstrap"
-    # From here on a gain is positive, whichever way the metric counts.
+    # `low` and `high` are bounds of the gain: positive is better, also for error metrics.
     verdict, reason = _judge(low, high, pvalue, margin, confidence)
     if verdict is Outcome.INCONCLUSIVE and not margin and same_predictions(champion, candidate):
         reason = "both models predict the same on every row: no difference can show, however many such rows there are"
     few = too_few(second.n, second.rarer if isinstance(second, Curve) else None, min_rows)
     if few and verdict is not Outcome.UNKNOWN and how != "mcnemar":
         verdict, reason = Outcome.INCONCLUSIVE, few
-    ends = sorted((sign * low + 0.0, sign * high + 0.0))  # + 0.0: no negative zero in a report
+    ends = sorted((sign * low + 0.0, sign * high + 0.0))  # + 0.0 turns -0.0 into 0.0
     return Comparison(
         champion=before, candidate=after, delta=after - before,
         low=ends[0] if math.isfinite(ends[0]) else None, high=ends[1] if math.isfinite(ends[1]) else None,
@@ -173,7 +185,7 @@ def compare_samples(
 
 
 def _judge(low: float, high: float, pvalue: float, margin: float, confidence: float) -> tuple[Outcome, str]:
-    """Judge the interval of the gain. Written so that NaN passes nothing."""
+    """Judge the interval of the gain. The comparisons are written so that NaN never passes."""
     better = low > -margin and (margin > 0 or pvalue < 1 - confidence)
     if better:
         return Outcome.PASS, ""

@@ -1,17 +1,17 @@
-"""The words of an evaluation's verdict. Read with every DAG file that evaluates a model: nothing heavy here."""
+"""Verdicts of an evaluation. Imported with every DAG file that evaluates a model, so it has no heavy imports."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 
-#: What decides: the whole interval, or the value alone.
+#: Basis of the decision: the whole interval, or the value alone.
 INTERVAL, VALUE = "interval", "value"
 
 
 class Outcome(StrEnum):
-    """How an evaluation ended. Only ``pass`` is a pass.
+    """Verdict of an evaluation. Only ``pass`` is a pass.
 
-    ``inconclusive``: there are numbers, and too few rows to decide at the asked confidence. ``unknown``: nothing to judge.
+    ``inconclusive``: there are values, but too few rows to decide at the requested confidence. ``unknown``: nothing to judge.
     """
 
     PASS = "pass"
@@ -21,10 +21,10 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-#: From the harmless to the worst: the whole is judged as its worst part.
+#: From best to worst: the overall verdict is that of the worst part.
 SEVERITY = (Outcome.PASS, Outcome.WARN, Outcome.INCONCLUSIVE, Outcome.UNKNOWN, Outcome.FAIL)
 
 
 def worst(outcomes: list[Outcome]) -> Outcome:
-    """Return the worst outcome; ``unknown`` when there is none, because nothing was judged."""
+    """Return the worst outcome; ``unknown`` for an empty list, because nothing was judged."""
     return max(outcomes, key=SEVERITY.index) if outcomes else Outcome.UNKNOWN

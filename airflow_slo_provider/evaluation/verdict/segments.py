@@ -1,4 +1,4 @@
-"""Segments: a candidate that is better on the whole may still fail those who are few."""
+"""Compare a candidate with the champion within segments, where an overall gain can hide a loss."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from airflow_slo_provider.evaluation.rows.golden_set import GoldenSet
     from airflow_slo_provider.evaluation.rows.predictions import Joined
 
-#: What stands for a missing value: a null segment is a segment.
+#: Stands for a missing value; rows without a value form a segment of their own.
 NULL = "(null)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class SliceRule:
-    """How segments are judged against the champion.
+    """Rule for judging segments against the champion.
 
-    :param margin: what a segment may lose in the metric's own unit
-    :param min_rows: smaller segments are reported and not judged
-    :param most: more segments than this of one column is no column of segments
+    :param margin: tolerated loss of a segment in the metric's own unit
+    :param min_rows: segments with fewer rows are not judged
+    :param most: a segment column with more distinct values is an error
     """
 
     margin: float = 0.02
@@ -39,7 +39,7 @@ class SliceRule:
     most: int = 100
 
     def check(self, metrics: Sequence[Metric]) -> None:
-        """Refuse a margin that no segment could miss by any of the metrics.
+        """Reject a negative margin, and one that no segment could exceed in any of the metrics.
 
         :raises ValueError: with what to write instead
         """
@@ -51,11 +51,12 @@ class SliceRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Segment:
-    """One segment and one metric.
+    """Result of one metric on one segment.
 
     :param name: ``region=north``
-    :param verdict: ``fail`` when it is shown to be worse than the margin allows (p after Holm), ``warn`` when only its value is,
-        else ``pass``; ``unknown`` where a metric has no value
+    :param pvalue: one-sided, for "no worse than the margin", after Holm's adjustment
+    :param verdict: ``fail`` if the segment is significantly worse than the margin allows, ``warn`` if only its value is worse,
+        else ``pass``; ``unknown`` if a metric has no value
     """
 
     name: str
@@ -70,11 +71,11 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Slices:
-    """All segments.
+    """Results of all segments.
 
-    :param judged: those that were compared with the champion
-    :param shown: all that were large enough to be measured
-    :param too_small: how many were not
+    :param shown: segments large enough to be measured
+    :param judged: segments that were compared with the champion
+    :param too_small: number of segments that were too small to be measured
     """
 
     shown: tuple[Segment, ...]
@@ -82,7 +83,7 @@ class Slices:
     too_small: int
 
     def to_list(self) -> list[dict[str, Any]]:
-        """Return them as plain JSON."""
+        """Return the segments as values that JSON can hold."""
         made = []
         for one in self.judged or self.shown:
             data = asdict(one)
@@ -105,15 +106,15 @@ def look_at_slices(
 ) -> Slices:
     """Measure each segment, and compare it with the champion on the same rows.
 
-    A segment fails when the test of "no worse than the margin" is refused at the asked confidence after Holm's adjustment over
-    all segments and metrics: with many segments one of them always looks bad.
+    A segment fails if "no worse than the margin" is rejected at the given confidence after Holm's adjustment over all segments
+    and metrics; without the adjustment, one of many segments would look bad by chance.
     """
     shown: list[Segment] = []
     too_small = 0
     kinds = [[metric for metric in metrics if (metric.reads == RANKING) is ranking] for ranking in (False, True)]
     for name, mask in _segments(golden, rule):
         small = False
-        for alike in filter(None, kinds):  # what reads the same rows
+        for alike in filter(None, kinds):  # metrics that read the same rows
             rows = mask[_kept(golden, candidate, champion, alike[0])]
             count = int(rows.sum())
             if count < rule.min_rows:
@@ -133,7 +134,7 @@ def look_at_slices(
 
 
 def _kept(golden: GoldenSet, candidate: Joined, champion: Joined | None, metric: Metric) -> NDArray[np.bool_]:
-    """Which rows of the golden set a metric reads."""
+    """Return a mask of the golden set's rows that a metric reads."""
     if golden.schema.group and metric.reads == RANKING:
         labelled: NDArray[np.bool_] = golden.frame[golden.schema.label].notna().to_numpy()
         return labelled
@@ -155,7 +156,7 @@ def _segments(golden: GoldenSet, rule: SliceRule) -> Iterator[tuple[str, NDArray
 def _judge(shown: Sequence[Segment], rule: SliceRule, confidence: float) -> tuple[Segment, ...]:
     compared = [one for one in shown if one.comparison is not None]
     tested = [one for one in compared if one.comparison and one.comparison.pvalue is not None]
-    # The comparison asks "is it shown to be good enough?"; here the question is "is it shown to be too bad?".
+    # The comparison tests whether the candidate is good enough; a segment fails only if it is significantly too bad.
     chances = [_chance_of_worse(one.comparison, rule.margin) for one in tested if one.comparison]
     adjusted: Mapping[int, float] = dict(zip(map(id, tested), holm(chances), strict=True))
     judged = []
@@ -174,11 +175,11 @@ def _judge(shown: Sequence[Segment], rule: SliceRule, confidence: float) -> tupl
 
 
 def _chance_of_worse(comparison: Comparison, margin: float) -> float:
-    """One-sided p of "no worse than the margin"."""
+    """Return the one-sided p-value for "no worse than the margin"."""
     pvalue = comparison.pvalue if comparison.pvalue is not None else 1.0
     if margin:
         return 1 - pvalue if math.isfinite(pvalue) else 1.0
-    # Without a margin the p is two-sided.
+    # Without a margin the comparison's p-value is two-sided.
     gain = comparison.delta or 0.0
     worse = (gain < 0) if comparison.higher_is_better else (gain > 0)
     return pvalue / 2 if worse else 1 - pvalue / 2

@@ -1,4 +1,4 @@
-"""Verdicts: an estimate against a threshold."""
+"""Judge an estimate against a threshold."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Ou
 
 @dataclass(frozen=True)
 class Threshold:
-    """What a metric must reach: at least, or for a metric that counts errors at most.
+    """Threshold of a metric: a minimum, or for an error metric a maximum.
 
-    :param fail: beyond it is a ``fail``
-    :param warn: between it and ``fail`` is a ``warn``
+    :param fail: a worse value is a ``fail``
+    :param warn: a value between ``fail`` and this is a ``warn``; None for no warning level
     """
 
     fail: float
@@ -27,8 +27,8 @@ class Threshold:
 def threshold_of(value: Any, metric: Metric) -> Threshold:
     """Read a threshold: a number, a mapping with ``fail`` and ``warn``, or a :class:`Threshold`.
 
-    :raises ValueError: when it is none, lies where the metric never is, or ``warn`` is easier to reach than ``fail``; and when
-        nothing says which way is better
+    :raises ValueError: when it is not a threshold, is outside the metric's range, or ``warn`` is easier to reach than ``fail``;
+        and when the metric does not define whether higher is better
     """
     check_judged(metric)
     if isinstance(value, Threshold):
@@ -50,9 +50,9 @@ def threshold_of(value: Any, metric: Metric) -> Threshold:
 
 
 def margin_of(value: Any) -> float | dict[str, float]:
-    """Read a margin: a number, or one for each metric.
+    """Read a margin: a number, or one per metric.
 
-    :raises ValueError: when it is none
+    :raises ValueError: when it is not a number
     """
     if isinstance(value, Mapping):
         return {str(name): _finite(one, f"margin of {name}") for name, one in value.items()}
@@ -76,13 +76,14 @@ def _finite(value: Any, what: str) -> float:
 def judge(
     estimate: Estimate, threshold: Threshold, *, decide_on: str = INTERVAL, min_rows: int = MIN_ROWS
 ) -> tuple[Outcome, str]:
-    """Hold an estimate against a threshold.
+    """Judge an estimate against a threshold.
 
-    With ``decide_on="interval"`` the whole interval must reach the threshold to pass, and miss it to fail; an interval that holds
-    the threshold is ``inconclusive``. With ``"value"`` the estimate alone decides. ``warn`` is always read off the value.
+    With ``decide_on="interval"`` the whole interval must reach the threshold to pass, and miss it to fail; an interval that
+    contains the threshold is ``inconclusive``. With ``"value"`` only the estimate is compared. ``warn`` always depends on the
+    value.
 
-    :param min_rows: below this many units an interval by bootstrap or DeLong decides nothing
-    :return: the verdict and why
+    :param min_rows: with fewer units a bootstrap or DeLong interval is ``inconclusive``
+    :return: the verdict and its reason
     """
     value = estimate.value
     if value is None or not math.isfinite(value):
