@@ -100,7 +100,7 @@ class ModelRegistryHook(BaseHook):
             if error.reason == "not_found":
                 return True, "The registry answers"
             return False, str(error)
-        except Exception as error:  # shown in the UI, whatever it is
+        except Exception as error:  # every error is shown in the UI
             return False, str(error)
         return True, "The registry answers"
 

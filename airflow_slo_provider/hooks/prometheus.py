@@ -100,7 +100,7 @@ class PrometheusHook(BaseHook):
         """Test the connection with the constant query ``vector(1)``."""
         try:
             found = self.query("vector(1)")
-        except Exception as error:  # shown in the UI, whatever it is
+        except Exception as error:  # every error is shown in the UI
             return False, str(error)
         if [sample.text for sample in found] != ["1"]:
             return False, f"the server answers vector(1) with {[sample.text for sample in found]}: it does not speak PromQL"

@@ -86,5 +86,5 @@ class TraceStoreHook(BaseHook):
         """Test the connection with a small query."""
         try:
             return True, self.get_conn().check()
-        except Exception as error:  # shown in the UI, whatever it is
+        except Exception as error:  # every error is shown in the UI
             return False, str(error)

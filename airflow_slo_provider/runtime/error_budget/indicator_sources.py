@@ -42,7 +42,7 @@ def sources(ledger: Ledger | None = None) -> Iterator[SourceFactory]:
 
 
 def source_for(kind: str, document: DataSource | None = None, *, ledger: Ledger | None = None) -> IndicatorSource:
-    """Return the source of a DataSource. What is opened stays open: inside a task, use :func:`sources`.
+    """Return the indicator source of a DataSource. Its connections are not closed: inside a task, use :func:`sources`.
 
     :param kind: ``Prometheus``, ``SQL`` or ``Ledger``
     :param document: the DataSource; its ``connectionDetails.airflowConnId`` names the connection. Without a document or a
