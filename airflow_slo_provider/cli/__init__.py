@@ -1,1 +1,1 @@
-"""The commands under ``airflow slo``."""
+"""Commands of the command-line group ``airflow slo``."""

@@ -1,4 +1,4 @@
-"""What ``airflow slo validate|status|rules`` do. They write nothing into the ledger."""
+"""Implement ``airflow slo validate``, ``status`` and ``rules``. These commands write nothing to the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def validate(args: Namespace) -> None:
-    """List every fault and warning; exit with 1 when there is a fault."""
+    """Print every error and warning of SLO documents; exit with 1 if there is an error."""
     from airflow_slo_provider.slo import read
 
     reading = read(args.path)
@@ -33,7 +33,7 @@ def validate(args: Namespace) -> None:
 
 
 def status(args: Namespace) -> None:
-    """Measure and print; exit with 0, 1 (exhausted) or 2 (not known)."""
+    """Measure the SLOs and print their status; exit with 0, 1 (a budget is exhausted) or 2 (a status is unknown)."""
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
     from airflow_slo_provider.slo.budget.evaluation_time import read_instant
@@ -63,7 +63,7 @@ def status(args: Namespace) -> None:
 
 
 def rules(args: Namespace) -> None:
-    """Write Prometheus rules, and a dashboard where one is asked for."""
+    """Write Prometheus rules and, with ``--grafana``, a Grafana dashboard."""
     from airflow_slo_provider.slo import rules as write_rules
     from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 
@@ -83,7 +83,11 @@ def rules(args: Namespace) -> None:
 
 
 def load_documents(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
-    """Read documents, with warnings on standard error; leave with an exit code when they have faults."""
+    """Read SLO documents and print warnings on standard error; exit if the documents have errors.
+
+    :param paths: files and directories
+    :param otherwise: exit code if the documents have errors
+    """
     from airflow_slo_provider.slo import read
 
     reading = read(paths)
@@ -119,11 +123,15 @@ def _count(things: Sequence[Any], word: str) -> str:
 
 
 def as_server() -> None:
-    """Let a command read Airflow's own database of connections: it is no task, and says that it is not on a worker."""
+    """Let a command read connections from Airflow's metadata database, by declaring the process a server and not a worker."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
 def leave(code: int, message: str) -> NoReturn:
-    """Say why on standard error, and end with an exit code."""
+    """Print a message on standard error and exit.
+
+    :param code: the exit code
+    :param message: the reason
+    """
     print(message, file=sys.stderr)
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""The commands ``airflow slo ...``, as Airflow's own command line adds them. Nothing is loaded before one of them is called."""
+"""Define the commands of ``airflow slo`` for Airflow's command line. Implementations are imported when a command is called."""
 
 from __future__ import annotations
 
@@ -143,5 +143,5 @@ SLO_COMMANDS = (
 
 
 def get_slo_cli_commands() -> list[GroupCommand]:
-    """Return the group ``slo``; named in ``get_provider_info``."""
+    """Return the command group ``slo``; ``get_provider_info`` refers to this function."""
     return [GroupCommand(name="slo", help="Service level objectives, error budgets and drift", subcommands=SLO_COMMANDS)]

@@ -1,4 +1,4 @@
-"""``airflow slo drift REF CUR``: compare two datasets from a shell."""
+"""Implement ``airflow slo drift REF CUR``: compare two datasets from a shell."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ DRIFT_COMMAND = ActionCommand(
 
 
 def drift(args: Namespace) -> None:
-    """Compare, print, and leave with 0 (no drift), 1 (drift) or 2 (not known)."""
+    """Compare two datasets and print the report; exit with 0 (no drift), 1 (drift) or 2 (unknown)."""
     from airflow_slo_provider.drift import compare, profile, save_report
     from airflow_slo_provider.drift.report.text import table
     from airflow_slo_provider.exceptions import SLOProviderError
@@ -83,7 +83,7 @@ def drift(args: Namespace) -> None:
 
 
 class _Bar:
-    """A progress bar on standard error, where that is a terminal."""
+    """A progress bar on standard error; silent if standard error is not a terminal."""
 
     width = 40
 
@@ -102,7 +102,7 @@ class _Bar:
             )
 
     def clear(self) -> None:
-        """Take the bar away."""
+        """Remove the bar from the terminal."""
         if self._shown >= 0:
             print("\r" + " " * (self.width + 8) + "\r", end="", file=sys.stderr, flush=True)
             self._shown = -1

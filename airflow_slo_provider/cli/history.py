@@ -1,4 +1,4 @@
-"""What ``airflow slo report`` and ``decisions`` read from the ledger, and what ``airflow slo backfill`` writes into it."""
+"""Implement ``airflow slo report``, ``decisions`` and ``backfill``, which read and write the ledger."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger.queries.changes import Happening
     from airflow_slo_provider.results import CheckResult
 
-#: A year of hourly instants; more is a slip of the pen.
+#: Limit of ``backfill``: more than a year of hourly evaluations; a larger number is most likely a typing error.
 MOST_INSTANTS = 10_000
 _HEAD = ("when (UTC)", "what", "outcome", "version", "DAG run", "why")
 
 
 def report(args: Namespace) -> None:
-    """Print what became of the error budgets, from the recorded checks; exit with 2 when none was recorded."""
+    """Print the history of error budgets from the recorded checks; exit with 2 if an SLO has no recorded check."""
     from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.queries import checks as browse
@@ -43,7 +43,7 @@ def report(args: Namespace) -> None:
             elsewhere = _elsewhere(ledger)
             for slo in slos:
                 found = browse.every(ledger, "slo", slo.name, since=since, until=until)
-                # Another team's SLO may have the name too.
+                # An SLO of another service may have the same name.
                 checks += [_small(one.result) for one in found if SLOKey.of(one.result) == slo]
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
@@ -61,13 +61,13 @@ def report(args: Namespace) -> None:
 
 
 def _small(check: CheckResult) -> CheckResult:
-    """A check with what a history needs of it: years of checks are read, and each carries its query and its policy's state."""
+    """Return a check without the evidence that a history does not use, because years of checks may be in memory at once."""
     kept = ("service", "status", "remaining", "outcome")
     return replace(check, message="", evidence={key: check.evidence[key] for key in kept if key in check.evidence})
 
 
 def decisions(args: Namespace) -> None:
-    """Print what gates decided and what was promoted, deployed and rolled back; exit with 2 when nothing was recorded."""
+    """Print gate decisions, promotions, deployments and rollbacks; exit with 2 if none is recorded."""
     from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.queries.changes import happenings
@@ -92,7 +92,7 @@ def decisions(args: Namespace) -> None:
 
 
 def _elsewhere(ledger: Ledger) -> str:
-    """Say where rows are, where this environment has none that are seen: in tests only, or under other names."""
+    """Return a hint where rows exist if this environment shows none: in test runs or in other environments."""
     from airflow_slo_provider.ledger.environments import environments
 
     if ledger.checks(limit=1):
@@ -122,19 +122,19 @@ def _row(one: Happening) -> tuple[str, ...]:
     what = f"{one.kind} {one.name}{index if own else ''}"
     run = f"{one.key.dag_id} / {one.key.run_id}{'' if own else index}{_which(one.key)}"
     cells = (f"{one.at:%Y-%m-%d %H:%M}", what, one.outcome, version, run, f"{one.why}{by}")
-    # Whatever a version or a message holds, it shall not steer the terminal.
+    # Versions and messages may contain terminal escape sequences.
     return tuple(printable(cell, " ") for cell in cells)
 
 
 def _which(key: RunKey) -> str:
-    """Tell several decisions of one task instance apart, and those of tests from all others."""
+    """Return the attempt and "test run", to tell several decisions of one task instance apart."""
     words = [f"attempt {key.attempt + 1}"] if key.attempt else []
     words += ["test run"] if key.test_run else []
     return f" ({', '.join(words)})" if words else ""
 
 
 def _place(ledger: Ledger) -> str:
-    """Say which ledger was read, and whose rows of it."""
+    """Return the ledger and environment that were read, with a warning if workers do not share the ledger."""
     from airflow_slo_provider.runtime.recording.ledger_connection import unshared_ledger
 
     name = f", environment {ledger.environment}" if ledger.environment else ""
@@ -143,7 +143,7 @@ def _place(ledger: Ledger) -> str:
 
 
 def backfill(args: Namespace) -> None:
-    """Evaluate past instants and record what is found; exit with 2 when one of them could not be measured."""
+    """Evaluate SLOs at past timestamps and record the results; exit with 2 if one of them could not be measured."""
     from airflow_slo_provider.core.slo_key import SLOKey
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger import RunKey
@@ -164,8 +164,8 @@ def backfill(args: Namespace) -> None:
                 for check in slo_checks(decision):
                     by_service[SLOKey.of(check).service].append(check)
                 for service, checks in by_service.items():
-                    # A row of its own for each SLO and instant, and the same one when the command is run again, whatever other
-                    # services the documents have by then. SLOs of other services may have the same names.
+                    # One key per service and timestamp: a second run replaces the same rows, even if the documents contain
+                    # other services by then. SLOs of different services may have the same name.
                     task_id = f"backfill-{sha256(service.encode()).hexdigest()[:12]}"
                     ledger.record(checks, RunKey(BACKFILL, at.isoformat(), task_id))
                 states = ", ".join(f"{one.name} {one.status}" for one in decision.reports)
@@ -187,7 +187,7 @@ def _instants(args: Namespace) -> list[datetime]:
         raise ValueError("--since is required: where to begin, e.g. 2026-10-01T00:00:00+00:00")
     for option, moment in (("--since", start), ("--until", end)):
         if moment > now:
-            # Recorded, it would hide what is found until then.
+            # A recorded future check would hide all checks until then.
             raise ValueError(f"{option} {moment.isoformat()} lies in the future, of which nothing can be measured; end at now")
     every = parse_duration(args.every).timedelta
     count = (end - start) // every + 1

@@ -1,4 +1,4 @@
-"""What ``airflow slo environment`` and ``airflow slo prune`` do to the ledger."""
+"""Implement ``airflow slo environment`` and ``airflow slo prune``, which manage the rows of the ledger."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from airflow_slo_provider.documents.durations import Duration
     from airflow_slo_provider.ledger import Ledger
 
-#: Less is a slip of the pen: no ledger is so full that last week's decisions must go.
+#: Shortest ``--keep``: a smaller value is most likely a typing error.
 LEAST = timedelta(days=30)
 
 
 def environments(args: Namespace) -> None:
-    """Print every environment of the ledger, and how many rows it has."""
+    """Print the environments of the ledger and how many rows each has."""
     from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger.environments import environments as found_in
@@ -43,7 +43,7 @@ def environments(args: Namespace) -> None:
 
 
 def adopt(args: Namespace) -> None:
-    """Give the rows of the unnamed environment to a named one."""
+    """Move the rows of the unnamed environment to a named one."""
     from airflow_slo_provider.exceptions import LedgerError
     from airflow_slo_provider.ledger import open_ledger
     from airflow_slo_provider.ledger.environments import adopt as adopt_rows
@@ -52,7 +52,7 @@ def adopt(args: Namespace) -> None:
     as_server()
     own = environment()
     if args.name != own:
-        # Under a name that nobody has, no gate would see the freezes among the rows.
+        # Gates read only the rows of their own environment: under another name they would miss recorded freezes.
         leave(2, f"this Airflow's [slo] environment is {own or 'not set'}, and not {args.name}: set it to {args.name} first")
     try:
         with open_ledger(default_ledger_url(), environment=args.name) as ledger:
@@ -65,7 +65,7 @@ def adopt(args: Namespace) -> None:
 
 
 def prune(args: Namespace) -> None:
-    """Remove old rows; exit with 2 where --keep is too short."""
+    """Remove old rows of the ledger; exit with 2 if ``--keep`` is too short."""
     from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.documents.durations import parse_duration
     from airflow_slo_provider.exceptions import LedgerError
@@ -107,14 +107,15 @@ def _windows_of_documents(paths: list[str]) -> list[tuple[timedelta, str]]:
 
 
 def _windows_of_ledger(ledger: Ledger) -> list[tuple[timedelta, str]]:
-    """What the newest check of each SLO looked at, and its window as written."""
+    """Return the window length of each recorded SLO: the measured interval of its newest check, and its window as written."""
     from airflow_slo_provider.documents.durations import parse_duration
     from airflow_slo_provider.ledger.queries import slos as browse_slos
 
     found = []
     for row in browse_slos.newest(ledger):
         check = row.result
-        # A calendar window is the longer, the later it is looked at; a maturity lag is in what was looked at only.
+        # The measured interval of a calendar window grows during the period, and only the measured interval includes the
+        # maturity lag. The longer of the two counts.
         lengths = [check.checked_at - check.interval_start] if check.interval_start else []
         with suppress(ValueError, OverflowError):
             lengths.append(_longest(parse_duration(str(check.evidence.get("window", "")))))
@@ -123,7 +124,7 @@ def _windows_of_ledger(ledger: Ledger) -> list[tuple[timedelta, str]]:
 
 
 def _longest(duration: Duration) -> timedelta:
-    """A length that the duration never exceeds, whatever month it begins in."""
+    """Return the longest length that a duration can have, for a calendar duration with months of 31 days."""
     return timedelta(days=31 * duration.months) if duration.is_calendar else duration.timedelta
 
 

@@ -1,1 +1,1 @@
-"""Connections to the systems that numbers come from."""
+"""Airflow hooks for Prometheus, Pushgateways, model registries and trace stores."""

@@ -1,4 +1,4 @@
-"""An Airflow connection to a model registry: an MLflow server, or a directory."""
+"""Airflow hook for a model registry: an MLflow server or a directory."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["ModelRegistryHook", "connection_type", "default_directory", "directo
 
 
 class ModelRegistryHook(BaseHook):
-    """Opens a model registry.
+    """Open a model registry.
 
     Host is the URL of an MLflow server, or a path (local, or e.g. ``s3://bucket/models``). Login and password are sent as basic
-    authentication. All else stands in the extra: ``kind`` (mlflow, directory), ``token``, ``verify``, ``ca_file``,
-    ``connect_timeout``, ``read_timeout``, ``headers``, ``storage_conn_id``. While there is no connection
-    ``model_registry_default``, it is the directory ``slo_models`` in ``AIRFLOW_HOME``.
+    authentication. The other settings are in the extra: ``kind`` (mlflow, directory), ``token``, ``verify``, ``ca_file``,
+    ``connect_timeout``, ``read_timeout``, ``headers``, ``storage_conn_id``. If the connection ``model_registry_default`` does
+    not exist, the registry is the directory ``slo_models`` in ``AIRFLOW_HOME``.
 
-    :param model_registry_conn_id: the connection
+    :param model_registry_conn_id: the Airflow connection
     """
 
     conn_name_attr = "model_registry_conn_id"
@@ -39,7 +39,8 @@ class ModelRegistryHook(BaseHook):
     def get_conn(self) -> ModelRegistry:
         """Return the registry; the connection is read once.
 
-        :raises RegistryError: reason ``bad_connection``
+        :raises RegistryError: reason ``bad_connection`` for a wrong connection; ``not_shared`` if there is no connection and
+            tasks may run on several machines
         """
         if self._registry is None:
             from airflow_slo_provider.deployment.registries.mlflow import MlflowRegistry
@@ -59,7 +60,7 @@ class ModelRegistryHook(BaseHook):
         return self._registry
 
     def _connection(self) -> Any:
-        """Return the connection; None when there is none and it is the default one, which needs none."""
+        """Return the connection, or None if the default connection does not exist, because it is optional."""
         from airflow.sdk.exceptions import AirflowNotFoundException
 
         try:
@@ -71,7 +72,7 @@ class ModelRegistryHook(BaseHook):
             return None
 
     def is_directory(self) -> bool:
-        """Whether the connection names a directory of models, and no server.
+        """Return whether the connection names a directory of models and not an MLflow server.
 
         :raises RegistryError: reason ``bad_connection``
         """
@@ -81,11 +82,16 @@ class ModelRegistryHook(BaseHook):
         return bool(connection.conn_type == self.conn_type and registry_settings(connection)["kind"] == "directory")
 
     def alias(self, model: str, alias: str = "champion") -> str | None:
-        """Return the version an alias names, None when it names none."""
+        """Return the version that an alias points to, or None if there is no such alias.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        :raises RegistryError: if the registry cannot be read
+        """
         return self.get_conn().alias(model, alias)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask for a model that is not there: a registry says so."""
+        """Test the connection by requesting a model that does not exist; a working registry answers "not found"."""
         from airflow_slo_provider.deployment.registries.registry import RegistryError
 
         try:
@@ -94,13 +100,16 @@ class ModelRegistryHook(BaseHook):
             if error.reason == "not_found":
                 return True, "The registry answers"
             return False, str(error)
-        except Exception as error:  # shown in the UI, whatever it is
+        except Exception as error:  # every error is shown in the UI
             return False, str(error)
         return True, "The registry answers"
 
 
 def _require_one_machine() -> None:
-    """Refuse the default directory where each worker would have one of its own, with a champion of its own."""
+    """Reject the default directory if tasks may run on several machines, each with its own directory and champion.
+
+    :raises RegistryError: reason ``not_shared``
+    """
     from airflow_slo_provider.deployment.registries.registry import RegistryError
     from airflow_slo_provider.runtime.executors import other_machines
 
@@ -115,16 +124,17 @@ def _require_one_machine() -> None:
 
 
 def default_directory() -> str:
-    """Return the directory of the registry that needs no connection."""
+    """Return the directory that is the registry if there is no connection: ``slo_models`` in ``AIRFLOW_HOME``."""
     import os
 
     return os.path.join(os.path.expanduser(os.environ.get("AIRFLOW_HOME") or "~/airflow"), "slo_models")
 
 
 def directory_registry(path: str, storage_conn_id: str | None = None) -> DirectoryRegistry:
-    """Open a registry that is a directory.
+    """Open a registry in a directory.
 
-    :param path: a local path (its lock makes compare-and-set exact), or a URI of object storage
+    :param path: a local path (a file lock makes compare-and-set exact), or a URI of object storage
+    :param storage_conn_id: Airflow connection of the object storage; by default the one in the URI
     """
     from pathlib import Path
 

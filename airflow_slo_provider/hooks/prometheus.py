@@ -1,4 +1,4 @@
-"""An Airflow connection to a Prometheus server."""
+"""Airflow hook for a Prometheus server."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["PrometheusHook", "connection_type"]
 
 
 class PrometheusHook(BaseHook):
-    """Asks a Prometheus server, or one that speaks its query API (Thanos, Mimir, VictoriaMetrics).
+    """Query a Prometheus server, or another server with its query API (Thanos, Mimir, VictoriaMetrics).
 
-    Host is the server's URL, with a path prefix where there is one. Login and password are sent as basic authentication. All
-    else stands in the extra: ``auth`` (none, basic, bearer, mtls), ``token``, ``client_cert``, ``client_key``, ``verify``,
+    Host is the server's URL, with a path prefix if there is one. Login and password are sent as basic authentication. The other
+    settings are in the extra: ``auth`` (none, basic, bearer, mtls), ``token``, ``client_cert``, ``client_key``, ``verify``,
     ``ca_file``, ``connect_timeout``, ``read_timeout``, ``max_seconds``, ``retries``, ``headers``, ``params``, ``method``.
 
-    :param prometheus_conn_id: the connection
+    :param prometheus_conn_id: the Airflow connection
     """
 
     conn_name_attr = "prometheus_conn_id"
@@ -55,7 +55,7 @@ class PrometheusHook(BaseHook):
         return self._client
 
     async def aclient(self) -> AsyncPrometheusClient:
-        """Return a client for a trigger; use it as ``async with``.
+        """Return an asynchronous client for a trigger; use it with ``async with``.
 
         :raises QueryError: reason ``bad_connection``
         """
@@ -67,36 +67,40 @@ class PrometheusHook(BaseHook):
         return client
 
     def get_conn(self) -> PrometheusConnect:
-        """Return prometheus-api-client's connection, over our bounded and verifying session."""
+        """Return prometheus-api-client's connection object, on this hook's session with timeouts and TLS verification."""
         return self.client().connect
 
     def source(self) -> PrometheusSource:
-        """Return the server as a source of indicators."""
+        """Return the server as an indicator source."""
         from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 
         return PrometheusSource(self.client(), name=self.prometheus_conn_id)
 
     def query(self, query: str, at: datetime | None = None) -> list[Sample]:
-        """Ask at one instant.
+        """Run an instant query.
 
         :param query: PromQL
-        :param at: the instant (aware); now by default
-        :raises QueryError: when the server did not answer the question, whole and well
+        :param at: evaluation timestamp (aware); now by default
+        :raises QueryError: if the server does not return a complete and valid result
         """
         return self.client().instant(query, at or datetime.now(UTC))
 
     def query_range(self, query: str, start: datetime, end: datetime, step: timedelta) -> list[RangeSeries]:
-        """Ask at every ``step`` from ``start`` to ``end``, both included.
+        """Run a range query, evaluated at every ``step`` from ``start`` to ``end``, both included.
 
-        :raises QueryError: when the server did not answer the question, whole and well
+        :param query: PromQL
+        :param start: first evaluation timestamp (aware)
+        :param end: last evaluation timestamp (aware)
+        :param step: time between two evaluations
+        :raises QueryError: if the server does not return a complete and valid result
         """
         return self.client().range(query, start, end, step)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the server for a number it need not look up."""
+        """Test the connection with the constant query ``vector(1)``."""
         try:
             found = self.query("vector(1)")
-        except Exception as error:  # shown in the UI, whatever it is
+        except Exception as error:  # every error is shown in the UI
             return False, str(error)
         if [sample.text for sample in found] != ["1"]:
             return False, f"the server answers vector(1) with {[sample.text for sample in found]}: it does not speak PromQL"

@@ -1,4 +1,4 @@
-"""Pushing metrics to a Prometheus Pushgateway."""
+"""Airflow hook that pushes metrics to a Prometheus Pushgateway."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SECONDS = 15
 
 
 class PushgatewayHook(BaseHook):
-    """Sends a group of metrics to a Pushgateway, through an Airflow connection of type ``http``.
+    """Push a group of metrics to a Pushgateway, through an Airflow connection of type ``http``.
 
     :param conn_id: the connection: host (with or without a scheme), port, login and password, or a password alone as a bearer
         token; the extra may hold ``headers`` and ``verify``
@@ -26,12 +26,12 @@ class PushgatewayHook(BaseHook):
         self.conn_id = conn_id
 
     def replace_group(self, text: str, *, job: str, grouping: Mapping[str, str] | None = None) -> None:
-        """Put metrics in place of all that were pushed for this group before.
+        """Replace all metrics that were pushed for a group before.
 
-        :param text: in the text format
+        :param text: the metrics in the Prometheus text format
         :param job: value of the label ``job``
-        :param grouping: the group's other labels
-        :raises QueryError: when the server cannot be reached (worth a retry) or refuses
+        :param grouping: further labels of the group
+        :raises QueryError: if the server cannot be reached (``transient``) or refuses the metrics
         """
         from dataclasses import replace
 
@@ -40,7 +40,7 @@ class PushgatewayHook(BaseHook):
         from airflow_slo_provider.runtime.connections.http import http_server
 
         settings = replace(http_server(self.conn_id), timeout=(_SECONDS, _SECONDS))
-        # Base64, because a value with a slash in it, or an empty one, has no other form in a Pushgateway's path.
+        # A Pushgateway's path can hold an empty value or one with a slash only in base64.
         group = {"job": job, **(grouping or {})}
         path = "/".join(["/metrics", *(f"{name}@base64/{_base64(value)}" for name, value in group.items())])
         headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}

@@ -1,4 +1,4 @@
-"""An Airflow connection to the place where a team keeps its traces."""
+"""Airflow hook for a trace store: Tempo, Jaeger, MLflow, Phoenix or OTLP-JSON files."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ __all__ = ["TraceStoreHook", "trace_store_connection_type"]
 
 
 class TraceStoreHook(BaseHook):
-    """Reads traces from Grafana Tempo, Jaeger (and what speaks its API), MLflow, Phoenix, or OTLP-JSON files.
+    """Read traces from Grafana Tempo, Jaeger (and servers with its API), MLflow, Phoenix, or OTLP-JSON files.
 
-    Host is the server's URL, with a path prefix where there is one; login and password are sent as basic authentication. All else
-    stands in the extra: ``kind`` (``tempo``, ``jaeger``, ``mlflow``, ``phoenix``, ``otlp_json``), ``path``, ``auth``, ``token``,
-    ``client_cert``, ``client_key``, ``verify``, ``ca_file``, ``connect_timeout``, ``read_timeout``, ``max_seconds``, ``retries``,
-    ``headers``, ``experiments``, ``project``, ``api``, ``page``, ``spans_per_trace``, ``whole_traces``, ``blind_seconds``.
+    Host is the server's URL, with a path prefix if there is one; login and password are sent as basic authentication. The other
+    settings are in the extra: ``kind`` (``tempo``, ``jaeger``, ``mlflow``, ``phoenix``, ``otlp_json``), ``path``, ``auth``,
+    ``token``, ``client_cert``, ``client_key``, ``verify``, ``ca_file``, ``connect_timeout``, ``read_timeout``, ``max_seconds``,
+    ``retries``, ``headers``, ``experiments``, ``project``, ``api``, ``page``, ``spans_per_trace``, ``whole_traces``,
+    ``blind_seconds``.
 
-    :param trace_store_conn_id: the connection
+    :param trace_store_conn_id: the Airflow connection
     """
 
     conn_name_attr = "trace_store_conn_id"
@@ -63,25 +64,27 @@ class TraceStoreHook(BaseHook):
     ) -> SpanStream:
         """Stream the spans of a service's requests.
 
-        :param start: aware; a request belongs to the interval its first span starts in
-        :param end: aware, exclusive
-        :param attributes: keep the traces in which a span of the service has all of these
-        :param limit: traces to read at most
-        :param selected: attributes that spans must come with, e.g. those that hold the model version
-        :raises QueryError: when the store does not answer, also while the stream is read
+        :param service: ``service.name`` of the service
+        :param start: start of the interval (aware); a request belongs to the interval in which its first span starts
+        :param end: end of the interval (aware), exclusive
+        :param attributes: keep only traces in which a span of the service has all of these attributes
+        :param limit: maximum number of traces to read
+        :param selected: attributes to fetch with the spans, e.g. those that hold the model version
+        :raises QueryError: if the store does not answer, also while the stream is read
         """
         return self.get_conn().spans(service, start, end, attributes, limit, selected)
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when the store has none of that id.
+        """Return all spans of a trace; empty if the store has no trace with this id.
 
-        :raises QueryError: when the store does not answer
+        :param trace_id: the trace id
+        :raises QueryError: if the store does not answer
         """
         return self.get_conn().trace(trace_id)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Ask the store for something small."""
+        """Test the connection with a small query."""
         try:
             return True, self.get_conn().check()
-        except Exception as error:  # shown in the UI, whatever it is
+        except Exception as error:  # every error is shown in the UI
             return False, str(error)

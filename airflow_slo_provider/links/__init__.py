@@ -1,1 +1,1 @@
-"""Links from a task instance to what it found."""
+"""Operator links from a task instance to its results on the SLO pages."""

@@ -1,7 +1,7 @@
-"""The buttons "SLO", "Report" and "Trace" on a task instance. Operators name theirs: ``operator_extra_links = (SLOLink(),)``.
+"""Operator extra links "SLO", "Report" and "Trace" of a task instance.
 
-A link is stored when the task ends and read by a browser later, so it names the task instance and nothing it found: the page
-looks that up in the ledger.
+An operator declares its links: ``operator_extra_links = (SLOLink(),)``. Airflow stores a link when the task ends, and a browser
+opens it later. The link therefore holds only the key of the task instance; the page reads the results from the ledger.
 """
 
 from __future__ import annotations
@@ -18,32 +18,44 @@ if TYPE_CHECKING:
 
 
 class SLOLink(BaseOperatorLink):
-    """What this task instance checked and decided."""
+    """Link to the page with the checks and decisions of this task instance."""
 
     name = "SLO"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address of the page of the task instance."""
+        """Return the URL of the page of the task instance.
+
+        :param operator: the operator; not used
+        :param ti_key: key of the task instance
+        """
         return page_url("run", **_key(ti_key))
 
 
 class ReportLink(BaseOperatorLink):
-    """The report that this task instance wrote; where there are several, the list of them."""
+    """Link to the report of this task instance, or to the list of its reports if there are several."""
 
     name = "Report"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address that leads to the report."""
+        """Return the URL that redirects to the report.
+
+        :param operator: the operator; not used
+        :param ti_key: key of the task instance
+        """
         return page_url("run/report", **_key(ti_key))
 
 
 class TraceLink(BaseOperatorLink):
-    """The trace that this task instance names, in the trace store's own UI (``[slo] trace_url``); else the page that lists it."""
+    """Link to the task instance's trace in the trace store's UI (``[slo] trace_url``), or to the page that lists its traces."""
 
     name = "Trace"
 
     def get_link(self, operator: BaseOperator, *, ti_key: TaskInstanceKey) -> str:
-        """Return the address that leads to the trace."""
+        """Return the URL that redirects to the trace.
+
+        :param operator: the operator; not used
+        :param ti_key: key of the task instance
+        """
         return page_url("run/trace", **_key(ti_key))
 
 

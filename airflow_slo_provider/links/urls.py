@@ -1,4 +1,4 @@
-"""Addresses of the SLO pages and of traces."""
+"""Build the URLs of the SLO pages and of traces."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from urllib.parse import quote, urlencode
 
 
 def page_url(page: str, **query: object) -> str:
-    """The address of one of the SLO pages, below Airflow's own base URL.
+    """Return the URL of an SLO page, below the base URL of the Airflow API server.
 
-    :param page: e.g. ``run``
+    :param page: name of the page, e.g. ``run``
+    :param query: query parameters of the URL
     """
     from airflow.sdk import conf
 
@@ -17,7 +18,11 @@ def page_url(page: str, **query: object) -> str:
 
 
 def trace_url(trace_id: str) -> str:
-    """The address of a trace in the UI of the trace store; empty without ``[slo] trace_url``, or for what is no http address."""
+    """Return the URL of a trace in the UI of the trace store, from ``[slo] trace_url``.
+
+    :param trace_id: the trace id
+    :return: the URL; empty if the option is not set, has no ``{trace_id}`` or is not an http(s) address
+    """
     from airflow.sdk import conf
 
     form = conf.get("slo", "trace_url", fallback="") or ""

@@ -1,1 +1,1 @@
-"""Notifications: who is told, and what."""
+"""Airflow notifiers for incidents."""

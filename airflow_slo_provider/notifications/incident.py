@@ -1,4 +1,4 @@
-"""Tells people of an incident: how bad it is, what burns, since when, what to do, and where it is being done."""
+"""Send notifications about an incident: severity, SLO, burn rates, start time, playbook and link to the DAG run."""
 
 from __future__ import annotations
 
@@ -14,38 +14,39 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-#: Reasons that Airflow gives to a DAG's callbacks when nothing has gone wrong. Every other is a failure.
+#: Reasons that Airflow passes to DAG callbacks when nothing failed. Every other reason is a failure.
 _FINE = frozenset({"success", "started"})
 
 
 class IncidentNotifier(BaseNotifier):
-    """Tells of an incident, through any Airflow notifier, an Alertmanager, or a webhook - or several of these.
+    """Send a notification about an incident through an Airflow notifier, an Alertmanager, a webhook, or several of these.
 
     Usable as a callback of a DAG or a task, in ``notifiers=`` of the incident's task group, and in a ``DeadlineAlert``
-    (``AsyncCallback(IncidentNotifier, kwargs={...})``). What it tells is the run's incident; in a run without one that can
-    be read, the task that failed, the run that failed (as the callback of a DAG, with Airflow's reason) or the deadline that was
-    missed.
+    (``AsyncCallback(IncidentNotifier, kwargs={...})``). The notification is about the run's incident. In a run without a
+    readable incident it is about the task that failed, the run that failed (as the callback of a DAG, with Airflow's reason) or
+    the deadline that was missed.
 
     - ``notifier`` gets the context with ``incident_text``, ``incident_title`` and ``incident`` in it, for its own templates:
-      ``SlackNotifier(text="{{ incident_text }}")``. For a ``DeadlineAlert``, whose arguments must be plain, give its dotted name
-      and ``notifier_arguments``.
+      ``SlackNotifier(text="{{ incident_text }}")``. For a ``DeadlineAlert``, whose arguments must be plain, give its dotted
+      name and ``notifier_arguments``.
     - ``alertmanager_conn_id`` posts an alert ``SLOIncident`` with the labels ``slo``, ``severity`` and ``incident``.
     - ``webhook_conn_id`` posts JSON: ``title``, ``text``, ``severity``, ``slo``, ``since``, ``playbook``, ``playbook_url``,
       ``run_url``, ``incident``.
 
-    Connections are as those of Prometheus: host is the URL; login and password, or ``token`` in the extra. When one way fails the
-    others are still tried, and the failure is raised at the end.
+    The connections have the fields of a Prometheus connection: the host is the URL; login and password, or ``token`` in the
+    extra, are the credentials. If one channel fails, the others are still tried, and the first error is raised at the end.
 
-    :param notifier: a notifier, or the dotted name of one
-    :param notifier_arguments: arguments of the notifier, where it is named; what it renders itself is templated
+    :param notifier: a notifier, or the dotted name of a notifier class
+    :param notifier_arguments: arguments of the notifier if it is given by name; the notifier renders its own template fields
     :param alertmanager_conn_id: connection of an Alertmanager. (templated)
     :param webhook_conn_id: connection of a webhook. (templated)
-    :param playbook_url: where the playbook can be read. (templated)
-    :param text: further text. (templated)
-    :raises ValueError: when it would tell nobody
+    :param playbook_url: URL of the playbook. (templated)
+    :param text: text to append to the message. (templated)
+    :raises ValueError: if no channel is given, or ``notifier_arguments`` without the dotted name of a notifier
     """
 
-    # Not notifier_arguments: the notifier renders its own. Rendered here too, a template in an alert's label would run there.
+    # notifier_arguments is not in the list: the notifier renders its own fields. Rendered here first, a template inside an
+    # alert's label would be executed by the notifier.
     template_fields: Sequence[str] = ("alertmanager_conn_id", "webhook_conn_id", "playbook_url", "text")
 
     def __init__(
@@ -72,12 +73,16 @@ class IncidentNotifier(BaseNotifier):
         self.text = text
 
     def render_template_fields(self, context: Any, jinja_env: Any = None) -> None:
-        """Render; the incident's own texts are there for templates."""
-        # Not in Airflow's own context, which the next callback of the same try gets too: it would tell this story again.
+        """Render the template fields with ``incident``, ``incident_title`` and ``incident_text`` in the context."""
+        # A copy: Airflow passes the same context to the next callback of this try, which would report this incident again.
         super().render_template_fields({**self._told(context), **context}, jinja_env)
 
     def notify(self, context: Context) -> None:
-        """Tell, and wait until it is told."""
+        """Send the notification through all channels and wait for them.
+
+        :param context: Airflow's context
+        :raises Exception: the first error, after all channels were tried
+        """
         from airflow.sdk import BaseHook
 
         from airflow_slo_provider.runtime.connections.webhook import post
@@ -95,7 +100,11 @@ class IncidentNotifier(BaseNotifier):
         self._raise(failures)
 
     async def async_notify(self, context: Context) -> None:
-        """Tell, without blocking the event loop."""
+        """Send the notification through all channels without blocking the event loop.
+
+        :param context: Airflow's context
+        :raises Exception: the first error, after all channels were tried
+        """
         from airflow.sdk import BaseHook
 
         from airflow_slo_provider.runtime.connections.webhook import apost
@@ -115,11 +124,15 @@ class IncidentNotifier(BaseNotifier):
         self._raise(failures)
 
     def message(self, context: Any) -> dict[str, Any]:
-        """Return what is told, as a JSON-able dict."""
+        """Return the notification as a JSON-able dict, as the webhook gets it.
+
+        :param context: Airflow's context
+        """
         from airflow_slo_provider.runtime.secret_masks import masked
 
         incident, choice = _incident(context), context.get("choice") or {}
-        # It may be any exception's, which may quote an address with its password. Masked here, whatever the incident came from.
+        # The message may be that of any exception and may quote a URL with its password, so it is masked wherever it comes
+        # from.
         incident["message"] = masked(str(incident.get("message") or ""))
         severity = str(choice.get("severity") or incident.get("severity") or "unknown")
         subject = str(incident.get("subject") or incident.get("id"))
@@ -182,7 +195,7 @@ class IncidentNotifier(BaseNotifier):
 
     async def _through_notifier(self, context: Any) -> None:
         inner = self._made()
-        if type(inner).async_notify is BaseNotifier.async_notify:  # it can only block
+        if type(inner).async_notify is BaseNotifier.async_notify:  # it has no asynchronous implementation
             await asyncio.to_thread(inner, context)
             return
         inner.context = context
@@ -196,7 +209,10 @@ class IncidentNotifier(BaseNotifier):
 
 
 def run_url(context: Any) -> str | None:
-    """Return the address of the run in Airflow's UI; None where it is not known."""
+    """Return the URL of the DAG run in Airflow's UI, or None if it is not known.
+
+    :param context: Airflow's context
+    """
     base, run = conf.get("api", "base_url", fallback=None), context.get("dag_run")
     if not base:
         return None
@@ -209,7 +225,7 @@ def run_url(context: Any) -> str | None:
 
 
 def _incident(context: Any) -> dict[str, Any]:
-    """The incident of a context: given, of the run, or what has just gone wrong."""
+    """Return the incident of a context: the given one, that of the run, or one made from the failure or missed deadline."""
     from airflow_slo_provider.incidents.incident import Incident
     from airflow_slo_provider.runtime.incidents.current_incident import CONF_KEY, incidents_of
 
@@ -217,12 +233,12 @@ def _incident(context: Any) -> dict[str, Any]:
     if isinstance(given, Mapping) and given.get("id"):
         return dict(given)
     try:
-        if isinstance(run, Mapping):  # a deadline: its context holds plain data only
+        if isinstance(run, Mapping):  # a DeadlineAlert: its context holds plain data only
             told = (run.get("conf") or {}).get(CONF_KEY)
             found = [Incident.from_dict(told)] if told is not None else []
         else:
             found = incidents_of(context) if run is not None else []
-    except ValueError:  # what the run was started with is no incident: that something went wrong is told all the same
+    except ValueError:  # the run's conf holds no valid incident: the failure is still reported
         found = []
     if found:
         return found[0].to_dict()
@@ -230,9 +246,9 @@ def _incident(context: Any) -> dict[str, Any]:
 
 
 def _mishap(context: Any, run: Any) -> dict[str, Any]:
-    """What has gone wrong, in the words of an incident; a notice where nothing has."""
+    """Make an incident dict from a failed task, a failed run or a missed deadline; a notice if nothing failed."""
     value = run.get if isinstance(run, Mapping) else lambda name: getattr(run, name, None)
-    # Airflow's dag processor calls the callbacks of a DAG, of whose run it may know the id alone.
+    # The DAG processor calls DAG callbacks, and it may know only the id of the run.
     run_id = ((value("dag_run_id") or value("run_id")) if run is not None else None) or context.get("run_id")
     dag_id = (value("dag_id") if run is not None else None) or getattr(context.get("dag"), "dag_id", None)
     deadline, error, reason = context.get("deadline"), context.get("exception"), context.get("reason")
@@ -245,7 +261,7 @@ def _mishap(context: Any, run: Any) -> dict[str, Any]:
     elif reason is not None:
         kind = "notice" if reason in _FINE else "run_failure"
         message = f"run {run_id} {'ended' if kind == 'notice' else 'has failed'}: {reason}"
-    elif getattr(ti, "state", "unknown") is None:  # as the dag processor makes it, for a task that cannot speak for itself
+    elif getattr(ti, "state", "unknown") is None:  # the DAG processor calls the callback for a task whose process is gone
         kind, task_id = "failure", getattr(ti, "task_id", None)
         message = "the task ended without a result: it was killed, or its worker was lost"
     else:

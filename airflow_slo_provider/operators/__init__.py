@@ -1,1 +1,1 @@
-"""Operators, each family in a module of its own."""
+"""Operators for error-budget gates, freshness, drift, golden sets, latency, deployments, model registries and incidents."""

@@ -1,4 +1,4 @@
-"""What operators share that keep tasks downstream of them from running. They skip nothing by themselves: see `runtime.gates`."""
+"""Base classes of operators that block downstream tasks. The skipping itself is in `runtime.gates`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 
 
 class _CheckedPartial(OperatorPartial):
-    """Makes mapped operators that are checked with their DAG, as those that are not mapped are."""
+    """Create mapped operators that are checked with their DAG, as unmapped operators are."""
 
     def _expand(self, expand_input: Any, *, strict: bool) -> Any:
         mapped: Any = super()._expand(expand_input, strict=strict)
-        # Airflow calls this for each task of a DAG that it has read; a mapped one does not ask its operator's class.
+        # Airflow calls this for each task of a parsed DAG; a mapped operator does not delegate it to the operator class.
         mapped.resolve_template_files = partial(self.operator_class.prepare_dag, mapped)  # type: ignore[attr-defined]
         return mapped
 
 
 class BlockingOperator(BaseOperator, SkipMixin):
-    """An operator that keeps tasks downstream of it from running.
+    """Base class of operators that can keep downstream tasks from running.
 
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although this
-        task blocks: a notification, a report
-    :raises ValueError: when the DAG is read, for a task downstream whose trigger rule would let it run
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if this task
+        blocks, e.g. a notification or a report; none by default
+    :raises ValueError: when the DAG file is parsed, for a downstream task whose trigger rule would let it run
     """
 
     inherits_from_skipmixin = True
@@ -45,22 +45,25 @@ class BlockingOperator(BaseOperator, SkipMixin):
 
     @classmethod
     def partial(cls, **kwargs: Any) -> OperatorPartial:
-        """Prepare a mapped operator whose DAG is checked as well."""
+        """Prepare a mapped operator whose DAG is checked as well.
+
+        :param kwargs: as of Airflow's ``partial``
+        """
         made = super().partial(**kwargs)
-        made._expand_called = True  # this one is replaced, and not forgotten
+        made._expand_called = True  # avoids Airflow's warning about a partial that is never expanded: this one is replaced
         return _CheckedPartial(operator_class=made.operator_class, kwargs=made.kwargs, params=made.params)
 
     def resolve_template_files(self) -> None:
-        """Check the DAG as well: Airflow calls this once it has read the DAG's file."""
+        """Check the DAG as well. Airflow calls this method after it has parsed the DAG file."""
         super().resolve_template_files()
         self.prepare_dag(self)
 
     @classmethod
     def prepare_dag(cls, task: Any) -> None:
-        """Check the DAG, and let tasks look whether they are blocked where Airflow would forget it.
+        """Check the DAG, and install guards in downstream tasks where Airflow would not keep them blocked.
 
         :param task: the task, mapped or not
-        :raises ValueError: for what :meth:`check_dag` refuses
+        :raises ValueError: see :meth:`check_dag`
         """
         cls.check_dag(task)
         exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
@@ -69,47 +72,56 @@ class BlockingOperator(BaseOperator, SkipMixin):
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
-        """Check that what the task blocks does not run.
+        """Check that no task that this one blocks would run.
 
         :param task: the task, mapped or not
-        :raises ValueError: naming what would run, and the remedy
+        :raises ValueError: naming the task that would run, and what to change
         """
         exempt = checks.exempt_tasks(task, checks.argument(task, "may_run_when_blocked"))
         checks.check_trigger_rules(task, cls.blockable(task), exempt, hold=cls.trigger_rules(task))
 
     @classmethod
     def blockable(cls, task: Any) -> Iterable[Any]:
-        """Return the tasks that the task may have to block."""
+        """Return the tasks that this task may have to block.
+
+        :param task: the task, mapped or not
+        """
         return downstream_of(task)
 
     @classmethod
     def only_when_allowed(cls, task: Any) -> Collection[str]:
-        """Return the ids of the tasks that run only where this one has decided and let them go; none by default."""
+        """Return the ids of tasks that may run only after this task has decided and allowed them; none by default.
+
+        :param task: the task, mapped or not
+        """
         return ()
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:
-        """Return the trigger rules of tasks downstream that hold when the task blocks."""
+        """Return the trigger rules under which a downstream task does not run if this task blocks.
+
+        :param task: the task, mapped or not
+        """
         return checks.HOLD_AFTER_A_FAILURE
 
     def exempt(self) -> set[str]:
-        """Return the ids of the tasks that may run although this one blocks."""
+        """Return the ids of the tasks that may run even if this task blocks."""
         return checks.exempt_tasks(self, self.may_run_when_blocked)
 
     def check_dag_again(self) -> None:
-        """Check before anything is measured: a DAG need not have been read by a DAG processor.
+        """Check the DAG before anything is measured, because a DAG that runs in a test is not parsed by a DAG processor.
 
-        :raises AirflowFailException: for what :meth:`check_dag` refuses
+        :raises AirflowFailException: for what :meth:`check_dag` rejects
         """
         with failing_over_values():
             self.check_dag(self)
 
 
 class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
-    """A branch: follows some of the tasks directly downstream and blocks everything that they do not lead to.
+    """Base class of branches: follow some of the direct downstream tasks and block everything that they do not lead to.
 
-    A subclass calls ``release_events`` of :mod:`airflow_slo_provider.runtime.gates.blocked_tasks` in ``choose_branch`` when the
-    outcome is a pass: no event of its outlets leaves otherwise.
+    A subclass calls ``release_events`` of :mod:`airflow_slo_provider.runtime.gates.blocked_tasks` in ``choose_branch`` if the
+    outcome is a pass. Otherwise the asset events of its outlets are withheld.
     """
 
     #: The parameters that hold ids of tasks and task groups to follow.
@@ -117,29 +129,33 @@ class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
-        """Check also that the branches lead to what is directly downstream."""
+        """Check also that the branches lead to direct downstream tasks."""
         checks.check_targets(task, cls.branches_of(task))
         checks.check_mapped_branch(task)
         super().check_dag(task)
 
     @classmethod
     def branches_of(cls, task: Any) -> Mapping[str, TaskIds]:
-        """Return the ids to follow by parameter, of those that are given."""
+        """Return the ids to follow by parameter, for the parameters that are given."""
         found = {name: checks.argument(task, name) for name in cls.branch_parameters}
         return {name: ids for name, ids in found.items() if ids is not None}
 
     def execute(self, context: Context) -> Any:
-        """Check where the branches lead, choose, and block the rest."""
+        """Check the branches, choose one, and block the others."""
         self.check_dag_again()
         withhold_events(self, keep=self.events_of_any_outcome())
         return self.do_branch(context, self.choose_branch(context))
 
     def events_of_any_outcome(self) -> Iterable[Any]:
-        """Return the outlets whose events tell of any outcome."""
+        """Return the outlets whose events are sent for every outcome."""
         return ()
 
     def do_branch(self, context: Context, branches_to_execute: str | Iterable[str] | None) -> str | Iterable[str] | None:
-        """Follow these tasks and task groups, and block what they do not lead to."""
+        """Follow these tasks and task groups, and block everything that they do not lead to.
+
+        :param context: Airflow's task context
+        :param branches_to_execute: ids of tasks and task groups to follow; None follows none
+        """
         branches = branches_to_execute
         if branches is not None and not isinstance(branches, str):
             branches = list(branches)

@@ -1,4 +1,4 @@
-"""What all operators that change a Deployment share: the client, the record in the ledger, and the wait for the rollout."""
+"""Base class of operators that change a Kubernetes Deployment: client, ledger record, and waiting for the rollout."""
 
 from __future__ import annotations
 
@@ -21,25 +21,26 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.results import CheckResult
 
-#: How much later than the wait's own end Airflow gives up on a trigger that never came back.
+#: Airflow's timeout of the deferral is this much longer than ``rollout_timeout``, which then applies first.
 _GRACE = timedelta(minutes=5)
 
 
 class DeploymentTask(BoundedDeferral, ActingOperator):
-    """Base of the operators that change a Deployment.
+    """Base class of the operators that change a Deployment.
 
     :param name: name of the Deployment. (templated)
-    :param namespace: its namespace. (templated)
-    :param kubernetes_conn_id: Airflow connection of type ``kubernetes``, which names the cluster. (templated)
-    :param dry_run: let the API server check the change without storing it
-    :param rollout_timeout: how long to wait until the rollout is complete. A passed ``progressDeadlineSeconds`` of the
-        Deployment is logged and does not end the wait: the controller goes on, and may succeed.
-    :param poll_interval: time between two looks
-    :param evidence: what caused this, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
-    :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
-    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
-        run that allows, nothing is changed. (templated)
-    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
+    :param namespace: namespace of the Deployment. (templated)
+    :param kubernetes_conn_id: Airflow connection of type ``kubernetes`` of the cluster. (templated)
+    :param dry_run: let the API server validate the change without storing it
+    :param rollout_timeout: maximum time to wait for the rollout. If the Deployment's ``progressDeadlineSeconds`` is exceeded,
+        this is logged and the wait goes on, because the controller continues and may succeed.
+    :param poll_interval: time between two polls
+    :param evidence: the cause of the change, for the ledger: a small mapping, e.g. the decision of a gate. (templated)
+    :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``
+    :param gate: task id of an upstream error-budget gate, branch or sensor, or its XCom ``decision``; nothing is changed unless
+        it has allowed this run. (templated)
+    :param allow_backfill: act also in a backfill run; by default such a run fails without a change
+    :raises ValueError: when the DAG file is parsed, for times that are not positive
 
     ``execution_timeout`` counts from the start of a try, deferred or not.
     """
@@ -77,33 +78,39 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
             raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
 
     def require_given(self, context: Context) -> None:
-        """Fail in a backfill, behind a gate that does not allow it, and when something that was given is nothing now: another
-        cluster or fewer conditions than were meant.
+        """Fail in a backfill, if the gate does not allow the change, and if an argument set in the DAG renders to nothing.
 
-        :raises AirflowFailException: saying which
+        An argument that renders to nothing would mean another cluster or fewer conditions than intended.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: naming the reason
         """
         self.require_leave(context)
         require(self, self._given)
 
     def api(self) -> ApiClient:
-        """A client for the cluster."""
+        """Return a client for the cluster."""
         from airflow_slo_provider.runtime.kubernetes_deployments import api_client
 
         return api_client(self.kubernetes_conn_id)
 
     def announce(self, context: Context, message: str, change: Mapping[str, Any]) -> None:
-        """Record what is about to be done, for operators that do nothing which cannot be recorded.
+        """Record a change before it is made, for operators whose changes must be recorded.
 
-        :raises LedgerError: when it cannot be written
+        :param context: Airflow's task context
+        :param message: what is about to be done
+        :param change: details for the ledger
+        :raises LedgerError: if the ledger cannot be written
         """
         if not self.only_try:
             intend(self._check("unknown", message, change), context)
 
     def finish(self, context: Context, change: Mapping[str, Any]) -> dict[str, Any]:
-        """Tell what was done, record it, and wait for the rollout where there is one to wait for.
+        """Log and record the change, and wait for its rollout unless it is a dry run.
 
+        :param context: Airflow's task context
         :param change: the result as a JSON-able dict, with ``action``, ``message`` and ``digest``
-        :return: the change with how the rollout ended, for XCom
+        :return: the change and how the rollout ended, for XCom
         """
         from airflow_slo_provider.deployment.kubernetes.rollout import follow
 
@@ -114,7 +121,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         if self.only_try:
             self._record(context, "pass", change["message"], change)
             return {**change, "progress": "dry run"}
-        # Also before the wait: a task that dies while it waits has changed something all the same.
+        # Recorded before the wait, because a task that dies while waiting has already changed the Deployment.
         self._record(context, "unknown", f"{change['message']}; its rollout is waited for", change)
         if self.deferrable:
             self._defer(change)
@@ -131,11 +138,14 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         return self.rolled_out(context, {"progress": rollout.progress.value, "message": rollout.message}, change)
 
     def rolled_out(self, context: Context, event: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-        """Record how the rollout ended, and fail where it did not end well.
+        """Record how the rollout ended, and fail unless it completed.
 
-        :param event: from :class:`.RolloutTrigger`
-        :raises AirflowFailException: for a rollout that is not complete in time, and for one that somebody else ended
-        :raises DeploymentError: when the Deployment could not be read; a retry looks again and changes nothing twice
+        :param context: Airflow's task context
+        :param event: event of :class:`.RolloutTrigger`
+        :param change: the change, as in :meth:`finish`
+        :raises AirflowFailException: for a rollout that does not complete in time, and for one that was replaced by another
+            change
+        :raises DeploymentError: if the Deployment could not be read; a retry polls again and does not repeat the change
         """
         from airflow_slo_provider.exceptions import DeploymentError
 
@@ -154,7 +164,11 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
 
     @contextmanager
     def failing(self, context: Context, change: Mapping[str, Any] | None = None) -> Iterator[None]:
-        """Record an error before it leaves, and let it leave as a verdict or as a fault."""
+        """Record an error in the ledger, and convert errors that a retry cannot fix into ``AirflowFailException``.
+
+        :param context: Airflow's task context
+        :param change: the change so far; None if nothing was changed
+        """
         from airflow_slo_provider.exceptions import DeploymentError, LedgerError
 
         with failing_rightly():

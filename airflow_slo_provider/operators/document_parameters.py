@@ -1,4 +1,4 @@
-"""The parameters of everything that reads SLO documents."""
+"""Parameters shared by the operators and sensors that read SLO documents."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 class Choice:
-    """A function that chooses SLOs, in a templated field: Airflow would call it with a context.
+    """Wrap a function that selects SLOs for a templated field, because Airflow would call a bare function with a context.
 
-    Rendering gives the function back. Its text is the same in every process, unlike a function's: a DAG whose text changes
-    gets a new version each time it is read.
+    Rendering returns the function. Unlike that of a function, its text is the same in every process; a DAG whose text changes
+    gets a new version each time it is parsed.
+
+    :param choose: returns whether an SLO is selected
     """
 
     def __init__(self, choose: Callable[[SLO], bool]) -> None:
@@ -30,15 +32,16 @@ class Choice:
         return f"<{named.__module__}.{named.__qualname__}>"
 
     def resolve(self, context: Any) -> Callable[[SLO], bool]:
-        """What Airflow calls to render a field."""
+        """Return the function; Airflow calls this method to render the field."""
         return self._choose
 
 
 class DocumentFields(TextFields):
-    """An operator with ``slos`` and ``select``.
+    """Base class of operators with the parameters ``slos`` and ``select``.
 
-    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
-    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
+    :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
+        list. (templated)
+    :param select: names of the SLOs to evaluate, or a function that selects them; all by default. (templated)
     :raises ValueError: for empty ``slos``
     """
 
@@ -57,7 +60,7 @@ class DocumentFields(TextFields):
         self._given = given(self, "slos", "select")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
         if isinstance(content, str) and "\n" in content:
             return content
         return super().render_template(content, context, jinja_env, seen_oids)

@@ -1,4 +1,4 @@
-"""Gates for DAGs: go on, slow down or stop, as the error budget of a service says."""
+"""Error-budget gates: branch or short-circuit a DAG by the error budget of a service and its policy."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class _ErrorBudgetOperator(DocumentFields):
-    """What both gates share."""
+    """Common base class of both gates."""
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "at")
-    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    #: The operator pushes the XCom ``decision``, so it may be the ``gate=`` of an operator that changes something.
     leaves_decision: ClassVar[bool] = True
 
     def __init__(self, *, at: datetime | str | None = None, **kwargs: Any) -> None:
@@ -39,37 +39,37 @@ class _ErrorBudgetOperator(DocumentFields):
 
 
 class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
-    """Evaluates SLOs and takes one of several ways, as the error budget and its policy say.
+    """Evaluate SLOs and follow a branch by the error budget and its policy.
 
-    The decision stands in the task log as a table, in the ledger, and in XCom under the key ``decision`` (a small dict:
-    ``outcome``, ``action``, ``allowed``, ``at``, ``reasons``, ``slos``) before the way is taken:
+    The decision is written to the task log as a table, to the ledger, and to XCom under the key ``decision`` (a small dict:
+    ``outcome``, ``action``, ``allowed``, ``at``, ``reasons``, ``slos``) before the branch is followed:
 
     ==========  ==========================================================================================================
-    outcome     way
+    outcome     branch
     ==========  ==========================================================================================================
     allowed     ``follow_task_ids_if_allowed``
-    warning     ``if_warning``; without it, as if allowed: a warning blocks nothing by itself
-    frozen      ``if_escalated``, where it is given and the policy's action is ``escalate``; else ``if_frozen``; without it,
+    warning     ``if_warning``; without it, as if allowed: a warning alone does not block
+    frozen      ``if_escalated``, if it is given and the policy's action is ``escalate``; else ``if_frozen``; without it,
                 everything downstream is skipped
     unknown     ``if_unknown``; without it, the task fails
     ==========  ==========================================================================================================
 
-    What is not known never opens the gate, unless a policy document says so in writing (``onNoData``, ``onError``):
+    An unknown budget never allows a deployment, unless a policy document says so explicitly (``onNoData``, ``onError``):
 
-    - A fault that may pass (a timeout, a 503, a locked database) fails the try, so that Airflow's ``retries`` apply. On the last
-      try the way is ``if_unknown``, where it is given. Each try records what it found in place of the one before it.
-    - No data, NaN and answers that make no sense take ``if_unknown`` without a retry.
-    - Faults of a document, a query that the server refuses, wrong credentials: the task fails at once, whatever ``if_unknown``
-      says. They need whoever wrote the document, not a person who approves.
-    - A budget that was frozen and cannot be measured since stays frozen; the two lines about faults apply to it as well.
-    - When the decision cannot be written into the ledger, the task fails.
+    - A transient error (a timeout, a 503, a locked database) fails the try and is retried by Airflow's ``retries``. The last
+      try follows ``if_unknown`` if it is given. The record of each try replaces that of the previous one.
+    - No data, NaN and invalid answers follow ``if_unknown`` without a retry.
+    - For errors in a document, a query that the server refuses and wrong credentials the task fails at once, even if
+      ``if_unknown`` is given. They must be fixed by the author of the document; an approval does not help.
+    - A budget that was frozen and cannot be measured since then stays frozen; both rules about errors apply to it as well.
+    - If the decision cannot be written to the ledger, the task fails.
 
-    A branch leads to tasks directly downstream, or to task groups that begin there. What the chosen one does not lead to is
-    skipped, however far downstream; where branches join, use ``trigger_rule="none_failed_min_one_success"``. Asset events leave
-    the task (``outlets``) only where it follows ``follow_task_ids_if_allowed`` because the deployment is allowed.
+    A branch leads to direct downstream tasks, or to task groups that begin with one. Everything downstream that the chosen
+    branch does not lead to is skipped; where branches join, use ``trigger_rule="none_failed_min_one_success"``. Asset events of
+    ``outlets`` are sent only if the task follows ``follow_task_ids_if_allowed`` because the deployment is allowed.
 
     The operator may be mapped, and may be in a task group that is mapped over a list in the DAG file. A task outside of that
-    group runs only where no instance blocks it. In a group that is mapped over an XCom it is refused: use
+    group runs only if no instance blocks it. In a group that is mapped over an XCom the operator is rejected: use
     :class:`ErrorBudgetGateOperator` there.
 
     .. code-block:: python
@@ -84,23 +84,24 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
         )
         gate >> [promote, ask_a_person, hold]
 
-    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. Templated;
-        a text (anything with a line break) is taken as it is, because ``{{.window}}`` belongs to the query in it. (templated)
-    :param select: names of the SLOs to look at, or a function that says for each SLO whether it is wanted; all by default.
+    :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
+        list. Text with a line break is a document and is not rendered, because ``{{.window}}`` belongs to its query.
         (templated)
-    :param follow_task_ids_if_allowed: task or task-group ids to follow when the deployment is allowed
-    :param if_warning: ids to follow when the budget is low or burns too fast
-    :param if_frozen: ids to follow when the policy stops deployments
-    :param if_escalated: ids to follow when it stops them and asks for a person (action ``escalate``)
-    :param if_unknown: ids to follow when nothing is known about the budget
-    :param at: the instant to evaluate: an aware datetime, or ISO 8601 text with a zone. By default now; in a run of a backfill
-        the end of its data interval. (templated)
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
-        branch leads to them, e.g. a notification
-    :raises ValueError: when the DAG is read: for a branch that leads elsewhere than directly downstream, for an ``if_frozen``
-        that leads to what only an allowed deployment may run, for an ``if_unknown`` or ``if_escalated`` that names it (one that
-        asks somebody may come before it), and for a task downstream whose trigger rule would let it run
-        although the gate failed or skipped what is before it
+    :param select: names of the SLOs to evaluate, or a function that returns for each SLO whether it is selected; all by
+        default. (templated)
+    :param follow_task_ids_if_allowed: ids of tasks or task groups to follow if the deployment is allowed
+    :param if_warning: ids to follow if the budget is low or burns too fast
+    :param if_frozen: ids to follow if the policy stops deployments
+    :param if_escalated: ids to follow if the policy stops deployments until somebody approves (action ``escalate``)
+    :param if_unknown: ids to follow if the state of the budget is unknown
+    :param at: evaluation timestamp: an aware datetime, or ISO 8601 text with a time zone. By default now; in a backfill run the
+        end of its data interval. (templated)
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if no branch
+        leads to them, e.g. a notification
+    :raises ValueError: when the DAG file is parsed: for a branch to a task that is not directly downstream, for an
+        ``if_frozen`` that leads to tasks which only an allowed deployment may run, for an ``if_unknown`` or ``if_escalated``
+        that names such a task directly (an approval may come before it), and for a downstream task whose trigger rule would let
+        it run although the gate failed or skipped the tasks before it
     """
 
     branch_parameters = ("follow_task_ids_if_allowed", "if_warning", "if_frozen", "if_unknown", "if_escalated")
@@ -130,7 +131,7 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
-        """Check also that no freeze leads to what only an allowed deployment may run, and nothing unknown directly."""
+        """Check also that a freeze never leads to tasks reserved for an allowed deployment, and other branches not directly."""
         super().check_dag(task)
         ways = dict(cls.branches_of(task))
         others = {name: ways[name] for name in ("if_unknown", "if_escalated") if name in ways}
@@ -138,12 +139,12 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
 
     @classmethod
     def only_when_allowed(cls, task: Any) -> Collection[str]:
-        """Return what is followed when the deployment is allowed, and what no other way leads to behind it."""
+        """Return the tasks of the allowed branch and those behind them that no other branch leads to."""
         ways = dict(cls.branches_of(task))
         return only_behind(task, ways.pop("follow_task_ids_if_allowed", ()), ways.values())
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
-        """Evaluate the SLOs and say which way to go; None for no way at all."""
+        """Evaluate the SLOs and return the ids to follow, or None to follow no branch."""
         from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
@@ -164,37 +165,38 @@ class ErrorBudgetBranchOperator(_ErrorBudgetOperator, BlockingBranchOperator):
 
 
 class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
-    """Evaluates SLOs and stops what is downstream while the error budget does not allow it: a short circuit.
+    """Evaluate SLOs and skip everything downstream if the error budget does not allow a deployment (a short circuit).
 
     ==========  ==========================================================================================================
-    outcome     what happens
+    outcome     effect
     ==========  ==========================================================================================================
     allowed     the DAG goes on
-    warning     the DAG goes on; the log and XCom say what is wrong
+    warning     the DAG goes on; the log and XCom hold the reasons
     frozen      everything downstream is skipped (see ``ignore_downstream_trigger_rules``)
-    unknown     the task fails, so that nothing downstream runs; a fault that may pass is retried first
+    unknown     the task fails, so that nothing downstream runs; a transient error is retried first
     ==========  ==========================================================================================================
 
-    All else is as in :class:`ErrorBudgetBranchOperator`. Where a frozen or an unknown budget has a branch of its own, use that
-    one.
+    Everything else is as in :class:`ErrorBudgetBranchOperator`. Use that operator if a frozen or unknown budget has its own
+    branch.
 
-    A mapped gate, or one in a mapped task group, that is frozen is skipped itself, and Airflow skips what is downstream of it: in
-    its group what has the same map index, outside of the group everything. Where a task behind it has another trigger rule than
-    ``all_success`` and would run after a skip, the gate fails in place of that.
+    If a mapped gate, or one in a mapped task group, is frozen, the gate itself is skipped and Airflow skips the tasks
+    downstream of it: inside its group those with the same map index, outside of the group all. If a downstream task has a
+    trigger rule other than ``all_success`` and would run after a skip, the gate fails instead.
 
     .. code-block:: python
 
         ErrorBudgetGateOperator(task_id="gate", slos="/opt/slos", select="checkout-availability") >> deploy
 
-    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
-    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
-    :param at: the instant to evaluate; by default now, and in a run of a backfill the end of its data interval. (templated)
-    :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, whatever its trigger
-        rules say; False skips the direct downstream tasks and lets the trigger rules of all others speak
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although the
-        budget does not allow it, e.g. a notification
-    :raises ValueError: when the DAG is read, for a task downstream whose trigger rule would let it run although the gate blocks
-        it
+    :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
+        list. (templated)
+    :param select: names of the SLOs to evaluate, or a function that selects them; all by default. (templated)
+    :param at: evaluation timestamp; by default now, and in a backfill run the end of its data interval. (templated)
+    :param ignore_downstream_trigger_rules: as in ``ShortCircuitOperator``: True skips everything downstream, regardless of
+        trigger rules; False skips the direct downstream tasks and leaves all others to their trigger rules
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if the
+        budget does not allow a deployment, e.g. a notification
+    :raises ValueError: when the DAG file is parsed, for a downstream task whose trigger rule would let it run although the gate
+        blocks it
     """
 
     def __init__(self, *, ignore_downstream_trigger_rules: bool = True, **kwargs: Any) -> None:
@@ -203,18 +205,22 @@ class ErrorBudgetGateOperator(_ErrorBudgetOperator, BlockingOperator):
 
     @classmethod
     def blockable(cls, task: Any) -> Iterable[Any]:
-        """Return everything downstream, or what is directly downstream and no more."""
+        """Return everything downstream, or only the direct downstream tasks if ``ignore_downstream_trigger_rules`` is False."""
         if argument(task, "ignore_downstream_trigger_rules", default=True):
             return super().blockable(task)
         return [one for one in task.downstream_list if not one.is_teardown]
 
     @classmethod
     def only_when_allowed(cls, task: Any) -> Collection[str]:
-        """Return everything that the gate may have to block."""
+        """Return the ids of all tasks that the gate may have to block."""
         return {one.task_id for one in cls.blockable(task)}
 
     def execute(self, context: Context) -> bool:
-        """Evaluate the SLOs; return True when the DAG goes on."""
+        """Evaluate the SLOs; return True if the DAG goes on.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: if the budget is unknown and a retry does not help
+        """
         from airflow_slo_provider.runtime.error_budget.decision import raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
 

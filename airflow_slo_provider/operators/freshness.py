@@ -1,4 +1,4 @@
-"""Checking once how fresh something is."""
+"""Operator that measures once how old a pipeline's result, a feature or a model is."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 class FreshnessCheckOperator(FreshnessFields):
-    """Measures once how old something is, records it in the ledger, and fails only when told to.
+    """Measure the age of a source once and record it in the ledger; fail only with ``fail_if_stale``.
 
-    It takes the source of any of the freshness sensors. On a schedule it gives a freshness SLO its history: the ledger keeps one
-    check of kind ``freshness`` for each run, and an SLO document with a ``Ledger`` data source turns them into a budget.
+    It accepts the sources of all freshness sensors. In a scheduled DAG it produces the history of a freshness SLO: the ledger
+    keeps one check of kind ``freshness`` per run, and an SLO document with a ``Ledger`` data source computes the error budget
+    from them.
 
     .. code-block:: python
 
@@ -26,37 +27,39 @@ class FreshnessCheckOperator(FreshnessFields):
             task_id="model_age", model="churn", alias="champion", max_age=timedelta(hours=24), name="churn-model-age"
         )
 
-    A source that does not answer, or does not exist, fails the task in any case: nothing was measured.
+    If the source does not answer or does not exist, the task fails in any case, because nothing was measured.
 
-    :param max_age: the oldest that is accepted
-    :param warn_age: the oldest that is accepted without a warning
-    :param fail_if_stale: fail (without a retry) unless it is fresh; what is not known is not fresh
-    :param asset: source: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, where it is text)
+    :param max_age: the maximum age
+    :param warn_age: the maximum age without a warning; no warning by default
+    :param fail_if_stale: fail (without a retry) unless the source is fresh; an unknown age is not fresh
+    :param asset: source: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, if it is text)
     :param external_dag_id: source: the last successful run of a DAG. (templated)
-    :param external_task_id: one task of it, instead of the whole run; a mapped one succeeded when all of its instances did.
-        (templated)
+    :param external_task_id: id of one of its tasks, instead of the whole run; a mapped task succeeded when all of its instances
+        did. (templated)
     :param table: source: a table, exactly as its name is in the database; needs ``timestamp_column`` and ``conn_id``. (templated)
-    :param timestamp_column: when a row was written: a timestamp, ISO 8601 text or seconds since 1970. (templated)
-    :param query: source: PromQL or SQL, as the connection says. (templated)
-    :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds
+    :param timestamp_column: column with the time at which a row was written: a timestamp, ISO 8601 text or seconds since 1970.
+        (templated)
+    :param query: source: PromQL or SQL, depending on the type of the connection. (templated)
+    :param query_gives: whether the query returns a ``timestamp`` or an ``age`` in seconds; ``timestamp`` by default for SQL,
+        required for Prometheus
     :param path: source: a file or a glob on a disk or in an object store. (templated)
-    :param which: ``newest`` (the default) or ``oldest`` of the files of a glob
+    :param which: whether the ``newest`` (the default) or the ``oldest`` file of a glob counts
     :param feature_view: source: feature views of a Feast registry server; needs ``project``. (templated)
     :param project: Feast's project. (templated)
     :param model: source: a model of a registry; needs ``alias``. (templated)
     :param alias: the alias of the serving version. (templated)
-    :param promotion_tag: a tag of the version that holds when it was promoted. (templated)
+    :param promotion_tag: a tag of the version that holds the time of its promotion. (templated)
     :param deployment: source: ``namespace/name`` of a Kubernetes Deployment. (templated)
     :param group_by: columns, labels, or ``directory``: one age for each group. (templated)
-    :param timezone: IANA name of the zone of timestamps that have none. (templated)
-    :param conn_id: the connection; the source's default where it has one. (templated)
-    :param quantile: the share of the groups that must be fresh, where there are groups; all by default
+    :param timezone: IANA name of the time zone of naive timestamps. (templated)
+    :param conn_id: the Airflow connection; by default that of the source, if it has one. (templated)
+    :param quantile: the share of the groups that must be fresh, if there are groups; all by default
     :param clock_tolerance: how far a timestamp may lie in the future
-    :param name: name of the check in the ledger; made of the source by default, e.g. ``dag:orders``. (templated)
-    :raises ValueError: when the DAG is read, for limits or a combination of parameters that cannot be meant
+    :param name: name of the check in the ledger; by default it is made from the source, e.g. ``dag:orders``. (templated)
+    :raises ValueError: when the DAG file is parsed, for invalid limits or an invalid combination of parameters
 
-    Exactly one source is given. What each of them measures: :class:`.PipelineFreshnessSensor`,
-    :class:`.FeatureFreshnessSensor`, :class:`.ModelFreshnessSensor`.
+    Exactly one source must be given. The sources are described in :class:`.PipelineFreshnessSensor`,
+    :class:`.FeatureFreshnessSensor` and :class:`.ModelFreshnessSensor`.
     """
 
     template_fields: Sequence[str] = (
@@ -101,7 +104,12 @@ class FreshnessCheckOperator(FreshnessFields):
         self.inlets = [*self.inlets, *inlets_of(asset)]
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look, record, and return the check."""
+        """Measure, record, and return the check as a dict.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: if the source is not fresh and ``fail_if_stale`` is set, and for errors that a retry
+            cannot fix
+        """
         from airflow.sdk.exceptions import AirflowFailException
 
         from airflow_slo_provider.runtime.freshness.checks import measure

@@ -1,4 +1,4 @@
-"""The parameters of everything that asks how old something is."""
+"""Parameters shared by the freshness operator and the freshness sensors."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from airflow_slo_provider.runtime.required_parameters import given
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness import Limits
 
-#: Fields of which an empty text means what it means not to give them.
+#: Parameters for which an empty text means "not set".
 MAY_BE_EMPTY = ("conn_id", "group_by", "timezone")
 
 
 class FreshnessFields(TextFields):
-    """An operator with limits and a source. Whoever inherits it sets what names the source before it calls ``__init__``.
+    """Base class of operators with a source and freshness limits.
 
-    :param max_age: the oldest that is accepted
-    :param warn_age: the oldest that is accepted without a warning
-    :param quantile: the share of the groups that must be fresh, where there are groups; all by default
+    A subclass sets the parameters of its sources before it calls ``__init__``.
+
+    :param max_age: the maximum age
+    :param warn_age: the maximum age without a warning; no warning by default
+    :param quantile: the share of the groups that must be fresh, if there are groups; all by default
     :param clock_tolerance: how far a timestamp may lie in the future
-    :param conn_id: the connection. (templated)
-    :param name: name of the check in the ledger; made of the source by default, e.g. ``dag:orders``. (templated)
-    :raises ValueError: for limits or a combination of parameters that cannot be meant
+    :param conn_id: the Airflow connection. (templated)
+    :param name: name of the check in the ledger; by default it is made from the source, e.g. ``dag:orders``. (templated)
+    :raises ValueError: for invalid limits or an invalid combination of parameters
     """
 
-    #: Of all sources; a sensor has some of them.
+    #: Text fields of all sources; a sensor has only some of them.
     text_fields = frozenset(
         {"external_dag_id", "external_task_id", "table", "timestamp_column", "query", "path", "project", "model", "alias"}
         | {"promotion_tag", "deployment", "timezone", "conn_id", "name"}
@@ -64,18 +66,18 @@ class FreshnessFields(TextFields):
         self.question()
 
     def question(self) -> Question:
-        """What to ask, by the parameters as they are now.
+        """Return the source that the current parameters name.
 
-        :raises BadQuestion: (a ValueError) for a combination that cannot be meant
+        :raises BadQuestion: (a ValueError) for an invalid combination of parameters
         """
         return question({name: value for name, value in vars(self).items() if name in PARAMETERS})
 
     def limits(self) -> Limits:
-        """What is fresh enough."""
+        """Return the freshness limits."""
         from airflow_slo_provider.freshness import Limits
 
         return Limits(self.max_age, self.warn_age, self.quantile, self.clock_tolerance)
 
     def check_name(self) -> str:
-        """Name of the check in the ledger."""
+        """Return the name of the check in the ledger."""
         return self.name or self.question().default_name() or f"{self.dag_id}.{self.task_id}"

@@ -1,4 +1,4 @@
-"""The base of the operators that change what serves: they act behind a gate, and not in a backfill."""
+"""Base class of operators that change the serving system: they check their gate first and do not act in a backfill."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class ActingOperator(TextFields):
-    """An operator that changes something outside of Airflow. It calls :meth:`require_leave` before it changes anything.
+    """Base class of operators that change something outside of Airflow; they call :meth:`require_leave` before a change.
 
-    :param gate: task id of an :class:`.ErrorBudgetGateOperator`, :class:`.ErrorBudgetBranchOperator` or
-        :class:`.ErrorBudgetSensor` upstream, that operator itself, or its XCom ``decision``: without a decision of this run that
-        allows, the task fails without a retry and changes nothing. (templated)
-    :param allow_backfill: act also in a run of a backfill, which is about the past; by default such a run fails without a change
+    :param gate: task id of an upstream :class:`.ErrorBudgetGateOperator`, :class:`.ErrorBudgetBranchOperator` or
+        :class:`.ErrorBudgetSensor`, that operator itself, or its XCom ``decision``. Unless it has allowed this run, the task
+        fails without a retry and changes nothing. No gate by default. (templated)
+    :param allow_backfill: act also in a backfill run, which is about the past; by default such a run fails without a change
     """
 
     template_fields: Sequence[str] = ("gate",)
@@ -33,14 +33,14 @@ class ActingOperator(TextFields):
         self._gated = given(self, "gate")
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
-        """Look once more whether there is a gate, before its template or XCom may give nothing: it may have been set later."""
+        """Note whether a gate is set before rendering, because it may be set after ``__init__`` and may render to nothing."""
         self._gated |= given(self, "gate")
         super()._do_render_template_fields(*args, **kwargs)
 
     def resolve_template_files(self) -> None:
-        """Check the gate's place in the DAG as well: Airflow calls this once it has read the DAG's file.
+        """Check the position of the gate in the DAG as well. Airflow calls this method after it has parsed the DAG file.
 
-        :raises ValueError: for a gate that is no task of the DAG, not upstream, or no error-budget gate
+        :raises ValueError: for a gate that is not a task of the DAG, not upstream, or not an error-budget gate
         """
         from airflow_slo_provider.runtime.gates.permission import gate_fault
 
@@ -52,9 +52,10 @@ class ActingOperator(TextFields):
             raise ValueError(f"{self.task_id}: {fault}")
 
     def require_leave(self, context: Context) -> None:
-        """Refuse to act in a backfill, and behind a gate that has not allowed it.
+        """Raise an exception in a backfill, and if the gate has not allowed this run.
 
-        :raises AirflowFailException: saying why
+        :param context: Airflow's task context
+        :raises AirflowFailException: naming the reason
         """
         from airflow_slo_provider.runtime.gates.permission import refuse_backfill, require_leave
 
@@ -65,5 +66,5 @@ class ActingOperator(TextFields):
 
 
 def _named(gate: Any) -> Any:
-    """Take an operator as its task id; anything else stays what it is."""
+    """Return the task id of an operator; return any other value unchanged."""
     return gate.task_id if isinstance(gate, BaseOperator | MappedOperator) else gate

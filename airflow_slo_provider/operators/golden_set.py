@@ -1,4 +1,4 @@
-"""Evaluates a model on a golden set, beside the champion, and says how sure the answer is."""
+"""Operator that evaluates a model on a golden set, with confidence intervals and a comparison with the champion."""
 
 from __future__ import annotations
 
@@ -37,10 +37,12 @@ __getattr__ = offer(
 
 
 class GoldenSetEvaluationOperator(TextFields):
-    """Measures a candidate on a golden set, with intervals, against thresholds and against the champion on the same rows.
+    """Evaluate a candidate model on a golden set: metrics with intervals, thresholds, and comparison with the champion.
 
-    The task fails without a retry when the verdict is ``fail``, ``inconclusive`` or ``unknown`` (see ``fail_on``); it always
-    records what it found first. The XCom holds ``verdict``, ``why``, ``metrics`` with intervals, ``comparisons``, ``report``.
+    The candidate and the champion are compared on the same rows.
+
+    The task fails without a retry if the verdict is ``fail``, ``inconclusive`` or ``unknown`` (see ``fail_on``); the results
+    are recorded before it fails. The XCom holds ``verdict``, ``why``, ``metrics`` with intervals, ``comparisons``, ``report``.
 
     .. code-block:: python
 
@@ -55,49 +57,52 @@ class GoldenSetEvaluationOperator(TextFields):
             margin=0.005,
         )
 
-    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT when ``sql_conn_id`` is given. A
-        relative path, here and of a predictor, is that of a file beside the DAG file. (templated)
-    :param predictor: where the candidate's predictions come from: the name of a column, a file of predictions, a function, or one
-        of ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
-    :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...; all of them are in
-        docs/golden-sets.md) and functions of truth and prediction, in a list, or in a mapping that names each. A function gets
-        what the predictor says: classes where it says classes, although scores stand beside them. Its attribute
-        ``higher_is_better`` says which way is better. Latencies are in seconds
-    :param thresholds: what a metric must reach: a number, or ``{"fail": 0.90, "warn": 0.92}``. Without thresholds and champion
+    :param golden_set: path or URI of the golden set (parquet, CSV, JSON lines), or a SELECT if ``sql_conn_id`` is given. A
+        relative path, here and of a predictor, starts at the folder of the DAG file. (templated)
+    :param predictor: source of the candidate's predictions: the name of a column, a file of predictions, a function, or one of
+        ``Column``, ``PredictionFile``, ``HttpModel``, ``ModelFile``, ``MlflowModel``. (templated)
+    :param metrics: names as in scikit-learn (``accuracy``, ``roc_auc``, ``rmse``, ``ndcg@10`` ...; the full list is in
+        docs/golden-sets.md) and functions of true values and predictions, as a list, or as a mapping with a name for each. A
+        function gets the output of the predictor: the classes if it returns classes, even if it also returns scores. The
+        attribute ``higher_is_better`` of the function gives the direction. Latencies are in seconds
+    :param thresholds: threshold per metric: a number, or ``{"fail": 0.90, "warn": 0.92}``. Without thresholds and a champion
         nothing passes. (templated)
-    :param champion: where the champion's predictions come from, like ``predictor``. (templated)
-    :param champion_may_be_missing: a path, column or URI of the champion that renders to an empty text means that there is no
-        champion yet, and the thresholds alone decide; without this it is an error
-    :param slices: columns whose values are looked at one by one; they are no features unless ``features`` names them
-    :param compare_on: metrics the candidate must win; by default those with thresholds, else the first; no latencies
-    :param margin: what it may lose to the champion in the metric's own unit (a number, or one for each metric); 0 asks that it is
-        better. (templated)
-    :param slice_margin: what a segment may lose
-    :param slice_min_rows: rows; smaller segments are not judged
-    :param confidence: of the intervals, e.g. ``0.95``
-    :param decide_on: ``interval``: the whole interval must reach the threshold, and one that holds it is ``inconclusive``;
-        ``value``: the value alone decides
-    :param min_coverage: share of the golden set's rows that must have a label and a prediction
-    :param min_rows: below this many rows an interval by bootstrap or DeLong decides nothing
-    :param fail_on: verdicts that fail the task; with none of them, a branch behind it takes the way by the XCom's ``verdict``
-    :param name: of the check in the ledger; by default the golden set's file name. (templated)
-    :param model_version: version of the candidate, for the record. (templated)
-    :param report_path: directory (path or URI) for the JSON and HTML report. (templated)
-    :param id_column: names a row
-    :param label_column: the truth
-    :param features: what the model is given; by default every column without another part (id, label, group, weight, slices,
-        stored predictions)
-    :param group_column: the query a row belongs to: rows of one are ranked together, and depend on each other
-    :param weight_column: weight of a row
-    :param labels: the classes known in training, in the order of the columns where predictions are a probability of each; others
-        are reported
+    :param champion: source of the champion's predictions, like ``predictor``. (templated)
+    :param champion_may_be_missing: if the champion's path, column or URI renders to an empty text, there is no champion yet and
+        only the thresholds decide; without this parameter it is an error
+    :param slices: columns whose values define segments, which are judged one by one; they are not features unless ``features``
+        names them
+    :param compare_on: metrics on which the candidate is compared with the champion; by default those with thresholds, else the
+        first; not latencies
+    :param margin: how much worse than the champion the candidate may be, in the unit of the metric (a number, or one for each
+        metric); with 0 it must be better. (templated)
+    :param slice_margin: how much worse than the champion the candidate may be in a segment
+    :param slice_min_rows: minimum number of rows of a segment; smaller segments are not judged
+    :param confidence: confidence level of the intervals, e.g. ``0.95``
+    :param decide_on: ``interval``: the whole interval must reach the threshold, and an interval that contains the threshold is
+        ``inconclusive``; ``value``: only the value decides
+    :param min_coverage: share of the golden set's rows that must have a label and a prediction, above 0 and at most 1
+    :param min_rows: with fewer rows, a bootstrap or DeLong interval is not used for a verdict
+    :param fail_on: verdicts that fail the task; if it is empty, a downstream branch can decide by ``verdict`` of the XCom
+    :param name: name of the check in the ledger; by default the golden set's file name. (templated)
+    :param model_version: version of the candidate, for the ledger. (templated)
+    :param report_path: directory (path or URI) for the JSON and HTML reports. (templated)
+    :param id_column: column with the id of a row
+    :param label_column: column with the true value
+    :param features: columns that are passed to the model; by default all columns that have no other role (id, label, group,
+        weight, slices, stored predictions)
+    :param group_column: column with the query of a row; rows of one query are ranked together and are not independent
+    :param weight_column: column with the weight of a row
+    :param labels: the classes known in training, in the order of the columns if the predictions are one probability per class;
+        other classes are reported
     :param pos_label: the positive class of two; by default the greater
-    :param decision_threshold: probability from which a row counts as positive, for metrics of classes, where the predictor says
-        probabilities alone; a predictor that says classes has decided by itself
-    :param replicates: bootstrap replicates
-    :param sql_conn_id: SQL connection of a golden set that is a query. (templated)
+    :param decision_threshold: probability from which a row counts as positive, for class metrics of a predictor that returns
+        only probabilities; ignored if the predictor returns classes
+    :param replicates: number of bootstrap replicates, at least 100
+    :param sql_conn_id: SQL connection, if the golden set is a query. (templated)
     :param pushgateway_conn_id: connection of a Pushgateway that gets the metrics as gauges. (templated)
-    :raises ValueError: when the DAG is read, for an unknown metric, a threshold of none, or a number that makes no sense
+    :raises ValueError: when the DAG file is parsed, for an unknown metric, a threshold for a metric that is not measured, or an
+        invalid number
     """
 
     template_fields: Sequence[str] = (
@@ -189,7 +194,10 @@ class GoldenSetEvaluationOperator(TextFields):
         self.sql_conn_id, self.pushgateway_conn_id = sql_conn_id, pushgateway_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Read the golden set, ask the models, judge, record, and fail on a verdict that is no pass."""
+        """Read the golden set, get the predictions, judge and record them, and fail on a verdict in ``fail_on``.
+
+        :param context: Airflow's task context
+        """
         from airflow_slo_provider.evaluation.report.ledger_records import summary
 
         with failing_rightly(), recording_faults(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
@@ -228,7 +236,7 @@ class GoldenSetEvaluationOperator(TextFields):
         try:
             thresholds = {name: threshold_of(value, by_name[name]) for name, value in self.thresholds.items()}
             margin = margin_of(self.margin)
-        except ValueError as error:  # a template that was rendered into no number: the same at every try
+        except ValueError as error:  # a template rendered to something that is not a number, which a retry does not change
             raise InvalidMeasurement(str(error), reason="bad_option") from error
         return Plan(
             metrics=metrics,
@@ -272,9 +280,9 @@ class GoldenSetEvaluationOperator(TextFields):
         return object_path(beside(uri, self.dag.folder), conn_id)
 
     def _has_champion(self) -> bool:
-        """Tell whether there is a champion to compare with.
+        """Return whether there is a champion to compare with.
 
-        :raises InvalidMeasurement: when its place is empty, and it must not be
+        :raises InvalidMeasurement: if its path, column or URI is empty and ``champion_may_be_missing`` is not set
         """
         from airflow_slo_provider.evaluation.models.predictors import place_of
 
@@ -305,7 +313,7 @@ class GoldenSetEvaluationOperator(TextFields):
         return self.name or (self.task_id if self.sql_conn_id else self.golden_set.rstrip("/").rpartition("/")[2])
 
     def _report(self, assessment: Assessment, context: Context) -> dict[str, str]:
-        """Write both forms of the report; a retry writes over its own."""
+        """Write both forms of the report; a retry overwrites those of the previous try."""
         if not self.report_path:
             return {}
         from airflow_slo_provider.evaluation.report.assessment_json import to_json
@@ -331,7 +339,7 @@ class GoldenSetEvaluationOperator(TextFields):
         record_observations(checks, context, self.log)
 
     def _tell(self, assessment: Assessment, found: dict[str, Any], context: Context) -> None:
-        """Put the verdict on the outlets' events and the gauges on the Pushgateway."""
+        """Put the verdict into the events of the outlets and push the gauges to the Pushgateway."""
         events = context.get("outlet_events")
         for outlet in self.outlets if events is not None else ():
             events[outlet].extra = {key: found[key] for key in ("verdict", "model_version", "golden_set_hash", "report")}
@@ -346,7 +354,7 @@ class GoldenSetEvaluationOperator(TextFields):
             )
 
     def _unknown(self) -> CheckResult:
-        """The check of an evaluation that could not be made, which is no gap in the history."""
+        """Return the check of an evaluation that failed with an error, so that the history has no gap."""
         from airflow_slo_provider.evaluation.report.ledger_records import KIND
         from airflow_slo_provider.results import CheckResult, Verdict
 

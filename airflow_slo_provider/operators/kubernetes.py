@@ -1,4 +1,4 @@
-"""Change what a Deployment runs: roll it back, give it another image, scale it."""
+"""Operators that change a Kubernetes Deployment: roll it back, set its images, scale it."""
 
 from __future__ import annotations
 
@@ -16,26 +16,27 @@ if TYPE_CHECKING:
 
 
 class DeploymentRollbackOperator(DeploymentTask):
-    """Puts an earlier revision of a Deployment back, once, and waits until it serves.
+    """Roll a Deployment back to an earlier revision, exactly once, and wait for the rollout.
 
-    By default that is the newest revision that is *known to have been good*: whose model version passed its checks (golden sets,
-    drift, latency), as the ledger has it, and that was neither an incident's culprit nor left by a rollback within ``look_back``.
-    "The previous revision" is not that: after one undo the bad one is the previous.
+    By default this is the newest revision that is *known to have been good*: its model version passed its checks (golden sets,
+    drift, latency) in the ledger, and within ``look_back`` it was neither the culprit of an incident nor replaced by a
+    rollback. The previous revision may be the bad one: it is after one undo.
 
     - **Once.** The change and its record (an annotation with DAG, run, task and map index) are one conditional patch. A retry
       finds its own record and only waits; ``kubectl rollout undo`` in a retried task would undo the undo.
-    - **Never over somebody else.** When the Deployment changes between reading and patching, it is read and decided again. If
-      another run rolled it back since this DAG run began, or its template is another one by now, nothing is left to do: the task
-      says so and succeeds (``changed`` is false in its XCom).
-    - **As kubectl.** Template and annotations are what ``kubectl rollout undo`` leaves, and the refusals are its own: a paused
-      Deployment, no history, no such revision. They fail without a retry; faults of the server are retried.
+    - **Concurrent changes.** If the Deployment changes between reading and patching, it is read again and the decision is
+      repeated. If another run rolled it back since this DAG run began, or it has another template by now, nothing is changed:
+      the task logs this and succeeds (``changed`` is false in its XCom).
+    - **As kubectl.** Template and annotations are those that ``kubectl rollout undo`` writes, and the same cases are refused: a
+      paused Deployment, no history, no such revision. These fail without a retry; server errors are retried.
 
-    A template names its model version by the label ``model-version`` or ``app.kubernetes.io/version`` or by the environment
-    variable ``MODEL_VERSION``; a check whose ``model_version`` is the whole image counts too.
+    The model version of a template is read from the label ``model-version`` or ``app.kubernetes.io/version`` or from the
+    environment variable ``MODEL_VERSION``; a check whose ``model_version`` is the full image name also counts.
 
-    What it cannot do: a GitOps controller that heals itself (Argo CD, Flux) reverts any change that is not in Git, and the next
-    ``kubectl apply`` or ``helm upgrade`` of the bad manifest brings it back. The task warns when it sees signs of that, and
-    refuses with ``refuse_if_gitops_managed=True``; it cannot see a controller that leaves none. Roll back in Git there.
+    Limitation: a GitOps controller with self-healing (Argo CD, Flux) reverts any change that is not in Git, and the next
+    ``kubectl apply`` or ``helm upgrade`` of the bad manifest deploys it again. The task warns if it finds traces of such a
+    controller, and fails with ``refuse_if_gitops_managed=True``; it cannot detect a controller that leaves no traces. Roll back
+    in Git in that case.
 
     .. code-block:: python
 
@@ -49,20 +50,22 @@ class DeploymentRollbackOperator(DeploymentTask):
             retries=3,
         )
 
-    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    The parameters for the Deployment, the ``gate`` and the wait (``name``, ``namespace``, ``deferrable`` ...) are those of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
     :param to: ``last_known_good``, ``previous`` or a revision number. (templated)
-    :param known_good: revision numbers, images or model versions that are good; without it the ledger is asked. (templated)
-    :param checks: names of the checks in the ledger that count, as ``name`` or ``kind/name``; each of them must have judged a
-        version that is good. Needed where checks of several models share the ledger: two models may both have a version 7.
+    :param known_good: revision numbers, images or model versions that are good; by default they are read from the ledger.
         (templated)
-    :param look_back: how old a check may be that counts
-    :param bad_revision: refuse unless the Deployment is at this revision: the world may have moved. (templated)
-    :param bad_version: refuse unless the Deployment runs this model version or image. (templated)
-    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
+    :param checks: names of the ledger's checks that count, as ``name`` or ``kind/name``; a good version needs a result of each
+        of them. Required if checks of several models share the ledger, because two models may both have a version 7.
+        (templated)
+    :param look_back: maximum age of the checks that count
+    :param bad_revision: fail unless the Deployment is at this revision, because it may have changed since. (templated)
+    :param bad_version: fail unless the Deployment runs this model version or image. (templated)
+    :param refuse_if_gitops_managed: fail if a GitOps controller would revert the rollback
 
-    What was given and is nothing when the task runs (``bad_version`` from an XCom that is not there) fails it without a retry.
+    An argument that is set in the DAG but renders to None or an empty string (``bad_version`` from a missing XCom) fails the
+    task without a retry.
     """
 
     template_fields: Sequence[str] = (
@@ -99,7 +102,11 @@ class DeploymentRollbackOperator(DeploymentTask):
         self._given |= given(self, "known_good", "checks", "bad_revision", "bad_version")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Roll back, and wait for the rollout."""
+        """Roll back, and wait for the rollout.
+
+        :param context: Airflow's task context
+        :return: the change and how the rollout ended
+        """
         from airflow_slo_provider.deployment.kubernetes.undo import LAST_KNOWN_GOOD, rollback
         from airflow_slo_provider.runtime.kubernetes_deployments import change_key, decided_at, known_good_versions, plan_key
 
@@ -127,20 +134,22 @@ class DeploymentRollbackOperator(DeploymentTask):
 
 
 class DeploymentSetImageOperator(DeploymentTask):
-    """Gives containers of a Deployment other images, once, and waits until they serve.
+    """Set the images of a Deployment's containers, exactly once, and wait for the rollout.
 
-    A retry finds its own record on the Deployment and only waits: it does not bring an image back that was rolled back meanwhile.
-    The outgoing revision stands in XCom (``from_revision``, ``from_images``) and in the ledger. GitOps controllers revert this as
-    they revert a rollback, see :class:`DeploymentRollbackOperator`. A release that cannot be recorded is not
-    made; a rollback waits for no ledger.
+    A retry finds its own record on the Deployment and only waits: it does not restore an image that was rolled back meanwhile.
+    The replaced revision is in XCom (``from_revision``, ``from_images``) and in the ledger. GitOps controllers revert this
+    change as they revert a rollback, see :class:`DeploymentRollbackOperator`. If the change cannot be recorded in the ledger,
+    it is not made; a rollback does not depend on the ledger.
 
-    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    The parameters for the Deployment, the ``gate`` and the wait (``name``, ``namespace``, ``deferrable`` ...) are those of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
-    :param images: image by container; ``*`` for all that are no init containers. (templated)
-    :param variables: values of environment variables that these containers have already, e.g. ``MODEL_VERSION``. (templated)
-    :param change_cause: what ``kubectl rollout history`` shall say. (templated)
-    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the change
+    :param images: image by container; ``*`` stands for all containers except init containers. (templated)
+    :param variables: new values of environment variables that these containers already have, e.g. ``MODEL_VERSION``.
+        (templated)
+    :param change_cause: change cause that ``kubectl rollout history`` shows. (templated)
+    :param refuse_if_gitops_managed: fail if a GitOps controller would revert the change
+    :raises ValueError: when the DAG file is parsed, for empty ``images``
     """
 
     template_fields: Sequence[str] = (*DeploymentTask.template_fields, "images", "variables", "change_cause")
@@ -166,7 +175,11 @@ class DeploymentSetImageOperator(DeploymentTask):
             raise ValueError(f"{self.task_id}: images is empty: say which container gets which image")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Set the images, and wait for the rollout."""
+        """Set the images, and wait for the rollout.
+
+        :param context: Airflow's task context
+        :return: the change and how the rollout ended
+        """
         from airflow_slo_provider.deployment.kubernetes.images import set_image
         from airflow_slo_provider.runtime.kubernetes_deployments import change_key
 
@@ -189,18 +202,19 @@ class DeploymentSetImageOperator(DeploymentTask):
 
 
 class DeploymentScaleOperator(DeploymentTask):
-    """Sets the number of replicas of a Deployment, within bounds, and waits until they serve.
+    """Set the number of replicas of a Deployment, within bounds, and wait until they are available.
 
-    A number outside of the bounds, a HorizontalPodAutoscaler that owns the number, and a missing permission fail without a retry;
-    faults of the server are retried. Setting the number that is there already changes nothing.
+    A number outside of the bounds, a HorizontalPodAutoscaler that controls the number, and a missing permission fail without a
+    retry; server errors are retried. If the Deployment already has this number, nothing is changed.
 
-    Which Deployment, behind which ``gate``, and how to wait (``name``, ``namespace``, ``deferrable`` ...), are the parameters of
+    The parameters for the Deployment, the ``gate`` and the wait (``name``, ``namespace``, ``deferrable`` ...) are those of
     :class:`.DeploymentTask` (``airflow_slo_provider.operators.deployment_task``).
 
-    :param replicas: how many; None, as a template makes of an XCom that is not there, is refused. (templated)
-    :param minimum: refuse fewer
-    :param maximum: refuse more
-    :param despite_autoscaler: set the number although a HorizontalPodAutoscaler owns it, and will set it again
+    :param replicas: number of replicas; None, to which a template of a missing XCom renders, fails the task. (templated)
+    :param minimum: smallest allowed number
+    :param maximum: largest allowed number; no limit by default
+    :param despite_autoscaler: set the number even if a HorizontalPodAutoscaler controls it, which will then change it again
+    :raises ValueError: when the DAG file is parsed, for bounds that allow no number
     """
 
     template_fields: Sequence[str] = (*DeploymentTask.template_fields, "replicas")
@@ -223,7 +237,11 @@ class DeploymentScaleOperator(DeploymentTask):
             raise ValueError(f"{self.task_id}: minimum {minimum} and maximum {maximum} leave no number")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Scale, and wait until the replicas are available."""
+        """Scale, and wait until the replicas are available.
+
+        :param context: Airflow's task context
+        :return: the change and how the rollout ended
+        """
         from airflow_slo_provider.deployment.kubernetes.scale import scale
 
         self.require_given(context)
@@ -242,9 +260,9 @@ class DeploymentScaleOperator(DeploymentTask):
 
 
 def _number(what: str, value: Any) -> int:
-    """Read a whole number that a template may have made text or a float of.
+    """Read a whole number that a template may have rendered to text or a float.
 
-    :raises DeploymentArgumentError: when it is none; an XCom that is not there is rendered as None or as text
+    :raises DeploymentArgumentError: if the value is not a whole number; a missing XCom renders to None or to text
     """
     from airflow_slo_provider.exceptions import DeploymentArgumentError
 
@@ -260,9 +278,9 @@ def _number(what: str, value: Any) -> int:
 
 
 def _several(what: str, value: Any) -> tuple[int | str, ...]:
-    """Take one revision or version, or several.
+    """Return one or several revisions or versions as a tuple.
 
-    :raises DeploymentArgumentError: for what is neither
+    :raises DeploymentArgumentError: for any other value
     """
     from airflow_slo_provider.exceptions import DeploymentArgumentError
 
@@ -276,5 +294,5 @@ def _several(what: str, value: Any) -> tuple[int | str, ...]:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Make what XCom carries: lists instead of tuples."""
+    """Convert tuples to lists, for XCom."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}

@@ -1,4 +1,4 @@
-"""Hands what the ledger knows to Prometheus."""
+"""Operator that pushes the ledger's newest checks to Prometheus."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 class PushLedgerMetricsOperator(TextFields):
-    """Pushes the newest of every check to a Pushgateway: SLIs, budgets, burn rates, verdicts and ages.
+    """Push the newest result of every check to a Pushgateway: SLIs, budgets, burn rates, verdicts and ages.
 
-    For SLOs whose numbers Prometheus does not have itself: of SQL, of the ledger, of freshness, drift and golden sets. The
-    metrics are listed in :mod:`airflow_slo_provider.ledger.prometheus_text`. XCom: how many checks there were. A server that
-    refuses them fails the task without a retry; one that does not answer is retried.
+    Use it for SLOs whose numbers are not in Prometheus: those from SQL, the ledger, freshness, drift and golden sets. The
+    metrics are listed in :mod:`airflow_slo_provider.ledger.prometheus_text`. The XCom is the number of checks. If the server
+    refuses the metrics, the task fails without a retry; if it does not answer, the task is retried.
 
     .. code-block:: python
 
         PushLedgerMetricsOperator(task_id="push", conn_id="pushgateway_default")
 
-    :param conn_id: connection of type ``http`` to the Pushgateway (templated)
-    :param kinds: only checks of these kinds, e.g. ``["slo", "freshness"]``; all but decisions when not given (templated)
-    :param job: value of the label ``job``; the metrics replace what was pushed under it before (templated)
+    :param conn_id: connection of type ``http`` to the Pushgateway. (templated)
+    :param kinds: only checks of these kinds, e.g. ``["slo", "freshness"]``; by default all except decisions. (templated)
+    :param job: value of the label ``job``; the metrics replace those pushed with this value before. (templated)
     """
 
     template_fields: Sequence[str] = ("conn_id", "kinds", "job")
@@ -49,9 +49,10 @@ class PushLedgerMetricsOperator(TextFields):
         self._given = given(self, "conn_id", "kinds", "job")
 
     def execute(self, context: Context) -> int:
-        """Push, and return how many checks there were.
+        """Push the metrics, and return the number of checks.
 
-        :raises AirflowFailException: when the server refuses; what may pass is retried
+        :param context: Airflow's task context
+        :raises AirflowFailException: if the server refuses the metrics; transient errors are retried
         """
         from airflow_slo_provider.hooks.pushgateway import PushgatewayHook
         from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks

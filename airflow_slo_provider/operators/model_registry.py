@@ -1,4 +1,4 @@
-"""Moves the champion's alias in a model registry: forward when a candidate has passed, back when it was a mistake."""
+"""Operators that promote a model version to champion in a model registry and roll a promotion back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class _MoveOperator(ActingOperator):
-    """What both have in common: one move for each task instance, recorded in the registry and in the ledger."""
+    """Base class of both operators: move an alias once per task instance, and record the move in the registry and the ledger."""
 
     template_fields: Sequence[str] = (
         *ActingOperator.template_fields, "model", "version", "alias", "expected_champion", "registry_path",
@@ -58,7 +58,7 @@ class _MoveOperator(ActingOperator):
         return ModelRegistryHook(self.model_registry_conn_id).get_conn()
 
     def _move(self, context: Context, evidence: Mapping[str, Any]) -> dict[str, Any]:
-        """Move, record, and say what became of it."""
+        """Move the alias, record the move, and return the result for XCom."""
         from airflow_slo_provider.deployment.registries.registry import RegistryError, Wanted
         from airflow_slo_provider.results import Verdict
         from airflow_slo_provider.runtime.kubernetes_deployments import decided_at
@@ -68,7 +68,7 @@ class _MoveOperator(ActingOperator):
         wanted = Wanted(
             kind=self.move_kind,
             alias=self.alias,
-            # Not of the try: a retry finds what an earlier one did.
+            # The key has no try number, so that a retry finds the move of an earlier try.
             key="/".join((key.dag_id, key.run_id, key.task_id, str(key.map_index))),
             to=None if self.version is None else str(self.version),
             expected=ANY if self.expected_champion is None else str(self.expected_champion),
@@ -78,7 +78,7 @@ class _MoveOperator(ActingOperator):
         )
         with failing_rightly():
             if self.move_kind == PROMOTE:
-                # A rollback waits for no ledger; a promotion that cannot be recorded is not made.
+                # A promotion that cannot be recorded is not made; a rollback does not depend on the ledger.
                 about = self._check(
                     context, Verdict.UNKNOWN, f"version {wanted.to} is about to be promoted", None, {"to": wanted.to, **evidence}
                 )
@@ -130,11 +130,11 @@ class _MoveOperator(ActingOperator):
 
 
 class PromoteModelOperator(_MoveOperator):
-    """Makes a version the champion, and remembers which one it was before.
+    """Promote a model version to champion and record the previous champion.
 
-    A version that failed its evaluation is not promoted, and neither is one whose rival was changed in the meantime: with
-    ``expected_champion`` the alias is moved only while it names that version. A retried task does not promote twice. The
-    XCom holds ``from``, ``to``, ``changed``, ``now``.
+    A version that failed its evaluation is not promoted. With ``expected_champion`` the alias is moved only while it points to
+    that version, so that a candidate does not replace a champion with which it was not compared. A retried task does not
+    promote twice. The XCom holds ``from``, ``to``, ``changed``, ``now``.
 
     .. code-block:: python
 
@@ -150,19 +150,19 @@ class PromoteModelOperator(_MoveOperator):
     :param model: the registered model. (templated)
     :param version: the version to promote. (templated)
     :param alias: the alias to move. (templated)
-    :param expected_champion: the version the candidate was compared with; an empty text: none yet; None: whatever serves.
-        (templated)
-    :param evaluation: XCom of a ``GoldenSetEvaluationOperator`` with ``model_version``, as ``evaluate.output``; anything but
-        ``pass`` (or ``warn``) of this version refuses the promotion. (templated)
+    :param expected_champion: the version with which the candidate was compared; an empty text means that there is no champion
+        yet, None accepts any champion. (templated)
+    :param evaluation: XCom of a ``GoldenSetEvaluationOperator`` with ``model_version``, as ``evaluate.output``; unless its
+        verdict is ``pass`` or ``warn`` for this version, the promotion is refused. (templated)
     :param model_registry_conn_id: connection of the registry. (templated)
-    :param registry_path: a directory in its place (path or URI). (templated)
-    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
-        run that allows, nothing is changed. (templated)
-    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
+    :param registry_path: directory of the registry (path or URI), instead of a connection. (templated)
+    :param gate: task id of an upstream error-budget gate, branch or sensor, or its XCom ``decision``; nothing is changed unless
+        it has allowed this run. (templated)
+    :param allow_backfill: act also in a backfill run; by default such a run fails without a change
 
-    What can never be moved (no such version, another champion by now, an evaluation that did not pass) fails without a retry, and
-    so does a parameter that was given and is nothing when the task runs (an XCom that is not there); a registry that does not
-    answer is retried.
+    The task fails without a retry if the promotion is not possible (no such version, another champion by now, an evaluation
+    that did not pass) or if an argument set in the DAG renders to None or an empty string (a missing XCom); if the registry
+    does not answer, the task is retried.
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "evaluation")
@@ -174,7 +174,11 @@ class PromoteModelOperator(_MoveOperator):
         self._evaluated = given(self, "evaluation")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Look at the gate and the evaluation, move the alias, record it."""
+        """Check the gate and the evaluation, move the alias, and record the move.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: if the gate or the evaluation does not allow the promotion, or a retry does not help
+        """
         self.require_leave(context)
         if not self.version or str(self.version).lower() == "none":
             from airflow.sdk.exceptions import AirflowFailException
@@ -214,26 +218,27 @@ class PromoteModelOperator(_MoveOperator):
 
 
 class RollbackModelOperator(_MoveOperator):
-    """Gives the alias back to the version that served before, as it was recorded when the present one was promoted.
+    """Move the alias back to the previous champion, as recorded when the current one was promoted.
 
-    A second rollback in a run that began later goes one further back; a retried task does not go back twice, and neither do two
-    runs that began before either had rolled back (two alerts over one release), unless ``expected_champion`` names what serves.
-    The XCom holds ``from``, ``to``, ``changed``, ``now``.
+    A second rollback in a run that began later goes back one more version. A retried task does not go back twice, and neither
+    do two runs that both began before the first rollback (two alerts about one release), unless ``expected_champion`` names the
+    current version. The XCom holds ``from``, ``to``, ``changed``, ``now``.
 
     :param model: the registered model. (templated)
     :param version: the version to go back to; by default the recorded predecessor. (templated)
     :param alias: the alias to move. (templated)
-    :param expected_champion: the version that is believed to be bad: nothing happens to a later one. (templated)
-    :param reason: why, for the record. (templated)
+    :param expected_champion: the version that is to be rolled back; the alias is not moved if it points to another version by
+        now. (templated)
+    :param reason: reason of the rollback, for the ledger. (templated)
     :param model_registry_conn_id: connection of the registry. (templated)
-    :param registry_path: a directory in its place (path or URI). (templated)
-    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
-        run that allows, nothing is changed. (templated)
-    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
+    :param registry_path: directory of the registry (path or URI), instead of a connection. (templated)
+    :param gate: task id of an upstream error-budget gate, branch or sensor, or its XCom ``decision``; nothing is changed unless
+        it has allowed this run. (templated)
+    :param allow_backfill: act also in a backfill run; by default such a run fails without a change
 
-    What can never be moved (no such version or predecessor, another champion by now) fails without a retry, and so does a
-    parameter that was given and is nothing when the task runs (an XCom that is not there, an empty template): it does not mean
-    the predecessor, or whatever serves. A registry that does not answer is retried.
+    The task fails without a retry if the rollback is not possible (no such version or predecessor, another champion by now). It
+    also fails without a retry if an argument set in the DAG renders to None or an empty string (a missing XCom, an empty
+    template), which is not taken for the default. If the registry does not answer, the task is retried.
     """
 
     template_fields: Sequence[str] = (*_MoveOperator.template_fields, "reason")
@@ -245,7 +250,11 @@ class RollbackModelOperator(_MoveOperator):
         self.reason = reason
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Move the alias back, record it."""
+        """Check the gate, move the alias back, and record the move.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: if the gate does not allow the rollback, or a retry does not help
+        """
         self.require_leave(context)
         require(self, self._given)
         return self._move(context, {"why": self.reason} if self.reason else {})

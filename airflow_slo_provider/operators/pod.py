@@ -1,4 +1,4 @@
-"""Any check of this provider in a Kubernetes pod."""
+"""Operator that runs a check of this provider in a Kubernetes pod."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.results import CheckResult
 
-#: How much later than ``execution_timeout`` Airflow gives up on a trigger that never came back.
+#: Airflow's timeout of the deferral is this much longer than what is left of ``execution_timeout``.
 _GRACE = timedelta(minutes=1)
-#: What this operator sets itself.
+#: Arguments of ``KubernetesPodOperator`` that this operator sets itself.
 _OWN = frozenset({"task_id", "image", "cmds", "arguments", "do_xcom_push", "deferrable", "full_pod_spec"})
 
 
 class SLOCheckPodOperator(TextFields):
-    """Runs a check in a pod, in an image of your choice, and records what it found as if it had run here.
+    """Run a check in a Kubernetes pod with your own image, and record its results as if it had run on the worker.
 
-    That is how a golden set is evaluated inside the model's own container, or how a comparison of large data gets 64 GB. The
-    image needs Python and ``pip install --no-deps airflow-slo-provider``, of the same release as here, and the libraries of the
-    check; it needs no Airflow. A pod runs ``python -m airflow_slo_provider check KIND --spec SPEC --xcom``.
+    Use it to evaluate a golden set inside the model's own container, or to give a comparison of large data 64 GB of memory. The
+    image needs Python, ``pip install --no-deps airflow-slo-provider`` of the same release as on the worker, and the libraries
+    of the check; it does not need Airflow. The pod runs ``python -m airflow_slo_provider check KIND --spec SPEC --xcom``.
 
-    The pod is run by the cncf-kubernetes provider's ``KubernetesPodOperator``, which is made when the task runs: a DAG file that
-    names this operator does not pay for the Kubernetes client. Retries reattach to a pod that is still running, killing the task
-    deletes the pod, and waiting can be deferred, as there.
+    The pod is run by the cncf-kubernetes provider's ``KubernetesPodOperator``, which is created when the task runs, so that
+    parsing a DAG file with this operator does not import the Kubernetes client. As in that operator, retries reattach to a pod
+    that is still running, killing the task deletes the pod, and the wait can be deferred.
 
-    A check that did not pass fails the task without a retry (see ``fail_on``). A fault (the pod was evicted, a database did not
-    answer) is retried. A pod that ends well and leaves no result has not passed. A check that could not be made is ``unknown`` in
-    the ledger.
+    A check that does not pass fails the task without a retry (see ``fail_on``). A failure of the infrastructure (the pod was
+    evicted, a database did not answer) is retried. A pod that succeeds without a result does not pass. A check that could not
+    be made is ``unknown`` in the ledger.
 
     .. code-block:: python
 
@@ -58,17 +58,19 @@ class SLOCheckPodOperator(TextFields):
             deferrable=True,
         )
 
-    :param kind: which check: ``slo``, ``golden_set``, or ``module:function`` for one of your own. (templated)
-    :param spec: what to check, see the kind's module: a mapping or its JSON. It stands in the pod's arguments: secrets come from
-        the pod's environment, as ``${NAME}``. A text with ``{{.window}}`` in it is left as it is. (templated)
-    :param image: the image to run it in. (templated)
-    :param command: what starts Python in the image
+    :param kind: kind of the check: ``slo``, ``golden_set``, or ``module:function`` for your own check. (templated)
+    :param spec: specification of the check, see the module of the kind: a mapping or its JSON. It is visible in the pod's
+        arguments, so take secrets from the pod's environment, as ``${NAME}``. Text that contains ``{{.window}}`` is not
+        rendered. (templated)
+    :param image: the container image. (templated)
+    :param command: command that starts this package in the image
     :param namespace: namespace of the pod; by default the connection's. (templated)
     :param kubernetes_conn_id: Airflow connection of type ``kubernetes``. (templated)
     :param pod: further arguments of ``KubernetesPodOperator``. (templated)
     :param fail_on: verdicts that fail the task
-    :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
-    :raises ValueError: when the DAG is read, for arguments in ``pod`` that this operator sets itself
+    :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``
+    :raises ValueError: when the DAG file is parsed, for arguments in ``pod`` that this operator sets itself, and for an unknown
+        verdict in ``fail_on``
     """
 
     template_fields: Sequence[str] = ("kind", "spec", "image", "namespace", "kubernetes_conn_id", "pod")
@@ -109,23 +111,32 @@ class SLOCheckPodOperator(TextFields):
             raise ValueError(f"{self.task_id}: fail_on names {wrong[0]!r}, which is no verdict")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything but texts with ``{{.window}}``, which is for the server and no template of Airflow."""
+        """Render everything except texts with ``{{.window}}``, which belongs to a query and not to Airflow."""
         if isinstance(content, str) and "{{." in content:
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Run the pod, and judge what it found."""
+        """Run the pod, record the results, and fail on a verdict in ``fail_on``.
+
+        :param context: Airflow's task context
+        :return: the results as dicts
+        """
         with self._recording(context):
             require(self, self._given)
             self._running = self._pod_operator()
-            # Unwrapped: Airflow warns of an operator that is executed within another one. Defers to trigger_reentry, where asked.
+            # Unwrapped, because Airflow warns if an operator is executed inside another one. If deferrable, it resumes in
+            # trigger_reentry.
             unwrap(type(self._running).execute)(self._running, context)
             results = self._results(context)
         return self._judged(results, context)
 
     def trigger_reentry(self, context: Context, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """Go on once the trigger says that the pod has ended."""
+        """Read the results after the trigger reported the end of the pod.
+
+        :param context: Airflow's task context
+        :param event: event of the pod's trigger
+        """
         with self._recording(context):
             self._running = self._pod_operator()
             self._running.trigger_reentry(context, event)
@@ -133,14 +144,14 @@ class SLOCheckPodOperator(TextFields):
         return self._judged(results, context)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Record it also when the trigger failed, or did not come back in time."""
+        """Record the check as ``unknown`` also if the trigger failed or timed out."""
         if next_method != "__fail__":
             return super().resume_execution(next_method, next_kwargs, context)
         with self._recording(context):
             return super().resume_execution(next_method, next_kwargs, context)
 
     def on_kill(self) -> None:
-        """Let the pod go with the task."""
+        """Delete the pod if the task is killed."""
         if self._running is not None:
             self._running.on_kill()
 
@@ -153,7 +164,7 @@ class SLOCheckPodOperator(TextFields):
         record_observations(checks, context, self.log)
 
     def _unknown(self) -> CheckResult:
-        """The check of a pod that did not find anything out, under the name it would have, where the spec says it."""
+        """Return the check of a pod without a result, under the name from the spec if it has one."""
         from airflow_slo_provider.checks.kinds import named_in
         from airflow_slo_provider.results import CheckResult, Verdict
 
@@ -162,9 +173,9 @@ class SLOCheckPodOperator(TextFields):
         return CheckResult(kind=kind, name=name or f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN, evidence=evidence)
 
     def _results(self, context: Any) -> list[CheckResult]:
-        """Read what a check found, and record it.
+        """Read and record the results of the check.
 
-        :raises CheckError: when it could not be run like this, and for a fault that may pass
+        :raises CheckError: if the check could not be run with this spec, and for transient errors
         """
         from airflow_slo_provider.checks.envelope import unseal
 
@@ -173,9 +184,9 @@ class SLOCheckPodOperator(TextFields):
         return results
 
     def _judged(self, results: list[CheckResult], context: Context) -> list[dict[str, Any]]:
-        """Fail over a verdict.
+        """Fail if a result has a verdict in ``fail_on``; return the results as dicts.
 
-        :raises AirflowFailException: when the check did not pass
+        :raises AirflowFailException: if the check did not pass
         """
         from airflow.sdk.exceptions import AirflowFailException
 
@@ -194,7 +205,7 @@ class SLOCheckPodOperator(TextFields):
         from airflow.sdk.exceptions import AirflowFailException
 
         class CheckPod(KubernetesPodOperator):
-            """Remembers what the pod left: a pod that ended before it was deferred leaves it to nobody."""
+            """Keep the XCom of the pod, which is lost if the pod ends before the task is deferred."""
 
             left: Any = None
 
@@ -203,7 +214,7 @@ class SLOCheckPodOperator(TextFields):
                 return self.left
 
             def defer(self, *, timeout: Any = None, **options: Any) -> Any:
-                """Defer with an end: earlier releases of the provider give none."""
+                """Defer with a timeout, because earlier releases of the provider set none."""
                 left = time_left(self.execution_timeout, get_current_context())
                 super().defer(timeout=left + _GRACE if timeout is None and left is not None else timeout, **options)
 

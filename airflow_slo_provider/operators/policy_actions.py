@@ -1,4 +1,4 @@
-"""What a policy's mild actions do: a decision that the serving code reads, and an asset event for whoever wants to know."""
+"""Operators that write the serving decision of a policy: a document that the serving code reads, and an asset event."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LOCAL = ("file", "local", "")
 
 
 class _WritesDecision(TextFields):
-    """Writes the decision document, and tells of it in the events of its outlets."""
+    """Base class that writes the decision document and reports it in the events of its outlets."""
 
     def write(
         self,
@@ -37,11 +37,22 @@ class _WritesDecision(TextFields):
         at: datetime | None = None,
         allow_backfill: bool = False,
     ) -> dict[str, Any]:
-        """Write a decision and return what XCom keeps of it. In a run of a backfill, which is about the past, nothing is written,
-        nor is a decision about a partition so old that it would have expired.
+        """Write a decision and return its summary for XCom.
 
-        :param held_by: who asks for it, and takes back no more than that; None for one who decides for all
-        :raises ReasonedError: transient, when a later decision holds already; decided anew, this one may be the latest
+        Nothing is written in a backfill run, which is about the past, and for a decision about a partition so old that it would
+        already have expired.
+
+        :param context: Airflow's task context
+        :param path: path or URI of the document
+        :param action: action of the policy
+        :param reasons: reasons of the decision
+        :param valid_for: how long the decision is valid, from ``at``
+        :param slos: status by SLO name, for the document
+        :param held_by: name of the requester, who can only withdraw its own request; None to decide for all
+        :param at: timestamp of the decision (aware); now by default
+        :param allow_backfill: write also in a backfill run
+        :raises ReasonedError: transient, if the document already holds a later decision; a retry decides again and may be the
+            latest
         """
         import json
 
@@ -60,7 +71,7 @@ class _WritesDecision(TextFields):
             file.parent.mkdir(parents=True, exist_ok=True)
         with alone(file, writing=written):
             held = holding(file)
-            # A try that died after it had written must not hide the change from the one that repeats it.
+            # If an earlier try died after writing, this try reports the state before that write.
             own = next(
                 (entry for entry in held if entry.get("source") == source and entry["action"] == action and "before" in entry),
                 None,
@@ -108,21 +119,21 @@ class _WritesDecision(TextFields):
 
 
 class ServingDecisionOperator(_WritesDecision, ActingOperator):
-    """Tells the serving code to stop experiments, to serve a simpler answer, or to go back to normal.
+    """Write a serving decision: stop experiments, serve a simpler answer, or return to normal.
 
-    The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`. A run of a backfill
-    fails without writing one, and a later decision is not replaced. With ``held_by`` several incidents and policies may ask for
-    something in one document: all of it holds, and each takes back only what it asked for.
+    The model server reads the document with :func:`airflow_slo_provider.incidents.serving.read_decision`. A backfill run fails
+    without writing, and a later decision is not replaced. With ``held_by`` several incidents and policies can put requests into
+    one document: all of them apply, and each can withdraw only its own.
 
     :param decision_path: path of the document, or a URI such as ``s3://conn_id@bucket/decision.json``. (templated)
     :param action: ``allow``, ``reduce_experimentation``, ``degrade`` or another action of a policy. (templated)
-    :param reason: why, in a sentence. (templated)
-    :param held_by: who asks for it, such as ``{{ ti.dag_id }}/{{ run_id }}``; None to decide for all. (templated)
-    :param valid_for: how long it holds; afterwards the serving code is back to normal, without experiments
-    :param gate: task id of an error-budget gate, branch or sensor upstream, or its XCom ``decision``; without a decision of this
-        run that allows, nothing is changed. (templated)
-    :param allow_backfill: act also in a run of a backfill; by default such a run fails without a change
-    :raises ValueError: when the DAG is read, for an action or a time that is none
+    :param reason: the reason, as a sentence. (templated)
+    :param held_by: name of the requester, such as ``{{ ti.dag_id }}/{{ run_id }}``; None to decide for all. (templated)
+    :param valid_for: how long the decision is valid; afterwards the serving code returns to normal, without experiments
+    :param gate: task id of an upstream error-budget gate, branch or sensor, or its XCom ``decision``; nothing is changed unless
+        it has allowed this run. (templated)
+    :param allow_backfill: act also in a backfill run; by default such a run fails without a change
+    :raises ValueError: when the DAG file is parsed, for an unknown action, or a ``valid_for`` that is not positive
     """
 
     template_fields: Sequence[str] = (*ActingOperator.template_fields, "decision_path", "action", "reason", "held_by")
@@ -153,9 +164,13 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         self._given = given(self, "decision_path", "action", "held_by")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Write the decision."""
+        """Write the decision.
+
+        :param context: Airflow's task context
+        :return: a summary of the decision
+        """
         self.require_leave(context)
-        require(self, self._given)  # without held_by it would take back what others ask for
+        require(self, self._given)  # a held_by that renders to nothing would withdraw the requests of others
         return self.write(
             context,
             path=self.decision_path,
@@ -169,32 +184,33 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
 
 
 class PolicyDecisionOperator(DocumentFields, _WritesDecision):
-    """Evaluates SLOs and puts what their policies ask for into effect: writes the decision that the serving code reads.
+    """Evaluate SLOs and write the action of their policies as a decision that the serving code reads.
 
     ==========================  ======================================================================================
-    action                      what the document says
+    action                      content of the document
     ==========================  ======================================================================================
     allow, alert                experiments may run, the full answer is served
     reduce_experimentation      no experiments
     degrade                     no experiments, a simpler answer
-    escalate, freeze            no experiments; deployments are the gate's business (``ErrorBudgetBranchOperator``)
+    escalate, freeze            no experiments; the gate blocks deployments (``ErrorBudgetBranchOperator``)
     ==========================  ======================================================================================
 
-    A budget of which nothing is known stops experiments and degrades nothing: the document says ``freeze``. A fault that may
-    pass is retried first. An override of the policy holds as long as it says, and not a minute longer. The document expires by
-    itself after ``valid_for``: schedule the DAG more often than that. With an asset in ``outlets``, its event tells the action.
-    A run of a backfill is about the past: it decides and records, and leaves the document as it is (``written`` in XCom). A later
-    decision is not replaced, nor what an incident asks for in the same document.
+    An unknown budget stops experiments and degrades nothing: the document says ``freeze``. A transient error is retried first.
+    The document never outlives an override of the policy. It expires after ``valid_for``: schedule the DAG more often than
+    that. With an asset in ``outlets``, its event holds the action.
+    A backfill run is about the past: it decides and records, and does not change the document (``written`` in XCom is false). A
+    later decision is not replaced, and neither are the requests of incidents in the same document.
 
-    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
-    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
+    :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
+        list. (templated)
+    :param select: names of the SLOs to evaluate, or a function that selects them; all by default. (templated)
     :param decision_path: path of the document, or a URI such as ``s3://conn_id@bucket/decision.json``. (templated)
-    :param valid_for: how long a decision holds
-    :raises ValueError: when the DAG is read, for a time that is none
+    :param valid_for: how long a decision is valid
+    :raises ValueError: when the DAG file is parsed, for a ``valid_for`` that is not positive
     """
 
     template_fields: Sequence[str] = (*DocumentFields.template_fields, "decision_path")
-    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    #: The operator pushes the XCom ``decision``, so it may be the ``gate=`` of an operator that changes something.
     leaves_decision: ClassVar[bool] = True
     text_fields = frozenset({"decision_path"})
 
@@ -212,7 +228,11 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         self.valid_for = valid_for
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Decide, write, tell."""
+        """Decide, record the decision, and write the document.
+
+        :param context: Airflow's task context
+        :return: a summary of the decision
+        """
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_unless_acceptable
         from airflow_slo_provider.slo.budget.reports import Outcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
@@ -234,7 +254,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         )
 
     def _overridden_for(self, decision: Decision) -> list[timedelta]:
-        """How long the overrides last that the decision follows: the document must not outlive them."""
+        """Return how long the overrides last on which the decision depends, because the document must not outlive them."""
         from airflow_slo_provider.runtime.error_budget.decision import read_documents
 
         catalog = read_documents(self.slos)
@@ -247,7 +267,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
 
 
 def _mapped(ti: Any) -> str:
-    """Which of the mapped task instances it is; each speaks for itself."""
+    """Return the map index of a mapped task instance in brackets, because each instance is a requester of its own."""
     return f"[{ti.map_index}]" if (ti.map_index or 0) >= 0 and ti.map_index is not None else ""
 
 

@@ -1,4 +1,4 @@
-"""Template fields that hold texts, whatever the DAG renders its templates as."""
+"""Template fields that are always rendered as text, also in DAGs with native rendering."""
 
 from __future__ import annotations
 
@@ -12,26 +12,29 @@ if TYPE_CHECKING:
 
 
 class TextFields(BaseOperator):
-    """An operator some of whose template fields are texts.
+    """Base class of operators with template fields that must be text.
 
-    With ``render_template_as_native_obj=True`` Airflow makes the number 3.1 of a template that gave the text ``3.10``: another
-    version, and no text. Fields of these names are rendered as text. What an XCom brings is made a text by
-    :func:`airflow_slo_provider.runtime.required_parameters.require`, which every ``execute`` begins with.
+    With ``render_template_as_native_obj=True`` Airflow converts the rendered text ``3.10`` to the number 3.1, which is another
+    version. The fields named here are rendered as text. Values from XComs are converted to text by
+    :func:`airflow_slo_provider.runtime.required_parameters.require`, which every ``execute`` calls first.
     """
 
-    #: Names of fields that are one text each.
+    #: Names of fields that hold one text.
     text_fields: ClassVar[frozenset[str]] = frozenset()
-    #: Names of fields that are a text or several.
+    #: Names of fields that hold one text or a list of texts.
     list_fields: ClassVar[frozenset[str]] = frozenset()
-    #: Names of fields that are texts by name.
+    #: Names of fields that hold a mapping of names to texts.
     mapping_fields: ClassVar[frozenset[str]] = frozenset()
-    #: Names of fields that are paths of documents, or the documents themselves.
+    #: Names of fields that hold paths of documents, or the documents themselves.
     path_fields: ClassVar[frozenset[str]] = frozenset()
 
     def _do_render_template_fields(
         self, parent: Any, template_fields: Iterable[str], context: Context, jinja_env: Any, seen_oids: set[int]
     ) -> None:
-        """Render, and texts as texts. Airflow calls this for a mapped task too, unlike ``render_template_fields``."""
+        """Render the template fields, text fields as text.
+
+        Airflow calls this method for mapped tasks too, unlike ``render_template_fields``.
+        """
         names = list(template_fields)
         dag = self.get_dag()
         native = self.render_template_as_native_obj
@@ -53,7 +56,7 @@ class TextFields(BaseOperator):
         super()._do_render_template_fields(parent, rest, context, jinja_env, seen_oids)
 
     def _is_text(self, name: str) -> bool:
-        """Whether a field holds templates of texts, and not one of a whole mapping or an XCom."""
+        """Return whether a field holds text templates, and not a template of a whole mapping or an XCom."""
         value = getattr(self, name, None)
         if name in self.text_fields:
             return isinstance(value, str)
@@ -65,5 +68,5 @@ class TextFields(BaseOperator):
 
 
 def _is_a_list(value: Any) -> bool:
-    """Whether the text of a field for several texts is that of a list."""
+    """Return whether the value of a field for several texts is the text of a list."""
     return isinstance(value, str) and value.strip()[:1] in ("[", "(", "{")

@@ -1,1 +1,1 @@
-"""What this provider adds to Airflow's own UI."""
+"""Airflow plugins of this provider: the SLO pages in Airflow's UI."""

@@ -1,4 +1,4 @@
-"""What operators, sensors and triggers share. For tasks of your own: :func:`record` puts checks into the ledger."""
+"""Code shared by operators, sensors and triggers. :func:`record` writes the checks of your own tasks to the ledger."""
 
 from __future__ import annotations
 

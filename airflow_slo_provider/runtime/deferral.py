@@ -1,10 +1,10 @@
-"""How soon a deferred task may resume, and how long it may take in all.
+"""Minimum length of a deferral, and ``execution_timeout`` across deferrals.
 
-A worker notices the exit of its task up to ``[workers] min_heartbeat_interval`` (5 s) late, and the scheduler hears of it after
-that. The scheduler of Airflow 3.3 takes a task that is queued or runs again by then for one that was killed ("state mismatch",
-``SchedulerJobRunner.process_executor_events``): it fails the try, or retries what has just succeeded.
+A worker notices the exit of its task up to ``[workers] min_heartbeat_interval`` (5 s) late, and the scheduler is informed after
+that. If the task is queued or running again by then, the scheduler of Airflow 3.3 assumes that it was killed ("state mismatch",
+``SchedulerJobRunner.process_executor_events``): it fails the try, or retries a try that just succeeded.
 
-Airflow's ``execution_timeout`` runs on a worker only, and anew each time a task resumes: a task that is deferred has none.
+Airflow's ``execution_timeout`` runs only on a worker and restarts each time a task resumes; a deferred task has none.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
-#: No deferral is shorter.
+#: Minimum length of a deferral.
 SHORTEST = timedelta(seconds=10)
 
 
 def earliest() -> datetime:
-    """Return the first moment at which a task that is deferred now may resume."""
+    """Return the earliest time at which a task that is deferred now may resume."""
     return datetime.now(UTC) + SHORTEST
 
 
 async def wait_until(moment: str | None) -> None:
-    """Wait, in a trigger, for the moment before which it must not fire.
+    """Wait in a trigger until the time before which it must not fire.
 
-    :param moment: ISO 8601 with a zone; None for no such moment
+    :param moment: ISO 8601 with a time zone; None does not wait
     """
     if moment is not None:
         await asyncio.sleep(max((datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds(), 0))
 
 
 class BoundedDeferral(_Base):
-    """An operator whose ``execution_timeout`` holds from the start of a try to its end, deferrals included.
+    """Mixin for operators whose ``execution_timeout`` counts from the start of a try to its end, including deferrals.
 
-    It comes before Airflow's classes among the bases.
+    It must come before Airflow's classes in the list of base classes.
     """
 
     def defer(
@@ -55,7 +55,11 @@ class BoundedDeferral(_Base):
     ) -> Any:
         """Defer, at most for what is left of ``execution_timeout``.
 
-        :raises AirflowTaskTimeout: when nothing is left
+        :param trigger: the trigger
+        :param method_name: name of the method to resume with
+        :param kwargs: its arguments
+        :param timeout: timeout of the deferral (a timedelta or seconds); none by default
+        :raises AirflowTaskTimeout: if no time is left
         """
         from airflow.sdk import get_current_context
 
@@ -67,13 +71,16 @@ class BoundedDeferral(_Base):
         super().defer(trigger=trigger, method_name=method_name, kwargs=kwargs, timeout=timeout)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
-        """Resume, for what is left of ``execution_timeout``.
+        """Resume the task with what is left of ``execution_timeout``.
 
-        :raises AirflowTaskTimeout: when nothing is left
+        :param next_method: name of the method to resume with
+        :param next_kwargs: its arguments
+        :param context: Airflow's task context
+        :raises AirflowTaskTimeout: if no time is left
         """
         left = time_left(self.execution_timeout, context)
         if left is not None and threading.current_thread() is threading.main_thread():
-            # Airflow has set its alarm to the whole of it, and takes the alarm back afterwards.
+            # Airflow has set its timer to the full execution_timeout, and removes it afterwards.
             rings = signal.getitimer(signal.ITIMER_REAL)[0]
             if rings:
                 signal.setitimer(signal.ITIMER_REAL, min(rings, left.total_seconds()))
@@ -81,11 +88,11 @@ class BoundedDeferral(_Base):
 
 
 def time_left(execution_timeout: timedelta | None, context: Mapping[str, Any]) -> timedelta | None:
-    """Return how much of an ``execution_timeout`` a try has left; None where there is none.
+    """Return how much of ``execution_timeout`` a try has left; None if there is no timeout.
 
-    :param execution_timeout: the task's
-    :param context: Airflow's task context; the start of the try survives deferrals
-    :raises AirflowTaskTimeout: when nothing is left
+    :param execution_timeout: that of the task
+    :param context: Airflow's task context; its start of the try is kept across deferrals
+    :raises AirflowTaskTimeout: if no time is left
     """
     started = context["ti"].start_date
     if execution_timeout is None or started is None:

@@ -1,18 +1,18 @@
-"""Which instant a task instance evaluates: the one it was given, that of its backfill or partition, or now.
+"""Determine the evaluation timestamp of a task instance: ``at``, the end of a backfill's interval, a partition, or now.
 
 ====================================================  ================================================================
-run                                                   instant
+run                                                   evaluation timestamp
 ====================================================  ================================================================
 any, with ``at``                                      ``at``
 backfill                                              the end of its data interval
 partitioned, also a backfill (Airflow 3.3)            ``partition_date``: the start of its partition, the only time that
-                                                      Airflow tells of a partition
-partitioned without a date (a key that names no       none: refused, ``at`` is required
-time; Airflow 3.2, which tells only the key)
+                                                      Airflow provides for a partition
+partitioned without a date (a key that is not a       none: an error, ``at`` is required
+time; Airflow 3.2, which provides only the key)
 scheduled, also late or caught up; manual; by asset   now
 ====================================================  ================================================================
 
-An instant in the future is refused wherever it comes from.
+A timestamp in the future is an error in all cases.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-#: A scheduled run whose interval ended longer ago is logged as late: judged by now, it is not about its interval.
+#: A scheduled run whose interval ended longer ago is logged as late, because it evaluates the present and not its interval.
 _LATE = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
 class RunInstant:
-    """An instant, and where it comes from.
+    """An evaluation timestamp and its origin.
 
-    :param at: the instant (aware); None for now
-    :param because: where it comes from, for the log
+    :param at: the timestamp (aware); None for now
+    :param because: the origin, for the log
     """
 
     at: datetime | None
@@ -39,12 +39,12 @@ class RunInstant:
 
 
 def run_instant(at: datetime | str | None, context: Mapping[str, Any], *, parameter: str = "at") -> RunInstant:
-    """Return the instant that a task evaluates; see the table above.
+    """Return the evaluation timestamp of a task; see the table above.
 
-    :param at: what the task was given: an aware datetime, ISO 8601 text, or None
+    :param at: the task's parameter: an aware datetime, ISO 8601 text, or None
     :param context: Airflow's task context
     :param parameter: name of the task's parameter, for messages
-    :raises ValueError: when it is no instant, lies in the future or is not known
+    :raises ValueError: if it is not a valid timestamp, lies in the future or cannot be determined
     """
     from airflow_slo_provider.slo.budget.evaluation_time import read_instant, refuse_future
 
@@ -78,7 +78,7 @@ def is_backfill(context: Mapping[str, Any]) -> bool:
 
 
 def due(context: Mapping[str, Any]) -> datetime | None:
-    """Return when the scheduler could have started the run at the earliest; None outside of a run.
+    """Return the earliest time at which the scheduler could have started the run; None outside of a run.
 
     :param context: Airflow's task context
     """

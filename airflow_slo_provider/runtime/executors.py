@@ -1,4 +1,4 @@
-"""Where this code runs: in a task of the scheduler or in a test, on the only machine that runs tasks or on one of several."""
+"""Detect whether the code runs in a test, and whether tasks may run on several machines."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import sys
 from typing import Any
 
-#: Executors that run every task on the scheduler's own machine. Of any other it is not known.
+#: Executors that run every task on the scheduler's machine. Any other may use several machines.
 _ON_ONE_MACHINE = frozenset(
     {
         "LocalExecutor",
@@ -16,32 +16,32 @@ _ON_ONE_MACHINE = frozenset(
         "airflow.executors.sequential_executor.SequentialExecutor",
     }
 )
-#: Modules that only the workers of these executors load. Such a worker may have no [core] executor in its configuration.
+#: Modules that only the workers of these executors import. Such a worker may have no [core] executor in its configuration.
 _OF_WORKERS = {
     "airflow.providers.celery.executors.celery_executor_utils": "CeleryExecutor",
     "airflow.providers.edge3.cli.worker": "EdgeExecutor",
 }
-#: How the runs begin that ``airflow tasks test`` makes.
+#: Prefix of the run ids of ``airflow tasks test``.
 _TEMPORARY_RUN = "__airflow_temporary_run_"
-#: Who starts the runs of ``DAG.test()``.
+#: Triggering user of the runs of ``DAG.test()``.
 _TESTER = "dag_test"
 
 
 def is_test_run() -> bool:
-    """Whether ``dag.test()``, ``airflow dags test`` or ``airflow tasks test`` runs this code, and no scheduler."""
+    """Return whether ``dag.test()``, ``airflow dags test`` or ``airflow tasks test`` runs this code, and not a scheduler."""
     if _is_in_process():
         return True
     run = _context().get("dag_run")
-    started_by_test = getattr(run, "triggering_user_name", None) == _TESTER  # with an executor, the task has a process of its own
+    started_by_test = getattr(run, "triggering_user_name", None) == _TESTER  # with an executor, the task runs in its own process
     return started_by_test or str(getattr(run, "run_id", "")).startswith(_TEMPORARY_RUN)
 
 
 def other_machines() -> str:
-    """Say why other tasks may run on other machines; empty where all run on this one."""
+    """Return why tasks may run on other machines; empty if all tasks run on this one."""
     if _is_in_process():
         return ""
     if os.environ.get("AIRFLOW_IS_K8S_EXECUTOR_POD"):
-        return "this task runs in a pod of the KubernetesExecutor"  # whose own configuration may name any executor
+        return "this task runs in a pod of the KubernetesExecutor"  # the configuration inside the pod may name any executor
     for module, executor in _OF_WORKERS.items():
         if module in sys.modules:
             return f"this task runs on a worker of the {executor}"
@@ -60,7 +60,7 @@ def other_machines() -> str:
 
 
 def _is_in_process() -> bool:
-    """Whether Airflow's supervisor for tests, which runs a task in its own process, is the one that the task speaks to."""
+    """Return whether the task communicates with the supervisor that Airflow uses for tests in the same process."""
     runner = sys.modules.get("airflow.sdk.execution_time.task_runner")
     supervisor = type(getattr(runner, "SUPERVISOR_COMMS", None))
     return (supervisor.__module__, supervisor.__name__) == (
@@ -70,7 +70,7 @@ def _is_in_process() -> bool:
 
 
 def _context() -> Any:
-    """The context of the task that runs; empty outside of tasks."""
+    """Return the context of the running task; empty outside of tasks."""
     if "airflow.sdk.execution_time.task_runner" not in sys.modules:
         return {}
     from airflow.sdk import get_current_context

@@ -1,4 +1,4 @@
-"""Progress in a task's log: a line at each tenth, not one at each row."""
+"""Log the progress of a task at each tenth."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def tenths(log: Any, what: str) -> Callable[[int, int], None]:
-    """Return what is called with how much is done, and how much there is.
+    """Return a progress callback with the arguments ``done`` and ``total``.
 
     :param log: the task's logger
-    :param what: what is counted, e.g. ``predicted rows``
+    :param what: the unit that is counted, e.g. ``predicted rows``
     """
     told = 0
 

@@ -1,11 +1,11 @@
-"""Parameters that a task was given, and that are nothing, or of another kind, when it runs.
+"""Detect arguments that were set in the DAG but render to None or an empty string at run time.
 
-Airflow resolves ``task.output`` to None where that task has pushed nothing, and a template of nothing is an empty text or "None".
-To an operator, None means "not asked for": a guard that somebody has written down would be off, and nobody would know. An XCom
-that is a number is no version, either: in a registry of texts nothing is found under it.
+Airflow resolves ``task.output`` to None if that task pushed nothing, and a template of nothing renders to an empty text or
+"None". For an operator, None means "not set": a condition that was written in the DAG would silently not be checked. A number
+from an XCom is not a version either: a registry with text keys does not find it.
 
-Of a mapped task Airflow makes the operator when it runs, from values that are resolved: there, None may be what an XCom gave.
-What is written in ``partial``, ``expand`` or ``expand_kwargs`` counts as given, whatever it is.
+Airflow creates the operator of a mapped task at run time from resolved values, where None may come from an XCom. Therefore
+every argument written in ``partial``, ``expand`` or ``expand_kwargs`` counts as set, whatever its value.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from airflow_slo_provider.core.text_lists import text_list
 
 @dataclass(frozen=True)
 class Given:
-    """What an operator may have been given.
+    """The arguments that an operator may have been given.
 
     :param names: the parameters
-    :param something: those that were something when it was made
+    :param something: those that were not empty when the operator was created
     """
 
     names: frozenset[str]
@@ -36,9 +36,9 @@ class Given:
         return Given(self.names | other.names, self.something | other.something)
 
     def of(self, operator: Any) -> frozenset[str]:
-        """Return the parameters that an operator was given. Ask when it runs: while it is made, Airflow does not say yet.
+        """Return the parameters that were set on an operator. Call it at run time, because Airflow does not know it earlier.
 
-        :param operator: the one that this was found for, or a copy
+        :param operator: the operator for which this was created, or a copy
         """
         if not getattr(operator, "_BaseOperator__from_mapped", False):
             return self.something
@@ -46,27 +46,29 @@ class Given:
 
 
 def given(operator: Any, *names: str) -> Given:
-    """Find which of these parameters an operator was given, to be kept until it runs.
+    """Find which of these parameters are set on an operator; call it in ``__init__`` and keep the result.
 
-    :param operator: whose attributes have these names
+    :param operator: the operator, with attributes of these names
+    :param names: names of the parameters
     """
-    # A subclass sets fields of its own after ours.
+    # Missing attributes are not set: a subclass sets its own fields after the base class.
     return Given(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
 
 
-#: What an operator without such parameters was given.
+#: For operators without such parameters.
 NOTHING = Given(frozenset(), frozenset())
 
 
 def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
-    """Fail without a retry when a parameter that was given is nothing now, or is no text where it must be one.
+    """Fail without a retry if a parameter that was set renders to nothing, or is not text where it must be.
 
-    Numbers become texts in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
-    (:class:`airflow_slo_provider.operators.text_template_fields.TextFields`), and a text alone becomes a list of one in its
-    ``list_fields``. Relative paths in its ``path_fields`` are those of files beside the DAG file.
+    Numbers become text in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
+    (:class:`airflow_slo_provider.operators.text_template_fields.TextFields`), and a single text becomes a list in its
+    ``list_fields``. Relative paths in its ``path_fields`` start at the folder of the DAG file.
 
-    :param parameters: what :func:`given` returned
-    :param may_be_empty: those of which an empty text says something
+    :param operator: the operator, after its templates were rendered
+    :param parameters: the result of :func:`given`
+    :param may_be_empty: parameters for which an empty text is valid
     :raises AirflowFailException: naming the parameter
     """
     for name in sorted(parameters.of(operator)):
@@ -88,7 +90,7 @@ def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collect
     for fields, convert in (("text_fields", _text), ("list_fields", _texts), ("mapping_fields", _mapping)):
         for name in sorted(getattr(operator, fields, ())):
             value = getattr(operator, name, None)
-            if value is not None and not callable(value):  # a function that chooses, in the place of names
+            if value is not None and not callable(value):  # a callable is a selection function instead of names
                 setattr(operator, name, convert(name, value))
 
 

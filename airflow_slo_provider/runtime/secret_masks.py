@@ -1,4 +1,4 @@
-"""Secrets that Airflow blanks out of its logs, and texts without them for what is no log."""
+"""Mask secrets in Airflow's logs, and redact them in texts that are sent elsewhere."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from airflow.sdk import log
 
 from airflow_slo_provider.core.redaction import redact
 
-#: Longest message of somebody else's exception that is told.
+#: Maximum length of a message of a foreign exception.
 LIMIT = 1000
 
 
 def mask(secrets: Iterable[str]) -> None:
-    """Let Airflow blank texts out of the logs of this process."""
+    """Register secrets that Airflow masks in the logs of this process.
+
+    :param secrets: the secrets; empty ones are ignored
+    """
     for secret in filter(None, secrets):
         log.mask_secret(secret)
 
 
 async def amask(secrets: Iterable[str]) -> None:
-    """Let Airflow blank texts out of the logs, from a trigger."""
+    """Register secrets that Airflow masks in the logs, from a trigger.
+
+    :param secrets: the secrets; empty ones are ignored
+    """
     if not hasattr(log, "amask_secret"):  # before Airflow 3.3
         mask(secrets)
         return
@@ -28,10 +34,10 @@ async def amask(secrets: Iterable[str]) -> None:
 
 
 def masked(text: str) -> str:
-    """Blank out of a message every secret that Airflow knows of and the user info of addresses, and only then cut it.
+    """Redact in a message every secret that Airflow knows and the user info of URLs, then truncate it.
 
-    Airflow masks its logs. What goes to a chat, an Alertmanager or the ledger is no log.
+    Airflow masks only its logs, not messages to a chat, an Alertmanager or the ledger.
 
-    :param text: e.g. of an exception that somebody else raised
+    :param text: the text, e.g. of a foreign exception
     """
     return redact(str(log.redact(text)), (), limit=LIMIT)

@@ -1,4 +1,4 @@
-"""A Spark session for the length of one call, as the Spark provider's PySparkOperator makes it."""
+"""Run a function with a Spark session, created by the Spark provider's PySparkOperator."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ T = TypeVar("T")
 def with_spark(
     work: Callable[[Any], T], context: Context, *, conn_id: str | None = None, config: Mapping[str, str] | None = None
 ) -> T:
-    """Call a function with a Spark session, and stop the session.
+    """Call a function with a Spark session, and stop the session afterwards.
 
     :param work: called with the ``pyspark.sql.SparkSession``
-    :param conn_id: Airflow connection of type ``spark_connect``, or one of a Spark master; without it Spark runs in this process
-    :param config: Spark's own settings
-    :raises QueryError: when the Spark provider is not installed, or no session can be had (``transient``)
+    :param context: Airflow's task context
+    :param conn_id: Airflow connection of type ``spark_connect``, or of a Spark master; without it Spark runs in this process
+    :param config: Spark settings for the session
+    :return: the result of the function
+    :raises QueryError: if the Spark provider is not installed, or Spark fails (``transient``)
     """
     try:
         from airflow.providers.apache.spark.operators.spark_pyspark import PySparkOperator
@@ -47,7 +49,7 @@ def with_spark(
         config_kwargs={"spark.app.name": f"{task.dag_id}-{task.task_id}", **(config or {})},
         show_return_value_in_logs=False,
     )
-    # Airflow warns of an operator that runs within another; its own runner is what is wrapped around `execute`.
+    # Unwrapped, because Airflow warns if an operator is executed inside another one.
     execute = getattr(type(operator).execute, "__wrapped__", type(operator).execute)
     try:
         execute(operator, context)

@@ -1,1 +1,1 @@
-"""Sensors, each family in a module of its own."""
+"""Sensors that wait for an error budget or for fresh data, features and models."""

@@ -1,4 +1,4 @@
-"""Waiting for an error budget to recover."""
+"""Sensor that waits for an error budget to recover."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.slo.budget.reports import Decision
 
-#: How much later than the sensor's own timeout Airflow gives up on a trigger that never came back.
+#: Airflow's timeout of the deferral is this much longer than the sensor's own, which then applies first.
 _GRACE = timedelta(minutes=1)
 
 
 class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseSensorOperator):
-    """Waits until the error budget has recovered: until its policy would let a deployment through.
+    """Wait until the error budget has recovered, so that its policy allows a deployment.
 
-    Each look evaluates the SLOs as :class:`.ErrorBudgetBranchOperator` does, logs the table, records it and pushes the XCom
-    ``decision``. The outcomes ``allowed`` and ``warning`` end the waiting; ``min_remaining`` asks for more than that. While the
-    budget is frozen or unknown (no data, a server that does not answer) the sensor waits, at most for ``timeout``. Faults of a
-    document, a query that is refused and wrong credentials fail at once: no waiting mends them.
+    Each poke evaluates the SLOs as :class:`.ErrorBudgetBranchOperator` does, logs the table, records the decision and pushes it
+    to XCom as ``decision``. The outcomes ``allowed`` and ``warning`` end the wait, unless ``min_remaining`` requires more.
+    While the budget is frozen or unknown (no data, a server that does not answer) the sensor waits, at most for ``timeout``.
+    Errors in a document, a refused query and wrong credentials fail at once, because waiting does not fix them.
 
-    With ``deferrable=True`` no worker is used between two looks, and neither a restart of the triggerer nor one of the scheduler
-    loses the sensor or its timeout, which counts from the try's first look. No deferral is shorter than ten seconds, the last one
-    before the timeout included: sooner, Airflow may not know yet that the worker has left. ``execution_timeout`` counts from the
-    start of the try, too: Airflow's own does not run while a task is deferred.
+    With ``deferrable=True`` no worker slot is used between two pokes, and the sensor and its timeout survive restarts of the
+    triggerer and the scheduler. The timeout counts from the first poke of the try. No deferral is shorter than ten seconds,
+    including the last one before the timeout, because Airflow may not have noticed earlier that the worker process ended.
+    ``execution_timeout`` also counts from the start of the try; Airflow's own timer does not run while a task is deferred.
 
-    In a run of a backfill the end of the data interval is looked at, and in a partitioned run the start of its partition, once: a
-    past budget does not recover, so one that does not allow it fails at once (or skips, with ``soft_fail``).
+    A backfill run evaluates the end of its data interval, and a partitioned run the start of its partition. It does so once: a
+    past budget cannot recover, so the task fails at once if it does not allow a deployment (or skips, with ``soft_fail``).
 
     .. code-block:: python
 
@@ -51,21 +51,22 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             deferrable=True,
         )
 
-    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
-    :param select: names of the SLOs to look at, or a function that chooses them; all by default. (templated)
-    :param min_remaining: share of each budget that must be left, besides an outcome that allows; from 0 to 1, as text where it
-        has to be exact: ``"0.1"``. Informational SLOs do not count.
-    :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although the
+    :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
+        list. (templated)
+    :param select: names of the SLOs to evaluate, or a function that selects them; all by default. (templated)
+    :param min_remaining: share of each error budget that must be left in addition to an allowing outcome; from 0 to 1, as text
+        for an exact value: ``"0.1"``. Informational SLOs are ignored. None by default: the outcome decides.
+    :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if the
         budget has not recovered
-    :raises ValueError: when the DAG is read, for a share that is none, and for a task downstream whose trigger rule would let it
-        run although the sensor failed or, with ``soft_fail`` or ``never_fail``, was skipped
+    :raises ValueError: when the DAG file is parsed, for a ``min_remaining`` outside 0 to 1, and for a downstream task whose
+        trigger rule would let it run although the sensor failed or, with ``soft_fail`` or ``never_fail``, was skipped
 
     ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail``, ``never_fail``, ``exponential_backoff`` and
     ``max_wait`` are those of every Airflow sensor.
     """
 
-    #: It leaves the XCom ``decision``, which ``gate=`` of what acts takes.
+    #: The sensor pushes the XCom ``decision``, so it may be the ``gate=`` of an operator that changes something.
     leaves_decision: ClassVar[bool] = True
 
     def __init__(
@@ -83,19 +84,30 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:
-        """Return the trigger rules that hold: fewer where the sensor may skip itself."""
+        """Return the trigger rules under which a downstream task stays blocked: fewer if the sensor may be skipped.
+
+        :param task: the task, mapped or not
+        """
         skips = argument(task, "soft_fail") or argument(task, "never_fail")
         return HOLD_AFTER_A_SKIP if skips else HOLD_AFTER_A_FAILURE
 
     def execute(self, context: Context) -> Any:
-        """Look until the budget has recovered."""
+        """Poke until the error budget has recovered.
+
+        :param context: Airflow's task context
+        """
         self.check_dag_again()
         if not self.deferrable:
             return super().execute(context)
         return self.look_again(context, looks=0)
 
     def poke(self, context: Context) -> bool:
-        """Look once; return whether the budget has recovered."""
+        """Evaluate the SLOs once; return whether the budget has recovered.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: for errors that waiting does not fix, and for a past budget that does not allow a
+            deployment
+        """
         from airflow.sdk.exceptions import AirflowFailException
 
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_for_wrong_questions
@@ -122,10 +134,12 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         return False
 
     def look_again(self, context: Context, event: Any = None, looks: int = 0) -> None:
-        """Look, and defer until the next look unless the budget has recovered.
+        """Evaluate the SLOs, and defer until the next poke unless the budget has recovered.
 
-        :param event: what the trigger said: that time has passed
-        :param looks: how often this try has looked before
+        :param context: Airflow's task context
+        :param event: event of the trigger; not used, because it only reports that the time has passed
+        :param looks: number of earlier pokes of this try
+        :raises AirflowSensorTimeout: after ``timeout``; with ``soft_fail`` the task is skipped instead
         """
         from airflow.sdk.exceptions import AirflowSensorTimeout, AirflowSkipException
 
@@ -150,7 +164,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         )
 
     def _look(self, context: Context) -> bool:
-        """Poke, failing in the ways that ``BaseSensorOperator.execute`` gives a poke."""
+        """Poke, and convert exceptions as ``BaseSensorOperator.execute`` does."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
         try:
@@ -170,7 +184,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
             raise
 
     def _missing(self, decision: Decision) -> str:
-        """Say what is missing for the waiting to end; nothing when nothing is."""
+        """Return why the sensor must go on waiting; empty if the budget has recovered."""
         from airflow_slo_provider.core.exact_numbers import percent
 
         if not decision.allowed:

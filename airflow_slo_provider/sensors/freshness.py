@@ -1,4 +1,4 @@
-"""Waiting until a pipeline, a feature or a model is fresh."""
+"""Sensors that wait until a pipeline, a feature or a model is fresh."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
 
 
 class PipelineFreshnessSensor(FreshnessSensor):
-    """Waits until a pipeline's last success is at most ``max_age`` old.
+    """Wait until a pipeline's last success is at most ``max_age`` old.
 
-    One of three sources: the events of an asset (no credentials needed; scheduled, manual and asset-triggered runs all make
-    them), the last successful run of a DAG in this or another deployment by Airflow's REST API, or a query.
+    There are three sources: the events of an asset (no credentials needed; scheduled, manual and asset-triggered runs all
+    create them), the last successful run of a DAG in this or another Airflow through its REST API, or a query.
 
     .. code-block:: python
 
         PipelineFreshnessSensor(task_id="orders_loaded", asset=Asset("orders"), max_age=timedelta(hours=4), deferrable=True)
 
-    :param asset: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, where it is text)
-    :param external_dag_id: a DAG. (templated)
-    :param external_task_id: one task of it, instead of the whole run; a mapped one succeeded when all of its instances did.
-        (templated)
-    :param query: PromQL or SQL, as the connection says. (templated)
-    :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds; a timestamp by default for SQL, and to be
-        said for Prometheus
-    :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)
+    :param asset: an ``Asset``, an ``AssetAlias``, or the name or URI of an asset. (templated, if it is text)
+    :param external_dag_id: id of a DAG. (templated)
+    :param external_task_id: id of one of its tasks, instead of the whole run; a mapped task succeeded when all of its instances
+        did. (templated)
+    :param query: PromQL or SQL, depending on the type of the connection. (templated)
+    :param query_gives: whether the query returns a ``timestamp`` or an ``age`` in seconds; ``timestamp`` by default for SQL,
+        required for Prometheus
+    :param timezone: IANA name of the time zone of naive timestamps of an SQL query. (templated)
     :param conn_id: connection of the Airflow API (``airflow_default``: URL, and a token in the extra or login and password), of
         the Prometheus server (``prometheus_default``) or of the database. (templated)
 
@@ -60,11 +60,11 @@ class PipelineFreshnessSensor(FreshnessSensor):
 
 
 class FeatureFreshnessSensor(FreshnessSensor):
-    """Waits until features are at most ``max_age`` old: all of them, or a share of the groups they fall into.
+    """Wait until features are at most ``max_age`` old: all of them, or a share of their groups.
 
-    The newest row of a table says nothing about the rows that were left behind. With ``group_by`` one age is measured for each
-    group (an entity, a partition), ``quantile`` says which share of the groups must be young enough, and the message names the
-    worst.
+    The newest row of a table does not show whether other rows were left behind. With ``group_by`` one age is measured for each
+    group (an entity, a partition), ``quantile`` is the share of the groups that must be fresh, and the message names the
+    oldest.
 
     .. code-block:: python
 
@@ -80,18 +80,19 @@ class FeatureFreshnessSensor(FreshnessSensor):
 
     :param table: a table, exactly as its name is in the database, with a schema where needed; needs ``timestamp_column`` and
         ``conn_id``. (templated)
-    :param timestamp_column: when a row was written: a timestamp, ISO 8601 text or seconds since 1970. (templated)
-    :param query: SQL or PromQL. (templated)
-    :param query_gives: whether the query answers a ``timestamp`` or an ``age`` in seconds
-    :param path: a file or a glob on a disk or in an object store; a marker is a path as well: ``s3://b/dt=*/_SUCCESS``.
+    :param timestamp_column: column with the time at which a row was written: a timestamp, ISO 8601 text or seconds since 1970.
         (templated)
-    :param which: ``newest`` (the default) or ``oldest`` of the files of a glob
+    :param query: SQL or PromQL. (templated)
+    :param query_gives: whether the query returns a ``timestamp`` or an ``age`` in seconds; ``timestamp`` by default for SQL,
+        required for Prometheus
+    :param path: a file or a glob on a disk or in an object store, also of marker files: ``s3://b/dt=*/_SUCCESS``. (templated)
+    :param which: whether the ``newest`` (the default) or the ``oldest`` file of a glob counts
     :param feature_view: one or several feature views of a Feast registry server (``feast serve_registry --rest-api``); needs
-        ``project``. What is measured is how far behind the materialisation is, not how old the data are. (templated)
+        ``project``. The age of the last materialisation is measured, not the age of the data. (templated)
     :param project: Feast's project. (templated)
     :param group_by: columns of the table or the query, labels of a Prometheus query, or ``directory`` for files. (templated)
-    :param quantile: the share of the groups that must be young enough, e.g. ``0.99``; every group by default
-    :param timezone: IANA name of the zone of timestamps that have none; without it they are an error. (templated)
+    :param quantile: the share of the groups that must be fresh, e.g. ``0.99``; every group by default
+    :param timezone: IANA name of the time zone of naive timestamps; without it they are an error. (templated)
     :param conn_id: the connection; ``prometheus_default`` for a query, ``feast_default`` for feature views. (templated)
 
     ``max_age`` and all else: :class:`.FreshnessSensor` (``airflow_slo_provider.sensors.freshness_base``).
@@ -139,22 +140,24 @@ class FeatureFreshnessSensor(FreshnessSensor):
 
 
 class ModelFreshnessSensor(FreshnessSensor):
-    """Waits until the serving model is at most ``max_age`` old.
+    """Wait until the serving model is at most ``max_age`` old.
 
     .. code-block:: python
 
         ModelFreshnessSensor(task_id="model_fresh", model="churn", alias="champion", max_age=timedelta(hours=24))
 
-    :param model: a model of a model registry (an MLflow server, or a directory); needs ``alias``. Its age is that of the version
-        behind the alias: MLflow keeps no time of an alias' move. (templated)
+    :param model: a model of a model registry (an MLflow server, or a directory); needs ``alias``. Its age is that of the
+        version with the alias, because MLflow does not record when an alias was moved. (templated)
     :param alias: the alias of the serving version. (templated)
-    :param promotion_tag: a tag of the version that holds when it was promoted; counts instead of when it was made.
-        ``PromoteModelOperator`` writes ``airflow-slo.promoted_at``. A directory records moves itself. (templated)
+    :param promotion_tag: a tag of the version that holds the time of its promotion; it is used instead of the time of
+        registration. ``PromoteModelOperator`` writes ``airflow-slo.promoted_at``. A directory records promotions itself.
+        (templated)
     :param deployment: ``namespace/name`` of a Kubernetes Deployment: the age of its current, complete rollout; unknown while no
         pod is available. (templated)
-    :param query: PromQL or SQL, as the connection says. (templated)
-    :param query_gives: whether it answers a ``timestamp`` or an ``age`` in seconds
-    :param timezone: IANA name of the zone of an SQL query's timestamps that have none. (templated)
+    :param query: PromQL or SQL, depending on the type of the connection. (templated)
+    :param query_gives: whether the query returns a ``timestamp`` or an ``age`` in seconds; ``timestamp`` by default for SQL,
+        required for Prometheus
+    :param timezone: IANA name of the time zone of naive timestamps of an SQL query. (templated)
     :param conn_id: the connection; ``model_registry_default``, ``kubernetes_default`` or ``prometheus_default``. (templated)
 
     ``max_age`` and all else: :class:`.FreshnessSensor` (``airflow_slo_provider.sensors.freshness_base``).

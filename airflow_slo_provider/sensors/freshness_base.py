@@ -1,4 +1,4 @@
-"""What all freshness sensors do: look, wait on a worker or in the triggerer, give up in time, record."""
+"""Base class of the freshness sensors: poke, wait on a worker or in the triggerer, time out, and record the result."""
 
 from __future__ import annotations
 
@@ -19,34 +19,36 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.freshness import Assessment
 
-#: What Airflow resumes a task with when its trigger ended without an event [airflow.sdk.bases.operator, TRIGGER_FAIL_REPR].
+#: Method and error with which Airflow resumes a task whose trigger ended without an event
+#: [airflow.sdk.bases.operator, TRIGGER_FAIL_REPR].
 _FAILED, _TIMED_OUT = "__fail__", "Trigger timeout"
-#: How much later than this sensor's own timeout Airflow gives up on a trigger that never came back.
+#: Airflow's timeout of the deferral is this much longer than the sensor's own, which then applies first.
 _GRACE = timedelta(minutes=1)
 
 
 class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
-    """Waits until something is fresh. Not used itself: see :mod:`airflow_slo_provider.sensors.freshness`.
+    """Wait until something is fresh. Base class of the sensors in :mod:`airflow_slo_provider.sensors.freshness`.
 
-    Each look is logged (what, how old, the limit, from where) and recorded in the ledger as a check of kind ``freshness``: the
-    last look of a task instance is the one that stays. What is not known is not fresh, so the sensor goes on waiting; a
-    timestamp in the future is a ``clock_skew`` failure at once, as is a source that does not exist. The check is returned as
-    XCom.
+    Each poke is logged (subject, age, limit, source) and recorded in the ledger as a check of kind ``freshness``; the last poke
+    of a task instance replaces the earlier ones. An unknown age is not fresh, so the sensor goes on waiting. A timestamp in the
+    future fails at once with reason ``clock_skew``, and so does a source that does not exist. The check is returned as XCom.
 
-    :param max_age: the oldest that is accepted
-    :param warn_age: the oldest that is accepted without a warning
-    :param quantile: the share of the groups that must be fresh, where there are groups; all by default
+    :param max_age: the maximum age
+    :param warn_age: the maximum age without a warning; no warning by default
+    :param quantile: the share of the groups that must be fresh, if there are groups; all by default
     :param clock_tolerance: how far a timestamp may lie in the future
-    :param conn_id: the connection, see the sensor. (templated)
-    :param name: name of the check in the ledger; made of the source by default, e.g. ``dag:orders``, ``table:features``,
-        ``model:churn@champion``, and for a query of DAG and task. (templated)
-    :param deferrable: wait in the triggerer; by default what ``[operators] default_deferrable`` says. The Airflow API, MLflow,
-        Feast and Prometheus are asked there; assets, databases, files and Kubernetes are asked by a worker that starts for it
-    :raises ValueError: when the DAG is read, for limits or a combination of parameters that cannot be meant
+    :param conn_id: the Airflow connection, see the sensor. (templated)
+    :param name: name of the check in the ledger; by default it is made from the source, e.g. ``dag:orders``,
+        ``table:features``, ``model:churn@champion``, and for a query from DAG and task id. (templated)
+    :param deferrable: wait in the triggerer; the default is the option ``[operators] default_deferrable``. The triggerer itself
+        polls the Airflow API, MLflow, Feast and Prometheus; for assets, databases, files and Kubernetes it resumes the task on
+        a worker for each poke
+    :raises ValueError: when the DAG file is parsed, for invalid limits or an invalid combination of parameters
 
-    ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail`` and ``never_fail`` are those of every Airflow sensor;
-    ``exponential_backoff`` counts for sensors that do not defer.
-    ``timeout`` counts from the first look of the first try: a deferral or a retry does not start it anew, clearing the task does.
+    ``poke_interval``, ``timeout``, ``mode``, ``soft_fail``, ``silent_fail`` and ``never_fail`` are those of every Airflow
+    sensor; ``exponential_backoff`` applies only to sensors that do not defer.
+
+    ``timeout`` counts from the first poke of the first try. A deferral or a retry does not restart it; clearing the task does.
     ``execution_timeout`` counts from the start of each try, deferred or not.
     """
 
@@ -57,14 +59,22 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         self.deferrable = deferrable
 
     def execute(self, context: Context) -> Any:
-        """Look until it is fresh."""
+        """Poke until the source is fresh.
+
+        :param context: Airflow's task context
+        """
         if not self.deferrable:
             return super().execute(context)
         with self._failing_as_asked():
             return self.look_again(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
-        """Look once; give up when the timeout is over."""
+        """Measure once; raise an exception if the timeout is over.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: for a timestamp in the future, and for errors that a retry cannot fix
+        :raises AirflowSensorTimeout: if the source is not fresh after ``timeout``
+        """
         began = self._began(context)
         found = self._look(context, began)
         if not found.freshness.fresh:
@@ -72,9 +82,11 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         return PokeReturnValue(found.freshness.fresh, found.result(self.check_name()).to_dict())
 
     def look_again(self, context: Context, event: Any = None) -> Any:
-        """Look, and defer unless it is fresh.
+        """Measure, and defer unless the source is fresh.
 
-        :param event: what the trigger said. It only wakes this task up: what counts is what is found now
+        :param context: Airflow's task context
+        :param event: event of the trigger; it only resumes the task, which measures again
+        :raises AirflowSensorTimeout: if the source is not fresh after ``timeout``
         """
         began = self._began(context)
         try:
@@ -92,7 +104,12 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         return None
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Look a last time when Airflow ends the deferral for its timeout: the ledger learns how it ended."""
+        """Measure a last time if the deferral timed out, so that the ledger has the final state.
+
+        :param next_method: name of the method to resume with
+        :param next_kwargs: its arguments
+        :param context: Airflow's task context
+        """
         if next_method == _FAILED and (next_kwargs or {}).get("error") == _TIMED_OUT:
             next_method, next_kwargs = "look_again", {}
         return super().resume_execution(next_method, next_kwargs, context)
@@ -114,7 +131,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         return found
 
     def _began(self, context: Context) -> datetime:
-        """When this task instance began to wait: its first look of its first try, which the ledger remembers."""
+        """Return when this task instance began to wait: the first poke of its first try, read from the ledger."""
         from airflow_slo_provider.ledger.observations import REPEATED
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
@@ -142,7 +159,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
 
     @contextmanager
     def _failing_as_asked(self) -> Iterator[None]:
-        """Skip where ``soft_fail`` or ``never_fail`` ask for it, as ``BaseSensorOperator.execute`` does for a poke."""
+        """Skip the task on an exception if ``soft_fail`` or ``never_fail`` is set, as ``BaseSensorOperator.execute`` does."""
         from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException
 
         try:
@@ -166,5 +183,5 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _first_try(operator: BaseSensorOperator, context: Context) -> int:
-    """Number of the first try since the task was last cleared [as RuntimeTaskInstance.get_first_reschedule_date]."""
+    """Return the number of the first try since the task was last cleared [as RuntimeTaskInstance.get_first_reschedule_date]."""
     return int(context["ti"].max_tries) - int(operator.retries or 0) + 1

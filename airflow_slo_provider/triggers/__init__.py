@@ -1,1 +1,1 @@
-"""Triggers: the asynchronous halves of sensors and operators."""
+"""Triggers: the asynchronous part of deferrable sensors and operators, and event triggers for asset watchers."""

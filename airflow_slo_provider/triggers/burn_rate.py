@@ -1,4 +1,4 @@
-"""Starts a DAG when an error budget burns: triggers for an ``AssetWatcher``."""
+"""Event triggers for an ``AssetWatcher`` that start a DAG when an error budget burns too fast."""
 
 from __future__ import annotations
 
@@ -19,23 +19,24 @@ from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.incidents.incident_state import Seen, Sighting, rank
 from airflow_slo_provider.triggers.incident_watch import IncidentWatchTrigger, Look, in_thread, polled
 
-#: Seconds after which a look that has not come back counts as "nothing is known".
+#: Timeout of a poll in seconds; afterwards the SLOs are unknown.
 PATIENCE = 15.0
 
 
 class BurnRateTrigger(IncidentWatchTrigger):
-    """Fires when SLOs begin to burn: once for each incident.
+    """Fire when the error budget of an SLO starts to burn too fast, once per incident.
 
-    An SLO burns while one of its multi-window burn-rate rules fires, by the same arithmetic as everywhere in this package. The
-    incident is over when the short windows have been at or below ``rearm`` times their rule's factor for the whole ``cool_down``;
-    whatever flaps in between belongs to it. Where a ``ticket`` becomes a ``page``, that is a new incident.
-    While nothing is known (no data, a server that is down or hangs) nothing begins and nothing is over; after ``blind_after``
-    an event of kind ``blind`` tells of it, once.
+    An SLO burns while one of its multi-window burn-rate rules fires, with the same computation as in the gates. The incident is
+    over when the burn rates of all short windows have been at or below ``rearm`` times the factor of their rule for the whole
+    ``cool_down``; a rule that fires again before that belongs to the same incident. If the severity rises from ``ticket`` to
+    ``page``, a new incident starts.
+    While no measurement is available (no data, a server that is down or hangs) no incident starts or ends; after
+    ``blind_after`` one event of kind ``blind`` reports it.
 
     The event's payload is an :class:`~airflow_slo_provider.incidents.Incident` as a dict: ``id``, ``kind`` (``burning`` or
     ``blind``), ``subject`` (the SLO), ``severity``, ``started_at``, ``message`` and ``evidence`` (burn rates, rules, budget).
 
-    Triggers that name the same documents and interval share one look, on Airflow 3.3 and later.
+    Triggers with the same documents and interval share their polls, on Airflow 3.3 and later.
 
     .. code-block:: python
 
@@ -48,14 +49,14 @@ class BurnRateTrigger(IncidentWatchTrigger):
     :param slos: SLO documents: absolute path of a file or a directory (on the triggerer), a URI such as ``s3://bucket/slos``, the
         text itself, or a list of paths
     :param select: names of SLOs; all by default
-    :param severity: the mildest severity that counts: ``page`` or ``ticket``
-    :param poll_interval: seconds between two looks
-    :param rearm: share of a rule's factor at or below which it is calm
-    :param cool_down: seconds it must be calm before the incident is over
-    :param blind_after: seconds nothing may be known before that is told
-    :param name: what its memory is kept under; by default made of ``slos``, ``select`` and ``severity``. Give one where
-        documents are passed as text that changes.
-    :raises ValueError: when the DAG is read, for numbers or a severity that are none
+    :param severity: the lowest severity that starts an incident: ``page`` or ``ticket``
+    :param poll_interval: seconds between two polls
+    :param rearm: share of a rule's factor, from 0 to 1, at or below which a burn rate is calm
+    :param cool_down: seconds for which it must be calm before the incident is over
+    :param blind_after: seconds without a measurement before an event of kind ``blind`` is sent
+    :param name: name of the trigger's state in the ledger; by default made from ``slos``, ``select`` and ``severity``. Set it
+        if the documents are passed as text that changes.
+    :raises ValueError: when the DAG file is parsed, for invalid numbers, an unknown severity, or relative paths
     """
 
     def __init__(
@@ -96,24 +97,27 @@ class BurnRateTrigger(IncidentWatchTrigger):
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what a triggerer needs to make this trigger again."""
+        """Return the class path and the arguments of this trigger."""
         names = ("slos", "select", "severity", "poll_interval", "rearm", "cool_down", "blind_after")
         kwargs = {**{name: getattr(self, name) for name in names}, "name": self.given_name}
         return "airflow_slo_provider.triggers.burn_rate.BurnRateTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch."""
+        """Poll the SLOs and yield an event for each incident."""
         async with aclosing(self.filter_shared_stream(self.open_shared_stream(self.serialize()[1]))) as events:
             async for event in events:
                 yield event
 
     def shared_stream_key(self) -> Hashable | None:
-        """Return what triggers have in common that share one look."""
+        """Return the key that triggers with the same polls have in common."""
         return ("airflow-slo burn rates", json.dumps(self.slos), float(self.poll_interval))
 
     @classmethod
     async def open_shared_stream(cls, kwargs: dict[str, Any]) -> AsyncIterator[Any]:
-        """Look at all SLOs of the documents, again and again: when, and their reports or what was raised in their place."""
+        """Poll all SLOs of the documents; yield the timestamp and the reports, or the exception of a failed poll.
+
+        :param kwargs: the arguments of one of the triggers that share the stream
+        """
         from airflow_slo_provider.runtime.error_budget.burn_watch import BurnWatch
 
         watch, interval = BurnWatch(kwargs["slos"]), float(kwargs["poll_interval"])
@@ -125,7 +129,10 @@ class BurnRateTrigger(IncidentWatchTrigger):
             await asyncio.shield(in_thread(watch.close))
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """Turn what was seen into this trigger's events."""
+        """Convert the shared polls to the events of this trigger.
+
+        :param shared_stream: the polls of :meth:`open_shared_stream`
+        """
         async with aclosing(self.events(self._looks(shared_stream))) as events:
             async for event in events:
                 yield event
@@ -148,28 +155,28 @@ class BurnRateTrigger(IncidentWatchTrigger):
 
 
 class AlertmanagerTrigger(IncidentWatchTrigger):
-    """Fires when alerts begin to fire in an Alertmanager, for teams that have alert rules in place: once for each incident.
+    """Fire when alerts start to fire in an Alertmanager, once per incident; for teams that already have alert rules.
 
-    Alerts that share the labels of ``group_by`` are one incident. It is over when none of them has been firing for the whole
-    ``cool_down``. An Alertmanager that does not answer is never "nothing fires": after ``blind_after`` an event of kind
-    ``blind`` tells of it.
+    Alerts with the same values of the ``group_by`` labels are one incident. It is over when none of them has fired for the
+    whole ``cool_down``. An Alertmanager that does not answer is not treated as "no alert fires": after ``blind_after`` an event
+    of kind ``blind`` reports it.
 
-    The event's payload is as that of :class:`BurnRateTrigger`; ``evidence`` holds the alerts' labels and annotations.
+    The event's payload is that of :class:`BurnRateTrigger`; ``evidence`` holds the labels and annotations of the alerts.
 
     .. code-block:: python
 
         AlertmanagerTrigger(matchers=['severity="page"', 'team="ml"'], poll_interval=10)
 
-    :param matchers: as Alertmanager takes them, e.g. ``slo="checkout"``, ``severity=~"page|critical"``; all must hold
-    :param alertmanager_conn_id: connection: host is the URL, all else as in a ``prometheus`` connection
-    :param group_by: labels whose values make an incident
+    :param matchers: Alertmanager matchers, e.g. ``slo="checkout"``, ``severity=~"page|critical"``; all must match
+    :param alertmanager_conn_id: Airflow connection: host is the URL, the other fields as in a ``prometheus`` connection
+    :param group_by: labels whose values identify an incident
     :param slo_label: label that holds the name of the SLO
     :param severity_label: label that holds the severity
-    :param poll_interval: seconds between two looks
-    :param cool_down: seconds nothing may fire before the incident is over
-    :param blind_after: seconds nothing may be known before that is told
-    :param name: what its memory is kept under; by default made of connection, matchers and ``group_by``
-    :raises ValueError: when the DAG is read, for numbers that are none or no matcher
+    :param poll_interval: seconds between two polls
+    :param cool_down: seconds without a firing alert before the incident is over
+    :param blind_after: seconds without an answer before an event of kind ``blind`` is sent
+    :param name: name of the trigger's state in the ledger; by default made from connection, matchers and ``group_by``
+    :raises ValueError: when the DAG file is parsed, for invalid numbers, and for empty ``matchers`` or ``group_by``
     """
 
     def __init__(
@@ -203,7 +210,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         )
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what a triggerer needs to make this trigger again."""
+        """Return the class path and the arguments of this trigger."""
         names = (
             "matchers", "alertmanager_conn_id", "group_by", "slo_label", "severity_label", "poll_interval", "cool_down",
             "blind_after",
@@ -212,7 +219,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
         return "airflow_slo_provider.triggers.burn_rate.AlertmanagerTrigger", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Watch."""
+        """Poll the Alertmanager and yield an event for each incident."""
         async with aclosing(self.events(self._looks())) as events:
             async for event in events:
                 yield event
@@ -225,7 +232,7 @@ class AlertmanagerTrigger(IncidentWatchTrigger):
 
         while True:
             try:
-                # The connection is read each time: whoever corrects it need not restart anything.
+                # The connection is read at each poll, so that a corrected connection takes effect without a restart.
                 async with asyncio.timeout(max(PATIENCE, self.poll_interval)):
                     settings = client_settings(await BaseHook.aget_connection(self.alertmanager_conn_id))
                     async with AsyncAlertmanagerClient(**settings) as client:

@@ -1,4 +1,4 @@
-"""The async half of the freshness sensors: asks again and again, and wakes the task up when the answer is a fresh one."""
+"""Trigger of the freshness sensors: poll a source and resume the task when it is fresh."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from airflow_slo_provider.runtime.deferral import SHORTEST, earliest, wait_until
 from airflow_slo_provider.runtime.freshness.source_parameters import Question
 from airflow_slo_provider.triggers.shared_polls import polls
 
-#: A server may restart while thousands of sensors wait for it: so many looks in a row may fail before a worker hears of it.
+#: Consecutive failed polls after which the task is resumed. A server may restart while thousands of sensors wait for it.
 MOST_FAULTS = 3
-#: No two moments are further apart. A longer limit means the same, and need not survive as a number of seconds.
+#: Longest difference of two datetimes. A longer limit has the same effect and might overflow as a number of seconds.
 _EVER = timedelta(days=366 * 10_000)
 
 
 def trigger_for(question: Question, limits: Limits, interval: timedelta, left: timedelta) -> BaseTrigger:
-    """Make the trigger a sensor defers to: one that asks itself, or one that wakes a worker for the next look.
+    """Return the trigger for a sensor: one that polls the source itself, or one that resumes the task for the next poke.
 
-    :param interval: between two looks
-    :param left: until the sensor's timeout
+    :param question: the source
+    :param limits: the limits of freshness
+    :param interval: time between two polls
+    :param left: time left until the sensor's timeout
     """
     from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 
@@ -34,7 +36,7 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
 
     try:
         itself = in_a_trigger(question)
-    except Exception:  # its connection cannot be read, which the sensor was told to wait for: a worker finds out whether it can
+    except Exception:  # the connection cannot be read here; the next poke on a worker reports the error or goes on
         itself = False
     if itself:
         return FreshnessTrigger(
@@ -52,18 +54,20 @@ def trigger_for(question: Question, limits: Limits, interval: timedelta, left: t
 
 
 class FreshnessTrigger(BaseTrigger):
-    """Fires when a source answers something fresh, something that no waiting mends, nothing three times in a row; or in time.
+    """Fire when a source is fresh, on an error that waiting cannot fix, after three consecutive errors, or at the timeout.
 
-    Made by the sensors. The event only wakes the task up; the task looks for itself. Triggers that ask the same question share
-    its answers, and those that use the same connection share its client.
+    The sensors create this trigger. The event only resumes the task; the task measures again itself. Triggers with the same
+    source and arguments share their polls, and triggers with the same connection share its client.
 
-    :param kind: the source, and with ``conn_id`` and ``arguments`` what to ask it
-    :param interval: seconds between two looks
-    :param max_age: seconds
-    :param quantile: share of the groups that must be fresh
-    :param tolerance: seconds a timestamp may lie in the future
-    :param until: when the sensor's timeout is over (ISO 8601 with a zone); None for never
-    :param not_before: fires no sooner, whatever it finds (ISO 8601 with a zone)
+    :param kind: kind of the source
+    :param conn_id: the Airflow connection
+    :param arguments: arguments of the source
+    :param interval: seconds between two polls
+    :param max_age: maximum age in seconds
+    :param quantile: share of the groups that must be fresh; all by default
+    :param tolerance: seconds by which a timestamp may lie in the future
+    :param until: when the sensor's timeout is over (ISO 8601 with a time zone); None for never
+    :param not_before: earliest time to fire (ISO 8601 with a time zone); None for no limit
     """
 
     def __init__(
@@ -91,12 +95,12 @@ class FreshnessTrigger(BaseTrigger):
         self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what a triggerer needs to make this trigger again."""
+        """Return the class path and the arguments of this trigger."""
         names = ("kind", "conn_id", "arguments", "interval", "max_age", "quantile", "tolerance", "until", "not_before")
         return "airflow_slo_provider.triggers.freshness.FreshnessTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait."""
+        """Poll until there is an event, and yield it not before ``not_before``."""
         event = await self._event()
         await wait_until(self.not_before)
         yield event

@@ -1,4 +1,4 @@
-"""What the triggers share that start an incident's DAG: looks come in, and each incident goes out once."""
+"""Base class of the event triggers that start an incident's DAG: turn polls into one event per incident."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.incident_state import Limits, Memory, Seen, Sighting, blind, remember
 
 T = TypeVar("T")
-#: The subject that stands for the watch itself: what is unknown when nothing at all could be looked at.
+#: The subject that stands for the trigger itself, for polls that failed as a whole.
 ITSELF = ""
-#: Seconds after which an event that was handed over has certainly reached Airflow's database.
+#: Seconds after which a yielded event is assumed to be in Airflow's database.
 _HANDED_OVER = 5.0
-#: Seconds between two events. Airflow queues a run for an asset once: an event that comes while one is queued, and after the
-#: moment up to which that run takes events, starts nothing.
+#: Seconds between two events. Airflow queues only one run for an asset: an event that arrives while a run is queued, but after
+#: the time up to which that run consumes events, starts no run.
 APART = 10.0
-#: No server need be asked more often.
+#: Shortest ``poll_interval`` in seconds.
 SHORTEST_INTERVAL = 1.0
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look.
+    """The result of one poll.
 
-    :param at: when (aware)
-    :param seen: what was seen; whatever is not in it is calm
-    :param problem: why nothing could be seen
+    :param at: timestamp of the poll (aware)
+    :param seen: the subjects that were found; a subject that is missing is calm
+    :param problem: why the poll failed; empty if it did not
     """
 
     at: datetime
@@ -41,16 +41,17 @@ class Look:
 
 
 class IncidentWatchTrigger(BaseEventTrigger):
-    """Base of the triggers that start an incident's DAG.
+    """Base class of the triggers that start an incident's DAG.
 
-    What it remembers stands in the ledger, so that a triggerer that is restarted during an incident starts no second run. It
-    writes down an incident before it tells of it, and that it has told some seconds later: an event that a crash may have lost
-    in between is told again with the same id, and the run that comes second finds the incident taken.
+    The trigger's state is stored in the ledger, so that a triggerer that restarts during an incident does not start a second
+    run. An incident is stored before its event is sent, and marked as sent some seconds later. If a crash may have lost an
+    event in between, it is sent again with the same id, and the second run finds the incident already claimed.
 
-    :param name: name of the watch, which its memory is kept under
-    :param poll_interval: seconds between two looks
-    :param cool_down: seconds it must be calm without a break before the incident is over
-    :param blind_after: seconds nothing may be known before an event of kind ``blind`` tells of it
+    :param name: name of the trigger's state in the ledger
+    :param poll_interval: seconds between two polls, at least 1
+    :param cool_down: seconds without interruption for which a subject must be calm before the incident is over
+    :param blind_after: seconds without a measurement before an event of kind ``blind`` is sent
+    :raises ValueError: for numbers that are negative, too small or not finite
     """
 
     def __init__(self, *, name: str, poll_interval: float, cool_down: float, blind_after: float) -> None:
@@ -76,17 +77,20 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
     @property
     def limits(self) -> Limits:
-        """How long things last before they count."""
+        """Return ``cool_down`` and ``blind_after`` as the limits of the state machine."""
         return Limits(timedelta(seconds=self.cool_down), timedelta(seconds=self.blind_after))
 
     async def events(self, looks: AsyncIterator[Look]) -> AsyncIterator[TriggerEvent]:
-        """Yield an event for each incident that begins, and one for each time that nothing is known for too long."""
+        """Yield an event for each incident that starts, and one for each time that no measurement is available for too long.
+
+        :param looks: the polls
+        """
         loop = asyncio.get_running_loop()
         async with aclosing(looks) as incoming:  # type: ignore[type-var]
             pending: asyncio.Future[Look | None] | None = None
             try:
                 while True:
-                    # A task that is kept: what waits to be told must not break off a look, nor wait until the next has come.
+                    # The task is kept over iterations: a waiting event must neither cancel a poll nor wait for the next one.
                     pending = pending or asyncio.ensure_future(anext(incoming, None))
                     await asyncio.wait({pending}, timeout=self._last + APART - loop.time() if self._waiting else None)
                     if pending.done():
@@ -101,13 +105,13 @@ class IncidentWatchTrigger(BaseEventTrigger):
                         self.log.warning("Incident %s (%s): %s", one.id, one.kind, one.message)
                         yield TriggerEvent(one.to_dict())
             finally:
-                # Waited for: as long as it runs, what it comes from cannot be closed.
+                # Awaited, because the generator cannot be closed while it runs.
                 await _ended(pending)
 
     async def _taken(self, look: Look) -> list[Incident]:
         try:
             return await self._take(look)
-        except Exception:  # one look must never end the watch
+        except Exception:  # one poll must never end the trigger
             self.log.exception("This look could not be taken in; the next one is")
             return []
 
@@ -157,7 +161,7 @@ class IncidentWatchTrigger(BaseEventTrigger):
         self._unsaved |= set(changed)
 
     async def _recall(self) -> str:
-        """Read what is remembered; return why that is not possible."""
+        """Read the state from the ledger; return the error message if that is not possible, else an empty text."""
         from airflow_slo_provider.runtime.incidents.current_incident import recall
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
@@ -172,7 +176,7 @@ class IncidentWatchTrigger(BaseEventTrigger):
         return ""
 
     def _without_memory(self, look: Look, reason: str) -> list[Incident]:
-        """Without memory nobody can tell an incident that begins from one that goes on: that is not knowing, too."""
+        """Handle a poll while the state cannot be read: new and known incidents look alike, so the trigger is blind."""
         self.log.warning("%s", reason)
         lost = {ITSELF: Memory(unknown_since=self._since, blind_told=self._blind_told, reason=reason)}
         _, told = blind(lost, look.at, self.limits, watch=self.name)
@@ -180,7 +184,7 @@ class IncidentWatchTrigger(BaseEventTrigger):
         return [told] if told is not None else []
 
     async def _save(self) -> None:
-        """Write down what has changed. A ledger that cannot be written silences no incident."""
+        """Write changed states to the ledger. If that fails, events are still sent and the next poll tries again."""
         from airflow_slo_provider.runtime.incidents.current_incident import keep
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
@@ -202,27 +206,32 @@ class IncidentWatchTrigger(BaseEventTrigger):
 
 
 async def _ended(task: asyncio.Future[Any] | None) -> None:
-    """Break a task off and wait until it has ended, however it ends."""
+    """Cancel a task and wait until it has ended."""
     if task is not None:
         task.cancel()
         await asyncio.wait({task})
         if not task.cancelled():
-            task.exception()  # looked at, or the event loop complains of it
+            task.exception()  # retrieved, because the event loop logs exceptions that are never retrieved
 
 
 async def in_thread(function: Callable[[], T]) -> T:
-    """Run something that blocks beside the event loop. Airflow's own look-ups work in it, too."""
+    """Run a blocking function in a thread, in which Airflow's synchronous lookups of connections also work.
+
+    :param function: the function
+    """
     from asgiref.sync import sync_to_async
 
     return await sync_to_async(function, thread_sensitive=False)()
 
 
 async def polled(look: Callable[[], T], interval: float, patience: float) -> AsyncIterator[tuple[datetime, T | Exception]]:
-    """Look again and again, in a thread; a look that hangs is told of each time, and no second one is begun beside it.
+    """Call a blocking function repeatedly in a thread and yield its results.
 
-    :param look: what blocks
-    :param interval: seconds between the beginnings of two looks
-    :param patience: seconds after which a look is said to hang
+    A call that hangs is reported at each interval, and no second call is started while it runs.
+
+    :param look: the blocking function
+    :param interval: seconds between the starts of two polls
+    :param patience: seconds after which a running call is reported as a ``TimeoutError``
     """
     loop, pending = asyncio.get_running_loop(), None
     try:

@@ -1,4 +1,4 @@
-"""The async half of the operators that change Deployments: looks at a rollout until it is over, and holds no worker."""
+"""Trigger of the deployment operators: wait for a rollout without using a worker."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ if TYPE_CHECKING:
 
 
 class RolloutTrigger(BaseTrigger):
-    """Fires when a rollout is complete, when the Deployment was given another template, or when the time is up.
+    """Fire when a rollout is complete, when the Deployment gets another template, or at the deadline.
 
-    Made by the operators of Deployments. A fault that may pass (the API server restarts) is logged and waited out; one that does
-    not (no permission, no such Deployment) fires at once. Every message that differs from the one before goes to the task's log.
+    The deployment operators create this trigger. A transient error (the API server restarts) is logged and polling goes on; any
+    other error (no permission, no such Deployment) fires at once. Each message that differs from the previous one is written to
+    the task's log.
 
-    :param expected: digest of the template that is waited for; None for whichever it has
-    :param deadline: when to stop waiting (ISO 8601 with a zone)
-    :param interval: seconds between two looks
-    :param not_before: fires no sooner, whatever it finds (ISO 8601 with a zone)
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :param expected: digest of the expected pod template; None for any
+    :param deadline: when to stop waiting (ISO 8601 with a time zone)
+    :param interval: seconds between two polls
+    :param kubernetes_conn_id: Airflow connection of the cluster
+    :param not_before: earliest time to fire (ISO 8601 with a time zone); None for no limit
     """
 
     def __init__(
@@ -48,12 +52,12 @@ class RolloutTrigger(BaseTrigger):
         self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """Return what a triggerer needs to make this trigger again."""
+        """Return the class path and the arguments of this trigger."""
         names = ("namespace", "name", "expected", "deadline", "interval", "kubernetes_conn_id", "not_before")
         return "airflow_slo_provider.triggers.rollout.RolloutTrigger", {name: getattr(self, name) for name in names}
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait."""
+        """Poll the rollout until it is over or the deadline has passed, and yield one event."""
         from airflow.providers.cncf.kubernetes.hooks.kubernetes import AsyncKubernetesHook
 
         from airflow_slo_provider.exceptions import DeploymentError

@@ -1,7 +1,7 @@
-"""One look for all triggers of a process that ask the same question, and one client for all that use the same connection.
+"""Share polls between triggers with the same source, and HTTP clients between triggers with the same connection.
 
-A thousand sensors that wait for one DAG make one request each interval, not a thousand. Everything lives in the triggerer's one
-event loop: no locks are needed, and nothing is kept when the last trigger has gone.
+A thousand sensors that wait for one DAG make one request per interval, not a thousand. All state lives in the single event loop
+of the triggerer, so no locks against other threads are needed, and it is removed when the last trigger ends.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from airflow_slo_provider.exceptions import MeasurementError, QueryError
 from airflow_slo_provider.freshness import Observation
 from airflow_slo_provider.runtime.freshness.source_parameters import Question
 
-#: Requests to one server at the same time.
+#: Maximum number of concurrent requests to one server.
 MOST_REQUESTS = 8
-#: Seconds: nobody waits for freshness so closely that a server must be asked more often.
+#: Shortest interval between two polls in seconds.
 SHORTEST_INTERVAL = 0.1
 
 Answer = Observation | MeasurementError
@@ -31,7 +31,7 @@ Answer = Observation | MeasurementError
 
 @dataclass
 class _Shared:
-    """The client of one connection, and how many questions use it."""
+    """The client of one connection, and the number of polls that use it."""
 
     users: int = 0
     client: Any = None
@@ -39,23 +39,23 @@ class _Shared:
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MOST_REQUESTS))
 
     async def open(self, question: Question) -> Any:
-        """Return the client; the first one who asks opens it."""
+        """Return the client; the first caller opens it."""
         async with self.lock:
             if self.client is None:
                 self.client = await (await _client(question)).__aenter__()
             return self.client
 
     async def close(self) -> None:
-        """Close it; the next one who asks opens a new one, with what the connection then says."""
+        """Close the client; the next caller opens a new one and reads the connection again."""
         async with self.lock:
             client, self.client = self.client, None
             if client is not None:
-                with suppress(Exception):  # a connection that cannot be closed is gone; whoever waits for answers shall not be
+                with suppress(Exception):  # an error while closing must not end the polls
                     await client.__aexit__(None, None, None)
 
 
 class _Poll:
-    """One question that is asked again and again while somebody listens."""
+    """One source that is polled repeatedly while there are listeners."""
 
     def __init__(self, question: Question, interval: float, delay: float, clients: _Clients) -> None:
         self.listeners = 0
@@ -76,10 +76,10 @@ class _Poll:
                 return await _ask(await shared.open(self._question), self._question)
         except MeasurementError as error:
             if error.reason in ("unauthorized", "forbidden", "tls", "bad_url"):
-                await shared.close()  # perhaps the connection was changed: read it again
+                await shared.close()  # the connection may have been changed: read it again
             return error
         except Exception as error:
-            # A connection that is gone, a secrets backend that fails: the task shall hear of it, not the triggerer's log alone.
+            # E.g. a deleted connection or a failing secrets backend: the task must get the error, not only the triggerer's log.
             return QueryError(f"{type(error).__name__}: {server_text(error)}", reason="connection", transient=True)
 
     def _tell(self, answer: Answer) -> None:
@@ -87,23 +87,25 @@ class _Poll:
         told.set_result(answer)
 
     def stop(self) -> None:
-        """End asking."""
+        """Stop polling."""
         self._task.cancel()
 
 
 class Polls:
-    """The questions that are being asked in one event loop."""
+    """The polls that run in one event loop."""
 
     def __init__(self) -> None:
         self._polls: dict[str, _Poll] = {}
         self._clients = _Clients()
 
     async def answers(self, question: Question, interval: float) -> AsyncIterator[Answer]:
-        """Yield every answer to a question from now on, as observation or fault.
+        """Yield every result of polling a source from now on, as an observation or an error.
 
-        The first look comes within one interval: a worker has just looked. Different questions are spread over it.
+        The first poll is made within one interval, because a worker has just polled. Different sources are spread over the
+        interval.
 
-        :param interval: seconds between two looks
+        :param question: the source
+        :param interval: seconds between two polls, at least 0.1
         """
         interval = max(interval, SHORTEST_INTERVAL)
         key = json.dumps([question.kind, question.conn_id, dict(question.arguments), interval], sort_keys=True, default=str)
@@ -114,7 +116,7 @@ class Polls:
         poll.listeners += 1
         try:
             while True:
-                # Shielded: a listener that is cancelled must not take the answer away from the others.
+                # Shielded: a cancelled listener must not cancel the future that the others wait for.
                 yield await asyncio.shield(poll.next)
         finally:
             poll.listeners -= 1
@@ -127,14 +129,14 @@ class Polls:
 
 
 class _Clients:
-    """Clients by connection; opened for the first question, closed after the last."""
+    """HTTP clients by connection; opened at the first poll and closed after the last."""
 
     def __init__(self) -> None:
         self._shared: dict[tuple[bool, str], _Shared] = {}
 
     @asynccontextmanager
     async def use(self, question: Question) -> AsyncIterator[_Shared]:
-        """Hold the client of a question's connection."""
+        """Hold the client of a source's connection while the context is open."""
         key = (question.kind == "query", str(question.conn_id))
         shared = self._shared.setdefault(key, _Shared())
         shared.users += 1
@@ -175,5 +177,5 @@ _by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Polls] = WeakKeyDictionar
 
 
 def polls() -> Polls:
-    """Return the polls of the running event loop."""
+    """Return the :class:`Polls` of the running event loop."""
     return _by_loop.setdefault(asyncio.get_running_loop(), Polls())

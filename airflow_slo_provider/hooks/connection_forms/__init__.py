@@ -1,1 +1,1 @@
-"""The fields of our connection types. Imports no Airflow."""
+"""Connection forms of this provider's connection types. Imports no Airflow."""

@@ -1,4 +1,4 @@
-"""What the forms of our connection types share: how a field is declared, and how it is read. Imports no Airflow."""
+"""Declare and read the fields of connection forms. Imports no Airflow."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from airflow_slo_provider.exceptions import QueryError
 
 
 class ConnectionFields(Protocol):
-    """What is read of an Airflow connection."""
+    """The attributes of an Airflow connection that are read here."""
 
     conn_id: str
     host: str | None
@@ -21,18 +21,30 @@ class ConnectionFields(Protocol):
 
 
 def form_field(label: str, kind: str, description: str = "", **schema: Any) -> dict[str, Any]:
-    """Declare a field of ``conn-fields``; it may be left empty."""
+    """Declare a field of ``conn-fields``; every field may be left empty.
+
+    :param label: label of the field in the UI
+    :param kind: JSON schema type, e.g. ``string``
+    :param description: help text; none by default
+    :param schema: further keys of the JSON schema
+    """
     field: dict[str, Any] = {"label": label, "schema": {"type": [kind, "null"], **schema}}
     return {**field, "description": description} if description else field
 
 
 def read_object(connection: ConnectionFields, value: Any, name: str) -> Mapping[str, Any]:
-    """Read a JSON object; empty where there is none."""
+    """Read a JSON object; return an empty one if the value is not set.
+
+    :param connection: the connection, for error messages
+    :param value: JSON text or a mapping
+    :param name: name of the field, for error messages
+    :raises QueryError: reason ``bad_connection``, for text that is not JSON and for other JSON values
+    """
     from airflow_slo_provider.core import strict_json
 
     if isinstance(value, str) and value.strip():
         try:
-            value = strict_json.loads(value, constants=True)  # a number is looked at where it is read
+            value = strict_json.loads(value, constants=True)  # numbers are checked where they are used
         except strict_json.JSONContradiction as error:
             raise bad_connection(connection, f"{name}: {error}") from None
         except ValueError:
@@ -47,7 +59,15 @@ def read_object(connection: ConnectionFields, value: Any, name: str) -> Mapping[
 def read_number(
     connection: ConnectionFields, extra: Mapping[str, Any], name: str, default: float, *, least: float = 0.001
 ) -> float:
-    """Read a number from ``least`` up; the default where there is none."""
+    """Read a number of at least ``least`` and below 1e6; return the default if it is not set.
+
+    :param connection: the connection, for error messages
+    :param extra: the connection's extra
+    :param name: key in the extra
+    :param default: value if the key is not set
+    :param least: smallest accepted value
+    :raises QueryError: reason ``bad_connection``
+    """
     value = extra.get(name)
     if value is None or value == "":
         return default
@@ -61,7 +81,14 @@ def read_number(
 
 
 def read_boolean(connection: ConnectionFields, extra: Mapping[str, Any], name: str, default: bool) -> bool:
-    """Read true or false; the default where there is none."""
+    """Read a boolean; return the default if it is not set.
+
+    :param connection: the connection, for error messages
+    :param extra: the connection's extra
+    :param name: key in the extra
+    :param default: value if the key is not set
+    :raises QueryError: reason ``bad_connection``
+    """
     value = extra.get(name)
     if value is None or value == "":
         return default
@@ -72,7 +99,12 @@ def read_boolean(connection: ConnectionFields, extra: Mapping[str, Any], name: s
 
 
 def read_verify(connection: ConnectionFields, extra: Mapping[str, Any]) -> str | bool:
-    """Read how the server's certificate is checked: against a file of authorities, the system's, or not at all."""
+    """Read how to verify the server's certificate: with a CA file, with the system's authorities (True), or not at all (False).
+
+    :param connection: the connection, for error messages
+    :param extra: the connection's extra, with ``verify`` and ``ca_file``
+    :raises QueryError: reason ``bad_connection``, for a ``ca_file`` although ``verify`` is off
+    """
     verify = read_boolean(connection, extra, "verify", True)
     if extra.get("ca_file") and not verify:
         raise bad_connection(connection, "there is a ca_file, but verify is off: the certificate would not be checked at all")
@@ -80,5 +112,9 @@ def read_verify(connection: ConnectionFields, extra: Mapping[str, Any]) -> str |
 
 
 def bad_connection(connection: ConnectionFields, message: str) -> QueryError:
-    """Make the error of a connection whose fields contradict each other or are of the wrong kind."""
+    """Return the error for connection fields that contradict each other or have the wrong type.
+
+    :param connection: the connection
+    :param message: what is wrong
+    """
     return QueryError(f"connection {connection.conn_id}: {message}", reason="bad_connection")

@@ -1,4 +1,4 @@
-"""What the connections to HTTP servers share: the fields of their forms, and what these mean. Imports no Airflow."""
+"""Form fields and settings of connections to HTTP servers. Imports no Airflow."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_slo_provider.hooks.connection_forms.fields import (
 
 AUTHS = ("none", "basic", "bearer", "mtls")
 
-#: The fields of a form that are read by :func:`http_arguments`; ``headers`` too, whose example is each form's own.
+#: The form fields that :func:`http_arguments` reads, except ``headers``, which each form declares with its own example.
 HTTP_FIELDS: Mapping[str, dict[str, Any]] = {
     "auth": form_field("Authentication", "string", "By default: bearer with a token, basic with a login.", enum=[*AUTHS, None]),
     "token": form_field("Bearer token", "string", format="password"),
@@ -34,14 +34,14 @@ HTTP_FIELDS: Mapping[str, dict[str, Any]] = {
 def connection_form(
     conn_type: str, hook: str, name: str, *, host: str = "URL", example: str, fields: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return a connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``).
+    """Return a connection form as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``).
 
     :param conn_type: the connection type
     :param hook: module and class of the hook, below ``hooks``
-    :param name: what the UI calls the type
-    :param host: label of the host
-    :param example: placeholder of the host
-    :param fields: the fields beside those of every connection
+    :param name: name of the connection type in the UI
+    :param host: label of the host field
+    :param example: placeholder of the host field
+    :param fields: the fields besides those of every connection
     """
     return {
         "connection-type": conn_type,
@@ -57,9 +57,9 @@ def connection_form(
 
 
 def headers_field(example: str) -> dict[str, Any]:
-    """Declare the field of headers.
+    """Declare the field ``headers``.
 
-    :param example: JSON
+    :param example: example value, as JSON
     """
     return form_field("Headers", "string", f"JSON, e.g. {example}.", format="json")
 
@@ -67,7 +67,8 @@ def headers_field(example: str) -> dict[str, Any]:
 def http_arguments(connection: ConnectionFields) -> dict[str, Any]:
     """Read a connection as arguments of :class:`~airflow_slo_provider.http.settings.HttpSettings`.
 
-    :raises QueryError: reason ``bad_connection``, when its fields contradict each other or are of the wrong kind
+    :param connection: the connection
+    :raises QueryError: reason ``bad_connection``, if its fields contradict each other or have the wrong type
     """
     extra = read_object(connection, connection.extra, "extra")
     auth = extra.get("auth") or ("bearer" if extra.get("token") else "basic" if connection.login else "none")
@@ -97,21 +98,29 @@ def http_arguments(connection: ConnectionFields) -> dict[str, Any]:
 
 
 def read_timeouts(connection: ConnectionFields, extra: Mapping[str, Any], silence: float = 60.0) -> tuple[float, float]:
-    """Read the seconds to connect, and of silence before giving up.
+    """Read the connect timeout and the read timeout in seconds.
 
-    :param silence: the default of the latter
+    :param connection: the connection, for error messages
+    :param extra: the connection's extra
+    :param silence: default of the read timeout, in seconds
     """
     return read_number(connection, extra, "connect_timeout", 5.0), read_number(connection, extra, "read_timeout", silence)
 
 
 def read_texts(connection: ConnectionFields, extra: Mapping[str, Any], name: str) -> dict[str, str]:
-    """Read a JSON object whose values are taken as texts: headers, parameters of a query string."""
+    """Read a JSON object whose values are converted to text, e.g. headers or query parameters.
+
+    :param connection: the connection, for error messages
+    :param extra: the connection's extra
+    :param name: key in the extra
+    """
     return {str(key): str(text) for key, text in read_object(connection, extra.get(name), name).items()}
 
 
 def read_url(connection: ConnectionFields) -> str:
-    """Read the URL of a server, with a path prefix where there is one.
+    """Return the URL of a server, with its path prefix if it has one.
 
+    :param connection: the connection; ``schema`` and ``port`` are used if the host does not contain them
     :raises QueryError: reason ``bad_connection``
     """
     from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The fields of a model-registry connection: how the UI shows them, and what they mean. Imports no Airflow."""
+"""Form fields and settings of a model-registry connection. Imports no Airflow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KINDS = ("mlflow", "directory")
 
 
 def connection_type() -> dict[str, Any]:
-    """Return the connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
+    """Return the connection form as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
     fields = {
         "kind": form_field("Kind", "string", "By default: mlflow for http and https, else directory.", enum=[*KINDS, None]),
         **{name: HTTP_FIELDS[name] for name in ("token", "verify", "ca_file", "connect_timeout", "read_timeout")},
@@ -44,8 +44,9 @@ def connection_type() -> dict[str, Any]:
 
 
 def registry_settings(connection: ConnectionFields) -> dict[str, Any]:
-    """Read a connection: ``kind`` and what that kind needs.
+    """Read a connection as the kind of registry and the settings of that kind.
 
+    :param connection: the connection
     :return: ``{"kind": "directory", "path", "storage_conn_id"}`` or ``{"kind": "mlflow", **arguments of MlflowRegistry}``
     :raises RegistryError: reason ``bad_connection``
     """

@@ -1,4 +1,4 @@
-"""The fields of a Prometheus connection: how the UI shows them, and what they mean to the client. Imports no Airflow."""
+"""Form fields and settings of a Prometheus connection. Imports no Airflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from airflow_slo_provider.hooks.connection_forms.http import (
 
 
 def connection_type() -> dict[str, Any]:
-    """Return the connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
+    """Return the connection form as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
     fields = {
         **HTTP_FIELDS,
         "headers": headers_field('{"X-Scope-OrgID": "team-a"}'),
@@ -29,7 +29,8 @@ def connection_type() -> dict[str, Any]:
 def client_settings(connection: ConnectionFields) -> dict[str, Any]:
     """Read a connection as arguments of ``PrometheusClient``.
 
-    :raises QueryError: reason ``bad_connection``, when its fields contradict each other or are of the wrong kind
+    :param connection: the connection
+    :raises QueryError: reason ``bad_connection``, if its fields contradict each other or have the wrong type
     """
     arguments = http_arguments(connection)
     extra = read_object(connection, connection.extra, "extra")

@@ -1,4 +1,4 @@
-"""The fields of a trace-store connection: how the UI shows them, and what they mean to the stores. Imports no Airflow."""
+"""Form fields and settings of a trace-store connection. Imports no Airflow."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_slo_provider.tracing.stores.kinds import KINDS
 
 
 def trace_store_connection_type() -> dict[str, Any]:
-    """Return the connection form, as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
+    """Return the connection form as ``get_provider_info`` declares it (``airflow/provider.yaml.schema.json``)."""
     fields = {
         "kind": form_field("Kind", "string", "Which store it is.", enum=[*KINDS, None]),
         "path": form_field("Path", "string", "For otlp_json: a file, a directory or a glob on the worker."),
@@ -51,7 +51,8 @@ def trace_store_connection_type() -> dict[str, Any]:
 def store_settings(connection: ConnectionFields) -> dict[str, Any]:
     """Read a connection as arguments of :func:`airflow_slo_provider.tracing.stores.open_store`.
 
-    :raises QueryError: reason ``bad_connection``, when its fields contradict each other or are of the wrong kind
+    :param connection: the connection
+    :raises QueryError: reason ``bad_connection``, if its fields contradict each other or have the wrong type
     """
     extra = read_object(connection, connection.extra, "extra")
     kind = str(extra.get("kind") or "").strip().lower()

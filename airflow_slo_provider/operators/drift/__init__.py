@@ -1,4 +1,4 @@
-"""Operators that profile a dataset, compare one with its reference, and branch on what they find."""
+"""Operators for data drift: profile a dataset, compare it with a reference, and branch on the result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The operator that takes one of several ways by what it finds of a dataset."""
+"""Operator that compares a dataset with a reference and follows a branch by its drift state."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
 
 
 class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
-    """Compares a dataset with its reference, and takes one of several ways.
+    """Compare a dataset with its reference, and follow a branch by the result.
 
     =====================================================  ===================================================================
-    state                                                  way
+    state                                                  branch
     =====================================================  ===================================================================
     drift                                                  ``if_drift``
     ok                                                     ``if_ok``
     warn                                                   ``if_warning``; without it, ``if_ok``
-    insufficient_data, schema_change, error                ``if_unknown``; without it, the task fails: what was not found out is
-                                                           neither drift nor its absence
+    insufficient_data, schema_change, error                ``if_unknown``; without it, the task fails, because neither drift nor
+                                                           its absence was shown
     =====================================================  ===================================================================
 
     .. code-block:: python
@@ -40,19 +40,20 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
             if_unknown="investigate",
         ) >> [retrain, keep, investigate]
 
-    A branch leads to tasks directly downstream, or to task groups that begin there; what it does not lead to is skipped, however
-    far downstream. In a task group that is mapped over an XCom the operator is refused. Events of ``outlets`` leave the task only
-    for ``ok``, and for ``warn`` without ``if_warning``; those of ``asset`` and ``drift_asset`` tell of any verdict.
+    A branch leads to direct downstream tasks, or to task groups that begin with one. Everything downstream that the chosen
+    branch does not lead to is skipped. The operator is rejected in a task group that is mapped over an XCom. Events of
+    ``outlets`` are sent only for ``ok``, and for ``warn`` without ``if_warning``; the events of ``asset`` and ``drift_asset``
+    report every verdict.
 
     All other parameters are those of :class:`DriftOperator`, and of :class:`.DriftDataFields`
     (``airflow_slo_provider.operators.drift.data_parameters``): ``columns``, ``engine``, ``conn_id``, ``name`` ...
 
-    :param if_drift: task or task-group ids to follow on drift
-    :param if_ok: ids to follow when there is none
-    :param if_warning: ids to follow on a warning
-    :param if_unknown: ids to follow when it could not be judged
-    :raises ValueError: when the DAG is read, for a branch that leads elsewhere, and for a task downstream whose trigger rule
-        would let it run although it is not followed
+    :param if_drift: ids of tasks or task groups to follow if there is drift
+    :param if_ok: ids to follow if there is no drift; none by default
+    :param if_warning: ids to follow on a warning; ``if_ok`` by default
+    :param if_unknown: ids to follow if the data could not be judged; without it the task fails
+    :raises ValueError: when the DAG file is parsed, for a branch to a task that is not directly downstream, and for a
+        downstream task whose trigger rule would let it run although no followed branch leads to it
     """
 
     branch_parameters = ("if_drift", "if_ok", "if_warning", "if_unknown")
@@ -73,20 +74,20 @@ class DriftBranchOperator(DriftOperator, BlockingBranchOperator):
 
     @classmethod
     def blockable(cls, task: Any) -> Iterable[Any]:
-        """Return everything downstream, whatever ``on_states`` says."""
+        """Return everything downstream, regardless of ``on_states``."""
         return downstream_of(task)
 
     def execute(self, context: Context) -> Any:
-        """Choose the branch; the summary is pushed before anything is skipped."""
+        """Choose and follow a branch; the result is pushed to XCom before anything is skipped."""
         return BlockingBranchOperator.execute(self, context)
 
     def events_of_any_outcome(self) -> list[Any]:
-        """Return the assets whose events tell of the verdict."""
+        """Return the assets whose events report the verdict."""
         alias = [AssetAlias(name=f"drift: {self.drift_asset.name}")] if self.drift_asset is not None else []
         return [*([self.asset] if self.asset is not None else []), *alias]
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
-        """Compare, record, report, and name the tasks to follow."""
+        """Compare, record and report; return the ids to follow."""
         from airflow_slo_provider.drift.verdict.thresholds import State
 
         report, found = self._find(context)

@@ -1,4 +1,4 @@
-"""The operator that compares a dataset with its reference."""
+"""Operator that compares a dataset with a reference and records the drift of each column."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 
 class DriftOperator(DriftDataFields, BlockingOperator):
-    """Compares a dataset with its reference, column by column, and records what it found.
+    """Compare a dataset with its reference, column by column, and record the result.
 
-    The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets
-    a check for the dataset and one for each column that is not ok; XCom a small dict (``verdict``, ``message``, ``drifted``,
-    ``worst``, ``report`` ...). The task fails on a verdict only if told to, by ``fail_on_drift`` or ``on_states``; data that
-    cannot be read always fails it.
+    The dataset's state is ``ok``, ``warn``, ``drift``, ``insufficient_data``, ``schema_change`` or ``error``. The ledger gets a
+    check for the dataset and one for each column that is not ok; XCom gets a small dict (``verdict``, ``message``, ``drifted``,
+    ``worst``, ``report`` ...). The task fails on a state only if ``fail_on_drift`` or ``on_states`` says so; it always fails if
+    the data cannot be read.
 
     .. code-block:: python
 
@@ -39,37 +39,37 @@ class DriftOperator(DriftDataFields, BlockingOperator):
             report_path="s3://reports/drift/{{ ds }}.html",
         )
 
-    What is read, and from where (``columns``, ``engine``, ``name`` ...), are the parameters of
-    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift.data_parameters``).
+    The parameters for the data and the engine (``columns``, ``engine``, ``name`` ...) are those of :class:`.DriftDataFields`
+    (``airflow_slo_provider.operators.drift.data_parameters``).
 
     :param reference: files (path, glob, directory, URI, list), a stored profile (``.json``), or with ``engine="sql"`` or
         ``"spark"`` a table or SELECT. (templated)
-    :param current: the same; with ``time_column`` it is the reference's data by default. (templated)
+    :param current: the data to compare, in the same forms; with ``time_column`` it is ``reference`` by default. (templated)
     :param tests: ``psi``, ``ks`` or both
-    :param thresholds: gates by name, and mappings of gates by column or pattern. (templated)
+    :param thresholds: thresholds by name, and mappings of thresholds by column or pattern. (templated)
     :param ignore: columns and patterns to leave out. (templated)
-    :param where: rows of ``current``: a list of (column, operator, value), or with ``engine="sql"`` or ``"spark"`` a condition
-        in SQL. (templated)
-    :param reference_where: the same for ``reference``. (templated)
-    :param reference_window: with ``time_column``: the reference is what lies so far before the data interval
-    :param same_weekday: of that, only the windows that are whole weeks before
-    :param alpha: false discovery rate over the columns
-    :param exact: compute every Kolmogorov-Smirnov statistic exactly; with ``engine="local"`` and files on both sides
-    :param min_rows: fewer values on either side are ``insufficient_data``
-    :param critical: columns and patterns whose drift is the dataset's; all by default
-    :param max_share: share of the columns' weight that may drift
+    :param where: filter of the rows of ``current``: a list of (column, operator, value), or with ``engine="sql"`` or
+        ``"spark"`` a condition in SQL. (templated)
+    :param reference_where: filter of the rows of ``reference``, in the same forms. (templated)
+    :param reference_window: with ``time_column``: the reference is the window of this length before the data interval
+    :param same_weekday: use only those parts of ``reference_window`` that lie a whole number of weeks before the data interval
+    :param alpha: false discovery rate over the columns, between 0 and 1
+    :param exact: compute every Kolmogorov-Smirnov statistic exactly; needs ``engine="local"`` and files on both sides
+    :param min_rows: with fewer values on either side a column is ``insufficient_data``
+    :param critical: columns and patterns whose drift counts as drift of the dataset; all by default
+    :param max_share: share of the total column weight that may drift, from 0 to 1; no limit by default
     :param weights: weight per column, e.g. feature importance. (templated)
     :param prediction_columns: columns that hold the model's output
-    :param label_columns: columns that hold the truth
-    :param on_states: what a state means: state -> ``fail``, ``warn``, ``skip`` (the task, and what is downstream) or ``pass``.
-        With ``skip``, tasks downstream need the trigger rule ``all_success``: others would run after a skip
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although this
-        task skips
+    :param label_columns: columns that hold the true values
+    :param on_states: action per state: ``fail``, ``warn``, ``skip`` (this task and everything downstream) or ``pass``. With
+        ``skip``, downstream tasks need the trigger rule ``all_success``, because others would run after a skip
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if this task
+        skips
     :param fail_on_drift: the same as mapping drift, schema_change, insufficient_data and error to ``fail``
-    :param report_path: where to write the report, HTML where it ends in ``.html``, else JSON. (templated)
+    :param report_path: path or URI of the report; HTML if it ends in ``.html``, else JSON. (templated)
     :param asset: an asset that gets an event with the verdict from every run
-    :param drift_asset: an asset that gets an event only from runs that found drift: schedule the retraining DAG on it
-    :raises ValueError: when the DAG is read, for arguments that make no sense
+    :param drift_asset: an asset that gets an event only from runs that found drift; schedule the retraining DAG on it
+    :raises ValueError: when the DAG file is parsed, for invalid arguments or combinations of them
     """
 
     template_fields: Sequence[str] = (
@@ -154,20 +154,23 @@ class DriftOperator(DriftDataFields, BlockingOperator):
 
     @classmethod
     def blockable(cls, task: Any) -> Iterable[Any]:
-        """Return everything downstream where a state skips; what fails is left to Airflow."""
+        """Return everything downstream if a state may skip; a failure needs no check, because Airflow handles it."""
         return super().blockable(task) if _skips(task) else ()
 
     @classmethod
     def trigger_rules(cls, task: Any) -> frozenset[str]:
-        """Return the trigger rules that hold: after a skip, only one."""
+        """Return the trigger rules under which downstream tasks stay blocked; after a skip, only ``all_success``."""
         return HOLD_AFTER_A_SKIP if _skips(task) else HOLD_AFTER_A_FAILURE
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Compare, record, report; fail or skip where the state says so."""
+        """Compare, record and report; fail or skip if ``on_states`` says so for the state.
+
+        :param context: Airflow's task context
+        """
         self.check_dag_again()
         report, found = self._find(context)
         context["ti"].xcom_push(key="drift", value=found)
-        # Before failing, so that whoever looks at the failed task sees why.
+        # Pushed before failing, so that the result is visible on the failed task.
         context["ti"].xcom_push(key="return_value", value=found)
         self._act(report)
         return found
@@ -231,11 +234,11 @@ class DriftOperator(DriftDataFields, BlockingOperator):
                 reference_where=reference_where,
                 progress=tenths(self.log, "pieces read"),
             )
-        except ValueError as error:  # a templated argument that turned out to make no sense: the same at every try
+        except ValueError as error:  # a templated argument rendered to an invalid value, which a retry does not change
             raise InvalidMeasurement(f"{self.task_id}: {error}", reason="bad_argument") from error
 
     def _sides(self, context: Context, spark: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-        """Return both datasets, each with the filter to read it with."""
+        """Return the reference and the current dataset, each with the filter to read it with."""
         from airflow_slo_provider.drift.engines.time_windows import trailing
 
         window = self._required_interval(context) if self.time_column else None
@@ -249,7 +252,7 @@ class DriftOperator(DriftDataFields, BlockingOperator):
         return (merged, None), current
 
     def _tell(self, report: DriftReport, found: Mapping[str, Any], context: Context) -> None:
-        """Put the verdict into asset events."""
+        """Put the verdict into the asset events."""
         from airflow_slo_provider.drift.verdict.thresholds import State
 
         events = context["outlet_events"]

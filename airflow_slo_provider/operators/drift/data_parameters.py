@@ -1,4 +1,4 @@
-"""The parameters of everything that reads datasets to profile or compare them."""
+"""Parameters shared by the operators that read datasets to profile or compare them."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ T = TypeVar("T")
 
 
 class DriftDataFields(TextFields):
-    """An operator that reads rows.
+    """Base class of operators that read rows of a dataset.
 
-    :param columns: which columns; all by default. (templated)
-    :param categorical: columns of numbers that are codes
+    :param columns: names of the columns; all by default. (templated)
+    :param categorical: numeric columns that hold codes and not quantities
     :param engine: ``local``: files, read by this task (``s3://conn_id@bucket/key`` names a connection); ``sql``: tables or
-        SELECTs, counted in the database of ``sql_conn_id``; ``spark``: paths of Parquet files, tables or SELECTs, counted by
-        Spark's workers, which need this package, numpy and pyarrow
+        SELECTs, aggregated in the database of ``sql_conn_id``; ``spark``: paths of Parquet files, tables or SELECTs, aggregated
+        by Spark's workers, which need this package, numpy and pyarrow
     :param sql_conn_id: Airflow connection of the database. (templated)
-    :param spark_conn_id: Airflow connection of type ``spark_connect``, or of a Spark master; without it Spark runs within the
+    :param spark_conn_id: Airflow connection of type ``spark_connect``, or of a Spark master; without it Spark runs inside the
         task. (templated)
-    :param spark_config: Spark's own settings for the session. (templated)
-    :param time_column: column that says when a row is from. (templated)
-    :param name: of the check in the ledger; the task's id by default. (templated)
-    :param model_version: version of the model, for the record. (templated)
+    :param spark_config: Spark settings for the session. (templated)
+    :param time_column: column with the time of a row; if it is set, only rows of the data interval are profiled or compared
+        with the reference. (templated)
+    :param name: name of the check in the ledger; the task id by default. (templated)
+    :param model_version: version of the model, for the ledger. (templated)
+    :raises ValueError: when the DAG file is parsed, for an unknown engine or a connection that does not fit the engine
     """
 
     template_fields: Sequence[str] = (
@@ -87,11 +89,11 @@ class DriftDataFields(TextFields):
 
     @property
     def check_name(self) -> str:
-        """Name of the dataset's check."""
+        """Return the name of the dataset's check in the ledger."""
         return self.name or self.task_id
 
     def _interval(self, context: Context) -> tuple[datetime | None, datetime | None]:
-        # Airflow hands over pendulum's datetimes, whose differences are no timedeltas.
+        # Airflow passes pendulum datetimes, whose differences are not plain timedeltas.
         moments = [context.get(name) for name in ("data_interval_start", "data_interval_end")]
         start, end = (None if moment is None else datetime.fromisoformat(moment.isoformat()) for moment in moments)
         return start, end
@@ -116,7 +118,7 @@ class DriftDataFields(TextFields):
         return path if not isinstance(path, str) or is_local(path) else object_path(path)
 
     def _on_engine(self, work: Callable[[Any], T], context: Context) -> T:
-        """Call a function with what counts: a Spark session for Spark, else None."""
+        """Call a function with a Spark session if the engine is Spark, else with None."""
         if self.engine != "spark":
             return work(None)
         from airflow_slo_provider.runtime.spark_session import with_spark
@@ -124,9 +126,9 @@ class DriftDataFields(TextFields):
         return with_spark(work, context, conn_id=self.spark_conn_id, config=self.spark_config)
 
     def _rows(self, source: Any, where: Any, window: tuple[datetime, datetime] | None, spark: Any) -> tuple[Any, Any]:
-        """Return rows to profile or compare, and the filter to read them with; a stored profile is one whatever the engine.
+        """Return the rows to profile or compare, and the filter to read them with; a stored profile works with every engine.
 
-        :param window: with ``time_column``: the times between which rows lie
+        :param window: with ``time_column``: the start and end of the rows' times
         """
         within = (str(self.time_column), *window) if window else None
         if self.engine == "local" or (isinstance(source, str) and source.endswith(".json")):
@@ -142,7 +144,7 @@ class DriftDataFields(TextFields):
         return sql_data(str(source), str(self.sql_conn_id), where=where or "", within=within), None
 
     def _profile(self, rows: Any, where: Any, *, like: DatasetProfile | None = None, progress: Any = None) -> DatasetProfile:
-        """Profile rows; a database counts at another profile's edges where one is given."""
+        """Profile rows; a database aggregates with the bin edges of ``like`` if it is given."""
         from airflow_slo_provider.drift import profile
 
         if self.engine == "sql" and like is not None:
@@ -150,7 +152,7 @@ class DriftDataFields(TextFields):
         return profile(rows, self.columns, where=where, categorical=self.categorical, progress=progress)
 
     def _record(self, results: Sequence[CheckResult], context: Context) -> None:
-        """Write checks into the ledger: of rows of the run's interval for its end, of whatever is there now once."""
+        """Record checks: for rows of the run's data interval at its end, otherwise as one observation of the present."""
         start, end = self._interval(context) if self.time_column else (None, None)
         if start is not None and end is not None and start < end:
             record(of_window(results, start, end), context)  # type: ignore[arg-type]
@@ -161,7 +163,7 @@ class DriftDataFields(TextFields):
 
     @contextmanager
     def _judging(self, context: Context) -> Iterator[None]:
-        """Record that nothing could be found out, before a fault fails the task."""
+        """Record a check with verdict ``unknown`` before an error fails the task."""
         with failing_rightly(), recording_faults(context, lambda: self._unknown(context), write=self._record):
             require(self)
             yield

@@ -1,4 +1,4 @@
-"""The operator that profiles a dataset at training time."""
+"""Operator that profiles a dataset at training time and stores the profile as a reference."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ if TYPE_CHECKING:
 
 
 class DriftProfileOperator(DriftDataFields):
-    """Profiles a dataset and stores the profile: at training time, beside the model. Its XCom is the profile's URI, hash and
-    rows, and so is the extra of its outlets' events.
+    """Profile a dataset and store the profile, typically at training time beside the model.
+
+    The XCom and the extra of the outlets' events hold the profile's URI, hash and number of rows.
 
     .. code-block:: python
 
@@ -21,14 +22,14 @@ class DriftProfileOperator(DriftDataFields):
             task_id="profile", data="s3://training/*.parquet", profile_path="s3://models/churn/7/profile.json"
         )
 
-    What is read, and from where (``columns``, ``engine``, ``name`` ...), are the parameters of
-    :class:`.DriftDataFields` (``airflow_slo_provider.operators.drift.data_parameters``).
+    The parameters for the data and the engine (``columns``, ``engine``, ``name`` ...) are those of :class:`.DriftDataFields`
+    (``airflow_slo_provider.operators.drift.data_parameters``).
 
     :param data: files (path, glob, directory, URI, list), or with ``engine="sql"`` or ``"spark"`` a table or SELECT. (templated)
-    :param profile_path: where to write the profile, ending in ``.json``. (templated)
-    :param where: rows: a list of (column, operator, value), or with ``engine="sql"`` a condition. (templated)
-    :param min_rows: fewer rows fail the task: a reference of nothing would pass everything later
-    :raises ValueError: when the DAG is read, for a path that does not end in ``.json``
+    :param profile_path: path or URI of the profile, ending in ``.json``. (templated)
+    :param where: filter of the rows: a list of (column, operator, value), or with ``engine="sql"`` a condition. (templated)
+    :param min_rows: minimum number of rows; with fewer the task fails, because the profile could not serve as a reference
+    :raises ValueError: when the DAG file is parsed, for a path that does not end in ``.json``
     """
 
     template_fields: Sequence[str] = (*DriftDataFields.template_fields, "data", "profile_path", "where")
@@ -41,7 +42,11 @@ class DriftProfileOperator(DriftDataFields):
         self.data, self.profile_path, self.where, self.min_rows = data, profile_path, where, min_rows
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Profile, check that it can serve as a reference, store."""
+        """Profile the data, check that the profile can serve as a reference, and store it.
+
+        :param context: Airflow's task context
+        :return: URI, hash, numbers of rows and columns, and source
+        """
         from airflow_slo_provider.exceptions import NoData
         from airflow_slo_provider.runtime.progress_log import tenths
 

@@ -1,6 +1,6 @@
-"""An incident as tasks: it is opened, a playbook is worked through, and a post-mortem is written of what happened.
+"""Operators of an incident: open it, run the steps of a playbook, and write a post-mortem.
 
-Imported when asked for: Airflow's approvals bring their trigger along, and only a DAG file with an approval pays for it.
+The operators are imported on first use, because Airflow's approval operator imports its trigger.
 """
 
 from __future__ import annotations

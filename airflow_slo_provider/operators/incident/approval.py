@@ -1,4 +1,4 @@
-"""An approval among the steps of a playbook. A module of its own, because Airflow's brings its trigger along."""
+"""Operator for the approvals of a playbook. A separate module, because Airflow's approval operator imports its trigger."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class StepApprovalOperator(BlockingOperator, ApprovalOperator):
-    """Asks a person, for as long as the step allows; nobody's answer means what the step says: by default, no.
+    """Wait for an approval, at most for the time of the step; an unanswered approval counts as a rejection by default.
 
-    A rejection skips the steps that come after this one, and nothing else; in a mapped task group the approval is then skipped
-    itself. Who answered what, and when, is in the timeline.
+    A rejection skips the steps that come after this one and nothing else; in a mapped task group the approval itself is then
+    skipped. The answer, who gave it and when are in the timeline.
 
     :param step: the step of the playbook
-    :param recorder: keeps what becomes of it
+    :param recorder: records the outcome of the step
     """
 
     def __init__(self, *, step: PlaybookStep, recorder: StepRecorder, **kwargs: Any) -> None:
@@ -38,11 +38,18 @@ class StepApprovalOperator(BlockingOperator, ApprovalOperator):
 
     @classmethod
     def blockable(cls, task: Any) -> Iterable[Any]:
-        """Return the steps that come after this one."""
+        """Return the steps that come after this one.
+
+        :param task: the task, mapped or not
+        """
         return [one for one in task.downstream_list if not is_barrier(one) and not one.is_teardown]
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Take the answer."""
+        """Record the answer, and skip the following steps after a rejection.
+
+        :param context: Airflow's task context
+        :param event: event of the approval's trigger
+        """
         from airflow_slo_provider.incidents.timeline import State
 
         self.check_dag_again()

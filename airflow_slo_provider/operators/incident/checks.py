@@ -1,4 +1,4 @@
-"""The checks that every playbook may use: does it burn, who is to blame, is it over."""
+"""Built-in checks of playbooks: measure the burn rate, find the failing version, wait for recovery."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
     from airflow_slo_provider.runtime.error_budget.decision import Documents
 
 
-#: How many times the next highest value one must be to stand out. At 1, one of several that are alike would be accused.
+#: Ratio to the next highest value from which a version stands out. At 1, one of several similar versions would be blamed.
 _TIMES = Fraction(2)
 
 
 class _WithDocuments(TextFields):
-    """A check of SLO documents.
+    """Base class of checks that read SLO documents.
 
-    :param slos: SLO documents: a path (a relative one: beside the DAG file), a URI, the text itself, or a list. (templated)
-    :param slo: name of the SLO; by default the one the incident is about. (templated)
+    :param slos: SLO documents: a path (a relative path starts at the folder of the DAG file), a URI, the text itself, or a
+        list. (templated)
+    :param slo: name of the SLO; by default that of the incident. (templated)
     """
 
     template_fields: Sequence[str] = ("slos", "slo")
@@ -44,7 +45,7 @@ class _WithDocuments(TextFields):
         self._given = given(self, "slos", "slo")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
         if isinstance(content, str) and "\n" in content:
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
@@ -52,7 +53,8 @@ class _WithDocuments(TextFields):
     def subject(self, context: Any) -> str:
         """Return the name of the SLO.
 
-        :raises AirflowFailException: when nothing names one
+        :param context: Airflow's task context
+        :raises AirflowFailException: if neither the task nor the incident names one
         """
         from airflow.sdk.exceptions import AirflowFailException
 
@@ -66,18 +68,21 @@ class _WithDocuments(TextFields):
 
 
 class BurningCheckOperator(_WithDocuments):
-    """Measures how fast a budget burns now, and keeps the numbers as evidence. It fails over nothing but what cannot be asked.
+    """Measure the current burn rates of an SLO as evidence. The task fails only if they cannot be measured.
 
     :param slos: SLO documents. (templated)
-    :param slo: name of the SLO; by default the one the incident is about. (templated)
+    :param slo: name of the SLO; by default that of the incident. (templated)
     """
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Measure."""
+        """Measure the SLO and return its burn rates and budget.
+
+        :param context: Airflow's task context
+        """
         from airflow_slo_provider.runtime.incidents.measurements import measured_now
 
         with failing_rightly():
-            name = self.subject(context)  # which makes its paths absolute
+            name = self.subject(context)  # also makes relative paths absolute
             found = measured_now(self.slos, name)
         for line in found["table"].splitlines():
             self.log.info("%s", line)
@@ -85,23 +90,23 @@ class BurningCheckOperator(_WithDocuments):
 
 
 class CulpritOperator(TextFields):
-    """Finds the version that fails: asks for a number by some label, and takes the value of the label that stands out:
-    whose number is at least twice the next highest.
+    """Find the model version that causes the failures: the label value whose number is at least twice the next highest.
 
-    The numbers are Prometheus' answer to ``query``, or the shares of failed events that the ledger's checks named ``check`` have
-    counted for each model version.
+    The numbers are the result of the Prometheus query ``query``, or the shares of failed events per model version in the
+    ledger's checks named ``check``.
 
-    XCom: ``version`` (its name), ``message``, ``values``. Where nothing stands out, the task is skipped and with it every step
-    that needs to know: a rollback of nobody knows what would be worse than none. A series without the label is left out; two with
-    one value of it fail the task.
+    XCom: ``version`` (its name), ``message``, ``values``. If no value stands out, the task is skipped, and with it every step
+    that depends on it, because a rollback of an unknown version would be worse than none. A series without the label is
+    ignored; two series with the same value of the label fail the task.
 
     :param query: PromQL of an instant vector with one series for each value of the label ``by``. (templated)
-    :param by: the label. (templated)
-    :param check: in place of a query: name of checks in the ledger with ``good``, ``total`` and ``model_version``. (templated)
-    :param within: how old those checks may be
-    :param at_least: below this value nothing stands out, nor does 0
-    :param prometheus_conn_id: the connection. (templated)
-    :raises ValueError: when the DAG is read, for both or neither of ``query`` and ``check``, and an ``at_least`` below 0
+    :param by: name of the label. (templated)
+    :param check: instead of a query: name of checks in the ledger with ``good``, ``total`` and ``model_version``. (templated)
+    :param within: maximum age of those checks
+    :param at_least: smallest value that can stand out; 0 never does
+    :param prometheus_conn_id: Airflow connection of the Prometheus server. (templated)
+    :raises ValueError: when the DAG file is parsed, for both or neither of ``query`` and ``check``, for ``check`` with another
+        label than ``model_version``, and for an ``at_least`` below 0
     """
 
     template_fields: Sequence[str] = ("query", "by", "check", "prometheus_conn_id")
@@ -134,7 +139,11 @@ class CulpritOperator(TextFields):
         self._given = given(self, "query", "by", "check", "prometheus_conn_id")
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Ask, compare, tell."""
+        """Read the numbers, find the version that stands out, and record it.
+
+        :param context: Airflow's task context
+        :raises AirflowSkipException: if no value stands out
+        """
         from airflow.sdk.exceptions import AirflowSkipException
 
         from airflow_slo_provider.incidents.culprit import stands_out
@@ -176,7 +185,7 @@ class CulpritOperator(TextFields):
             if not name:
                 self.log.warning("A series has no label %s and is left out: %s", self.by, redacted(dict(sample.labels)))
             elif name in found:
-                # Whichever of them counted, another version might be accused.
+                # The choice between them could decide which version is blamed.
                 raise QueryError(
                     f"several series have {self.by}={name!r}; aggregate by that label, e.g. sum by ({self.by}) (...)",
                     reason="bad_query",
@@ -188,19 +197,19 @@ class CulpritOperator(TextFields):
 
 
 class RecoveredSensor(_WithDocuments, BaseSensorOperator):
-    """Waits until a budget burns no longer; fails when it still does after ``timeout``.
+    """Wait until the error budget no longer burns too fast; fail if it still does after ``timeout``.
 
-    It has recovered when the burn rate since the last mitigation, over at least ``settle`` and ten events, is at most 1: the
-    budget lasts its window. It has also recovered when the short windows of all burn-rate rules lie at or below half
-    of their factor. No data is no recovery.
+    The SLO has recovered if the burn rate since the last mitigation, over at least ``settle`` and ten events, is at most 1, so
+    that the budget lasts for its window. It has also recovered if the short windows of all burn-rate rules are at or below half
+    of their factor. Missing data is not a recovery.
 
     :param slos: SLO documents. (templated)
-    :param slo: name of the SLO; by default the one the incident is about. (templated)
-    :param settle: how long after the mitigation the burn rate means something
-    :param poke_interval: time between two looks: 10 s by default
-    :param timeout: how long to wait: 30 minutes by default; then the task fails
+    :param slo: name of the SLO; by default that of the incident. (templated)
+    :param settle: minimum time since the mitigation before its burn rate is used
+    :param poke_interval: time between two pokes: 10 s by default
+    :param timeout: maximum time to wait: 30 minutes by default; then the task fails
 
-    ``mode`` and all else are those of every Airflow sensor.
+    ``mode`` and all other parameters are those of every Airflow sensor.
     """
 
     def __init__(
@@ -215,7 +224,10 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         self.settle = settle
 
     def poke(self, context: Context) -> Any:
-        """Look once."""
+        """Measure once; return whether the SLO has recovered, and the measurement as XCom.
+
+        :param context: Airflow's task context
+        """
         from airflow.sdk import PokeReturnValue
 
         from airflow_slo_provider.exceptions import MeasurementError

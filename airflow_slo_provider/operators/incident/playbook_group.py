@@ -1,4 +1,4 @@
-"""A playbook as a task group."""
+"""Task group that runs a playbook."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.playbook import IncidentType, Playbook, PlaybookStep
     from airflow_slo_provider.runtime.incidents.step_recording import StepRecorder
 
-#: Built-in checks by name, imported when one is used.
+#: Built-in checks by name; imported on first use.
 _CHECKS = {
     "burning": "airflow_slo_provider.operators.incident.checks.BurningCheckOperator",
     "culprit": "airflow_slo_provider.operators.incident.checks.CulpritOperator",
@@ -29,18 +29,19 @@ _CHECKS = {
 
 
 class PlaybookTaskGroup(TaskGroup):
-    """A playbook as tasks: phase after phase, the steps of a phase side by side, each recorded in the incident's timeline.
+    """Run a playbook as tasks: phases in sequence, the steps of a phase in parallel, each recorded in the timeline.
 
-    - A phase begins when the one before it is over, whatever became of its steps; detection and diagnosis begin together. A step
-      that names others in ``after`` runs only when they have succeeded: a rollback after a rejected approval, or of a version
-      that was not found, does not.
-    - A check or an operator becomes a task with its parameters filled in from ``values``. Where a value is missing, the step is
-      left to a person, and says why. An operator that cannot be imported or refuses its parameters fails when the DAG is read.
-    - An approval waits for its time and then takes its default, which is "no" unless the playbook says otherwise.
-    - Links and checklists are shown and recorded; nothing waits for them.
+    - A phase begins when the previous one is over, regardless of the outcome of its steps; detection and diagnosis begin
+      together. A step that names others in ``after`` runs only if they succeeded: a rollback does not run after a rejected
+      approval, or if no failing version was found.
+    - A check or an operator becomes a task with parameters from ``values``. If a value is missing, the step becomes a manual
+      step with the reason. An operator that cannot be imported or rejects its parameters fails when the DAG file is parsed.
+    - An approval waits for its timeout and then takes its default, which is a rejection unless the playbook sets another.
+    - Links and checklists are shown and recorded; no other step waits for them.
 
-    The group begins with the task ``open`` (:class:`.OpenIncidentOperator`); ``others`` and ``open_others`` give each further
-    incident that Airflow put into the same run a run of its own. Follow the group with a :class:`.PostmortemOperator`.
+    The group begins with the task ``open`` (:class:`.OpenIncidentOperator`). The tasks ``others`` and ``open_others`` start a
+    separate run for each further incident that Airflow assigned to this run. Put a :class:`.PostmortemOperator` after the
+    group.
 
     .. code-block:: python
 
@@ -51,16 +52,16 @@ class PlaybookTaskGroup(TaskGroup):
         )
         playbook >> PostmortemOperator(task_id="post_mortem", path="s3://incidents/", slos="/opt/slos")
 
-    :param group_id: id of the group
-    :param playbook: a playbook, an incident type, a file (a relative path: beside the DAG file) or text
+    :param group_id: id of the group; by default the incident type of the playbook
+    :param playbook: a playbook, an incident type, a file (a relative path starts at the folder of the DAG file) or text
     :param values: the playbook's parameters by name
-    :param actions: by step, a function of the task id that makes the operator, in place of the playbook's
-    :param without: steps to leave out; whatever comes after one comes without it
-    :param approval_timeout: how long every approval waits, in place of the playbook's times
+    :param actions: by step id, a function that takes the task id and returns the operator, instead of the playbook's operator
+    :param without: ids of steps to leave out; they are removed from ``after`` of other steps
+    :param approval_timeout: timeout of every approval, instead of the playbook's timeouts
     :param open_incident: whether the group begins with ``open``
-    :param notifiers: told when an incident is opened
-    :raises DocumentError: when the DAG is read, for a playbook with faults
-    :raises ValueError: for values, actions or steps that the playbook does not have, and for operators that cannot be made
+    :param notifiers: notifiers to call when an incident is opened
+    :raises DocumentError: when the DAG file is parsed, for a playbook with errors
+    :raises ValueError: for values, actions or steps that the playbook does not have, and for operators that cannot be created
     """
 
     def __init__(
@@ -121,13 +122,13 @@ class PlaybookTaskGroup(TaskGroup):
             for step in steps:
                 for other in step.after:
                     tasks[other] >> tasks[step.id]
-            # An operator that does nothing is no work for a worker: the scheduler itself lets the next phase begin.
+            # The scheduler completes an EmptyOperator itself, without a worker.
             over = EmptyOperator(task_id=f"{phase}{BARRIER}", trigger_rule=TriggerRule.ALL_DONE)
             ([tasks[step.id] for step in steps if not _is_manual(tasks[step.id])] or before) >> over
             seen.append(over)
-            if phase != Phase.DETECTION:  # whatever started the run has detected it: diagnosis waits for no confirmation
+            if phase != Phase.DETECTION:  # the incident is already detected when the run starts, so diagnosis does not wait
                 before, seen = [*first, *seen], []
-        if over is not None:  # nothing waits for what is left to people, but for the end
+        if over is not None:  # only the end of the last phase waits for manual steps
             over << [task for task in tasks.values() if _is_manual(task) and over.task_id not in task.downstream_task_ids]
 
     def _task(self, step: PlaybookStep) -> BaseOperator:
@@ -137,7 +138,7 @@ class PlaybookTaskGroup(TaskGroup):
         missing = [name for name in step.parameters if name not in self.values]
         own = self.actions.get(step.id)
         left = step.kind is Kind.CHECKLIST or (bool(missing) and own is None)
-        # What a person must do in an operator's place.
+        # The checklist item of a step that somebody does instead of an operator.
         by_hand = () if step.kind in (Kind.CHECKLIST, Kind.LINK) else ("done by hand, and what came of it",)
         recorder = StepRecorder(step, by_hand if left else ())
         if own is not None:
@@ -181,7 +182,7 @@ class PlaybookTaskGroup(TaskGroup):
             raise ValueError(f"{where}: {name} is no operator")
         try:
             return made(task_id=step.id, **filled_in(step.arguments, self.values))
-        except Exception as error:  # whatever an operator says of arguments it cannot use
+        except Exception as error:  # an operator may reject its arguments with any exception
             raise ValueError(f"{where}: {name} refuses its parameters: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""The steps of a playbook that need a person: approvals, checklists, links."""
+"""Operator for the manual steps of a playbook: checklists, links, and steps whose parameters are missing."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class ManualStepOperator(TextFields):
-    """Leaves something to a person: in the log, in the timeline, among the post-mortem's action items. Waits for nobody.
+    """Log a manual step and record it in the timeline and as an action item of the post-mortem; does not wait.
 
     :param step: the step of the playbook
-    :param recorder: keeps what becomes of it
-    :param reason: why it is left to a person, where the playbook has an operator for it
-    :param link: address to look at. (templated)
+    :param recorder: records the outcome of the step
+    :param reason: why the step is manual although the playbook has an operator for it; empty by default
+    :param link: URL for the step. (templated)
     """
 
     template_fields: Sequence[str] = ("link",)
@@ -38,7 +38,10 @@ class ManualStepOperator(TextFields):
         self.link = link
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Say what there is to do."""
+        """Log the action, the checklist, the commands and the link.
+
+        :param context: Airflow's task context
+        """
         from airflow_slo_provider.incidents.timeline import State
 
         require(self)
@@ -47,7 +50,7 @@ class ManualStepOperator(TextFields):
             self.log.info("  [ ] %s", item)
         for command in self.step.commands:
             self.log.info("  by hand: %s", command)
-        # A parameter was filled in, perhaps with something of the incident's: what is told as a link must be one.
+        # The link may contain values of the incident, so only http(s) addresses are shown as links.
         link = self.link if self.link and self.link.lower().startswith(("http://", "https://")) else None
         if link:
             self.log.info("  see: %s", link)
@@ -58,10 +61,13 @@ class ManualStepOperator(TextFields):
         return told
 
 
-#: Ends the ids of the tasks that stand between two phases.
+#: Suffix of the ids of the tasks between two phases.
 BARRIER = "_is_over"
 
 
 def is_barrier(task: Any) -> bool:
-    """Whether a task only stands between two phases."""
+    """Return whether a task is one of those between two phases.
+
+    :param task: the task
+    """
     return str(task.task_id).endswith(BARRIER)

@@ -1,4 +1,4 @@
-"""An incident as tasks: it is opened, a playbook is worked through, and a post-mortem is written of what happened."""
+"""Operators that open an incident, list further incidents of a run, and write the post-mortem."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ _SHOWN = 100
 
 
 class OpenIncidentOperator(BlockingOperator):
-    """Takes care of an incident: finds it, claims it, chooses the playbook, says why, and tells whoever must know.
+    """Open an incident: find and claim it, choose the playbook, log the reasons, and call the notifiers.
 
-    - The incident is that of the run's ``conf`` or of its asset events. Where Airflow started one run for several, it is the
-      first of them; see :class:`OtherIncidentsOperator` for the others.
-    - Where another run of this DAG takes care of it already, everything downstream is skipped.
-    - Where nothing is known (an event of kind ``blind``), nobody is helped by a rollback: it is told, and everything but the
-      post-mortem is skipped, whose task fails.
-    - With ``branches``, the way of the playbook that fits best is taken, and the other ways are skipped.
-    - Asset events leave the task (``outlets``) only where this run takes care of the incident.
+    - The incident is read from the run's ``conf`` or from its asset events. If Airflow started one run for several incidents,
+      it is the first one; see :class:`OtherIncidentsOperator` for the others.
+    - If another run of this DAG already handles the incident, everything downstream is skipped.
+    - If no measurement is available (an event of kind ``blind``), a rollback would not help: the notifiers are called, and
+      everything except the post-mortem is skipped. The post-mortem task then fails.
+    - With ``branches``, the branch of the best matching playbook is followed, and the other branches are skipped.
+    - Asset events of ``outlets`` are sent only if this run handles the incident.
 
     XCom: ``incident``, and ``choice`` (``playbook``, ``severity``, ``reasons``, ``scores``).
 
-    :param playbooks: playbooks to choose from: incident types, files, directories (relative ones beside the DAG file); all that
-        ship by default
-    :param branches: task or task-group id by incident type; each directly downstream of this task
-    :param notifiers: told when an incident is opened. One that fails is logged and stops nothing.
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although
-        nothing is done about the incident
-    :raises ValueError: when the DAG is read, for a playbook with faults (each with file and line), for branches that are not
-        directly downstream, and for ``branches`` in a task group that is mapped over an XCom
+    :param playbooks: playbooks to choose from: incident types, files, directories (relative paths start at the folder of the
+        DAG file); by default all playbooks of this package
+    :param branches: id of a task or task group by incident type; each must be directly downstream of this task
+    :param notifiers: notifiers to call when an incident is opened. An error in one is logged and does not fail the task.
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if this run
+        does not handle the incident
+    :raises ValueError: when the DAG file is parsed, for a playbook with errors (each with file and line), for branches that are
+        not directly downstream, and for ``branches`` in a task group that is mapped over an XCom
     """
 
     ui_color = "#f3d9d9"
@@ -76,7 +76,11 @@ class OpenIncidentOperator(BlockingOperator):
 
     @classmethod
     def check_dag(cls, task: Any) -> None:
-        """Check that the branches lead to what is directly downstream."""
+        """Check that the branches lead to direct downstream tasks.
+
+        :param task: the task, mapped or not
+        :raises ValueError: naming the branch
+        """
         super().check_dag(task)
         branches = argument(task, "branches") or {}
         check_targets(task, {f"branches[{str(kind)!r}]": name for kind, name in branches.items()})
@@ -85,11 +89,14 @@ class OpenIncidentOperator(BlockingOperator):
 
     @classmethod
     def blockable(cls, task: Any) -> Iterable[Any]:
-        """Return nothing to check: what must not run depends on the incident, and a post-mortem runs after anything."""
+        """Return nothing to check: the blocked tasks depend on the incident, and a post-mortem runs after any outcome."""
         return ()
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Open the incident."""
+        """Open the incident, and return the chosen playbook.
+
+        :param context: Airflow's task context
+        """
         from airflow_slo_provider.incidents.playbook_choice import choose_playbook
         from airflow_slo_provider.runtime.incidents.current_incident import claim, current_incident
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
@@ -137,7 +144,7 @@ class OpenIncidentOperator(BlockingOperator):
 
     def _skip_all(self, context: Any, *, keep: tuple[type, ...], reason: str) -> None:
         exempt = self.exempt()
-        # A barrier does nothing, and the steps behind it depend on this task as well: a mapped task need not fail for its sake.
+        # The steps behind a barrier depend on this task as well, so a mapped task need not fail to block the barrier itself.
         mapped = context["ti"].map_index >= 0
         tasks = [
             one
@@ -147,7 +154,7 @@ class OpenIncidentOperator(BlockingOperator):
         block(context, tasks, reason=reason)
 
     def _branch(self, context: Any, incident_type: str) -> None:
-        """Skip the ways of the other playbooks; where the chosen one has none, all of them."""
+        """Skip the branches of the other playbooks; if the chosen playbook has no branch, skip all of them."""
         chosen = self.branches.get(incident_type)
         heads: dict[str, Any] = {}
         for name in set(self.branches.values()) - ({chosen} if chosen else set()):
@@ -158,14 +165,19 @@ class OpenIncidentOperator(BlockingOperator):
 
 
 class OtherIncidentsOperator(BaseOperator):
-    """Returns the incidents beside the run's own as arguments of ``TriggerDagRunOperator``, to be mapped over.
+    """Return the further incidents of a run as arguments of ``TriggerDagRunOperator``, for dynamic task mapping.
 
-    Airflow starts one run for all asset events it finds; each incident shall have its own. The same incident always gets the same
-    run id, so that it cannot be started twice. Takes no parameters, asks nobody, and fails over nothing but what is no incident.
+    Airflow starts one run for all asset events it finds; each incident should have its own run. An incident always gets the
+    same run id, so that it cannot be started twice. The operator has no parameters of its own, and fails only if the run's data
+    is not a valid incident.
     """
 
     def execute(self, context: Context) -> list[dict[str, Any]]:
-        """Return them; nothing, as a rule."""
+        """Return the arguments of a run for each further incident; usually none.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: for data that is not a valid incident
+        """
         from airflow_slo_provider.runtime.incidents.current_incident import incidents_of, other_runs
 
         with failing_over_values():
@@ -173,16 +185,16 @@ class OtherIncidentsOperator(BaseOperator):
 
 
 class PostmortemOperator(TextFields):
-    """Writes the post-mortem of the run's incident from what happened: Markdown, HTML, and the incident's record in the ledger.
+    """Write the post-mortem of the run's incident as Markdown and HTML, and record how the incident ended in the ledger.
 
-    It runs whatever became of the tasks before it (``trigger_rule="all_done"``), and so does the run's state not depend on them:
-    therefore it fails, once everything is written, when a step of mitigation or resolution has failed, when an incident without
-    an end has a failed step and a mitigation that was not reached, or when the incident was that nothing is known.
+    It runs after any outcome of the tasks before it (``trigger_rule="all_done"``), so their failures would not fail the run. It
+    therefore fails itself, after everything is written, if a step of mitigation or resolution failed, if an incident that has
+    not ended has a failed step and a mitigation that was not reached, or if the incident is of kind ``blind``.
 
-    XCom: ``markdown`` and ``html`` (where they are), ``incident``, ``severity``, ``started_at``, ``ended_at``, ``action_items``.
+    XCom: ``markdown`` and ``html`` (the paths), ``incident``, ``severity``, ``started_at``, ``ended_at``, ``action_items``.
 
-    :param path: directory the files go to: a path, or a URI such as ``s3://conn_id@bucket/incidents``. (templated)
-    :param slos: SLO documents, to measure what the incident has cost. (templated)
+    :param path: directory for the files: a path, or a URI such as ``s3://conn_id@bucket/incidents``. (templated)
+    :param slos: SLO documents, to measure the impact of the incident. (templated)
     """
 
     template_fields: Sequence[str] = ("path", "slos")
@@ -201,13 +213,17 @@ class PostmortemOperator(TextFields):
         self._given = given(self, "path", "slos")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
-        """Render everything but documents: ``{{.window}}`` in a query is for the server and no template of Airflow."""
+        """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
         if isinstance(content, str) and "\n" in content:
             return content
         return super().render_template(content, context, jinja_env, seen_oids)
 
     def execute(self, context: Context) -> dict[str, Any]:
-        """Gather, measure, write, record."""
+        """Collect the records, measure the impact, and write and record the post-mortem.
+
+        :param context: Airflow's task context
+        :raises AirflowFailException: if the incident is not resolved, see the class
+        """
         from airflow.sdk.exceptions import AirflowFailException
 
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
@@ -254,9 +270,10 @@ class PostmortemOperator(TextFields):
 
 
 def _unresolved(found: PostMortem) -> list[StepRecord]:
-    """The steps for which the incident is not resolved: those of mitigation or resolution that failed.
+    """Return the steps because of which the incident is not resolved: failed steps of mitigation or resolution.
 
-    Where it has no end, also any other that failed and kept a mitigation from being reached, with what was not reached.
+    If the incident has not ended, also any other failed step if a mitigation was not reached, with the steps that were not
+    reached.
     """
     failed = [one for one in found.steps if one.state in ("failed", "running")]
     missed = [one for one in found.steps if one.state == "not reached" and one.phase == "mitigation"]

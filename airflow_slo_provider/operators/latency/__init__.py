@@ -1,4 +1,4 @@
-"""Where a prediction's time goes: the operator that breaks latency down, and the one that branches on what it finds."""
+"""Operators that break the latency of a service down by span and model version, and branch on the result."""
 
 from __future__ import annotations
 

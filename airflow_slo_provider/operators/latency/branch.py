@@ -1,4 +1,4 @@
-"""The operator that takes one of several ways by where the time goes."""
+"""Operator that breaks latency down and follows a branch by the verdict."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 
 
 class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOperator):
-    """Breaks latency down and takes one of several ways.
+    """Break latency down and follow a branch by the verdict.
 
     ==========  ==========================================================================================================
-    verdict     way
+    verdict     branch
     ==========  ==========================================================================================================
     pass        ``follow_task_ids_if_within``
-    warn        ``if_slower``, where it is given and the newest version got slower; else ``if_warning``; without it, as for pass
-    fail        ``if_slower``, where it is given and the newest version got slower; else ``if_exceeded``; without it, everything
+    warn        ``if_slower``, if it is given and the newest version is slower; else ``if_warning``; without it, as for pass
+    fail        ``if_slower``, if it is given and the newest version is slower; else ``if_exceeded``; without it, everything
                 downstream is skipped
     unknown     ``if_unknown``; without it, the task fails
     ==========  ==========================================================================================================
 
-    What was found is in XCom under the key ``latency`` before the way is taken. All else is as in
+    The result is pushed to XCom under the key ``latency`` before a branch is followed. Everything else is as in
     :class:`LatencyBreakdownOperator`, in the same module.
 
-    A branch leads to tasks directly downstream, or to task groups that begin there; what it does not lead to is skipped, however
-    far downstream. In a task group that is mapped over an XCom the operator is refused. Events of ``outlets`` leave the task only
-    where it follows ``follow_task_ids_if_within``.
+    A branch leads to direct downstream tasks, or to task groups that begin with one. Everything downstream that the chosen
+    branch does not lead to is skipped. The operator is rejected in a task group that is mapped over an XCom. Events of
+    ``outlets`` are sent only if the task follows ``follow_task_ids_if_within``.
 
-    :param follow_task_ids_if_within: task or task-group ids to follow when every span is within its budget
-    :param if_exceeded: ids to follow when one is not
-    :param if_slower: ids to follow when the newest version is slower than the one before, e.g. a rollback
-    :param if_warning: ids to follow when a budget is nearly used up
-    :param if_unknown: ids to follow when nothing can be said
-    :param may_run_when_blocked: ids of tasks and task groups downstream that may run, as their trigger rules say, although no
-        branch leads to them
-    :raises ValueError: when the DAG is read, for a branch that leads elsewhere, and for a task downstream whose trigger rule
-        would let it run although it is not followed
+    :param follow_task_ids_if_within: ids of tasks or task groups to follow if every span is within its budget
+    :param if_exceeded: ids to follow if a span exceeds its budget
+    :param if_slower: ids to follow if the newest version is slower than the previous one, e.g. a rollback
+    :param if_warning: ids to follow if a budget is nearly used up
+    :param if_unknown: ids to follow if the traces allow no verdict
+    :param may_run_when_blocked: ids of downstream tasks and task groups that may run, by their trigger rules, even if no branch
+        leads to them
+    :raises ValueError: when the DAG file is parsed, for a branch to a task that is not directly downstream, and for a
+        downstream task whose trigger rule would let it run although no followed branch leads to it
     """
 
     branch_parameters = ("follow_task_ids_if_within", "if_exceeded", "if_slower", "if_warning", "if_unknown")
@@ -64,15 +64,19 @@ class LatencyBreakdownBranchOperator(LatencyBreakdownOperator, BlockingBranchOpe
         self.if_exceeded, self.if_slower, self.if_warning, self.if_unknown = if_exceeded, if_slower, if_warning, if_unknown
 
     def execute(self, context: Context, event: Any = None) -> Any:
-        """Judge, record, and take a way."""
+        """Judge the latency, record the result, and follow a branch.
+
+        :param context: Airflow's task context
+        :param event: event of the trigger; not used
+        """
         self.check_dag_again()
         self._wait(self._interval(context)[1])
         return BlockingBranchOperator.execute(self, context)
 
     def choose_branch(self, context: Context) -> str | Iterable[str] | None:
-        """Judge and say which way to go; None for no way at all."""
+        """Judge the latency and return the ids to follow, or None to follow no branch."""
         assessment, found = self._judge(context, *self._interval(context))
-        # Before the branch: where something is skipped, no return value is pushed.
+        # Pushed before branching, because Airflow pushes no return value if something is skipped.
         context["ti"].xcom_push(key="latency", value=found)
         verdict = assessment.verdict.value
         compared = assessment.comparison

@@ -1,4 +1,4 @@
-"""The task that reads traces, breaks latency down, and says which deployment made it worse."""
+"""Operator that breaks latency down from traces, checks latency budgets, and compares model versions."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ if TYPE_CHECKING:
     from airflow_slo_provider.results import CheckResult
     from airflow_slo_provider.tracing.analysis.assessment import Assessment
 
-#: Where the model server writes its version, unless told otherwise.
+#: Span attribute with the model version, by default.
 _VERSION_KEYS = ("model_version",)
-#: Of these an empty text means the default: ``{{ params.baseline or '' }}``.
+#: Parameters for which an empty text means the default: ``{{ params.baseline or '' }}``.
 _MAY_BE_EMPTY = ("start", "end", "baseline")
 
 
 class LatencyBreakdownOperator(BoundedDeferral, TextFields):
-    """Breaks the latency of a service's requests down by span and by model version, and holds it against a budget.
+    """Break the latency of a service's requests down by span and model version, and compare it with latency budgets.
 
     Spans are read from a trace store for the run's data interval, as a stream. Each percentile is compared with its budget; the
-    newest model version is compared with the one before it (a rank test of each span's own time, and a bootstrap interval of the
-    p99). What was found is in the ledger (one record per span and tier, and one for the comparison), in XCom as a small dict, and
-    as an HTML report where ``report_path`` is given.
+    newest model version is compared with the previous one (a rank test of each span's own time, and a bootstrap interval of the
+    p99). The result is written to the ledger (one record per span and tier, and one for the comparison), to XCom as a small
+    dict, and to an HTML report if ``report_path`` is given.
 
-    Fail closed: no traces, too few of them, or a truncated answer is ``unknown`` and never a pass. ``fail`` and ``unknown`` fail
-    the task without a retry (``fail_on``); a store that does not answer fails the try, so that ``retries`` apply.
+    The operator fails closed: if traces are missing, too few or truncated, the verdict is ``unknown`` and never a pass.
+    ``fail`` and ``unknown`` fail the task without a retry (``fail_on``); a store that does not answer fails the try, which is
+    retried (``retries``).
 
     .. code-block:: python
 
@@ -48,29 +49,32 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         )
 
     :param service: ``service.name`` of the model server. (templated)
-    :param trace_store_conn_id: the connection. (templated)
-    :param start: of the interval: an aware datetime, or ISO 8601 text with a zone; by default the start of the data interval, or
-        ``window`` before ``end`` where the run has none. (templated)
-    :param end: of the interval, exclusive; by default the end of the data interval, or ``lag`` ago. (templated)
-    :param window: length of the interval in a run that has none
-    :param lag: how long spans take to be found (they are exported in batches, and Tempo leaves the last 30 s out): an interval
-        that ended less than this ago is waited for, deferred
-    :param attributes: keep the requests in which a span of the service has all of these. (templated)
-    :param limit: requests to read at most; a longer answer is ``unknown`` unless ``allow_truncated``
-    :param budgets: by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as ``"20ms"``; one value
-        alone is for the p99. By default the usual budget of an online prediction (100 ms at the p99). (templated)
-    :param baseline: version to compare with; by default (None, or an empty text) the one before ``model_version``. One that is
-        named and has no spans, or too few, is ``unknown``. (templated)
-    :param model_version: version to judge; by default the newest that served, and ``unknown`` where requests without a version,
-        or of a version whose name does not tell that it is older, were served beside it or after it. (templated)
-    :param version_keys: span attributes that may hold the model version, best first. Where they are named, or ``slower`` is
-        ``fail``, and no span has any of them, the answer is ``unknown``
-    :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore`` (no comparison)
-    :param min_spans: spans below which a percentile is not judged
-    :param allow_truncated: judge although traces are missing
+    :param trace_store_conn_id: Airflow connection of the trace store. (templated)
+    :param start: start of the interval: an aware datetime, or ISO 8601 text with a time zone; by default the start of the data
+        interval, or ``window`` before ``end`` if the run has no data interval. (templated)
+    :param end: end of the interval, exclusive; by default the end of the data interval, or ``lag`` ago. (templated)
+    :param window: length of the interval in a run without a data interval
+    :param lag: time until spans can be found (they are exported in batches, and Tempo's search leaves out the last 30 s). If
+        the interval ended less than this ago, the task defers until then
+    :param attributes: keep only requests in which a span of the service has all of these attributes. (templated)
+    :param limit: maximum number of requests to read; if there are more, the verdict is ``unknown`` unless ``allow_truncated``
+        is set
+    :param budgets: latency budget by span and tier (``p50``, ``p95``, ``p99``): seconds, a timedelta, or text such as
+        ``"20ms"``; a single value is for the p99. By default the usual budget of an online prediction (100 ms at the p99).
+        (templated)
+    :param baseline: version to compare with; by default (None, or an empty text) the one before ``model_version``. If a given
+        version has no spans, or too few, the verdict is ``unknown``. (templated)
+    :param model_version: version to judge; by default the newest that served requests. The verdict is ``unknown`` if requests
+        were served beside it or after it without a version, or by a version whose name does not show that it is older.
+        (templated)
+    :param version_keys: span attributes that may hold the model version, best first. If they are given, or ``slower`` is
+        ``fail``, and no span has any of them, the verdict is ``unknown``
+    :param slower: effect of a version that is slower than the baseline: ``warn``, ``fail`` or ``ignore`` (no comparison)
+    :param min_spans: minimum number of spans for judging a percentile
+    :param allow_truncated: judge even if traces are missing
     :param fail_on: verdicts that fail the task
     :param report_path: directory (path or URI) for the HTML report. (templated)
-    :raises ValueError: when the DAG is read, for arguments that make no sense
+    :raises ValueError: when the DAG file is parsed, for invalid arguments
     """
 
     template_fields: Sequence[str] = (
@@ -131,7 +135,11 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         self._given = given(self, *(field for field in self.template_fields if field != "report_path"))
 
     def execute(self, context: Context, event: Any = None) -> Any:
-        """Read the traces, judge, record, report, and fail on a verdict that is no pass."""
+        """Read the traces, judge and record the latency, write the report, and fail on a verdict in ``fail_on``.
+
+        :param context: Airflow's task context
+        :param event: event of the trigger; not used
+        """
         start, end = self._interval(context)
         self._wait(end)
         assessment, found = self._judge(context, start, end)
@@ -197,7 +205,8 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             try:
                 compared = compare(found, baseline, self.model_version)
             except NoData as error:
-                # Without a baseline there is just nothing to compare; one that was named and is not there is unknown.
+                # Without a given baseline there is nothing to compare; a given baseline without spans makes the verdict
+                # unknown.
                 not_compared = str(error) if baseline else None
                 self.log.info("versions are not compared: %s", error)
         return assess(
@@ -207,7 +216,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         )  # fmt: skip
 
     def _versions_matter(self) -> bool:
-        """Whether spans without any version leave something open that was asked for."""
+        """Return whether the verdict depends on model versions, so that spans without a version leave it open."""
         return self.slower == "fail" or self.version_keys != _VERSION_KEYS
 
     def _interval(self, context: Context) -> tuple[datetime, datetime]:
@@ -215,13 +224,13 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
 
         require(self, self._given, may_be_empty=_MAY_BE_EMPTY)
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
-        if known_start == known_end:  # a manual run: a moment is no interval
+        if known_start == known_end:  # a manual run: its data interval has no length
             known_start = known_end = None
         end = _moment(self.end, "end") or _plain(known_end)
         if end is None:
             from airflow_slo_provider.runtime.evaluation_time import run_instant
 
-            with failing_over_values():  # a backfill or a partition is about the past, also where its interval is a point
+            with failing_over_values():  # a backfill or partitioned run is about the past, even with an interval of no length
                 end = _plain(run_instant(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
         start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
         if start >= end:
@@ -229,7 +238,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         return start, end
 
     def _wait(self, end: datetime) -> None:
-        """Wait, deferred, until the interval's last spans can be found."""
+        """Defer until the last spans of the interval can be found."""
         ready = end + self.lag
         if ready > datetime.now(UTC) + timedelta(seconds=1):
             from airflow.providers.standard.triggers.temporal import DateTimeTrigger
@@ -240,7 +249,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest())), method_name="execute")
 
     def _report(self, assessment: Assessment, context: Context, start: datetime, end: datetime) -> str | None:
-        """Write the report; a retry writes over its own."""
+        """Write the report; a retry overwrites that of the previous try."""
         if not self.report_path:
             return None
         from airflow_slo_provider.runtime.files.reports import write_reports
@@ -265,5 +274,5 @@ def _moment(value: datetime | str | None, name: str) -> datetime | None:
 
 
 def _plain(moment: datetime | None) -> datetime | None:
-    """Return Python's own datetime for pendulum's, whose differences are no plain timedeltas."""
+    """Convert a pendulum datetime to Python's datetime, whose differences are plain timedeltas."""
     return None if moment is None else datetime.combine(moment.date(), moment.timetz())

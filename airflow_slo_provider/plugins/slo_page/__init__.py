@@ -1,7 +1,7 @@
-"""The SLO pages inside the Airflow UI: an entry "SLOs" in the navigation, and tabs on a DAG, a run and a task instance.
+"""Airflow plugin with the SLO pages: an entry "SLOs" in the navigation, and tabs on a DAG, a run and a task instance.
 
-Every worker imports this module, for Airflow loads plugins there too; so the web application, and everything it needs, is
-imported when an API server asks for it and not before.
+Every worker imports this module, because Airflow loads plugins there too. The web application and its dependencies are
+therefore imported only when an API server requests them.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from typing import Any
 
 from airflow.sdk.plugins_manager import AirflowPlugin
 
-#: Where the API server mounts the pages, below its own base URL.
+#: Path of the pages, below the base URL of the API server.
 PREFIX = "/slo"
 
 
 class SLOPagePlugin(AirflowPlugin):
-    """Registered on the entry point group ``airflow.plugins``."""
+    """The plugin, registered in the entry-point group ``airflow.plugins``."""
 
     name = "slo"
-    # Without a slash at the front the UI resolves them below Airflow's own base URL.
+    # Relative URLs, which the UI resolves below Airflow's base URL.
     external_views = [  # noqa: RUF012 - Airflow's own form
         {
             "name": "SLOs",
@@ -41,7 +41,7 @@ class SLOPagePlugin(AirflowPlugin):
 
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
-        """The web application, made once and only where it is asked for."""
+        """Return the web application; it is created once, on first access."""
         from airflow_slo_provider.plugins.slo_page.app import the_app
 
         return [{"app": the_app(), "url_prefix": PREFIX, "name": "SLO pages"}]

@@ -1,4 +1,4 @@
-"""Who may see what: Airflow's own users, and for each check the permission to read the DAG that made it."""
+"""Authorization of the SLO pages: a user may see the checks of the DAGs that Airflow lets the user read."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Scope:
-    """The DAGs whose checks a person may see.
+    """The DAGs whose checks a user may see.
 
     :param dags: their ids
-    :param everything: whether these are all that the ledger knows; queries then need not name them
+    :param everything: whether these are all DAGs in the ledger, so that queries need no filter
     """
 
     dags: frozenset[str]
@@ -20,27 +20,34 @@ class Scope:
 
     @property
     def limit(self) -> Collection[str] | None:
-        """What to hand to the ledger's queries."""
+        """Return the filter for the ledger's queries: the DAG ids, or None for all."""
         return None if self.everything else sorted(self.dags)
 
     def allows(self, dag_id: str) -> bool:
-        """Whether checks of a DAG may be shown. Also asked of every row: a DAG may have come since the scope was made."""
+        """Return whether checks of a DAG may be shown. Every row is checked, because a DAG may be newer than the scope.
+
+        :param dag_id: id of the DAG
+        """
         return dag_id in self.dags
 
 
 def scope_of(user: Any, dag_ids: Collection[str]) -> Scope:
-    """Say which of some DAGs a user may read.
+    """Return which of some DAGs a user may read.
 
     :param user: as Airflow's ``get_user`` returns it
-    :param dag_ids: every DAG id in the ledger; those that Airflow does not know (removed, or checks made from the command
-        line) are asked about by their name too
+    :param dag_ids: every DAG id in the ledger. Ids that Airflow does not know (removed DAGs, checks from the command line) are
+        checked by name too
     """
     dags = frozenset(_readable(user, dag_ids))
     return Scope(dags, everything=len(dags) == len(frozenset(dag_ids)))
 
 
 def may_read(user: Any, dag_id: str) -> bool:
-    """Whether a user may read a DAG."""
+    """Return whether a user may read a DAG.
+
+    :param user: as Airflow's ``get_user`` returns it
+    :param dag_id: id of the DAG
+    """
     return bool(_readable(user, [dag_id]))
 
 
@@ -50,6 +57,7 @@ def _readable(user: Any, dag_ids: Collection[str]) -> set[str]:
 
     manager = get_auth_manager()
     if conf.getboolean("core", "multi_team", fallback=False):
-        # A DAG belongs to its bundle's team; only Airflow knows which. One that it does not know any more is nobody's.
+        # A DAG belongs to the team of its bundle, which only Airflow knows. A DAG that Airflow no longer knows belongs to no
+        # team.
         return set(dag_ids) & set(manager.get_authorized_dag_ids(user=user, method="GET"))
     return set(manager.filter_authorized_dag_ids(dag_ids=set(dag_ids), user=user, method="GET"))

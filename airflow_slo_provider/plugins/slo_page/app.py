@@ -1,4 +1,4 @@
-"""The web application behind the pages. Every route asks Airflow who is there first."""
+"""FastAPI application of the SLO pages. Every route authenticates the user through Airflow first."""
 
 from functools import cache
 from importlib.resources import files
@@ -22,7 +22,7 @@ from airflow_slo_provider.plugins.slo_page.access import Scope, may_read, scope_
 from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
 from airflow_slo_provider.plugins.slo_page.objectives import Objective, choices
 
-# No postponed annotations here: FastAPI reads those of the functions within make_app, which know local names.
+# No postponed annotations here: FastAPI evaluates those of the functions inside make_app, which use local names.
 User = Annotated[Any, Depends(get_user)]
 Words = Annotated[str, Query(max_length=500)]
 _STATIC = {"slo.css": "text/css", "slo.js": "text/javascript", "icon.svg": "image/svg+xml", "icon_dark.svg": "image/svg+xml"}
@@ -30,16 +30,16 @@ _STATIC = {"slo.css": "text/css", "slo.js": "text/javascript", "icon.svg": "imag
 
 @cache
 def the_app() -> FastAPI:
-    """The application of this process."""
+    """Return the application of this process."""
     return make_app(Desk())
 
 
 def make_app(desk: Desk) -> FastAPI:
-    """Make the application.
+    """Create the application.
 
-    :param desk: where it reads the ledger
+    :param desk: reads the ledger
     """
-    # No documentation page: it would load its scripts from elsewhere.
+    # No API documentation page, because it would load scripts from another server.
     app = FastAPI(
         title="SLO pages",
         docs_url=None,
@@ -136,7 +136,7 @@ def make_app(desk: Desk) -> FastAPI:
 
     @app.get("/run/{what}")
     def from_run(user: User, what: str, dag_id: Words, run_id: Words, task_id: Words, map_index: Words = "") -> Response:
-        """Where the buttons "Report" and "Trace" of a task instance lead."""
+        """Redirect the buttons "Report" and "Trace" of a task instance."""
         if what not in ("report", "trace"):
             raise HTTPException(404, "there is no such page")
         if not may_read(user, dag_id):
@@ -208,14 +208,14 @@ def _matches(one: Objective, q: str, status: str, service: str, tier: str) -> bo
 
 def _readable_row(desk: Desk, seen: Scope, identity: str) -> Any:
     row = browse.by_identity(desk.ledger(), identity)
-    # The same answer for both: whoever may not see a check does not learn that it is there.
+    # The same answer in both cases, so that a user without permission cannot find out that a check exists.
     if row is None or not seen.allows(row.key.dag_id):
         raise HTTPException(404, "there is no such check that you may see")
     return row
 
 
 def _index(text: str) -> int | None:
-    """A map index; the UI writes -1 or nothing for a task that is not mapped."""
+    """Read a map index; the UI sends -1 or nothing for a task that is not mapped."""
     try:
         return int(text)
     except ValueError:
@@ -243,7 +243,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _no_ledger(request: Request, error: Exception) -> Response:
-    """The ledger does not answer. Its message holds no password."""
+    """Answer with status 503 if the ledger does not respond. The error message contains no password."""
     if not answers.wants_html(request):
         return JSONResponse({"detail": str(error)}, status_code=503)
     return answers.html("error.html", status=503, title="The ledger does not answer", said=str(error), code=503)

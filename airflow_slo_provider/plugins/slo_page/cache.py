@@ -1,4 +1,4 @@
-"""Answers that many people ask for at once are made once, and kept for a few seconds."""
+"""In-memory cache with a time to live of seconds, shared by the threads of the API server."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class _Entry:
 
 
 class Cache:
-    """Values by key. While one thread makes a value anew, the others get the one before it.
+    """Cache values by key. While one thread renews a value, the others get the previous one.
 
-    :param size: so many keys; the one that was not asked for longest goes first
-    :param clock: seconds, monotonic
+    :param size: maximum number of keys; the least recently used is removed first
+    :param clock: returns seconds, monotonic
     """
 
     def __init__(self, size: int = 64, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,9 +31,13 @@ class Cache:
         self._clock = clock
 
     def get(self, key: Hashable, make: Callable[[], Any], *, seconds: float) -> Any:
-        """Return the value of a key, made by ``make`` where it is older than ``seconds``.
+        """Return the value of a key; call ``make`` if it is older than ``seconds``.
 
-        A value is never more than twice as old as that. What ``make`` raises reaches the one who asked.
+        A value is never more than twice as old as ``seconds``. An exception of ``make`` is raised to the caller.
+
+        :param key: the key
+        :param make: creates the value
+        :param seconds: maximum age, in seconds, of a value that is returned without renewing it
         """
         with self._lock:
             entry = self._entries.setdefault(key, _Entry())
@@ -54,7 +58,7 @@ class Cache:
             entry.making.release()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all values."""
         with self._lock:
             self._entries.clear()
 

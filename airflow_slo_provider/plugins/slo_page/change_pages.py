@@ -1,4 +1,4 @@
-"""The pages of deployments and incidents."""
+"""Data of the pages "Deployments" and "Incidents"."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 100
 
 @dataclass(frozen=True)
 class Change:
-    """One deployment, promotion or rollback, and the decision that its run was allowed by."""
+    """One deployment, promotion or rollback, and the gate decision of its run."""
 
     row: Recorded
     who: str
@@ -33,7 +33,7 @@ class Change:
 
 @dataclass(frozen=True)
 class DeploymentsView:
-    """The page of deployments."""
+    """Data of the page of deployments."""
 
     now: datetime
     changes: Sequence[Change]
@@ -41,7 +41,11 @@ class DeploymentsView:
 
 
 def deployments_view(ledger: Ledger, scope: Scope) -> DeploymentsView:
-    """Read what was deployed, promoted and rolled back, and what the gates decided; newest first."""
+    """Read deployments, promotions, rollbacks and gate decisions; newest first.
+
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    """
     rows = [row for row in browse.recent(ledger, CHANGES, dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)][:MOST]
     decisions = [row for row in browse.recent(ledger, ["decision"], dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)]
     by_run: dict[tuple[str, str], Recorded] = {}
@@ -62,11 +66,11 @@ def deployments_view(ledger: Ledger, scope: Scope) -> DeploymentsView:
 
 @dataclass(frozen=True)
 class Incident:
-    """One incident, as its newest check left it.
+    """One incident, from its newest check and the checks of its steps.
 
-    :param steps: what the playbook asks for, and how far it is: text, state
-    :param timeline: when and what
-    :param facts: single values of the evidence
+    :param steps: text and state of each step of the playbook
+    :param timeline: time and text of each entry
+    :param facts: the scalar values of the evidence
     """
 
     row: Recorded
@@ -80,20 +84,24 @@ class Incident:
 
     @property
     def done(self) -> int:
-        """How many steps are done."""
+        """Return the number of completed steps."""
         return sum(state in ("done", "approved", "success") for _, state in self.steps)
 
 
 @dataclass(frozen=True)
 class IncidentsView:
-    """The page of incidents."""
+    """Data of the page of incidents."""
 
     now: datetime
     incidents: Sequence[Incident]
 
 
 def incidents_view(ledger: Ledger, scope: Scope) -> IncidentsView:
-    """Read the incidents, newest first; of one that was recorded several times the newest record."""
+    """Read the incidents, newest first; for each incident the newest record.
+
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    """
     rows = [row for row in browse.recent(ledger, ["incident"], dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)]
     newest: dict[tuple[str, str, str], Recorded] = {}
     for row in rows:
@@ -135,7 +143,7 @@ def _step(one: Recorded) -> tuple[str, str]:
 
 
 def _happened(row: Recorded, steps: Sequence[Recorded]) -> list[tuple[datetime, str]]:
-    """The beginning of an incident and the end of each of its steps, in order; nothing where no step is recorded."""
+    """Return the start of an incident and the end of each of its steps, in order; empty if no step is recorded."""
     if not steps:
         return []
     entries = [(row.result.interval_start or row.result.checked_at, row.result.message or "the incident began")]

@@ -1,4 +1,4 @@
-"""The page of checks: ages, drift as a heat map, metrics of golden sets with their intervals, and every other kind."""
+"""Data of the page "Checks": freshness, drift heat maps, golden-set metrics with intervals, and all other kinds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
     from airflow_slo_provider.plugins.slo_page.access import Scope
 
-#: Kinds that have a page of their own.
+#: Kinds of checks that have their own page.
 ELSEWHERE = ("slo", "decision", "incident", "incident_step", "incident_claim", "incident_watch", *CHANGES)
 _FIRST = ("freshness", "drift", "golden_set", "latency")
 _MOST_METRICS, _MOST_VERSIONS = 40, 12
@@ -28,7 +28,7 @@ _WORST = {"unknown": 1, "pass": 0, "warn": 2, "fail": 3}
 
 @dataclass(frozen=True)
 class MetricChart:
-    """One metric of one golden set over the versions of a model."""
+    """One metric of a golden set over the versions of a model."""
 
     name: str
     metric: str
@@ -38,7 +38,7 @@ class MetricChart:
 
 @dataclass(frozen=True)
 class ChecksView:
-    """The page of checks."""
+    """Data of the page of checks."""
 
     now: datetime
     groups: Sequence[tuple[str, Sequence[Recorded]]]
@@ -47,7 +47,12 @@ class ChecksView:
 
 
 def checks_view(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> ChecksView:
-    """Read the newest of every check that has no page of its own."""
+    """Read the newest of every check that has no page of its own.
+
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    :param now: the current time (aware)
+    """
     now = now or datetime.now(UTC)
     kinds = [kind for kind in browse.all_kinds(ledger) if kind not in ELSEWHERE]
     kinds.sort(key=lambda kind: (_FIRST.index(kind) if kind in _FIRST else len(_FIRST), kind))
@@ -66,7 +71,7 @@ def checks_view(ledger: Ledger, scope: Scope, *, now: datetime | None = None) ->
 
 
 def _metrics(ledger: Ledger, scope: Scope) -> list[MetricChart]:
-    """Each metric of each golden set: its estimate and interval for each version, newest first."""
+    """Return each metric of each golden set: its estimate and interval for each version, newest first."""
     rows = [row for row in browse.recent(ledger, ["golden_set"], dags=scope.limit, limit=500) if scope.allows(row.key.dag_id)]
     found: dict[tuple[str, str], dict[str, tuple[float, float | None, float | None, str]]] = {}
     for row in rows:
@@ -77,7 +82,7 @@ def _metrics(ledger: Ledger, scope: Scope) -> list[MetricChart]:
                 verdict = evidence.text(one, "verdict") or row.result.verdict.value
                 estimate = (value, evidence.number(one, "low"), evidence.number(one, "high"), verdict)
                 found.setdefault((row.result.name, str(metric)), {}).setdefault(version, estimate)
-    # The check of one metric, ``name/metric``, knows the limit.
+    # The threshold is in the check of the metric, ``name/metric``.
     limits: dict[str, float] = {}
     for row in rows:
         if row.result.target is not None:

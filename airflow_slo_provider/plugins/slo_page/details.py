@@ -1,4 +1,4 @@
-"""What the page of one check, one DAG or one run shows."""
+"""Data of the pages of one check, one DAG and one run."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _ODD = (("warn", "warn"), ("fail", "bad"), ("unknown", "unknown"))
 
 
 def tone(verdict: str) -> str:
-    """The colour class of a verdict."""
+    """Return the color class of a verdict."""
     return dict(_ODD).get(verdict, "mark")
 
 
 @dataclass(frozen=True)
 class HistoryView:
-    """The page of one check of any kind."""
+    """Data of the page with the history of a check."""
 
     kind: str
     name: str
@@ -41,7 +41,14 @@ class HistoryView:
 
 
 def history_view(ledger: Ledger, scope: Scope, kind: str, name: str, *, now: datetime | None = None) -> HistoryView | None:
-    """Read how a check of any kind went; None where there is nothing that may be seen."""
+    """Read the history of a check of any kind; None if there is nothing that the user may see.
+
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    :param kind: kind of the check
+    :param name: name of the check
+    :param now: the current time (aware)
+    """
     now = now or datetime.now(UTC)
     last = allowed(browse.recent(ledger, [kind], name=name, dags=scope.limit, limit=LAST_CHECKS), scope)
     if not last:
@@ -62,7 +69,7 @@ def history_view(ledger: Ledger, scope: Scope, kind: str, name: str, *, now: dat
 
 @dataclass(frozen=True)
 class CheckView:
-    """The page of one check as it was recorded."""
+    """Data of the page of one recorded check."""
 
     row: Recorded
     now: datetime
@@ -72,17 +79,20 @@ class CheckView:
 
 
 def check_view(row: Recorded) -> CheckView:
-    """Say everything about one check."""
+    """Return the data of the page of one check.
+
+    :param row: the recorded check
+    """
     return CheckView(row, datetime.now(UTC), identity(row), evidence.reports(row.result.evidence), traces(row.result.evidence))
 
 
 def identity(row: Recorded) -> str:
-    """The name of a row in a URL."""
+    """Return the id of a row for URLs."""
     return row.identity
 
 
 def traces(source: Any) -> list[tuple[str, str]]:
-    """Trace ids of evidence, each with its address in the trace UI; without ``[slo] trace_url`` the address is empty."""
+    """Return the trace ids in evidence, each with its URL in the trace UI; the URL is empty without ``[slo] trace_url``."""
     from airflow_slo_provider.links.urls import trace_url
 
     return [(one, trace_url(one)) for one in evidence.trace_ids(source)]
@@ -90,7 +100,7 @@ def traces(source: Any) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class DagView:
-    """The tab of a DAG: the newest of each of its checks."""
+    """Data of a DAG's tab: the newest of each of its checks."""
 
     dag_id: str
     now: datetime
@@ -98,7 +108,7 @@ class DagView:
 
 
 def dag_view(ledger: Ledger, dag_id: str) -> DagView:
-    """Read the newest of each check that a DAG made. The caller has asked whether it may be seen."""
+    """Read the newest of each check of a DAG. The caller must have checked that the user may read the DAG."""
     groups = [
         (
             kind,
@@ -113,7 +123,7 @@ def dag_view(ledger: Ledger, dag_id: str) -> DagView:
 
 @dataclass(frozen=True)
 class RunView:
-    """What one run, or one task instance of it, found."""
+    """The checks of one run, or of one task instance."""
 
     dag_id: str
     run_id: str
@@ -124,18 +134,19 @@ class RunView:
 
 
 def run_view(ledger: Ledger, dag_id: str, run_id: str, task_id: str | None, map_index: int | None) -> RunView:
-    """Read what a run found. The caller has asked whether it may be seen."""
+    """Read the checks of a run. The caller must have checked that the user may read the DAG."""
     rows = browse.of_run(ledger, dag_id, run_id, task_id=task_id, map_index=map_index)
     return RunView(dag_id, run_id, task_id, map_index, datetime.now(UTC), rows)
 
 
 def target(view: RunView, what: str) -> str:
-    """Where the button "Report" or "Trace" of a task instance leads, seen from below ``run/``.
+    """Return the URL to which the button "Report" or "Trace" of a task instance leads, relative to ``run/``.
 
+    :param view: the checks of the task instance
     :param what: ``report`` or ``trace``
-    :return: the one report or trace there is; the check that lists them where one check names several; else the page of the run
+    :return: the only report or trace; the page of the check if one check names several; else the page of the run
     """
-    found: dict[str, tuple[Recorded, str]] = {}  # by what is named: checks of one task may share a report
+    found: dict[str, tuple[Recorded, str]] = {}  # by report or trace, because checks of one task may share a report
     for row in view.rows:
         if what == "report":
             for key in evidence.reports(row.result.evidence):
@@ -153,5 +164,5 @@ def target(view: RunView, what: str) -> str:
 
 
 def allowed(rows: Sequence[Recorded], scope: Scope) -> list[Recorded]:
-    """Those that may be seen."""
+    """Return the rows that the user may see."""
     return [row for row in rows if scope.allows(row.key.dag_id)]

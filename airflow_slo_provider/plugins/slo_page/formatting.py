@@ -1,4 +1,4 @@
-"""Numbers and times in words, for the templates."""
+"""Jinja filters that format numbers, durations and times."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 
 DASH = "–"
-#: A space that keeps a number and its unit on one line.
+#: No-break space between a number and its unit.
 NARROW = "\u00a0"
 
 
 def percent(share: float | None, digits: int = 3) -> str:
-    """A share as per cent, rounded down: 99.9996 % is not 100 %. Trailing zeros are dropped."""
+    """Format a share as per cent, rounded down, so that 99.9996 % is not shown as 100 %. Trailing zeros are dropped."""
     if share is None:
         return DASH
     return exact_numbers.percent(float(share), digits=digits).replace(" ", NARROW)
 
 
 def budget(share: float | None) -> str:
-    """What is left of a budget, with one digit, as messages and `airflow slo status` say it."""
+    """Format the remaining budget with one digit, as messages and `airflow slo status` do."""
     return percent(share, 1)
 
 
 def spent(share: float | None) -> str:
-    """What was spent of a budget, with one digit, rounded up."""
+    """Format the spent budget with one digit, rounded up."""
     return DASH if share is None else exact_numbers.percent(float(share), up=True).replace(" ", NARROW)
 
 
 def seconds(value: float | None) -> str:
-    """A length of time."""
+    """Format a duration in seconds."""
     if value is None:
         return DASH
     if 0 < abs(value) < 1:
@@ -50,14 +50,14 @@ def seconds(value: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A number with so many significant digits."""
+    """Format a number with ``digits`` significant digits."""
     if value is None:
         return DASH
     return f"{value:,.0f}" if value == int(value) and abs(value) < 1e15 else f"{value:.{digits}g}"
 
 
 def measured(value: float | None, unit: str | None) -> str:
-    """A measured value with its unit."""
+    """Format a measured value with its unit."""
     if value is None:
         return DASH
     if unit == "ratio":
@@ -68,19 +68,19 @@ def measured(value: float | None, unit: str | None) -> str:
 
 
 def rate(value: float | None) -> str:
-    """A burn rate."""
+    """Format a burn rate."""
     return DASH if value is None else f"{value:.2f}"
 
 
 def moment(when: datetime | None) -> Html:
-    """Write a timestamp, in UTC."""
+    """Format a timestamp in UTC."""
     if when is None:
         return Html(DASH)
     return tag("time", _minute(when), datetime=when.astimezone(UTC).isoformat(timespec="seconds"))
 
 
 def ago(when: datetime | None, now: datetime) -> Html:
-    """Write how long ago something was, with the timestamp itself as a title."""
+    """Format how long ago a timestamp was, with the timestamp itself as the title."""
     if when is None:
         return Html(DASH)
     gone = (now - when).total_seconds()
@@ -97,34 +97,34 @@ def _rough(gone: float) -> str:
 
 
 def tone(word: Any) -> str:
-    """The class of a verdict's or status's colour."""
+    """Return the color class of a verdict or status."""
     return TONES.get(SIGNS.get(str(word), ""), "")
 
 
 def state(row: Any) -> str:
-    """How a recorded check ended: the status that its evidence names, else its verdict."""
+    """Return the status in a check's evidence, else its verdict."""
     return evidence.text(row.result.evidence, "status") or str(row.result.verdict.value)
 
 
 def outcome(row: Any) -> str:
-    """What a recorded decision was, else its verdict."""
+    """Return the outcome in a decision's evidence, else its verdict."""
     return evidence.text(row.result.evidence, "outcome") or str(row.result.verdict.value)
 
 
 def part(value: Any) -> str:
-    """A value as one part of a URL: a segment of a path, or a value of a query."""
-    # A browser takes a segment of dots, quoted or not, for a step upwards.
+    """Quote a value as one part of a URL: a path segment or a query value."""
+    # Browsers resolve a segment of dots, quoted or not, as the current or parent directory.
     text = quote(str(value), safe="")
     return text.replace(".", "%2E") if set(text) <= {"."} else text
 
 
 def slo_url(row: Any) -> str:
-    """The page of the SLO that a check is about. An empty service is said too: a name may also be one of a service's."""
+    """Return the URL of the page of a check's SLO. An empty service is included, because the name alone may be ambiguous."""
     slo = SLOKey.of(row.result)
     return f"slo?name={part(slo.name)}&service={part(slo.service)}"
 
 
 def task_url(key: Any) -> str:
-    """Airflow's own page of a task instance, seen from one of ours."""
+    """Return the URL of Airflow's page of a task instance, relative to an SLO page."""
     mapped = f"/mapped/{key.map_index}" if key.map_index >= 0 else ""
     return f"../dags/{part(key.dag_id)}/runs/{part(key.run_id)}/tasks/{part(key.task_id)}{mapped}"

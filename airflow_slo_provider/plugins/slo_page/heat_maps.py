@@ -1,4 +1,4 @@
-"""Drift as a heat map: each feature of a dataset, day by day."""
+"""Data of the drift heat maps: the features of a dataset by day."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ HEAT_DAYS = 14
 _MOST_FEATURES, _MOST_CHECKS = 60, 3_000
 _LONGEST_NAME = LENGTHS["name"]
 _WORST = {"unknown": 1, "warn": 2, "fail": 3}
-#: States of the drift of one feature, as verdicts; what is not here was not judged.
+#: Drift states of a feature as verdicts; a feature with any other state was not judged.
 _STATES = {"ok": "pass", "drift": "fail", "schema_change": "fail", "pass": "pass", "warn": "warn", "fail": "fail"}
-#: States of features that a check of a dataset need not list.
+#: States of features that the check of a dataset may leave out.
 _QUIET = ("ok", "skipped")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One day of one feature: the worst that was found; no verdict where it is not known what was."""
+    """One day of one feature: its worst verdict; empty if it is unknown."""
 
     verdict: str = ""
     value: float | None = None
 
     @property
     def rank(self) -> int:
-        """How bad it is."""
+        """Return the severity of the verdict; 0 for a pass."""
         return _WORST.get(self.verdict, 0)
 
 
 @dataclass(frozen=True)
 class HeatMap:
-    """Features over days.
+    """Verdicts of features by day.
 
-    :param rows: the feature, and a cell for each day
+    :param rows: each feature with a cell for each day
     """
 
     name: str
@@ -53,11 +53,11 @@ class HeatMap:
 
 @dataclass(frozen=True)
 class _Judged:
-    """What one check of a dataset found.
+    """The result of one check of a dataset.
 
-    :param features: those that it lists, and those that have a check of their own
+    :param features: the features that it lists, and those that have their own check
     :param skipped: features that it did not judge
-    :param complete: whether each other feature was judged and did not stand out
+    :param complete: whether every other feature was judged and had no finding
     """
 
     features: Mapping[str, Cell]
@@ -66,12 +66,17 @@ class _Judged:
 
 
 def heat_maps(ledger: Ledger, scope: Scope, now: datetime) -> list[HeatMap]:
-    """Read the drift checks of the last days."""
+    """Read the drift checks of the last days.
+
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    :param now: the current time (aware)
+    """
     first = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=HEAT_DAYS - 1)
     days = [first + timedelta(days=number) for number in range(HEAT_DAYS)]
     rows = browse.recent(ledger, ["drift"], since=first, dags=scope.limit, limit=_MOST_CHECKS)
     rows = [row for row in rows if scope.allows(row.key.dag_id) and row.result.checked_at < first + timedelta(days=HEAT_DAYS)]
-    # A feature's own check is written beside that of its dataset, by the same task instance at the same time.
+    # The check of a feature is written with that of its dataset, by the same task instance at the same time.
     beside: dict[Any, list[Recorded]] = defaultdict(list)
     for row in rows:
         beside[row.key, row.result.checked_at].append(row)
@@ -84,7 +89,7 @@ def heat_maps(ledger: Ledger, scope: Scope, now: datetime) -> list[HeatMap]:
 
 
 def _rows(by_day: Mapping[int, Sequence[_Judged]]) -> list[tuple[str, Sequence[Cell]]]:
-    """The features that stood out on any day, worst first."""
+    """Return the features that had a finding on any day, worst first."""
     worst: dict[str, int] = {}
     for judged in (one for several in by_day.values() for one in several):
         for feature, cell in judged.features.items():
@@ -94,7 +99,7 @@ def _rows(by_day: Mapping[int, Sequence[_Judged]]) -> list[tuple[str, Sequence[C
 
 
 def _cell(checks: Sequence[_Judged], feature: str) -> Cell:
-    """The worst of one day; nothing where a check may have left out that the feature drifted."""
+    """Return the worst verdict of a day; an empty cell if a check may have left out a drift of the feature."""
     listed = [one.features[feature] for one in checks if feature in one.features]
     worst = max(listed, key=lambda cell: cell.rank, default=Cell())
     silent = [one for one in checks if feature not in one.features and feature not in one.skipped]
@@ -106,7 +111,7 @@ def _cell(checks: Sequence[_Judged], feature: str) -> Cell:
 
 
 def _judged(row: Recorded, beside: Iterable[Recorded]) -> _Judged | None:
-    """What the check of a dataset found; None for the check of a single feature."""
+    """Return the result of the check of a dataset; None for the check of a single feature."""
     source = row.result.evidence
     listed: Any = evidence.mapping(source, "features") or evidence.sequence(source, "worst", "features")
     if not listed and "worst" not in source:

@@ -1,4 +1,4 @@
-"""The same as the pages, for programs: plain JSON."""
+"""JSON forms of the SLO pages, for programs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def objective(one: Objective) -> dict[str, Any]:
-    """One SLO of the overview."""
+    """Return an SLO of the overview as JSON."""
     known = one.known
     return {
         "name": one.name,
@@ -31,7 +31,7 @@ def objective(one: Objective) -> dict[str, Any]:
 
 
 def slo(view: SLOView) -> dict[str, Any]:
-    """One SLO with its history."""
+    """Return an SLO with its history as JSON."""
     return objective(view.objective) | {
         "history": [
             {"at": at.isoformat(), "remaining": remaining, "sli": sli, "status": status}
@@ -42,7 +42,7 @@ def slo(view: SLOView) -> dict[str, Any]:
 
 
 def check(row: Recorded) -> dict[str, Any]:
-    """One check, with the task instance that made it."""
+    """Return a check and the task instance that recorded it as JSON."""
     key = row.key
     return row.result.to_dict() | {
         "dag_id": key.dag_id,

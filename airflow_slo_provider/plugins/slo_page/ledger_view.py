@@ -1,4 +1,4 @@
-"""Where the pages get the ledger from, and what is kept of it for the next who asks."""
+"""Open the ledger for the SLO pages and cache its data for some seconds."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: What a page shows may be so old, in seconds. The small charts span days: a minute more does not show.
+#: Maximum age of the data on a page in seconds. The sparklines span days, so a minute is not visible there.
 FRESH, CHARTS_FRESH = 5.0, 60.0
 _PATIENCE = 2.0
 
 
 class Desk:
-    """One ledger, opened when it is first needed, and the answers of the last seconds.
+    """Open the ledger on first use, and cache the answers of the last seconds.
 
-    :param opener: opens the ledger; the one that Airflow's configuration names where it is not given
+    :param opener: opens the ledger; by default the configured one
+    :param clock: returns seconds, monotonic
     """
 
     def __init__(self, opener: Callable[[], Ledger] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,12 +41,12 @@ class Desk:
         self._cache = Cache()
 
     def ledger(self) -> Ledger:
-        """The ledger.
+        """Return the ledger.
 
-        One that does not answer is left alone for some seconds: whoever asks meanwhile is told at once, and holds no thread of
-        the API server.
+        If the ledger does not answer, it is not queried again for some seconds: further callers get the error at once and block
+        no thread of the API server.
 
-        :raises LedgerError: when it cannot be opened
+        :raises LedgerError: if it cannot be opened
         """
         self._refuse_while_silent()
         if self._ledger is not None:
@@ -66,7 +67,11 @@ class Desk:
             raise silent[1]
 
     def watched(self, ask: Callable[[], Any]) -> Any:
-        """Ask the ledger something, and remember when it does not answer."""
+        """Call a function that queries the ledger, and remember if the ledger does not answer.
+
+        :param ask: the function
+        :raises LedgerError: that of the function
+        """
         try:
             return ask()
         except LedgerError as error:
@@ -83,31 +88,39 @@ class Desk:
             return open_default_ledger(to_look=True)
         except LedgerError:
             raise
-        except Exception as error:  # e.g. a connection that is not there: for the page it is all the same
+        except Exception as error:  # e.g. a missing connection, which the page handles like any other error
             log.warning("the ledger cannot be opened: %s", type(error).__name__, exc_info=True)
             raise LedgerError(f"the ledger cannot be opened ({type(error).__name__}); see the log of the API server") from None
 
     def place(self) -> Place:
-        """Which ledger this is. It is not opened for that."""
+        """Return which ledger the pages show, without opening it."""
         from airflow_slo_provider.runtime.recording.ledger_connection import unshared_ledger
 
         ledger, problem = self._ledger, unshared_ledger() if self._opener is None else ""
         return Place(problem=problem) if ledger is None else Place(ledger.where, ledger.environment, problem)
 
     def dag_ids(self) -> list[str]:
-        """Every DAG that has checks."""
+        """Return the ids of all DAGs that have checks."""
         found: list[str] = self._get("dags", lambda: browse.dag_ids(self.ledger()), seconds=FRESH)
         return found
 
     def kept(self, what: str, scope: Scope, make: Callable[[], Any]) -> Any:
-        """Something that all who may see the same share for some seconds."""
+        """Return a value that users with the same scope share for some seconds.
+
+        :param what: name of the value
+        :param scope: the DAGs that the user may see
+        :param make: creates the value
+        """
         return self._get((what, scope), make, seconds=FRESH)
 
     def _get(self, key: Hashable, make: Callable[[], Any], *, seconds: float) -> Any:
         return self._cache.get(key, lambda: self.watched(make), seconds=seconds)
 
     def overview(self, scope: Scope) -> Overview:
-        """Every SLO."""
+        """Return all SLOs of a scope.
+
+        :param scope: the DAGs that the user may see
+        """
 
         def make() -> Overview:
             sparks = self._get(("sparks", scope), lambda: sparklines(self.ledger(), scope), seconds=CHARTS_FRESH)
@@ -117,7 +130,10 @@ class Desk:
         return found
 
     def overview_page(self, scope: Scope) -> Page:
-        """The overview without filters, rendered."""
+        """Return the rendered overview page without filters.
+
+        :param scope: the DAGs that the user may see
+        """
 
         def make() -> Page:
             found = self.overview(scope)

@@ -1,4 +1,4 @@
-"""What the pages know of each SLO: its newest check, what was known before, and how its budget went."""
+"""Data of each SLO on the pages: its newest check, its last known value, and the history of its budget."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
     from airflow_slo_provider.plugins.slo_page.access import Scope
 
-#: Worst first. A question that was not answered is worse than a warning: nobody knows.
+#: Worst first. A failed measurement is worse than a warning, because the status is unknown.
 ORDER = [
     Status.EXHAUSTED,
     Status.BURNING,
@@ -32,11 +32,11 @@ ORDER = [
     Status.HEALTHY,
 ]
 _UNKNOWN = (Status.QUERY_ERROR.value, Status.NO_DATA.value)
-#: What is shown of an SLO that nobody has checked for longer than its window, and of a check that says no more than its verdict.
+#: Status of an SLO whose newest check is older than its window, and of a check that has only a verdict.
 UNKNOWN = Verdict.UNKNOWN.value
 _RANK = {status.value: number for number, status in enumerate(ORDER)}
 _RANK[UNKNOWN] = _RANK[Status.NO_DATA.value]
-#: A DAG that runs once in a window is not always on time.
+#: Tolerance for a DAG that runs once per window and is late.
 _LATE = timedelta(days=1)
 SPARK_POINTS = 24
 _LONGEST_WINDOW = timedelta(days=400)
@@ -44,10 +44,12 @@ _LONGEST_WINDOW = timedelta(days=400)
 
 @dataclass(frozen=True)
 class Objective:
-    """One SLO as its newest check left it.
+    """One SLO, from its newest check.
 
-    :param known: what was measured last, where that is not what is so now
-    :param now: the moment it is looked at; None for how it was when it was checked
+    :param row: the newest check
+    :param spark: points of the sparkline
+    :param known: the last check with a value, if the newest one has none or is stale
+    :param now: the current time; None for the state at the time of the check
     """
 
     row: Recorded
@@ -57,63 +59,63 @@ class Objective:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Return the name of the SLO."""
         return self.row.result.name
 
     @property
     def found(self) -> str:
-        """The state that the check found; the verdict where a check of another origin has none."""
+        """Return the status in the check's evidence, or the verdict if a check of another origin has none."""
         return evidence.text(self.row.result.evidence, "status") or self.row.result.verdict.value
 
     @property
     def stale(self) -> bool:
-        """Whether the check is older than the SLO's window: nothing that it measured is within the window any more."""
+        """Return whether the check is older than the SLO's window, so that its measurement lies outside of the window."""
         return self.now is not None and self.now - self.row.result.checked_at > self.length + _LATE
 
     @property
     def status(self) -> str:
-        """Its state: what the check found, unknown where that is stale. Age makes nothing look better than it was found."""
+        """Return the status of the check; unknown if the check is stale, unless its status was worse."""
         return UNKNOWN if self.stale and _rank(self.found) > _RANK[UNKNOWN] else self.found
 
     @property
     def unknown(self) -> bool:
-        """Whether the last question was not answered."""
+        """Return whether the last measurement failed."""
         return self.found in (*_UNKNOWN, UNKNOWN)
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Where it stands in a list, worst first."""
+        """Return the sort key, worst first."""
         left = self.remaining
         return _rank(self.status), 2.0 if left is None else left
 
     @property
     def key(self) -> SLOKey:
-        """What tells it from all others."""
+        """Return the key that identifies the SLO."""
         return SLOKey.of(self.row.result)
 
     @property
     def service(self) -> str:
-        """What it is about."""
+        """Return the service of the SLO."""
         return self.key.service
 
     @property
     def tier(self) -> str:
-        """How important it is."""
+        """Return the tier of the SLO."""
         return evidence.text(self.row.result.evidence, "tier")
 
     @property
     def window(self) -> str:
-        """Its window as written."""
+        """Return the window as written."""
         return evidence.text(self.row.result.evidence, "window")
 
     @property
     def length(self) -> timedelta:
-        """The length of that window; 30 days where it is not known."""
+        """Return the length of the window; 30 days if it is not known."""
         return window_length(self.window)
 
     @property
     def target(self) -> float | None:
-        """The objective, a share."""
+        """Return the objective, as a share."""
         return (
             self.row.result.target
             if self.row.result.target is not None
@@ -122,38 +124,38 @@ class Objective:
 
     @property
     def sli(self) -> float | None:
-        """The share of good."""
+        """Return the SLI, the share of good events."""
         return self.row.result.value
 
     @property
     def remaining(self) -> float | None:
-        """What is left of the budget, a share."""
+        """Return the remaining budget, as a share."""
         return evidence.number(self.row.result.evidence, "remaining")
 
     @property
     def remaining_seconds(self) -> float | None:
-        """The same as time."""
+        """Return the remaining budget in seconds."""
         return evidence.number(self.row.result.evidence, "remaining_seconds")
 
     @property
     def burn_rate(self) -> float | None:
-        """How fast the budget burns now."""
+        """Return the current burn rate."""
         return evidence.number(self.row.result.evidence, "burn_rate")
 
     @property
     def burn_rates(self) -> list[tuple[str, float | None]]:
-        """The burn rate of each window, shortest first."""
+        """Return the burn rate of each window, shortest first."""
         rates = evidence.mapping(self.row.result.evidence, "burn_rates")
         return sorted(((str(key), evidence.number(rates, key)) for key in rates), key=lambda item: _seconds(item[0]))
 
     @property
     def exhausted_in(self) -> float | None:
-        """Seconds until the budget is spent."""
+        """Return the seconds until the budget is exhausted."""
         return None if self.stale else evidence.number(self.row.result.evidence, "time_to_exhaustion_seconds")
 
     @property
     def exhaustion(self) -> str:
-        """The same in a word, where it is no length of time."""
+        """Return "spent" or "never" if there is no time until exhaustion."""
         if self.remaining is None or self.stale:
             return ""
         if self.remaining <= 0:
@@ -162,7 +164,7 @@ class Objective:
 
     @property
     def spark_label(self) -> str:
-        """What the small chart says."""
+        """Return the text alternative of the sparkline."""
         if len(self.spark) < 2:
             return "no history of the budget yet"
         values = [value for _, value in self.spark]
@@ -172,9 +174,9 @@ class Objective:
 
 @dataclass(frozen=True)
 class Overview:
-    """Every SLO a person may see.
+    """All SLOs that a user may see.
 
-    :param at: when the ledger was asked
+    :param at: when the ledger was queried
     """
 
     objectives: Sequence[Objective]
@@ -186,9 +188,12 @@ Sparks = dict[SLOKey, tuple[tuple[float, float], ...]]
 
 
 def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | None = None) -> Overview:
-    """Read every SLO, worst first.
+    """Read all SLOs, worst first.
 
-    :param sparks: what :func:`sparklines` returned
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    :param sparks: the result of :func:`sparklines`
+    :param now: the current time (aware)
     """
     now = now or datetime.now(UTC)
     found = {SLOKey.of(row.result): row for row in browse_slos.newest(ledger, dags=scope.limit) if scope.allows(row.key.dag_id)}
@@ -207,12 +212,17 @@ def overview(ledger: Ledger, scope: Scope, sparks: Sparks, *, now: datetime | No
 
 
 def aged(one: Objective) -> Objective:
-    """The same SLO, where its check is stale with what that measured as the last that is known."""
+    """Return the SLO with its own check as the last known one, if that check is stale."""
     return replace(one, known=one.row) if one.stale and one.row.result.value is not None else one
 
 
 def sparklines(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> Sparks:
-    """Read how each budget went over its own window, in few points."""
+    """Read the history of each budget over its window, in few points.
+
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    :param now: the current time (aware)
+    """
     now = now or datetime.now(UTC)
     by_window: dict[timedelta, list[SLOKey]] = defaultdict(list)
     for row in browse_slos.newest(ledger, dags=scope.limit):
@@ -227,7 +237,7 @@ def sparklines(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> 
 
 
 def choices(objectives: Sequence[Objective]) -> dict[str, list[str]]:
-    """What the filters of the overview offer."""
+    """Return the values of the overview's filters."""
     return {
         "statuses": sorted({one.status for one in objectives}, key=lambda status: (_rank(status), status)),
         "services": sorted({one.service for one in objectives if one.service}),
@@ -236,7 +246,7 @@ def choices(objectives: Sequence[Objective]) -> dict[str, list[str]]:
 
 
 def window_length(window: str) -> timedelta:
-    """The length of a window as written; 30 days for one that is absent or cannot be read."""
+    """Return the length of a window as written; 30 days if it is missing or invalid."""
     try:
         duration = parse_duration(window)
         length = timedelta(days=duration.months * 30.4375) if duration.is_calendar else duration.timedelta

@@ -1,4 +1,4 @@
-"""Report files: only those that a check names, and only below the directories that the configuration names."""
+"""Serve report files: only those that a check names, and only below the configured directories."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ MOST_BYTES = 20_000_000
 def answer(source: Mapping[str, Any], key: str = "") -> Response:
     """Send the report that the evidence of a check names.
 
-    :param key: which of its entries; the first that names a report where it is empty
-    :raises HTTPException: 404 where there is none, 403 for one outside of the report roots
+    :param source: the evidence
+    :param key: key of the report in the evidence; by default the first report
+    :raises HTTPException: 404 if there is none, 403 if it lies outside of the report roots
     """
     from starlette.responses import Response
 
@@ -37,7 +38,7 @@ def answer(source: Mapping[str, Any], key: str = "") -> Response:
 
 
 def roots() -> list[str]:
-    """The configured report roots: ``[slo] report_roots``, or ``slo_reports`` in ``AIRFLOW_HOME``."""
+    """Return the report roots: ``[slo] report_roots``, or ``slo_reports`` in ``AIRFLOW_HOME``."""
     from airflow.sdk import conf
 
     configured = [part.strip() for part in (conf.get("slo", "report_roots", fallback="") or "").split(",")]
@@ -48,10 +49,11 @@ def roots() -> list[str]:
 def read(uri: str, allowed: list[str]) -> tuple[bytes, str]:
     """Read a report.
 
-    :param uri: a path, ``file://`` or any URI that ObjectStoragePath knows
-    :param allowed: the roots
+    :param uri: a path, ``file://`` or any URI that ObjectStoragePath supports
+    :param allowed: the report roots
     :return: its bytes and media type
-    :raises HTTPException: 403 when it lies below no root or names a step upwards, 404 when it is not there
+    :raises HTTPException: 403 if it lies below no root or contains a parent-directory segment, 404 if it does not exist, 413 if
+        it is too large
     """
     kind = media_type(uri)
     if not permitted(uri, allowed):
@@ -65,13 +67,13 @@ def read(uri: str, allowed: list[str]) -> tuple[bytes, str]:
 
 
 def media_type(uri: str) -> str:
-    """What a report is, by its name. Anything but HTML is shown as plain text."""
+    """Return the media type of a report by its name. Everything except HTML is shown as plain text."""
     name = urlsplit(uri).path.lower()
     return "text/html; charset=utf-8" if name.endswith((".html", ".htm")) else "text/plain; charset=utf-8"
 
 
 def permitted(uri: str, allowed: list[str]) -> bool:
-    """Whether a URI lies below one of the roots, part by part; one with a step upwards, a query or odd characters never does."""
+    """Return whether a URI lies below one of the roots; never for parent-directory segments, queries or control characters."""
     if not uri or any(ord(character) < 32 for character in uri) or "\\" in uri:
         return False
     return any(_below(_parts(uri), _parts(root)) for root in allowed)
@@ -82,7 +84,7 @@ def _below(wanted: tuple[str, ...] | None, root: tuple[str, ...] | None) -> bool
 
 
 def _parts(uri: str) -> tuple[str, ...] | None:
-    """Scheme, host and the parts of the path; None where it names a step upwards, even when that is quoted."""
+    """Return scheme, host and path segments; None if a segment names the current or parent directory, even if it is quoted."""
     if is_local(uri):
         path = _local(uri)
         parts = [part for part in str(path).split("/") if part not in ("", ".")]
@@ -110,7 +112,7 @@ def _local(uri: str) -> Path:
 
 def _read_local(path: Path, allowed: list[Path]) -> bytes:
     real = path.resolve(strict=True)
-    # A link may lead outside of the root that its own name lies in.
+    # A symbolic link below a root may lead outside of it.
     if not any(real.is_relative_to(root.resolve()) for root in allowed):
         raise HTTPException(403, "the report lies outside of the report roots ([slo] report_roots)")
     if real.stat().st_size > MOST_BYTES:

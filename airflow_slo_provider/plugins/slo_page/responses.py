@@ -1,4 +1,4 @@
-"""How the pages answer: templates that escape everything, and headers that let a browser load nothing from anywhere else."""
+"""Render the responses of the SLO pages: auto-escaping templates, and a content security policy that allows only this server."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-#: Our own style sheet and script, requests and forms to this server, frames only within Airflow. Nothing inline.
+#: Style sheet and script of this server, requests and forms to this server, frames only within Airflow, nothing inline.
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'self'"
 )
-#: A report is a file that a task wrote: it may be looked at, and do nothing. Its origin is none.
+#: A report was written by a task: it is sandboxed without an origin and runs no scripts.
 REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox"
@@ -48,11 +48,11 @@ _HEADERS = {
 
 @dataclass(frozen=True)
 class Place:
-    """Which ledger the pages show.
+    """The ledger that the pages show.
 
     :param where: the database, without credentials; empty while it is not open
-    :param environment: whose rows of it
-    :param problem: why it is not the ledger that tasks use; empty where it is, or may be
+    :param environment: the environment of the rows
+    :param problem: why it is not the ledger of the tasks; empty if it is, or may be
     """
 
     where: str = ""
@@ -60,15 +60,15 @@ class Place:
     problem: str = ""
 
 
-#: Says at the foot of each page which ledger it shows; each application sets its own for its requests.
+#: The ledger in the footer of each page; each application sets its own for its requests.
 _PLACE: ContextVar[Callable[[], Place]] = ContextVar("ledger of the SLO pages", default=Place)
 
 
 class SecureHeaders:
-    """Puts the headers on every answer that does not carry its own.
+    """Middleware that adds security headers to responses and limits concurrent requests.
 
-    Only so many requests are answered at once; the others wait without a thread. The API server has 40 threads for everything,
-    and a slow ledger must not take them from Airflow.
+    Headers that a response already has are kept. Requests over the limit wait without a thread, because the API server has 40
+    threads for everything, and a slow ledger must not block Airflow.
     """
 
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], place: Callable[[], Place]) -> None:
@@ -77,7 +77,7 @@ class SecureHeaders:
         self.turns = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one ASGI request."""
 
         async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
@@ -93,7 +93,7 @@ class SecureHeaders:
 
 @cache
 def templates() -> Environment:
-    """The templates. Whatever they show is escaped, unless one of our own functions made it."""
+    """Return the template environment, which escapes all values except those made by this package's HTML functions."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
@@ -127,13 +127,13 @@ def templates() -> Environment:
 
 
 def render(template: str, **values: Any) -> str:
-    """Render a page."""
+    """Render a template to HTML text."""
     return templates().get_template(template).render(**values)
 
 
 @dataclass(frozen=True)
 class Page:
-    """A rendered page, plain and compressed, to be sent many times."""
+    """A rendered page, plain and compressed, for repeated responses."""
 
     plain: bytes
     small: bytes
@@ -145,7 +145,7 @@ class Page:
         return cls(plain, gzip.compress(plain, compresslevel=5, mtime=0))
 
     def answer(self, request: Request) -> Response:
-        """Send it in the form that the browser takes."""
+        """Return the response in the encoding that the browser accepts."""
         from starlette.responses import Response
 
         headers = {"Vary": "Accept-Encoding"}
@@ -155,12 +155,12 @@ class Page:
 
 
 def html(template: str, *, status: int = 200, **values: Any) -> Response:
-    """Render a page and send it."""
+    """Render a template as an HTML response."""
     from starlette.responses import HTMLResponse
 
     return HTMLResponse(render(template, **values), status_code=status)
 
 
 def wants_html(request: Request) -> bool:
-    """Whether a person asks, and no program."""
+    """Return whether the client is a browser and not a program."""
     return "text/html" in request.headers.get("accept", "") and "/data/" not in request.url.path

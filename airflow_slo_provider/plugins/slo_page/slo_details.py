@@ -1,4 +1,4 @@
-"""What the page of one SLO shows."""
+"""Data of the page of one SLO."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, with its number on the chart and what the budget was when it did."""
+    """An event on the chart of an SLO: a deployment, an incident or a freeze, with its number and the budget spent after it."""
 
     number: int
     row: Recorded
@@ -37,7 +37,7 @@ class Event:
 
 @dataclass(frozen=True)
 class SLOView:
-    """The page of one SLO."""
+    """Data of the page of one SLO."""
 
     objective: Objective
     now: datetime
@@ -54,7 +54,7 @@ class SLOView:
 
     @property
     def points(self) -> list[tuple[datetime, float | None, float | None, str]]:
-        """The numbers of the charts: when, budget left, SLI, status."""
+        """Return the points of the charts: timestamp, remaining budget, SLI, status."""
         return [
             (
                 row.result.checked_at,
@@ -67,9 +67,10 @@ class SLOView:
 
 
 class SeveralServices(LookupError):
-    """A name that SLOs of several services have: one of them must be chosen.
+    """A name is used by SLOs of several services, and the service is not given.
 
-    :param slos: the newest check of each SLO of that name
+    :param name: the name
+    :param slos: the newest check of each SLO with that name
     """
 
     def __init__(self, name: str, slos: Sequence[Recorded]) -> None:
@@ -81,10 +82,14 @@ class SeveralServices(LookupError):
 def slo_view(
     ledger: Ledger, scope: Scope, name: str, service: str | None = None, *, now: datetime | None = None
 ) -> SLOView | None:
-    """Read everything about one SLO; None where there is nothing that may be seen.
+    """Read all data of one SLO; None if there is nothing that the user may see.
 
-    :param service: its service, empty for an SLO that names none; None where the name is to say it alone
-    :raises SeveralServices: when it does not
+    :param ledger: the ledger
+    :param scope: the DAGs that the user may see
+    :param name: name of the SLO
+    :param service: its service, empty for an SLO without one; None if the name is unique
+    :param now: the current time (aware)
+    :raises SeveralServices: if the service is None and the name is not unique
     """
     now = now or datetime.now(UTC)
     found = {SLOKey.of(row.result): row for row in allowed(browse_slos.newest(ledger, name=name, dags=scope.limit), scope)}
@@ -99,7 +104,7 @@ def slo_view(
     if newest.result.value is None:
         known = next(iter(allowed(browse_slos.newest_with_value(ledger, [slo], dags=scope.limit), scope)), None)
     objective = aged(Objective(newest, known=known, now=now))
-    # A history that ended is shown up to its end, not as an empty chart.
+    # If the history has ended, the chart ends with it and is not empty.
     end = now if now - newest.result.checked_at < objective.length else newest.result.checked_at
     start = end - objective.length
     rows = allowed(browse_slos.history(ledger, slo, slices(start, end, POINTS), dags=scope.limit), scope)
@@ -145,7 +150,7 @@ def slo_view(
 
 
 def _rates(rows: Sequence[Recorded]) -> list[Line]:
-    """A line for each window whose burn rate was measured, shortest first, at most six."""
+    """Return a line for each window with a measured burn rate, shortest first, at most six."""
     windows = dict.fromkeys(window for row in rows for window, _ in Objective(row).burn_rates)
     ordered = sorted(windows, key=window_length)
     return [
@@ -161,10 +166,10 @@ def _rates(rows: Sequence[Recorded]) -> list[Line]:
 
 
 def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
-    """The default alert rules of its window: severity, short and long window, factor."""
+    """Return the default alert rules of the SLO's window: severity, short and long window, factor."""
     try:
         rules = burn_rate_rules(objective.length, target=objective.target)
-    except (ValueError, ArithmeticError):  # a window that is no whole number of seconds, an objective of 1
+    except (ValueError, ArithmeticError):  # e.g. a window that is not a whole number of seconds, or an objective of 1
         return []
     return [
         (
@@ -178,7 +183,7 @@ def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
 
 
 def _document(objective: Objective) -> dict[str, str]:
-    """The objective as it was evaluated."""
+    """Return the details of the evaluated objective."""
     source = objective.row.result.evidence
     words = {
         key.replace("_", " "): evidence.text(source, key)
@@ -194,7 +199,7 @@ def _document(objective: Objective) -> dict[str, str]:
 
 
 def _events(ledger: Ledger, scope: Scope, name: str, start: datetime, history: Sequence[Recorded]) -> list[Event]:
-    """Deployments, incidents, and the moments when a gate began to freeze because of this SLO; oldest first."""
+    """Return deployments, incidents and the starts of freezes because of this SLO; oldest first, at most 60."""
     rows = browse.recent(ledger, [*CHANGES, "incident"], since=start, dags=scope.limit, limit=60)
     found = [(row, row.result.kind) for row in allowed(rows, scope)]
     frozen = False
@@ -217,7 +222,7 @@ def _events(ledger: Ledger, scope: Scope, name: str, start: datetime, history: S
 
 
 def _spent(history: Sequence[Recorded], start: datetime, end: datetime | None) -> float | None:
-    """How much of the budget went between two instants: the difference of what was left."""
+    """Return how much of the budget was spent between two timestamps."""
     left = [
         value
         for row in history

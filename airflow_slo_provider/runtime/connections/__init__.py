@@ -1,1 +1,1 @@
-"""Airflow connections as HTTP APIs, databases and inputs of checks."""
+"""Use Airflow connections as HTTP APIs, databases and webhooks."""

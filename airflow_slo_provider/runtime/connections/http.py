@@ -1,4 +1,4 @@
-"""An Airflow connection as the address and credentials of an HTTP server, whose secrets Airflow masks from then on."""
+"""Read Airflow connections as settings of HTTP servers and mask their secrets in Airflow's logs."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 def api_settings(conn_id: str, *, token_path: str | None = None) -> ApiSettings:
     """Read the connection of an HTTP API: Airflow's own, MLflow's, Feast's.
 
-    Host is the URL, with a path prefix where there is one; login and password, or ``token`` in the extra, are the credentials.
+    Host is the URL, with a path prefix if there is one; login and password, or ``token`` in the extra, are the credentials.
     ``client_cert``, ``client_key``, ``verify``, ``ca_file``, ``connect_timeout``, ``read_timeout`` and ``headers`` of the extra
-    mean what they mean in a Prometheus connection.
+    have the same meaning as in a Prometheus connection.
 
-    :param token_path: where the API gives a token for login and password
+    :param conn_id: the Airflow connection
+    :param token_path: path at which the API issues a token for login and password; None if it does not
     :raises QueryError: reason ``bad_connection``
     """
     settings = _api_settings(BaseHook.get_connection(conn_id), token_path)
@@ -33,7 +34,12 @@ def api_settings(conn_id: str, *, token_path: str | None = None) -> ApiSettings:
 
 
 async def async_api_settings(conn_id: str, *, token_path: str | None = None) -> ApiSettings:
-    """Read a connection in a trigger; otherwise as :func:`api_settings`."""
+    """Read a connection in a trigger; otherwise the same as :func:`api_settings`.
+
+    :param conn_id: the Airflow connection
+    :param token_path: path at which the API issues a token for login and password; None if it does not
+    :raises QueryError: reason ``bad_connection``
+    """
     settings = _api_settings(await BaseHook.aget_connection(conn_id), token_path)
     await amask(settings.secrets)
     return settings
@@ -50,10 +56,11 @@ def _api_settings(connection: Connection, token_path: str | None) -> ApiSettings
 def http_server(conn_id: str) -> HttpSettings:
     """Read a connection of Airflow's type ``http``: a model server, a Pushgateway.
 
-    Host is the server's URL or name, login and password are sent as basic authentication, a password without a login as a bearer
-    token. The extra may hold ``headers`` (a mapping) and ``verify`` (false, or the file of a CA); every other key that is text is
-    a header, as Airflow's HTTP provider has it.
+    Host is the server's URL or name; login and password are sent as basic authentication, and a password without a login as a
+    bearer token. The extra may hold ``headers`` (a mapping) and ``verify`` (false, or the path of a CA file). Without
+    ``headers``, every other text value of the extra is a header, as in Airflow's HTTP provider.
 
+    :param conn_id: the Airflow connection
     :raises QueryError: reason ``bad_connection``
     """
     from airflow_slo_provider.core.redaction import user_info

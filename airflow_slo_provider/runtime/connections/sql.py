@@ -1,4 +1,4 @@
-"""Airflow SQL connections as sources of indicators, tables of a golden set, and datasets whose drift is checked."""
+"""Use Airflow SQL connections for indicators, golden sets and drift checks."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from airflow_slo_provider.drift import SQLData
     from airflow_slo_provider.indicators.sql.source import SQLSource
 
-#: Airflow's connection types whose database has another name.
+#: Airflow's connection types whose SQL dialect has another name.
 _DIALECTS = {"postgres": "postgresql", "gcpbigquery": "bigquery"}
 
 
 class HookRunner:
-    """Runs queries through the hook of an Airflow connection: one connection and one read-only transaction per session.
+    """Run queries through the hook of an Airflow connection: one connection and one read-only transaction per session.
 
     :param conn_id: an Airflow connection whose hook is a ``DbApiHook``
     :param options: arguments of :class:`~airflow_slo_provider.sql.runner.DbApiRunner`
+    :raises QueryError: reason ``bad_connection``, if the connection is not a SQL database
     """
 
     def __init__(self, conn_id: str, **options: Any) -> None:
@@ -39,7 +40,7 @@ class HookRunner:
         self.dialect = _DIALECTS.get(kind, kind)
         self._options = {**options, "dialect": self.dialect, "name": self._name}
         named = {str(name): str(value) for name, value in connection.extra_dejson.items()}
-        # Remembered from now on, whatever a driver says of this connection.
+        # Registered for redaction, because a driver's error may quote the connection's secrets.
         secrets_of(basic=(connection.login or "", connection.password or ""), named=named)
         self._hook: Any = _hook_of(connection)
         if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
@@ -47,13 +48,16 @@ class HookRunner:
         self._runner: DbApiRunner | None = None
 
     def limit(self, seconds: float) -> None:
-        """Let no later query of this session take longer than this; see :meth:`.DbApiRunner.limit`."""
+        """Set the time limit of all further queries of this session; see :meth:`.DbApiRunner.limit`.
+
+        :param seconds: the limit
+        """
         if self._runner is not None:
             self._runner.limit(seconds)
 
     @contextmanager
     def session(self) -> Iterator[None]:
-        """Hold one connection and one read-only transaction."""
+        """Hold one connection and one read-only transaction while the context is open."""
         if self._runner is not None:
             yield
             return
@@ -66,7 +70,11 @@ class HookRunner:
                 self._runner = None
 
     def __call__(self, query: str, parameters: Mapping[str, Any], /) -> Table:
-        """Run one statement."""
+        """Run one statement.
+
+        :param query: the statement
+        :param parameters: its parameters
+        """
         with self.session():
             if self._runner is None:
                 raise RuntimeError("a session without a runner")
@@ -87,15 +95,16 @@ def _hook_of(connection: Any) -> Any:
 
     try:
         return connection.get_hook()
-    except AirflowException:  # no provider that is installed knows the type
+    except AirflowException:  # no installed provider has this connection type
         return None
 
 
 def sql_source(conn_id: str, *, timeout: float = QUERY_SECONDS) -> SQLSource:
-    """Make the source of a ``DataSource`` of type SQL.
+    """Return the indicator source for a ``DataSource`` of type SQL.
 
-    :param conn_id: its ``connectionDetails.airflowConnId``
-    :raises QueryError: when the connection is no SQL database
+    :param conn_id: the Airflow connection: ``connectionDetails.airflowConnId`` of the document
+    :param timeout: time limit of a query in seconds
+    :raises QueryError: if the connection is not a SQL database
     """
     from airflow_slo_provider.indicators.sql.source import SQLSource
 
@@ -103,11 +112,12 @@ def sql_source(conn_id: str, *, timeout: float = QUERY_SECONDS) -> SQLSource:
 
 
 def read_sql(query: str, conn_id: str) -> pd.DataFrame:
-    """Return the rows of a query as a table.
+    """Return the rows of a query as a DataFrame.
 
-    :param query: one SELECT; it runs in a read-only transaction, where the database has them
+    :param query: one SELECT; it runs in a read-only transaction if the database supports them
     :param conn_id: an Airflow SQL connection
-    :raises QueryError: when it is no one SELECT, the connection is no SQL database, or the database refuses the query
+    :raises QueryError: if the query is not a single SELECT, the connection is not a SQL database, or the database refuses the
+        query
     """
     import pandas as pd
 
@@ -134,12 +144,13 @@ def sql_data(
     where: str = "",
     within: tuple[str, datetime, datetime] | None = None,
 ) -> SQLData:
-    """Return the rows of a table or SELECT behind an Airflow SQL connection.
+    """Return the rows of a table or SELECT behind an Airflow SQL connection, for drift checks.
 
-    :param source: a table's name, or a SELECT
-    :param where: SQL condition
-    :param within: a column, and the times between which its values lie: from the first, up to the second
-    :raises QueryError: when the connection is no SQL database, or one whose dialect is not spoken
+    :param source: name of a table, or a SELECT
+    :param conn_id: an Airflow SQL connection
+    :param where: condition in SQL; none by default
+    :param within: a column and the range of its values: from the first timestamp, included, to the second, excluded
+    :raises QueryError: if the connection is not a SQL database, or its dialect is not supported
     """
     from airflow_slo_provider.drift import SQLData
 

@@ -1,4 +1,4 @@
-"""Posts JSON to the address of an Airflow connection, with its credentials."""
+"""Post JSON to the URL of an Airflow connection, with its credentials."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 
 _LONGEST = 300
 _SECONDS = 30.0
-#: Characters from which on a part of an address may be a secret, if it is no plain word.
+#: Minimum length of a URL path segment that is treated as a secret, unless it is a plain word.
 _SECRET_PART = 8
 
 
 def post(connection: ConnectionFields, path: str, body: Any) -> None:
     """Post JSON and wait for the answer.
 
-    :param connection: host is the URL; login and password, or ``token`` in the extra; all else as for Prometheus
-    :param path: added to the URL
-    :raises QueryError: when it was not taken; transient where a later try may help
+    :param connection: host is the URL; login and password, or ``token`` in the extra; the other fields as for Prometheus
+    :param path: path to append to the URL
+    :param body: a JSON-able value
+    :raises QueryError: if the server does not accept it; ``transient`` if a later try may succeed
     """
     from airflow_slo_provider.http.client import HttpClient
 
@@ -36,7 +37,13 @@ def post(connection: ConnectionFields, path: str, body: Any) -> None:
 
 
 async def apost(connection: ConnectionFields, path: str, body: Any) -> None:
-    """Post JSON without blocking the event loop; otherwise as :func:`post`."""
+    """Post JSON without blocking the event loop; otherwise the same as :func:`post`.
+
+    :param connection: host is the URL; login and password, or ``token`` in the extra; the other fields as for Prometheus
+    :param path: path to append to the URL
+    :param body: a JSON-able value
+    :raises QueryError: if the server does not accept it; ``transient`` if a later try may succeed
+    """
     from airflow_slo_provider.http.async_client import AsyncHttpClient
 
     settings = _settings(connection)
@@ -52,7 +59,8 @@ def _settings(connection: ConnectionFields) -> HttpSettings:
     from airflow_slo_provider.http.settings import HttpSettings
 
     settings = HttpSettings(**http_arguments(connection))
-    # Of a webhook the path is often the secret. A word in it (``alerts``) is none, and would be blanked out of other messages.
+    # The path of a webhook is often the secret. A plain word in it (``alerts``) is not one, and would be redacted in other
+    # messages.
     parts = urlsplit(settings.address).path.split("/")
     remember(*(part for part in parts if len(part) >= _SECRET_PART and part != part.lower().strip("0123456789")))
     connect, silence = settings.timeout
@@ -61,7 +69,7 @@ def _settings(connection: ConnectionFields) -> HttpSettings:
 
 @contextmanager
 def _named(settings: HttpSettings) -> Iterator[None]:
-    """Say what could not be sent, and to which server: of a webhook's address the path is often the secret."""
+    """Name the server of a failed request by scheme and host, because the path of a webhook is often the secret."""
     try:
         yield
     except QueryError as error:

@@ -1,1 +1,1 @@
-"""Evaluate error budgets in a task or a trigger, and remember decisions."""
+"""Evaluate error budgets in tasks and triggers, and read earlier decisions."""

@@ -1,4 +1,4 @@
-"""What a trigger sees when it looks at SLOs: the monitor's own arithmetic, in a thread, so that the event loop stays free."""
+"""Poll SLOs for a trigger: evaluate the burn rates and decide which SLOs burn."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ READ_AGAIN = 60.0
 
 
 class BurnWatch:
-    """Looks at SLOs again and again. All SLOs of a server are asked in the same few queries.
+    """Evaluate SLOs repeatedly. All SLOs of a server share a few queries.
 
-    Documents and connections are read once a minute. Looks come one after the other; :meth:`close` may come during one.
+    Documents and connections are read once a minute. Polls run one after the other, in a thread; :meth:`close` may be called
+    while one runs.
 
-    :param slos: the documents, as :func:`~airflow_slo_provider.slo.load` takes them
+    :param slos: the documents, as :func:`~airflow_slo_provider.slo.load` accepts them
     """
 
     def __init__(self, slos: Any) -> None:
@@ -39,8 +40,9 @@ class BurnWatch:
     def look(self, at: datetime | None = None) -> list[SLOReport]:
         """Evaluate every SLO.
 
-        :raises DocumentError: for documents with faults
-        :raises MeasurementError, LedgerError: when a source cannot be opened
+        :param at: evaluation timestamp (aware); now by default
+        :raises DocumentError: for documents with errors
+        :raises MeasurementError, LedgerError: if a source cannot be opened
         """
         try:
             with self._looking:
@@ -50,8 +52,8 @@ class BurnWatch:
                 self.close()
 
     def close(self) -> None:
-        """Give connections back, without waiting: where a look hangs just now, that look does it when it ends."""
-        # In this order: a look that still holds the lock here will see it afterwards.
+        """Close the connections without waiting; if a poll is running, it closes them when it ends."""
+        # Set before the lock is tried: a poll that still holds the lock sees the flag when it ends.
         self._closed = True
         if self._looking.acquire(blocking=False):
             try:
@@ -66,7 +68,7 @@ class BurnWatch:
             self._monitor = self._read()
         reports = self._monitor.evaluate(at or datetime.now(UTC))
         if any(report.status is Status.QUERY_ERROR for report in reports):
-            self._read_at = -READ_AGAIN  # perhaps a connection has changed
+            self._read_at = -READ_AGAIN  # the connection may have been changed
         return reports
 
     def _give_back(self) -> None:
@@ -86,12 +88,13 @@ class BurnWatch:
 
 
 def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
-    """Say whether an SLO burns.
+    """Return whether an SLO burns, is calm, is in between, or is unknown.
 
-    It burns while a multi-window rule of at least ``severity`` fires; it is calm when the burn rate of each short window lies at
-    or below ``rearm`` times the rule's factor (or 1, where that is more). Too few events tell neither.
+    It burns while a multi-window rule of at least ``severity`` fires. It is calm if the burn rate of each short window is at or
+    below ``rearm`` times the rule's factor (or times 1 if the factor is below 1). With too few events it is in between.
 
-    :param severity: ``page`` or ``ticket``
+    :param report: the evaluated SLO
+    :param severity: lowest severity that counts: ``page`` or ``ticket``
     :param rearm: share of a rule's factor
     """
     from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
@@ -116,7 +119,10 @@ def sighting(report: SLOReport, *, severity: str, rearm: Fraction) -> Sighting:
 
 
 def evidence_of(report: SLOReport) -> dict[str, Any]:
-    """Return what an incident tells of an SLO: a small JSON-able dict."""
+    """Return the evidence about an SLO for an incident, as a small JSON-able dict.
+
+    :param report: the evaluated SLO
+    """
     from airflow_slo_provider.documents.durations import format_seconds
     from airflow_slo_provider.slo.budget.ledger_records import report_dict
 

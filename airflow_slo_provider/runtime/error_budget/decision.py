@@ -1,6 +1,6 @@
-"""What the error-budget operators and the sensor share: read documents, measure, decide, log, record, push.
+"""Make the decision of error-budget operators and sensors: read documents, measure, decide, log, record, push to XCom.
 
-A decision is in the task log, in the ledger and in XCom before anybody acts on it.
+A decision is in the task log, in the ledger and in XCom before a task acts on it.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.budget.reports import Decision
     from airflow_slo_provider.slo.catalog import Selection, SLOCatalog
 
-#: Where SLO documents are: a file, a directory, the text itself, or several of these.
+#: SLO documents: a file, a directory, the text itself, or several of these.
 Documents = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 #: XCom key of the decision.
 XCOM_KEY = "decision"
 
-#: What a server answers that was asked well and answers badly. Every other refusal is about the question: a retry or a person
-#: at the end of ``if_unknown`` cannot mend it, whoever wrote the document can.
+#: Reasons of a bad answer to a correct query. Every other permanent error is an error in the query or the configuration, which
+#: neither a retry nor an approval behind ``if_unknown`` can fix, but only the author of the document.
 _BROKEN_ANSWERS = frozenset({"not_json", "unexpected_shape", "contradictory_answer", "repeated_key", "not_a_number"})
 
 
@@ -41,23 +41,23 @@ def evaluate_gate(
     accepts_unknown: bool = False,
     satisfied: Callable[[Decision], bool] | None = None,
 ) -> Decision:
-    """Read the documents, measure, decide; log the decision, record it and push it to XCom.
+    """Read the documents, measure and decide; log the decision, record it and push it to XCom.
 
-    A completed decision of an earlier try of this task instance stays in the ledger, and counts as the past of this one: a task
-    that is cleared begins from the freeze that it had decided. What an earlier try recorded that found nothing out is replaced.
+    A completed decision of an earlier try of this task instance stays in the ledger and counts as an earlier decision: a
+    cleared task starts from the freeze that it had decided. A record of an earlier try that reached no decision is replaced.
 
     :param context: Airflow's task context
     :param slos: the documents
-    :param select: which of their SLOs
-    :param at: the instant to evaluate; see :mod:`airflow_slo_provider.runtime.evaluation_time`
+    :param select: which of their SLOs; all by default
+    :param at: evaluation timestamp; see :mod:`airflow_slo_provider.runtime.evaluation_time`
     :param log: the task's logger
-    :param remember_own: whether what this task instance recorded earlier counts as the past. A sensor looks again and again,
-        and its last look is its past; a retry of a gate must not see the try that it replaces.
-    :param accepts_unknown: whether the caller goes on with a decision of ``unknown``, which completes it
-    :param satisfied: whether the decision is enough for the caller; by default, whether it allows. The XCom holds the result,
-        so that a sensor which gave up and was marked as a success still counts as not satisfied
-    :raises AirflowFailException: for documents with faults, a wrong selection or instant: nothing that a retry could mend
-    :raises LedgerError: transient, when the ledger cannot be read or written: what is not recorded does not count
+    :param remember_own: whether rows that this task instance recorded earlier count as earlier decisions. They do for a sensor,
+        which evaluates repeatedly; a retry of a gate must ignore the try that it replaces.
+    :param accepts_unknown: whether the caller goes on with the outcome ``unknown``, so that this decision is complete
+    :param satisfied: returns whether the decision is sufficient for the caller; by default, whether it allows a deployment. The
+        XCom holds the result, so that a sensor that timed out and was marked as success still counts as not satisfied
+    :raises AirflowFailException: for documents with errors, a wrong selection or a wrong timestamp, which a retry cannot fix
+    :raises LedgerError: transient, if the ledger cannot be read or written, because a decision that is not recorded is invalid
     """
     from airflow_slo_provider.ledger.mapped_task_names import index_text
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
@@ -90,7 +90,7 @@ def evaluate_gate(
             if key.map_index >= 0:
                 log.info("This is the decision of %s%s", check.name, index_text(key, check.evidence))
             ledger.record_decision([*slo_checks(decision), check], key, name=name)
-    # Whose decision it is and when it was made: an operator that is given it acts on no other run's, and on no old one.
+    # Origin and time of the decision, so that an operator that gets it rejects decisions of other runs and old ones.
     made = {"dag_id": key.dag_id, "run_id": key.run_id, "task_id": key.task_id, "map_index": key.map_index}
     enough = decision.allowed and (satisfied is None or satisfied(decision))
     value = {**summary(decision), **place, **made, "satisfied": enough, "decided_at": datetime.now(UTC).isoformat()}
@@ -99,10 +99,11 @@ def evaluate_gate(
 
 
 def read_documents(slos: Documents) -> SLOCatalog:
-    """Read SLO documents.
+    """Read SLO documents from files, object stores or text.
 
-    :raises DocumentError: with every fault
-    :raises QueryError: when an object store cannot be read
+    :param slos: the documents
+    :raises DocumentError: with every error in the documents
+    :raises QueryError: if an object store cannot be read
     """
     from airflow_slo_provider.runtime.files.documents import readable
     from airflow_slo_provider.slo import load
@@ -119,14 +120,16 @@ def evaluate(
     exclude_key: RunKey | None = None,
     deadline: float | None = None,
 ) -> Decision:
-    """Measure a catalog through Airflow's connections and decide, with what earlier decisions left behind.
+    """Measure the SLOs of a catalog through Airflow's connections and decide, taking earlier decisions into account.
 
+    :param catalog: the SLO documents
     :param ledger: holds the earlier decisions; nothing is written
-    :param at: the instant; now when None
-    :param exclude_key: a task instance whose own rows are not the past
-    :param deadline: seconds the measuring may take; ``[slo] evaluation_deadline`` by default
-    :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for an instant without a zone
-    :raises LedgerError: when the earlier decisions cannot be read
+    :param select: which of the SLOs; all by default
+    :param at: evaluation timestamp (aware); now if None
+    :param exclude_key: a task instance whose own rows are ignored
+    :param deadline: maximum time for measuring in seconds; ``[slo] evaluation_deadline`` by default
+    :raises ValueError: for a selection that selects nothing or names an unknown SLO, and for a naive timestamp
+    :raises LedgerError: if the earlier decisions cannot be read
     """
     from airflow_slo_provider.runtime.error_budget.evaluation_deadline import evaluation_deadline
     from airflow_slo_provider.runtime.error_budget.indicator_sources import sources
@@ -144,17 +147,20 @@ def evaluate(
 
 
 def is_wrong_question(error: MeasurementError) -> bool:
-    """Whether the question was wrong, and not the answer: a query that is refused, credentials, a connection that is none."""
+    """Return whether an error is about the request and not the answer: a refused query, wrong credentials, a wrong connection.
+
+    :param error: the error
+    """
     if error.transient or isinstance(error, (NoData, InvalidMeasurement)):
         return False
     return error.reason not in _BROKEN_ANSWERS
 
 
 def raise_for_wrong_questions(decision: Decision) -> None:
-    """Fail over a wrong question, which no retry and no waiting mends.
+    """Fail if a request was wrong, which neither a retry nor waiting fixes.
 
-    :param decision: one that blocks
-    :raises AirflowFailException: also when no SLO was evaluated that gates
+    :param decision: a decision that blocks
+    :raises AirflowFailException: for a wrong request, and if no SLO that gates was evaluated
     """
     from airflow.sdk.exceptions import AirflowFailException
 
@@ -166,17 +172,18 @@ def raise_for_wrong_questions(decision: Decision) -> None:
 
 
 def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, acceptable: bool) -> None:
-    """Fail over what could not be measured, in the way that helps; return when the caller may go on with the decision.
+    """Raise the fitting exception if SLOs could not be measured; return if the caller may go on with the decision.
 
-    - A budget that was measured and stops the deployment is a decision, whatever else could not be measured.
-    - A wrong question fails at once: it stays wrong, and a way for "we do not know" would hide it for ever.
-    - A fault that may pass is left to Airflow's retries while there are any, and is acceptable on the last try.
-    - No data, or numbers that contradict each other, are acceptable or fail at once.
+    - A budget that was measured and stops the deployment is a decision, even if others could not be measured.
+    - A wrong request fails at once: it stays wrong, and following a branch for the unknown would hide it permanently.
+    - A transient error is left to Airflow's retries while tries are left, and is acceptable on the last try.
+    - Missing data and contradictory numbers are acceptable or fail at once.
 
-    :param decision: one that blocks: ``unknown``, or ``frozen`` (perhaps only because it was, and nothing is known since)
-    :param acceptable: whether the caller has a way for this decision
-    :raises AirflowFailException: where a retry would not help
-    :raises MeasurementError: transient, where it may
+    :param decision: a decision that blocks: ``unknown``, or ``frozen`` (possibly only from an earlier decision)
+    :param context: Airflow's task context
+    :param acceptable: whether the caller has a branch for this decision
+    :raises AirflowFailException: if a retry would not help
+    :raises MeasurementError: transient, if it may help
     """
     from airflow.sdk.exceptions import AirflowFailException
 
@@ -190,9 +197,11 @@ def raise_unless_acceptable(decision: Decision, context: Mapping[str, Any], *, a
 
 
 def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unknown: bool) -> bool:
-    """Whether a task goes on with a decision: it is history then, and no later try replaces it.
+    """Return whether a task goes on with a decision, so that no later try replaces its record.
 
-    :param accepts_unknown: whether the caller has a way for ``unknown``
+    :param decision: the decision
+    :param context: Airflow's task context
+    :param accepts_unknown: whether the caller has a branch for ``unknown``
     """
     from airflow.sdk.exceptions import AirflowFailException
 
@@ -208,7 +217,7 @@ def is_complete(decision: Decision, context: Mapping[str, Any], *, accepts_unkno
 
 
 def _errors(decision: Decision) -> dict[str, MeasurementError]:
-    """Why objectives that block could not be measured; nothing when a measured one blocks anyway."""
+    """Return the errors of blocking objectives by name; empty if a measured objective blocks anyway."""
     from airflow_slo_provider.slo.budget.reports import Outcome
 
     blocking = [one for one in decision.slos if one.gates and one.outcome in (Outcome.UNKNOWN, Outcome.FROZEN)]

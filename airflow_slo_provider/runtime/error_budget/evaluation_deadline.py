@@ -1,21 +1,22 @@
-"""How long one evaluation of error budgets may take in a task."""
+"""Time limit for one evaluation of error budgets in a task."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Share of a task's ``execution_timeout`` that is left for reading documents and recording the decision.
+#: Share of a task's ``execution_timeout`` that is reserved for reading documents and recording the decision.
 _RESERVE = 0.1
 
 
 def evaluation_deadline(context: Mapping[str, Any] | None = None) -> float:
-    """Return the seconds that ``SLOMonitor`` may take: ``[slo] evaluation_deadline``, and less where the task has less time.
+    """Return the seconds that ``SLOMonitor`` may take: ``[slo] evaluation_deadline``, or less if the task has less time.
 
-    A task that Airflow ends at its ``execution_timeout`` records nothing; one whose sources are too slow records what it knows.
+    A task that Airflow stops at its ``execution_timeout`` records nothing, while a task whose evaluation stops earlier records
+    what it has measured.
 
-    :param context: Airflow's task context, where a task asks
-    :raises ValueError: when the option is no positive number
+    :param context: Airflow's task context; None outside of a task
+    :raises ValueError: if the option is not a positive number
     """
     from airflow.sdk import conf
 

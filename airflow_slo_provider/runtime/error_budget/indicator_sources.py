@@ -1,4 +1,4 @@
-"""From the DataSource of a document to the place its numbers come from, through Airflow's connections."""
+"""Open the indicator source that a DataSource document names, through Airflow's connections."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def sources(ledger: Ledger | None = None) -> Iterator[SourceFactory]:
-    """Yield the function that ``SLOMonitor`` asks for its sources; afterwards, close the ledgers it opened.
+    """Yield the function from which ``SLOMonitor`` gets its sources; afterwards, close the ledgers that it opened.
 
-    Each place is opened once, however many documents name it; one that cannot be opened is not tried again.
+    Each connection is opened once, even if several documents name it; one that cannot be opened is not tried again.
 
-    :param ledger: serves a ``type: Ledger`` that names no connection; stays open. By default, the default ledger is opened.
+    :param ledger: ledger for a ``type: Ledger`` without a connection; it stays open. By default, the default ledger is opened.
     """
     opened: dict[tuple[str, str | None], IndicatorSource | MeasurementError] = {}
     with ExitStack() as stack:
@@ -42,13 +42,13 @@ def sources(ledger: Ledger | None = None) -> Iterator[SourceFactory]:
 
 
 def source_for(kind: str, document: DataSource | None = None, *, ledger: Ledger | None = None) -> IndicatorSource:
-    """Return where the numbers of a DataSource come from. What it opens stays open: within a task, use :func:`sources`.
+    """Return the indicator source of a DataSource. Its connections are not closed: inside a task, use :func:`sources`.
 
     :param kind: ``Prometheus``, ``SQL`` or ``Ledger``
-    :param document: the DataSource; its ``connectionDetails.airflowConnId`` names the connection. None, or one without: the
-        connection ``prometheus_default``, the default ledger; a database has to be named
-    :param ledger: the default ledger, where it is open already
-    :raises MeasurementError: when there is no such source, e.g. reason ``bad_connection``
+    :param document: the DataSource; its ``connectionDetails.airflowConnId`` names the connection. Without a document or a
+        connection: the connection ``prometheus_default``, or the default ledger; for SQL a connection is required
+    :param ledger: the default ledger, if it is already open
+    :raises MeasurementError: if there is no such source, e.g. reason ``bad_connection``
     """
     return _open(kind, document, ledger, ExitStack())
 
@@ -66,10 +66,10 @@ def _open(kind: str, document: DataSource | None, ledger: Ledger | None, stack: 
         raise QueryError(error.message, reason=error.reason, transient=error.transient) from error
     except MeasurementError:
         raise
-    except Exception as error:  # what Airflow raises for a connection it does not know, or cannot make a hook of
+    except Exception as error:  # Airflow's exceptions for an unknown connection or a missing hook
         from airflow_slo_provider.core.redaction import server_text
 
-        # Not chained: whatever could not read a connection may quote it.
+        # Not chained: the original error may quote the connection's secrets.
         raise QueryError(
             f"connection {conn_id or 'prometheus_default'} cannot be used ({type(error).__name__}: {server_text(error)}); "
             "define it in Airflow, or correct connectionDetails.airflowConnId of the DataSource",

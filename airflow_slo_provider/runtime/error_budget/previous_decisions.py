@@ -1,4 +1,4 @@
-"""What earlier decisions left behind: a freeze outlasts the run that made it, and also a change of names around it."""
+"""Read the state that earlier decisions left: a freeze lasts beyond its run, and also across renamed objectives."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.slo.model import SLO
 
-#: A clock that is wrong by more is no reason to stay frozen until then.
+#: Largest clock difference that is tolerated: a block from further in the future is ignored.
 _AHEAD = timedelta(days=1)
-#: What is written later than that after the instant that it is about, by its writer's own clock, is about the past.
+#: A row that was written later than this after its evaluation timestamp, by its writer's clock, is about the past.
 _AT_ONCE = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
 class _Kept:
-    """A state, and when the decision was made that left it.
+    """A policy state, and when the decision was made that left it.
 
-    :param at: the instant that it was about, by the clock of whoever made it
-    :param number: of two rows of the ledger, the later one has the greater number, whatever clocks say
-    :param at_once: whether the decision was recorded within an hour of the instant that it was about
+    :param at: evaluation timestamp of the decision, by the clock of its writer
+    :param number: row number in the ledger; a later row has a greater number, regardless of clocks
+    :param at_once: whether the decision was recorded within an hour of its evaluation timestamp
     """
 
     state: PolicyState
@@ -43,8 +43,9 @@ class _Kept:
         return self.state.action.blocks
 
     def outranks(self, other: _Kept) -> bool:
-        """Whether it came after another one, by the clocks that made them; but what was decided before a block was written, by
-        a clock that is ahead, did not come after it.
+        """Return whether this state came after another, by the clocks of their writers.
+
+        A state that does not block, whose clock is ahead, did not come after a block that was written later.
         """
         if self.blocks != other.blocks:
             block, past = (self, other) if self.blocks else (other, self)
@@ -59,15 +60,16 @@ def _newest_of(kept: Iterable[_Kept]) -> _Kept | None:
 
 @dataclass(frozen=True)
 class Memory:
-    """Finds what the last decision about each objective left behind.
+    """Find the state that the last decision about each objective left.
 
-    Strictly before the instant: the same question asked twice, in whatever order, gets the same answer. Only a decision about
-    now also sees one from up to a day after it, if that blocks: the clock of whoever made it is ahead of ours, or ours is behind.
+    Only decisions strictly before the timestamp count, so that repeated evaluations give the same result in any order. Only an
+    evaluation of the present also considers decisions from up to a day after it, if they block: the clock of their writer may
+    be ahead, or ours behind.
 
     :param ledger: where decisions are recorded
-    :param at: the instant that is decided about (aware)
-    :param about_now: whether the instant is this very moment
-    :param exclude_key: a task instance whose own rows are not the past from its ``attempt`` on
+    :param at: evaluation timestamp (aware)
+    :param about_now: whether the timestamp is the present
+    :param exclude_key: a task instance whose own rows are ignored from its ``attempt`` on
     """
 
     ledger: Ledger
@@ -78,8 +80,10 @@ class Memory:
     def states(self, slos: Sequence[SLO]) -> dict[str, PolicyState]:
         """Return the states by the names of the reports to come.
 
-        An SLO that had one objective and now has several, or the other way round, had reports of other names: what blocked
-        under the newer of them blocks all of it.
+        If an SLO had one objective and now has several, or the reverse, its earlier reports had other names. A block under the
+        newer of these names blocks the whole SLO.
+
+        :param slos: the SLOs
         """
         found: dict[str, PolicyState] = {}
         for slo in slos:
@@ -95,10 +99,10 @@ class Memory:
         return found
 
     def _inherited(self, slo: SLO) -> dict[str, _Kept]:
-        """What blocks in the unnamed environment, where this one has a name: giving an Airflow a name thaws nothing.
+        """Return the blocks of the unnamed environment, if this one has a name: naming an environment must not lift a freeze.
 
-        The inherited block ends with the first decision of this environment about a later instant, because that decision took
-        the block into account. Decisions about an earlier instant (backfills, gates with ``at``) do not end it.
+        The inherited block ends with the first decision of this environment about a later timestamp, because that decision took
+        the block into account. Decisions about an earlier timestamp (backfills, gates with ``at``) do not end it.
         """
         if not self.ledger.environment:
             return {}
@@ -106,7 +110,7 @@ class Memory:
         return {name: kept for name, kept in unnamed._of_slo(slo).items() if kept.blocks}
 
     def _had_decided(self, slo: SLO, block: _Kept) -> bool:
-        """Whether gates of this environment had decided before a block was written: then it is another Airflow's."""
+        """Return whether gates of this environment had decided before a block was written; then it belongs to another Airflow."""
         names = [slo.name, *(name for name, _ in slo.parts())]
         return any(
             self.ledger.wrote_before(block.number, "slo", name, service=slo.service, at_once=_AT_ONCE, but_for=BACKFILL)
@@ -114,7 +118,7 @@ class Memory:
         )
 
     def _of_slo(self, slo: SLO) -> dict[str, _Kept]:
-        """What is kept of an SLO by the names of its reports; nothing where nothing was ever decided about it."""
+        """Return the states of an SLO by the names of its reports; empty if no decision was ever made about it."""
         own = {name: kept for name, _ in slo.parts() if (kept := self._of(slo, name)) is not None}
         others = list(self._under_other_names(slo))
         newest, other = _newest_of(own.values()), _newest_of(others)
@@ -136,11 +140,11 @@ class Memory:
             yield kept
 
     def _of(self, slo: SLO, name: str) -> _Kept | None:
-        """What the last decision left behind under a name. Documents of several teams may use one name for an SLO, so its
-        service belongs to it.
+        """Return the state that the last decision left under a name, for the service of the SLO.
 
-        What the SLO's own policy froze, no decision under another policy thaws, within one window of the SLO. What another
-        policy froze blocks for the cool-down; its rules are its own.
+        The service is part of the key, because documents of several teams may use the same SLO name. A freeze by the SLO's own
+        policy is not lifted by a decision under another policy, within one window of the SLO. A freeze by another policy blocks
+        for the cool-down, without the rules of that policy.
         """
         service = {"service": slo.service}
         by_anyone = self._newest(name, service)
@@ -154,8 +158,10 @@ class Memory:
         return replace(by_policy, state=PolicyState()) if by_policy.blocks else by_policy
 
     def _newest(self, name: str, evidence: dict[str, str]) -> _Kept | None:
-        """Return what the newest decision left. For a decision about now, that is the one which was written last where it blocks
-        and the other one does not: a clock that is ahead thaws nothing.
+        """Return the state of the newest decision.
+
+        For an evaluation of the present, the decision that was written last counts if it blocks and the newest by timestamp
+        does not, so that a clock that is ahead does not lift a freeze.
         """
         if not self.about_now:
             return self._before(name, evidence, self.at)

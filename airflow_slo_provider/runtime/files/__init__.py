@@ -1,1 +1,1 @@
-"""Files of a task: documents, decisions, reports, object storage."""
+"""Files of a task: documents, serving decisions, reports and object storage."""

@@ -1,4 +1,4 @@
-"""Replacing a small file that others read and write: a whole document at a time, one writer at a time where that is possible."""
+"""Replace a small shared file atomically, with a lock against concurrent writers if the storage has one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ _LOCAL = ("file", "local", "")
 
 @contextmanager
 def alone(file: Any, *, writing: bool) -> Iterator[None]:
-    """Keep others on this machine from writing between our reading and our writing.
+    """Lock a file against other writers on this machine between reading and writing it.
 
-    Object stores and some network file systems have no such lock: of two who write in the same moment, one is lost there.
+    Object stores and some network file systems have no such lock: of two concurrent writes, one is lost there.
+
+    :param file: the path object
+    :param writing: whether the file will be written; without it nothing is locked
     """
     if not writing or file.protocol not in _LOCAL:
         yield
@@ -32,7 +35,11 @@ def alone(file: Any, *, writing: bool) -> Iterator[None]:
 
 
 def replace(file: Any, text: str) -> None:
-    """Put a file in place as a whole where the storage can: a reader sees the old document or the new one, never half of one."""
+    """Replace a file as a whole if the storage supports it: readers see the old or the new document, never a partial one.
+
+    :param file: the path object
+    :param text: the new content
+    """
     if file.protocol in _LOCAL:
         import os
         from pathlib import Path
@@ -41,5 +48,5 @@ def replace(file: Any, text: str) -> None:
         draft = path.with_name(f".{path.name}.{os.getpid()}")
         draft.write_text(text)
         draft.replace(path)
-    else:  # an object store puts an object in place when it is complete
+    else:  # an object store replaces an object when the upload is complete
         file.write_text(text)

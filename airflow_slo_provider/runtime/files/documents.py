@@ -1,4 +1,4 @@
-"""Where documents and golden sets of a task are: beside its DAG file, at an absolute path, or in an object store."""
+"""Locate the documents and golden sets of a task: relative to its DAG file, at an absolute path, or in an object store."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def beside(source: Any, folder: str) -> Any:
-    """Return paths with the relative ones made absolute, from the folder of the DAG file; texts and URIs as they are.
+    """Return paths with relative ones made absolute from the folder of the DAG file; texts and URIs are returned unchanged.
 
-    The directory a worker happens to run in is not looked into: it may hold another file of that name.
+    The worker's current directory is not searched, because it may hold another file of the same name.
 
     :param source: a path, the text of a document, or several of these
     :param folder: the folder of the DAG file
-    :raises DocumentError: for each relative path that is not there
+    :raises DocumentError: for each relative path that does not exist
     """
     missing: list[Fault] = []
     if isinstance(source, list | tuple):
@@ -32,14 +32,14 @@ def beside(source: Any, folder: str) -> Any:
 
 
 def is_relative_path(source: Any) -> bool:
-    """Whether something is a path that says nothing without a directory to begin from."""
+    """Return whether a value is a relative path."""
     from airflow_slo_provider.slo.documents.loading import names_a_path
 
     return names_a_path(source) and not is_uri(source) and not os.path.isabs(os.fspath(source))
 
 
 def is_uri(source: Any) -> bool:
-    """Whether something is the address of a file in an object store, e.g. ``s3://bucket/slos``."""
+    """Return whether a value is the URI of a file in an object store, e.g. ``s3://bucket/slos``."""
     text = str(source) if isinstance(source, os.PathLike) else source
     return isinstance(text, str) and "\n" not in text and "://" in text.partition(" ")[0]
 
@@ -52,7 +52,7 @@ def _beside(one: Any, folder: str, missing: list[Fault]) -> Any:
     if os.path.lexists(path):
         return path
     if not is_relative_path(one):
-        return one  # the text of a document in one line
+        return one  # a one-line document
     elsewhere = os.path.abspath(text)
     hint = ""
     if os.path.lexists(elsewhere):
@@ -63,9 +63,9 @@ def _beside(one: Any, folder: str, missing: list[Fault]) -> Any:
 
 
 def dag_folder(dag: Any = None) -> str:
-    """Return the folder of a DAG file, for what is read when the DAG is made.
+    """Return the folder of a DAG file, for files that are read while the DAG file is parsed.
 
-    :param dag: the DAG; by default the one that is being made
+    :param dag: the DAG; by default the one that is being defined
     """
     if dag is None:
         from airflow.sdk.definitions._internal.contextmanager import DagContext
@@ -79,8 +79,8 @@ def readable(source: Any) -> Any:
 
     :param source: a path, a URI such as ``s3://bucket/slos`` (``s3://conn_id@bucket/slos`` names the connection), the text of a
         document, or several of these
-    :raises DocumentError: for a file that is not there, or no document
-    :raises QueryError: when the store cannot be read; transient unless it refuses
+    :raises DocumentError: for a file that does not exist or is not a document
+    :raises QueryError: if the store cannot be read; transient unless it denies access
     """
     several: Sequence[Any] = source if isinstance(source, list | tuple) else [source]
     if not any(is_uri(one) for one in several):
@@ -98,7 +98,7 @@ def _stored(uri: str) -> list[DocumentText]:
     try:
         root = object_path(uri)
         storage = root.fs
-        storage.invalidate_cache()  # a listing may be remembered from before
+        storage.invalidate_cache()  # an older listing may be cached
         names = [root.path] if storage.isfile(root.path) else _below(storage, root.path, SUFFIXES)
         if not names:
             there = storage.exists(root.path)
@@ -116,13 +116,13 @@ def _stored(uri: str) -> list[DocumentText]:
             raise
         reason = "forbidden" if isinstance(error, PermissionError) else "bad_path"
         raise QueryError(masked(f"{shown} cannot be read: {type(error).__name__}: {error}"), reason=reason) from error
-    except Exception as error:  # a client's own: each store has others
+    except Exception as error:  # each storage client has its own exceptions
         message = masked(f"{shown} cannot be read: {type(error).__name__}: {error}")
         raise QueryError(message, reason="storage", transient=True) from error
 
 
 def _below(storage: Any, directory: str, suffixes: tuple[str, ...]) -> list[str]:
-    """Return the YAML files below a directory, sorted, save hidden ones, as they are read from a disk."""
+    """Return the YAML files below a directory, sorted, without hidden ones, as for a local directory."""
     found = []
     for name in storage.find(directory):
         inside = str(name)[len(directory.rstrip("/")) :].strip("/").split("/")

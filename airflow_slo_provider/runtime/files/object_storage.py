@@ -1,4 +1,4 @@
-"""Airflow's object storage: a path or URI as a path object, and a place whose files have a time of last change."""
+"""Access files through Airflow's object storage: path objects, globs, and times of last modification."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider.exceptions import QueryError
 if TYPE_CHECKING:
     from airflow.sdk import ObjectStoragePath
 
-#: What file systems of fsspec call the time of last change: S3, Azure, local and SFTP, Google.
+#: Keys of the modification time in fsspec file systems: S3, Azure, local and SFTP, Google.
 _NAMES = ("LastModified", "last_modified", "mtime", "updated")
 
 
@@ -22,7 +22,7 @@ def object_path(uri: str, conn_id: str | None = None) -> ObjectStoragePath:
     """Return the path object of a file or directory, local or remote.
 
     :param uri: a local path, or e.g. ``s3://bucket/key`` (``s3://conn_id@bucket/key`` names the connection)
-    :param conn_id: Airflow connection of the object store, unless the URI names it
+    :param conn_id: Airflow connection of the object store; by default the one in the URI
     """
     from airflow.sdk import ObjectStoragePath
 
@@ -30,31 +30,33 @@ def object_path(uri: str, conn_id: str | None = None) -> ObjectStoragePath:
 
 
 def is_local(uri: str) -> bool:
-    """Whether a path or URI names a file of this machine."""
+    """Return whether a path or URI is a file on this machine."""
     return "://" not in uri or uri.lower().startswith("file://")
 
 
 class ObjectStorage:
-    """Finds files by ``ObjectStoragePath``: ``s3://bucket/dt=*/_SUCCESS``, ``file:///data/*.parquet``, a local path.
+    """Find files by ``ObjectStoragePath``: ``s3://bucket/dt=*/_SUCCESS``, ``file:///data/*.parquet``, a local path.
 
-    :param conn_id: the Airflow connection of the store, unless the URL names it
+    :param conn_id: the Airflow connection of the store; by default the one in the URL
     """
 
     def __init__(self, *, conn_id: str | None = None) -> None:
         self._conn_id = conn_id
 
     def files(self, pattern: str) -> Iterator[tuple[str, Any]]:
-        """Yield path and time of last change of each file that matches.
+        """Yield path and modification time of each file that matches a pattern.
 
-        A link is what it points to: a file was not written when somebody made a link to it. What names a file is that file,
-        also where it could be read as a glob: ``x[1].parquet``.
+        Links are followed, because the time of a link is not the time of its file. If the pattern itself is the name of a file,
+        that file is returned, even if the name could be read as a glob: ``x[1].parquet``.
 
-        :raises QueryError: when the store does not answer, or a glob finds a link to nothing; transient unless it refuses
+        :param pattern: a path or glob, local or remote
+        :raises QueryError: if the store does not answer, or a glob matches a broken link; transient unless the store denies
+            access
         """
         try:
             path = object_path(pattern, self._conn_id)
             storage = path.fs
-            storage.invalidate_cache()  # an object store's listing may be remembered from before
+            storage.invalidate_cache()  # an older listing of an object store may be cached
             for name, info in _found(storage, path.path):
                 if info.get("type") == "file":
                     yield name, _changed(storage, name, info)
@@ -76,7 +78,7 @@ def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]
     if "[" in pattern and storage.isfile(pattern):  # the only wildcard that does not match itself
         found = {pattern: storage.info(pattern)}
     elif local and "**" not in pattern and any(wildcard in pattern for wildcard in "*?["):
-        # fsspec does not look into a directory that is a link; behind "**" that is right, since a link may lead back.
+        # fsspec does not enter linked directories; for "**" that is right, because a link may lead back.
         found = {name: {} for name in iglob(pattern, include_hidden=True)}
     else:
         found = storage.glob(pattern, detail=True)
@@ -84,14 +86,14 @@ def _found(storage: Any, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]
         if info.get("type") in ("file", "directory"):
             yield name, info
             continue
-        try:  # a listing describes a link itself, as "link" or "other"; this describes what it points to
+        try:  # a listing describes the link itself, as "link" or "other"; info() describes its target
             yield name, storage.info(name)
         except FileNotFoundError:
             if local and not lexists(name):
                 continue  # removed meanwhile
             if basename(name).startswith("."):
-                continue  # an editor's lock, which points to no file
-            # Left out, it could make the oldest of several files a young one.
+                continue  # an editor's lock file, which is a broken link
+            # If it were ignored, the oldest of several files could appear younger.
             message = f"{name} is a link to a file that does not exist; mend or remove it, or write a path that does not match it"
             raise QueryError(message, reason="storage", transient=True) from None
 

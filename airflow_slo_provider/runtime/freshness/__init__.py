@@ -1,1 +1,1 @@
-"""Check freshness on a worker."""
+"""Measure freshness on a worker."""

@@ -1,4 +1,4 @@
-"""When an asset was last updated, as Airflow's own asset events say. Only a worker can ask; no credentials are needed."""
+"""Read the last asset event of an asset; works only on a worker, and needs no credentials."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 
 def asset_object(asset: Any) -> Any:
-    """Return what Airflow understands of an asset given as object, name or URI.
+    """Return the asset object or reference for an asset given as object, name or URI.
 
-    :raises ValueError: for anything else
+    :param asset: an Asset, an AssetAlias, a reference, a name or a URI
+    :raises ValueError: for any other value
     """
     if isinstance(asset, str):
         if not asset.strip():
@@ -28,21 +29,23 @@ def asset_object(asset: Any) -> Any:
 
 
 def inlets_of(asset: Any) -> list[Any]:
-    """Return what of an asset can be an inlet, so that Airflow shows who waits for it.
+    """Return the inlets for an asset, so that Airflow shows the dependency of the task.
 
-    A mere name is none: Airflow would look it up before the task begins, and end the task without a clear word.
+    A name or URI is not returned: Airflow would look it up before the task begins and fail the task without a clear message.
 
-    :raises ValueError: for anything that is no asset
+    :param asset: an Asset, an AssetAlias, a reference, a name, a URI or None
+    :raises ValueError: for any other value
     """
     known = [] if asset is None else [asset_object(asset)]
     return [one for one in known if isinstance(one, Asset | AssetAlias)]
 
 
 def last_event(asset: Any, context: Mapping[str, Any]) -> Observation:
-    """Return the last event of an asset: a task that succeeded, or somebody who told Airflow through its API.
+    """Return the last event of an asset, created by a successful task or through Airflow's API.
 
     :param asset: an Asset, an AssetAlias, a reference, a name or a URI
-    :raises QueryError: (reason ``unknown_asset``) when Airflow knows no active asset of that name
+    :param context: Airflow's task context
+    :raises QueryError: (reason ``unknown_asset``) if Airflow has no active asset of that name or URI
     """
     from airflow_slo_provider.freshness import Observation
 

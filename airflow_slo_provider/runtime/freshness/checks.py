@@ -1,4 +1,4 @@
-"""Looking, on a worker, when something was last fresh; and what every freshness sensor and operator does with the answer."""
+"""Measure freshness on a worker from any source, and log and record the result."""
 
 from __future__ import annotations
 
@@ -17,21 +17,25 @@ if TYPE_CHECKING:
     from airflow_slo_provider.freshness.sources.http_steps import Steps
     from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
 
-#: Where Airflow's API gives a token for login and password.
+#: Path at which Airflow's API issues a token for login and password.
 TOKEN_PATH = "/auth/token"  # noqa: S105 - a path
 
 
 def measure(
     question: Question, limits: Limits, *, name: str, context: Mapping[str, Any], log: Any, evidence: Mapping[str, Any]
 ) -> Assessment:
-    """Look once, say in the log what was found, and record it in the ledger, also when nothing could be found out.
+    """Measure once, log the result and record it in the ledger; a failed measurement is recorded as ``unknown``.
 
-    Every source is asked about the present, whatever the run: what another run of the task has observed since this one was due is
-    not counted again.
+    Every source is measured at the present, regardless of the run. If another run of the task has measured it since this run
+    was due, the result is recorded as repeated and not counted again.
 
+    :param question: the source
+    :param limits: the freshness limits
     :param name: name of the check in the ledger
-    :param evidence: more evidence for the ledger
-    :raises MeasurementError: when it cannot be found out
+    :param context: Airflow's task context
+    :param log: the task's logger
+    :param evidence: further evidence for the ledger
+    :raises MeasurementError: if the age cannot be measured
     """
 
     def write(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
@@ -57,10 +61,11 @@ def _unknown(name: str, limits: Limits, evidence: Mapping[str, Any]) -> CheckRes
 
 
 def look(question: Question, context: Mapping[str, Any] | None = None) -> Observation:
-    """Ask a source.
+    """Measure a source.
 
-    :param context: Airflow's task context; needed for assets
-    :raises MeasurementError: when it does not answer, or not with something that can be trusted
+    :param question: the source
+    :param context: Airflow's task context; required for assets
+    :raises MeasurementError: if the source does not answer, or its answer is invalid
     """
     if question.kind == "asset":
         from airflow_slo_provider.runtime.freshness.assets import last_event
@@ -84,28 +89,32 @@ def look(question: Question, context: Mapping[str, Any] | None = None) -> Observ
 
 
 def is_prometheus(question: Question) -> bool:
-    """Whether a query is PromQL: its connection says so."""
+    """Return whether a query is PromQL, by the type of its connection."""
     from airflow.sdk import BaseHook
 
     return question.kind == "query" and BaseHook.get_connection(str(question.conn_id)).conn_type == "prometheus"
 
 
 def is_directory(question: Question) -> bool:
-    """Whether a model is looked up in a directory: its connection says so."""
+    """Return whether a model is read from a registry in a directory, by its connection."""
     from airflow_slo_provider.runtime.freshness import model_registry as freshness_registry
 
     return question.kind == "model" and freshness_registry.is_directory(str(question.conn_id))
 
 
 def in_a_trigger(question: Question) -> bool:
-    """Whether a trigger can ask this source itself: it takes async I/O."""
+    """Return whether a trigger can poll this source itself, with asynchronous I/O."""
     if is_directory(question):
         return False
     return question.kind in ("external_dag_id", "model", "feature_view") or is_prometheus(question)
 
 
 def prometheus_question(question: Question) -> PrometheusQuestion:
-    """Make the domain's question of a PromQL query."""
+    """Return the domain object for a PromQL query.
+
+    :param question: the source
+    :raises QueryError: if ``query_gives`` is missing or ``timezone`` is set
+    """
     from airflow_slo_provider.freshness.sources.prometheus import PrometheusQuestion
 
     more = question.arguments
@@ -118,7 +127,10 @@ def prometheus_question(question: Question) -> PrometheusQuestion:
 
 
 def http_steps(question: Question) -> Steps:
-    """Make the domain's question to an HTTP API."""
+    """Return the requests for a source with an HTTP API.
+
+    :param question: the source
+    """
     more = question.arguments
     if question.kind == "external_dag_id":
         from airflow_slo_provider.freshness.sources.airflow_api import last_success
@@ -134,7 +146,10 @@ def http_steps(question: Question) -> Steps:
 
 
 def token_path(question: Question) -> str | None:
-    """Where the API of a question gives tokens, if it does."""
+    """Return the path at which the API of a source issues tokens; None if it does not.
+
+    :param question: the source
+    """
     return TOKEN_PATH if question.kind == "external_dag_id" else None
 
 

@@ -1,4 +1,4 @@
-"""A Kubernetes connection as the place to ask for a Deployment's rollout."""
+"""Read the rollout time of a Kubernetes Deployment through an Airflow connection."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from airflow_slo_provider.http.json_answers import read_json
 
 
 def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
-    """Ask for the time of a Deployment's current rollout.
+    """Return the time of a Deployment's current rollout.
 
-    :param conn_id: a Kubernetes connection; ``kubernetes_default`` may be missing inside of a cluster
-    :raises MeasurementError: when the API server does not answer, or there is no such Deployment
+    :param conn_id: a Kubernetes connection; ``kubernetes_default`` may be missing inside a cluster
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :raises MeasurementError: if the API server does not answer, or there is no such Deployment
     """
     from airflow.providers.cncf.kubernetes.hooks.kubernetes import KubernetesHook
 
@@ -47,7 +49,7 @@ def rollout(conn_id: str | None, namespace: str, name: str) -> Observation:
                 return Reply(error.status, None, server_text(error.reason), where)
             raise _unreachable(error, where) from None
         except (HTTPError, OSError, AttributeError) as error:
-            # The client makes an AttributeError of a TLS failure: it decodes the body of an answer that never came.
+            # The client raises an AttributeError for a TLS failure, because it decodes the body of a missing response.
             if isinstance(error, AttributeError) and not isinstance(error.__context__, ApiException):
                 raise
             raise _unreachable(error, where) from None

@@ -1,4 +1,4 @@
-"""The age of a model in a registry that is a directory; an MLflow server is asked over HTTP."""
+"""Read the age of a model from a registry in a directory; MLflow servers are read over HTTP elsewhere."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from airflow_slo_provider.freshness import Observation
 
 
 def is_directory(conn_id: str) -> bool:
-    """Whether a connection names a directory of models, and no MLflow server.
+    """Return whether a connection names a directory of models and not an MLflow server.
 
+    :param conn_id: a model registry connection
     :raises QueryError: reason ``bad_connection``
     """
     from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
@@ -21,11 +22,13 @@ def is_directory(conn_id: str) -> bool:
 
 
 def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = False) -> Observation:
-    """Look when the version behind an alias was registered.
+    """Return when the version with an alias was registered or promoted.
 
     :param conn_id: a model registry connection
-    :param promoted: take the time the alias was moved to that version instead, as the registry recorded it
-    :raises QueryError: for a registry that cannot be read. A missing alias is no fault: nothing was promoted yet
+    :param model: name of the model
+    :param alias: name of the alias
+    :param promoted: return the time at which the alias was moved to that version, as recorded by the registry
+    :raises QueryError: if the registry cannot be read. A missing alias is not an error: nothing was promoted yet
     """
     from airflow_slo_provider.core.timestamps import read_moment
     from airflow_slo_provider.hooks.model_registry import ModelRegistryHook

@@ -1,4 +1,4 @@
-"""Which source a sensor's parameters name. Imports no Airflow: it is looked at whenever a DAG file is read."""
+"""Find the freshness source that a sensor's parameters name. Imports no Airflow, because it runs while DAG files are parsed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from airflow_slo_provider.exceptions import QueryError
 
 
 class BadQuestion(QueryError, ValueError):
-    """Parameters that cannot be meant: refused when the DAG is read; where a template made them, by the task, without a retry."""
+    """Invalid combination of parameters: raised when the DAG file is parsed, or by the task if a template rendered to it."""
 
     default_reason = "bad_question"
 
 
-#: The parameter that names a source -> the connection it uses unless told otherwise. None: there is no default, or no need.
+#: Default connection by the parameter that names the source. None: no default, or no connection needed.
 CONNECTIONS: Mapping[str, str | None] = {
     "asset": None,
     "external_dag_id": "airflow_default",
@@ -30,11 +30,11 @@ CONNECTIONS: Mapping[str, str | None] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What to ask, and where. Everything but an asset object is JSON-able, as a trigger needs it.
+    """A freshness source and its arguments. Everything except an asset object is JSON-able, as a trigger needs it.
 
     :param kind: one of :data:`CONNECTIONS`
     :param conn_id: the Airflow connection
-    :param arguments: the rest, as the sensor was given it
+    :param arguments: the other arguments, as given to the sensor
     """
 
     kind: str
@@ -42,7 +42,7 @@ class Question:
     arguments: Mapping[str, Any] = field(default_factory=dict)
 
     def default_name(self) -> str | None:
-        """Return the name of the check in the ledger, e.g. ``model:churn@champion``; None for a query, which has none."""
+        """Return the default name of the check in the ledger, e.g. ``model:churn@champion``; None for a query."""
         value, more = self.arguments[self.kind], self.arguments
         if self.kind == "query":
             return None
@@ -60,10 +60,10 @@ class Question:
 
 
 def question(given: Mapping[str, Any]) -> Question:
-    """Make the question of a sensor's parameters.
+    """Return the source that the parameters of a sensor name.
 
-    :param given: all of its parameters by name; None where they were not given
-    :raises BadQuestion: (a ValueError) when none or more than one source is named, or what belongs to another source is given
+    :param given: all parameters by name; None if not given
+    :raises BadQuestion: (a ValueError) if no source or more than one is named, or a parameter of another source is given
     """
     kinds = [kind for kind in CONNECTIONS if kind in given and given[kind] is not None]
     if len(kinds) != 1:
@@ -75,7 +75,7 @@ def question(given: Mapping[str, Any]) -> Question:
     return Question(kind=kind, conn_id=given.get("conn_id") or CONNECTIONS[kind], arguments=arguments)
 
 
-#: What else each source takes, and whether it must be there.
+#: Further parameters of each source, and whether they are required.
 BELONGS: Mapping[str, Mapping[str, bool]] = {
     "asset": {},
     "external_dag_id": {"external_task_id": False},
@@ -86,7 +86,7 @@ BELONGS: Mapping[str, Mapping[str, bool]] = {
     "model": {"alias": True, "promotion_tag": False},
     "deployment": {},
 }
-#: All parameters that :func:`question` takes.
+#: All parameters that :func:`question` reads.
 PARAMETERS = frozenset({"conn_id", "quantile", *BELONGS, *(name for more in BELONGS.values() for name in more)})
 
 
@@ -124,13 +124,13 @@ def _check(kind: str, given: Mapping[str, Any]) -> None:
 
 
 def names(value: str | list[str] | tuple[str, ...] | None) -> tuple[str, ...]:
-    """Take one name or several as a tuple."""
+    """Return one name or several names as a tuple."""
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else tuple(value)
 
 
 def namespaced(deployment: str) -> tuple[str, str]:
-    """Split ``namespace/name``; without a namespace it is ``default``."""
+    """Split ``namespace/name``; the default namespace is ``default``."""
     namespace, slash, name = deployment.rpartition("/")
     return (namespace, name) if slash else ("default", name)

@@ -1,1 +1,1 @@
-"""Gates: which tasks they block, and whether an acting task may run."""
+"""Block downstream tasks of a gate, and check the gate before a task that changes something."""

@@ -1,20 +1,20 @@
-"""Keep tasks from running, whatever is mapped and however: every operator that blocks calls :func:`block`.
+"""Block downstream tasks of a gate, mapped or not: every operator that blocks calls :func:`block`.
 
-Airflow's ``SkipMixin`` sends a skip only for a task without a map index, and only for the instance without one: the skips of a
-mapped task, of a task in a mapped group, and of mapped tasks further down are lost. What holds depends on the form:
+Airflow's ``SkipMixin`` skips only from a task without a map index, and only instances without one: the skips of a mapped task,
+of a task in a mapped group, and of mapped tasks further downstream are lost. The method therefore depends on the form:
 
 ===========================================  ==============================================================================
 form of the task that blocks                 what it does
 ===========================================  ==============================================================================
 neither mapped nor in a mapped group         succeeds and skips every instance of what it blocks
-mapped, and blocks all that is downstream    skips itself, so that Airflow's trigger rules skip the rest; where a task behind
-                                             it would run after a skip (``none_failed``), it fails in place of that
+mapped, and blocks everything downstream     skips itself, so that Airflow's trigger rules skip the rest; if a task behind
+                                             it would run after a skip (``none_failed``), it fails instead
 mapped branch that follows some tasks        succeeds and skips the others: in its mapped group those of its own index,
                                              outside of it every instance
 ===========================================  ==============================================================================
 
-Instances of a task in a group that is mapped over an XCom may not exist yet when a skip is sent, which is why a branch is refused
-there (see :mod:`airflow_slo_provider.runtime.gates.dag_checks`), and why a gate relies on trigger rules.
+Task instances in a group that is mapped over an XCom may not exist yet when a skip is sent. Therefore a branch is rejected
+there (see :mod:`airflow_slo_provider.runtime.gates.dag_checks`), and a gate relies on trigger rules.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from typing import Any, NoReturn
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
 from airflow_slo_provider.runtime.gates.task_guards import BLOCKED
 
-#: XCom key by which Airflow keeps a task skipped when it is cleared alone (``NotPreviouslySkippedDep``).
+#: XCom key from which Airflow knows that a task stays skipped if it is cleared alone (``NotPreviouslySkippedDep``).
 _XCOM_KEY = "skipmixin_key"
 
 
 def block(context: Mapping[str, Any], tasks: Iterable[Any], *, reason: str) -> None:
-    """Keep all of these tasks from running; return when there are none to skip.
+    """Keep all of these tasks from running; return if there are none to skip.
 
     :param context: Airflow's task context
     :param tasks: the operators to block
-    :param reason: why, for the log
-    :raises DownstreamTasksSkipped: the task succeeds and what is downstream is skipped
-    :raises AirflowSkipException: in a mapped form: the task is skipped, and with it what is downstream
-    :raises AirflowFailException: in a mapped form, where a task would run after a skip
+    :param reason: the reason, for the log
+    :raises DownstreamTasksSkipped: the task succeeds and the downstream tasks are skipped
+    :raises AirflowSkipException: for a mapped task: it is skipped, and with it the downstream tasks
+    :raises AirflowFailException: for a mapped task, if a downstream task would run after a skip
     """
     blocked = list(tasks)
     if context["ti"].map_index >= 0:
@@ -46,26 +46,26 @@ def block(context: Mapping[str, Any], tasks: Iterable[Any], *, reason: str) -> N
 
 
 def block_some(context: Mapping[str, Any], tasks: Iterable[Any]) -> None:
-    """Keep these tasks from running and let the others run; return when there are none to skip.
+    """Keep these tasks from running and let the others run; return if there are none to skip.
 
     :param context: Airflow's task context
     :param tasks: the operators to block
-    :raises DownstreamTasksSkipped: the task succeeds and these are skipped
+    :raises DownstreamTasksSkipped: the task succeeds and these tasks are skipped
     """
     blocked = list(tasks)
     _skip(context, blocked, {"skipped": [one.task_id for one in blocked]})
 
 
 def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Iterable[str], *, reason: str) -> None:
-    """Follow some of the tasks downstream and keep the rest from running; return when nothing is left to skip.
+    """Follow some of the downstream tasks and keep the rest from running; return if there is nothing to skip.
 
-    What is downstream of a followed task may run, as in Airflow's branches. Everything else downstream is blocked, however far.
+    Tasks downstream of a followed task may run, as in Airflow's branches. Everything else downstream is blocked.
 
     :param context: Airflow's task context
-    :param followed: ids of the tasks to follow; none blocks all
+    :param followed: ids of the tasks to follow; an empty sequence blocks all
     :param exempt: ids of tasks that may run in any case
     :param reason: why the rest is skipped, for the log
-    :raises DownstreamTasksSkipped: see :func:`block`, and there for the other exceptions
+    :raises DownstreamTasksSkipped: see :func:`block`, also for the other exceptions
     """
     task = context["task"]
     kept = set(followed).union(exempt, *(task.dag.get_task(one).get_flat_relative_ids(upstream=False) for one in followed))
@@ -77,15 +77,18 @@ def follow_only(context: Mapping[str, Any], followed: Sequence[str], exempt: Ite
 
 
 def downstream_of(task: Any) -> list[Any]:
-    """Return everything downstream of a task, however far, but for teardowns: those run in any case."""
+    """Return all direct and indirect downstream tasks except teardowns, which run in any case.
+
+    :param task: the operator
+    """
     return [one for one in task.get_flat_relatives(upstream=False) if not one.is_teardown]
 
 
 def withhold_events(task: Any, *, keep: Iterable[Any] = ()) -> None:
-    """Let no asset event leave a task when it succeeds: the API server ignores events of what is not among its outlets.
+    """Suppress the asset events of a task that succeeds, by removing its outlets: the API server ignores events of other assets.
 
-    :param task: the operator that is running
-    :param keep: outlets whose events leave all the same
+    :param task: the running operator
+    :param keep: outlets whose events are sent anyway
     """
     kept = list(keep)
     task.__dict__.setdefault("_declared_outlets", list(task.outlets))
@@ -93,14 +96,17 @@ def withhold_events(task: Any, *, keep: Iterable[Any] = ()) -> None:
 
 
 def release_events(task: Any) -> None:
-    """Undo :func:`withhold_events`."""
+    """Undo :func:`withhold_events`.
+
+    :param task: the running operator
+    """
     task.outlets = list(task.__dict__.get("_declared_outlets", task.outlets))
 
 
 def _block_by_state(blocked: Sequence[Any], reason: str) -> NoReturn:
     """End a mapped task in the state after which Airflow's trigger rules run none of the blocked tasks.
 
-    That holds for instances that do not exist yet, and for a task that somebody clears alone.
+    This also works for instances that do not exist yet, and for a task that somebody clears alone.
     """
     from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
@@ -125,7 +131,7 @@ def _skip(context: Mapping[str, Any], blocked: Sequence[Any], remembered: Mappin
 
 
 def _instances(context: Mapping[str, Any], task: Any) -> Iterator[tuple[str, int]]:
-    """Yield the instances of a task that this one blocks, by task id and map index."""
+    """Yield task id and map index of each instance of a task that this one blocks."""
     ti, own = context["ti"], context["task"].get_closest_mapped_task_group()
     group = task.get_closest_mapped_task_group()
     if own is not None and group is own:
@@ -133,6 +139,6 @@ def _instances(context: Mapping[str, Any], task: Any) -> Iterator[tuple[str, int
         return
     yield task.task_id, -1
     if task.is_mapped or group is not None:
-        # One that is not expanded has the index -1. How many there are cannot be read off the DAG: the length may be an XCom's.
+        # An unexpanded instance has the index -1. The number of instances is not in the DAG, because it may depend on an XCom.
         count = ti.get_ti_count(dag_id=ti.dag_id, task_ids=[task.task_id], run_ids=[ti.run_id])
         yield from ((task.task_id, index) for index in range(count))

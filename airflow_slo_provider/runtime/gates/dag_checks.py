@@ -1,4 +1,4 @@
-"""What is checked of a task that blocks others when its DAG is read, and again before it measures anything."""
+"""Check the DAG around a task that blocks others: trigger rules, branches, exempt tasks."""
 
 from __future__ import annotations
 
@@ -9,22 +9,27 @@ from typing import Any
 #: A task id or a task-group id, or several.
 TaskIds = str | Sequence[str]
 
-#: Trigger rules after which a task does not run when one of its upstream tasks has failed. Airflow may add rules: no other is
-#: taken to hold.
+#: Trigger rules under which a task does not run if an upstream task failed. Any other rule, also a future one of Airflow, is
+#: assumed to let it run.
 HOLD_AFTER_A_FAILURE = frozenset({"all_success", "none_failed", "none_failed_min_one_success"})
-#: The same for an upstream task that is skipped.
+#: Trigger rules under which a task does not run if an upstream task was skipped.
 HOLD_AFTER_A_SKIP = frozenset({"all_success"})
 
 
 def each(ids: Any) -> list[Any]:
-    """Return ids as a list; None is none."""
+    """Return one id or several ids as a list; None gives an empty list."""
     if ids is None:
         return []
     return list(ids) if isinstance(ids, list | tuple | set | frozenset) else [ids]
 
 
 def argument(task: Any, name: str, default: Any = None) -> Any:
-    """Return what a task was given, also of a mapped one; the default for what it is mapped over."""
+    """Return an argument of a task, mapped or not; the default for an argument over which it is mapped.
+
+    :param task: the task
+    :param name: name of the argument
+    :param default: value for an argument that is not set
+    """
     if task.is_mapped:
         return task.partial_kwargs.get(name, default)
     return getattr(task, name, default)
@@ -36,17 +41,18 @@ def trigger_rule(task: Any) -> str:
 
 
 def expanded(task: Any, ids: TaskIds | None) -> list[str]:
-    """Return task ids, with those of its roots in the place of a group."""
+    """Return task ids, with each task group replaced by its root tasks."""
     groups = task.dag.task_group_dict
     found = (([root.task_id for root in groups[one].roots] if one in groups else [one]) for one in each(ids))
     return [one for some in found for one in some]
 
 
 def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
-    """Return the ids of the tasks that may run although this one blocks.
+    """Return the ids of the tasks that may run even if this one blocks.
 
-    :param ids: of tasks and task groups
-    :raises ValueError: for one that is not downstream
+    :param task: the task that blocks
+    :param ids: ids of tasks and task groups
+    :raises ValueError: for an id that is not downstream
     """
     behind = task.get_flat_relative_ids(upstream=False)
     found: set[str] = set()
@@ -59,13 +65,13 @@ def exempt_tasks(task: Any, ids: TaskIds | None) -> set[str]:
 
 
 def check_trigger_rules(task: Any, behind: Iterable[Any], exempt: set[str], *, hold: frozenset[str]) -> None:
-    """Refuse a task that would run although this one blocks.
+    """Reject a downstream task that would run although this one blocks.
 
-    :param task: the one that blocks
-    :param behind: what it blocks
+    :param task: the task that blocks
+    :param behind: the tasks that it blocks
     :param exempt: ids of tasks that may run
-    :param hold: the trigger rules that hold
-    :raises ValueError: naming the first such task and the remedy
+    :param hold: the trigger rules under which a task does not run
+    :raises ValueError: naming the first such task and what to change
     """
     blocked = [one for one in behind if one.task_id not in exempt and not one.is_teardown]
     held_by = {task.task_id, *(one.task_id for one in blocked)}
@@ -84,11 +90,12 @@ def check_trigger_rules(task: Any, behind: Iterable[Any], exempt: set[str], *, h
 
 
 def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
-    """Refuse a branch that leads elsewhere than to a direct downstream task, or to a task group that begins with one.
+    """Reject a branch to anything but a direct downstream task, or a task group that begins with one.
 
-    Anything else is followed in name only: a task that is not downstream runs whatever is decided, and to follow the task itself
-    or one upstream of it keeps everything downstream.
+    Any other branch would have no effect: a task that is not downstream always runs, and following the task itself or an
+    upstream task keeps everything downstream.
 
+    :param task: the branch operator
     :param branches: ids by the parameter that holds them
     :raises ValueError: naming the first wrong id
     """
@@ -109,9 +116,10 @@ def check_targets(task: Any, branches: Mapping[str, TaskIds | None]) -> None:
 
 
 def check_mapped_branch(task: Any) -> None:
-    """Refuse a branch in a task group that is mapped over an XCom: the tasks to skip may not exist yet when it decides.
+    """Reject a branch in a task group that is mapped over an XCom, because the tasks to skip may not exist yet.
 
-    :raises ValueError: naming the remedy
+    :param task: the branch operator
+    :raises ValueError: naming what to change
     """
     group = task.get_closest_mapped_task_group()
     source = next(iter(group.iter_mapped_dependencies()), None) if group is not None else None
@@ -124,16 +132,17 @@ def check_mapped_branch(task: Any) -> None:
 
 
 def whole(task: Any, ids: TaskIds | None) -> set[str]:
-    """Return task ids, with all tasks of a group in its place."""
+    """Return task ids, with each task group replaced by all of its tasks."""
     groups = task.dag.task_group_dict
     found = (({inner.task_id for inner in groups[one].iter_tasks()} if one in groups else {one}) for one in each(ids))
     return set().union(*found)
 
 
 def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[str]:
-    """Return the tasks of a branch's targets, and what is behind them and behind no other target.
+    """Return the tasks of a branch, and those behind it that no other branch reaches.
 
-    :param targets: ids of tasks and task groups that are followed
+    :param task: the branch operator
+    :param targets: ids of tasks and task groups of the branch
     :param others: ids of the other branches; tasks that they reach without passing a target are left out
     """
     own = whole(task, targets)
@@ -147,13 +156,14 @@ def only_behind(task: Any, targets: TaskIds, others: Iterable[TaskIds]) -> set[s
 
 
 def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, others: Mapping[str, TaskIds]) -> None:
-    """Refuse branches of a blocked deployment that lead to tasks which only an allowed deployment may run.
+    """Reject branches of a blocked deployment that lead to tasks which only an allowed deployment may run.
 
-    The branch of a freeze must not lead there at all; the other branches only through a task that asks for an approval.
+    The branch of a freeze must not lead there at all; the other branches only through another task, such as an approval.
 
-    :param allowed: ids that are followed when the deployment is allowed
-    :param frozen: ids that are followed when it is frozen
-    :param others: ids that are followed when it is neither, by parameter
+    :param task: the branch operator
+    :param allowed: ids that are followed if the deployment is allowed
+    :param frozen: ids that are followed if it is frozen
+    :param others: ids that are followed otherwise, by parameter
     :raises ValueError: naming the task
     """
     exempt = exempt_tasks(task, argument(task, "may_run_when_blocked"))
@@ -176,10 +186,10 @@ def check_blocked_ways(task: Any, allowed: TaskIds, frozen: TaskIds | None, othe
 
 
 def _problem(task: Any, name: str, wanted: Iterable[str]) -> str:
-    """Say what is wrong with the id of a task or group, and which may have been meant."""
+    """Describe what is wrong with the id of a task or group, and suggest a similar one."""
     known = {*task.dag.task_ids, *task.dag.task_group_dict}
     groups = task.dag.task_group_dict
-    # A group may be meant by a task of it that is wanted.
+    # A group is suggested if one of its root tasks would be valid.
     names = {*wanted, *(one for one in groups if one and {root.task_id for root in groups[one].roots} & set(wanted))}
     meant = sorted(one for one in names if one.endswith(f".{name}")) or get_close_matches(name, sorted(names), n=1)
     hint = f"; did you mean {meant[0]!r}?" if meant else ""

@@ -1,4 +1,4 @@
-"""Which instances of a gate count for a task behind it, in what state Airflow says they are, and whether they have allowed it."""
+"""Read the states and decisions of a gate's instances for a downstream task."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def instance_states(gate_id: str, context: Mapping[str, Any]) -> dict[int, str]:
-    """Return the states of a gate's instances in this run by map index; -1 is that of a gate that is not mapped.
+    """Return the states of a gate's instances in this run by map index; -1 for a gate that is not mapped.
 
-    In the same mapped task group that is the instance with the task's own map index; otherwise all instances.
+    In the same mapped task group only the instance with the task's own map index counts; otherwise all instances.
 
     :param gate_id: task id of the gate
-    :param context: Airflow's context of the task that asks
-    :raises AirflowFailException: for an instance whose map index is not known
+    :param context: Airflow's context of the downstream task
+    :raises AirflowFailException: for an instance whose map index cannot be determined
     """
     instance, task = context["ti"], context["task"]
     states = instance.get_task_states(dag_id=instance.dag_id, task_ids=[gate_id], run_ids=[instance.run_id])
@@ -26,17 +26,21 @@ def instance_states(gate_id: str, context: Mapping[str, Any]) -> dict[int, str]:
 
 
 def instance_name(task_id: str, index: int) -> str:
-    """Return what messages call an instance of a task, by its map index: ``gate`` or ``gate[3]``."""
+    """Return the name of a task instance for messages: ``gate`` or ``gate[3]``.
+
+    :param task_id: the task id
+    :param index: the map index; -1 if the task is not mapped
+    """
     return f"{task_id}[{index}]" if index >= 0 else task_id
 
 
 def decision_fault(decision: Any, gate_id: str, index: int, context: Mapping[str, Any]) -> str:
-    """Say why a gate's decision does not allow the run to go on; nothing where it does.
+    """Return why a gate's decision does not allow the run to go on; empty if it does.
 
-    :param decision: what the instance has left (XCom ``decision``)
+    :param decision: the XCom ``decision`` of the instance
     :param gate_id: task id of the gate
     :param index: map index of the instance
-    :param context: Airflow's context of the task that asks
+    :param context: Airflow's context of the downstream task
     """
     from airflow_slo_provider.slo.budget.ledger_records import SUMMARY_VERSION
 
@@ -66,7 +70,7 @@ def decision_fault(decision: Any, gate_id: str, index: int, context: Mapping[str
 
 
 def _index(name: str, task_id: str) -> int:
-    """Read the map index out of the name that Airflow gives an instance: ``gate`` or ``gate_3``."""
+    """Read the map index from Airflow's name of an instance: ``gate`` or ``gate_3``."""
     from airflow.sdk.exceptions import AirflowFailException
 
     if name == task_id:

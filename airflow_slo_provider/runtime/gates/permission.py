@@ -1,7 +1,7 @@
-"""What an operator that changes something asks first: whether the run may act at all, and whether its gate has allowed it.
+"""Check before a change whether the run may act: no backfill without permission, and the gate has allowed this run.
 
-Airflow's skips are the first wall between a gate and what it guards. This is the second one: it holds where a skip is lost (a
-mapped gate, a cleared task, a gate that somebody marked as a success).
+Airflow's skips already keep tasks behind a blocking gate from running. This second check also works where a skip is lost: for a
+mapped gate, a cleared task, or a gate that somebody marked as success.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from typing import Any, NoReturn
 from airflow_slo_provider.runtime.evaluation_time import is_backfill
 from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
 
-#: A run that was started again later than this after a decision has left the decision behind. Clocks of machines differ.
+#: A decision is outdated if the run was started again later than this after it. The tolerance is for clock differences.
 _TOLERANCE = timedelta(minutes=5)
 
 
 def refuse_backfill(context: Mapping[str, Any], *, allow_backfill: bool) -> None:
-    """Refuse to act in a run of a backfill, which is about the past: what it would change is the present.
+    """Fail in a backfill run, which is about the past, while the change would affect the present.
 
     :param context: Airflow's task context
-    :param allow_backfill: act all the same
-    :raises AirflowFailException: in a run of a backfill, with or without partitions
+    :param allow_backfill: act anyway
+    :raises AirflowFailException: in a backfill run, with or without partitions
     """
     if allow_backfill or not is_backfill(context):
         return
@@ -33,10 +33,10 @@ def refuse_backfill(context: Mapping[str, Any], *, allow_backfill: bool) -> None
 
 
 def gate_fault(task: Any, gate: Any) -> str:
-    """Say what is wrong with a gate's task id in the DAG of the task that names it; nothing where it is right or no id.
+    """Return what is wrong with the ``gate`` of a task in its DAG; empty if it is right or not a task id.
 
     :param task: the operator
-    :param gate: what it was given as ``gate``
+    :param gate: its parameter ``gate``
     """
     if isinstance(gate, list | tuple) and any(isinstance(one, str) for one in gate):
         return f"gate is {str(gate)[:200]}, and takes one gate; a mapped gate counts with all its instances"
@@ -56,7 +56,7 @@ def gate_fault(task: Any, gate: Any) -> str:
         return f"{said}write {gate} >> {task.task_id}"
     named = task.dag.get_task(gate)
     kind = getattr(named, "operator_class", type(named))
-    # An operator of a third party may push a decision; its contents are checked at run time.
+    # A third-party operator may push a decision; its content is checked at run time.
     ours = kind.__module__.startswith(("airflow.", "airflow_slo_provider."))
     if ours and not getattr(kind, "leaves_decision", False):
         return (
@@ -67,15 +67,15 @@ def gate_fault(task: Any, gate: Any) -> str:
 
 
 def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
-    """Refuse to act unless the gate has allowed it, in this run, in every instance that counts.
+    """Fail unless the gate has allowed this run, in every instance that counts.
 
-    In the same mapped task group that is the instance with the task's own map index; otherwise all instances of the gate.
+    In the same mapped task group only the instance with the task's own map index counts; otherwise all instances of the gate.
 
     :param gate: task id of the gate, its decision (XCom ``decision``), or the decisions of a mapped gate
     :param context: Airflow's task context
     :param log: the task's logger
-    :raises AirflowFailException: for a decision that is missing, malformed, of another run or older than this start of the run,
-        and for one that does not allow
+    :raises AirflowFailException: for a decision that is missing, malformed, of another run or older than the current start of
+        the run, and for one that does not allow the run
     """
     task = context["task"]
     fault = gate_fault(task, gate)
@@ -92,14 +92,14 @@ def require_leave(gate: Any, context: Mapping[str, Any], log: Any) -> None:
         where = instance_name(str(task_id), index)
         if handed is not None:
             _require_allowed(handed.get(index), str(task_id), index, context)
-        # What is handed over may have been copied and changed on the way; what the gate itself has left counts.
+        # A passed decision may have been modified on the way, so the XCom of the gate itself is checked as well.
         found = context["ti"].xcom_pull(task_ids=task_id, key="decision", map_indexes=index)
         _require_allowed(found, str(task_id), index, context)
         log.info("The gate %s allows it: %s, decided at %s", where, found["outcome"], found["decided_at"])
 
 
 def _decisions(gate: Any, context: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Take one decision or the decisions of a mapped gate as a list. Each must be of this run."""
+    """Return one decision, or the decisions of a mapped gate, as a list. Each must be of this run."""
     if isinstance(gate, Mapping):
         several: list[Any] = [gate]
     elif isinstance(gate, Sequence) or (isinstance(gate, Iterable) and hasattr(gate, "__len__")):
@@ -129,9 +129,9 @@ def _one_gate(decisions: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _indexes(task_id: str, context: Mapping[str, Any]) -> Collection[int]:
-    """Return the map indexes of the gate's instances that must have allowed; each of them must have ended well.
+    """Return the map indexes of the gate's instances that must have allowed the run; each must have succeeded.
 
-    A gate that failed, or a sensor that gave up, may have pushed a decision that allows.
+    A gate that failed, or a sensor that timed out, may have pushed a decision that allows.
     """
     found = instance_states(task_id, context)
     if not found:
@@ -150,7 +150,7 @@ def _require_allowed(decision: Any, task_id: str, index: int, context: Mapping[s
 
 
 def _require_current(decision: Mapping[str, Any], where: str, context: Mapping[str, Any]) -> None:
-    """Refuse a decision from before the run was started again, as clearing a task of a run that had ended does."""
+    """Fail for a decision from before the run was started again, e.g. by clearing a task of a finished run."""
     try:
         decided = datetime.fromisoformat(str(decision.get("decided_at")))
     except ValueError:

@@ -1,12 +1,12 @@
-"""Let tasks look once more whether they are blocked, where Airflow forgets it when somebody clears them alone.
+"""Install pre-execute hooks that keep blocked tasks from running if somebody clears them alone.
 
 Airflow keeps a cleared task skipped only directly behind a branch or gate, and looks for the decision of a mapped one under
-another map index. Behind a task that was skipped or failed, trigger rules hold. For what is left, a hook before ``execute`` reads
-what was decided, in the way of ``@task.skip_if``.
+another map index. Behind a task that was skipped or failed, trigger rules apply. For the other cases, a hook before ``execute``
+reads the decision, like ``@task.skip_if``.
 
-Airflow also runs tasks behind a gate of an error budget that has decided nothing: it was skipped, and their trigger rules bear
-that; its instances were removed, because a list got shorter; somebody marked it, or a task between, as a success. What only an
-allowed deployment may run therefore asks the gate whether it has let it go.
+Airflow also runs tasks behind an error-budget gate that has not decided: the gate was skipped and their trigger rules accept
+that; its instances were removed because a list got shorter; or somebody marked it, or a task between, as success. Tasks that
+only an allowed deployment may run therefore check that the gate has allowed them.
 """
 
 from __future__ import annotations
@@ -19,24 +19,24 @@ from airflow_slo_provider.runtime.error_budget.decision import XCOM_KEY as DECIS
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_SKIP, trigger_rule
 from airflow_slo_provider.runtime.gates.gate_instances import decision_fault, instance_name, instance_states
 
-#: XCom key of the ids that a task has blocked by skips.
+#: XCom key of the ids of the tasks that a task has blocked by skips.
 BLOCKED = "blocked"
 
 
 def guard_tasks(task: Any, tasks: Iterable[Any], decided: Collection[str], *, branches: bool) -> None:
-    """Make tasks look whether this one has blocked them, where nothing else would keep them from running.
+    """Install hooks in tasks that this one may block, where nothing else would keep them from running.
 
-    :param task: the one that blocks, mapped or not
-    :param tasks: what it may block
-    :param decided: ids of those that run only where every instance of the task that counts has decided and let them go
-    :param branches: whether it follows some of them
+    :param task: the task that blocks, mapped or not
+    :param tasks: the tasks that it may block
+    :param decided: ids of those that may run only if every instance of the task that counts has decided and allowed them
+    :param branches: whether the task is a branch
     """
     blocked = [one for one in tasks if not one.is_teardown]
     for one in blocked:
         if one.task_id in decided:
             _install(one, task.task_id, partial(_refuse_undecided, task.task_id, branches))
     if not (task.is_mapped or task.get_closest_mapped_task_group() is not None):
-        # What is directly behind it is skipped again, and what is further down unless a trigger rule on the way bears skips.
+        # Airflow skips direct downstream tasks again, and tasks further down unless a trigger rule on the way accepts skips.
         blocked = [one for one in blocked if one.task_id not in task.downstream_task_ids]
         if all(trigger_rule(one) in HOLD_AFTER_A_SKIP for one in blocked):
             return
@@ -53,7 +53,7 @@ def _guard(task: Any, blocker: Any) -> None:
 
 
 def _install(task: Any, blocker_id: str, refuse: Callable[[Any], None]) -> None:
-    """Put a look before what the task does: one for each that blocks it, however often the DAG is read."""
+    """Install a hook before ``execute``, once per blocking task, even if the DAG file is parsed repeatedly."""
     guarded = task.__dict__.setdefault("_guarded_against", set())
     if blocker_id in guarded:
         return
@@ -85,7 +85,7 @@ def _refuse_blocked(blocker_id: str, same_group: bool, context: Mapping[str, Any
 def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) -> None:
     from airflow.sdk.exceptions import AirflowSkipException
 
-    # Airflow keeps a removed instance, and what it has pushed, when a list is shorter than it was.
+    # Airflow keeps a removed instance and its XComs if a mapped list has become shorter.
     states = {index: state for index, state in instance_states(gate_id, context).items() if state != "removed"}
     problem = "" if states else f"{gate_id} has no instance in this run"
     for index, state in sorted(states.items()):
@@ -104,7 +104,7 @@ def _refuse_undecided(gate_id: str, branches: bool, context: Mapping[str, Any]) 
 
 
 def _let_go(gate_id: str, index: int, branches: bool, context: Mapping[str, Any]) -> bool:
-    """Whether a gate instance allowed the run, or a branch instance followed a branch that this task is on."""
+    """Return whether a gate instance allowed the run, or a branch instance followed a branch that leads to this task."""
     ti = context["ti"]
     pushed = ti.xcom_pull(task_ids=gate_id, key=BLOCKED if branches else DECISION, map_indexes=index)
     if branches:

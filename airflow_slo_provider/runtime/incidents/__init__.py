@@ -1,1 +1,1 @@
-"""Incidents in Airflow: the current one, its measurements and steps."""
+"""Incidents in Airflow: the current incident, its measurements, steps and post-mortem data."""

@@ -1,4 +1,4 @@
-"""Incidents in Airflow: which one a run is about, who takes care of it, what became of each step."""
+"""Find the incident of a DAG run, claim it in the ledger, and record its steps and the state of its triggers."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from airflow_slo_provider.incidents.incident_state import Memory
     from airflow_slo_provider.ledger import Ledger, RunKey
 
-#: Key in a DAG run's ``conf`` that holds the incident.
+#: Key of the incident in a DAG run's ``conf``.
 CONF_KEY = "incident"
-#: Kind of check that says which run takes care of an incident: one row for each DAG and incident, written once.
+#: Kind of check that holds which run handles an incident: one row for each DAG and incident, written once.
 CLAIM_KIND = "incident_claim"
-#: Kind of check that holds what a trigger remembers.
+#: Kind of check that holds the state of a trigger.
 MEMORY_KIND = "incident_watch"
 
 
 def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
-    """Return the incidents a run was started for: that of its ``conf``, or those of its asset events.
+    """Return the incidents for which a run was started, from its ``conf`` or its asset events.
 
-    Airflow may start one run for several events. What burns comes first, then by time; an incident that was told twice is one.
+    Airflow may start one run for several events. Burning SLOs come first, ordered by time; repeated events of one incident
+    count once.
 
     :param context: Airflow's task context
-    :raises ValueError: for what is no incident
+    :raises ValueError: for data that is not a valid incident
     """
     run = context.get("dag_run")
     told = (getattr(run, "conf", None) or {}).get(CONF_KEY)
@@ -46,9 +47,10 @@ def incidents_of(context: Mapping[str, Any]) -> list[Incident]:
 
 
 def current_incident(context: Mapping[str, Any]) -> Incident:
-    """Return the incident that this run takes care of. A run that was started by hand has one of its own.
+    """Return the incident that this run handles. A run that was started by hand gets a new incident.
 
-    :raises AirflowFailException: when the run was started with what is no incident
+    :param context: Airflow's task context
+    :raises AirflowFailException: if the run's data is not a valid incident
     """
     from airflow_slo_provider.runtime.recording.checks import failing_over_values
 
@@ -57,7 +59,7 @@ def current_incident(context: Mapping[str, Any]) -> Incident:
     if found:
         return found[0]
     run = context["dag_run"]
-    # Not start_date: clearing a finished run sets that anew, and its post-mortem would be about another incident.
+    # Not start_date, which changes if a finished run is cleared: its post-mortem would be about another incident.
     started = getattr(run, "run_after", None) or getattr(run, "start_date", None) or datetime.now(UTC)
     by_hand = f"{run.dag_id}-{run.run_id}"
     return Incident(
@@ -71,23 +73,26 @@ def _asset_events(context: Mapping[str, Any]) -> list[Any]:
 
 
 def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, Any]) -> RunKey | None:
-    """Take care of an incident, unless another run of the DAG already does.
+    """Claim an incident for this run, unless another run of the DAG already handles it.
 
-    The database says who is first: two runs at the same moment, or on machines whose clocks differ, would both believe it of
-    themselves. The claim is the run's, so that a retry finds its own.
+    The database decides which run is first, because two concurrent runs, or runs on machines with different clocks, could not.
+    The claim belongs to the run, so that a retry finds its own.
 
-    :param facts: what is known, for the ledger
-    :return: the task instance that takes care of it already; None where this one does
+    :param ledger: the ledger
+    :param incident: the incident
+    :param key: key of the task instance
+    :param facts: further evidence for the ledger
+    :return: the task instance that already handles the incident; None if it is this one
     """
     from airflow_slo_provider.ledger import RunKey
 
     own = ledger.own(INCIDENT_KIND, incident.id, key)
-    at = own.result.checked_at if own else datetime.now(UTC)  # a retry keeps its place
+    at = own.result.checked_at if own else datetime.now(UTC)  # a retry keeps the time of the first try
     taker = {name: getattr(key, name) for name in ("run_id", "task_id", "map_index")}
     claimed = CheckResult(kind=CLAIM_KIND, name=incident.id, verdict=Verdict.UNKNOWN, checked_at=at, evidence=taker)
     first = ledger.record_once(claimed, RunKey(key.dag_id, "claim", "claim")).result.evidence
     if first["run_id"] != key.run_id:
-        # No record of its own: nobody would ever close it, and the page of incidents would show it as open for ever.
+        # This run records no incident, because nothing would close it and the incidents page would show it as open forever.
         return RunKey(key.dag_id, first["run_id"], first["task_id"], first["map_index"])
     ledger.record([incident_check(incident, {**facts, "state": "open"}, at=at)], key)
     return None
@@ -96,9 +101,12 @@ def claim(ledger: Ledger, incident: Incident, key: RunKey, facts: Mapping[str, A
 def incident_check(
     incident: Incident, facts: Mapping[str, Any], *, at: datetime | None = None, verdict: Verdict = Verdict.UNKNOWN
 ) -> CheckResult:
-    """Return what the ledger keeps of an incident; the newest one counts.
+    """Return the ledger's check for an incident; the newest check of an incident counts.
 
+    :param incident: the incident
     :param facts: severity, state, steps, timeline, report ...
+    :param at: timestamp of the check (aware); now by default
+    :param verdict: verdict of the check
     """
     return CheckResult(
         kind=INCIDENT_KIND,
@@ -112,7 +120,13 @@ def incident_check(
 
 
 def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: str) -> dict[str, StepRecord]:
-    """Return what is recorded of each step of one run, by step."""
+    """Return the newest record of each step of a run, by step id.
+
+    :param ledger: the ledger
+    :param incident: the incident
+    :param dag_id: id of the DAG
+    :param run_id: id of the run
+    """
     from airflow_slo_provider.ledger.queries.checks import of_run
     from airflow_slo_provider.ledger.store import MOST_ROWS
 
@@ -125,14 +139,22 @@ def recorded_steps(ledger: Ledger, incident: Incident, *, dag_id: str, run_id: s
 
 
 def record_step(step: StepRecord, context: Mapping[str, Any]) -> None:
-    """Write what became of a step into the ledger. A step of a task that is tried again has one record, its newest."""
+    """Record the state of a step in the ledger; a retried task has one record, the newest.
+
+    :param step: the record
+    :param context: Airflow's task context
+    """
     from airflow_slo_provider.runtime.recording.checks import record
 
     record([step.to_check(current_incident(context))], context)
 
 
 def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
-    """Return what a trigger remembered, by subject. An incident that a run takes care of has been told."""
+    """Return the stored state of a trigger by subject. An incident that a run handles counts as sent.
+
+    :param ledger: the ledger
+    :param watch: name of the trigger's state
+    """
     from airflow_slo_provider.incidents.incident_state import Memory
 
     rows = ledger.checks(MEMORY_KIND, dag_id=_watch_key(watch, "").dag_id, limit=10_000, newest_first=False)
@@ -144,7 +166,12 @@ def recall(ledger: Ledger, watch: str) -> dict[str, Memory]:
 
 
 def keep(ledger: Ledger, watch: str, memories: Mapping[str, Memory]) -> None:
-    """Write down what a trigger remembers of some subjects."""
+    """Store the state of a trigger for some subjects.
+
+    :param ledger: the ledger
+    :param watch: name of the trigger's state
+    :param memories: states by subject
+    """
     for subject, one in memories.items():
         check = CheckResult(
             kind=MEMORY_KIND,
@@ -163,5 +190,8 @@ def _watch_key(watch: str, subject: str) -> RunKey:
 
 
 def other_runs(incidents: Sequence[Incident]) -> list[dict[str, Any]]:
-    """Return arguments of ``TriggerDagRunOperator`` that start a run for each incident: always the same run for the same one."""
+    """Return arguments of ``TriggerDagRunOperator`` that start a run for each incident, with a run id made from the incident.
+
+    :param incidents: the incidents
+    """
     return [{"trigger_run_id": f"incident__{one.id}", "conf": {CONF_KEY: one.to_dict()}} for one in incidents]

@@ -1,4 +1,4 @@
-"""What an incident's tasks measure: how fast it burns now, whether it has stopped, what it has cost."""
+"""Measurements of an incident's tasks: current burn rates, recovery, and impact."""
 
 from __future__ import annotations
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 #: Share of a rule's factor at or below which a short window is calm.
 CALM = Fraction(1, 2)
-#: Fewer events since a mitigation tell nothing.
+#: Minimum number of events since a mitigation for a burn rate.
 FEWEST_EVENTS = 10
 
 
 def measured_now(slos: Documents, name: str) -> dict[str, Any]:
-    """Measure an SLO.
+    """Measure an SLO now.
 
+    :param slos: the SLO documents
+    :param name: name of the SLO
     :return: its burn rates and budget, ``burning``, ``message``, and ``table`` for the log
-    :raises MeasurementError: when nothing is known
+    :raises MeasurementError: if the SLO cannot be measured
     """
     from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
     from airflow_slo_provider.slo.budget.text_table import table
@@ -37,9 +39,11 @@ def measured_now(slos: Documents, name: str) -> dict[str, Any]:
 
 
 def failing_versions(check: str, within: timedelta) -> dict[str, Fraction | None]:
-    """Return the share of failed events by model version, as the ledger's checks of that name have counted them lately.
+    """Return the share of failed events by model version, from the recent ledger checks of a name.
 
-    :raises LedgerError: when it cannot be read
+    :param check: name of the checks
+    :param within: maximum age of the checks
+    :raises LedgerError: if the ledger cannot be read
     """
     from airflow_slo_provider.incidents.culprit import failing_shares
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
@@ -57,12 +61,15 @@ def recovery(
     at: datetime,
     settle: timedelta,
 ) -> dict[str, Any]:
-    """Say whether an SLO burns no longer.
+    """Return whether an SLO has recovered.
 
-    :param at: the instant (aware)
-    :param settle: how long after the mitigation the burn rate means something
-    :return: ``recovered``, ``message``, and what was measured
-    :raises MeasurementError: when nothing is known
+    :param slos: the SLO documents
+    :param name: name of the SLO
+    :param context: Airflow's task context
+    :param at: evaluation timestamp (aware)
+    :param settle: minimum time since the mitigation before its burn rate is used
+    :return: ``recovered``, ``message``, and the measurements
+    :raises MeasurementError: if the SLO cannot be measured
     """
     from airflow_slo_provider.incidents.incident_state import Seen
     from airflow_slo_provider.runtime.error_budget.burn_watch import evidence_of, sighting
@@ -80,7 +87,7 @@ def recovery(
                 rate = burn_between(catalog, source, name, since, at)
             except NoData as error:
                 return {"recovered": False, "message": f"nothing since the mitigation: {error.message}"}
-            except ValueError:  # it counts time slices
+            except ValueError:  # the SLO counts time slices
                 rate = None
         if rate is not None and rate.value is not None:
             told = {
@@ -101,7 +108,10 @@ def recovery(
 
 
 def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
-    """Return when the last step of mitigation was done that was done by an operator; None where none was."""
+    """Return when the last mitigation step of an operator was completed; None if there is none.
+
+    :param context: Airflow's task context
+    """
     from airflow_slo_provider.incidents.timeline import State
     from airflow_slo_provider.runtime.incidents.current_incident import current_incident, recorded_steps
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
@@ -114,7 +124,13 @@ def last_mitigation(context: Mapping[str, Any]) -> datetime | None:
 
 
 def impact(slos: Documents | None, name: str | None, start: datetime, end: datetime | None) -> Impact:
-    """Measure what an incident has cost. What cannot be measured is said to be unknown, never zero."""
+    """Measure the impact of an incident. A value that cannot be measured is reported as unknown, never as zero.
+
+    :param slos: the SLO documents
+    :param name: name of the SLO
+    :param start: start of the incident (aware)
+    :param end: its end (aware); now if None
+    """
     from airflow_slo_provider.exceptions import SLOProviderError
     from airflow_slo_provider.incidents.postmortem import Impact
     from airflow_slo_provider.runtime.error_budget.decision import read_documents

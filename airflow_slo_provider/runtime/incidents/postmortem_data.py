@@ -1,4 +1,4 @@
-"""Gathers what the ledger holds of an incident for its post-mortem, and keeps how it ended."""
+"""Collect an incident's records from the ledger for its post-mortem, and record how it ended."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ _MOST_LINES = 200
 
 
 def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | None) -> PostMortem:
-    """Put together what a post-mortem says.
+    """Return the data of a post-mortem.
 
-    :param slos: SLO documents, to measure what the incident has cost
+    :param context: Airflow's task context
+    :param incident: the incident
+    :param slos: SLO documents, to measure the impact of the incident; None if not given
+    :raises LedgerError: if the ledger cannot be read
     """
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
@@ -52,7 +55,13 @@ def gathered(context: Mapping[str, Any], incident: Incident, slos: Documents | N
 
 
 def recorded_incident(context: Mapping[str, Any], found: PostMortem, files: Mapping[str, str]) -> None:
-    """Write how an incident ended into the ledger."""
+    """Record in the ledger how an incident ended.
+
+    :param context: Airflow's task context
+    :param found: the post-mortem
+    :param files: paths of its files by name
+    :raises LedgerError: if the ledger cannot be written
+    """
     from airflow_slo_provider.runtime.recording.checks import record
 
     facts = {
@@ -72,7 +81,7 @@ def recorded_incident(context: Mapping[str, Any], found: PostMortem, files: Mapp
 
 
 def _ended(steps: list[StepRecord]) -> Any:
-    """When the budget was seen to burn no longer."""
+    """Return when a step first measured that the SLO had recovered; None if none did."""
     done = [one for one in steps if one.phase == "resolution" and one.state is State.DONE and one.ended_at is not None]
     seen = [one for one in done if isinstance(one.evidence, Mapping) and one.evidence.get("recovered")]
     return min((one.ended_at for one in seen if one.ended_at), default=None)

@@ -1,6 +1,6 @@
-"""Keeps what becomes of a playbook's step: a task's callbacks write it into the ledger.
+"""Record the state of a playbook's step in the ledger, from callbacks of its task.
 
-A record that cannot be written is logged and stops nothing: a ledger that is down must not keep anybody from rolling back.
+If a record cannot be written, this is logged and the task goes on, because an unavailable ledger must not prevent a rollback.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _log = logging.getLogger(__name__)
 
 
 class StepRecorder:
-    """Writes what becomes of one step.
+    """Record the states of one step.
 
     :param step: the step
-    :param checklist: what is left to a person, besides the step's own checklist
+    :param checklist: manual actions in addition to the step's own checklist
     """
 
     def __init__(self, step: PlaybookStep, checklist: tuple[str, ...] = ()) -> None:
@@ -33,7 +33,10 @@ class StepRecorder:
         self._ended = False
 
     def attach(self, task: BaseOperator) -> None:
-        """Make a task tell of itself; its own callbacks stay."""
+        """Add callbacks to a task that record its state; its own callbacks are kept.
+
+        :param task: the task of the step
+        """
         hook = getattr(task, "_post_execute_hook", None)
 
         def after(context: Any, result: Any = None) -> None:
@@ -41,7 +44,7 @@ class StepRecorder:
                 hook(context, result)
             self.done(context, result)
 
-        # Before the task counts as a success: whoever comes after it must find the record.
+        # Recorded before the task succeeds, because downstream tasks read the record.
         task._post_execute_hook = after
         task.on_execute_callback = [*task.on_execute_callback, self.began]
         task.on_success_callback = [*task.on_success_callback, self.succeeded]
@@ -49,34 +52,40 @@ class StepRecorder:
         task.on_skipped_callback = [*task.on_skipped_callback, self.skipped]
 
     def began(self, context: Any) -> None:
-        """The task has begun."""
+        """Record that the task has started."""
         self._ended = False
         self._write(context, State.RUNNING)
 
     def done(self, context: Any, result: Any) -> None:
-        """The task has done its work and returned something."""
+        """Record that the task has completed, with its return value as evidence."""
         if self._ended:
             return
         message = str(result["message"]) if isinstance(result, Mapping) and result.get("message") else ""
         self.ended(context, State.DONE, message, result)
 
     def succeeded(self, context: Any) -> None:
-        """The task was a success; one that chose a way has not returned anything."""
+        """Record the success of a task that returned nothing, such as a branch."""
         if not self._ended:
             self.ended(context, State.DONE)
 
     def failed(self, context: Any) -> None:
-        """The task has failed for good."""
+        """Record that the task has failed after its last try."""
         error = context.get("exception")
         self.ended(context, State.FAILED, f"{type(error).__name__}: {error}" if error is not None else "")
 
     def skipped(self, context: Any) -> None:
-        """The task has skipped itself; a rejected approval has said before what became of it."""
+        """Record that the task was skipped, unless its end is already recorded (a rejected approval)."""
         if not self._ended:
             self.ended(context, State.SKIPPED, str(context.get("exception") or ""))
 
     def ended(self, context: Any, state: State, message: str = "", evidence: Any = None) -> None:
-        """The step has ended in some state."""
+        """Record the final state of the step.
+
+        :param context: Airflow's task context
+        :param state: the state
+        :param message: the message
+        :param evidence: a JSON-able value
+        """
         self._ended = True
         self._write(context, state, message, evidence, ended=True)
 

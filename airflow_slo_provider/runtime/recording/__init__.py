@@ -1,1 +1,1 @@
-"""Record checks: in the ledger, in Airflow's metrics, for listeners."""
+"""Record checks in the ledger, in Airflow's metrics, and for listeners."""

@@ -1,6 +1,4 @@
-"""How every operator and sensor ends: its checks in the ledger and in Airflow's metrics, its verdicts without a retry, its faults
-with one.
-"""
+"""Record checks in the ledger and in metrics, and convert errors so that Airflow retries only transient ones."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Marks, in the evidence, a check that could not be made.
+#: Key in the evidence that marks a check that could not be made.
 _FAULT = "fault"
 _VERDICTS = {"pass": 0, "warn": 1, "fail": 2, "unknown": 3}
 _SEVERITIES = {"fail": "error", "warn": "warn"}
@@ -24,7 +22,7 @@ _SEVERITIES = {"fail": "error", "warn": "warn"}
 
 @contextmanager
 def failing_rightly() -> Iterator[None]:
-    """Turn what a retry cannot mend into ``AirflowFailException``; let faults that may pass through, so that Airflow retries.
+    """Convert errors that a retry cannot fix into ``AirflowFailException``; transient errors pass through and are retried.
 
     :raises AirflowFailException: for every error of this provider that is not ``transient``
     """
@@ -40,7 +38,7 @@ def failing_rightly() -> Iterator[None]:
 
 @contextmanager
 def failing_over_values() -> Iterator[None]:
-    """Turn a ``ValueError`` or ``TypeError`` into ``AirflowFailException``: what was handed in stays as wrong as it is.
+    """Convert a ``ValueError`` or ``TypeError`` into ``AirflowFailException``, because a retry gets the same arguments.
 
     :raises AirflowFailException: for every ``ValueError`` and ``TypeError``
     """
@@ -56,15 +54,15 @@ def failing_over_values() -> Iterator[None]:
 def recording_faults(
     context: Mapping[str, Any], unknown: Callable[[], CheckResult], *, write: Callable[..., None] | None = None
 ) -> Iterator[None]:
-    """Leave a row ``unknown`` in the ledger when a check could not be made, and let the error go on.
+    """Record a check with verdict ``unknown`` if it could not be made, and re-raise the error.
 
-    Every try leaves its row, in the place of the row of the try before it; a later try that finds something out under other names
-    removes it. What Airflow raises to steer a task (a skip, a deferral) is no fault. A ledger that cannot be written is
-    logged, and does not hide the error.
+    Every try replaces the row of the previous try. A later try that succeeds under other names removes it. Exceptions with
+    which Airflow controls a task (a skip, a deferral) are not recorded. If the ledger cannot be written, this is logged and
+    does not hide the original error.
 
     :param context: Airflow's task context
-    :param unknown: makes the check: kind, name, and what else is known of it; message and reason are filled in
-    :param write: records checks under the context's task instance, as :func:`record` does, which is the default
+    :param unknown: returns the check: kind, name, and what else is known; message and reason are filled in
+    :param write: records checks for the context's task instance; by default :func:`record`
     """
     from airflow.sdk.exceptions import (
         AirflowRescheduleException,
@@ -102,9 +100,9 @@ def _record_fault(
 
 
 def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
-    """Remove what an earlier try left under a name of its own, once a later one could make the check.
+    """Remove the ``unknown`` row of an earlier try after a later try could make the check under another name.
 
-    It must not stay ``unknown`` for ever, and nothing was measured under that name that could replace it.
+    No later row would replace it, and it would stay ``unknown`` forever.
     """
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
@@ -116,14 +114,14 @@ def _withdraw_fault(context: Mapping[str, Any], check: CheckResult) -> None:
 
 
 def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
-    """Write into the ledger what is about to be done, in the place of the check that will say what became of it.
+    """Record a change before it is made; the check of its result later replaces this row.
 
-    What cannot be recorded is then not done, and what was done by a task that died is in the ledger all the same. What an
-    earlier try recorded stays.
+    A change that cannot be recorded is not made, and a change of a task that died is still in the ledger. The row of an earlier
+    try is kept.
 
-    :param check: what is about to be done, with the kind and name of its later record
+    :param check: the intended change, with the kind and name of its later record
     :param context: Airflow's task context
-    :raises LedgerError: when it cannot be written
+    :raises LedgerError: if the ledger cannot be written
     """
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
@@ -132,11 +130,11 @@ def intend(check: CheckResult, context: Mapping[str, Any]) -> None:
 
 
 def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
-    """Write checks into the ledger, all or none, under the task instance's own key: a retry replaces its own rows.
+    """Write checks to the ledger, all or none, with the key of the task instance: a retry replaces its own rows.
 
-    :param results: what was found
+    :param results: the checks
     :param context: Airflow's task context
-    :raises LedgerError: when they cannot be written; a check that is not recorded must not count
+    :raises LedgerError: if they cannot be written; a check that is not recorded must not count
     """
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
@@ -149,8 +147,12 @@ def record(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
 
 
 def emit(results: Iterable[CheckResult]) -> None:
-    """Send a gauge for each check: ``slo.check.verdict`` (0 pass, 1 warn, 2 fail, 3 unknown), ``slo.check.value`` where there is
-    one, and for an SLO ``slo.budget.remaining``. Metrics never fail a task: what goes wrong is logged.
+    """Send gauges for each check to Airflow's metrics.
+
+    The gauges are ``slo.check.verdict`` (0 pass, 1 warn, 2 fail, 3 unknown), ``slo.check.value`` if there is a value, and
+    ``slo.budget.remaining`` for an SLO. Errors are logged and never fail a task.
+
+    :param results: the checks
     """
     from airflow_slo_provider.core.slo_key import SLOKey, labels_text
 
@@ -173,21 +175,20 @@ def emit(results: Iterable[CheckResult]) -> None:
 
 
 def _gauge() -> Callable[..., None]:
-    """Airflow's function for gauges: of the module since 3.3, of its ``Stats`` before."""
+    """Return Airflow's function for gauges: from the module since 3.3, from its ``Stats`` before."""
     from airflow.sdk.observability import stats
 
     return getattr(stats, "gauge", None) or stats.Stats.gauge
 
 
 def check_results(kind: str, found: Iterable[Mapping[str, Any]], *, table: str, actions: Mapping[str, str]) -> list[Any]:
-    """Return checks as Airflow's SQL check operators leave them for listeners, OpenLineage's among them.
-
-    :return: ``SQLCheckResult`` objects; none where the common-sql provider is older than 2.4
+    """Return checks in the form of Airflow's SQL check operators, for listeners such as OpenLineage.
 
     :param kind: family of the check, e.g. ``drift``
     :param found: as :func:`airflow_slo_provider.drift.report.ledger_records.assertions` returns them
-    :param table: what was checked
-    :param actions: what a state does to the task: ``fail``, ``warn``, ``skip`` or ``pass``
+    :param table: name of the checked data
+    :param actions: action per state: ``fail``, ``warn``, ``skip`` or ``pass``
+    :return: ``SQLCheckResult`` objects; an empty list if the common-sql provider is older than 2.4
     """
     try:
         from airflow.providers.common.sql.operators.sql import SQLCheckResult

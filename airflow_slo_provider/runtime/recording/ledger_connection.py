@@ -1,4 +1,4 @@
-"""Where Airflow keeps the ledger, and which row of it belongs to a task instance."""
+"""Open the ledger that Airflow's configuration names, and build the ledger key of a task instance."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ log = logging.getLogger(__name__)
 
 
 def open_default_ledger(*, to_look: bool = False) -> Ledger:
-    """Open the ledger that Airflow's configuration names, for the environment that it names.
+    """Open the configured ledger for the configured environment.
 
-    ``[slo] ledger_conn_id`` (an Airflow connection) wins over ``[slo] ledger_url`` (a SQLAlchemy URL); without either it is
-    ``slo_ledger.db`` in ``AIRFLOW_HOME``. That file is refused where tasks may run on several machines: each would have a
-    ledger of its own, and what one of them froze another would let through.
+    ``[slo] ledger_conn_id`` (an Airflow connection) takes precedence over ``[slo] ledger_url`` (a SQLAlchemy URL); without both
+    it is ``slo_ledger.db`` in ``AIRFLOW_HOME``. That file is rejected if tasks may run on several machines, because each
+    machine would have its own ledger and would not see the freezes of the others.
 
-    :param to_look: whether somebody only looks at what is there, on a page or in a shell, and nothing is decided by it
-    :raises LedgerError: when it cannot be opened; reason ``not_shared`` when it is a file that other workers do not see
+    :param to_look: whether the ledger is only displayed, on a page or in a shell, and no decision depends on it
+    :raises LedgerError: if it cannot be opened; reason ``not_shared`` if it is a file that other workers do not see
     """
     problem = "" if to_look else unshared_ledger()
     if problem:
@@ -37,7 +37,11 @@ def open_default_ledger(*, to_look: bool = False) -> Ledger:
 
 
 def open_for_tasks(url: str | URL) -> Ledger:
-    """Open a ledger as this configuration's environment; in a test run, as a test."""
+    """Open a ledger in the configured environment; in a test run, as a test.
+
+    :param url: SQLAlchemy URL of the ledger
+    :raises LedgerError: if it cannot be opened
+    """
     from airflow_slo_provider.ledger import open_ledger
     from airflow_slo_provider.runtime.executors import is_test_run
 
@@ -45,14 +49,14 @@ def open_for_tasks(url: str | URL) -> Ledger:
 
 
 def environment() -> str:
-    """Return the name that rows of this Airflow have in the ledger: ``[slo] environment``, empty where it is not set."""
+    """Return the environment of this Airflow's rows in the ledger: ``[slo] environment``, empty if it is not set."""
     from airflow.sdk import conf
 
     return str(conf.get("slo", "environment", fallback="") or "").strip()
 
 
 def unshared_ledger() -> str:
-    """Say why the ledger is not the one of all workers, and what to do; empty where it is, or may be."""
+    """Return why workers do not share the ledger, and what to do; empty if they do or may do."""
     from airflow_slo_provider.runtime.executors import other_machines
 
     if _is_configured():
@@ -75,7 +79,7 @@ def _is_configured() -> bool:
 
 @cache
 def _warn_of_a_file(where: str) -> None:
-    """Warn once: whether several machines have the same file cannot be seen from one of them."""
+    """Warn once that several machines may not share the file, which cannot be detected from one of them."""
     from airflow_slo_provider.runtime.executors import other_machines
 
     why = other_machines()
@@ -89,7 +93,7 @@ def _warn_of_a_file(where: str) -> None:
 
 
 def _own_file() -> URL:
-    """The ledger where none is configured."""
+    """Return the URL of the ledger that is used if none is configured."""
     import os
 
     from airflow_slo_provider.ledger.engine import default_url
@@ -98,7 +102,10 @@ def _own_file() -> URL:
 
 
 def default_ledger_url() -> str | URL:
-    """Return the URL of the ledger that :func:`open_default_ledger` opens. It may hold a password: not for logs."""
+    """Return the URL of the ledger that :func:`open_default_ledger` opens. It may hold a password: do not log it.
+
+    :raises LedgerError: for a relative path of a SQLite file, and for a wrong connection
+    """
     from airflow.sdk import conf
 
     conn_id = conf.get("slo", "ledger_conn_id", fallback=None)
@@ -114,9 +121,9 @@ def default_ledger_url() -> str | URL:
 
 
 def _require_absolute(url: str | URL, where: str) -> None:
-    """Refuse a file whose place depends on the directory in which a process was started: each would have a ledger of its own.
+    """Reject a relative path of a SQLite file, because processes with different working directories would use different ledgers.
 
-    :raises LedgerError: for a SQLite file that is not named from the root
+    :raises LedgerError: for a SQLite file whose path is not absolute
     """
     import os
 
@@ -134,9 +141,10 @@ def _require_absolute(url: str | URL, where: str) -> None:
 
 
 def connection_url(conn_id: str) -> URL:
-    """Make the SQLAlchemy URL of an Airflow connection.
+    """Return the SQLAlchemy URL of an Airflow connection.
 
-    :raises LedgerError: when there is no such connection, or its hook knows no SQLAlchemy URL
+    :param conn_id: the Airflow connection
+    :raises LedgerError: if there is no such connection, or its hook has no SQLAlchemy URL
     """
     from airflow.sdk import BaseHook
     from sqlalchemy import URL, make_url
@@ -149,7 +157,7 @@ def connection_url(conn_id: str) -> URL:
         if connection.conn_type == "sqlite":
             return URL.create("sqlite", database=connection.host or connection.schema)
         hook: Any = connection.get_hook()  # type: ignore[no-untyped-call]
-    except Exception as error:  # Airflow knows no such connection, or no hook for its type
+    except Exception as error:  # no such connection, or no hook for its type
         raise LedgerError(
             f"connection {conn_id}, where the ledger is, cannot be used ({type(error).__name__}: {server_text(error)})",
             reason="bad_connection",
@@ -166,7 +174,7 @@ def connection_url(conn_id: str) -> URL:
                 reason="bad_url",
             ) from None
     if url.get_backend_name() == "postgresql":
-        # The hook's URL leaves out what get_conn() passes on from the extra: without it, sslmode would be lost.
+        # The hook's URL lacks the options that get_conn() takes from the extra, e.g. sslmode.
         ignored = set(getattr(hook, "ignored_extra_options", ()))
         extra = {key: str(value) for key, value in connection.extra_dejson.items() if key not in ignored}
         url = url.update_query_dict(extra)
@@ -174,13 +182,16 @@ def connection_url(conn_id: str) -> URL:
 
 
 def words_of(ledger: Ledger) -> str:
-    """Say whose rows a ledger writes, after its place: its environment, and whether this is a test; empty for neither."""
+    """Describe the environment of a ledger for a log line, and whether this is a test run; empty for neither.
+
+    :param ledger: the ledger
+    """
     words = f", environment {ledger.environment}" if ledger.environment else ""
     return f"{words}; this is a test run, which counts nowhere else" if ledger.test_run else words
 
 
 def run_key(context: Mapping[str, Any]) -> RunKey:
-    """Return the key of the task instance a context belongs to.
+    """Return the ledger key of the task instance of a context.
 
     :param context: Airflow's task context
     """
@@ -199,7 +210,7 @@ def run_key(context: Mapping[str, Any]) -> RunKey:
 
 
 def map_label(context: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the ``map_index_template`` of a mapped task gave, as evidence; nothing where there is none.
+    """Return the rendered ``map_index_template`` of a mapped task as evidence; empty if there is none.
 
     :param context: Airflow's task context
     """

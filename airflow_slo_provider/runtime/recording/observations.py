@@ -1,4 +1,4 @@
-"""Recording what a check observed: the present once, however many runs looked at it, and a past window for its own time."""
+"""Record observations: of the present once, even if several runs made them, and of a past window at its end."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 def record_observations(
     results: Iterable[CheckResult], context: Mapping[str, Any], log: Any, *, subject: str | None = None
 ) -> None:
-    """Write checks of the present into the ledger.
+    """Write checks of the present to the ledger.
 
-    A run that is caught up, backfilled or cleared looks at the present as the runs beside it do: what another run of the task has
-    observed since this one was due is recorded as repeated, and counts nowhere.
+    A run that is caught up, backfilled or cleared measures the same present as other runs. If another run of the task has
+    recorded the check since this run was due, it is recorded as repeated and not counted.
 
-    :param results: what was found
+    :param results: the checks
     :param context: Airflow's task context
     :param log: the task's logger
-    :param subject: what was looked at, where that may change from run to run (a path with a date in it)
-    :raises LedgerError: when they cannot be written
+    :param subject: what was measured, if it may change from run to run (a path with a date in it); None by default
+    :raises LedgerError: if they cannot be written
     """
     from airflow_slo_provider.ledger.observations import REPEATED, SUBJECT
     from airflow_slo_provider.runtime.evaluation_time import due
@@ -52,11 +52,11 @@ def record_observations(
 
 
 def of_window(results: Iterable[CheckResult], start: datetime, end: datetime) -> list[CheckResult]:
-    """Date checks of a window that is over: checked a whole window later or more, they are about its end, and not about now.
+    """Date the checks of a past window at its end, if they were made at least a window's length after it.
 
-    :param results: what was found in the window
+    :param results: the checks
     :param start: start of the window (aware)
-    :param end: its end (aware)
+    :param end: end of the window (aware)
     """
     if datetime.now(UTC) <= end + (end - start):
         return list(results)
