@@ -16,7 +16,6 @@ def check_limits(max_age: timedelta, warn_age: timedelta | None = None, toleranc
     :param max_age: maximum age
     :param warn_age: maximum age without a warning
     :param tolerance: how far a timestamp may lie in the future
-
     :raises ValueError: for anything but a timedelta, a negative one, or a warning age above the maximum
     """
     for name, value in (("max_age", max_age), ("warn_age", warn_age), ("tolerance", tolerance)):

@@ -27,7 +27,6 @@ def last_success(dag_id: str, task_id: str | None = None) -> Steps:
     :param dag_id: id of the DAG
     :param task_id: id of the task; None for the whole DAG
     :return: steps for :func:`~airflow_slo_provider.freshness.sources.http_steps.run`
-
     :raises QueryError: (reason ``not_found``) for a DAG or a task that does not exist
     """
     dag = f"/api/v2/dags/{in_path(dag_id)}"

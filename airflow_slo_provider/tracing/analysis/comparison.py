@@ -98,7 +98,6 @@ def compare(breakdown: LatencyBreakdown, baseline: str | None = None, candidate:
     the same intervals.
 
     :param breakdown: a breakdown that has both versions
-
     :param baseline: the earlier version; by default the one before the candidate
     :param candidate: the later one; by default the newest
     :raises NoData: when there are no two versions with enough spans of one name to compare

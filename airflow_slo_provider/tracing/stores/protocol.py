@@ -45,7 +45,6 @@ class TraceStore(Protocol):
         :param attributes: attributes to filter traces by
         :param limit: maximum number of traces
         :param selected: attributes that the spans must include
-
         :raises QueryError: while the stream is read, when the store does not answer
         """
         ...
@@ -54,7 +53,6 @@ class TraceStore(Protocol):
         """Return all spans of one trace; empty if the store has no such trace.
 
         :param trace_id: 32 hex digits
-
         :raises QueryError: when the store does not answer
         """
         ...
@@ -63,7 +61,6 @@ class TraceStore(Protocol):
         """Test the connection with a small query.
 
         :return: a sentence that describes the store
-
         :raises QueryError: when the store does not answer
         """
         ...
