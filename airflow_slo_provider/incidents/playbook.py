@@ -162,7 +162,10 @@ class Playbook:
         return tuple(step.id for step in self.steps)
 
     def of_phase(self, phase: str) -> tuple[PlaybookStep, ...]:
-        """Return the steps of a phase."""
+        """Return the steps of a phase.
+
+        :param phase: name of the phase
+        """
         return tuple(step for step in self.steps if step.phase == phase)
 
 

@@ -1,4 +1,4 @@
-"""Record and read corrections: time ranges excluded from an SLO with a reason, e.g. planned maintenance."""
+"""Record and read corrections: time ranges with an explanation, e.g. planned maintenance, by SLO or by service."""
 
 from __future__ import annotations
 
@@ -96,6 +96,9 @@ def corrections(ledger: Ledger, start: datetime, end: datetime, *, service: str 
 def correction_identity(environment: str, service: str, name: str, labels: str, starts: int) -> str:
     """Return the unique key of a correction's row.
 
+    :param environment: environment of the ledger
+    :param service: the service
+    :param name: the SLO; empty for all SLOs of the service
     :param labels: labels of the group, as written by :func:`.labels_text`
     :param starts: microseconds since 1970
     """

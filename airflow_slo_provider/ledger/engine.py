@@ -126,6 +126,8 @@ def transaction(
 ) -> Iterator[Connection]:
     """Open one transaction; every database error is converted to a LedgerError.
 
+    :param engine: engine of the database
+    :param url: URL of the database, for messages
     :param writes: whether it will write; such a transaction waits at most :data:`LOCK_WAIT_SECONDS` for the lock
     :param schema: the schema version that the ledger was opened with; a ledger migrated since then is neither read nor written
     :param patient: whether a statement may take longer than :data:`READ_SECONDS`, for commands run in a shell

@@ -180,16 +180,24 @@ class LedgerReader:
             return None if row is None else recorded_of(dict(row))
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of all checks of a kind, in the database's order."""
+        """Return the names of all checks of a kind, in the database's order.
+
+        :param kind: kind of the checks
+        """
         return self._distinct("name", kind=kind)
 
     def kinds(self, name: str) -> list[str]:
-        """Return the kinds of check with a name."""
+        """Return the kinds of check with a name.
+
+        :param name: name of the checks
+        """
         return [kind for kind in self._distinct("kind") if self.latest(kind, name) is not None]
 
     def services(self, kind: str, name: str, start: datetime, end: datetime) -> list[str]:
         """Return the services named by the checks of a window.
 
+        :param kind: kind of the checks
+        :param name: name of the checks
         :param start: start of the window (aware)
         :param end: end of the window, exclusive (aware)
         """
@@ -210,6 +218,8 @@ class LedgerReader:
 
         The rows are streamed: one connection stays in use until the iterator is exhausted or closed.
 
+        :param kind: kind of the checks
+        :param name: name of the checks
         :param start: start of the window (aware)
         :param end: end of the window, exclusive (aware)
         :param evidence: texts that the evidence must contain, by key

@@ -121,6 +121,8 @@ def moment(value: int) -> datetime:
 def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, Any]:
     """Convert a check to a row.
 
+    :param result: the check result
+    :param key: the task instance that recorded it
     :param recorded_at: microseconds since 1970
     :raises LedgerError: when an id or a name is longer than the ledger can index
     """

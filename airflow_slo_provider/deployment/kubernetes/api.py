@@ -183,6 +183,7 @@ class Cluster:
     def autoscalers(self, namespace: str) -> list[JSON]:
         """Read all HorizontalPodAutoscalers of a namespace.
 
+        :param namespace: the namespace
         :raises DeploymentError: when they cannot be read
         """
         from kubernetes.client import AutoscalingV2Api
@@ -205,7 +206,11 @@ class Cluster:
         return self._change(question, self._apps.patch_namespaced_deployment, name, namespace, operations, dry_run)
 
     def scale(self, namespace: str, name: str) -> JSON:
-        """Read the ``scale`` subresource of a Deployment."""
+        """Read the ``scale`` subresource of a Deployment.
+
+        :param namespace: namespace of the Deployment
+        :param name: name of the Deployment
+        """
         question = Question("get", "deployments/scale", namespace, name)
         return self._ask(question, self._apps.read_namespaced_deployment_scale, name, namespace)
 

@@ -81,6 +81,8 @@ class DirectoryRegistry:
     def get(self, model: str, version: str) -> ModelVersion:
         """Return a model version.
 
+        :param model: name of the model
+        :param version: name of the version
         :raises RegistryError: reason ``not_found``
         """
         place = self._version(model, version)
@@ -91,16 +93,28 @@ class DirectoryRegistry:
         return ModelVersion(model=model, version=version, created_at=datetime.fromisoformat(created), uri=str(place))
 
     def alias(self, model: str, alias: str) -> str | None:
-        """Return the version that an alias names; None if it names none."""
+        """Return the version that an alias names; None if it names none.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        """
         found = self._read(model)["aliases"].get(alias)
         return None if found is None else str(found)
 
     def moves(self, model: str, alias: str = CHAMPION) -> list[Move]:
-        """Return the recorded moves of an alias, oldest first."""
+        """Return the recorded moves of an alias, oldest first.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        """
         return [Move(**one) for one in self._read(model)["moves"] if one["alias"] == alias]
 
     def move(self, model: str, wanted: Wanted) -> Moved:
-        """Move an alias and record the move atomically, once per key."""
+        """Move an alias and record the move atomically, once per key.
+
+        :param model: name of the model
+        :param wanted: the requested move
+        """
         with self._lock(model):
             document = self._read(model)
             recorded = [Move(**one) for one in document["moves"] if one["alias"] == wanted.alias]

@@ -77,6 +77,8 @@ class MlflowRegistry:
     def get(self, model: str, version: str) -> ModelVersion:
         """Return a model version.
 
+        :param model: name of the registered model
+        :param version: number of the version
         :raises RegistryError: reason ``not_found``
         """
         answer = self._call("GET", f"{_VERSION}/get", {"name": model, "version": version})
@@ -93,11 +95,19 @@ class MlflowRegistry:
         )
 
     def alias(self, model: str, alias: str) -> str | None:
-        """Return the version that an alias names; None if it names none."""
+        """Return the version that an alias names; None if it names none.
+
+        :param model: name of the registered model
+        :param alias: name of the alias
+        """
         return self._aliases(self._model(model)).get(alias)
 
     def moves(self, model: str, alias: str = CHAMPION) -> list[Move]:
-        """Return the recorded moves of an alias, oldest first."""
+        """Return the recorded moves of an alias, oldest first.
+
+        :param model: name of the registered model
+        :param alias: name of the alias
+        """
         return list(self._state(model, alias).moves)
 
     def move(self, model: str, wanted: Wanted) -> Moved:

@@ -89,6 +89,8 @@ def in_path(name: str) -> str:
 def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
     """Build the error for an answer with an unexpected status.
 
+    :param reply: the answer
+    :param call: the request
     :param what: name of the missing object, for status 404
     """
     words = f"{what}; the server answers" if what else "the server answers"
@@ -104,6 +106,8 @@ def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
 def mapping(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), missing: str = "") -> Mapping[str, Any]:
     """Return the JSON object of an answer.
 
+    :param reply: the answer
+    :param call: the request
     :param accepted: accepted HTTP statuses
     :param missing: name of the object that is missing on status 404
     :raises QueryError: for another status, or an answer that is not a JSON object

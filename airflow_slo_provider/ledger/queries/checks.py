@@ -48,6 +48,9 @@ FOUND = "(SELECT * FROM found WHERE name IS NOT NULL LIMIT :limit) found"
 def newest(ledger: Ledger, kind: str, *, dags: Collection[str] | None = None, limit: int = MOST_ROWS) -> list[Recorded]:
     """Return the newest check of each name of a kind, ordered by name, except those further in the future than :data:`AHEAD`.
 
+    :param ledger: the ledger
+    :param kind: kind of the checks
+    :param dags: only checks of these DAGs; None for all
     :param limit: maximum number of results
     """
     values: dict[str, Any] = {"kind": kind, "limit": limit, "before": before()}
@@ -70,7 +73,14 @@ def newest(ledger: Ledger, kind: str, *, dags: Collection[str] | None = None, li
 def history(
     ledger: Ledger, kind: str, name: str, slices: Sequence[tuple[datetime, datetime]], *, dags: Collection[str] | None = None
 ) -> list[Recorded]:
-    """Return the last check in each time slice, oldest first, with full evidence."""
+    """Return the last check in each time slice, oldest first, with full evidence.
+
+    :param ledger: the ledger
+    :param kind: kind of the checks
+    :param name: name of the checks
+    :param slices: start and end (exclusive) of each slice
+    :param dags: only checks of these DAGs; None for all
+    """
     if not slices or (dags is not None and not dags):
         return []
     values: dict[str, Any] = {"kind": kind, "name": name}
@@ -92,6 +102,9 @@ def recent(
 ) -> list[Recorded]:
     """Return the newest checks of some kinds, newest first.
 
+    :param ledger: the ledger
+    :param kinds: kinds of the checks
+    :param dags: only checks of these DAGs; None for all
     :param name: only checks of this name
     :param service: only checks of this service; empty for those without a service
     :param since: only those checked at or after this time (aware)
@@ -120,6 +133,9 @@ def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datet
 
     The rows are streamed: one connection stays in use until the iterator is exhausted or closed.
 
+    :param ledger: the ledger
+    :param kind: kind of the checks
+    :param name: name of the checks
     :param since: only those checked at or after this time (aware)
     :param until: only those checked before this time (aware)
     """
@@ -134,7 +150,15 @@ def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datet
 def of_run(
     ledger: Ledger, dag_id: str, run_id: str, *, task_id: str | None = None, map_index: int | None = None, limit: int = 1000
 ) -> list[Recorded]:
-    """Return the checks recorded by one run, or by one of its task instances, newest first."""
+    """Return the checks recorded by one run, or by one of its task instances, newest first.
+
+    :param ledger: the ledger
+    :param dag_id: id of the DAG
+    :param run_id: id of the run
+    :param task_id: only checks of this task
+    :param map_index: only checks of this index of a mapped task
+    :param limit: maximum number of results
+    """
     values: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "limit": limit}
     where = "c.dag_id = :dag_id AND c.run_id = :run_id"
     if task_id is not None:

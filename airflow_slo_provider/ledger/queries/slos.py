@@ -100,7 +100,9 @@ def newest(
 ) -> list[Recorded]:
     """Return the newest check of each SLO, ordered by name and service, except those more than a day in the future.
 
+    :param ledger: the ledger
     :param name: only SLOs of this name
+    :param dags: only checks of these DAGs; None for all
     :param limit: maximum number of SLOs to read, counted separately for each DAG
     """
     if dags is not None and not dags:
@@ -143,7 +145,10 @@ def samples(
 ) -> list[Sample]:
     """Return the last check of each SLO in each time slice, oldest first.
 
+    :param ledger: the ledger
+    :param slos: the SLOs
     :param slices: start and end (exclusive) of each slice
+    :param dags: only checks of these DAGs; None for all
     :param field: name of a number in the evidence to return
     """
     if not slos or not slices or (dags is not None and not dags):
@@ -169,7 +174,13 @@ def samples(
 def history(
     ledger: Ledger, slo: SLOKey, slices: Sequence[tuple[datetime, datetime]], *, dags: Collection[str] | None = None
 ) -> list[Recorded]:
-    """Return the last check of an SLO in each time slice, oldest first, with full evidence."""
+    """Return the last check of an SLO in each time slice, oldest first, with full evidence.
+
+    :param ledger: the ledger
+    :param slo: the SLO
+    :param slices: start and end (exclusive) of each slice
+    :param dags: only checks of these DAGs; None for all
+    """
     if not slices or (dags is not None and not dags):
         return []
     return [recorded_of(row) for row in _last_of_slices(ledger, COLUMN_LIST, [slo], slices, dags, {})]

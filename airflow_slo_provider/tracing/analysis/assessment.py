@@ -70,7 +70,10 @@ class Assessment:
     symptoms: tuple[Symptom, ...]
 
     def with_evidence(self, **evidence: Any) -> Assessment:
-        """Return a copy with further evidence in each check; values of None are left out."""
+        """Return a copy with further evidence in each check.
+
+        :param evidence: the further evidence; values of None are left out
+        """
         known = {key: value for key, value in evidence.items() if value is not None}
         return replace(self, checks=tuple(replace(check, evidence={**check.evidence, **known}) for check in self.checks))
 
