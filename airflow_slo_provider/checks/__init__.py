@@ -1,1 +1,1 @@
-"""Checks that run outside of Airflow: in a pod, in a model server's own image, on a shell."""
+"""Checks that run outside of Airflow: in a pod, in a model server's image, or from a shell."""

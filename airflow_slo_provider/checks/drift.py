@@ -1,4 +1,4 @@
-"""The check ``drift``: two datasets, or one and a stored profile, compared where the data is.
+"""The check ``drift``: compare two datasets, or a dataset and a stored profile, next to the data.
 
 The spec::
 
@@ -25,9 +25,10 @@ _OWN = frozenset({"reference", "current", "name", "report", "states", "model_ver
 
 
 def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
-    """Compare, and return a check for the dataset and one for each column that is not ok.
+    """Compare the datasets; return a check for the dataset and one for each column that did not pass.
 
-    :raises CheckError: for a spec that cannot be used
+    :param spec: the spec, see the module
+    :raises CheckError: for an invalid spec
     :raises QueryError: when data cannot be read
     """
     from airflow_slo_provider.drift import compare, save_report

@@ -1,4 +1,4 @@
-"""What a check in a pod hands back: its results or its error, as one JSON object."""
+"""Serialise the results, or the error, of a check in a pod as one JSON object."""
 
 from __future__ import annotations
 
@@ -13,12 +13,18 @@ VERSION = 1
 
 
 def seal(results: Sequence[CheckResult]) -> dict[str, Any]:
-    """Wrap results."""
+    """Serialise check results.
+
+    :param results: the results
+    """
     return {"envelope_version": VERSION, "results": [result.to_dict() for result in results]}
 
 
 def seal_error(error: BaseException) -> dict[str, Any]:
-    """Wrap an error. One that is not this provider's own may pass, unless it is a mistake in a spec or in the check's code."""
+    """Serialise an error. A foreign exception is marked transient, unless it shows a mistake in a spec or in the check's code.
+
+    :param error: the exception
+    """
     if isinstance(error, ReasonedError):
         told = {"message": str(error), "reason": error.reason, "transient": error.transient}
     else:
@@ -28,9 +34,10 @@ def seal_error(error: BaseException) -> dict[str, Any]:
 
 
 def unseal(content: Any) -> list[CheckResult]:
-    """Read what :func:`seal` or :func:`seal_error` wrapped.
+    """Deserialise results written by :func:`seal`, or raise the error written by :func:`seal_error`.
 
-    :raises CheckError: for an error in it; and when it is no envelope, or an empty one: no result is not a pass
+    :param content: parsed JSON
+    :raises CheckError: for a serialised error, for an invalid envelope, and for one without results, which is not a pass
     """
     if not isinstance(content, Mapping) or not {"results", "error"} & content.keys():
         raise CheckError(f"the check left no result behind, but {str(content)[:200]!r}", reason="no_result", transient=True)

@@ -1,4 +1,4 @@
-"""The check ``golden_set``: a model on a golden set, beside the champion, where the model is.
+"""The check ``golden_set``: evaluate a model, optionally with the champion, on a golden set, next to the model.
 
 The spec, with the parameters of ``GoldenSetEvaluationOperator`` under the same names::
 
@@ -10,8 +10,8 @@ The spec, with the parameters of ``GoldenSetEvaluationOperator`` under the same 
                                                               # "champion_may_be_missing": true
      "name": "checkout", "model_version": "7"}
 
-A function takes a DataFrame of features and returns one value a row, or class probabilities. ``trusted`` is asked for where a
-file is code, as in a DAG.
+A function takes a DataFrame of features and returns one value per row, or class probabilities. As in a DAG, ``trusted`` is
+required for a file that can execute code.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _NEEDED = ("golden_set", "predictor", "metrics")
 _SCHEMA = ("id_column", "label_column", "features", "group_column", "weight_column", "slices")
 _SLICING = ("slice_margin", "slice_min_rows")
-#: Passed on to the plan as they are.
+#: Keys that are passed to the plan unchanged.
 _PLAN = ("confidence", "decide_on", "min_coverage", "min_rows", "pos_label", "decision_threshold", "replicates")
 _OTHERS = ("margin", "champion", "champion_may_be_missing", "thresholds", "compare_on", "labels", "name", "model_version")
 
@@ -41,9 +41,10 @@ _OTHERS = ("margin", "champion", "champion_may_be_missing", "thresholds", "compa
 def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     """Evaluate a model on a golden set.
 
-    :raises CheckError: for a spec that cannot be used
+    :param spec: the spec, see the module
+    :raises CheckError: for an invalid spec
     :raises MeasurementError: when the golden set or the predictions cannot be read
-    :raises ValueError: for metrics, thresholds or predictors that are none
+    :raises ValueError: for invalid metrics, thresholds or predictors
     """
     from airflow_slo_provider.evaluation.models.context import PredictionContext
     from airflow_slo_provider.evaluation.report.ledger_records import checks_of
@@ -93,9 +94,9 @@ def _plan(spec: Mapping[str, Any]) -> Plan:
 
 
 def _champion(spec: Mapping[str, Any]) -> Predictor | None:
-    """Make the champion's predictor; None where the spec has none, or may lack it.
+    """Build the champion's predictor; None if the spec has no champion, or an empty one that may be missing.
 
-    :raises CheckError: when its place is empty, and must not be: a template that was rendered into nothing is no wish
+    :raises CheckError: when it is empty and must not be: a template that rendered to an empty text does not mean "no champion"
     """
     from airflow_slo_provider.evaluation.models.predictors import place_of
 
@@ -132,9 +133,9 @@ def _read(spec: Mapping[str, Any], predictors: Iterable[Predictor | None]) -> Go
 
 
 def _predictor(said: Any) -> Predictor:
-    """Make a predictor of what a spec says.
+    """Build a predictor from a value of the spec.
 
-    :raises CheckError: when it is none
+    :raises CheckError: when the value is invalid
     """
     from airflow_slo_provider.evaluation.models.predictors import Column, PredictionFile, predictor_of
     from airflow_slo_provider.evaluation.models.worker_models import Function, MlflowModel, ModelFile

@@ -1,4 +1,4 @@
-"""Which kinds of check there are. A kind is a name here, and its module is imported when it is run."""
+"""The registry of check kinds: find and run a check by its kind. A kind's module is imported on first use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.exceptions import CheckError, SLOProviderError
 from airflow_slo_provider.results import CheckResult
 
-#: Takes a spec, returns what was found. Raises an error of this provider, or ValueError for a spec it cannot use.
+#: Takes a spec, returns check results. Raises an error of this provider, or ValueError for an invalid spec.
 Check = Callable[[Mapping[str, Any]], Iterable[CheckResult]]
 
 #: Kind -> ``module:function``.
@@ -24,8 +24,8 @@ KINDS: dict[str, str] = {
 def find(kind: str) -> Check:
     """Return the check of a kind.
 
-    :param kind: a name of :data:`KINDS`, or ``module:function`` for a check of one's own
-    :raises CheckError: when there is none, or when the image lacks what it needs
+    :param kind: a name of :data:`KINDS`, or ``module:function`` for a custom check
+    :raises CheckError: when there is no such check, or the image lacks a required package
     """
     place = kind if ":" in kind else KINDS.get(kind)
     if place is None:
@@ -44,11 +44,11 @@ def find(kind: str) -> Check:
 
 
 def named_in(kind: str, spec: Any) -> tuple[str, str | None]:
-    """Return kind and name of the result that a check will have, as far as its spec says it.
+    """Return kind and name of a check's result, as far as its spec determines them.
 
     :param kind: see :func:`find`
-    :param spec: what to check: a mapping, or its JSON
-    :return: ``pod_check`` and None where only the check itself knows
+    :param spec: the spec: a mapping, or its JSON
+    :return: kind and name; ``pod_check`` and None if only the check itself determines them
     """
     if isinstance(spec, str):
         try:
@@ -66,9 +66,9 @@ def run(kind: str, spec: Mapping[str, Any]) -> list[CheckResult]:
     """Run a check.
 
     :param kind: see :func:`find`
-    :param spec: what to check; its keys are the kind's own
-    :raises CheckError: when it cannot be run, and when it finds nothing at all: no result is not a pass
-    :raises SLOProviderError: what the check raises
+    :param spec: the spec; its keys depend on the kind
+    :raises CheckError: when it cannot be run, and when it returns no results, which is not a pass
+    :raises SLOProviderError: any error that the check raises
     """
     check = find(kind)
     try:

@@ -1,4 +1,4 @@
-"""The check ``slo``: the error budgets of SLO documents, measured where no Airflow connection is.
+"""The check ``slo``: evaluate the error budgets of SLO documents without Airflow connections.
 
 The spec::
 
@@ -9,9 +9,9 @@ The spec::
                  "requests-db": {"url": "postgresql+psycopg://slo:${DB_PASSWORD}@db/requests"},
                  "Ledger": {"url": "${LEDGER_URL}", "environment": "production"}}}
 
-Of a ledger the rows of ``environment`` are read, as ``[slo] environment`` names it; without it, those of the unnamed one.
-A source is named by its DataSource document or by its type. ``${NAME}`` is taken from the environment: a spec stands in the pod's
-arguments, which are no place for a secret.
+From a ledger the rows of ``environment`` are read, as named by ``[slo] environment``; by default those of the unnamed one.
+A source is named by its DataSource document or by its type. ``${NAME}`` is replaced by the environment variable: a spec is part
+of the pod's arguments, which must not contain secrets.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_slo_provider.slo.budget.reports import SLODecision
     from airflow_slo_provider.slo.model import DataSource
 
-#: Not ``slo``: the newest record of that kind is what a gate takes for its own last decision.
+#: Not ``slo``: a gate reads the newest record of that kind as its own last decision.
 KIND = "error_budget"
 _STRICTER = (Verdict.PASS, Verdict.WARN, Verdict.UNKNOWN, Verdict.FAIL)
 _KEYS = frozenset({"documents", "select", "at", "sources"})
@@ -42,9 +42,10 @@ _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
     """Evaluate the SLOs of documents.
 
-    :raises DocumentError: for documents with faults
-    :raises CheckError: for a spec that cannot be used
-    :raises ValueError: for a selection of nothing, or an instant without a zone
+    :param spec: the spec, see the module
+    :raises DocumentError: for documents with errors
+    :raises CheckError: for an invalid spec
+    :raises ValueError: for a selection that matches nothing, or a naive timestamp
     """
     from airflow_slo_provider.slo import load
     from airflow_slo_provider.slo.budget.ledger_records import slo_checks
@@ -76,7 +77,7 @@ def run(spec: Mapping[str, Any]) -> Iterable[CheckResult]:
 
 
 def _by_policy(check: CheckResult, one: SLODecision) -> CheckResult:
-    """Let the policy's decision count too, where it is the stricter one: it may freeze long before the budget is spent."""
+    """Apply the policy's decision if it is stricter: a policy may freeze long before the budget is spent."""
     from airflow_slo_provider.slo.budget.ledger_records import OUTCOMES
 
     decided = OUTCOMES[one.outcome] if one.gates else check.verdict
@@ -129,7 +130,7 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
         connection = engine.raw_connection()
     except Exception as error:
         fault = classify_opening(error)
-        # Neither chained nor quoted: a driver's error may hold the whole URL.
+        # Neither chained nor quoted: a driver's error may contain the whole URL.
         message = f"source {name} cannot be opened ({type(error).__name__})"
         raise QueryError(message, reason=fault.reason, transient=fault.transient) from None
     stack.callback(connection.close)
@@ -137,7 +138,7 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
 
 
 def _filled_in(value: Any) -> Any:
-    """Replace ``${NAME}`` by the environment's value, anywhere in a setting."""
+    """Replace ``${NAME}`` by the environment variable's value, anywhere in a setting."""
     if isinstance(value, Mapping):
         return {key: _filled_in(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What is deployed, and how it is put back: model registry aliases, Kubernetes Deployments."""
+"""Promote and roll back deployments: model registry aliases and Kubernetes Deployments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DirectoryRegistry", "MlflowRegistry", "ModelRegistry", "ModelVersion", "Moved"]
 
-#: Imported when asked for: an operator in a DAG file needs no registry.
+#: Imported on first use: an operator in a DAG file needs no registry.
 __getattr__ = offer(
     __name__,
     {

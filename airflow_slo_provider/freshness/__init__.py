@@ -1,7 +1,7 @@
-"""How old something is: a DAG, an asset, a table, a file, a metric, a registered model, a rollout.
+"""Measure and judge freshness: the age of a DAG run, asset, table, file, metric, registered model or rollout.
 
-Every source answers one question, "when was this last fresh, and how do you know", with an
-:class:`~airflow_slo_provider.freshness.observation.Observation`; :func:`judge` holds its age against the limits.
+Every source returns an :class:`~airflow_slo_provider.freshness.observation.Observation`: when the data was last fresh, and how
+that is known. :func:`judge` compares its age with the limits.
 
 >>> from datetime import UTC, datetime, timedelta
 >>> from airflow_slo_provider import freshness
@@ -25,7 +25,7 @@ __all__ = [
     "CLOCK_TOLERANCE", "Assessment", "Freshness", "Limits", "Observation", "Reason", "assess", "check_limits", "judge",
 ]  # fmt: skip
 
-#: Imported when asked for: a sensor in a DAG file needs the limits alone.
+#: Imported on first use: a sensor in a DAG file needs only the limits.
 __getattr__ = offer(
     __name__,
     {

@@ -1,4 +1,4 @@
-"""Judging an age against limits. Pure: the clock is an argument."""
+"""Compute the freshness verdict of a timestamp. Pure functions: the current time is an argument."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_slo_provider.results import Verdict
 
 
 class Reason(StrEnum):
-    """Why a freshness was judged as it was."""
+    """The reason of a freshness verdict."""
 
     FRESH = "fresh"
     AGEING = "ageing"
@@ -23,12 +23,12 @@ class Reason(StrEnum):
 
 @dataclass(frozen=True)
 class Freshness:
-    """How old something is, and what that means.
+    """An age with its verdict.
 
-    :param age: None where it is not known; negative where the timestamp lies in the future by more than the tolerance
+    :param age: None if unknown; negative if the timestamp lies in the future by more than the tolerance
     :param verdict: ``pass`` up to the warning age, ``warn`` up to the maximum age, ``fail`` beyond it and for a timestamp in
-        the future, ``unknown`` where there is no timestamp
-    :param reason: the same in one word: ``fresh``, ``ageing``, ``stale``, ``clock_skew``, ``unknown``
+        the future, ``unknown`` without a timestamp
+    :param reason: the reason of the verdict: ``fresh``, ``ageing``, ``stale``, ``clock_skew``, ``unknown``
     """
 
     age: timedelta | None
@@ -37,7 +37,7 @@ class Freshness:
 
     @property
     def fresh(self) -> bool:
-        """Whether it is young enough to be used. Unknown is not."""
+        """Whether the age is within the limits; False if unknown."""
         return self.verdict in (Verdict.PASS, Verdict.WARN)
 
 
@@ -49,22 +49,22 @@ def judge(
     *,
     tolerance: timedelta = CLOCK_TOLERANCE,
 ) -> Freshness:
-    """Say whether what was last seen at ``observed_at`` is fresh at ``now``.
+    """Judge whether data last updated at ``observed_at`` is fresh at ``now``.
 
-    An age of exactly ``max_age`` is still fresh, one of exactly ``warn_age`` does not warn yet.
+    An age of exactly ``max_age`` is still fresh; an age of exactly ``warn_age`` does not warn yet.
 
-    :param observed_at: aware; None where nobody knows
-    :param now: aware
-    :param max_age: the oldest that is accepted
-    :param warn_age: the oldest that is accepted without a warning
-    :param tolerance: how far ``observed_at`` may lie in the future; that much counts as an age of 0, more is ``clock_skew``
-    :raises ValueError: for a datetime without a time zone or beyond all years, and for limits that :func:`check_limits` refuses
+    :param observed_at: aware datetime; None if unknown
+    :param now: aware datetime
+    :param max_age: maximum age
+    :param warn_age: maximum age without a warning; None for no warning
+    :param tolerance: how far ``observed_at`` may lie in the future: up to it the age is 0, beyond it ``clock_skew``
+    :raises ValueError: for a naive or out-of-range datetime, and for limits that :func:`check_limits` rejects
     """
     check_limits(max_age, warn_age, tolerance)
     now = _aware(now, "now")
     if observed_at is None:
         return Freshness(None, Verdict.UNKNOWN, Reason.UNKNOWN)
-    # Subtracted in UTC: two datetimes of the same zone would be subtracted by the clock on the wall.
+    # Subtracted in UTC: Python subtracts two datetimes of the same zone by wall-clock time.
     age = now - _aware(observed_at, "observed_at")
     if age < -tolerance:
         return Freshness(age, Verdict.FAIL, Reason.CLOCK_SKEW)

@@ -1,4 +1,4 @@
-"""From an observation to a check: one age, or the age that a share of the groups stays below."""
+"""Assess the freshness of an observation: a single age, or a quantile of the ages of its groups."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits,
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.results import CheckResult, Verdict
 
-#: So many of the worst groups are named.
+#: Maximum number of the worst groups to report.
 MOST_NAMED = 50
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is asked for.
+    """The limits of an age.
 
-    :param max_age: the oldest that is accepted
-    :param warn_age: the oldest that is accepted without a warning
-    :param quantile: the share of the groups that must be young enough, above 0 up to 1: ``0.99`` is "99 % of them"
+    :param max_age: maximum age
+    :param warn_age: maximum age without a warning; None for no warning
+    :param quantile: share of the groups that must be within the limits, above 0 and up to 1: ``0.99`` is 99 % of them; None for
+        all
     :param tolerance: how far a timestamp may lie in the future
-    :raises ValueError: for limits that cannot be meant
+    :raises ValueError: for invalid limits
     """
 
     max_age: timedelta
@@ -42,18 +43,18 @@ class Limits:
 
     @property
     def share(self) -> Fraction:
-        """The quantile as an exact number; without one, every group."""
+        """The quantile as an exact fraction; 1 (every group) if none is set."""
         return share_of(self.quantile)
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """A judged observation.
+    """The freshness assessment of an observation.
 
-    :param freshness: the verdict, and the age it is about: the observation's, or the quantile's over the groups
-    :param message: one sentence: what, how old, the limit, from where
-    :param counts: groups that are fresh, and all groups; None where there are none
-    :param worst: the groups that are not fresh, worst first: name and age (None: not known)
+    :param freshness: the verdict with its age: the observation's, or the quantile over the groups
+    :param message: one sentence: subject, age, limit, source
+    :param counts: number of fresh groups and of all groups; None without groups
+    :param worst: the groups that are not fresh, worst first: name and age (None if unknown)
     """
 
     observation: Observation
@@ -65,13 +66,13 @@ class Assessment:
     worst: tuple[tuple[str, timedelta | None], ...] = ()
 
     def result(self, name: str, evidence: Mapping[str, Any] | None = None) -> CheckResult:
-        """Make the check's record. Its value is the age in seconds, and None where the age means nothing.
+        """Build the check result. Its value is the age in seconds; None if there is no meaningful age.
 
         :param name: name of the check in the ledger
-        :param evidence: more evidence
+        :param evidence: further evidence
         """
         age = self.freshness.age
-        # A timestamp in the future has no age to hold against a target: a negative one would count as very fresh.
+        # A timestamp in the future has no meaningful age: a negative age would count as very fresh.
         meaningful = age is not None and self.freshness.reason is not Reason.CLOCK_SKEW
         found = self.observation
         return CheckResult(
@@ -100,9 +101,11 @@ class Assessment:
 
 
 def assess(observation: Observation, now: datetime, limits: Limits) -> Assessment:
-    """Judge an observation.
+    """Assess an observation against limits.
 
-    :param now: aware
+    :param observation: the observation to assess
+    :param now: current time, aware
+    :param limits: maximum ages, and the quantile of groups
     """
     if observation.groups is None:
         return _assess_one(observation, now, limits)
@@ -135,7 +138,7 @@ def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], no
     judged = {
         name: judge(moment, now, limits.max_age, limits.warn_age, tolerance=limits.tolerance) for name, moment in groups.items()
     }
-    # A group without a known age, or with one in the future, counts as older than any other: it is not fresh.
+    # A group with an unknown age, or a timestamp in the future, ranks as older than any other: it is not fresh.
     ages = sorted(one.age for one in judged.values() if one.age is not None and one.reason is not Reason.CLOCK_SKEW)
     bad = sorted(((name, one) for name, one in judged.items() if not one.fresh), key=lambda item: (_badness(item[1]), item[0]))
     needed = ceil(limits.share * len(judged))
@@ -164,7 +167,7 @@ def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], no
 
 
 def _badness(one: Freshness) -> tuple[int, float]:
-    """Sort key: no age first, then a time in the future, then the oldest."""
+    """Return the sort key: unknown ages first, then timestamps in the future, then the oldest."""
     if one.age is None:
         return (0, 0.0)
     if one.reason is Reason.CLOCK_SKEW:

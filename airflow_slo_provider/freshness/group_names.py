@@ -1,4 +1,4 @@
-"""Names of groups: for people, and one for each group."""
+"""Build readable and unique names of groups from their columns or labels."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from airflow_slo_provider.core.redaction import redact
 
 
 def plain_name(cells: Sequence[object]) -> str:
-    """Write what makes a group as one name: ``DE/2026-11-24``."""
+    """Join the columns or labels of a group into one name: ``DE/2026-11-24``."""
     return "/".join("NULL" if cell is None else str(cell) for cell in cells)
 
 
 def redacted_cell(cell: object) -> object:
-    """Return a label or a column without a secret: names of groups go into logs, XCom and the ledger."""
+    """Redact secrets in a label or column: names of groups go into logs, XCom and the ledger."""
     text = str(cell)
     shown = redact(text, limit=None)
     return cell if shown == text else shown
@@ -24,14 +24,14 @@ def redacted_cell(cell: object) -> object:
 def by_name(
     rows: Iterable[tuple[Sequence[object], datetime | None]], *, twice: Callable[[str], Exception]
 ) -> dict[str, datetime | None]:
-    """Return the moment of each group by its name. Groups that would share a plain name are quoted: ``'x/y'/'z'``.
+    """Return the timestamp of each group by name. Groups that would share a plain name are quoted: ``'x/y'/'z'``.
 
-    :param rows: what makes the group (columns, labels), and its moment
-    :param twice: makes the error of a group that comes twice
+    :param rows: the columns or labels of each group, and its timestamp
+    :param twice: builds the error for a group that occurs twice
     """
     groups: dict[tuple[str, ...], tuple[str, datetime | None]] = {}
     for cells, moment in rows:
-        # By its text, since a database may answer a list, which is no key.
+        # Converted to text, since a database may return a list, which is not hashable.
         cells = [cell if cell is None or isinstance(cell, int | float) else redacted_cell(cell) for cell in cells]
         key, plain = tuple("NULL" if cell is None else repr(cell) for cell in cells), plain_name(cells)
         if key in groups:

@@ -1,4 +1,4 @@
-"""Limits of an age, as a DAG's author writes them. Read with every DAG file that holds a freshness sensor: nothing heavy here."""
+"""Validate the age limits of a freshness sensor. Imported with every DAG file that has one, so no heavy imports here."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-#: Clocks of two machines may differ by this much without anything being wrong.
+#: Accepted difference between the clocks of two machines.
 CLOCK_TOLERANCE = timedelta(minutes=1)
 
 
 def check_limits(max_age: timedelta, warn_age: timedelta | None = None, tolerance: timedelta = CLOCK_TOLERANCE) -> None:
-    """Refuse limits that cannot be meant.
+    """Validate age limits.
 
+    :param max_age: maximum age
+    :param warn_age: maximum age without a warning
+    :param tolerance: how far a timestamp may lie in the future
     :raises ValueError: for anything but a timedelta, a negative one, or a warning age above the maximum
     """
     for name, value in (("max_age", max_age), ("warn_age", warn_age), ("tolerance", tolerance)):
@@ -27,14 +30,14 @@ def check_limits(max_age: timedelta, warn_age: timedelta | None = None, toleranc
 
 
 def share_of(quantile: float | str | Decimal | Fraction | None) -> Fraction:
-    """Return a quantile exactly as it was written: 0.99 is 99/100 and not the nearest float. None is every group.
+    """Convert a quantile to an exact fraction: 0.99 becomes 99/100, not the nearest float. None becomes 1 (every group).
 
-    :raises ValueError: for what is no share above 0 and up to 1
+    :raises ValueError: when it is not a number above 0 and up to 1
     """
     if quantile is None:
         return Fraction(1)
     try:
-        share = Fraction(str(quantile))  # also "99/100", as a Fraction is written where only text can be kept
+        share = Fraction(str(quantile))  # also "99/100", the text form of a serialised Fraction
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if isinstance(quantile, bool) or not 0 < share <= 1:

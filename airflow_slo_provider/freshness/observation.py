@@ -1,4 +1,4 @@
-"""What every source of freshness answers: when was this last fresh, and how do you know."""
+"""The observation returned by every freshness source: when something was last updated, and how that is known."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """When something was last fresh.
+    """When something was last updated.
 
-    :param what: what was looked at, e.g. ``table features``
-    :param source: where the answer comes from, e.g. ``MAX(updated_at) in connection warehouse``; without credentials
-    :param observed_at: aware, kept in UTC; None where there is no answer, and then :attr:`note` says why
-    :param groups: the same for each group, by name, where groups were asked for; ``observed_at`` is then the oldest of them
-    :param note: how it is known, or why it is not
-    :param model_version: which version of a model it is about
-    :param evidence: small JSON-able details
-    :raises ValueError: for a datetime without a time zone
+    :param what: the observed subject, e.g. ``table features``
+    :param source: the source, e.g. ``MAX(updated_at) in connection warehouse``; without credentials
+    :param observed_at: aware datetime, stored in UTC; None if unknown, with the cause in :attr:`note`
+    :param groups: timestamps by name of the group, if grouped; ``observed_at`` is then the oldest of them
+    :param note: how the timestamp is known, or why it is unknown
+    :param model_version: the model version that the observation is about
+    :param evidence: small JSON-serialisable details
+    :raises ValueError: for a naive datetime
     """
 
     what: str

@@ -1,4 +1,4 @@
-"""Incidents: playbooks, what happened, and the post-mortem. Plain Python; ``operators.incident`` makes tasks of it."""
+"""Incident response: incidents, playbooks, timeline and post-mortem. Plain Python; ``operators.incident`` builds tasks of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
     "load_playbooks", "severity_of", "shipped_playbook", "shipped_playbooks", "timeline",
 ]  # fmt: skip
 
-#: Imported when asked for: an operator in a DAG file, and a model server that reads a decision, need no reader of playbooks.
+#: Imported on first use: an operator in a DAG file, and a model server that reads a decision, need no playbook reader.
 __getattr__ = offer(
     __name__,
     {

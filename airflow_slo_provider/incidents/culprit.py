@@ -1,4 +1,4 @@
-"""Which of several versions (or clients, or regions) stands out."""
+"""Find the model version, client or region whose failure rate stands out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from airflow_slo_provider.results import CheckResult
 
 @dataclass(frozen=True)
 class Culprit:
-    """What stands out.
+    """The result of a comparison: the outlier, if any.
 
-    :param name: its name; None where nothing does
-    :param message: why, in a sentence
-    :param values: what was compared, highest first
+    :param name: name of the outlier; None if there is none
+    :param message: the reason, one sentence
+    :param values: the compared values, highest first
     """
 
     name: str | None
@@ -27,13 +27,13 @@ class Culprit:
 
 
 def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, times: Fraction) -> Culprit:
-    """Find the one whose value is highest, if it is high, and much higher than the next.
+    """Find the item with the highest value, if that is high enough and well above the next highest.
 
-    :param values: by name; None (NaN) for one of which nothing is known
-    :param at_least: below this value nothing stands out
-    :param times: how many times the next highest value it must be
+    :param values: values by name; None (NaN) if unknown
+    :param at_least: minimum value of an outlier
+    :param times: minimum ratio of the highest value to the next highest
     """
-    # Names are labels, and labels may come from a client of the service.
+    # Names are label values, which may come from a client of the service.
     known = {redact(writable(name), limit=None): value for name, value in values.items() if value is not None}
     ordered = sorted(known, key=lambda name: (-known[name], name))
     shown = {name: float(known[name]) for name in ordered}
@@ -52,9 +52,9 @@ def stands_out(values: Mapping[str, Fraction | None], *, at_least: Fraction, tim
 
 
 def failing_shares(checks: Iterable[CheckResult]) -> dict[str, Fraction | None]:
-    """Return the share of events that were not good, by model version.
+    """Return the share of bad events by model version.
 
-    :param checks: checks that counted events; those that counted none, or name no version, are left out
+    :param checks: checks with event counts; those without events or without a version are left out
     """
     counted: dict[str, tuple[Fraction, Fraction]] = {}
     for check in checks:

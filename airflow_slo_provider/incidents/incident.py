@@ -1,4 +1,4 @@
-"""One incident: what was seen, since when, how bad it is. This is what a trigger hands to a DAG run."""
+"""The incident that a trigger passes to a DAG run: subject, start, severity, evidence."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_slo_provider.exceptions import writable
 
 SCHEMA_VERSION = 1
 _KINDS: Mapping[str, type] = {"started_at": datetime, "evidence": Mapping, "schema_version": int}
-#: What an event is about: a budget that burns (or an alert that fires), or nothing being seen for too long.
+#: Kinds of incident: an error budget burns (or an alert fires), or no measurement has been available for too long.
 BURNING, BLIND = "burning", "blind"
-# It becomes a run id, part of a URL, and the name of a file.
+# The id becomes a run id, part of a URL, and a file name.
 _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,200}")
 
 
@@ -23,14 +23,14 @@ _ID = re.compile(r"[A-Za-z0-9_.:+-]{1,200}")
 class Incident:
     """One incident.
 
-    :param id: the same wherever and however often it is told; at most 200 letters, digits and ``-_.:+``, without ``..``
-    :param kind: ``burning``, or ``blind`` where nothing is known for too long
+    :param id: the same in every report of the incident; at most 200 letters, digits and ``-_.:+``, without ``..``
+    :param kind: ``burning``, or ``blind`` if no measurement has been available for too long
     :param subject: the SLO (or the alert) it is about
-    :param severity: as its source says: ``page``, ``ticket``, or an alert's label
-    :param started_at: when it was first seen (aware)
-    :param message: one sentence for a person
-    :param evidence: JSON-able: burn rates, budget, labels, query
-    :raises ValueError: for an id that is none, or a time without a zone
+    :param severity: severity given by the source: ``page``, ``ticket``, or an alert's label
+    :param started_at: when it was first observed (aware)
+    :param message: one sentence for the on-call engineer
+    :param evidence: JSON-serialisable: burn rates, budget, labels, query
+    :raises ValueError: for an invalid id, or a naive timestamp
     """
 
     id: str
@@ -49,15 +49,16 @@ class Incident:
             raise ValueError(f"incident {self.id}: started_at {self.started_at} has no time zone")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict, as an asset event and a DAG run's ``conf`` carry it."""
+        """Return a JSON-serialisable dict, for an asset event or a DAG run's ``conf``."""
         out = {item.name: getattr(self, item.name) for item in fields(self)}
         return {**out, "started_at": self.started_at.astimezone(UTC).isoformat(), "evidence": dict(self.evidence)}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Incident:
-        """Read what :meth:`to_dict` wrote; of a dict that somebody else wrote, what is there.
+        """Read a dict written by :meth:`to_dict`; fields missing from a foreign dict get defaults.
 
-        :raises ValueError: when it is no incident, or a newer release wrote it
+        :param data: the dict
+        :raises ValueError: when it is not an incident, or a newer release wrote it
         """
         if not isinstance(data, Mapping):
             raise ValueError(f"an incident is a mapping, not {type(data).__name__}")
@@ -77,7 +78,10 @@ class Incident:
         return cls(**written)
 
     def looked_up(self, path: str) -> Any:
-        """Return a field of the incident, or of its evidence by a dotted path; None where there is none."""
+        """Return a field of the incident, or of its evidence by a dotted path; None if it is missing.
+
+        :param path: e.g. ``severity`` or ``labels.region``
+        """
         if path in ("id", "kind", "subject", "severity", "message"):
             return getattr(self, path)
         if path == "slo":
@@ -89,9 +93,12 @@ class Incident:
 
 
 def incident_id(subject: str, started_at: datetime) -> str:
-    """Name an incident by what burns and since when: fit for a run id, a URL and a file name.
+    """Build an incident's id from its subject and start, valid as a run id, in a URL and as a file name.
 
-    Where letters had to be replaced, eight digits of the subject's SHA-256 keep two subjects apart.
+    If characters had to be replaced, eight digits of the subject's SHA-256 are added, so that ids of two subjects differ.
+
+    :param subject: the SLO or alert
+    :param started_at: start of the incident (aware)
     """
     plain = re.sub(r"[^A-Za-z0-9_.+]+|\.{2,}", "-", subject).strip("-")[:150]
     if plain != subject:

@@ -1,8 +1,8 @@
-"""When an incident begins, when it is over, and when nobody can tell: what a trigger remembers between two looks.
+"""Track the start and end of incidents between two polls of a trigger.
 
-One subject is looked at again and again. It burns, it is calm (well below the level at which it would burn), it is in between,
-or nothing is known. The first look at which it burns begins an incident; the incident ends when it has been calm for the whole
-cool-down. Whatever flaps in the meantime belongs to the same incident. Not knowing is never calm.
+A subject is polled repeatedly. It burns, it is calm (well below the level at which it would burn), it is in between, or it is
+unknown. The first poll at which it burns starts an incident; the incident ends when the subject has been calm for the whole
+cool-down. Flapping in the meantime belongs to the same incident. Unknown never counts as calm.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from airflow_slo_provider.incidents.incident import BLIND, Incident, incident_id
 
-#: Severities from mild to bad; an unknown word is as bad as a page, so that it is never overlooked.
+#: Severities from mild to bad; an unknown severity ranks as high as a page, so that it is never missed.
 _RANKS: Mapping[str, int] = {
     "none": 0,
     "info": 1,
@@ -30,7 +30,7 @@ _RANKS: Mapping[str, int] = {
 
 
 class Seen(StrEnum):
-    """What one look says of a subject."""
+    """The state of a subject in one poll."""
 
     BURNING = "burning"
     BETWEEN = "between"
@@ -40,14 +40,14 @@ class Seen(StrEnum):
 
 @dataclass(frozen=True)
 class Sighting:
-    """What one look says.
+    """The result of one poll of a subject.
 
-    :param subject: what was looked at
-    :param seen: what it does
-    :param severity: how bad, where it burns
-    :param message: one sentence; why nothing is known, where that is so
-    :param since: when it began, where the source says so
-    :param evidence: JSON-able
+    :param subject: the polled SLO or alert
+    :param seen: its state
+    :param severity: severity, if it burns
+    :param message: one sentence; the cause, if it is unknown
+    :param since: when it began, if the source reports it
+    :param evidence: JSON-serialisable
     """
 
     subject: str
@@ -60,10 +60,10 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Limits:
-    """How long things last before they count.
+    """The durations that start and end incidents.
 
-    :param cool_down: how long a subject must be calm for its incident to be over
-    :param blind_after: how long nothing may be known before that is told
+    :param cool_down: how long a subject must be calm before its incident ends
+    :param blind_after: how long a subject may be unknown before that is reported
     """
 
     cool_down: timedelta = timedelta(minutes=15)
@@ -72,14 +72,14 @@ class Limits:
 
 @dataclass(frozen=True)
 class Memory:
-    """What is remembered of one subject.
+    """The state of one subject between polls.
 
-    :param incident: the incident that is not over
-    :param told: whether it is certain that its event has left; one that may be lost is told again, under the same id
-    :param calm_since: since when it has been calm without a break
-    :param unknown_since: since when nothing is known
-    :param blind_told: whether that has been told
-    :param reason: why nothing is known
+    :param incident: the open incident; None if there is none
+    :param told: whether its event was certainly sent; otherwise it is sent again, with the same id
+    :param calm_since: since when it has been calm without interruption
+    :param unknown_since: since when it has been unknown
+    :param blind_told: whether that has been reported
+    :param reason: why it is unknown
     """
 
     incident: Incident | None = None
@@ -90,7 +90,7 @@ class Memory:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict."""
+        """Return a JSON-serialisable dict."""
         return {
             "incident": self.incident.to_dict() if self.incident else None,
             "told": self.told,
@@ -102,9 +102,9 @@ class Memory:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Memory:
-        """Read what :meth:`to_dict` wrote.
+        """Read a dict written by :meth:`to_dict`.
 
-        :raises ValueError: when it is none
+        :raises ValueError: when it is not such a dict
         """
         try:
             incident, calm, unknown = data["incident"], data["calm_since"], data["unknown_since"]
@@ -121,11 +121,13 @@ class Memory:
 
 
 def remember(before: Memory, sighting: Sighting, at: datetime, limits: Limits) -> tuple[Memory, Incident | None]:
-    """Take in one look.
+    """Update the state of a subject by one poll.
 
-    :param before: what was remembered
-    :param at: when it was looked (aware)
-    :return: what to remember from now on, and the incident that has just begun
+    :param before: the state before the poll
+    :param sighting: the result of the poll
+    :param at: time of the poll (aware)
+    :param limits: cool-down and tolerated duration of unknown
+    :return: the new state, and the incident that has just begun, or None
     """
     if sighting.seen is Seen.UNKNOWN:
         since = before.unknown_since or at
@@ -156,11 +158,13 @@ def remember(before: Memory, sighting: Sighting, at: datetime, limits: Limits) -
 def blind(
     memories: Mapping[str, Memory], at: datetime, limits: Limits, *, watch: str
 ) -> tuple[dict[str, Memory], Incident | None]:
-    """Say of what nothing has been known for too long, once and together: a server that is down is one event and not fifty.
+    """Report all subjects that have been unknown for too long as one incident, so that a server outage is a single event.
 
-    :param memories: by subject
-    :param watch: name of whoever watches
-    :return: the memories that change, and the event
+    :param memories: states by subject
+    :param at: time of the poll (aware)
+    :param limits: tolerated duration of unknown
+    :param watch: name of the watcher
+    :return: the states that change, and the incident, or None
     """
     lost = {
         subject: one
@@ -185,7 +189,7 @@ def blind(
 
 
 def rank(severity: str) -> int:
-    """Order severities, mild to bad."""
+    """Return the rank of a severity, from mild to bad."""
     return _RANKS.get(severity.lower(), 3)
 
 

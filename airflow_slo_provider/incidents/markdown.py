@@ -1,15 +1,15 @@
-"""Text that shall stay text in Markdown."""
+"""Escape text for Markdown."""
 
 from __future__ import annotations
 
 import re
 
-#: What Markdown would take for markup: anywhere in a line, and at its start.
+#: Characters that Markdown reads as markup: anywhere in a line, and at its start.
 _MARKUP = re.compile(r"([\\`*_{}\[\]()!|~$]|(?<=\d)\.(?=\s)|^[#+-])")
 
 
 def markdown_text(value: object) -> str:
-    """Escape a value so that Markdown shows it as it is, on one line: no markup, no HTML, no border of a table."""
+    """Escape a value so that Markdown shows it literally on one line: no markup, no HTML, no table border."""
     line = " ".join(str(value).split())
-    # HTML's own signs as entities: a reader of Markdown that lets HTML through must not find any.
+    # HTML characters become entities, since some Markdown renderers pass HTML through.
     return _MARKUP.sub(r"\\\1", line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))

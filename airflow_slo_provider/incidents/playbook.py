@@ -1,4 +1,4 @@
-"""What a playbook is: which incident it is for, how bad that is, and what is done about it, phase by phase."""
+"""Data model of incident playbooks: incident type, matching rules, severity rules, and steps by phase."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 
 class IncidentType(StrEnum):
-    """The incidents that playbooks ship for."""
+    """The incident types with a shipped playbook."""
 
     MODEL_SERVING_DEGRADATION = "model_serving_degradation"
     FEATURE_PIPELINE_FAILURE = "feature_pipeline_failure"
@@ -21,7 +21,7 @@ class IncidentType(StrEnum):
 
 
 class Phase(StrEnum):
-    """The phases of an incident, in their order."""
+    """The phases of an incident, in order."""
 
     DETECTION = "detection"
     DIAGNOSIS = "diagnosis"
@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad an incident is, worst first."""
+    """Severities of an incident, worst first."""
 
     CRITICAL = "critical"
     HIGH = "high"
@@ -40,7 +40,7 @@ class Severity(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a step does."""
+    """The kinds of playbook step."""
 
     CHECK = "check"
     OPERATOR = "operator"
@@ -49,26 +49,26 @@ class Kind(StrEnum):
     CHECKLIST = "checklist"
 
 
-#: The checks that need no operator of their own; see ``operators.incident.checks``.
+#: The built-in checks, which need no operator; see ``operators.incident.checks``.
 CHECKS = ("burning", "culprit", "recovered")
 
 
 @dataclass(frozen=True)
 class PlaybookStep:
-    """One step.
+    """One step of a playbook.
 
-    :param phase: when: ``detection``, ``diagnosis``, ``mitigation``, ``resolution`` or ``post_mortem``
-    :param action: what is done, in a sentence
-    :param commands: what a person may type to do it by hand. Shown, never run.
-    :param checklist: what a person must look at or do
-    :param id: its name within the playbook
-    :param kind: what it is: a check, an operator, a link, an approval or a checklist
+    :param phase: ``detection``, ``diagnosis``, ``mitigation``, ``resolution`` or ``post_mortem``
+    :param action: description of the action, one sentence
+    :param commands: commands for doing it manually; shown, never run
+    :param checklist: items for the on-call engineer to check or do
+    :param id: id of the step within the playbook
+    :param kind: a check, an operator, a link, an approval or a checklist
     :param target: the check's name, the operator's dotted name or the link
-    :param arguments: of the check or operator; ``${name}`` is a parameter of the playbook
-    :param after: steps that must have succeeded before this one
+    :param arguments: arguments of the check or operator; ``${name}`` refers to a parameter of the playbook
+    :param after: ids of steps that must have succeeded before this one
     :param timeout: how long an approval waits
-    :param approve_by_default: what nobody's answer means
-    :param line: where it stands in its file
+    :param approve_by_default: whether an unanswered approval counts as an approval
+    :param line: line number in the playbook's file
     """
 
     phase: str
@@ -86,18 +86,18 @@ class PlaybookStep:
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """Names of the playbook's parameters that its arguments use, in their order."""
+        """Return the names of playbook parameters used in its arguments, in order."""
         return tuple(dict.fromkeys(used_parameters([self.arguments, self.target, self.action])))
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A regular expression that a field of the evidence holds, and what it speaks for.
+    """A regular expression to search in a field of the evidence.
 
-    :param field: field of the evidence, with dots for what lies inside; a list matches when one of its items does
-    :param pattern: searched in it, whatever the case
-    :param because: why that matters, in words
-    :param weight: how much it counts
+    :param field: dotted path of a field of the evidence; a list matches if one of its items does
+    :param pattern: regular expression, searched case-insensitively
+    :param because: what a match means, as text
+    :param weight: weight of a match in the choice of the playbook
     """
 
     field: str
@@ -108,7 +108,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class SeverityRule:
-    """An incident is of this severity when every rule holds; the first such severity counts."""
+    """A severity with its conditions: it applies if every rule matches; the first such severity is used."""
 
     level: Severity
     when: tuple[Rule, ...] = ()
@@ -116,10 +116,10 @@ class SeverityRule:
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a playbook must be told about the place it runs in.
+    """A parameter of a playbook, specific to the environment that it runs in.
 
-    :param description: what it is
-    :param default: its value where none is given; None for none
+    :param description: description of the parameter
+    :param default: default value; None if a value is required
     """
 
     description: str
@@ -128,14 +128,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Playbook:
-    """What to do about one type of incident.
+    """A playbook for one type of incident.
 
-    :param name: its name
-    :param incident_type: what it is for; one of :class:`IncidentType`, or a type of your own
-    :param title: what a person calls it
-    :param matches: what in the evidence speaks for this playbook
-    :param severity: how bad such an incident is; the last one holds always
-    :param file: where it was read from
+    :param name: name of the playbook
+    :param incident_type: the type of incident; one of :class:`IncidentType`, or a custom type
+    :param title: title to show
+    :param matches: rules on the evidence that select this playbook
+    :param severity: severity rules; the last one always applies
+    :param file: the file that it was read from
     """
 
     name: str
@@ -149,19 +149,23 @@ class Playbook:
     file: str = field(default="<text>", compare=False)
 
     def step(self, step_id: str) -> PlaybookStep:
-        """Return a step by its name.
+        """Return a step by its id.
 
+        :param step_id: id of the step
         :raises KeyError: when there is none
         """
         return next(step for step in self.steps if step.id == step_id) if step_id in self.step_ids else _no_step(self, step_id)
 
     @property
     def step_ids(self) -> tuple[str, ...]:
-        """Names of all steps."""
+        """Return the ids of all steps."""
         return tuple(step.id for step in self.steps)
 
     def of_phase(self, phase: str) -> tuple[PlaybookStep, ...]:
-        """The steps of a phase."""
+        """Return the steps of a phase.
+
+        :param phase: name of the phase
+        """
         return tuple(step for step in self.steps if step.phase == phase)
 
 
@@ -173,7 +177,7 @@ _USED = re.compile(r"\$\{(\w+)\}")
 
 
 def used_parameters(value: Any) -> list[str]:
-    """Return the names of every ``${name}`` in a value."""
+    """Return the name of every ``${name}`` in a value, nested ones included."""
     if isinstance(value, str):
         return _USED.findall(value)
     if isinstance(value, Mapping):
@@ -184,7 +188,7 @@ def used_parameters(value: Any) -> list[str]:
 
 
 def filled_in(value: Any, given: Mapping[str, Any]) -> Any:
-    """Put parameters in place of ``${name}``. A text that is nothing but one takes the parameter as it is, of any type.
+    """Replace ``${name}`` by parameter values. A text that consists of one reference becomes the parameter itself, of any type.
 
     :raises KeyError: for a parameter that is not given
     """

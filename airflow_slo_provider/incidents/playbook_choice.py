@@ -1,4 +1,4 @@
-"""Which playbook fits an incident, how bad it is, and why that is so."""
+"""Choose the playbook and the severity of an incident, with reasons."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from airflow_slo_provider.incidents.playbook import Playbook, Rule, Severity
 
 @dataclass(frozen=True)
 class Choice:
-    """The playbook that fits best.
+    """The best matching playbook.
 
-    :param playbook: it
-    :param severity: how bad the incident is, by its rules
-    :param reasons: why, in sentences
-    :param scores: what spoke for each playbook, by incident type
+    :param playbook: the chosen playbook
+    :param severity: severity of the incident by the playbook's rules
+    :param reasons: reasons of the choice, in sentences
+    :param scores: score of each playbook, by incident type
     """
 
     playbook: Playbook
@@ -28,11 +28,11 @@ class Choice:
 
 
 def choose_playbook(incident: Incident, playbooks: Sequence[Playbook]) -> Choice:
-    """Choose the playbook that most of the evidence speaks for.
+    """Choose the playbook whose rules match the incident's evidence best.
 
-    :param incident: with its evidence
-    :param playbooks: the first of several that fit equally well is taken, and of several that do not fit at all
-    :raises ValueError: when there is none
+    :param incident: the incident with its evidence
+    :param playbooks: candidates; of several with the same score (also of 0) the first is chosen
+    :raises ValueError: when ``playbooks`` is empty
     """
     if not playbooks:
         raise ValueError("there is no playbook to choose from")
@@ -53,7 +53,11 @@ def choose_playbook(incident: Incident, playbooks: Sequence[Playbook]) -> Choice
 
 
 def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
-    """Say how bad an incident is, and why."""
+    """Return the severity of an incident by a playbook's rules, and the reason.
+
+    :param incident: the incident with its evidence
+    :param playbook: the playbook
+    """
     for rule in playbook.severity:
         hits = [(one, match(one, incident)) for one in rule.when]
         if all(hit is not None for _, hit in hits):
@@ -64,7 +68,7 @@ def severity_of(incident: Incident, playbook: Playbook) -> tuple[Severity, str]:
 
 
 def match(rule: Rule, incident: Incident) -> str | None:
-    """Return the text in which a rule's pattern was found, None where it was not."""
+    """Return the text in which a rule's pattern was found; None if it was not found."""
     for text in _texts(incident.looked_up(rule.field)):
         if re.search(rule.pattern, text, re.IGNORECASE):
             return text[:120]

@@ -1,4 +1,4 @@
-"""The playbooks that come with this package."""
+"""The playbooks shipped with this package."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ DIRECTORY = Path(__file__).parent / "playbooks"
 
 @cache
 def shipped_playbooks() -> tuple[Playbook, ...]:
-    """All of them, in the order of :class:`IncidentType`."""
+    """Return all shipped playbooks, in the order of :class:`IncidentType`."""
     order = list(IncidentType)
     return tuple(sorted(load_playbooks(DIRECTORY), key=lambda one: order.index(IncidentType(one.incident_type))))
 
 
 def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
-    """Return the playbook of an incident.
+    """Return the shipped playbook for an incident type.
 
+    :param incident_type: the incident type
     :raises ValueError: for a type without one
     """
     for playbook in shipped_playbooks():
@@ -31,13 +32,13 @@ def shipped_playbook(incident_type: IncidentType | str) -> Playbook:
 
 
 class IncidentPlaybook:
-    """The playbooks by incident."""
+    """Access to the steps of the shipped playbooks."""
 
     @staticmethod
     def get_playbook(incident_type: IncidentType | str) -> list[PlaybookStep]:
-        """Return the steps of the playbook that ships for an incident, phase by phase.
+        """Return the steps of the shipped playbook for an incident type, ordered by phase.
 
-        :param incident_type: which incident
+        :param incident_type: the incident type
         :raises ValueError: for a type without a playbook
         """
         return list(shipped_playbook(incident_type).steps)

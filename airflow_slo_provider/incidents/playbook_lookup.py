@@ -1,4 +1,4 @@
-"""Finds playbooks by whatever names them."""
+"""Find playbooks by incident type, file, directory or text."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from airflow_slo_provider.incidents.playbook_reader import load_playbooks
 
 
 def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str], folder: str = "") -> Playbook:
-    """Return one playbook.
+    """Find one playbook.
 
-    :param wanted: a playbook, an incident type, a file or text
-    :param folder: where relative paths begin; the working directory where it is empty
-    :raises DocumentError: for a playbook with faults
-    :raises ValueError: when that names none, or several
+    :param wanted: a playbook, an incident type, a file, or the YAML text
+    :param folder: base directory of relative paths; the working directory if empty
+    :raises DocumentError: for a playbook with errors
+    :raises ValueError: when no playbook is found, or several
     """
     found = find_playbooks(wanted, folder)
     if len(found) != 1:
@@ -27,12 +27,12 @@ def find_playbook(wanted: Playbook | IncidentType | str | os.PathLike[str], fold
 
 
 def find_playbooks(wanted: Any = None, folder: str = "") -> tuple[Playbook, ...]:
-    """Return playbooks.
+    """Find playbooks.
 
-    :param wanted: playbooks, incident types, files, directories, texts, or one of these; None for all that ship
-    :param folder: where relative paths begin; the working directory where it is empty
-    :raises DocumentError: for playbooks with faults
-    :raises ValueError: for what names none
+    :param wanted: playbooks, incident types, files, directories, YAML texts, or one of these; None for all shipped playbooks
+    :param folder: base directory of relative paths; the working directory if empty
+    :raises DocumentError: for playbooks with errors
+    :raises ValueError: for an item that names no playbook
     """
     if wanted is None:
         return shipped_playbooks()

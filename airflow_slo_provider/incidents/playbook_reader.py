@@ -1,4 +1,4 @@
-"""Reads playbooks from YAML: every fault with file, line, and what to do about it."""
+"""Read incident playbooks from YAML; report every error with file, line and how to fix it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from airflow_slo_provider.incidents.playbook import (
 )
 
 API_VERSION, KIND = "airflow-slo/v1", "IncidentPlaybook"
-#: Stands for the prefix of the group's task ids: ``${group}culprit`` is the task of step ``culprit``.
+#: Parameter for the prefix of the task group's task ids: ``${group}culprit`` is the task of step ``culprit``.
 GROUP = "group"
-#: A playbook's file, and one that is given as text.
+#: Maximum size of a playbook in bytes, as a file or as text.
 MAX_BYTES = 1_000_000
 _PHASES = tuple(Phase)
 _PHASE_NAMES = tuple(phase.value for phase in Phase)
@@ -38,10 +38,10 @@ _DOTTED = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 
 
 def load_playbooks(path_or_text: str | os.PathLike[str]) -> list[Playbook]:
-    """Read playbooks from a file, from every ``*.yaml`` and ``*.yml`` of a directory, or from text; of each at most 1 MB.
+    """Read playbooks from a file, from every ``*.yaml`` and ``*.yml`` of a directory, or from text; at most 1 MB each.
 
-    :param path_or_text: anything with a line break is text
-    :raises DocumentError: with every fault of every document, each with file and line
+    :param path_or_text: a path, or the YAML text; anything with a line break is text
+    :raises DocumentError: with every error of every document, each with file and line
     :raises OSError: when a file cannot be read
     """
     if isinstance(path_or_text, str) and "\n" in path_or_text:
@@ -192,7 +192,7 @@ def _steps(spec: Fields, parameters: dict[str, Parameter]) -> tuple[PlaybookStep
     if found and missing:
         spec.fault("steps", f"no step of phase {', '.join(missing)}; write at least a checklist for each phase")
     _check_order(found, lines)
-    # In the order of the phases; within one, as written.
+    # Sorted by phase; within one phase in the order of the document.
     return tuple(sorted(found, key=lambda step: _PHASES.index(Phase(step.phase))))
 
 

@@ -1,6 +1,6 @@
-"""The post-mortem: what happened, what it cost, what was found and what is left to do, as Markdown and as HTML.
+"""Write a post-mortem as Markdown and HTML: timeline, impact, findings and open actions of an incident.
 
-Everything in it is text. Whatever a model version, a label or an error message holds, it cannot become markup.
+All values are escaped, so that a model version, a label or an error message cannot inject markup.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, of
 
 @dataclass(frozen=True)
 class Impact:
-    """What an incident cost, of one SLO.
+    """The impact of an incident on one SLO.
 
-    :param bad_events: requests that went wrong while it lasted; None where they are not counted
-    :param total_events: all requests of that time
-    :param budget_spent: share of the error budget that they spent; None where it is not known
-    :param budget_minutes: the same as minutes of complete outage
-    :param problem: why there are no numbers
+    :param bad_events: number of bad events during the incident; None if they are not counted
+    :param total_events: number of all events of that time
+    :param budget_spent: share of the error budget spent by them; None if unknown
+    :param budget_minutes: the same, as minutes of complete outage
+    :param problem: why no numbers are available
     """
 
     bad_events: float | None = None
@@ -40,7 +40,7 @@ class Impact:
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """What is known, in words."""
+        """Return the known numbers as pairs of label and text."""
         if self.problem:
             return [("Impact", f"not known: {self.problem}")]
         found = []
@@ -55,18 +55,18 @@ class Impact:
 
 @dataclass(frozen=True, kw_only=True)
 class PostMortem:
-    """Everything a post-mortem says.
+    """The contents of a post-mortem.
 
-    :param incident: what it is about
-    :param severity: how bad it was
+    :param incident: the incident
+    :param severity: severity of the incident
     :param playbook: title of the playbook
-    :param reasons: why this playbook and this severity
-    :param steps: what was done, in order
-    :param ended_at: when the budget burned no longer (aware); None while it does, or nobody knows
-    :param impact: what it cost
+    :param reasons: reasons for the playbook and the severity
+    :param steps: records of the playbook's steps, in order
+    :param ended_at: when the budget stopped burning (aware); None while it burns, or if unknown
+    :param impact: impact on the SLO
     :param run: DAG and run id
-    :param more: further events
-    :param opened: whether a run has taken care of it
+    :param more: further events of the timeline
+    :param opened: whether a DAG run has handled the incident
     """
 
     incident: Incident
@@ -82,17 +82,17 @@ class PostMortem:
 
     @property
     def title(self) -> str:
-        """Its heading."""
+        """The heading."""
         return f"Post-mortem: {self.incident.subject or self.incident.id}"
 
     @property
     def entries(self) -> list[Entry]:
-        """The timeline."""
+        """Return the timeline."""
         return timeline(self.incident, self.steps, self.more)
 
     @property
     def facts(self) -> list[tuple[str, str]]:
-        """Start, end, severity, impact."""
+        """Return start, end, severity and impact as pairs of label and text."""
         ended = utc_text(self.ended_at) if self.ended_at else "not over, or not known to be"
         lasted = in_words(self.ended_at - self.incident.started_at) if self.ended_at else "-"
         return [
@@ -108,7 +108,7 @@ class PostMortem:
 
     @property
     def findings(self) -> list[tuple[str, str, Any]]:
-        """What each diagnosis found: action, sentence, evidence."""
+        """Return the result of each diagnosis step: action, message, evidence."""
         found = [
             step for step in self.steps if step.phase in ("detection", "diagnosis") and step.state in (State.DONE, State.FAILED)
         ]
@@ -116,7 +116,7 @@ class PostMortem:
 
     @property
     def left_open(self) -> list[str]:
-        """What is left to people."""
+        """Return the actions that are still open."""
         items: list[str] = []
         for step in self.steps:
             if step.state is State.REJECTED:
@@ -127,7 +127,7 @@ class PostMortem:
         return list(dict.fromkeys([*items, "Root cause, in one sentence", "What keeps it from happening again: owner and date"]))
 
     def markdown(self) -> str:
-        """Write it as Markdown (CommonMark with tables)."""
+        """Render the post-mortem as Markdown (CommonMark with tables)."""
         quoted = markdown_text
         lines = [f"# {quoted(self.title)}", "", "| | |", "|---|---|"]
         lines += [f"| {quoted(name)} | {quoted(value)} |" for name, value in self.facts]
@@ -147,7 +147,7 @@ class PostMortem:
         return "\n".join(lines)
 
     def html(self) -> str:
-        """Write it as one HTML file that needs nothing beside it: no script, no request to anywhere."""
+        """Render the post-mortem as a self-contained HTML file, without scripts or external requests."""
         started = self.incident.started_at
         events = [(offset(started, one.at), clock(one.at), one.text) for one in self.entries]
         findings = [
@@ -173,17 +173,17 @@ class PostMortem:
 
 
 def pretty(value: Any) -> str:
-    """Write a JSON-able value for reading."""
+    """Format a JSON-serialisable value for readers."""
     if isinstance(value, Mapping | list | tuple):
         return json.dumps(value, indent=2, default=str, ensure_ascii=False)
     return str(value)
 
 
 def _code(value: Any) -> str:
-    """Write a value for a block of code in Markdown, with the signs of HTML as JSON's escapes."""
+    """Format a value for a code block in Markdown, with HTML characters as JSON escapes."""
     return pretty(value).replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def clock(at: datetime) -> str:
-    """Write the time of day."""
+    """Format the time of day."""
     return f"{at.astimezone(UTC):%H:%M:%S}"

@@ -1,6 +1,6 @@
-"""The decision that the serving code reads: experiments on or off, the full answer or a simpler one.
+"""Read the serving decision in a model server: whether experiments may run, and whether to serve a degraded answer.
 
-Written by ``operators.policy_actions``, read by model servers. Standard library only: a model server needs nothing of Airflow.
+Written by ``operators.policy_actions``, read by model servers. Reading needs no Airflow, only the standard library.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 SCHEMA_VERSION = 1
-#: Actions of a policy, mildest first, and what each means for the serving code: (experiments, degraded).
+#: Actions of a policy, mildest first, with their meaning for the serving code: (experiments, degraded).
 _MEANING = {
     "allow": (True, False),
     "alert": (True, False),
@@ -29,19 +29,19 @@ class Readable(Protocol):
     """A path: :class:`pathlib.Path`, Airflow's ``ObjectStoragePath`` or the like."""
 
     def read_text(self) -> str:
-        """Return what is in it."""
+        """Return the content of the file."""
         ...
 
 
 @dataclass(frozen=True)
 class ServingDecision:
-    """What the serving code may do.
+    """The decision that serving code follows.
 
-    :param action: the policy's action; ``unknown`` where there is no decision that holds
+    :param action: the policy's action; ``unknown`` if no decision is valid
     :param experiments: whether experiments (shadow models, canaries, exploration) may run
-    :param degraded: whether a simpler answer shall be served: stale features, a smaller model, a default
-    :param reason: why, in a sentence
-    :param until: until when it holds (aware)
+    :param degraded: whether to serve a degraded answer: stale features, a smaller model, a default
+    :param reason: the reason, one sentence
+    :param until: end of its validity (aware)
     :param at: when it was decided (aware)
     """
 
@@ -54,7 +54,7 @@ class ServingDecision:
 
     @property
     def known(self) -> bool:
-        """Whether there is a decision that holds."""
+        """Whether a valid decision exists."""
         return self.action != "unknown"
 
 
@@ -70,19 +70,19 @@ def document(
     before: str = "unknown",
     beside: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """Make the document.
+    """Build the JSON document of a serving decision.
 
     :param action: a policy's action
-    :param reasons: why, in sentences
+    :param reasons: the reasons, in sentences
     :param at: when it was decided (aware)
-    :param until: until when it holds (aware): a writer that has died must not leave the service degraded for ever
+    :param until: end of its validity (aware), so that a stopped writer does not leave the service degraded forever
     :param source: DAG, run and task that decided
     :param slos: status by SLO
-    :param held_by: who asks for it: an incident, a policy
-    :param before: the action that held before, so that a repeated writing of the same decision can still tell what it changed
-    :param beside: what others ask for, from :func:`holding`. The document says what all of them together mean, and keeps each
-        under ``each``.
-    :raises ValueError: for an action that is none
+    :param held_by: the requester: an incident or a policy
+    :param before: the action that was valid before, so that writing the same decision again can still report the change
+    :param beside: valid decisions of other requesters, from :func:`holding`. The document holds the combined decision, and each
+        single one under ``each``.
+    :raises ValueError: for an unknown action
     """
     if action not in _MEANING:
         raise ValueError(f"action {action!r} is none of {', '.join(_MEANING)}")
@@ -112,30 +112,30 @@ def document(
 
 
 def holding(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> list[dict[str, Any]]:
-    """Return what is asked for at an instant, one entry for each who asks; nothing where no document holds.
+    """Return the decisions that are valid at a time, one per requester; empty if no document is valid.
 
-    :param path: a path, or whatever has ``read_text``
-    :param now: the instant (aware); the present one by default
-    :raises OSError: when the storage does not answer: nobody knows what it holds then
+    :param path: a path, or an object with ``read_text``
+    :param now: the time (aware); by default the current time
+    :raises OSError: when the storage cannot be read, so that the decisions are unknown
     """
     try:
         return _holding(path, now or datetime.now(UTC))
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # none, not one of ours, or all of it expired
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):  # missing, not a decision document, or expired
         return []
 
 
 def read_decision(path: str | os.PathLike[str] | Readable, now: datetime | None = None) -> ServingDecision:
-    """Read the decision that holds. Where several ask for something, all of it holds.
+    """Read the valid serving decision; decisions of several requesters are combined.
 
-    Where there is none - no file, one that cannot be read, one that has expired - experiments stop, since nobody vouches for
-    them, and the full answer is served. Never raises.
+    If there is none - no file, an unreadable or an expired one - experiments must stop, since nothing allows them, and the full
+    answer is served. Never raises.
 
-    :param path: a path, or whatever has ``read_text``
-    :param now: the instant (aware); the present one by default
+    :param path: a path, or an object with ``read_text``
+    :param now: the time (aware); by default the current time
     """
     try:
         return _combined(_holding(path, now or datetime.now(UTC)))
-    except Exception as error:  # whatever is wrong with it, serving must go on
+    except Exception as error:  # serving must continue, whatever the error
         return ServingDecision(
             "unknown", experiments=False, degraded=False,
             reason=f"there is no decision to read ({type(error).__name__}: {error})",
@@ -143,9 +143,9 @@ def read_decision(path: str | os.PathLike[str] | Readable, now: datetime | None 
 
 
 def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dict[str, Any]]:
-    """Read what holds.
+    """Read the valid decisions of a document.
 
-    :raises Exception: whatever is wrong with the document; ValueError also where all of it has expired
+    :raises Exception: for any error in the document; ValueError also if all decisions have expired
     """
     from airflow_slo_provider.core import strict_json
 
@@ -162,7 +162,7 @@ def _holding(path: str | os.PathLike[str] | Readable, now: datetime) -> list[dic
 
 
 def _combined(entries: Sequence[Mapping[str, Any]]) -> ServingDecision:
-    """What several decisions mean together: no experiments where one stops them, a simpler answer where one asks for it."""
+    """Combine decisions: no experiments if one stops them, a degraded answer if one requires it."""
     strict = _strict(entries)
     decided = [datetime.fromisoformat(entry["decided_at"]).astimezone(UTC) for entry in entries if entry.get("decided_at")]
     return ServingDecision(
@@ -176,5 +176,5 @@ def _combined(entries: Sequence[Mapping[str, Any]]) -> ServingDecision:
 
 
 def _strict(entries: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
-    """Those that ask for something, or all where none does."""
+    """Return the decisions that restrict serving, or all if none does."""
     return [entry for entry in entries if entry["action"] != "allow"] or entries

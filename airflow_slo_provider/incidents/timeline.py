@@ -1,4 +1,4 @@
-"""What happened to each step of a playbook, as the ledger keeps it, and the incident's timeline made of it."""
+"""Records of playbook steps in the ledger, and the timeline of an incident built from them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from typing import Any
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.results import CheckResult, Verdict
 
-#: Kinds of check in the ledger.
+#: Kinds of ledger rows.
 STEP_KIND, INCIDENT_KIND = "incident_step", "incident"
 _MOST = 4_000
 
 
 class State(StrEnum):
-    """How far a step is."""
+    """The states of a playbook step."""
 
     RUNNING = "running"
     DONE = "done"
@@ -41,17 +41,17 @@ _VERDICTS = {
 
 @dataclass(frozen=True, kw_only=True)
 class StepRecord:
-    """One step of one incident.
+    """The record of one playbook step of an incident.
 
-    :param step_id: which step
-    :param phase: its phase
-    :param action: what it does, in a sentence
-    :param state: how far it is
-    :param started_at: when it began (aware); None for one that never did
+    :param step_id: id of the step
+    :param phase: phase of the step
+    :param action: description of the action, one sentence
+    :param state: state of the step
+    :param started_at: when it started (aware); None if it never started
     :param ended_at: when it ended (aware)
-    :param message: what came of it, in a sentence
-    :param evidence: JSON-able: what it returned
-    :param checklist: what is left to a person
+    :param message: result, one sentence
+    :param evidence: the returned value, JSON-serialisable
+    :param checklist: items left to the on-call engineer
     """
 
     step_id: str
@@ -65,7 +65,10 @@ class StepRecord:
     checklist: tuple[str, ...] = ()
 
     def to_check(self, incident: Incident) -> CheckResult:
-        """Return what the ledger keeps of it."""
+        """Return the check result to record in the ledger.
+
+        :param incident: the incident that the step belongs to
+        """
         return CheckResult(
             kind=STEP_KIND,
             name=f"{incident.id}/{self.step_id}",
@@ -88,7 +91,10 @@ class StepRecord:
 
     @classmethod
     def from_check(cls, check: CheckResult) -> StepRecord:
-        """Read it back."""
+        """Restore a record from a check result written by :meth:`to_check`.
+
+        :param check: the check result
+        """
         said = check.evidence
         return cls(
             step_id=said["step"],
@@ -107,9 +113,9 @@ class StepRecord:
 class Entry:
     """One line of a timeline.
 
-    :param at: when (aware)
-    :param text: what, in a sentence
-    :param evidence: JSON-able
+    :param at: time of the event (aware)
+    :param text: description, one sentence
+    :param evidence: JSON-serialisable
     """
 
     at: datetime
@@ -118,7 +124,12 @@ class Entry:
 
 
 def timeline(incident: Incident, steps: Iterable[StepRecord], more: Iterable[Entry] = ()) -> list[Entry]:
-    """Return what happened, in order: the incident's beginning, each step's start and end."""
+    """Return the events of an incident in order: its start, and the start and end of each step.
+
+    :param incident: the incident
+    :param steps: records of its steps
+    :param more: further entries
+    """
     entries = [Entry(incident.started_at, f"{incident.subject or 'The incident'} begins: {incident.message or incident.kind}")]
     for step in steps:
         if step.started_at is not None:
@@ -130,17 +141,17 @@ def timeline(incident: Incident, steps: Iterable[StepRecord], more: Iterable[Ent
 
 
 def offset(since: datetime, at: datetime) -> str:
-    """Write a time as T+hh:mm:ss."""
+    """Format the time since a start as T+hh:mm:ss."""
     seconds = round((at - since) / timedelta(seconds=1))
     sign, seconds = ("-", -seconds) if seconds < 0 else ("+", seconds)
     return f"T{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 def small(value: Any) -> Any:
-    """Return a value as JSON holds it; one that is long, as the beginning of its text."""
+    """Convert a value to JSON types; a long one is truncated to the beginning of its text."""
     try:
         text = json.dumps(value, default=str, allow_nan=False)
-    except ValueError:  # NaN, or a key that is none
+    except ValueError:  # NaN, or a circular reference
         text = json.dumps(str(value))
     if len(text) > _MOST:
         return f"{text[: _MOST - 3]}..."
@@ -148,10 +159,10 @@ def small(value: Any) -> Any:
 
 
 def not_reached(step_ids: Sequence[tuple[str, str, str]], records: Mapping[str, StepRecord]) -> list[StepRecord]:
-    """Make records of steps of which there are none.
+    """Build records for the steps that were never reached.
 
     :param step_ids: id, phase and action of every step
-    :param records: those there are, by id
+    :param records: existing records, by step id
     """
     return [
         StepRecord(step_id=step, phase=phase, action=action, state=State.NOT_REACHED)

@@ -1,4 +1,4 @@
-"""The provider's own record of every check and decision. SQLAlchemy Core; SQLite by default, PostgreSQL in production."""
+"""Store every check result and decision in a SQL database: SQLite by default, PostgreSQL in production."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Spans of time that somebody has explained, e.g. planned maintenance: recorded once, by SLO or by service."""
+"""Record and read corrections: time ranges with an explanation, e.g. planned maintenance, by SLO or by service."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Correction:
-    """A span of time that is explained.
+    """A time range with an explanation, of one SLO or of a service.
 
-    :param service: the service that it is about
+    :param service: the service
     :param name: the SLO; empty for all SLOs of the service
-    :param labels: the group, where the SLO is judged by group; none for all of them
-    :param starts: its start (aware)
-    :param ends: its end, exclusive (aware)
-    :param reason: why
-    :param by: who says so
-    :param recorded_at: when it was recorded; None for one that is not yet
-    :raises ValueError: for a time without a zone, an end that is not after the start, and without a reason
+    :param labels: labels of the group, if the SLO is evaluated by group; empty for all groups
+    :param starts: start of the range (aware)
+    :param ends: end of the range, exclusive (aware)
+    :param reason: the reason
+    :param by: the author
+    :param recorded_at: when it was recorded; None if it is not recorded yet
+    :raises ValueError: for a naive timestamp, an end that is not after the start, or an empty reason
     """
 
     service: str
@@ -55,8 +55,10 @@ class Correction:
 
 
 def record_correction(ledger: Ledger, correction: Correction) -> None:
-    """Write a correction. One of the same SLO and group that starts at the same moment is replaced.
+    """Record a correction. A correction of the same SLO and group with the same start is replaced.
 
+    :param ledger: the ledger
+    :param correction: the correction
     :raises LedgerError: when a name is longer than the ledger can index
     """
     from sqlalchemy import insert, update
@@ -69,11 +71,12 @@ def record_correction(ledger: Ledger, correction: Correction) -> None:
 
 
 def corrections(ledger: Ledger, start: datetime, end: datetime, *, service: str | None = None) -> list[Correction]:
-    """Return the corrections that touch a window, by their start.
+    """Return the corrections that overlap a window, ordered by start.
 
+    :param ledger: the ledger
     :param start: start of the window (aware)
-    :param end: its end, exclusive (aware)
-    :param service: only those of that service
+    :param end: end of the window, exclusive (aware)
+    :param service: only those of this service; by default of all services
     """
     from sqlalchemy import select
 
@@ -91,9 +94,12 @@ def corrections(ledger: Ledger, start: datetime, end: datetime, *, service: str 
 
 
 def correction_identity(environment: str, service: str, name: str, labels: str, starts: int) -> str:
-    """Return the key of the one row of a correction.
+    """Return the unique key of a correction's row.
 
-    :param labels: as :func:`.labels_text` writes them
+    :param environment: environment of the ledger
+    :param service: the service
+    :param name: the SLO; empty for all SLOs of the service
+    :param labels: labels of the group, as written by :func:`.labels_text`
     :param starts: microseconds since 1970
     """
     return hashlib.sha256(json.dumps([environment, service, name, labels, starts]).encode()).hexdigest()

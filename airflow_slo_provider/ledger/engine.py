@@ -1,4 +1,4 @@
-"""Connections to the ledger's database, and what its errors mean."""
+"""Connect to the ledger's database, run transactions, and convert database errors to LedgerError."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from airflow_slo_provider.exceptions import LedgerError
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine
 
-#: How long a writer waits for its turn. Writes last milliseconds; a writer that waits longer is stuck behind something broken.
+#: How long a writer waits for the lock. Writes take milliseconds; a longer wait means that the lock's holder is stuck.
 LOCK_WAIT_SECONDS = 30
 CONNECT_SECONDS = 10
 READ_SECONDS = 60
 
 
 def parse_url(url: str | URL) -> URL:
-    """Read a database URL.
+    """Parse a database URL.
 
-    :raises LedgerError: when it is none, or names an in-memory database. The URL itself is not repeated: it may hold a password.
+    :raises LedgerError: when it is invalid, or names an in-memory database. The message omits the URL, which may hold a password.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError
@@ -46,14 +46,14 @@ def parse_url(url: str | URL) -> URL:
         if memory or parsed.query.get("vfs") == "memdb":
             raise LedgerError("an in-memory ledger forgets everything when the process ends; name a file", reason="bad_url")
     if parsed.drivername in ("postgres", "postgresql"):
-        # SQLAlchemy's default driver differs between 2.0 and 2.1; take the one that is installed.
+        # SQLAlchemy's default driver differs between 2.0 and 2.1; use the installed one.
         parsed = parsed.set(drivername="postgresql+psycopg" if find_spec("psycopg") else "postgresql+psycopg2")
     remember(str(parsed.password or ""))
     return parsed
 
 
 def describe(url: URL) -> str:
-    """Name a database for people: no user, no password, no query parameters."""
+    """Return a readable name of a database, without user, password and query parameters."""
     if url.get_backend_name() == "sqlite":
         return str(url.database)
     port = f":{url.port}" if url.port else ""
@@ -61,7 +61,7 @@ def describe(url: URL) -> str:
 
 
 def make_engine(url: URL) -> Engine:
-    """Make the engine of a ledger.
+    """Create the SQLAlchemy engine of a ledger.
 
     :raises LedgerError: when the driver is not installed, or SQLite's directory does not exist
     """
@@ -99,14 +99,14 @@ def _require_directory(url: URL) -> None:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    """Let transactions begin where we say, and let readers go on while one process writes (WAL)."""
+    """Disable the driver's implicit transactions, and enable WAL, so that readers are not blocked by a writer."""
     connection.isolation_level = None
     deadline = time.monotonic() + LOCK_WAIT_SECONDS
-    # Changing the journal mode does not wait for locks as other statements do, so wait here.
+    # Unlike other statements, changing the journal mode does not wait for locks, so wait here.
     while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
         try:
             if connection.execute("PRAGMA journal_mode=WAL").fetchone()[0] != "wal":
-                break  # a file system that cannot do it: the rollback journal is as correct, only slower
+                break  # the file system does not support WAL: the rollback journal is as correct, only slower
         except Exception as error:
             if not classify(error).transient or time.monotonic() > deadline:
                 raise
@@ -115,7 +115,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    # A transaction that reads first and writes later can fail however long it waits; a writer asks for the lock at once.
+    # A transaction that reads first and writes later can fail however long it waits, so a writer takes the lock at once.
     writes = connection.get_execution_options().get("slo_writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
@@ -124,11 +124,13 @@ def _begin_sqlite(connection: Connection) -> None:
 def transaction(
     engine: Engine, url: URL, *, writes: bool, schema: int | None = None, patient: bool = False
 ) -> Iterator[Connection]:
-    """Open one transaction; every database error leaves it as a LedgerError.
+    """Open one transaction; every database error is converted to a LedgerError.
 
-    :param writes: whether it will write; such a transaction waits at most :data:`LOCK_WAIT_SECONDS` for its turn
-    :param schema: the schema that the ledger was opened with: what has another one since is neither read nor written
-    :param patient: whether a statement may take longer than :data:`READ_SECONDS`: somebody waits for it in a shell
+    :param engine: engine of the database
+    :param url: URL of the database, for messages
+    :param writes: whether it will write; such a transaction waits at most :data:`LOCK_WAIT_SECONDS` for the lock
+    :param schema: the schema version that the ledger was opened with; a ledger migrated since then is neither read nor written
+    :param patient: whether a statement may take longer than :data:`READ_SECONDS`, for commands run in a shell
     """
     from sqlalchemy.exc import SQLAlchemyError
 
@@ -142,20 +144,20 @@ def transaction(
                     _require_schema(connection, url, schema)
                 yield connection
                 if schema is not None and writes and url.get_backend_name() != "sqlite":
-                    # An upgrade that was committed before our first lock on the table would have gone unseen. On SQLite one
-                    # transaction at a time writes.
+                    # Checked under the lock, since a migration may have been committed just before. On SQLite only one
+                    # transaction writes at a time.
                     _require_schema(connection, url, schema)
     except SQLAlchemyError as error:
-        # Not chained: the driver's own text may quote the password, and a traceback would print it.
+        # Not chained: the driver's message may contain the password, and a traceback would print it.
         raise ledger_error(error, url) from None
 
 
 def _settings(*, writes: bool, patient: bool) -> str:
-    """What PostgreSQL is told for one transaction, in one statement."""
+    """Return the statement that sets PostgreSQL's options for one transaction."""
     if writes:
         return f"SET LOCAL lock_timeout = '{LOCK_WAIT_SECONDS}s'"
     limit = "0" if patient else f"{READ_SECONDS}s"
-    # Compiling a question takes seconds where its plan looks expensive, and a few look-ups in an index take milliseconds.
+    # JIT compilation takes seconds for queries with a high estimated cost, while their index lookups take milliseconds.
     return f"SELECT set_config('statement_timeout', '{limit}', true), set_config('jit', 'off', true)"
 
 
@@ -184,7 +186,7 @@ _ADVICE = {
 
 
 def ledger_error(error: Exception, url: URL) -> LedgerError:
-    """Say what a database error means for the ledger, without credentials."""
+    """Convert a database error to a LedgerError with a message without credentials."""
     from sqlalchemy.exc import TimeoutError as PoolTimeout
 
     original = getattr(error, "orig", None) or error
@@ -200,7 +202,7 @@ def ledger_error(error: Exception, url: URL) -> LedgerError:
 
 
 def scrub(text: str, url: URL) -> str:
-    """Blank out the password wherever a driver may have quoted it, plain or percent-encoded."""
+    """Redact the password in a driver's message, plain or percent-encoded."""
     secrets = [str(url.password)] if url.password else []
     secrets += [value for key, value in url.query.items() if "pass" in key.lower() and isinstance(value, str)]
     for secret in secrets:
@@ -210,7 +212,7 @@ def scrub(text: str, url: URL) -> str:
 
 
 def default_url(directory: str | os.PathLike[str]) -> URL:
-    """Return the URL of the ledger that is used when none is configured: ``slo_ledger.db`` in a directory."""
+    """Return the URL of the default ledger: the SQLite file ``slo_ledger.db`` in a directory."""
     from sqlalchemy import URL
 
     return URL.create("sqlite", database=str(Path(directory).expanduser().resolve() / "slo_ledger.db"))

@@ -1,4 +1,4 @@
-"""Several Airflows in one ledger: which environments there are, and giving the rows of before to a name."""
+"""List the environments of a ledger shared by several Airflow deployments; adopt the rows of the unnamed environment."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _BATCH = 5_000
 class Environment:
     """One environment of a ledger.
 
-    :param name: empty for the unnamed one
-    :param checks: rows of its runs
-    :param test_runs: rows of tests
+    :param name: name of the environment; empty for the unnamed one
+    :param checks: number of rows written by its runs
+    :param test_runs: number of rows written by test runs
     """
 
     name: str
@@ -34,11 +34,11 @@ class Environment:
 
 @dataclass(frozen=True)
 class Adopted:
-    """What became of the unnamed environment's rows.
+    """The result of adopting the unnamed environment's rows.
 
-    :param checks: rows that were moved, those of tests included
-    :param corrections: corrections that were moved
-    :param left: rows that stay unnamed, because the environment has rows of the same task instances
+    :param checks: number of moved rows, including those of test runs
+    :param corrections: number of moved corrections
+    :param left: number of rows left unnamed, because the environment has rows of the same task instances
     """
 
     checks: int
@@ -47,7 +47,7 @@ class Adopted:
 
 
 def environments(ledger: Ledger) -> list[Environment]:
-    """Return every environment that has rows, by name. Reads the whole table."""
+    """Return every environment with rows, ordered by name. Reads the whole table."""
     from sqlalchemy import func, select
 
     table = checks()
@@ -58,7 +58,7 @@ def environments(ledger: Ledger) -> list[Environment]:
 
 
 def adopt(ledger: Ledger) -> Adopted:
-    """Give the rows of the unnamed environment to the ledger's own, all or none. Again, it finds nothing more to move.
+    """Move the rows of the unnamed environment to the ledger's own environment, in one transaction. Idempotent.
 
     :raises ValueError: for a ledger of the unnamed environment
     """
@@ -89,7 +89,7 @@ def _move_corrections(connection: Connection, name: str) -> tuple[int, int]:
 
 
 def _move(connection: Connection, table: TableClause, columns: tuple[str, ...], name: str, identity: Any) -> tuple[int, int]:
-    """Move rows, each with its new identity; those whose identity is taken stay."""
+    """Move rows under their new identities; rows whose new identity exists already are left."""
     from sqlalchemy import bindparam, select, update
 
     change = (
@@ -111,7 +111,7 @@ def _move(connection: Connection, table: TableClause, columns: tuple[str, ...], 
 
 
 def _batches(connection: Connection, table: TableClause, columns: tuple[str, ...]) -> Iterator[list[Any]]:
-    """Yield the rows of the unnamed environment, so many at once, in the order of their ids."""
+    """Yield the rows of the unnamed environment in batches, ordered by id."""
     from sqlalchemy import select
 
     last = -1

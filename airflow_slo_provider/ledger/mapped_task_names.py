@@ -1,4 +1,4 @@
-"""The names of checks that mapped tasks record: all indices share one name, and people want to know which it was."""
+"""Display names of checks recorded by mapped tasks: all indices share one name, so the index is added."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.records import Recorded, RunKey
 
-#: What a task's ``map_index_template`` gave, in the evidence of its decision.
+#: Evidence field of a decision with the rendered ``map_index_template`` of its task.
 LABEL = "map_label"
 _LONGEST = 100
 
 
 def index_text(key: RunKey, evidence: Mapping[str, Any] | None = None) -> str:
-    """Return ``[3]`` for the index of a mapped task, ``[3 eu]`` where it has a label; nothing for a task that is not mapped.
+    """Return ``[3]`` for the index of a mapped task, ``[3 eu]`` if it has a label, an empty text for an unmapped task.
 
     :param key: the task instance
-    :param evidence: of what it recorded
+    :param evidence: evidence of the recorded check
     """
     if key.map_index < 0:
         return ""
@@ -26,6 +26,6 @@ def index_text(key: RunKey, evidence: Mapping[str, Any] | None = None) -> str:
 
 
 def shown_name(row: Recorded) -> str:
-    """Return the name of a recorded check, with the index of the mapped task where it is that task's own."""
+    """Return the name of a recorded check, with the map index if the check is named after its mapped task."""
     own = row.result.name == f"{row.key.dag_id}.{row.key.task_id}"
     return row.result.name + (index_text(row.key, row.result.evidence) if own else "")

@@ -1,7 +1,7 @@
-"""Writing observations of the present: each is recorded once, for the time it was made about, however many runs made it.
+"""Record observations of the current state only once, however many runs made them at the same time.
 
-Twelve runs that are caught up, backfilled or cleared on one morning look at the same present. Recorded under each of them, one
-pass would count twelve times and mend a budget that is spent.
+Twelve runs that are caught up, backfilled or cleared at the same time all observe the same current state. Recorded for each run,
+one pass would count twelve times and wrongly restore a spent error budget.
 """
 
 from __future__ import annotations
@@ -20,27 +20,28 @@ from airflow_slo_provider.results import CheckResult, Verdict
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-#: Ends the kind of an observation that another run has made already. Indicators and pages count the other one.
+#: Suffix of the kind of an observation that another run has already made. Indicators and pages count only the other one.
 REPEATED = "_repeated"
 _GOOD = (Verdict.PASS.value, Verdict.WARN.value)
-#: Evidence that tells observations of one check apart: what was looked at, where that changes from run to run.
+#: Evidence field that distinguishes observations of one check: the observed subject, if it changes from run to run.
 SUBJECT = "subject"
 
 
 def without_repetitions(
     connection: Connection, results: Iterable[CheckResult], key: RunKey, *, due: datetime
 ) -> list[CheckResult]:
-    """Return the checks to write: an observation that another run of the task has made already is one of another kind.
+    """Return the checks to write, with an observation that another run has already made marked by another kind.
 
-    It is repeated when another run of the same task has observed the same (kind, name, model version, subject) at or after the
-    moment from which this run was due: that run looked at the present for this one too. A repeated observation counts all the
-    same where it is worse: the other one passed, and this one did not.
+    An observation is repeated if another run of the same task has observed the same (kind, name, model version, subject) at or
+    after the time from which this run was due: that observation covers this run too. A repeated observation still counts if it
+    is worse: the other one passed, and this one did not.
 
-    The caller's transaction holds a lock for the task until it ends: of several runs at once, one is the first.
+    The caller's transaction holds a lock for the task until it ends, so that of several concurrent runs one is first.
 
-    :param connection: of a transaction that writes
+    :param connection: connection of a write transaction
+    :param results: the check results of this run
     :param key: the task instance, with its environment
-    :param due: from when on the run could be started (aware)
+    :param due: earliest time at which the run could start (aware)
     """
     _lock(connection, key)
     return [_marked(one) if _is_repeated(connection, one, key, due) else one for one in results]
@@ -70,7 +71,7 @@ def _is_repeated(connection: Connection, result: CheckResult, key: RunKey, due: 
 
 
 def _lock(connection: Connection, key: RunKey) -> None:
-    """Let the runs of a task write one after the other. SQLite has one writer at a time anyway."""
+    """Serialise writes of a task's runs by a lock. SQLite allows only one writer anyway."""
     if connection.dialect.name != "postgresql":
         return
     text = json.dumps([key.dag_id, key.task_id, key.map_index]).encode()

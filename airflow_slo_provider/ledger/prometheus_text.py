@@ -1,19 +1,19 @@
-"""The newest of every check as Prometheus metrics, in the text format, version 0.0.4.
+"""Export the newest check results as Prometheus metrics in the text format, version 0.0.4.
 
 ============================================  ============================================================
-``airflow_slo_sli_ratio``                     share of good, by ``slo`` and ``service``
-``airflow_slo_objective_ratio``               the objective it is held against
+``airflow_slo_sli_ratio``                     share of good events, by ``slo`` and ``service``
+``airflow_slo_objective_ratio``               the objective of the SLO
 ``airflow_slo_error_budget_remaining_ratio``  share of the budget that is left; negative when overspent
 ``airflow_slo_burn_rate``                     burn rate, also by ``window``
 ``airflow_slo_check_verdict``                 1 for the verdict of the newest check, 0 for the others
-``airflow_slo_check_value``                   what it measured, also by ``unit``
-``airflow_slo_check_timestamp_seconds``       when it was made: alert on ``time() - ...``
+``airflow_slo_check_value``                   the measured value, also by ``unit``
+``airflow_slo_check_timestamp_seconds``       time of the check: alert on ``time() - ...``
 ============================================  ============================================================
 
-The last three are by ``kind`` and ``name``; those of an SLO by ``service`` too, as SLOs of several services may have one name.
-What is about one group has its labels in the label ``labels``, as JSON.
-A check that claims to lie ahead by more than a day is not the newest.
-An SLO that could not be measured has no ratio here, never 0: only its verdict and its time.
+The last three have the labels ``kind`` and ``name``; those of an SLO also ``service``, as SLOs of several services may share a
+name. Metrics of one group have the group's labels in the label ``labels``, as JSON.
+A check with a time more than a day in the future is ignored.
+An SLO that could not be measured has no ratio (never 0): only its verdict and its time are exported.
 """
 
 from __future__ import annotations
@@ -44,11 +44,13 @@ _HELP = {
 
 
 def newest_checks(ledger: Ledger, kinds: Sequence[str] | None = None, *, dags: Iterable[str] | None = None) -> list[Recorded]:
-    """Return the newest check of every kind and name; of SLOs, of every service and name. What tests recorded is none of them,
-    also where a test asks: metrics are for everybody.
+    """Return the newest check of every kind and name; for SLOs, of every service and name.
 
-    :param kinds: only these; None for all but decisions
-    :param dags: only those of these DAGs
+    Rows of test runs are never included, even in a test run, since metrics are shared.
+
+    :param ledger: the ledger
+    :param kinds: only these kinds; None for all except decisions
+    :param dags: only checks of these DAGs; None for all
     """
     ledger = ledger.seen_by_tests(False)
     wanted = [kind for kind in browse.all_kinds(ledger) if kind != "decision"] if kinds is None else text_list(kinds)
@@ -60,9 +62,9 @@ def newest_checks(ledger: Ledger, kinds: Sequence[str] | None = None, *, dags: I
 
 
 def exposition(rows: Iterable[Recorded]) -> str:
-    """Write checks in the text format.
+    """Format checks as Prometheus text.
 
-    :param rows: the newest of each, as :func:`newest_checks` returns them
+    :param rows: the newest checks, from :func:`newest_checks`
     """
     samples: dict[str, list[str]] = {name: [] for name in _HELP}
 
@@ -75,7 +77,7 @@ def exposition(rows: Iterable[Recorded]) -> str:
         result = row.result
         check = {"kind": result.kind, "name": result.name}
         service = {"service": SLOKey.of(row.result).service} if result.kind == "slo" else {}
-        if result.labels:  # several groups of one SLO are several series
+        if result.labels:  # each group of an SLO is a separate series
             service["labels"] = labels_text(result.labels)
         check |= service
         add("airflow_slo_check_timestamp_seconds", check, result.checked_at.timestamp())
@@ -98,5 +100,5 @@ def exposition(rows: Iterable[Recorded]) -> str:
 
 
 def _escape(label: str) -> str:
-    """A label's value [Prometheus, exposition formats, "Comments, help text, and type information"]."""
+    """Escape a label's value [Prometheus, exposition formats, "Comments, help text, and type information"]."""
     return label.replace("\\", "\\\\").replace("\n", "\\n").replace('"', '\\"')

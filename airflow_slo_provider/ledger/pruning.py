@@ -1,13 +1,13 @@
-"""Removing old rows, and none that a decision may still need.
+"""Remove old rows from the ledger, except those that a decision may still need.
 
-Of what is older than the limit these stay:
+Of the rows older than the limit, these are kept:
 
-- the newest row of each check (by service, group, policy, DAG and model version, and of a version each verdict): a freeze with
-  its cool-down and exit level, what an SLO was when it was measured last, and how a model version was judged;
-- promotions, deployments, rollbacks and culprits: what serves, and what speaks against a version;
-- everything of the runs of an open incident, and its claim.
+- the newest row of each check (by service, group, policy, DAG and model version, and of a version each verdict): they hold a
+  freeze with its cool-down and exit level, the last measurement of an SLO, and the verdicts on a model version;
+- promotions, deployments, rollbacks and culprits: they show the serving version, and evidence against a version;
+- all rows of the runs of an open incident, and its claim.
 
-What tests recorded goes by age alone.
+Rows of test runs are removed by age alone.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from airflow_slo_provider.ledger.schema.tables import checks
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
-#: Kinds of which every row says what serves, or speaks against a version.
+#: Kinds whose rows show the serving version, or evidence against a version.
 _KEPT_KINDS = frozenset({"promote", "promotion", "deployment", "rollback", "culprit"})
-#: Kinds whose names are those of incidents: their newest rows are needed for as long as the incident is open.
+#: Kinds named after incidents: their newest rows are needed while the incident is open.
 _INCIDENT_KINDS = frozenset({"incident", "incident_step", "incident_claim"})
 _BATCH = 5_000
 
 
 @dataclass(frozen=True)
 class Pruned:
-    """What became of the rows that are older than the limit.
+    """The result of pruning the rows older than the limit.
 
-    :param removed: how many were removed, by kind; of a trial, how many would be
-    :param kept: how many stay because something may still need them, by kind
-    :param test_runs: how many of tests were removed
+    :param removed: number of removed rows by kind; for a trial, the number that would be removed
+    :param kept: number of rows kept because they may still be needed, by kind
+    :param test_runs: number of removed rows of test runs
     """
 
     removed: Mapping[str, int]
@@ -46,12 +46,13 @@ class Pruned:
 
 
 def prune(ledger: Ledger, before: datetime, *, trial: bool = False) -> Pruned:
-    """Remove the environment's rows that were checked before a moment, and that nothing needs any more.
+    """Remove the environment's rows that were checked before a time and are no longer needed.
 
-    They are removed in batches, so that writers wait for none of it for long. Again, it goes on where it was stopped.
+    Rows are removed in batches, so that writers are blocked only briefly. After an interruption, the next call continues.
 
+    :param ledger: the ledger
     :param before: the limit (aware)
-    :param trial: only say what would be removed
+    :param trial: only report what would be removed
     """
     from sqlalchemy import delete
 
@@ -82,7 +83,7 @@ def prune(ledger: Ledger, before: datetime, *, trial: bool = False) -> Pruned:
 
 
 def _newest(ledger: Ledger, limit: int) -> set[int]:
-    """The ids of the newest old row of each check, by everything that somebody may ask for it by."""
+    """Return the ids of the newest row before the limit of each check, by every key that queries use."""
     from sqlalchemy import text
 
     policy = "json_extract(evidence, '$.policy')"
@@ -103,7 +104,7 @@ def _newest(ledger: Ledger, limit: int) -> set[int]:
 
 
 def _open_incidents(ledger: Ledger) -> tuple[set[str], set[tuple[str, str]]]:
-    """Names and runs of the incidents that are not over, as their newest rows say."""
+    """Return names and runs of the open incidents, by their newest rows."""
     import json
 
     from sqlalchemy import select
@@ -121,7 +122,7 @@ def _open_incidents(ledger: Ledger) -> tuple[set[str], set[tuple[str, str]]]:
 
 
 def _batches(ledger: Ledger, limit: int) -> Iterator[list[Any]]:
-    """Yield what is older than the limit, tests included, oldest first."""
+    """Yield batches of rows older than the limit, including those of test runs, oldest first."""
     from sqlalchemy import select, tuple_
 
     table = checks()

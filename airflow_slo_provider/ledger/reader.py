@@ -1,4 +1,4 @@
-"""Reading a ledger: only what its environment recorded, and what tests recorded only for tests."""
+"""Read checks from a ledger, limited to its environment; rows of test runs are visible to test runs only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH = 1_000
 
 
 class LedgerReader:
-    """The questions that a ledger answers. Every one of them is limited by :meth:`_visible` or :attr:`visible_checks`."""
+    """The read methods of a ledger. Each is limited by :meth:`_visible` or :attr:`visible_checks`."""
 
     environment: str
     test_run: bool
@@ -31,19 +31,19 @@ class LedgerReader:
         raise NotImplementedError
 
     def _visible(self) -> list[ColumnElement[bool]]:
-        """The rows that this ledger sees."""
+        """Return the filters for the rows that this ledger may read."""
         table = checks()
         seen: list[ColumnElement[bool]] = [table.c.environment == self.environment]
         return seen if self.test_run else [*seen, table.c.test_run == 0]
 
     @property
     def visible_checks(self) -> str:
-        """The same as text: a table expression with the parameter ``:environment``. Databases look into it as into the table."""
+        """The same as SQL text: a table expression with the parameter ``:environment``. Databases optimise it like the table."""
         only = "" if self.test_run else " AND test_run = 0"
         return f"(SELECT * FROM checks WHERE environment = :environment{only})"  # noqa: S608 - only our own words
 
     def _own(self, key: RunKey) -> RunKey:
-        """A key with what the ledger knows of whoever writes."""
+        """Return a key with the ledger's environment and test flag set."""
         return replace(key, environment=self.environment, test_run=self.test_run)
 
     def checks(
@@ -58,9 +58,13 @@ class LedgerReader:
     ) -> list[Recorded]:
         """Read checks.
 
-        :param since: only those checked at or after this moment (aware)
-        :param until: only those checked before this moment (aware)
-        :param limit: at most this many rows, up to 100,000
+        :param kind: only checks of this kind; by default of all
+        :param name: only checks of this name; by default of all
+        :param since: only those checked at or after this time (aware)
+        :param until: only those checked before this time (aware)
+        :param dag_id: only those of this DAG
+        :param limit: maximum number of rows, up to 100,000
+        :param newest_first: whether to sort newest first rather than oldest first
         :raises ValueError: for a limit outside 1 to 100,000
         """
         if not 1 <= limit <= MOST_ROWS:
@@ -81,18 +85,20 @@ class LedgerReader:
         since: datetime | None = None,
         written_at_once: timedelta | None = None,
     ) -> Recorded | None:
-        """Return the newest check of that kind and name, None where there is none.
+        """Return the newest check of a kind and name; None if there is none.
 
-        :param before: only those checked before this moment (aware)
-        :param exclude_key: a task instance whose own rows do not count from its ``attempt`` on, so that a retry does not see the
-            try that it replaces as its past. Its earlier attempts count, also those that were checked at ``before`` itself:
-            they came before it, whatever instant both are about
-        :param evidence: texts that the evidence must hold, by key, e.g. ``{"policy": "strict"}``
-        :param service: only checks about that service
-        :param labels: only checks about the group of these labels; ``{}`` for those that are about no group
-        :param since: only those checked at or after this moment (aware)
-        :param written_at_once: only those written so soon after they were checked, by the writer's own clock; the newest is
-            then the one that was written last, whatever the clocks of several writers say
+        :param kind: kind of the check
+        :param name: name of the check
+        :param before: only those checked before this time (aware)
+        :param exclude_key: a task instance whose own rows are ignored from its ``attempt`` on, so that a retry ignores the try
+            that it replaces. Its earlier attempts count, also those checked at ``before`` itself: they were made earlier, even
+            though both are about the same time
+        :param evidence: texts that the evidence must contain, by key, e.g. ``{"policy": "strict"}``
+        :param service: only checks of this service
+        :param labels: only checks of the group with these labels; ``{}`` for those without a group
+        :param since: only those checked at or after this time (aware)
+        :param written_at_once: only those written within this time after they were checked, by the writer's own clock; the
+            newest is then the one that was written last, whatever the clocks of several writers show
         """
         from sqlalchemy import and_, not_, or_
 
@@ -120,9 +126,12 @@ class LedgerReader:
         return found[0] if found else None
 
     def wrote_before(self, number: int, kind: str, name: str, *, service: str, at_once: timedelta, but_for: str) -> bool:
-        """Whether this environment had recorded a check of the present before a given row was written.
+        """Whether this environment had recorded a check of the current state before a given row was written.
 
         :param number: number of that row
+        :param kind: kind of the check
+        :param name: name of the check
+        :param service: service of the check
         :param at_once: see ``written_at_once`` of :meth:`latest`
         :param but_for: rows with this ``dag_id`` are ignored
         """
@@ -134,10 +143,12 @@ class LedgerReader:
     def newest_of_versions(
         self, kind: str | None = None, name: str | None = None, since: datetime | None = None, limit: int = MOST_ROWS
     ) -> list[Recorded]:
-        """Return the newest check of each kind and name about each model version, however many there were before it.
+        """Return the newest check of each kind, name and model version.
 
-        :param since: only those checked at or after this moment (aware)
-        :param limit: at most this many rows, the newest; several that were checked at the same moment are all there
+        :param kind: only checks of this kind; by default of all
+        :param name: only checks of this name; by default of all
+        :param since: only those checked at or after this time (aware)
+        :param limit: maximum number of rows, the newest; several checked at the same time are all included
         """
         from sqlalchemy import func, select, tuple_
 
@@ -152,7 +163,12 @@ class LedgerReader:
         )
 
     def own(self, kind: str, name: str, key: RunKey) -> Recorded | None:
-        """Return the check of that kind and name a task instance recorded itself, in its last attempt."""
+        """Return the check of a kind and name that a task instance recorded itself, in its last attempt.
+
+        :param kind: kind of the check
+        :param name: name of the check
+        :param key: the task instance
+        """
         from sqlalchemy import select
 
         table, own = checks(), self._own(key)
@@ -164,16 +180,24 @@ class LedgerReader:
             return None if row is None else recorded_of(dict(row))
 
     def names(self, kind: str) -> list[str]:
-        """Return the names of all checks of a kind, in the database's order."""
+        """Return the names of all checks of a kind, in the database's order.
+
+        :param kind: kind of the checks
+        """
         return self._distinct("name", kind=kind)
 
     def kinds(self, name: str) -> list[str]:
-        """Return the kinds of check that have that name."""
+        """Return the kinds of check with a name.
+
+        :param name: name of the checks
+        """
         return [kind for kind in self._distinct("kind") if self.latest(kind, name) is not None]
 
     def services(self, kind: str, name: str, start: datetime, end: datetime) -> list[str]:
-        """Return the services that the checks of a window are about, as far as they say it.
+        """Return the services named by the checks of a window.
 
+        :param kind: kind of the checks
+        :param name: name of the checks
         :param start: start of the window (aware)
         :param end: end of the window, exclusive (aware)
         """
@@ -190,13 +214,15 @@ class LedgerReader:
     def points(
         self, kind: str, name: str, start: datetime, end: datetime, *, evidence: Mapping[str, str] | None = None
     ) -> Iterator[Point]:
-        """Yield the checks of a window, oldest first, as they were at one instant.
+        """Yield the checks of a window, oldest first, from one consistent snapshot.
 
-        The rows are streamed: one connection stays busy until the iterator is used up or closed.
+        The rows are streamed: one connection stays in use until the iterator is exhausted or closed.
 
+        :param kind: kind of the checks
+        :param name: name of the checks
         :param start: start of the window (aware)
         :param end: end of the window, exclusive (aware)
-        :param evidence: texts that the evidence must hold, by key
+        :param evidence: texts that the evidence must contain, by key
         """
         from sqlalchemy import select
 
@@ -232,7 +258,7 @@ class LedgerReader:
         return [self._evidence(field) == text for field, text in (wanted or {}).items()]
 
     def _evidence(self, field: str) -> ColumnElement[Any]:
-        """A text of the evidence."""
+        """Return the SQL expression of a text in the evidence."""
         from sqlalchemy import JSON, cast, func
 
         column = checks().c.evidence
@@ -242,7 +268,7 @@ class LedgerReader:
         return func.json_extract(column, f'$."{field}"')
 
     def _distinct(self, column: str, **equal: str) -> list[str]:
-        """Find distinct values by stepping through the index: one look-up per value instead of a look at every row."""
+        """Find distinct values by stepping through the index: one lookup per value instead of a scan of all rows."""
         from sqlalchemy import func, select
 
         table = checks()

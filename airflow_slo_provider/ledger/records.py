@@ -1,4 +1,4 @@
-"""What goes into the ledger and comes out of it, and how a check becomes a row."""
+"""Data model of the ledger: keys of task instances, recorded checks, and the conversion of checks to rows."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from airflow_slo_provider.results import CheckResult, Verdict
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-#: In the place of a DAG, for what ``airflow slo backfill`` writes: no gate decided it.
+#: DAG id of rows written by ``airflow slo backfill``, which belong to no DAG.
 BACKFILL = "airflow slo backfill"
-#: Longest text of each column that is part of an index. Checked here because SQLite would accept more than PostgreSQL.
+#: Maximum length of each indexed text column. Checked here because SQLite would accept more than PostgreSQL.
 LENGTHS: dict[str, int] = {
     "dag_id": 250,
     "run_id": 250,
@@ -35,18 +35,18 @@ LONGEST_SERVICE = 250
 
 @dataclass(frozen=True)
 class RunKey:
-    """Which task instance a check belongs to.
+    """The task instance that a check belongs to.
 
-    A check made outside of a run says where it came from, e.g. ``RunKey("cli", "2026-11-24T05:00:00Z", "status")``.
+    A check made outside of a run uses the key to name its origin, e.g. ``RunKey("cli", "2026-11-24T05:00:00Z", "status")``.
 
-    :param map_index: index of a mapped task, -1 for a task that is not mapped
-    :param try_number: which try wrote the row; not part of the row's identity, so that a retry replaces its own row
-    :param attempt: how many completed decisions of this task instance came before, from 0: a task that is cleared decides again,
-        and what it decided before stays
-    :param environment: whose row it is; the ledger that writes it says so
-    :param test_run: whether ``dag.test()`` or ``airflow tasks test`` wrote it; the ledger that writes it says so
-    :param instance: which start of the task instance it is, by the id that Airflow gives to each try, later ones greater; empty
-        where none is known. A run that was deleted and made again has the same run id, and counts its tries from 1
+    :param map_index: index of a mapped task; -1 for an unmapped task
+    :param try_number: the try that wrote the row; not part of the row's identity, so that a retry replaces its own row
+    :param attempt: number of earlier completed decisions of this task instance, from 0: a cleared task decides again, and its
+        earlier decision is kept
+    :param environment: environment of the row; set by the ledger that writes it
+    :param test_run: whether ``dag.test()`` or ``airflow tasks test`` wrote it; set by the ledger that writes it
+    :param instance: Airflow's id of the try, greater for later tries; empty if unknown. A run that was deleted and created again
+        has the same run id, and counts its tries from 1
     """
 
     dag_id: str
@@ -60,22 +60,24 @@ class RunKey:
     instance: str = field(default="", compare=False)
 
     def identity(self, kind: str, name: str, labels: str = "") -> str:
-        """Return the key of the one row this task instance has for a check: a digest, which fits any database's index.
+        """Return the unique key of this task instance's row for a check: a digest, which fits any database's index.
 
-        :param labels: the check's labels, as :func:`.labels_text` writes them
+        :param kind: kind of the check
+        :param name: name of the check
+        :param labels: labels of the check, as written by :func:`.labels_text`
         """
         parts: list[Any] = [self.dag_id, self.run_id, self.task_id, self.map_index, kind, name]
         more = [self.environment, labels, self.attempt, int(self.test_run)]
-        if any(more):  # rows of releases that knew none of these are found by the digest that they were written with
+        if any(more):  # rows of older releases without these fields keep the digest that they were written with
             parts += more
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One row of the ledger.
+    """One recorded check: a row of the ledger.
 
-    :param number: the database's: of two rows, the one that was written later has the greater number, whatever clocks say
+    :param number: the database's row number: of two rows, the later written one has the greater number, regardless of clocks
     """
 
     result: CheckResult
@@ -90,7 +92,7 @@ class Recorded:
 
 
 class Point(NamedTuple):
-    """What an indicator needs of a recorded check."""
+    """The fields of a recorded check that an indicator needs."""
 
     checked_at: datetime
     verdict: Verdict
@@ -106,7 +108,7 @@ def microseconds(moment: datetime, *, what: str = "time") -> int:
     """
     if moment.tzinfo is None:
         raise LedgerError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
-    # Airflow hands over pendulum's datetimes, whose differences are no timedeltas.
+    # Airflow uses pendulum datetimes, whose difference is not a plain timedelta.
     plain = datetime.combine(moment.date(), moment.timetz())
     return (plain - _EPOCH) // _MICROSECOND
 
@@ -117,8 +119,10 @@ def moment(value: int) -> datetime:
 
 
 def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, Any]:
-    """Make the row of a check.
+    """Convert a check to a row.
 
+    :param result: the check result
+    :param key: the task instance that recorded it
     :param recorded_at: microseconds since 1970
     :raises LedgerError: when an id or a name is longer than the ledger can index
     """
@@ -164,12 +168,12 @@ def row_of(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
 
 
 def service_column(service: str) -> str:
-    """A service as the column of that name holds it: the beginning, which an index can hold. The evidence holds all of it."""
+    """Truncate a service's name for its indexed column; the evidence holds the whole name."""
     return str(_text(service))[:LONGEST_SERVICE]
 
 
 def recorded_of(row: Mapping[str, Any]) -> Recorded:
-    """Read a row back."""
+    """Convert a row to a recorded check."""
     result = CheckResult(
         kind=row["kind"],
         name=row["name"],
@@ -208,7 +212,7 @@ def _number(value: Any) -> float | None:
 
 
 def _text(value: str | None) -> str | None:
-    """Make text every database can hold: PostgreSQL refuses NUL, UTF-8 lone surrogates, and a message may quote either."""
+    """Replace characters that a database rejects: PostgreSQL rejects NUL, UTF-8 lone surrogates; messages may contain both."""
     return None if value is None else value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
 
 
@@ -217,7 +221,7 @@ def _json(evidence: Mapping[str, Any]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Reduce evidence to what JSON knows. Anything else (Decimal, datetime, NaN) is kept as text rather than lost."""
+    """Convert evidence to JSON types. Other values (Decimal, datetime, NaN) are kept as text."""
     if isinstance(value, Mapping):
         return {str(_text(str(key))): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):

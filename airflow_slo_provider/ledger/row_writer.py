@@ -1,4 +1,4 @@
-"""Writing rows of which each task instance has one: inserted once, or replaced by a later try."""
+"""Write rows that are unique per task instance and check: insert them, or replace those of an earlier try."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
     from airflow_slo_provider.ledger.records import RunKey
 
-#: Databases whose way to insert a row or replace it is known here.
+#: Databases whose upsert statement is supported.
 UPSERTS = ("sqlite", "postgresql")
 
 
 def upsert(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
-    """Insert rows, or replace those of the same identity that this start of the task or an earlier one wrote."""
+    """Insert rows, or replace those of the same identity written by this try or an earlier one."""
     insert = insert_into(connection)
     replaced = {column: insert.excluded[column] for column in rows[0] if column != "identity"}
     statement = insert.on_conflict_do_update(index_elements=["identity"], set_=replaced, where=_replaceable(key))
@@ -27,14 +27,14 @@ def upsert(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> N
 
 
 def insert_into(connection: Connection) -> Any:
-    """The insert of the connection's database, which knows what to do on a conflict."""
+    """Return the ``insert`` of the connection's database dialect, which supports conflict clauses."""
     from sqlalchemy.dialects import postgresql, sqlite
 
     return postgresql.insert(checks()) if connection.dialect.name == "postgresql" else sqlite.insert(checks())
 
 
 def delete_and_insert(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
-    """Delete and insert, for databases whose upsert differs. The unique index refuses whoever comes second at the same time."""
+    """Delete and insert rows, for databases without a supported upsert. The unique index rejects a concurrent writer."""
     from sqlalchemy import insert, select
 
     table = checks()
@@ -45,7 +45,7 @@ def delete_and_insert(connection: Connection, rows: list[dict[str, Any]], key: R
 
 
 def make_way(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
-    """Delete what the rows replace: written anew, they have numbers that say when they were written."""
+    """Delete the rows to be replaced, so that the new rows get new numbers, which show the order of writing."""
     from sqlalchemy import delete
 
     table = checks()
@@ -53,9 +53,9 @@ def make_way(connection: Connection, rows: list[dict[str, Any]], key: RunKey) ->
 
 
 def require_written(connection: Connection, rows: list[dict[str, Any]], key: RunKey) -> None:
-    """Refuse to go on where a later try, or a later run of the same id, has kept its rows.
+    """Raise an error if a later try, or a later run of the same id, has kept its rows.
 
-    :raises LedgerError: when not all rows are there as they were just written
+    :raises LedgerError: when not all rows are stored as just written
     """
     from sqlalchemy import func, select
 
@@ -75,21 +75,22 @@ def require_written(connection: Connection, rows: list[dict[str, Any]], key: Run
 
 
 def next_attempt(connection: Connection, key: RunKey, name: str) -> int:
-    """Return the attempt that a decision of this try is: the one that it replaces, or the one after a completed decision.
+    """Return the attempt number of this try's decision: that of the decision it replaces, or the one after a completed decision.
 
-    A try replaces what it wrote itself, and what an earlier try wrote that found nothing out. What a later try wrote it leaves:
-    its number is returned, and :func:`upsert` refuses the earlier try.
+    A try replaces its own decision, and one of an earlier try without a result. It does not replace the decision of a later try:
+    that one's number is returned, and :func:`upsert` rejects the earlier try.
 
-    :param key: the task instance, as the ledger has it
+    :param connection: connection of a write transaction
+    :param key: the task instance, with environment and test flag
     :param name: name of the decision's check
     """
     return _next_attempt(connection, key, "decision", name, "", _is_complete)
 
 
 def next_observation(connection: Connection, key: RunKey, kind: str, name: str, labels: str) -> int:
-    """Return the attempt that an observation of this try is, as :func:`next_attempt` does.
+    """Return the attempt number of this try's observation, like :func:`next_attempt`.
 
-    What an earlier try has observed stays: it was made about another time. Only what it could not find out is replaced.
+    An observation of an earlier try is kept, as it was made at another time. Only one without a result is replaced.
     """
     return _next_attempt(connection, key, kind, name, labels, lambda verdict, _: verdict != "unknown")
 
@@ -118,9 +119,9 @@ def _next_attempt(
 
 
 def _replaceable(key: RunKey) -> ColumnElement[bool]:
-    """The rows that a try may replace: its own, and those of a start before it.
+    """Return the filter for the rows that a try may replace: its own, and those of earlier tries.
 
-    Airflow counts the tries of a run that was deleted and made again from 1; the ids of its tries are later ones all the same.
+    For a run that was deleted and created again Airflow counts tries from 1, but the ids of its tries are still later ones.
     """
     from sqlalchemy import and_, or_
 
@@ -130,5 +131,5 @@ def _replaceable(key: RunKey) -> ColumnElement[bool]:
 
 
 def _is_complete(verdict: str, evidence: dict[str, Any]) -> bool:
-    """Whether a decision was acted upon. Earlier releases did not say it: theirs was, where something was found out."""
+    """Whether a decision is complete. Rows of older releases have no such flag: they are complete if they have a result."""
     return bool(evidence.get("complete", verdict != "unknown"))

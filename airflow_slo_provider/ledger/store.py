@@ -1,4 +1,4 @@
-"""The ledger: one row per task instance and check, written once however often the task is retried."""
+"""Open a ledger and record checks in it: one row per task instance and check, however often the task is retried."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_ROWS", "Ledger", "open_ledger"]
 
-#: What an environment may be called: it stands in commands, on pages, and in an index.
+#: Valid names of environments, which are used in commands, on pages, and in an index.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def open_ledger(url: str | URL, *, environment: str = "", test_run: bool = False) -> Ledger:
-    """Open a ledger, creating or upgrading its tables where needed.
+    """Open a ledger; create or migrate its tables if needed.
 
     :param url: any SQLAlchemy URL, e.g. ``sqlite:////var/lib/airflow/slo_ledger.db`` or ``postgresql://user:password@host/database``
-    :param environment: whose rows are read and written: several environments may share a database; empty for the unnamed one
-    :param test_run: whether a test reads and writes: its rows are marked, and only tests see them
-    :raises LedgerError: when it cannot be opened, or a newer release wrote it. The message never holds the password.
+    :param environment: the environment to read and write, as several may share a database; empty for the unnamed one
+    :param test_run: whether this is a test run: its rows are marked, and visible to test runs only
+    :raises LedgerError: when it cannot be opened, or a newer release wrote it. The message never contains the password.
     """
     _require_name(environment)
     parsed = parse_url(url)
@@ -64,11 +64,11 @@ def open_ledger(url: str | URL, *, environment: str = "", test_run: bool = False
 
 
 class Ledger(LedgerReader):
-    """A record of checks. Made by :func:`open_ledger`; safe to use from several processes and threads at once.
+    """A database of check results, opened by :func:`open_ledger`. Safe to use from several processes and threads.
 
-    It reads and writes the rows of one environment. What a test run recorded is seen by test runs only.
+    It reads and writes the rows of one environment. Rows of test runs are visible to test runs only.
 
-    Every method raises LedgerError when the database fails; ``error.transient`` says whether a retry may help.
+    Every method raises LedgerError when the database fails; ``error.transient`` shows whether a retry may help.
     """
 
     def __init__(
@@ -98,24 +98,30 @@ class Ledger(LedgerReader):
 
     @property
     def where(self) -> str:
-        """The database, without credentials."""
+        """The name of the database, without credentials."""
         return describe(self._url)
 
     @property
     def is_file(self) -> bool:
-        """Whether it is a file of this machine, and no server."""
+        """Whether the database is a local file rather than a server."""
         return self._url.get_backend_name() == "sqlite"
 
     def within(self, environment: str) -> Ledger:
-        """Return another environment's view of the same ledger. It is closed with this one."""
+        """Return a view of the same ledger for another environment; it is closed with this one.
+
+        :param environment: name of the environment
+        """
         return Ledger(self._engine, self._url, environment=environment, test_run=self.test_run, schema=self._schema)
 
     def seen_by_tests(self, tests: bool = True) -> Ledger:
-        """Return the view that a test run has of the same ledger, or any other run. It is closed with this one."""
+        """Return a view of the same ledger for test runs, or for other runs; it is closed with this one.
+
+        :param tests: whether the view is for test runs
+        """
         return Ledger(self._engine, self._url, environment=self.environment, test_run=tests, schema=self._schema)
 
     def close(self) -> None:
-        """Give all connections back."""
+        """Close all connections."""
         self._closed = True
         self._engine.dispose()
 
@@ -125,12 +131,12 @@ class Ledger(LedgerReader):
         return transaction(self._engine, self._url, writes=writes, schema=self._schema, patient=patient)
 
     def record(self, results: Iterable[CheckResult], key: RunKey) -> None:
-        """Write checks, all or none. A row of the same task instance, kind and name is replaced.
+        """Write checks in one transaction. A row of the same task instance, kind and name is replaced.
 
-        A row that a later try already wrote stays: a try that was given up for dead must not overwrite its successor.
+        A row already written by a later try is kept: a try that was considered dead must not overwrite its successor.
 
-        :param results: what was found; of two with the same kind, name and labels the later one counts
-        :param key: the task instance that found it
+        :param results: the check results; of two with the same kind, name and labels the last one is written
+        :param key: the task instance that recorded them
         """
         results = list(results)
         if not results:
@@ -139,12 +145,14 @@ class Ledger(LedgerReader):
             self._write(connection, results, key)
 
     def record_observations(self, results: Iterable[CheckResult], key: RunKey, *, due: datetime) -> list[CheckResult]:
-        """Write checks of the present; one that another run of the task has made is not counted again.
+        """Write checks of the current state; a check already made by another run of the task is not counted again.
 
-        What an earlier try has observed stays beside it: it was made about another time. What it could not find out is replaced.
+        An observation of an earlier try is kept, as it was made at another time; one without a result is replaced.
 
-        :param due: from when on the run could be started (aware); see :mod:`airflow_slo_provider.ledger.observations`
-        :return: the checks as they were written: a repeated one has a kind that ends with ``_repeated``
+        :param results: the check results
+        :param key: the task instance that recorded them
+        :param due: earliest time at which the run could start (aware); see :mod:`airflow_slo_provider.ledger.observations`
+        :return: the checks as written: the kind of a repeated one ends with ``_repeated``
         """
         from airflow_slo_provider.ledger.observations import without_repetitions
 
@@ -160,13 +168,13 @@ class Ledger(LedgerReader):
         return written
 
     def record_decision(self, results: Iterable[CheckResult], key: RunKey, *, name: str) -> RunKey:
-        """Write a decision and what it looked at. A completed decision of an earlier try stays beside it.
+        """Write a decision and the checks it is based on. A completed decision of an earlier try is kept.
 
-        :param results: the check of kind ``decision``, whose evidence says whether it is ``complete``, and the others
+        :param results: the check of kind ``decision``, with ``complete`` in its evidence, and the checks it is based on
         :param key: the task instance that decided
         :param name: name of the decision's check
         :return: the key under which they were written
-        :raises LedgerError: also when a later try has recorded its decision, so that this one is not
+        :raises LedgerError: also when a later try has already recorded its decision; this one is then not written
         """
         results = list(results)
         with self._transaction(writes=True) as connection:
@@ -175,14 +183,18 @@ class Ledger(LedgerReader):
         return key
 
     def attempt(self, key: RunKey, *, name: str) -> int:
-        """Return the number of the attempt that a decision of this try would be, from 0; see :meth:`record_decision`."""
+        """Return the attempt number that a decision of this try would get, from 0; see :meth:`record_decision`.
+
+        :param key: the task instance that decides
+        :param name: name of the decision's check
+        """
         with self._transaction() as connection:
             return next_attempt(connection, self._own(key), name)
 
     def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey, *, anew: bool = False) -> None:
         own, now = self._own(key), time.time_ns() // 1000
         rows = {row["identity"]: row for row in (row_of(result, own, recorded_at=now) for result in results)}
-        # Everyone locks rows in the same order, so that two writers cannot wait for each other.
+        # All writers lock rows in the same order, to avoid deadlocks.
         ordered = [rows[identity] for identity in sorted(rows)]
         if anew and ordered:
             make_way(connection, ordered, own)
@@ -194,7 +206,12 @@ class Ledger(LedgerReader):
             require_written(connection, ordered, own)
 
     def withdraw(self, kind: str, name: str, key: RunKey) -> None:
-        """Remove the check that a task instance recorded itself, such as one of an earlier try that could not be made."""
+        """Remove a check that a task instance recorded itself, e.g. an earlier try's record of a failed check.
+
+        :param kind: kind of the check
+        :param name: name of the check
+        :param key: the task instance
+        """
         from sqlalchemy import delete
 
         table = checks()
@@ -202,9 +219,12 @@ class Ledger(LedgerReader):
             connection.execute(delete(table).where(table.c.identity == self._own(key).identity(kind, name)))
 
     def record_once(self, result: CheckResult, key: RunKey) -> Recorded:
-        """Write a check where there is none of that task instance, kind and name yet; return the one that is there.
+        """Write a check unless the task instance has one of that kind and name; return the stored one.
 
-        Of several who write at once, the database lets one be the first, whatever their clocks say.
+        Of several concurrent writers the database accepts one, whatever their clocks show.
+
+        :param result: the check result
+        :param key: the task instance
         """
         from sqlalchemy import insert, select
 
@@ -214,7 +234,7 @@ class Ledger(LedgerReader):
             if connection.dialect.name in UPSERTS:
                 connection.execute(insert_into(connection).on_conflict_do_nothing(index_elements=["identity"]), row)
             elif connection.execute(own).first() is None:
-                connection.execute(insert(table).values(**row))  # the unique index refuses whoever comes second
+                connection.execute(insert(table).values(**row))  # the unique index rejects a concurrent writer
             return recorded_of(dict(connection.execute(own).mappings().one()))
 
 

@@ -1,6 +1,6 @@
-"""Where a prediction's time goes: a request tracer for model servers, and what its traces say afterwards.
+"""Trace the requests of a model server, and analyse their latency by span and model version.
 
-A model server needs OpenTelemetry for the first half and no Airflow; the second half reads traces from a store and needs neither.
+Recording needs OpenTelemetry and no Airflow; the analysis reads traces from a store and needs neither.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
     "shutdown",
 ]  # fmt: skip
 
-#: Imported when asked for: a model server needs no reader of traces, and a connection's form needs neither half.
+#: Imported on first use: a model server needs no analysis, and an Airflow connection form needs neither part.
 __getattr__ = offer(
     __name__,
     {

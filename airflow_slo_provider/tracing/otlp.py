@@ -1,4 +1,4 @@
-"""OTLP in JSON: the proto3 mapping and OTLP/JSON proper, which differ in how they write ids and enums. Both are read.
+"""Read OTLP JSON documents: OTLP/JSON and the plain proto3 JSON mapping, which write ids and enums differently.
 
 https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
 """
@@ -11,17 +11,18 @@ from typing import Any
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.tracing.spans import Span, checked, lasting, parent_id_of, span_id_of, trace_id_of
 
-#: ``Span.flags``: whether "the parent is in another process" is known, and what it is (opentelemetry/proto/trace/v1).
+#: Bits of ``Span.flags``: "is remote" is known, and its value (opentelemetry/proto/trace/v1).
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
-#: What our exporter puts behind the name of a file that has grown too large.
+#: Suffix that :class:`FileExporter` appends to the name of a file that has grown too large.
 ROTATED = ".1"
-#: What reading JSON of another shape raises.
+#: Exceptions raised when reading JSON of an unexpected shape.
 UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
     """Yield the spans of a document ``{"resourceSpans": [...]}``, of one of its resources, or of one span.
 
+    :param document: parsed JSON
     :raises InvalidMeasurement: when it is not of that form
     """
     try:
@@ -33,7 +34,7 @@ def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
 def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
     if not isinstance(document, Mapping):
         raise InvalidMeasurement(f"OTLP-JSON is an object with resourceSpans, not {type(document).__name__}", reason="bad_otlp")
-    # Tempo says "batches" where it answers a trace in its older form.
+    # Tempo names the field "batches" in its older trace format.
     resources = next((document[key] for key in ("resourceSpans", "resource_spans", "batches") if key in document), None)
     if resources is None:
         if "traceId" in document or "trace_id" in document:
@@ -53,7 +54,7 @@ def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
                 yield read_span(span, service=service)
 
 
-#: The names of the fields as the .proto file has them, which some servers answer with.
+#: Field names of the .proto file, which some servers use in their answers.
 _SNAKE = {
     "trace_id": "traceId",
     "span_id": "spanId",
@@ -64,15 +65,16 @@ _SNAKE = {
 
 
 def read_span(span: Mapping[str, Any], *, service: str) -> Span:
-    """Read one span, its fields named in camel case or as in the .proto file.
+    """Read one span, with field names in camel case or as in the .proto file.
 
+    :param span: parsed JSON of the span
     :param service: ``service.name`` of its resource
-    :raises InvalidMeasurement: when a part is missing or not of its kind
+    :raises InvalidMeasurement: when a field is missing or has the wrong type
     """
     try:
         if "trace_id" in span:
             span = {_SNAKE.get(key, key): value for key, value in span.items()}
-        # JSON of protobuf leaves out what is 0, and some write null for a span that has not ended.
+        # Protobuf JSON leaves out fields that are 0, and some servers write null for a span that has not ended.
         start, end = int(span["startTimeUnixNano"]), int(span.get("endTimeUnixNano") or 0)
         duration, timed = lasting(end - start if end else None)
         flags = int(span.get("flags") or 0)
@@ -97,7 +99,7 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
 
 
 def plain(value: Mapping[str, Any] | None) -> Any:
-    """Return an ``AnyValue`` as Python has it; None for an empty one."""
+    """Convert an OTLP ``AnyValue`` to a Python value; None for an empty one."""
     for kind, inner in (value or {}).items():
         if inner is None:
             continue

@@ -1,4 +1,4 @@
-"""Read spans from every form in which a caller may hold them: our own, OTLP-JSON, the OpenTelemetry SDK's."""
+"""Read spans from any supported type: :class:`Span`, OTLP-JSON, OpenTelemetry SDK spans."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from airflow_slo_provider.tracing.spans import Span, lasting
 
 
 def spans_of(things: Iterable[Any]) -> Iterator[Span]:
-    """Yield spans from what can be read as spans: :class:`Span`, OTLP-JSON (a document, or its spans) or the OpenTelemetry SDK's.
+    """Convert an iterable of :class:`Span`, OTLP-JSON (documents or spans) or OpenTelemetry SDK spans to spans.
 
+    :param things: the iterable, or one OTLP-JSON document
     :raises InvalidMeasurement: for anything else
     """
     if isinstance(things, Mapping):
@@ -30,7 +31,7 @@ def spans_of(things: Iterable[Any]) -> Iterator[Span]:
 
 
 def _finished(span: Any) -> Span:
-    """Read a ``ReadableSpan`` of the OpenTelemetry SDK."""
+    """Convert an ended ``ReadableSpan`` of the OpenTelemetry SDK."""
     context, parent = span.get_span_context(), span.parent
     if span.end_time is None:
         raise InvalidMeasurement(f"span {span.name} has not ended", reason="bad_span")

@@ -1,4 +1,4 @@
-"""What a span is here, whichever store it came from, and a stream of spans that says what it left out."""
+"""The span type shared by all trace stores, a stream of spans that reports missing data, and trace and span ids."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, writable
 
 NOTHING: Mapping[str, Any] = MappingProxyType({})
 
-#: Later than any time that is told in nanoseconds (it is the year 2116), and far from where a sum of two would overflow.
+#: Upper bound of times in nanoseconds since 1970 (the year 2116); the sum of two such times fits into 64 bits.
 LATEST_NS = 2**62
 
-#: On the request's span: which rule kept it although the head sampler had dropped it (``slow`` or ``error``).
+#: Attribute of a request's span: the rule that kept it although the head sampler had dropped it (``slow`` or ``error``).
 KEPT = "sampling.kept"
 
 
@@ -25,18 +25,19 @@ class Span(NamedTuple):
 
     :param trace_id: 32 hex digits
     :param span_id: 16 hex digits
-    :param parent_id: 16 hex digits; None for a root, or where the store does not say (see ``parent_known``)
+    :param parent_id: 16 hex digits; None for a root, or if the store does not return it (see ``parent_known``)
     :param name: e.g. ``model_inference``
-    :param service: ``service.name`` of the process that made it
+    :param service: ``service.name`` of the process that recorded it
     :param start_ns: nanoseconds since 1970
     :param duration_ns: nanoseconds
     :param error: whether its status is ERROR
-    :param attributes: its own attributes, with plain values
-    :param remote_parent: whether the parent is in another process; None where the store does not say
-    :param parent_known: False where the store answers spans without their parents
-    :param whole: False where the store left out other spans of the same trace
-    :param resolution_ns: what the store rounds times to
-    :param timed: False where no usable end is known: it never ended, or ended before it began; its duration is 0 and none
+    :param attributes: its own attributes, as Python values
+    :param remote_parent: whether the parent is in another process; None if the store does not return it
+    :param parent_known: False if the store returns spans without their parents
+    :param whole: False if the store left out other spans of the same trace
+    :param resolution_ns: time resolution of the store, in nanoseconds
+    :param timed: False if no usable end is known: it never ended, or ended before it began; its duration is then 0 and must not
+        be used
     """
 
     trace_id: str
@@ -56,15 +57,17 @@ class Span(NamedTuple):
 
     @property
     def end_ns(self) -> int:
-        """When it ended."""
+        """End of the span, in nanoseconds since 1970."""
         return self.start_ns + self.duration_ns
 
 
 class SpanStream:
-    """Spans as they arrive, and, once it is exhausted, what is missing from them.
+    """An iterator of spans that also reports which requested data is missing.
 
-    :attr:`truncated` is about the numbers: true as soon as something that was asked for is not in the stream. :attr:`notes`
-    say what, in words.
+    :attr:`truncated` becomes true when requested data is missing from the stream; :attr:`notes` describe what. Both are complete
+    once the stream is exhausted.
+
+    :param source: a generator function that yields the spans, and reports to the stream
     """
 
     def __init__(self, source: Callable[[SpanStream], Iterator[Span]]) -> None:
@@ -79,33 +82,39 @@ class SpanStream:
         return next(self._iterator)
 
     def lack(self, note: str) -> None:
-        """Say that something is missing."""
+        """Record that data is missing.
+
+        :param note: a sentence that describes what is missing
+        """
         self.truncated = True
         self.note(note)
 
     def note(self, note: str) -> None:
-        """Say something a reader of the numbers must know."""
-        note = redact(note, limit=None)  # it may quote the store
+        """Record a limit of the data that affects the numbers.
+
+        :param note: one sentence; secrets in it are redacted
+        """
+        note = redact(note, limit=None)  # it may quote the store's answer
         if note not in self.notes:
             self.notes.append(note)
 
 
 def lasting(duration_ns: int | None) -> tuple[int, bool]:
-    """Return a duration as a :class:`Span` holds it, and whether it is one.
+    """Validate a duration; return it and True, or 0 and False if it is unusable.
 
-    :param duration_ns: what was told or reckoned; None where nothing was
+    :param duration_ns: nanoseconds; None if unknown
     """
-    # What ended before it began, or never, lasts less than nothing. Servers that keep durations without a sign tell that as 2**64
-    # less as much.
+    # A span that never ended, or ended before it began, has a negative duration. Servers that store durations unsigned return
+    # it as a number near 2**64.
     if duration_ns is None or not 0 <= duration_ns < 2**63:
         return 0, False
     return duration_ns, True
 
 
 def checked(span: Span) -> Span:
-    """Return a span that a store told, its texts writable anywhere.
+    """Validate a span read from a store; replace characters in its name and service that cannot be written.
 
-    :raises InvalidMeasurement: when its name is no text, or its times are none
+    :raises InvalidMeasurement: when its name is not text, or its times are out of range
     """
     if not isinstance(span.name, str):
         raise InvalidMeasurement(f"a span's name is text, not {type(span.name).__name__}", reason="bad_span")
@@ -119,7 +128,7 @@ def checked(span: Span) -> Span:
 
 
 def trace_id_of(text: str) -> str:
-    """Return a trace id as 32 hex digits: written in hex (leading zeros may be gone) or in base64.
+    """Parse a trace id in hex (leading zeros may be missing) or base64; return 32 hex digits.
 
     :raises InvalidMeasurement: when it is neither
     """
@@ -127,7 +136,7 @@ def trace_id_of(text: str) -> str:
 
 
 def span_id_of(text: str) -> str:
-    """Return a span id as 16 hex digits, as :func:`trace_id_of` does.
+    """Parse a span id in hex or base64, like :func:`trace_id_of`; return 16 hex digits.
 
     :raises InvalidMeasurement: when it is neither hex nor base64
     """
@@ -135,7 +144,7 @@ def span_id_of(text: str) -> str:
 
 
 def parent_id_of(text: str | None) -> str | None:
-    """Return a parent's id as 16 hex digits; None for none, which some write as zeros."""
+    """Parse a parent's span id; return 16 hex digits, or None if there is none (empty or all zeros)."""
     if not text:
         return None
     found = span_id_of(text)
@@ -146,7 +155,7 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def _identity(text: str, *, size: int, what: str) -> str:
-    # Hex first: 32 hex digits are base64 too, but of 24 bytes. Base64 of an id ends in "=", which is not hex.
+    # Hex is tried first: 32 hex digits are valid base64 too, but of 24 bytes. Base64 of an id ends in "=", which is not hex.
     if text and len(text) <= 2 * size and _HEX.issuperset(text):
         return text.lower().rjust(2 * size, "0")
     try:

@@ -1,4 +1,4 @@
-"""Change and roll back Kubernetes Deployments: each change once per key, and never over somebody else's."""
+"""Change and roll back Kubernetes Deployments: each change at most once per key, never overwriting concurrent changes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["LAST_KNOWN_GOOD", "PREVIOUS", "Cluster", "RollbackResult", "SetImageResult", "rollback", "set_image"]
 
-#: Imported when asked for: an operator in a DAG file needs no client.
+#: Imported on first use: an operator in a DAG file needs no client.
 __getattr__ = offer(
     __name__,
     {

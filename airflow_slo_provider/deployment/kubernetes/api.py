@@ -1,7 +1,7 @@
-"""Requests to a Kubernetes API server: raw JSON in and out, and every failure as one typed error.
+"""Send requests to a Kubernetes API server: raw JSON in and out, every failure as a DeploymentError.
 
-Objects are read as raw JSON and not as the client's models: a model drops every field that is newer than the client, and a
-template that was read through it would lose them when it is written back.
+Objects are read as raw JSON rather than as the client's models: a model drops fields that are newer than the client, which would
+be lost when a template is written back.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 
-#: Seconds to wait for one answer where the client has no timeout of its own.
+#: Default number of seconds to wait for one answer, as the client has no timeout of its own.
 ANSWER_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, in the words of RBAC, so that a refusal can name the missing permission.
+    """A request in RBAC terms, so that an error can name the missing permission.
 
     :param verb: ``get``, ``list`` or ``patch``
     :param resource: e.g. ``deployments`` or ``deployments/scale``
@@ -49,13 +49,15 @@ class Conflict(DeploymentError):
 
 
 def fault_of_status(status: int, body: str | bytes | None, question: Question) -> DeploymentError:
-    """Return the error for an answer that is not 2xx.
+    """Build the error for an answer with a status other than 2xx.
 
-    :param body: what the server sent along, mostly a ``Status`` object
+    :param status: HTTP status
+    :param body: body of the answer, usually a ``Status`` object
+    :param question: the request
     """
     said = _message(body)
     if status == 404:
-        # kubectl's sentence, also where a proxy answers for the server.
+        # kubectl's message, also if a proxy answers instead of the server.
         sentence = f'{question.resource}.{question.group} "{question.name}" not found'
         words = sentence if not said or sentence in said else f"{sentence} in {question.namespace}. The server said: {said}"
         return DeploymentError(words, reason="not_found", http_status=status)
@@ -74,7 +76,7 @@ def fault_of_status(status: int, body: str | bytes | None, question: Question) -
             f"{question}: refused with {status}: {said or 'no reason given'}", reason=reason, http_status=status
         )
     if status == 401:
-        # An expired token is renewed by the next try's new client.
+        # The next try creates a new client, which renews an expired token.
         return DeploymentError(
             f"{question}: the server does not accept the credentials (401). {said}".rstrip(),
             reason="unauthorized",
@@ -90,7 +92,7 @@ def fault_of_status(status: int, body: str | bytes | None, question: Question) -
 
 
 def remember_credentials(client: Any) -> None:
-    """Blank a client's tokens and password out of everything that is said of its server.
+    """Register a client's tokens and password for redaction in all messages.
 
     :param client: an ``ApiClient`` of kubernetes or kubernetes_asyncio
     """
@@ -103,7 +105,9 @@ def remember_credentials(client: Any) -> None:
 def parse(data: bytes | str, question: Question) -> JSON:
     """Read the body of a 2xx answer.
 
-    :raises DeploymentError: when it is not one whole JSON object (reason ``cut_off``)
+    :param data: the body
+    :param question: the request
+    :raises DeploymentError: when it is not a complete JSON object (reason ``cut_off``)
     """
     try:
         parsed = strict_json.loads(data)
@@ -125,14 +129,14 @@ def parse(data: bytes | str, question: Question) -> JSON:
 
 
 def broken_off(error: BaseException, question: Question) -> DeploymentError:
-    """Return the error for a 2xx answer whose body ended before its length."""
+    """Build the error for a 2xx answer whose body ended early."""
     return DeploymentError(
         f"{question}: the server's answer broke off: {server_text(error)}{_doubt(question)}", reason="cut_off", transient=True
     )
 
 
 def unreachable(error: BaseException, question: Question) -> DeploymentError:
-    """Return the error for an answer that did not come, or broke off."""
+    """Build the error for an answer that did not arrive, or ended early."""
     fault = wire_fault(error)
     return DeploymentError(
         f"{question}: no answer: {fault.message}{_doubt(question)}", reason=fault.reason, transient=fault.transient
@@ -140,7 +144,7 @@ def unreachable(error: BaseException, question: Question) -> DeploymentError:
 
 
 class Cluster:
-    """The requests this provider makes.
+    """Client for the requests of this provider to a Kubernetes cluster.
 
     :param api: ``kubernetes.client.AppsV1Api`` or ``ApiClient``
     :param timeout: seconds to wait for one answer
@@ -156,16 +160,20 @@ class Cluster:
         self._timeout = timeout
 
     def deployment(self, namespace: str, name: str) -> JSON:
-        """Read a Deployment.
+        """Read a Deployment as raw JSON.
 
-        :raises DeploymentError: when it is not there or cannot be read
+        :param namespace: namespace of the Deployment
+        :param name: name of the Deployment
+        :raises DeploymentError: when it does not exist or cannot be read
         """
         question = Question("get", "deployments", namespace, name)
         return self._ask(question, self._apps.read_namespaced_deployment, name, namespace)
 
     def replica_sets(self, namespace: str, selector: str) -> list[JSON]:
-        """Read all ReplicaSets that a label selector matches.
+        """Read all ReplicaSets that match a label selector.
 
+        :param namespace: the namespace
+        :param selector: label selector, as a query parameter
         :raises DeploymentError: when they cannot be read
         """
         question = Question("list", "replicasets", namespace)
@@ -175,6 +183,7 @@ class Cluster:
     def autoscalers(self, namespace: str) -> list[JSON]:
         """Read all HorizontalPodAutoscalers of a namespace.
 
+        :param namespace: the namespace
         :raises DeploymentError: when they cannot be read
         """
         from kubernetes.client import AutoscalingV2Api
@@ -184,22 +193,29 @@ class Cluster:
         return self._list(question, function, namespace)
 
     def patch(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
-        """Apply a JSON-Patch to a Deployment, all or nothing.
+        """Apply a JSON Patch to a Deployment atomically.
 
-        :param dry_run: let the server check it without storing it
-        :raises Conflict: when the patch carries a resourceVersion that is no longer the current one
-        :raises DeploymentError: for everything else that is no success
+        :param namespace: namespace of the Deployment
+        :param name: name of the Deployment
+        :param operations: operations of the JSON Patch
+        :param dry_run: validate on the server without storing the change
+        :raises Conflict: when the resourceVersion in the patch is no longer current
+        :raises DeploymentError: for any other failure
         """
         question = Question("patch", "deployments", namespace, name)
         return self._change(question, self._apps.patch_namespaced_deployment, name, namespace, operations, dry_run)
 
     def scale(self, namespace: str, name: str) -> JSON:
-        """Read the ``scale`` subresource of a Deployment."""
+        """Read the ``scale`` subresource of a Deployment.
+
+        :param namespace: namespace of the Deployment
+        :param name: name of the Deployment
+        """
         question = Question("get", "deployments/scale", namespace, name)
         return self._ask(question, self._apps.read_namespaced_deployment_scale, name, namespace)
 
     def patch_scale(self, namespace: str, name: str, operations: Sequence[Mapping[str, Any]], *, dry_run: bool) -> JSON:
-        """Apply a JSON-Patch to the ``scale`` subresource of a Deployment; errors as :meth:`patch`."""
+        """Apply a JSON Patch to the ``scale`` subresource of a Deployment; parameters and errors as for :meth:`patch`."""
         question = Question("patch", "deployments/scale", namespace, name)
         return self._change(question, self._apps.patch_namespaced_deployment_scale, name, namespace, operations, dry_run)
 
@@ -240,7 +256,7 @@ class Cluster:
         except (HTTPError, OSError) as error:
             raise unreachable(error, question) from None
         except AttributeError as error:
-            # What the client makes of a TLS failure: it decodes the body of an answer that never came.
+            # On a TLS failure the client fails while decoding the body of an answer that never arrived.
             if isinstance(error.__context__, ApiException):
                 raise unreachable(error.__context__, question) from None
             raise
@@ -254,7 +270,7 @@ class Cluster:
 
 
 def _by_admission(said: str, question: Question) -> bool:
-    """Whether a 403 is the refusal of an admission webhook or policy, which no permission mends."""
+    """Whether a 403 comes from an admission webhook or policy, which no permission can fix."""
     if question.verb != "patch" or f"cannot {question.verb}" in said:
         return False
     return any(word in said for word in ("denied", "violates", "exceeded"))

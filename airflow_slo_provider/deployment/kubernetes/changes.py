@@ -1,7 +1,7 @@
-"""What this provider changed, remembered on the Deployment itself: the reason why a retry changes nothing twice.
+"""Record this provider's changes in an annotation of the Deployment, so that a retry does not repeat a change.
 
-The record is an annotation that the same conditional patch writes as the change. The Deployment controller copies it to the
-ReplicaSet it makes current, so that it outlives a later ``kubectl rollout undo``, which replaces the Deployment's annotations.
+The annotation is written by the same conditional patch as the change. The Deployment controller copies it to the new current
+ReplicaSet, so that it survives a later ``kubectl rollout undo``, which replaces the Deployment's annotations.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from airflow_slo_provider.core import strict_json
 ANNOTATION = "airflow-slo/changes"
 #: Actions of a change.
 ROLLBACK, SET_IMAGE = "rollback", "set_image"
-#: A Deployment remembers this many changes.
+#: Maximum number of changes recorded on a Deployment.
 REMEMBERED = 10
-#: Bytes that all annotations of an object may have together (apimachinery's ``TotalAnnotationSizeLimitB``).
+#: Maximum size of all annotations of an object in bytes (apimachinery's ``TotalAnnotationSizeLimitB``).
 _ANNOTATION_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One change of a Deployment that was made here.
+    """One change of a Deployment made by this provider.
 
-    :param key: whose change it was: the task instance without its try number
+    :param key: key of the change: the task instance without its try number
     :param action: :data:`ROLLBACK` or :data:`SET_IMAGE`
-    :param at: when (ISO 8601, UTC)
-    :param from_revision: the revision it left
-    :param to_revision: the revision it went back to, by its number at that time; None for a new one
-    :param was: digest of the template it replaced
-    :param became: digest of the template it put there
+    :param at: time of the change (ISO 8601, UTC)
+    :param from_revision: the replaced revision
+    :param to_revision: the restored revision, by its number at that time; None for a new one
+    :param was: digest of the template before
+    :param became: digest of the template after
     """
 
     key: str
@@ -50,24 +50,25 @@ class Change:
         return f"set its image, leaving revision {self.from_revision}"
 
     def is_since(self, moment: datetime) -> bool:
-        """Whether it was made at or after a moment (aware)."""
+        """Whether it was made at or after a time (aware)."""
         return datetime.fromisoformat(self.at) >= moment
 
 
 def changes(*annotations: Mapping[str, str]) -> list[Change]:
-    """Read the changes that annotations of a Deployment and of its ReplicaSets remember, oldest first, each once.
+    """Read the changes recorded in annotations of a Deployment and its ReplicaSets, oldest first, without duplicates.
 
-    What cannot be read is passed over: the annotation is open to everybody.
+    Unreadable records are skipped, since anybody can edit the annotation.
     """
     found = {change.key: change for one in annotations for change in _read(one.get(ANNOTATION))}
     return sorted(found.values(), key=lambda change: datetime.fromisoformat(change.at))
 
 
 def with_change(annotations: Mapping[str, str], known: Sequence[Change], change: Change) -> dict[str, str]:
-    """Return annotations that also remember one change; older ones are forgotten where there are too many.
+    """Return annotations with one change added; the oldest changes are dropped if there are too many.
 
-    :param annotations: all others
-    :param known: the changes remembered so far, oldest first
+    :param annotations: the other annotations
+    :param known: the changes recorded so far, oldest first
+    :param change: the change to add
     """
     others = {key: value for key, value in annotations.items() if key != ANNOTATION}
     room = _ANNOTATION_BYTES - _size(others)

@@ -1,4 +1,4 @@
-"""Who else manages a Deployment, and would put back what a rollback takes away."""
+"""Detect GitOps controllers that manage a Deployment and would revert a change."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_slo_provider.exceptions import DeploymentError
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-#: Labels and annotations that controllers put on what they manage.
+#: Labels and annotations that controllers set on managed objects.
 _MARKS = {
     "argocd.argoproj.io/instance": "Argo CD",
     "argocd.argoproj.io/tracking-id": "Argo CD",
@@ -16,7 +16,7 @@ _MARKS = {
     "fleet.cattle.io/bundle-id": "Rancher Fleet",
     "configmanagement.gke.io/managed": "Config Sync",
 }
-#: Names under which controllers write (``metadata.managedFields[].manager``).
+#: Field manager names of controllers (``metadata.managedFields[].manager``).
 _WRITERS = {
     "argocd-controller": "Argo CD",
     "argocd-application-controller": "Argo CD",
@@ -28,9 +28,9 @@ _WRITERS = {
 
 
 def reverting_managers(deployment: JSON) -> tuple[str, ...]:
-    """Name the GitOps controllers that manage a Deployment, each with what gives it away; empty where none is seen.
+    """Return the GitOps controllers that manage a Deployment, each with the evidence; empty if none is detected.
 
-    None seen is no proof: a controller may write under any name, and Argo CD can track by a label of the user's choice.
+    An empty result is no proof: a controller may use any field manager name, and Argo CD can track by a custom label.
     """
     metadata = deployment["metadata"]
     found: dict[str, str] = {}
@@ -46,8 +46,9 @@ def reverting_managers(deployment: JSON) -> tuple[str, ...]:
 
 
 def refuse_if_managed(deployment: JSON, change: str) -> None:
-    """Refuse a change that a GitOps controller would revert.
+    """Raise an error if a GitOps controller would revert a change.
 
+    :param deployment: raw JSON of the Deployment
     :param change: what would be reverted, and what to do instead
     :raises DeploymentError: reason ``gitops_managed``
     """
@@ -59,7 +60,7 @@ def refuse_if_managed(deployment: JSON, change: str) -> None:
 
 
 def warnings(deployment: JSON) -> tuple[str, ...]:
-    """Say in sentences what may put back what a change here takes away; empty where nothing is seen."""
+    """Return warnings about controllers that may revert a change; empty if none is detected."""
     found = [f"{manager} manages it and will revert a change made here" for manager in reverting_managers(deployment)]
     if LAST_APPLIED in (deployment["metadata"].get("annotations") or {}):
         found.append("it was made with 'kubectl apply': the next apply of the same manifest brings the old template back")

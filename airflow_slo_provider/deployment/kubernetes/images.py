@@ -1,4 +1,4 @@
-"""Give a Deployment new images: once per key, so that a retry does not bring an image back that was rolled back meanwhile."""
+"""Set the images of a Deployment once per key, so that a retry does not restore an image that was rolled back meanwhile."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ CHANGE_CAUSE = "kubernetes.io/change-cause"
 
 @dataclass(frozen=True, kw_only=True)
 class SetImageResult:
-    """What setting images did.
+    """The result of setting images.
 
     :param changed: whether this call changed the Deployment
-    :param from_revision: the outgoing revision: what to go back to
-    :param message: one sentence for a person
-    :param digest: digest of the template that the Deployment shall have from now on
-    :param from_images: image of each container before, by container; empty where that was an earlier try and its revision is gone
-    :param to_images: image of each container after, by container; empty in that case, too
-    :param from_version: model version of the outgoing revision, where its template names one
-    :param to_version: model version of the new template, where it names one
-    :param warnings: what else manages the Deployment and may revert this, in sentences
+    :param from_revision: number of the replaced revision, to roll back to
+    :param message: the result, one sentence
+    :param digest: digest of the template that the Deployment should have from now on
+    :param from_images: previous image by container; empty if an earlier try made the change and its revision is gone
+    :param to_images: new image by container; empty in the same case
+    :param from_version: model version of the replaced revision, if its template names one
+    :param to_version: model version of the new template, if it names one
+    :param warnings: controllers that manage the Deployment and may revert the change, in sentences
     """
 
     changed: bool
@@ -61,13 +61,15 @@ def set_image(
     """Set images of containers, as ``kubectl set image`` does, at most once per key.
 
     :param api: client for the cluster
-    :param images: image by container (init containers too); ``*`` for every container that is no init container
-    :param key: whose change this is, the same for every try
-    :param dry_run: let the server check the patch without storing it
-    :param change_cause: what ``kubectl rollout history`` shall say about the new revision
-    :param variables: environment variables to set in the same containers, e.g. ``MODEL_VERSION``; only those they have already
-    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the change
-    :raises DeploymentError: for a refusal (``transient`` False) or a fault (``transient`` True)
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :param images: image by container (init containers too); ``*`` for every container except init containers
+    :param key: key of the change, the same for every try of a task instance
+    :param dry_run: validate the patch on the server without storing it
+    :param change_cause: description of the new revision in ``kubectl rollout history``
+    :param variables: environment variables to set in the same containers, e.g. ``MODEL_VERSION``; only existing ones are set
+    :param refuse_if_gitops_managed: raise an error if a GitOps controller would revert the change
+    :raises DeploymentError: for a refusal (``transient`` False) or an infrastructure failure (``transient`` True)
     :raises DeploymentArgumentError: (a ValueError) for no images or no key
     """
     if not images or not all(images.values()):
@@ -134,9 +136,9 @@ def set_image(
 def _made_before(
     state: State, own: Change, images: Mapping[str, str], variables: Mapping[str, str], result: SetImageResult
 ) -> SetImageResult:
-    """Say what this key did before.
+    """Return the result of the change that this key made before.
 
-    :raises DeploymentError: ``conflict`` when it is asked for something else by now, as by a run that was cleared
+    :raises DeploymentError: ``conflict`` when the same key now requests another change, e.g. after the run was cleared
     """
     templates = {one.digest: one.template for one in (*state.revisions, state.current)}
     left, made = templates.get(own.was) or {}, templates.get(own.became) or {}
@@ -162,7 +164,7 @@ def _made_before(
 
 
 def _operations(template: Mapping[str, Any], images: Mapping[str, str], variables: Mapping[str, str]) -> list[dict[str, Any]]:
-    """The patch that changes images and variables, each by its place in the template that was read."""
+    """Build the JSON Patch that changes images and variables, by their index in the template that was read."""
     found: list[dict[str, Any]] = []
     missing = set(images)
     variables_missing = set(variables)
@@ -193,7 +195,7 @@ def _operations(template: Mapping[str, Any], images: Mapping[str, str], variable
 
 
 def _changed(template: Mapping[str, Any], operations: list[dict[str, Any]]) -> dict[str, Any]:
-    """A copy of the template as the operations leave it."""
+    """Return a copy of the template with the operations applied."""
     import copy
 
     after: dict[str, Any] = copy.deepcopy(dict(template))

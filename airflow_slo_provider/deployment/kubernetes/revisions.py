@@ -1,4 +1,4 @@
-"""The revisions of a Deployment, read from its ReplicaSets the way ``kubectl rollout undo`` reads them."""
+"""Read the revisions of a Deployment from its ReplicaSets, as ``kubectl rollout undo`` does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REVISION = "deployment.kubernetes.io/revision"
 REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 HASH_LABEL = "pod-template-hash"
 
-#: Annotations that an undo leaves as the Deployment has them; all others come from the target ReplicaSet (kubectl's
+#: Annotations of the Deployment that an undo keeps; all others come from the target ReplicaSet (kubectl's
 #: ``annotationsToSkip`` in polymorphichelpers/rollback.go).
 KEPT_ANNOTATIONS = (
     LAST_APPLIED,
@@ -28,11 +28,11 @@ KEPT_ANNOTATIONS = (
     "deprecated.deployment.rollback.to",
 )
 
-#: Where a template says which model version it serves: labels, then environment variables.
+#: Labels of a template that may name its model version; environment variables are checked after them.
 VERSION_LABELS = ("model-version", "model_version", "app.kubernetes.io/version")
 VERSION_VARIABLES = ("MODEL_VERSION",)
 
-#: What is known to have been good: revision numbers, images or model versions, or a function that knows.
+#: Known good revisions: revision numbers, images or model versions, or a function that decides.
 KnownGood = Callable[["Revision"], bool] | Collection[int | str]
 
 _INT64 = re.compile(r"[+-]?[0-9]+\Z")
@@ -42,13 +42,13 @@ _INT64 = re.compile(r"[+-]?[0-9]+\Z")
 class Revision:
     """One ReplicaSet of a Deployment.
 
-    :param number: its revision; 0 where the controller has not numbered it, None where the number cannot be read
+    :param number: its revision number; 0 if the controller has not set it yet, None if it cannot be parsed
     :param replica_set: name of the ReplicaSet
-    :param history: numbers it had before it was used again
+    :param history: earlier revision numbers, if it was reused
     :param images: images of its containers, init containers last
-    :param model_version: the version its template names by a label or an environment variable; None where it names none
+    :param model_version: the version that its template names by a label or an environment variable; None if it names none
     :param digest: digest of the template without ``pod-template-hash``
-    :param current: whether the Deployment's template is this one
+    :param current: whether it is the Deployment's current template
     :param template: the template, without ``pod-template-hash``
     :param annotations: annotations of the ReplicaSet
     """
@@ -68,16 +68,17 @@ class Revision:
         return f"revision {self.number} ({', '.join(self.images) or 'no image'}{version})"
 
     def is_any_of(self, names: Collection[int | str]) -> bool:
-        """Whether one of these revision numbers, images or model versions is this revision."""
+        """Whether the revision's number, image or model version is among the given ones."""
         numbers = {number for number in (self.number, *self.history) if number}
         texts = {*self.images, *([self.model_version] if self.model_version else [])}
         return any(name in texts if isinstance(name, str) else name in numbers for name in names)
 
 
 def selector_text(deployment: JSON) -> str:
-    """Write a Deployment's label selector as the query parameter of a list request.
+    """Convert a Deployment's label selector to the query parameter of a list request.
 
-    :raises DeploymentError: for an operator that label selectors do not have
+    :param deployment: raw JSON of the Deployment
+    :raises DeploymentError: for an unknown selector operator
     """
     selector = deployment.get("spec", {}).get("selector") or {}
     parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
@@ -91,11 +92,12 @@ def selector_text(deployment: JSON) -> str:
 
 
 def revisions(deployment: JSON, replica_sets: Iterable[JSON]) -> list[Revision]:
-    """Return the revisions of a Deployment in the order in which kubectl looks at them: oldest ReplicaSet first, current last.
+    """Return the revisions of a Deployment in kubectl's order: oldest ReplicaSet first, current last.
 
-    Only ReplicaSets that the Deployment controls count: others may match its selector.
+    Only ReplicaSets controlled by the Deployment are included, since others may match its selector.
 
-    :param replica_sets: those that match the Deployment's selector
+    :param deployment: raw JSON of the Deployment
+    :param replica_sets: raw JSON of the ReplicaSets that match its selector
     """
     uid = deployment["metadata"].get("uid")
     owned = sorted((one for one in replica_sets if uid and _controller(one) == uid), key=_age)
@@ -106,11 +108,12 @@ def revisions(deployment: JSON, replica_sets: Iterable[JSON]) -> list[Revision]:
 
 
 def choose(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
-    """Choose the revision that ``kubectl rollout undo`` would go to.
+    """Choose the revision that ``kubectl rollout undo`` would restore.
 
     :param found: from :func:`revisions`
     :param to: ``previous`` (also 0) or a revision number
-    :raises DeploymentError: with kubectl's words, when there is none
+    :param name: name of the Deployment, for messages
+    :raises DeploymentError: with kubectl's message, when there is no such revision
     """
     if to not in ("previous", 0):
         number = int(to)
@@ -133,19 +136,19 @@ def choose(found: Sequence[Revision], to: str | int, *, name: str) -> Revision:
 
 
 def restored_annotations(deployment: JSON, target: Revision) -> dict[str, str]:
-    """Return the annotations an undo leaves: the controller's own as they are, all others as the target revision had them."""
+    """Return the annotations after an undo: the controller's own unchanged, all others from the target revision."""
     own = deployment["metadata"].get("annotations") or {}
     kept = {key: own[key] for key in KEPT_ANNOTATIONS if key in own}
     return kept | {key: value for key, value in target.annotations.items() if key not in KEPT_ANNOTATIONS}
 
 
 def current_revision(deployment: JSON) -> int | None:
-    """The revision that the controller says the Deployment has."""
+    """Return the revision number that the controller has set on the Deployment; None if unset."""
     return _number((deployment["metadata"].get("annotations") or {}).get(REVISION))
 
 
 def bare_template(template: Mapping[str, Any]) -> JSON:
-    """Copy a template without the label that the controller puts on it, and without nulls, which mean nothing."""
+    """Copy a template without the controller's ``pod-template-hash`` label and without nulls, which have no meaning."""
     copy: JSON = _without_nulls(template)
     labels = (copy.get("metadata") or {}).get("labels")
     if isinstance(labels, dict):
@@ -154,7 +157,7 @@ def bare_template(template: Mapping[str, Any]) -> JSON:
 
 
 def digest(template: Mapping[str, Any]) -> str:
-    """Digest of a template: equal for templates that differ in nothing but ``pod-template-hash``, nulls and empty metadata."""
+    """Compute the digest of a template, ignoring ``pod-template-hash``, nulls and empty metadata."""
     bare = bare_template(template)
     metadata = {key: value for key, value in (bare.get("metadata") or {}).items() if value}
     text = json.dumps(bare | {"metadata": metadata}, sort_keys=True)
@@ -162,14 +165,14 @@ def digest(template: Mapping[str, Any]) -> str:
 
 
 def images_of(template: Mapping[str, Any]) -> tuple[str, ...]:
-    """The images of a template, init containers last."""
+    """Return the images of a template, init containers last."""
     spec = template.get("spec") or {}
     containers = [*(spec.get("containers") or []), *(spec.get("initContainers") or [])]
     return tuple(str(one["image"]) for one in containers if one.get("image"))
 
 
 def model_version_of(template: Mapping[str, Any]) -> str | None:
-    """The model version that a template names, see :data:`VERSION_LABELS` and :data:`VERSION_VARIABLES`."""
+    """Return the model version that a template names, see :data:`VERSION_LABELS` and :data:`VERSION_VARIABLES`."""
     labels = (template.get("metadata") or {}).get("labels") or {}
     for label in VERSION_LABELS:
         if labels.get(label):

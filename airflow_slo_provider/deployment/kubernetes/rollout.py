@@ -1,4 +1,4 @@
-"""How far a rollout is, in the words and by the rules of ``kubectl rollout status``."""
+"""Compute the status of a rollout by the rules and messages of ``kubectl rollout status``, and wait for its end."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class Progress(StrEnum):
-    """State of a rollout."""
+    """The states of a rollout."""
 
     WAITING = "waiting"
-    #: The controller's progress deadline has passed. It goes on trying, and may still succeed.
+    #: The controller's progress deadline has passed. The rollout continues, and may still succeed.
     STALLED = "stalled"
     DONE = "done"
-    #: The template is no longer the one that is waited for.
+    #: The Deployment's template is no longer the expected one.
     SUPERSEDED = "superseded"
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """How far a rollout is.
+    """The status of a rollout.
 
     :param progress: its state
-    :param message: one sentence for a person
+    :param message: the status, one sentence
     """
 
     progress: Progress
@@ -40,15 +40,15 @@ class Rollout:
 
     @property
     def over(self) -> bool:
-        """Whether waiting longer can change nothing."""
+        """Whether the state is final."""
         return self.progress in (Progress.DONE, Progress.SUPERSEDED)
 
 
 def rollout_of(deployment: JSON, expected: str | None = None) -> Rollout:
-    """Judge a Deployment (kubectl's ``DeploymentStatusViewer``), with one difference: a passed progress deadline is not the end.
+    """Compute a rollout's status like kubectl's ``DeploymentStatusViewer``, except that a passed progress deadline is not final.
 
     :param deployment: raw JSON
-    :param expected: digest of the template that is waited for; None for whichever it has
+    :param expected: digest of the expected template; None for the current one
     """
     metadata, spec, status = deployment["metadata"], deployment["spec"], deployment.get("status") or {}
     name = metadata["name"]
@@ -83,15 +83,18 @@ def follow(
     interval: float = 5.0,
     say: Callable[[str], object] = lambda message: None,
 ) -> Rollout:
-    """Look at a rollout until it is over or the time is up, and return the last look.
+    """Poll a rollout until it ends or the timeout expires; return the last status.
 
-    A fault that may pass (the server restarts) is told and waited out.
+    A transient error (the server restarts) is logged, and polling continues.
 
-    :param expected: digest of the template that is waited for; None for whichever it has
-    :param timeout: seconds to wait at most
-    :param interval: seconds between two looks
-    :param say: takes each message that differs from the one before, e.g. ``log.info``
-    :raises DeploymentError: when the Deployment cannot be read: at once for a refusal, at the end of the time for a fault
+    :param api: client for the cluster
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :param expected: digest of the expected template; None for the current one
+    :param timeout: maximum number of seconds to wait
+    :param interval: seconds between two polls
+    :param say: called with each message that differs from the previous one, e.g. ``log.info``
+    :raises DeploymentError: when the Deployment cannot be read: at once for a refusal, after the timeout for a transient error
     """
     cluster, deadline, told = Cluster(api), time.monotonic() + timeout, ""
     while True:

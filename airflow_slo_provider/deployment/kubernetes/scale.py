@@ -1,4 +1,4 @@
-"""Set the number of replicas of a Deployment, within bounds, and not against an autoscaler."""
+"""Set the number of replicas of a Deployment within bounds, unless an autoscaler manages it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ScaleResult:
-    """What scaling did.
+    """The result of scaling.
 
     :param changed: whether this call changed the number
-    :param from_replicas: replicas before
-    :param to_replicas: replicas after
-    :param message: one sentence for a person
-    :param autoscaler: the HorizontalPodAutoscaler that will set the number again, where there is one
+    :param from_replicas: number of replicas before
+    :param to_replicas: number of replicas after
+    :param message: the result, one sentence
+    :param autoscaler: the HorizontalPodAutoscaler that will set the number again, if there is one
     """
 
     changed: bool
@@ -43,15 +43,17 @@ def scale(
     maximum: int | None = None,
     despite_autoscaler: bool = False,
 ) -> ScaleResult:
-    """Set the number of replicas through the ``scale`` subresource. Doing it twice is the same as doing it once.
+    """Set the number of replicas through the ``scale`` subresource. The operation is idempotent.
 
     :param api: client for the cluster
-    :param replicas: how many
-    :param dry_run: let the server check the patch without storing it
-    :param minimum: refuse fewer
-    :param maximum: refuse more; None for no bound
-    :param despite_autoscaler: set the number although a HorizontalPodAutoscaler owns it, and will set it again
-    :raises DeploymentError: for a refusal (``transient`` False) or a fault (``transient`` True)
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :param replicas: number of replicas
+    :param dry_run: validate the patch on the server without storing it
+    :param minimum: smallest accepted number
+    :param maximum: largest accepted number; None for no bound
+    :param despite_autoscaler: set the number even if a HorizontalPodAutoscaler manages it and will set it again
+    :raises DeploymentError: for a refusal (``transient`` False) or an infrastructure failure (``transient`` True)
     """
     if replicas < minimum or (maximum is not None and replicas > maximum):
         bounds = f"{minimum} to {'any number' if maximum is None else maximum}"
@@ -66,7 +68,7 @@ def scale(
                 "change its minReplicas or maxReplicas instead",
                 reason="autoscaled",
             )
-        # A Scale leaves replicas out when they are 0.
+        # A Scale object leaves out replicas when the number is 0.
         present = "replicas" in (before.get("spec") or {})
         now = int((before.get("spec") or {}).get("replicas") or 0)
         if now == replicas:

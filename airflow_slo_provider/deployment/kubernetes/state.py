@@ -1,4 +1,4 @@
-"""One look at a Deployment, and the loop that changes it only while it is still what was looked at."""
+"""Read the state of a Deployment, and change it by optimistic concurrency: only while it is still as read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from airflow_slo_provider.deployment.kubernetes.revisions import (
 )
 from airflow_slo_provider.exceptions import DeploymentError
 
-#: How often a conflict is answered by looking again. Each conflict means that somebody else got through.
+#: Maximum number of attempts after conflicts. Each conflict means that another client has changed the object.
 ATTEMPTS = 6
 
 _Result = TypeVar("_Result")
@@ -28,11 +28,11 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class State:
-    """A Deployment with its revisions and with the changes made here, as of one look.
+    """A Deployment with its revisions and this provider's recorded changes, at the time of one read.
 
     :param deployment: raw JSON
     :param revisions: in kubectl's order, the current one last
-    :param changes: what was changed here before, oldest first
+    :param changes: changes made by this provider, oldest first
     """
 
     deployment: JSON
@@ -41,27 +41,27 @@ class State:
 
     @property
     def name(self) -> str:
-        """Name of the Deployment."""
+        """The name of the Deployment."""
         return str(self.deployment["metadata"]["name"])
 
     @property
     def annotations(self) -> dict[str, str]:
-        """Annotations of the Deployment."""
+        """The annotations of the Deployment."""
         return dict(self.deployment["metadata"].get("annotations") or {})
 
     @property
     def paused(self) -> bool:
-        """Whether the controller is told not to roll out."""
+        """Whether rollouts of the Deployment are paused."""
         return bool(self.deployment["spec"].get("paused"))
 
     @property
     def digest(self) -> str:
-        """Digest of the template the Deployment has now."""
+        """The digest of the Deployment's current template."""
         return digest(self.deployment["spec"]["template"])
 
     @property
     def current(self) -> Revision:
-        """The revision the Deployment has now; without a ReplicaSet while the controller has not made one yet."""
+        """The current revision; it has no ReplicaSet until the controller has created one."""
         if self.revisions and self.revisions[-1].current:
             return self.revisions[-1]
         template = self.deployment["spec"]["template"]
@@ -76,17 +76,17 @@ class State:
         )
 
     def made_by(self, key: str) -> Change | None:
-        """The change that was made under a key."""
+        """Return the change that was made with a key; None if there is none."""
         return next((change for change in self.changes if change.key == key), None)
 
 
 @dataclass(frozen=True)
 class Plan(Generic[_Result]):
-    """What to change, and what to say once it is changed.
+    """A planned change, and a function that builds its result.
 
-    :param operations: JSON-Patch
-    :param result: makes the result once the patch went through, of the digest of the template that the server answered with:
-        an admission webhook may have changed it
+    :param operations: operations of the JSON Patch
+    :param result: builds the result after the patch, from the digest of the template that the server returned: an admission
+        webhook may have changed it
     """
 
     operations: list[dict[str, Any]]
@@ -94,7 +94,7 @@ class Plan(Generic[_Result]):
 
 
 def look(cluster: Cluster, namespace: str, name: str) -> State:
-    """Read a Deployment and its ReplicaSets.
+    """Read the state of a Deployment and its ReplicaSets.
 
     :raises DeploymentError: when one of them cannot be read
     """
@@ -112,11 +112,15 @@ def change(
     *,
     dry_run: bool,
 ) -> _Result:
-    """Look, decide, and patch what was looked at; when somebody was faster, look and decide again.
+    """Read, decide, and patch the object that was read; after a conflict, read and decide again.
 
-    :param decide: takes what is there now and what was there at the first look (None at the first look); returns a plan, or a
-        result where nothing is to be done; raises DeploymentError to refuse
-    :raises DeploymentError: ``conflict`` (transient) when others were faster every time
+    :param cluster: the cluster
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :param decide: called with the current state and that of the first read (None on the first read); returns a plan, or a
+        result if nothing is to be done; raises DeploymentError to refuse
+    :param dry_run: validate the patch on the server without storing it
+    :raises DeploymentError: ``conflict`` (transient) when every attempt conflicted
     """
     first: State | None = None
     for _ in range(ATTEMPTS):
@@ -139,20 +143,20 @@ def change(
 
 
 def locked(item: JSON) -> dict[str, Any]:
-    """The operation that makes a patch fail with 409 once the object is no longer the one that was read.
+    """Return the operation that makes a patch fail with 409 if the object has changed since it was read.
 
-    A ``test`` operation would do, and would be answered with 422 like any invalid object.
+    A ``test`` operation would also work, but fails with 422 like any invalid object.
     """
     return {"op": "replace", "path": "/metadata/resourceVersion", "value": item["metadata"]["resourceVersion"]}
 
 
 def annotate(state: State, annotations: dict[str, str], made: Change) -> dict[str, Any]:
-    """The operation that sets annotations and remembers a change."""
+    """Return the operation that sets annotations and records a change."""
     present = state.deployment["metadata"].get("annotations") is not None
     value = with_change(annotations, state.changes, made)
     return {"op": "replace" if present else "add", "path": "/metadata/annotations", "value": value}
 
 
 def now_text() -> str:
-    """Return this moment as a change remembers it."""
+    """Return the current time in the format of a recorded change."""
     return datetime.now(UTC).isoformat()

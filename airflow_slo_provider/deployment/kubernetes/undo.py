@@ -1,4 +1,4 @@
-"""Roll a Deployment back: once, to a revision that is known to have been good, and never over somebody else's change."""
+"""Roll a Deployment back once, to a known good revision, without overwriting a concurrent change."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ PREVIOUS = "previous"
 
 @dataclass(frozen=True, kw_only=True)
 class RollbackResult:
-    """What a rollback did.
+    """The result of a rollback.
 
     :param changed: whether this call changed the Deployment; False for a retry, for a dry run, and when nothing was to be done
-    :param from_revision: the revision it left; the current one where nothing was to be done
-    :param to_revision: the revision it went to, by the number it had then: the controller gives it a new one afterwards
-    :param message: one sentence for a person
-    :param digest: digest of the template that the Deployment shall have from now on
-    :param dry_run: whether the server was asked to check it only
-    :param from_images: images of the revision it left
-    :param to_images: images of the revision it went to
-    :param from_version: model version of the revision it left, where its template names one
-    :param to_version: model version of the revision it went to, where its template names one
-    :param warnings: what else manages the Deployment and may revert this, in sentences
+    :param from_revision: number of the replaced revision; the current one if nothing was to be done
+    :param to_revision: number of the restored revision at that time; the controller renumbers it afterwards
+    :param message: the result, one sentence
+    :param digest: digest of the template that the Deployment should have from now on
+    :param dry_run: whether the patch was only validated on the server
+    :param from_images: images of the replaced revision
+    :param to_images: images of the restored revision
+    :param from_version: model version of the replaced revision, if its template names one
+    :param to_version: model version of the restored revision, if its template names one
+    :param warnings: controllers that manage the Deployment and may revert the rollback, in sentences
     """
 
     changed: bool
@@ -67,25 +67,28 @@ def rollback(
     plan: str | None = None,
     refuse_if_gitops_managed: bool = False,
 ) -> RollbackResult:
-    """Put the template of an earlier revision back, as ``kubectl rollout undo`` does, at most once per key.
+    """Restore the template of an earlier revision, as ``kubectl rollout undo`` does, at most once per key.
 
-    Template, annotations and the record of the change are one conditional patch: it takes effect as a whole and only on the
-    object that was read. When somebody else was faster, everything is read and decided again; if the template is no longer
-    the one that was to be left, nothing is left to do.
+    Template, annotations and the record of the change are one conditional patch: it is applied atomically, and only to the
+    object that was read. After a conflict, everything is read and decided again; if the template is no longer the one to be
+    replaced, nothing is done.
 
     :param api: client for the cluster
-    :param to: ``previous`` (kubectl's default), a revision number, or ``last_known_good``: the newest revision that
-        ``known_good`` knows, other than the current one and those that a rollback left before
-    :param key: whose rollback this is, the same for every try: the task instance without its try number
-    :param dry_run: let the server check the patch without storing it
-    :param known_good: revision numbers, images or model versions, or a function; needed for ``last_known_good``
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :param to: ``previous`` (kubectl's default), a revision number, or ``last_known_good``: the newest revision among
+        ``known_good``, other than the current one and those that an earlier rollback replaced
+    :param key: key of the rollback, the same for every try: the task instance without its try number
+    :param dry_run: validate the patch on the server without storing it
+    :param known_good: revision numbers, images or model versions, or a function; required for ``last_known_good``
     :param bad_revision: refuse unless this is the number of the current revision
     :param bad_version: refuse unless this is the model version, or an image, of the current revision
-    :param since: when the decision to roll back was made (aware). A rollback made here by somebody else since then means that
-        there is nothing left to do. Default: the moment of this call
-    :param plan: beginning of keys that belong to the same plan: their changes count from this call on only, not from ``since``
-    :param refuse_if_gitops_managed: refuse where a GitOps controller would revert the rollback
-    :raises DeploymentError: with kubectl's words and ``transient`` False for a refusal; ``transient`` True for a fault
+    :param since: when the decision to roll back was made (aware). If another task has rolled back since then, nothing is done.
+        By default the time of this call
+    :param plan: prefix of the keys that belong to the same plan: their changes count only from this call on, not from ``since``
+    :param refuse_if_gitops_managed: refuse if a GitOps controller would revert the rollback
+    :raises DeploymentError: with kubectl's message and ``transient`` False for a refusal; ``transient`` True for an
+        infrastructure failure
     :raises DeploymentArgumentError: (a ValueError) for arguments that name no revision or no key
     """
     target_of = _target(to, known_good)
@@ -108,7 +111,7 @@ def rollback(
         for rival in reversed(state.changes):
             meanwhile = first is not None and first.made_by(rival.key) is None
             ours = plan is not None and rival.key.startswith(plan)
-            # A release is no answer to the decision: the decision may be about it.
+            # A release since the decision does not make the rollback obsolete: the decision may be about that release.
             decided = called if since is None or ours or rival.action != ROLLBACK else since
             if meanwhile or rival.is_since(decided):
                 return nothing(f"nothing left to do: {rival.key} {rival} at {rival.at}", rival)
@@ -162,7 +165,7 @@ def _plan(state: State, target: Revision, key: str, *, dry_run: bool) -> Plan[Ro
 
 
 def _nothing(state: State, message: str, earlier: Change | None) -> RollbackResult:
-    """The result where nothing is to be done: the numbers of an earlier change, or the current revision."""
+    """Build the result if nothing is to be done, with the revisions of an earlier change or the current one."""
     by_digest = {one.digest: one for one in (*state.revisions, state.current)}
     left = by_digest.get(earlier.was) if earlier else state.current
     target = by_digest.get(earlier.became) if earlier else state.current
@@ -190,7 +193,7 @@ def _refuse_if_moved(current: Revision, bad_revision: int | None, bad_version: s
 
 
 def _target(to: str | int, known_good: KnownGood | None) -> Callable[[State], Revision]:
-    """Return the function that chooses the target, after the check that ``to`` can be understood."""
+    """Validate ``to``, and return the function that chooses the target revision."""
     if to == LAST_KNOWN_GOOD:
         return lambda state: _last_known_good(state, known_good)
     if to == PREVIOUS:
@@ -226,7 +229,7 @@ def _last_known_good(state: State, known_good: KnownGood | None) -> Revision:
 
 
 def _left_before(state: State) -> Mapping[str, Change]:
-    """Templates that a rollback left because they were bad, unless somebody has released them again since."""
+    """Return the templates that a rollback replaced and that were not released again since, by digest."""
     numbers = {one.digest: one.number or 0 for one in state.revisions}
     return {
         one.was: one for one in state.changes if one.action == ROLLBACK and numbers.get(one.was, 0) <= (one.from_revision or 0)

@@ -1,1 +1,1 @@
-"""Model registries: aliases, their history, and who moved them."""
+"""Move model registry aliases, and record every move."""

@@ -1,12 +1,12 @@
-"""A model registry that is a directory: nothing to install, nothing to run.
+"""A model registry in a directory of a file system or object storage; needs no server.
 
 ::
 
-    ROOT/fraud/registry.json        aliases and every move, replaced in one step
-    ROOT/fraud/versions/7/...       the files of version 7, as they were given
+    ROOT/fraud/registry.json        aliases and every move, replaced atomically
+    ROOT/fraud/versions/7/...       the files of version 7, as registered
 
 On a local or mounted file system a lock file makes compare-and-set exact. On object storage (S3, GCS) there is no lock: a
-written document is read back, which finds most races, and not all; use MLflow there when several DAGs promote the same model.
+written document is read back, which detects most but not all races; use MLflow there if several DAGs promote the same model.
 """
 
 from __future__ import annotations
@@ -55,10 +55,12 @@ class DirectoryRegistry:
         return f"<DirectoryRegistry {self._root}>"
 
     def register(self, model: str, version: str, source: Any) -> ModelVersion:
-        """Copy the files of a new version into the registry. The same version with the same files is taken twice.
+        """Copy the files of a new version into the registry. Registering the same version with the same files again is allowed.
 
+        :param model: name of the model
+        :param version: name of the version
         :param source: directory (or one file) with the model
-        :raises Conflict: when the version exists with other files: a version never changes
+        :raises Conflict: when the version exists with other files, since versions are immutable
         """
         target = self._version(model, version)
         files = _files(source)
@@ -72,13 +74,15 @@ class DirectoryRegistry:
             place = target.joinpath(*name.split("/"))
             place.parent.mkdir(parents=True, exist_ok=True)
             _write(place, path.read_bytes())
-        # Written last: a version is there when it is there whole.
+        # Written last, so that a version exists only once all its files are copied.
         _write(target / ".complete", datetime.now(UTC).isoformat().encode())
         return self.get(model, version)
 
     def get(self, model: str, version: str) -> ModelVersion:
-        """Return a version.
+        """Return a model version.
 
+        :param model: name of the model
+        :param version: name of the version
         :raises RegistryError: reason ``not_found``
         """
         place = self._version(model, version)
@@ -89,16 +93,28 @@ class DirectoryRegistry:
         return ModelVersion(model=model, version=version, created_at=datetime.fromisoformat(created), uri=str(place))
 
     def alias(self, model: str, alias: str) -> str | None:
-        """Return the version an alias names, None when it names none."""
+        """Return the version that an alias names; None if it names none.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        """
         found = self._read(model)["aliases"].get(alias)
         return None if found is None else str(found)
 
     def moves(self, model: str, alias: str = CHAMPION) -> list[Move]:
-        """Return the recorded moves of an alias, oldest first."""
+        """Return the recorded moves of an alias, oldest first.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        """
         return [Move(**one) for one in self._read(model)["moves"] if one["alias"] == alias]
 
     def move(self, model: str, wanted: Wanted) -> Moved:
-        """Move an alias and record it in one step, once for each key."""
+        """Move an alias and record the move atomically, once per key.
+
+        :param model: name of the model
+        :param wanted: the requested move
+        """
         with self._lock(model):
             document = self._read(model)
             recorded = [Move(**one) for one in document["moves"] if one["alias"] == wanted.alias]
@@ -146,7 +162,7 @@ class DirectoryRegistry:
 
     @contextmanager
     def _lock(self, model: str) -> Iterator[None]:
-        """Hold the model's lock; the system lets go of it when the process dies, however it dies."""
+        """Hold the model's lock; the operating system releases it when the process ends."""
         if not self._local:
             yield
             return
@@ -168,9 +184,9 @@ class DirectoryRegistry:
 
 
 def _write(place: Any, content: bytes) -> None:
-    """Replace a file in one step: a reader sees the old one or the new one, never half of either."""
+    """Replace a file atomically: a reader sees either the old or the new content."""
     if not isinstance(place, Path):
-        place.write_bytes(content)  # an object appears whole
+        place.write_bytes(content)  # object storage writes are atomic
         return
     draft = place.with_name(f".{place.name}.{os.getpid()}")
     try:
@@ -179,13 +195,13 @@ def _write(place: Any, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(place)
-    except OSError:  # a full disk: half a draft would take what little room is left
+    except OSError:  # e.g. the disk is full: an incomplete draft must not take up space
         draft.unlink(missing_ok=True)
         raise
 
 
 def _files(source: Any) -> dict[str, Any]:
-    """Return the files below a directory by relative name, or the one file."""
+    """Return the files below a directory by relative name, or a single file by its name."""
     if source.is_file():
         return {source.name: source}
     found = [path for path in source.rglob("*") if path.is_file()]

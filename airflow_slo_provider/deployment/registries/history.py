@@ -1,4 +1,4 @@
-"""The recorded moves of an alias, and which version served before the one that serves now."""
+"""Recorded moves of a registry alias, and the choice of the version to roll back to."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider.exceptions import ReasonedError
 
 
 class RegistryError(ReasonedError):
-    """The registry was not reached, refused, or does not hold what was asked for.
+    """The registry cannot be reached, rejected the request, or has no such model, version or alias.
 
     Reasons: ``not_found``, ``conflict``, ``no_predecessor``, ``connection``, ``timeout``, ...
     """
@@ -23,7 +23,7 @@ class RegistryError(ReasonedError):
 
 
 class Conflict(RegistryError):
-    """Somebody else moved the alias. Asking again would undo their work, so it is not done."""
+    """The alias was moved by somebody else. It is not retried, since that would undo their move."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, reason="conflict")
@@ -31,14 +31,14 @@ class Conflict(RegistryError):
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """One move of an alias, as it is recorded.
+    """The record of one move of an alias.
 
-    :param key: who asked, e.g. dag/run/task: the same key never moves twice
+    :param key: key of the move, e.g. dag/run/task: the same key never moves twice
     :param kind: ``promote`` or ``rollback``
-    :param before: version the alias named, None when it named none
-    :param after: version it names since
-    :param at: when, ISO 8601 in UTC
-    :param evidence: small: verdict, report, golden set's hash
+    :param before: version that the alias named before; None if it named none
+    :param after: version that it names afterwards
+    :param at: time of the move, ISO 8601 in UTC
+    :param evidence: small details: verdict, report, hash of the golden set
     """
 
     key: str
@@ -51,14 +51,15 @@ class Move:
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
-        """Return the move as text."""
+        """Return the move as JSON text."""
         return json.dumps(asdict(self), sort_keys=True, default=str)
 
     @classmethod
     def from_json(cls, text: str) -> Move:
-        """Read what :meth:`to_json` wrote.
+        """Read a text written by :meth:`to_json`.
 
-        :raises RegistryError: when it is something else
+        :param text: JSON text
+        :raises RegistryError: when it is not such a text
         """
         try:
             return cls(**strict_json.loads(text))
@@ -69,12 +70,12 @@ class Move:
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What a registry says about one alias of one model.
+    """The state of one alias of one model in a registry.
 
-    :param current: version the alias names now
+    :param current: version that the alias names now
     :param moves: recorded moves of the alias, oldest first
-    :param pending: a move that was begun, where a registry cannot move and record in one step
-    :param previous: version of the alias ``previous_champion``, which says nothing of other aliases than the champion's
+    :param pending: a started move, for a registry that cannot move and record atomically
+    :param previous: version of the alias ``previous_champion``; it applies only to the alias of the champion
     """
 
     current: str | None
@@ -84,11 +85,14 @@ class State:
 
 
 def predecessor(model: str, state: State, alias: str) -> str:
-    """Return the version that served before the one that serves now was promoted.
+    """Return the version that served before the current one was promoted.
 
-    A second rollback goes one further back, and none goes to a version that a rollback took away, unless it was released again
-    since. What others did to the alias since the last recorded move counts as far as it can be told.
+    A second rollback goes one version further back. No rollback goes to a version that an earlier rollback replaced, unless it
+    was released again since. Unrecorded moves by others since the last recorded one are taken into account as far as known.
 
+    :param model: name of the model, for messages
+    :param state: state of the alias
+    :param alias: name of the alias, for messages
     :raises RegistryError: reason ``no_predecessor``
     """
     if state.current is None:
@@ -97,7 +101,7 @@ def predecessor(model: str, state: State, alias: str) -> str:
     recorded = state.moves[-1].after if state.moves else None
     kept = state.previous if alias == CHAMPION else None
     if kept is not None and state.current != recorded and kept != _before(State(current=recorded, moves=state.moves)):
-        # Whoever moved the champion otherwise keeps this alias, too: it does not say what the last recorded move made it say.
+        # Another tool that moves the champion maintains this alias too: it differs from what the last recorded move set.
         found = None if kept in _refused(state) else kept
     if found is None:
         gone = sorted(_taken_away(_history(state)))
@@ -110,7 +114,7 @@ def predecessor(model: str, state: State, alias: str) -> str:
 
 
 def _before(state: State) -> str | None:
-    """Return what served before the current version and may serve again, by the moves alone."""
+    """Return the version before the current one that may serve again, judged by the moves alone."""
     refused, found = _refused(state), state.current
     for move in reversed(_history(state)):
         if found in refused and move.kind == PROMOTE and move.after == found:
@@ -119,10 +123,10 @@ def _before(state: State) -> str | None:
 
 
 def _history(state: State) -> list[Move]:
-    """Return the recorded moves, and between and after them those that others must have made.
+    """Return the recorded moves together with the unrecorded moves that others must have made between and after them.
 
-    A version that comes in that way was released. One that had served before may have been released again or gone back to:
-    what is before it is not known.
+    A new version in an unrecorded move was released. A version that had served before may have been released again or rolled
+    back to: its predecessor is unknown.
     """
     found: list[Move] = []
     for move in (*state.moves, None):
@@ -137,7 +141,7 @@ def _history(state: State) -> list[Move]:
 
 
 def _taken_away(history: Sequence[Move]) -> set[str]:
-    """Return the versions that a rollback left and nobody has put back since."""
+    """Return the versions that a rollback replaced and nobody has restored since."""
     gone: set[str] = set()
     for move in history:
         gone.discard(move.after)
@@ -147,10 +151,10 @@ def _taken_away(history: Sequence[Move]) -> set[str]:
 
 
 def _refused(state: State) -> set[str | None]:
-    """Return the versions that no rollback goes to by itself."""
+    """Return the versions that no rollback chooses automatically."""
     return {state.current, *_taken_away(_history(state))}
 
 
 def previous_after(move: Move, state: State) -> str | None:
-    """Return what ``previous_champion`` must name after a move: what a rollback would go to."""
+    """Return the version that ``previous_champion`` must name after a move: the target of a rollback."""
     return _before(State(current=move.after, moves=(*state.moves, move)))

@@ -1,4 +1,4 @@
-"""Which model versions are known to be good, from the checks that were made of them."""
+"""Find the known good model versions by their check results in the ledger."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from airflow_slo_provider.exceptions import DeploymentError
 from airflow_slo_provider.results import CheckResult, Verdict
 
 LATENCY = "latency"
-#: Kinds of check that judge a model version. Others, e.g. how old a model is, count where ``checks`` names them.
+#: Kinds of check that judge a model version. Others, e.g. of a model's age, count if ``checks`` names them.
 JUDGING = frozenset({"golden_set", LATENCY, "drift"})
 CULPRIT = "culprit"
-#: Records that speak against a version: it was named as what fails, or an alias was taken away from it.
+#: Records against a version: it was named as the culprit of an incident, or a rollback replaced it.
 ACCUSING = frozenset({CULPRIT, ROLLBACK})
-#: What was done or decided judges no model, whatever it is called: being promoted makes no version good.
+#: Actions and decisions never judge a model, whatever their name: a promotion does not make a version good.
 _ACTIONS = ACCUSING | {PROMOTE, "deployment", "decision"}
 _FINE = (Verdict.PASS, Verdict.WARN)
 
 
 def good_versions(results: Iterable[CheckResult], *, checks: Collection[str] | None = None) -> list[str]:
-    """Return the model versions whose newest checks all passed, in the order of those checks, the newest last.
+    """Return the model versions whose newest checks all passed, ordered by the time of those checks, newest last.
 
     Of each check (kind and name) the newest result about a version counts. A warning does not make a version bad; ``fail`` and
-    ``unknown`` do. Of a check that has parts (``name/part``) the whole counts; a latency check has no whole: all its parts count.
-    A version that was named as the culprit of an incident, or that a rollback took an alias away from, is not good: it had passed
-    its checks before that, too.
+    ``unknown`` do. If a check has parts (``name/part``) only the total counts; a latency check has no total: all its parts count.
+    A version that was named as the culprit of an incident, or replaced by a rollback, is not good, even though it had passed its
+    checks before.
 
-    :param results: what the ledger holds, in any order; what is about no model version is passed over
-    :param checks: names of the checks that count, each as ``name`` or ``kind/name``, of latency checks also the service; each of
-        them must have judged a version that is good. None for all of the kinds :data:`JUDGING`
-    :raises DeploymentError: when a version was judged by checks of the same kind and different names and ``checks`` does not say
-        which count: two models may both have a version 7
+    :param results: check results from the ledger, in any order; results without a model version are ignored
+    :param checks: names of the checks that count, each as ``name`` or ``kind/name``, for latency checks also the service; a good
+        version must have been judged by each of them. None for all checks of the kinds :data:`JUDGING`
+    :raises DeploymentError: when a version was judged by checks of the same kind and different names, and ``checks`` does not
+        name those that count: two models may both have a version 7
     """
     checks = None if checks is None else text_list(checks)
     newest: dict[str, dict[tuple[str, str], CheckResult]] = {}
@@ -74,18 +74,18 @@ def _accused(result: CheckResult) -> Iterator[str]:
 
 
 def _names(result: CheckResult) -> set[str]:
-    """What ``checks`` may call a check."""
+    """Return the names that ``checks`` may use for a check."""
     names = {result.name, _subject(result.kind, result.name)}
     return names | {f"{result.kind}/{name}" for name in names}
 
 
 def _subject(kind: str, name: str) -> str:
-    """What the rows of one check have in common: latency has one row for each span and tier, all named after the service."""
+    """Return the common subject of a check's rows: latency has one row per span and tier, all named after the service."""
     return name.partition("/")[0] if kind == LATENCY else name
 
 
 def _wholes(of_version: dict[tuple[str, str], CheckResult]) -> dict[tuple[str, str], CheckResult]:
-    """Leave the parts of a check out (``name/part``, of drift ``name.column``): the whole (``name``) has judged them."""
+    """Remove the parts of a check (``name/part``, for drift ``name.column``) if the total (``name``) exists."""
     return {
         (kind, name): result
         for (kind, name), result in of_version.items()

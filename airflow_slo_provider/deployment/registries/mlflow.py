@@ -1,8 +1,8 @@
-"""MLflow's model registry, over its REST API: the worker needs no mlflow.
+"""Move aliases in an MLflow model registry by its REST API; the worker does not need the mlflow package.
 
-MLflow keeps no history of alias moves and cannot move and record in one step. What is missing is kept in tags of the registered
-model: ``airflow-slo.pending.<alias>`` while a move is under way, ``airflow-slo.move.<digest of the key>`` for each that was made.
-A move that was cut off in the middle is finished by whoever comes back with the same key, or recorded by the next of its alias.
+MLflow keeps no history of alias moves and cannot move and record atomically. The history is kept in tags of the registered
+model: ``airflow-slo.pending.<alias>`` while a move is in progress, ``airflow-slo.move.<digest of the key>`` for each completed
+move. An interrupted move is completed by the retry with the same key, or recorded by the next move of the same alias.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from airflow_slo_provider.http.json_answers import read_json
 from airflow_slo_provider.http.retries import HttpAnswer
 from airflow_slo_provider.http.settings import HttpSettings
 
-#: One tag for each alias: a move of another one must not wipe a move that was cut off. The bare name, which was once that of all
-#: aliases, is still read.
+#: One tag per alias, so that a move of another alias does not delete an interrupted move. The bare name, used by older
+#: releases for all aliases, is still read.
 _PENDING, _MOVE = "airflow-slo.pending", "airflow-slo.move."
-#: Longest value of a tag MLflow takes.
+#: Maximum length of a tag's value in MLflow.
 _LONGEST = 5000
-#: Seconds after which a move that was begun and did not move anything is given up for dead.
+#: Seconds after which a started move that has not moved the alias is considered abandoned.
 _PATIENCE = 120
 _MODEL, _VERSION = "registered-models", "model-versions"
 
 
 class MlflowRegistry:
-    """An MLflow tracking server's registry.
+    """The model registry of an MLflow tracking server.
 
-    :param url: of the server, e.g. ``http://mlflow:5000``
-    :param headers: sent with every request
-    :param basic: login and password
-    :param verify: whether the certificate is checked, or the file of a CA
-    :param timeout: seconds to connect, and of silence before giving up
-    :param retries: quick attempts after the first, for reading
+    :param url: URL of the server, e.g. ``http://mlflow:5000``
+    :param headers: headers of every request
+    :param basic: login and password of basic authentication
+    :param verify: whether to verify the TLS certificate, or the path of a CA file
+    :param timeout: connect timeout and read timeout, in seconds
+    :param retries: number of quick retries of a read request
     """
 
     def __init__(
@@ -75,8 +75,10 @@ class MlflowRegistry:
         return f"<MlflowRegistry {self._url}>"
 
     def get(self, model: str, version: str) -> ModelVersion:
-        """Return a version.
+        """Return a model version.
 
+        :param model: name of the registered model
+        :param version: number of the version
         :raises RegistryError: reason ``not_found``
         """
         answer = self._call("GET", f"{_VERSION}/get", {"name": model, "version": version})
@@ -93,24 +95,35 @@ class MlflowRegistry:
         )
 
     def alias(self, model: str, alias: str) -> str | None:
-        """Return the version an alias names, None when it names none."""
+        """Return the version that an alias names; None if it names none.
+
+        :param model: name of the registered model
+        :param alias: name of the alias
+        """
         return self._aliases(self._model(model)).get(alias)
 
     def moves(self, model: str, alias: str = CHAMPION) -> list[Move]:
-        """Return the recorded moves of an alias, oldest first."""
+        """Return the recorded moves of an alias, oldest first.
+
+        :param model: name of the registered model
+        :param alias: name of the alias
+        """
         return list(self._state(model, alias).moves)
 
     def move(self, model: str, wanted: Wanted) -> Moved:
-        """Move an alias and record it, once for each key.
+        """Move an alias and record the move, once per key.
 
-        MLflow has no compare-and-set. A move that is under way stands in a tag, which keeps out others that use this class; the
-        alias is read again right before and right after, so that a race with anybody else is told.
+        MLflow has no compare-and-set. A move in progress is marked by a tag, which blocks other users of this class; the alias is
+        read again right before and right after the move, so that a race with other clients is reported.
+
+        :param model: name of the registered model
+        :param wanted: the requested move
         """
         state = self._settled(model, wanted)
         found = decide(model, state, wanted)
         if isinstance(found, Moved):
             if state.pending is not None and state.pending.key == wanted.key:
-                self._clear(model, wanted.alias)  # an earlier try did everything but this
+                self._clear(model, wanted.alias)  # an earlier try was interrupted before this last step
             return found
         self.get(model, found.after)
         if state.pending is None or state.pending.key != found.key:
@@ -130,9 +143,9 @@ class MlflowRegistry:
         return finished(model, found)
 
     def _settled(self, model: str, wanted: Wanted) -> State:
-        """Return the state, once nobody else is in the middle of a move.
+        """Return the state of the alias if no other move is in progress.
 
-        :raises RegistryError: reason ``locked``, transient, while somebody is
+        :raises RegistryError: reason ``locked``, transient, while another move is in progress
         """
         state = self._state(model, wanted.alias)
         begun = state.pending
@@ -142,7 +155,7 @@ class MlflowRegistry:
             self._clear(model, wanted.alias)
             return self._state(model, wanted.alias)
         if state.current == begun.after:
-            # Moved and not recorded: its task was killed, and without the record a rollback would not know where to go.
+            # Moved but not recorded: its task was killed. Without the record a rollback would have no target.
             self._record(model, begun, state)
             return self._state(model, wanted.alias)
         age = datetime.now(UTC) - datetime.fromisoformat(begun.at)
@@ -159,7 +172,7 @@ class MlflowRegistry:
                 self._call("DELETE", f"{_MODEL}/alias", {"name": model, "alias": PREVIOUS})
         digest = hashlib.sha256(move.key.encode()).hexdigest()[:24]
         self._tag(model, _MOVE + digest, _fitting(move))
-        # Moving an alias changes no timestamp of a version: this says since when it serves.
+        # Moving an alias changes no timestamp of the version: this tag records since when it serves.
         since = "airflow-slo.promoted_at" if move.kind == PROMOTE else "airflow-slo.restored_at"
         self._call("POST", f"{_VERSION}/set-tag", {"name": model, "version": move.after, "key": since, "value": move.at})
         self._clear(model, move.alias)
@@ -194,7 +207,7 @@ class MlflowRegistry:
         self._call("POST", f"{_MODEL}/set-tag", {"name": model, "key": key, "value": value})
 
     def _call(self, method: str, what: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        # Only reading is repeated here; a write that was lost on its way is for the task's own retry, which looks first.
+        # Only reads are retried here; a lost write is left to the task's retry, which reads the state first.
         reads = method == "GET"
         given: dict[str, Any] = {"params": arguments} if reads else {"json": dict(arguments)}
         try:
@@ -232,7 +245,7 @@ def _tags(found: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _begun(tags: Mapping[str, str], alias: str) -> dict[str, Move]:
-    """Return the moves of an alias that are under way, by their tags."""
+    """Return the moves of an alias that are in progress, by tag."""
     found = {key: Move.from_json(tags[key]) for key in (f"{_PENDING}.{alias}", _PENDING) if key in tags}
     return {key: move for key, move in found.items() if move.alias == alias}
 
@@ -243,7 +256,7 @@ def _under_way(model: str, move: Move | None) -> RegistryError:
 
 
 def _fitting(move: Move) -> str:
-    """Write a move so that it fits into a tag: what is too long of the evidence is left out, and said so."""
+    """Serialise a move so that it fits into a tag; evidence that is too long is replaced by a note."""
     text = move.to_json()
     if len(text) <= _LONGEST:
         return text

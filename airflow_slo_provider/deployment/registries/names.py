@@ -1,10 +1,10 @@
-"""Aliases and words that all registries share. Read with every DAG file that promotes a model: nothing heavy here."""
+"""Alias names and constants shared by all registries. Imported with every DAG file that promotes a model: no heavy imports."""
 
 from __future__ import annotations
 
 CHAMPION, PREVIOUS = "champion", "previous_champion"
 PROMOTE, ROLLBACK = "promote", "rollback"
-#: What ``expected`` says when any version may serve now.
+#: Value of ``expected`` if any version may serve now.
 ANY = "*"
-#: What ``expected`` says when no version may serve yet.
+#: Value of ``expected`` if no version may serve yet.
 NONE = ""

@@ -1,8 +1,7 @@
-"""Model registries: which version an alias names, and who moved it, when and why.
+"""The protocol of model registries, and the decision on a move of an alias, shared by all kinds of registry.
 
-A move is decided on the registry's state by :func:`decide`, the same for every kind of registry: it is compare-and-set on the
-version that is believed to be champion, it is done once for each key however often it is asked for, and a rollback goes to the
-recorded predecessor of what serves now.
+:func:`decide` decides a move from the registry's state: it is a compare-and-set on the expected current version, it is made at
+most once per key, and a rollback goes to the recorded predecessor of the current version.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ class ModelVersion:
     """One version of a model.
 
     :param created_at: when it was registered
-    :param uri: where its files are
+    :param uri: location of its files
     """
 
     model: str
@@ -60,12 +59,12 @@ class ModelVersion:
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """How a promotion or rollback ended.
+    """The result of a promotion or rollback.
 
     :param changed: False when this key had moved the alias before
-    :param before: version the alias named before the move
-    :param after: version it was moved to
-    :param current: version it names now; another than ``after`` when somebody moved on since
+    :param before: version that the alias named before the move
+    :param after: version that it was moved to
+    :param current: version that it names now; differs from ``after`` if it was moved again since
     """
 
     changed: bool
@@ -79,12 +78,12 @@ class Moved:
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """What is asked of a registry.
+    """A requested move of an alias.
 
-    :param to: the version to promote, or to roll back to; None: the recorded predecessor
-    :param expected: the version that is believed to be named by the alias; ``*``: any, empty: none
-    :param since: when it was decided to roll back (aware). Where any version is expected, a rollback that another run has made
-        since then leaves nothing to do
+    :param to: the version to promote, or to roll back to; None for the recorded predecessor
+    :param expected: the version that the alias is expected to name; ``*`` for any, empty for none
+    :param since: when it was decided to roll back (aware). If any version is expected, and another run has rolled back since
+        then, nothing is done
     """
 
     kind: str
@@ -98,36 +97,52 @@ class Wanted:
 
 
 class ModelRegistry(Protocol):
-    """What every registry can do."""
+    """The protocol of all registries."""
 
     def get(self, model: str, version: str) -> ModelVersion:
-        """Return a version.
+        """Return a model version.
 
+        :param model: name of the model
+        :param version: name of the version
         :raises RegistryError: reason ``not_found``
         """
         ...
 
     def alias(self, model: str, alias: str) -> str | None:
-        """Return the version an alias names, None when it names none."""
+        """Return the version that an alias names; None if it names none.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        """
         ...
 
     def moves(self, model: str, alias: str = CHAMPION) -> list[Move]:
-        """Return the recorded moves of an alias, oldest first."""
+        """Return the recorded moves of an alias, oldest first.
+
+        :param model: name of the model
+        :param alias: name of the alias
+        """
         ...
 
     def move(self, model: str, wanted: Wanted) -> Moved:
-        """Move an alias, once for each key.
+        """Move an alias, once per key.
 
-        :raises Conflict: when the alias names another version than is believed, or this key moved it to another version before
-        :raises RegistryError: when the registry was not reached, or there is no such version or predecessor
+        :param model: name of the model
+        :param wanted: the requested move
+        :raises Conflict: when the alias names another version than expected, or this key moved it to another version before
+        :raises RegistryError: when the registry cannot be reached, or there is no such version or predecessor
         """
         ...
 
 
 def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = None) -> Move | Moved:
-    """Return the move to make, or what there is to say when it was made before.
+    """Return the move to make, or the result if it was made before.
 
-    :raises Conflict: when the alias names another version than is believed, or this key moved it to another version before
+    :param model: name of the model
+    :param state: state of the alias
+    :param wanted: the requested move
+    :param now: time of the move (aware); by default the current time
+    :raises Conflict: when the alias names another version than expected, or this key moved it to another version before
     :raises RegistryError: reason ``no_predecessor``
     """
     name = f"{model}@{wanted.alias}"
@@ -141,7 +156,7 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
         )  # fmt: skip
     begun = state.pending
     if begun is not None and begun.key == wanted.key:
-        # An earlier try was killed on its way. What it saw and meant counts, not what this one would make of it.
+        # An earlier try was killed during the move. Its decision is completed, not decided again.
         _same_as(begun, wanted, name, "began to move it")
         if state.current not in (begun.before, begun.after):
             raise Conflict(
@@ -166,8 +181,7 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
         )  # fmt: skip
     at = (now or datetime.now(UTC)).astimezone(UTC)
     if state.moves:
-        # A move is later than the one before it, whatever the clock of the machine that made that one said: moves are read
-        # in the order of their times.
+        # Moves are sorted by time, so a move must be later than the previous one, even if that machine's clock was ahead.
         at = max(at, datetime.fromisoformat(state.moves[-1].at) + timedelta(microseconds=1))
     return Move(
         key=wanted.key, kind=wanted.kind, alias=wanted.alias, before=state.current, after=to, at=at.isoformat(),
@@ -176,7 +190,7 @@ def decide(model: str, state: State, wanted: Wanted, *, now: datetime | None = N
 
 
 def _unexpected(state: State, wanted: Wanted, name: str) -> str:
-    """Say why the alias does not name what is expected: a first promotion is no race."""
+    """Return why the alias does not name the expected version, with a separate message for a first promotion."""
     if state.current is not None:
         return (
             f"{name} names {state.current}, not {wanted.expected or 'none'} as expected: somebody moved it; "
@@ -193,22 +207,22 @@ def _unexpected(state: State, wanted: Wanted, name: str) -> str:
 
 
 def _rolled_back_since(state: State, wanted: Wanted) -> Move | None:
-    """Return the rollback that another run made since this one was decided: two alerts over one release take one version away."""
+    """Return another run's rollback since this one was decided: two alerts about one release cause one rollback."""
     if wanted.kind != ROLLBACK or wanted.expected != ANY or wanted.since is None:
         return None
     own = wanted.key.split("/")[:2]  # DAG and run
     for move in reversed(state.moves):
         if datetime.fromisoformat(move.at) < wanted.since or move.key.split("/")[:2] == own:
-            return None  # what this run promoted itself is what it rolls back
+            return None  # this run rolls back its own promotion
         if move.kind == ROLLBACK:
             return move
     return None
 
 
 def _same_as(before: Move, wanted: Wanted, name: str, did: str) -> None:
-    """Refuse a key that wants something else by now: a run that was cleared and trained another version.
+    """Check that a key requests the same move as before; it differs if a run was cleared and trained another version.
 
-    :raises Conflict: saying so; that this key has moved once would else be taken for what it asks for
+    :raises Conflict: when it differs, since the earlier move would otherwise be reported as the requested one
     """
     if wanted.to is not None and wanted.to != before.after:
         raise Conflict(
@@ -218,7 +232,7 @@ def _same_as(before: Move, wanted: Wanted, name: str, did: str) -> None:
 
 
 def finished(model: str, move: Move) -> Moved:
-    """Say that a move was made."""
+    """Build the result of a completed move."""
     word = "promoted" if move.kind == PROMOTE else "rolled back"
     return Moved(
         changed=True, model=model, alias=move.alias, before=move.before, after=move.after, current=move.after,

@@ -1,1 +1,1 @@
-"""Where the age of something can be queried: APIs, files, databases, Prometheus, Kubernetes."""
+"""Sources of freshness timestamps: HTTP APIs, files, databases, Prometheus, Kubernetes."""

@@ -1,6 +1,6 @@
-"""When a DAG, or one task of it, last succeeded: asked of Airflow's REST API v2, of this or another deployment.
+"""Query the last successful run of a DAG or task from the REST API v2 of this or another Airflow deployment.
 
-The time is the end of the run. A run's logical date says nothing here: runs made by assets or by hand have none.
+The timestamp is the end of the run. The logical date is not used, since runs triggered by assets or manually have none.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, in_path, mapping
 
-#: So many runs are looked at for one in which every instance of a mapped task succeeded.
+#: Maximum number of runs to search for one in which every instance of a mapped task succeeded.
 _MOST_RUNS = 5
-#: How an instance of a mapped task may have ended in a run in which the task succeeded.
+#: Accepted end states of a mapped task's instances in a run in which the task succeeded.
 _ENDED_WELL = ("success", "skipped", "removed")
 
 
 def last_success(dag_id: str, task_id: str | None = None) -> Steps:
-    """Ask for the last successful run of a DAG, or the last success of one of its tasks in any run.
+    """Query the last successful run of a DAG, or the last success of one of its tasks in any run.
 
-    A mapped task succeeded in a run when all of its instances did, or were skipped.
+    A mapped task succeeded in a run when all of its instances succeeded or were skipped.
 
+    :param dag_id: id of the DAG
+    :param task_id: id of the task; None for the whole DAG
+    :return: steps for :func:`~airflow_slo_provider.freshness.sources.http_steps.run`
     :raises QueryError: (reason ``not_found``) for a DAG or a task that does not exist
     """
     dag = f"/api/v2/dags/{in_path(dag_id)}"
@@ -37,7 +40,7 @@ def last_success(dag_id: str, task_id: str | None = None) -> Steps:
     found = _first(mapping(reply, call, missing=unknown), dag_id, task_id, call, reply)
     what = f"dag {dag_id}" if task_id is None else f"task {task_id} of dag {dag_id}"
     if found is None:
-        # An unknown task is answered with an empty list, and so is a DAG of which Airflow only remembers the runs.
+        # Airflow returns an empty list for an unknown task, and for a deleted DAG of which only runs remain.
         probe = Call(dag) if task_id is None else Call(f"{dag}/tasks/{in_path(task_id)}")
         answer = yield probe
         mapping(answer, probe, missing=unknown if task_id is None else f"there is no task {task_id} in DAG {dag_id}")
@@ -62,9 +65,9 @@ def last_success(dag_id: str, task_id: str | None = None) -> Steps:
 
 
 def _last_whole(found: Mapping[str, Any], dag_id: str, task_id: str) -> Generator[Call, Reply, Mapping[str, Any] | None]:
-    """Look for the last run in which every instance of a mapped task ended well: one that is under way hides none before it.
+    """Find the last run in which every instance of a mapped task succeeded; a running one does not hide earlier ones.
 
-    :param found: the instance that succeeded last
+    :param found: the task instance that succeeded last
     """
     runs = f"/api/v2/dags/{in_path(dag_id)}/dagRuns"
     last: dict[str, str | Sequence[str]] = {"task_id": task_id, "state": "success", "limit": "1"}
@@ -98,9 +101,9 @@ def _source(reply: Reply) -> str:
 
 
 def _first(answer: Mapping[str, Any], dag_id: str, task_id: str | None, call: Call, reply: Reply) -> Mapping[str, Any] | None:
-    """Return the first of the successes in an answer, None where there is none.
+    """Return the first success in an answer; None if there is none.
 
-    :raises QueryError: for an answer to another question: something between may have dropped the parameters
+    :raises QueryError: when the answer does not match the query, e.g. because a proxy dropped the parameters
     """
     found = answer.get("dag_runs" if task_id is None else "task_instances")
     if not isinstance(found, list):

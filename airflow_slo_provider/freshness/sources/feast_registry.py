@@ -1,7 +1,7 @@
-"""Until when feature views were materialised: asked of a Feast registry server (``feast serve_registry --rest-api``).
+"""Query the last materialisation of feature views from a Feast registry server (``feast serve_registry --rest-api``).
 
-This is how far behind the materialisation is, not how old the features' own data are. ``feast apply`` may forget the
-materialisations of a view that changed: then the age is unknown, which is not the same as stale, and not fresh either.
+This measures how far the materialisation is behind, not the age of the features' own data. ``feast apply`` may drop the
+materialisations of a view that changed: the age is then unknown, which is neither fresh nor stale.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps
 
 
 def last_materialisation(project: str, feature_views: Sequence[str]) -> Steps:
-    """Ask for the end of the last materialisation of each feature view.
+    """Query the end of the last materialisation of each feature view.
 
-    :param project: Feast's project
-    :param feature_views: one name, or several: then each is a group
+    :param project: the Feast project
+    :param feature_views: names of feature views; with several, each is a group
+    :return: steps for :func:`~airflow_slo_provider.freshness.sources.http_steps.run`
     :raises QueryError: (reason ``not_found``) for a view or project that does not exist
     """
     ends: dict[str, datetime | None] = {}

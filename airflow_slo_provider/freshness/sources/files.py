@@ -1,4 +1,4 @@
-"""When a file was last written: the newest or the oldest of a glob, or a marker such as ``_SUCCESS``."""
+"""Find when files were last modified: the newest or oldest of a glob, or a marker such as ``_SUCCESS``."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ class Storage(Protocol):
     """A file system or an object store."""
 
     def files(self, pattern: str) -> Iterable[tuple[str, Any]]:
-        """Yield path and time of last change of each file that matches: aware datetime, seconds since 1970, or None.
+        """Yield path and modification time of each matching file: aware datetime, seconds since 1970, or None.
 
-        A pattern without a wildcard is one file. Directories do not count. What is missing is left out, not an error.
+        A pattern without a wildcard is one file. Directories are ignored. A missing file is left out, not an error.
+
+        :param pattern: path or glob
         """
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class FilesQuestion:
-    """When files were last written.
+    """A query for the modification time of files.
 
-    :param path: a path or a glob; a marker is a path as well: ``s3://bucket/features/dt=*/_SUCCESS``
-    :param which: ``newest`` (something arrived lately) or ``oldest`` (nothing was left behind)
-    :param by_directory: one age for each directory that holds a matching file
-    :raises ValueError: for another word
+    :param path: path or glob, also of a marker: ``s3://bucket/features/dt=*/_SUCCESS``
+    :param which: ``newest`` (something arrived recently) or ``oldest`` (every file is recent)
+    :param by_directory: measure one age per directory with a matching file
+    :raises ValueError: for another value of ``which``
     """
 
     path: str
@@ -44,9 +46,10 @@ class FilesQuestion:
             raise ValueError(f"which is {self.which!r}; write newest or oldest")
 
     def observe(self, storage: Storage) -> Observation:
-        """Look.
+        """Read the modification times.
 
-        :raises QueryError: for a storage that knows no time of last change
+        :param storage: the file system or object store
+        :raises QueryError: when the storage has no modification times
         """
         found = [(path, _moment(path, changed)) for path, changed in storage.files(self.path)]
         what, source = f"path {self.path}", f"{self.which} of {len(found)} files of {self.path}"

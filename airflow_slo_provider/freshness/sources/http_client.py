@@ -19,16 +19,16 @@ from airflow_slo_provider.http.json_answers import read_json
 from airflow_slo_provider.http.retries import HttpAnswer
 from airflow_slo_provider.http.settings import HttpSettings
 
-#: An answer to one of our requests has some thousands of bytes.
+#: Maximum size of an answer in bytes; real answers have a few thousand bytes.
 MOST_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class ApiSettings(HttpSettings):
-    """How to reach an HTTP API; see :class:`~airflow_slo_provider.http.settings.HttpSettings` for all else.
+    """HTTP settings of an API; see :class:`~airflow_slo_provider.http.settings.HttpSettings` for the other fields.
 
-    :param token_path: where a token is to be had for login and password, as Airflow's API wants it (``/auth/token``); they are
-        sent as basic authentication otherwise
+    :param token_path: path of the endpoint that returns a token for login and password, e.g. ``/auth/token`` of Airflow's API;
+        if not set, login and password are sent by basic authentication
     """
 
     token_path: str | None = None
@@ -38,17 +38,17 @@ class ApiSettings(HttpSettings):
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """Login and password of basic authentication."""
+        """Login and password for basic authentication; None if unused."""
         return None if self.token_path else super().login
 
     @property
     def token_login(self) -> tuple[str, str] | None:
-        """Login and password to get a token with."""
+        """Login and password for requesting a token; None if unused."""
         return (self.basic or user_info(self.url)) if self.token_path and not self.bearer else None
 
 
 class _Session:
-    """What both clients have in common: the token, and the reading of answers."""
+    """Base class of both clients: token handling, and reading of answers."""
 
     def __init__(self, settings: ApiSettings) -> None:
         self.settings = settings
@@ -58,7 +58,7 @@ class _Session:
         return self._token is None and self.settings.token_login is not None
 
     def _refused(self, answer: HttpAnswer) -> bool:
-        """Whether the token has expired."""
+        """Whether the answer shows that the token has expired."""
         return answer.status == 401 and self.settings.token_login is not None
 
     def _login(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class _Session:
 
 
 class ApiClient(_Session):
-    """The blocking client; use it as ``with``."""
+    """The blocking client, a context manager (``with``)."""
 
     def __enter__(self) -> ApiClient:
         self._http = HttpClient(self.settings)
@@ -118,7 +118,7 @@ class ApiClient(_Session):
 
 
 class AsyncApiClient(_Session):
-    """The client for triggers; use it as ``async with``. Requests of several tasks at once are welcome."""
+    """The client for triggers, a context manager (``async with``). Several tasks may send requests at once."""
 
     def __init__(self, settings: ApiSettings) -> None:
         super().__init__(settings)
@@ -147,7 +147,7 @@ class AsyncApiClient(_Session):
         return self._reply(answer)
 
     async def _log_in(self, stale: str | None) -> None:
-        """Log in, unless another task did so meanwhile."""
+        """Log in, unless another task has already done so."""
         async with self._logging_in:
             if self._token == stale:
                 self._take_token(await self._http.request(**self._login()))

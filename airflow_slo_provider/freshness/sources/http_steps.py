@@ -1,4 +1,4 @@
-"""Questions to an HTTP API as steps: which request next, given the answers so far. Whoever runs them does the I/O.
+"""Describe HTTP API queries as generators that yield requests and receive replies; the caller does the I/O.
 
 The same steps run on a worker (blocking), in a trigger (async) and in a test (neither).
 """
@@ -25,8 +25,8 @@ _HINTS = {
 class Call:
     """One GET request.
 
-    :param path: below the server's URL, quoted
-    :param params: of the query string; several values are written one after the other
+    :param path: quoted path below the server's URL
+    :param params: parameters of the query string; a list of values repeats the parameter
     """
 
     path: str
@@ -35,11 +35,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Reply:
-    """What the server answered.
+    """The server's answer to one request.
 
-    :param body: decoded JSON; None where it is none
+    :param body: decoded JSON; None if it is not JSON
     :param text: the beginning of the answer, for messages
-    :param where: the server, without credentials
+    :param where: address of the server, without credentials
     """
 
     status: int
@@ -52,7 +52,7 @@ Steps = Generator[Call, Reply, Observation]
 
 
 def run(steps: Steps, send: Callable[[Call], Reply]) -> Observation:
-    """Run steps to their end, blocking."""
+    """Run steps to their end with a blocking client."""
     try:
         call = next(steps)
         while True:
@@ -87,9 +87,11 @@ def in_path(name: str) -> str:
 
 
 def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
-    """Make the error of an answer that is none.
+    """Build the error for an answer with an unexpected status.
 
-    :param what: what is missing, where the status is 404
+    :param reply: the answer
+    :param call: the request
+    :param what: name of the missing object, for status 404
     """
     words = f"{what}; the server answers" if what else "the server answers"
     return QueryError(
@@ -104,8 +106,11 @@ def refusal(reply: Reply, call: Call, what: str = "") -> QueryError:
 def mapping(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), missing: str = "") -> Mapping[str, Any]:
     """Return the JSON object of an answer.
 
-    :param missing: what a 404 means
-    :raises QueryError: for another status, or an answer that is no JSON object
+    :param reply: the answer
+    :param call: the request
+    :param accepted: accepted HTTP statuses
+    :param missing: name of the object that is missing on status 404
+    :raises QueryError: for another status, or an answer that is not a JSON object
     """
     if reply.status not in accepted:
         raise refusal(reply, call, missing if reply.status == 404 else "")
@@ -113,7 +118,7 @@ def mapping(reply: Reply, call: Call, *, accepted: Collection[int] = (200,), mis
 
 
 def an_object(value: Any, call: Call, reply: Reply) -> Mapping[str, Any]:
-    """Return ``value``, a part of an answer, when it is a JSON object.
+    """Check that ``value``, a part of an answer, is a JSON object, and return it.
 
     :raises QueryError: when it is not
     """

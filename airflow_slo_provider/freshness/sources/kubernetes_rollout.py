@@ -1,11 +1,11 @@
-"""When the current rollout of a Kubernetes Deployment was complete: what has been serving since then.
+"""Query when the current rollout of a Kubernetes Deployment was completed.
 
 The Deployment controller writes the condition ``Progressing`` with the reason ``NewReplicaSetAvailable`` once, when the rollout
-is complete; scaling does not touch it [kubernetes/pkg/controller/deployment/progress.go, syncRolloutStatus]. While a rollout is
-under way, or failed, old and new pods answer side by side: the age is unknown. So it is while no pod is available. A Deployment
-that is paused, or whose progress deadline is switched off, has no such condition; then the time the current ReplicaSet was made
-counts, which is never later, and earlier after a rollback. Resuming a paused Deployment writes the condition anew, with the time
-of the resumption.
+is complete; scaling does not change it [kubernetes/pkg/controller/deployment/progress.go, syncRolloutStatus]. While a rollout is
+in progress or has failed, old and new pods may both serve: the age is unknown. It is also unknown while no pod is available. A
+Deployment that is paused, or whose progress deadline is disabled, has no such condition; the creation time of the current
+ReplicaSet is used instead, which is never later, and earlier after a rollback. Resuming a paused Deployment writes the condition
+again, with the time of the resumption.
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ _NO_POD = "no pod of it is available, so it serves no model"
 
 
 def current_rollout(namespace: str, name: str) -> Steps:
-    """Ask for the time of a Deployment's current rollout.
+    """Query the completion time of a Deployment's current rollout.
 
+    :param namespace: namespace of the Deployment
+    :param name: name of the Deployment
+    :return: steps for :func:`~airflow_slo_provider.freshness.sources.http_steps.run`
     :raises QueryError: (reason ``not_found``) for a Deployment that does not exist
     """
     base = f"/apis/apps/v1/namespaces/{in_path(namespace)}"
@@ -71,7 +74,7 @@ def current_rollout(namespace: str, name: str) -> Steps:
 
 
 def _serves(status: Mapping[str, Any]) -> bool:
-    """Whether any pod is available: the rollout stays complete when all pods crash later, or there shall be none."""
+    """Whether any pod is available; a rollout stays complete even if all pods crash later or it is scaled to 0."""
     return bool(status.get("availableReplicas"))
 
 

@@ -1,7 +1,7 @@
-"""When the version of a model that an alias names was made: asked of an MLflow model registry by its REST API.
+"""Query when the model version behind an alias was created, from the REST API of an MLflow model registry.
 
-MLflow keeps no time of an alias' last move. A promotion that shall count writes a tag of its own on the version; the name of
-that tag is then asked for.
+MLflow does not store when an alias was last moved. To measure the age of a promotion, the promotion must write a tag with its
+time to the version, and the name of that tag must be given.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ _BASE = "/api/2.0/mlflow"
 
 
 def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None) -> Steps:
-    """Ask for the version behind an alias.
+    """Query the model version behind an alias.
 
-    :param promotion_tag: take the time this tag of the version holds (ISO 8601 or seconds since 1970) instead of the time the
-        version was made
-    :raises QueryError: (reason ``not_found``) for a model that does not exist. A missing alias is no fault: nothing was
+    :param model: name of the registered model
+    :param alias: name of the alias
+    :param promotion_tag: tag of the version that holds the timestamp to use (ISO 8601 or seconds since 1970); by default the
+        creation time of the version is used
+    :return: steps for :func:`~airflow_slo_provider.freshness.sources.http_steps.run`
+    :raises QueryError: (reason ``not_found``) for a model that does not exist. A missing alias is not an error: nothing was
         promoted yet, and the age is unknown
     """
     call = Call(f"{_BASE}/registered-models/alias", {"name": model, "alias": alias})
     reply = yield call
     what, source = f"model {model}@{alias}", f"MLflow registry {reply.where}".rstrip()
     code = reply.body.get("error_code") if isinstance(reply.body, Mapping) else None
-    # MLflow answers 400 INVALID_PARAMETER_VALUE for an alias that is not there, and 404 for a model that is not.
+    # MLflow answers 400 INVALID_PARAMETER_VALUE for an unknown alias, and 404 for an unknown model.
     if reply.status == 400 and code == "INVALID_PARAMETER_VALUE" and "not found" in reply.text:
         return Observation(what=what, source=source, note=f"there is no alias {alias} of model {model}")
     answer = mapping(reply, call, missing=f"there is no model {model}")

@@ -1,4 +1,4 @@
-"""What a Prometheus query says: a timestamp, or an age."""
+"""Read a timestamp or an age from the result of a Prometheus query."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Sample(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PrometheusQuestion:
-    """A query and what its number means.
+    """A PromQL query that returns a timestamp or an age.
 
-    :param query: PromQL; without ``group_by`` it answers exactly one series
+    :param query: PromQL; without ``group_by`` it must return exactly one series
     :param gives: ``timestamp`` (seconds since 1970, e.g. ``max(last_success_timestamp_seconds)``) or ``age`` (seconds, e.g.
         ``time() - max(last_success_timestamp_seconds)``)
-    :param group_by: labels that make a group; each may have one series
-    :raises ValueError: when it is neither
+    :param group_by: labels that define a group; each group may have one series
+    :raises ValueError: when ``gives`` is neither
     """
 
     query: str
@@ -51,12 +51,14 @@ class PrometheusQuestion:
             )
 
     def read(self, samples: Sequence[Sample], *, at: datetime, where: str, what: str = "query") -> Observation:
-        """Read the answer.
+        """Convert the samples of the query's result to an observation.
 
-        :param at: the instant that was asked about (aware)
-        :param where: which server, for messages
+        :param samples: the samples of the result
+        :param at: evaluation time of the query (aware)
+        :param where: the server, for messages
+        :param what: name of the observed subject
         :raises QueryError: for two series where one is expected
-        :raises InvalidMeasurement: for a number that is no moment in time
+        :raises InvalidMeasurement: for a number that is not a valid timestamp or age
         """
         source, evidence = f"query {self.query}, {where}", {"query": self.query}
         if self.group_by:

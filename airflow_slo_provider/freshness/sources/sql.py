@@ -1,7 +1,7 @@
-"""When a table was last written, or what a query says about it: over all, or for each group.
+"""Query when a table was last updated: from a timestamp column or a custom query, in total or by group.
 
-For text timestamps the database takes the greatest text. In one format and zone that is the latest moment; in a mixture it may
-be an earlier one, and never a later one than there is: such a column may read as older than it is, not as fresher.
+For text timestamps the database returns the greatest text. In a uniform format and zone that is the latest timestamp; in a
+mixture it may be an earlier one: the column may then appear older than it is, but never fresher.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from airflow_slo_provider.freshness.group_names import by_name, plain_name
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.sql.runner import SQLRunner
 
-#: Databases whose names are upper-case unless quoted: a lower-case name means what it would mean without quotes.
+#: Databases that fold unquoted names to upper case: a lower-case name is treated as an unquoted name.
 _FOLD_UP = frozenset({"snowflake", "oracle", "db2", "exasol"})
-#: SQLite reads "name" as a text when there is no such column; `name` is always a name.
+#: SQLite reads "name" as a string literal if there is no such column; `name` is always an identifier.
 _BACKTICKS = frozenset({"sqlite", "mysql", "mariadb", "gcpbigquery", "bigquery", "spark", "databricks", "hive", "hiveserver2"})
 _BRACKETS = frozenset({"mssql", "sqlserver"})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TableQuestion:
-    """When rows of a table were last written.
+    """A query for the latest timestamp of a table.
 
-    :param table: its name, with a schema where needed: ``features`` or ``warehouse.features``; exactly as it is in the database
-    :param timestamp_column: the column that holds the moment
-    :param group_by: columns that make a group; one age is measured for each
-    :param zone: the zone of timestamps without one; None refuses them
-    :raises ValueError: for a name that no database has
+    :param table: name of the table, with a schema if needed: ``features`` or ``warehouse.features``; exactly as in the database
+    :param timestamp_column: the column that holds the timestamp
+    :param group_by: columns that define a group; one age is measured per group
+    :param zone: time zone of naive timestamps; None rejects them
+    :raises ValueError: for an invalid table or column name
     """
 
     table: str
@@ -41,7 +41,7 @@ class TableQuestion:
     zone: tzinfo | None = None
 
     def text(self, dialect: str | None) -> str:
-        """Return the statement.
+        """Return the SQL statement.
 
         :param dialect: ``postgresql``, ``sqlite``, ``mysql``, ...; anything else is quoted as standard SQL
         """
@@ -53,11 +53,13 @@ class TableQuestion:
         return f"SELECT {names}, MAX({column}) FROM {table} GROUP BY {names}"  # noqa: S608 - every name is quoted
 
     def observe(self, runner: SQLRunner, *, dialect: str | None, where: str) -> Observation:
-        """Ask the database.
+        """Run the query.
 
-        :param where: which database, for messages
-        :raises QueryError: for an answer of another shape
-        :raises InvalidMeasurement: for a cell that is no timestamp
+        :param runner: runs the statement
+        :param dialect: see :meth:`text`
+        :param where: the database, for messages
+        :raises QueryError: for a result of an unexpected shape
+        :raises InvalidMeasurement: for a cell that is not a timestamp
         """
         query = self.text(dialect)
         _, rows = runner(query, {})
@@ -75,13 +77,13 @@ class TableQuestion:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryQuestion:
-    """What a query says.
+    """A custom SQL query that returns a timestamp or an age.
 
-    :param query: one SELECT. Without groups it answers one row with one column. With groups: the groups' columns, by name, and
-        one column more
+    :param query: one SELECT. Without groups it must return one row with one column; with groups the groups' columns, by name,
+        and one further column
     :param gives: ``timestamp``, or ``age`` in seconds
-    :param group_by: which columns name the group
-    :param zone: the zone of timestamps without one; None refuses them
+    :param group_by: columns that name the group
+    :param zone: time zone of naive timestamps; None rejects them
     """
 
     query: str
@@ -90,11 +92,14 @@ class QueryQuestion:
     zone: tzinfo | None = None
 
     def observe(self, runner: SQLRunner, *, now: datetime, where: str, what: str = "query") -> Observation:
-        """Ask the database.
+        """Run the query.
 
-        :param now: the moment ages are counted back from (aware)
-        :raises QueryError: for an answer of another shape, e.g. two rows
-        :raises InvalidMeasurement: for a cell that is no timestamp
+        :param runner: runs the statement
+        :param now: the time that ages are subtracted from (aware)
+        :param where: the database, for messages
+        :param what: name of the observed subject
+        :raises QueryError: for a result of an unexpected shape, e.g. two rows
+        :raises InvalidMeasurement: for a cell that is not a timestamp
         """
         columns, rows = runner(self.query, {})
         source = f"a query, {where}"
@@ -123,9 +128,9 @@ class QueryQuestion:
         if self.gives == "timestamp" or cell is None:
             return read_moment(cell, zone=self.zone, what="query")
         try:
-            if isinstance(cell, timedelta):  # what PostgreSQL's intervals become
+            if isinstance(cell, timedelta):  # a PostgreSQL interval
                 return now - cell
-            # Read as seconds since 1970, so that text, NaN and milliseconds are refused in the same words.
+            # Parsed as seconds since 1970, so that text, NaN and milliseconds are rejected with the same messages.
             seconds = of_seconds(cell if not isinstance(cell, str) else float(cell), what="query (age in seconds)")
             return now - (seconds - EPOCH)
         except (TypeError, ValueError):
@@ -141,7 +146,7 @@ class QueryQuestion:
 
 
 def quote(name: str, dialect: str | None) -> str:
-    """Quote one name for a database.
+    """Quote one identifier for a database.
 
     :raises ValueError: for an empty name or one with a control character
     """

@@ -1,1 +1,1 @@
-"""Queries of the SLO pages: newest checks, histories, changes."""
+"""Queries for the SLO pages: newest checks, histories, changes."""

@@ -1,4 +1,4 @@
-"""What gates decided and what was changed under it: decisions, promotions, deployments, rollbacks."""
+"""Query gate decisions, changes of the serving version (promotions, deployments, rollbacks) and failed evaluations."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
 DECISION, GOLDEN_SET = "decision", "golden_set"
-#: Kinds that change what serves.
+#: Kinds that change the serving version.
 CHANGES = ("deployment", "promote", "promotion", "rollback")
-#: Kinds that stop a run before its gate, or its promotion after it.
+#: Kinds of evaluation that stop a run before its gate, or a promotion after it.
 EVALUATIONS = (GOLDEN_SET, "drift")
-#: So many checks an evaluation may record: its own, and one for each metric and segment, or column.
+#: Maximum number of checks recorded by an evaluation: its own, and one per metric and segment, or column.
 _PARTS = 50
-#: Decisions that are looked through for those about some SLOs.
+#: Maximum number of decisions searched for those about some SLOs.
 _MOST_DECISIONS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Happening:
-    """A decision, a change of what serves, or an evaluation that stood in its way.
+    """A decision, a change of the serving version, or an evaluation that prevented one.
 
     :param kind: ``decision``, or one of :data:`CHANGES` or :data:`EVALUATIONS`
-    :param name: the gate, ``dag.task``, or what was changed, e.g. ``churn@champion``
-    :param outcome: of a decision ``allowed``, ``warning``, ``frozen`` or ``unknown``; of a change its verdict: ``pass`` when it
-        was made, ``fail`` when it was refused, ``unknown`` when it was begun and nobody wrote down what became of it; of an
+    :param name: the gate, ``dag.task``, or the changed object, e.g. ``churn@champion``
+    :param outcome: for a decision ``allowed``, ``warning``, ``frozen`` or ``unknown``; for a change its verdict: ``pass`` when it
+        was made, ``fail`` when it was refused, ``unknown`` when it was started and its result was not recorded; for an
         evaluation ``fail`` or ``unknown``
-    :param version: the model version it is about; None where nothing in its run names one
-    :param before: the version that served before; None for a decision, and where there was none
-    :param by: who, where a person did it or allowed it
-    :param why: the reasons, or what was done
-    :param slos: status of each SLO that a decision looked at
+    :param version: the model version; None if nothing in the run names one
+    :param before: the version that served before; None for a decision, and if there was none
+    :param by: the user who made or approved it, if any
+    :param why: the reasons, or a description of the change
+    :param slos: status of each SLO that a decision evaluated
     :param key: the task instance that recorded it
-    :param map_label: of a mapped task, what its ``map_index_template`` gave
+    :param map_label: rendered ``map_index_template`` of a mapped task
     """
 
     at: datetime
@@ -65,13 +65,14 @@ def happenings(
     until: datetime | None = None,
     limit: int = 20,
 ) -> list[Happening]:
-    """Return the newest decisions and changes, and the evaluations that did not pass, newest first.
+    """Return decisions, changes, and evaluations that did not pass, newest first.
 
-    :param slos: only decisions that looked at one of these, and what was changed by their runs
-    :param dag_id: only those of that DAG
-    :param since: only those at or after this moment (aware)
-    :param until: only those before this moment (aware)
-    :param limit: at most so many
+    :param ledger: the ledger
+    :param slos: only decisions that evaluated one of these SLOs, and changes made by their runs; empty for all
+    :param dag_id: only those of this DAG
+    :param since: only those at or after this time (aware)
+    :param until: only those before this time (aware)
+    :param limit: maximum number of results
     :raises ValueError: for a limit below 1 or above 10,000
     """
     if not 1 <= limit <= _MOST_DECISIONS:
@@ -79,7 +80,7 @@ def happenings(
     most = _MOST_DECISIONS if slos else limit
     rows = ledger.checks(DECISION, dag_id=dag_id, since=since, until=until, limit=most)
     if slos:
-        # Each objective of an SLO that has several is one of its own: name[1], name[2], ...
+        # Each objective of an SLO with several is recorded separately: name[1], name[2], ...
         rows = [row for row in rows if any(name.partition("[")[0] in slos for name in _statuses(row.result))]
     runs = {(row.key.dag_id, row.key.run_id) for row in rows}
     for kind in CHANGES:
@@ -93,7 +94,7 @@ def happenings(
 
 
 def _stopping(rows: Sequence[Recorded]) -> list[Recorded]:
-    """Evaluations that did not pass, without their parts: ``churn``, and not ``churn/accuracy``."""
+    """Return the evaluations that did not pass, without their parts: ``churn``, not ``churn/accuracy``."""
     names = {(row.key, row.result.name) for row in rows}
     return [
         row
@@ -109,24 +110,24 @@ def _parents(name: str) -> list[str]:
 
 
 def changed_to(result: CheckResult) -> str:
-    """Return the version that a change put into service; empty where it names none."""
+    """Return the version that a change put into service; empty if it names none."""
     return result.model_version or first_text(result.evidence, "to_version", "version", "to_revision", "image", "to")
 
 
 def changed_from(result: CheckResult) -> str:
-    """Return the version that served before a change; empty where it names none."""
+    """Return the version that served before a change; empty if it names none."""
     return first_text(result.evidence, "from_version", "previous", "previous_version", "from_revision", "from")
 
 
 def changed_by(result: CheckResult) -> str:
-    """Return who made a change or allowed it; empty where it names nobody."""
+    """Return the user who made or approved a change; empty if it names none."""
     return first_text(result.evidence, "user", "by", "approved_by", "owner")
 
 
 def first_text(source: Any, *keys: str) -> str:
-    """Return the first of some entries that is a text or a number, as text; empty where there is none.
+    """Return the first of some entries that is a text or a number, as text; empty if there is none.
 
-    Evidence holds whatever a check wrote: a wrong type is an absent value.
+    Evidence is written by checks and may have any type: a value of a wrong type counts as missing.
     """
     for key in keys:
         value = source.get(key) if isinstance(source, Mapping) else None
@@ -163,12 +164,12 @@ def _happening(ledger: Ledger, row: Recorded) -> Happening:
 
 
 def _version_of_run(ledger: Ledger, key: RunKey) -> str:
-    """The version that a gate decided about: a gate knows budgets and no models, but other tasks of its run do."""
+    """Return the version that a gate decided about, from other tasks of its run, since the gate records no model version."""
     from airflow_slo_provider.ledger.queries.checks import of_run
 
     rows = [row.result for row in reversed(of_run(ledger, key.dag_id, key.run_id))]
     evaluated = [one.model_version for one in rows if one.kind == GOLDEN_SET and one.model_version]
-    # A run may put several versions into service, the last of them to take the first one back.
+    # A run may put several versions into service, e.g. promote one and then roll it back.
     return next(iter([*evaluated, *filter(None, (changed_to(one) for one in rows if one.kind in CHANGES))]), "")
 
 

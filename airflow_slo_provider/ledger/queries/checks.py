@@ -1,7 +1,7 @@
-"""What people look at: the newest of each check, a history in few points, the checks of one run.
+"""Query checks for the SLO pages: the newest of each check, a downsampled history, the checks of one run.
 
-Every question is answered from an index and reads a bounded number of rows, however many the ledger holds. ``dags`` limits a
-question to the checks of some DAGs, as a person's permissions ask for; None asks for all.
+Every query uses an index and reads a bounded number of rows, however many the ledger holds. ``dags`` limits a query to the checks
+of the DAGs that a user may read; None for all.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
 MOST_ROWS = 5_000
-#: What claims to have been checked later than this from now is no newest check: a clock was wrong, and what is found now would
-#: be hidden until then. Clocks of workers do differ.
+#: A check with a time further in the future than this is not a newest check: it was recorded with a wrong clock, and would hide
+#: current results. Smaller differences between workers' clocks are tolerated.
 AHEAD = timedelta(days=1)
 COLUMN_LIST = ", ".join(f"c.{column}" for column in COLUMNS)
 
-#: All names of a kind, by stepping through the index: one look-up a name.
+#: All names of a kind, by stepping through the index: one lookup per name.
 NAMES = """
 found(name) AS (
     SELECT MIN(c.name) FROM visible_checks c WHERE c.kind = :kind
@@ -46,9 +46,12 @@ FOUND = "(SELECT * FROM found WHERE name IS NOT NULL LIMIT :limit) found"
 
 
 def newest(ledger: Ledger, kind: str, *, dags: Collection[str] | None = None, limit: int = MOST_ROWS) -> list[Recorded]:
-    """Return the newest check of each name of a kind, ordered by name; none that lies ahead by more than :data:`AHEAD`.
+    """Return the newest check of each name of a kind, ordered by name, except those further in the future than :data:`AHEAD`.
 
-    :param limit: at most so many
+    :param ledger: the ledger
+    :param kind: kind of the checks
+    :param dags: only checks of these DAGs; None for all
+    :param limit: maximum number of results
     """
     values: dict[str, Any] = {"kind": kind, "limit": limit, "before": before()}
     if dags is None:
@@ -63,14 +66,21 @@ def newest(ledger: Ledger, kind: str, *, dags: Collection[str] | None = None, li
         f"{head} {last(ledger, COLUMN_LIST, FOUND, f'{own} AND c.checked_at < :before')} ORDER BY c.name, c.checked_at, c.id",
         values,
     )
-    # With several DAGs a name comes once for each; the newest is the last of them.
+    # With several DAGs a name occurs once per DAG; the last one is the newest.
     return list({row["name"]: recorded_of(row) for row in rows}.values())
 
 
 def history(
     ledger: Ledger, kind: str, name: str, slices: Sequence[tuple[datetime, datetime]], *, dags: Collection[str] | None = None
 ) -> list[Recorded]:
-    """Return the last check in each slice of time, oldest first, with everything."""
+    """Return the last check in each time slice, oldest first, with full evidence.
+
+    :param ledger: the ledger
+    :param kind: kind of the checks
+    :param name: name of the checks
+    :param slices: start and end (exclusive) of each slice
+    :param dags: only checks of these DAGs; None for all
+    """
     if not slices or (dags is not None and not dags):
         return []
     values: dict[str, Any] = {"kind": kind, "name": name}
@@ -92,10 +102,13 @@ def recent(
 ) -> list[Recorded]:
     """Return the newest checks of some kinds, newest first.
 
-    :param name: only those of that name
-    :param service: only those about that service; empty for those that name none
-    :param since: only those checked at or after this moment (aware)
-    :param limit: at most so many of each kind
+    :param ledger: the ledger
+    :param kinds: kinds of the checks
+    :param dags: only checks of these DAGs; None for all
+    :param name: only checks of this name
+    :param service: only checks of this service; empty for those without a service
+    :param since: only those checked at or after this time (aware)
+    :param limit: maximum number of results of each kind
     """
     if dags is not None and not dags:
         return []
@@ -116,12 +129,15 @@ def recent(
 
 
 def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datetime) -> Iterator[Recorded]:
-    """Yield all checks of a name, oldest first, however many there are.
+    """Yield all checks of a name, oldest first, without a limit.
 
-    The rows are streamed: one connection stays busy until the iterator is used up or closed.
+    The rows are streamed: one connection stays in use until the iterator is exhausted or closed.
 
-    :param since: only those checked at or after this moment (aware)
-    :param until: only those checked before this moment (aware)
+    :param ledger: the ledger
+    :param kind: kind of the checks
+    :param name: name of the checks
+    :param since: only those checked at or after this time (aware)
+    :param until: only those checked before this time (aware)
     """
     values = {"kind": kind, "name": name, "since": microseconds(since, what="since"), "until": microseconds(until, what="until")}
     where = "c.kind = :kind AND c.name = :name AND c.checked_at >= :since AND c.checked_at < :until"
@@ -134,7 +150,15 @@ def every(ledger: Ledger, kind: str, name: str, *, since: datetime, until: datet
 def of_run(
     ledger: Ledger, dag_id: str, run_id: str, *, task_id: str | None = None, map_index: int | None = None, limit: int = 1000
 ) -> list[Recorded]:
-    """Return what one run, or one task instance of it, has recorded, newest first."""
+    """Return the checks recorded by one run, or by one of its task instances, newest first.
+
+    :param ledger: the ledger
+    :param dag_id: id of the DAG
+    :param run_id: id of the run
+    :param task_id: only checks of this task
+    :param map_index: only checks of this index of a mapped task
+    :param limit: maximum number of results
+    """
     values: dict[str, Any] = {"dag_id": dag_id, "run_id": run_id, "limit": limit}
     where = "c.dag_id = :dag_id AND c.run_id = :run_id"
     if task_id is not None:
@@ -146,24 +170,24 @@ def of_run(
 
 
 def by_identity(ledger: Ledger, identity: str) -> Recorded | None:
-    """Return the one check with that identity (:meth:`RunKey.identity`), None where there is none."""
+    """Return the check with an identity (:meth:`RunKey.identity`); None if there is none."""
     text = f"SELECT {COLUMN_LIST} FROM visible_checks c WHERE c.identity = :identity"  # noqa: S608
     rows = rows_of(ledger, text, {"identity": identity})
     return recorded_of(rows[0]) if rows else None
 
 
 def dag_ids(ledger: Ledger) -> list[str]:
-    """Return every DAG id that checks were recorded under."""
+    """Return all DAG ids with recorded checks."""
     return ledger._distinct("dag_id")
 
 
 def all_kinds(ledger: Ledger) -> list[str]:
-    """Return every kind of check there is, without observations that are repeated: they count nowhere."""
+    """Return all recorded kinds of check, except repeated observations, which are not counted anywhere."""
     return [kind for kind in ledger._distinct("kind") if not kind.endswith(REPEATED)]
 
 
 def rows_of(ledger: Ledger, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Ask the database about ``visible_checks``: the rows that this ledger may see."""
+    """Run a query on ``visible_checks``, the rows that this ledger may read."""
     with ledger._transaction() as connection:
         return [dict(row) for row in _asked(ledger, connection, statement, values).mappings()]
 
@@ -176,35 +200,35 @@ def _asked(ledger: Ledger, connection: Connection, statement: str, values: Mappi
 
 
 def table_of(table: str, items: Collection[tuple[str, ...]], values: dict[str, Any], *columns: str) -> str:
-    """A table of values under a name of its own, its parameters put into ``values``."""
+    """Return SQL for a named table of values; its parameters are added to ``values``."""
     values |= {f"{table}_{row}_{place}": text for row, item in enumerate(items) for place, text in enumerate(item)}
     rows = (", ".join(f":{table}_{row}_{place}" for place in range(len(columns))) for row in range(len(items)))
     return f"{table}({', '.join(columns)}) AS (VALUES {', '.join(f'({row})' for row in rows)})"
 
 
 def spans(slices: Sequence[tuple[datetime, datetime]]) -> str:
-    """A table ``slices`` of starts and ends."""
-    # Numbers of our own making: as parameters PostgreSQL would take them for text.
+    """Return SQL for a table ``slices`` of starts and ends."""
+    # Inlined, as they are computed numbers: PostgreSQL would treat parameters as text.
     rows = ", ".join(f"({microseconds(start, what='start')}, {microseconds(end, what='end')})" for start, end in slices)
     return f"slices(low, high) AS (VALUES {rows})"
 
 
 def last(ledger: Ledger, columns: str, outer: str, where: str) -> str:
-    """A query for the newest check, ``c``, of each row of ``outer``: one look-up in an index each."""
+    """Return a query for the newest check ``c`` of each row of ``outer``, by one index lookup each."""
     newest = f"FROM visible_checks c WHERE {where} ORDER BY c.checked_at DESC, c.id DESC LIMIT 1"
     if ledger._engine.dialect.name == "postgresql":
         return f"SELECT {columns} FROM {outer} CROSS JOIN LATERAL (SELECT * {newest}) c"  # noqa: S608 - only our own words
-    # SQLite knows no LATERAL.
+    # SQLite does not support LATERAL.
     return f"SELECT {columns} FROM (SELECT (SELECT id {newest}) AS id FROM {outer}) last JOIN visible_checks c ON c.id = last.id"  # noqa: S608
 
 
 def before() -> int:
-    """The end of what may be a newest check, as the ledger keeps times."""
+    """Return the latest accepted time of a newest check, in microseconds since 1970."""
     return microseconds(datetime.now(UTC) + AHEAD)
 
 
 def in_dags(dags: Collection[str] | None, values: dict[str, Any]) -> str:
-    """A filter for the checks of some DAGs, its parameters put into ``values``."""
+    """Return an SQL filter for the checks of some DAGs; its parameters are added to ``values``."""
     if dags is None:
         return ""
     values |= {f"in_{number}": dag_id for number, dag_id in enumerate(dags)}

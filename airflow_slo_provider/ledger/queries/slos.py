@@ -1,7 +1,7 @@
-"""What people look at of SLOs. An SLO is known by its service and its name: documents of several teams may use one name.
+"""Query SLO results for the SLO pages. An SLO is identified by service and name, since several teams may use one name.
 
-Names are found by stepping through an index, and the services of each name likewise: one look-up for each SLO, however many
-checks there are, and however seldom one of them is checked.
+Names are found by stepping through an index, and so are the services of each name: one lookup per SLO, however many checks there
+are, and however rarely an SLO is checked.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from airflow_slo_provider.results import Verdict
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger.store import Ledger
 
-#: An SLO that several DAGs check counts once for each.
+#: Maximum number of SLOs to read; an SLO checked by several DAGs counts once per DAG.
 MOST_PLACES = 4 * MOST_ROWS
-#: All services of the names that were found.
+#: All services of the found names.
 _SERVICES = """
 services(name, service) AS (
     SELECT f.name, (SELECT MIN(c.service) FROM visible_checks c WHERE c.kind = :kind AND c.name = f.name)
@@ -54,7 +54,7 @@ services(dag_id, name, service) AS (
         WHERE c.dag_id = services.dag_id AND c.kind = :kind AND c.name = services.name AND c.service > services.service)
     FROM services WHERE services.service IS NOT NULL
 )"""
-#: All groups of the services that were found.
+#: All groups of the found services.
 _GROUPS = """
 slos(name, service, labels) AS (
     SELECT s.name, s.service,
@@ -85,7 +85,7 @@ _THIS = "c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND 
 
 
 class Sample(NamedTuple):
-    """The last check of a slice of time, without what a small chart does not need."""
+    """The last check of a time slice, with only the fields that a small chart needs."""
 
     slo: SLOKey
     dag_id: str
@@ -98,10 +98,12 @@ class Sample(NamedTuple):
 def newest(
     ledger: Ledger, *, name: str | None = None, dags: Collection[str] | None = None, limit: int = MOST_PLACES
 ) -> list[Recorded]:
-    """Return the newest check of each SLO, ordered by name and service; none that lies ahead by more than a day.
+    """Return the newest check of each SLO, ordered by name and service, except those more than a day in the future.
 
-    :param name: only those of that name
-    :param limit: at most so many SLOs are looked at, those of each DAG for themselves
+    :param ledger: the ledger
+    :param name: only SLOs of this name
+    :param dags: only checks of these DAGs; None for all
+    :param limit: maximum number of SLOs to read, counted separately for each DAG
     """
     if dags is not None and not dags:
         return []
@@ -118,13 +120,13 @@ def newest(
     rows = rows_of(
         ledger, f"WITH RECURSIVE {', '.join(tables)} {last(ledger, COLUMN_LIST, slos, where)} ORDER BY c.checked_at, c.id", values
     )
-    # With several DAGs an SLO comes once for each; the newest is the last of them.
+    # With several DAGs an SLO occurs once per DAG; the last one is the newest.
     found = {SLOKey.of(one.result): one for one in map(recorded_of, rows)}
     return sorted(found.values(), key=lambda row: (row.result.name, *SLOKey.of(row.result)))
 
 
 def newest_with_value(ledger: Ledger, slos: Collection[SLOKey], *, dags: Collection[str] | None = None) -> list[Recorded]:
-    """Return, for each SLO, the newest check that measured something: what was known before a source fell silent."""
+    """Return for each SLO the newest check with a value: the last known state before its source stopped reporting."""
     if not slos or (dags is not None and not dags):
         return []
     values: dict[str, Any] = {"kind": "slo", "before": before()}
@@ -141,10 +143,13 @@ def samples(
     field: str,
     dags: Collection[str] | None = None,
 ) -> list[Sample]:
-    """Return the last check of each SLO in each slice of time, oldest first.
+    """Return the last check of each SLO in each time slice, oldest first.
 
-    :param slices: start and end (exclusive) of each
-    :param field: a number of the evidence that comes along
+    :param ledger: the ledger
+    :param slos: the SLOs
+    :param slices: start and end (exclusive) of each slice
+    :param dags: only checks of these DAGs; None for all
+    :param field: name of a number in the evidence to return
     """
     if not slos or not slices or (dags is not None and not dags):
         return []
@@ -169,7 +174,13 @@ def samples(
 def history(
     ledger: Ledger, slo: SLOKey, slices: Sequence[tuple[datetime, datetime]], *, dags: Collection[str] | None = None
 ) -> list[Recorded]:
-    """Return the last check of an SLO in each slice of time, oldest first, with everything."""
+    """Return the last check of an SLO in each time slice, oldest first, with full evidence.
+
+    :param ledger: the ledger
+    :param slo: the SLO
+    :param slices: start and end (exclusive) of each slice
+    :param dags: only checks of these DAGs; None for all
+    """
     if not slices or (dags is not None and not dags):
         return []
     return [recorded_of(row) for row in _last_of_slices(ledger, COLUMN_LIST, [slo], slices, dags, {})]
@@ -194,7 +205,7 @@ def _table(slos: Iterable[SLOKey], values: dict[str, Any]) -> str:
 
 
 def _number(value: Any) -> float | None:
-    """A number of evidence, which may hold anything."""
+    """Return a number of the evidence; None for any other type."""
     import math
 
     try:

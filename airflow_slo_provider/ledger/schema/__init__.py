@@ -1,1 +1,1 @@
-"""The ledger's tables, and how they came to be."""
+"""Tables of the ledger, and schema migrations."""

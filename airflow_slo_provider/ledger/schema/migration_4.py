@@ -1,4 +1,4 @@
-"""Schema 4: which start of a task wrote it, whose row it is, of which group, whether a test made it, how often it decided."""
+"""Migrate the ledger to schema 4: columns for try id, environment, group labels, test run and attempt; table of corrections."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-#: What a process reads that opened the ledger before this step and writes into it afterwards. Its rows would belong to no
-#: environment and would be taken for production's.
+#: Error for a process that opened the ledger before this migration and writes to it afterwards. Its rows would have no
+#: environment and would be treated as production's.
 OLDER_WRITER = (
     "this ledger was upgraded to schema 4 while this process had it open: restart the process, "
     "with the airflow-slo-provider that the others have"
 )
-#: The columns of each index. Every question is asked within one environment, so each begins with it.
+#: The columns of each index. Every query is limited to one environment, so each index begins with it.
 INDEXES = {
     "checks_by_check": ("environment", "kind", "name", "checked_at", "id"),
     "checks_by_kind": ("environment", "kind", "checked_at", "id"),
@@ -27,7 +27,7 @@ INDEXES = {
 
 
 def add_environments(connection: Connection) -> None:
-    """Add the columns, refuse rows without them, begin every index with the environment, add the table of corrections."""
+    """Add the columns, reject rows without them, prefix every index with the environment, create the table of corrections."""
     from sqlalchemy import Column, Index, MetaData, Table
 
     if connection.dialect.name == "postgresql":
@@ -41,15 +41,15 @@ def add_environments(connection: Connection) -> None:
         Index(name, *(table.c[column] for column in of_index)).create(connection, checkfirst=False)
     _create_corrections(connection)
     if connection.dialect.name == "postgresql":
-        # Of a column that was never looked at, PostgreSQL assumes 200 values: it would expect next to no rows of our one
-        # environment, and take any index for as good as the right one, until its own analysis comes by.
+        # Without statistics PostgreSQL assumes 200 distinct values of a column: until the next autoanalyze it would expect hardly
+        # any rows of the only environment, and might choose a wrong index.
         connection.exec_driver_sql("ANALYZE checks")
 
 
 def _columns_on_postgresql(connection: Connection) -> None:
-    """Change the catalogue only: no row is written anew.
+    """Add the columns by a catalogue change only, without rewriting rows.
 
-    A default that cannot be evaluated says what is wrong to whoever leaves the column out, and costs nobody else anything.
+    The default is an expression that raises an error, so that an insert without the column fails with a clear message.
     """
     new = (
         "instance VARCHAR(64) DEFAULT ''",
@@ -66,7 +66,7 @@ def _columns_on_postgresql(connection: Connection) -> None:
 
 
 def _columns_on_sqlite(connection: Connection) -> None:
-    """Add columns; a trigger refuses rows without the last of them, for which SQLite has no other means."""
+    """Add the columns; a trigger rejects rows without the last of them, since SQLite has no other means."""
     new = ("instance VARCHAR(64) DEFAULT '' NOT NULL", "environment VARCHAR(100) DEFAULT '' NOT NULL")
     more = ("labels VARCHAR(500) DEFAULT '' NOT NULL", "test_run INTEGER DEFAULT 0 NOT NULL", "attempt INTEGER")
     for column in (*new, *more):

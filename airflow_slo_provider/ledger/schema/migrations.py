@@ -1,6 +1,6 @@
-"""The history of the ledger's schema. A step, once released, is never edited; a new one is appended.
+"""Schema migrations of the ledger. A released migration is never edited; new ones are appended.
 
-No step may drop data. The version is the number of steps applied, kept in ``slo_ledger_schema``.
+No migration may drop data. The schema version is the number of applied migrations, stored in ``slo_ledger_schema``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from airflow_slo_provider.ledger.schema.migration_4 import add_environments
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-#: Any fixed number, the same in every release: the PostgreSQL advisory lock under which the schema changes.
+#: Key of the PostgreSQL advisory lock for migrations: an arbitrary number, the same in every release.
 _ADVISORY_LOCK = 0x510_1ED6E4
 
 
 def _create_checks(connection: Connection) -> None:
-    """Schema 1: the table of checks and its indexes."""
+    """Migrate to schema 1: create the table of checks and its indexes."""
     from sqlalchemy import BigInteger, Column, Float, Identity, Index, Integer, MetaData, String, Table, Text
 
     number = Float(53)
@@ -52,7 +52,7 @@ def _create_checks(connection: Connection) -> None:
         Column("evidence", Text, nullable=False),
         Column("result_version", Integer, nullable=False),
         Index("checks_identity", "identity", unique=True),
-        # The id breaks ties, so that "newest first" needs no sort.
+        # The id breaks ties, so that sorting newest first needs no sort step.
         Index("checks_by_check", "kind", "name", "checked_at", "id"),
         Index("checks_by_kind", "kind", "checked_at", "id"),
         Index("checks_by_dag", "dag_id", "checked_at", "id"),
@@ -62,9 +62,9 @@ def _create_checks(connection: Connection) -> None:
 
 
 def _index_dags_and_runs(connection: Connection) -> None:
-    """Schema 2: what one DAG found, and what one run found, without a look at other rows.
+    """Migrate to schema 2: add indexes for the checks of one DAG and of one run.
 
-    A person who may read few DAGs sees the newest check of each; the page of a task instance shows the checks of that one.
+    The pages query the newest check per DAG for users who may read only some DAGs, and the checks of one task instance.
     """
     from sqlalchemy import Column, Index, MetaData, Table
 
@@ -78,16 +78,17 @@ def _index_dags_and_runs(connection: Connection) -> None:
 
 
 def _add_service(connection: Connection) -> None:
-    """Schema 3: the service that a check is about, out of its evidence, where no index finds it.
+    """Migrate to schema 3: copy a check's service from the evidence to an indexed column.
 
-    SLOs of several services may have one name. The one that is checked seldom is found behind any number of others' checks.
+    SLOs of several services may share a name. Without the index, finding a rarely checked one means reading any number of checks
+    of the others.
     """
     from sqlalchemy import Column, Index, MetaData, Table, text
 
     connection.execute(text("ALTER TABLE checks ADD COLUMN service VARCHAR(250) DEFAULT '' NOT NULL"))
     if connection.dialect.name == "postgresql":
         told = "CASE json_typeof(CAST(evidence AS json) -> 'service') WHEN 'string' THEN CAST(evidence AS json) ->> 'service' END"
-        # Writes the table anew, once; an update would leave it twice as large and take five times as long.
+        # Rewrites the table once; an UPDATE would double its size and take five times as long.
         fill = f"ALTER TABLE checks ALTER COLUMN service TYPE VARCHAR(250) USING substr(COALESCE({told}, ''), 1, 250)"
     else:
         told, is_text = "json_extract(evidence, '$.service')", "json_type(evidence, '$.service') = 'text'"
@@ -111,7 +112,7 @@ MIGRATIONS: Sequence[Callable[[Connection], None]] = (
 
 
 def version_of(connection: Connection) -> int | None:
-    """Return the schema version of a database, None where there is no ledger in it yet."""
+    """Return the schema version of a database; None if it has no ledger yet."""
     from sqlalchemy import inspect, text
 
     if not inspect(connection).has_table("slo_ledger_schema"):
@@ -120,14 +121,14 @@ def version_of(connection: Connection) -> int | None:
 
 
 def newest_schema() -> int:
-    """Return the version of the schema that this release works with."""
+    """Return the schema version of this release."""
     return len(MIGRATIONS)
 
 
 def check_version(version: int | None, *, where: str) -> bool:
-    """Say whether the schema is current.
+    """Return whether the schema is current.
 
-    :raises LedgerError: when a newer release wrote it; this one would not understand what it reads
+    :raises LedgerError: when a newer release wrote it, which this one cannot read
     """
     newest = newest_schema()
     if version is not None and version > newest:
@@ -140,12 +141,12 @@ def check_version(version: int | None, *, where: str) -> bool:
 
 
 def migrate(connection: Connection, *, where: str) -> None:
-    """Bring the schema up to date, inside the caller's write transaction.
+    """Apply all missing migrations in the caller's write transaction.
 
-    Several processes may open a new ledger at once. On SQLite the caller's ``BEGIN IMMEDIATE`` lets one in at a time, on
-    PostgreSQL an advisory lock does; whoever comes second finds the work done.
+    Several processes may open a new ledger at once. They are serialised by the caller's ``BEGIN IMMEDIATE`` on SQLite, and by an
+    advisory lock on PostgreSQL; the later ones find the schema up to date.
 
-    :raises LedgerError: when the database holds a table ``checks`` that is not ours, or a newer schema
+    :raises LedgerError: when the database has a foreign table ``checks``, or a newer schema
     """
     from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, inspect, text
 

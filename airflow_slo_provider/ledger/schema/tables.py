@@ -1,4 +1,4 @@
-"""The ledger's tables as queries see them. How they came to be is in :mod:`airflow_slo_provider.ledger.schema.migrations`."""
+"""Table definitions for queries of the ledger. The tables are created by :mod:`airflow_slo_provider.ledger.schema.migrations`."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ CORRECTION_COLUMNS = (
 
 @cache
 def checks() -> TableClause:
-    """The table of checks."""
+    """Return the table of checks."""
     from sqlalchemy import column, table
 
     return table("checks", *(column(name) for name in COLUMNS))
@@ -65,7 +65,7 @@ def checks() -> TableClause:
 
 @cache
 def slo_corrections() -> TableClause:
-    """The table of corrections: spans of time that somebody has explained."""
+    """Return the table of corrections: time ranges with an explanation."""
     from sqlalchemy import column, table
 
     return table("slo_corrections", *(column(name) for name in CORRECTION_COLUMNS))

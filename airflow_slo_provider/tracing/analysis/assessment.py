@@ -1,4 +1,4 @@
-"""A breakdown held against a latency budget, and what is recorded of it."""
+"""Compare a latency breakdown with latency budgets; build the check results that are recorded."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _ORDER = {Verdict.PASS: 0, Verdict.WARN: 1, Verdict.UNKNOWN: 2, Verdict.FAIL: 3}
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """How a breakdown is judged.
+    """The rules that a breakdown is assessed by.
 
-    :param budgets: seconds by span and tier; a span that is named here and not there is unknown. None for
-        :data:`DEFAULT_BUDGETS`, of which only the spans that are there count
-    :param fewest: spans below which a percentile is not judged
+    :param budgets: seconds by span and tier; a span that has a budget and no measurements is UNKNOWN. None for
+        :data:`DEFAULT_BUDGETS`, where spans without measurements are ignored
+    :param fewest: number of spans below which a percentile is UNKNOWN
     :param warn_at: share of a budget from which a tier is a warning
-    :param slower: what a version that got slower is: ``warn``, ``fail`` or ``ignore``
-    :param allow_truncated: judge although something that was asked for is missing
+    :param slower: verdict for a version that became slower: ``warn``, ``fail`` or ``ignore``
+    :param allow_truncated: assess the breakdown even if part of the requested data is missing
     """
 
     budgets: Mapping[str, Mapping[str, float]] | None = None
@@ -51,14 +51,14 @@ class Rules:
 
 @dataclass(frozen=True)
 class Assessment:
-    """A judged breakdown.
+    """The result of assessing a breakdown.
 
     :param verdict: the worst of all checks
-    :param why: a sentence
-    :param version: the model version that was judged
+    :param why: the reason, one sentence
+    :param version: the model version that was assessed
     :param checks: one per span and tier (and service, where several have spans of that name), and one for the comparison of
         versions
-    :param symptoms: what the numbers look like, with the likely cause
+    :param symptoms: latency symptoms, each with its likely cause
     """
 
     verdict: Verdict
@@ -70,15 +70,19 @@ class Assessment:
     symptoms: tuple[Symptom, ...]
 
     def with_evidence(self, **evidence: Any) -> Assessment:
-        """Return the same with something more in each check's evidence; None is left out."""
+        """Return a copy with further evidence in each check.
+
+        :param evidence: the further evidence; values of None are left out
+        """
         known = {key: value for key, value in evidence.items() if value is not None}
         return replace(self, checks=tuple(replace(check, evidence={**check.evidence, **known}) for check in self.checks))
 
 
 def read_budgets(given: Mapping[str, Any]) -> dict[str, dict[str, float]]:
-    """Read budgets as people write them.
+    """Parse latency budgets given as numbers, timedeltas or text.
 
     :param given: by span: ``{"p99": 0.02}`` (seconds, a timedelta, or text such as ``"20ms"``), or one such value for the p99
+    :return: seconds by span and tier
     :raises ValueError: for anything else
     """
     budgets = {}
@@ -120,16 +124,18 @@ def assess(
     interval: tuple[datetime | None, datetime | None] = (None, None),
     evidence: Mapping[str, Any] | None = None,
 ) -> Assessment:
-    """Judge a breakdown.
+    """Assess a latency breakdown against budgets, and against the previous version where a comparison is given.
 
-    :param service: what the checks are named after
-    :param comparison: of this version with the one before it
-    :param not_compared: why there is none although one was asked for: that is unknown
-    :param version: the model version to judge; by default the one that was compared, else the newest. Where it is not named and
-        others served after it or beside it, nothing is judged, see :func:`~.served.served_beside`
-    :param baseline: the version it is compared with, where one was named: that one may serve beside it
-    :param interval: what the check is about
-    :param evidence: goes into every check
+    :param breakdown: the latency breakdown to assess
+    :param rules: budgets and thresholds
+    :param service: name of the service, used in the names of the checks
+    :param comparison: comparison of this version with the previous one
+    :param not_compared: why a requested comparison is missing; the comparison's check is then UNKNOWN
+    :param version: the model version to assess; by default the one that was compared, else the newest. If it is not named and
+        other versions served after it or at the same time, the verdict is UNKNOWN, see :func:`~.request_share.served_beside`
+    :param baseline: the version it is compared with, if named; that version may serve at the same time
+    :param interval: start and end of the data interval, for the checks
+    :param evidence: further evidence, added to every check
     """
     judged = version if version is not None else judged_version(breakdown, comparison, baseline)
     known = {"traces": breakdown.traces, "truncated": breakdown.truncated, "notes": list(breakdown.notes), **(evidence or {})}
@@ -156,7 +162,7 @@ def assess(
 
 @dataclass(frozen=True)
 class _Frame:
-    """What all checks have in common."""
+    """The fields that all checks of an assessment share."""
 
     service: str
     version: str | None
@@ -178,7 +184,7 @@ class _Frame:
 
 
 def _doubt(breakdown: LatencyBreakdown, rules: Rules) -> str | None:
-    """Say why nothing can be said, if so."""
+    """Return why the breakdown cannot be assessed; None if it can."""
     if not breakdown.traces:
         return "there are no traces of this service in the interval" + "".join(f"; {note}" for note in breakdown.notes)
     if breakdown.only_kept:
@@ -193,7 +199,7 @@ def _tiers(
 ) -> Sequence[CheckResult]:
     checks = []
     for span, tiers in (DEFAULT_BUDGETS if rules.budgets is None else rules.budgets).items():
-        # The same name in several services is several rows: each is held against the budget, the worst decides.
+        # Spans of one name in several services have one row each: each is compared with the budget, the worst verdict counts.
         rows = [one for one in breakdown.rows if one.span == span and one.model_version == version]
         if not rows and rules.budgets is None:
             continue
@@ -263,9 +269,11 @@ def _names(breakdown: LatencyBreakdown) -> str:
 
 
 def summary(assessment: Assessment, *, service: str, report: str | None = None) -> dict[str, Any]:
-    """Return the small dict that XCom carries.
+    """Return a small dict of the assessment, for XCom.
 
-    :param report: where the report is
+    :param assessment: the assessment to summarise
+    :param service: name of the service
+    :param report: path of the report
     """
     found, compared = assessment.breakdown, assessment.comparison
     judged = [row for row in found.rows if row.model_version == assessment.version][:20]

@@ -1,4 +1,4 @@
-"""Where the time of a request goes, by span and by model version."""
+"""Break request latency down by span and model version."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class SpanStats:
-    """Times of the spans of one name and model version. Durations are in seconds.
+    """Latency statistics of the spans of one name and model version. Durations are in seconds.
 
     :param span: name of the spans
-    :param model_version: version of the model; None where no span of the trace says it
-    :param count: how many there were
+    :param model_version: version of the model; None if no span of the trace names one
+    :param count: number of spans
     :param p50: median duration
     :param p95: 95th percentile
     :param p99: 99th percentile
-    :param self_p50: median of the time not covered by children; None where children may be missing
+    :param self_p50: median of the time not covered by child spans; None if children may be missing
     :param critical_share: share of the critical path of this version's requests, 0 to 1; over all spans of a version it sums
-        to 1. None where it is not known
-    :param error_rate: spans with status ERROR, 0 to 1
-    :param service: ``service.name`` of the process that made them
-    :param self_p99: 99th percentile of the time not covered by children
-    :param longest: the longest
-    :param top: whether these are whole requests, not parts of one
-    :param cache_hit_rate: share of ``cache.hit`` among those that say it; None where none does
+        to 1. None if unknown
+    :param error_rate: share of spans with status ERROR, 0 to 1
+    :param service: ``service.name`` of the process that recorded them
+    :param self_p99: 99th percentile of the time not covered by child spans
+    :param longest: longest duration
+    :param top: whether these spans are whole requests rather than parts of one
+    :param cache_hit_rate: share of true values among spans with a ``cache.hit`` attribute; None if no span has it
     """
 
     span: str
@@ -54,25 +54,25 @@ class SpanStats:
 
 @dataclass(frozen=True)
 class LatencyBreakdown:
-    """What a set of traces says about latency.
+    """Latency statistics of a set of traces, by span and model version.
 
     :param rows: by model version in order, then by share of the critical path
-    :param truncated: whether something that was asked for is missing; :attr:`notes` say what
-    :param notes: what a reader of the numbers must know
-    :param traces: traces that were read
-    :param spans: spans that were read, each once
-    :param kept: traces a rule kept although the head sampler had dropped them; not in the rows, they would make every
-        percentile worse
-    :param only_kept: whether there are no others: the rows are those of kept traces then, which say nothing of most requests
-    :param partial: traces the store left spans out of, of which only durations are read off, or that came in pieces too far apart
-    :param missing_parents: spans whose parent is named and not there
+    :param truncated: whether part of the requested data is missing; :attr:`notes` list what
+    :param notes: limits of the data that affect the numbers
+    :param traces: number of traces read
+    :param spans: number of distinct spans read
+    :param kept: traces that a rule kept although the head sampler had dropped them; excluded from the rows, because they would
+        raise every percentile
+    :param only_kept: whether all traces are kept ones: the rows then describe only those, not a typical request
+    :param partial: traces with spans left out by the store (only durations are used), or whose spans arrived too far apart
+    :param missing_parents: spans whose parent is named but was not read
     :param skewed: spans whose service's clock disagrees with their caller's
     :param untimed: spans without a usable end (they never ended, or ended before they began); not in the rows
-    :param duplicates: spans that came more than once
-    :param resolution: what the store rounds times to, in seconds
+    :param duplicates: spans that were read more than once
+    :param resolution: time resolution of the store, in seconds
     :param start: start of the first span
-    :param end: end of the last one
-    :param versions: model versions, the oldest first
+    :param end: end of the last span
+    :param versions: model versions, oldest first
     """
 
     rows: tuple[SpanStats, ...]
@@ -95,13 +95,17 @@ class LatencyBreakdown:
     slowest: Mapping[str | None, Trace] = field(default_factory=dict, repr=False, compare=False)
 
     def row(self, span: str, model_version: str | None = None) -> SpanStats | None:
-        """Return the row of a span and version; without a version the newest one's."""
+        """Return the row of a span and model version; None if there is none.
+
+        :param span: name of the span
+        :param model_version: the version; by default the newest
+        """
         found = [row for row in self.rows if row.span == span and model_version in (None, row.model_version)]
         order = {version: place for place, version in enumerate(self.versions)}
         return max(found, key=lambda row: (order.get(row.model_version, -1), row.count), default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict without the samples."""
+        """Return a JSON-serialisable dict without the samples."""
         from dataclasses import asdict
 
         from airflow_slo_provider.core.redaction import redacted
@@ -132,17 +136,17 @@ def breakdown(
     max_open_spans: int = 50_000,
     max_values: int = 1_000_000,
 ) -> LatencyBreakdown:
-    """Break latency down. Memory is bounded by the arguments, not by the number of spans.
+    """Break latency down by span and model version. Memory is bounded by the arguments, not by the number of spans.
 
     :param spans: a store's stream (:class:`~airflow_slo_provider.tracing.spans.SpanStream`), or any iterable of
         :class:`~airflow_slo_provider.tracing.spans.Span`, of OTLP-JSON documents or of the OpenTelemetry SDK's spans. Spans of
-        one trace may come in any order, and apart from each other
-    :param version_keys: attributes that may hold the model version, best first
-    :param max_open_spans: spans that may wait for the rest of their trace; a trace whose pieces come further apart makes the
-        result truncated
-    :param max_values: spans whose times are kept per row; percentiles of a row with more are those of a uniform sample. As many
-        traces are remembered, to tell their later pieces from traces of their own
-    :raises InvalidMeasurement: for something that is no span
+        one trace may come in any order, and need not be adjacent
+    :param version_keys: attributes that may hold the model version, in order of preference
+    :param max_open_spans: maximum number of spans held while their trace is incomplete; a trace whose spans arrive further apart
+        makes the result truncated
+    :param max_values: spans whose times are kept per row; percentiles of a row with more are those of a uniform sample. The ids
+        of as many traces are remembered, to recognise spans that arrive later
+    :raises InvalidMeasurement: for an item that is not a span
     """
     collector = Collector(version_keys=version_keys, max_open_spans=max_open_spans, max_values=max_values)
     collector.add_all(spans)
@@ -181,7 +185,7 @@ def breakdown(
 
 
 def _seen(rows: Mapping[RowKey, Samples]) -> dict[str | None, tuple[int, int]]:
-    """Return when each version's first and last span started."""
+    """Return when each version's first and last span started, in nanoseconds since 1970."""
     seen: dict[str | None, tuple[int, int]] = {}
     for key, samples in rows.items():
         first, last = min(samples.starts), max(samples.starts)

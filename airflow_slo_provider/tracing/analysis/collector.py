@@ -1,4 +1,4 @@
-"""Putting traces together from spans as they come, in bounded memory."""
+"""Assemble traces from a stream of spans in bounded memory, and collect the times of each breakdown row."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace, analys
 from airflow_slo_provider.tracing.span_formats import spans_of
 from airflow_slo_provider.tracing.spans import KEPT, Span
 
-#: What rows that no longer fit are called.
+#: Name of the row that collects spans beyond ``max_rows``.
 OTHERS = "(others)"
 
 
 class RowKey(NamedTuple):
-    """What makes a row of a breakdown."""
+    """The key of a breakdown row."""
 
     span: str
     service: str
@@ -25,13 +25,13 @@ class RowKey(NamedTuple):
 
 
 class Collector:
-    """Takes spans in, in any order, and keeps the times of each row.
+    """Collect spans in any order, and keep the times of each row.
 
-    :param version_keys: attributes that may hold the model version, best first
-    :param max_open_spans: spans that wait for the rest of their trace; beyond it the trace that has waited longest is taken as
-        it is, and counted in :attr:`cut` when more of it comes
-    :param max_values: spans kept per row, see :class:`Samples`, and traces that are remembered as taken
-    :param max_rows: rows; spans of further names are put together as ``(others)``
+    :param version_keys: attributes that may hold the model version, in order of preference
+    :param max_open_spans: maximum number of spans held while their trace is incomplete; beyond it the trace that has waited
+        longest is closed as it is, and counted in :attr:`cut` if more of its spans arrive
+    :param max_values: spans kept per row, see :class:`Samples`, and trace ids remembered as closed
+    :param max_rows: maximum number of rows; spans of further names are combined as ``(others)``
     """
 
     def __init__(
@@ -47,9 +47,9 @@ class Collector:
         self._open: dict[str, list[Span]] = {}
         self._waiting = 0
         self._names: dict[str, str] = {}
-        #: Traces that did not wait for their end, the oldest first, and whether more of them came.
+        #: Traces closed before the end of the stream, oldest first, and whether more of their spans came.
         self._taken: dict[int, bool] = {}
-        #: What the head sampler let through, and what a rule kept beside it: the second would make every percentile worse.
+        #: Traces sampled by the head sampler, apart from those kept by a rule, which would raise every percentile.
         self.rows: dict[RowKey, Samples] = {}
         self.kept_rows: dict[RowKey, Samples] = {}
         self.slowest: dict[str | None, tuple[int, Trace]] = {}
@@ -60,15 +60,15 @@ class Collector:
         self.last_ns = 0
 
     def add_all(self, spans: Iterable[Any]) -> None:
-        """Take a stream of spans in, to its end."""
+        """Add all spans of a stream, and close every trace at its end."""
         for span in spans_of(spans):
             self.add(span)
         for trace in list(self._open):
             self._close(trace)
 
     def add(self, span: Span) -> None:
-        """Take one span in."""
-        # Moved to the end: the trace that has been silent longest is the first to go.
+        """Add one span."""
+        # Moved to the end, so that the trace without new spans for the longest time is closed first.
         group = self._open.pop(span.trace_id, None)
         if group is None:
             group = []
@@ -78,7 +78,7 @@ class Collector:
         while self._waiting > self._max_open:
             taken = next(iter(self._open))
             self._close(taken)
-            # The hash: many ids are kept, and a number is smaller.
+            # Many ids are remembered: the hash takes less memory than the text.
             self._taken.setdefault(hash(taken), False)
             if len(self._taken) > self._max_values:
                 del self._taken[next(iter(self._taken))]
@@ -100,7 +100,7 @@ class Collector:
         self.flat += not trace.nested
         kept = any(KEPT in part.span.attributes for part in trace.parts)
         self.kept += kept
-        # What a rule kept is in no number: that one of its spans has no end takes nothing away.
+        # Kept traces are in no row, so a span of theirs without an end removes nothing from the numbers.
         self.untimed += 0 if kept else trace.untimed
         rows = self.kept_rows if kept else self.rows
         for part in trace.parts:
@@ -123,7 +123,7 @@ class Collector:
         return found
 
     def _shown(self, name: str) -> str:
-        """Return a name without a secret: rows go into logs, XCom and the ledger, and a span may be named after an address."""
+        """Redact secrets in a span's name: rows go into logs, XCom and the ledger, and a name may contain a URL."""
         shown = self._names.get(name)
         if shown is None:
             shown = redact(name, limit=None)
@@ -132,7 +132,7 @@ class Collector:
         return shown
 
     def _remember(self, trace: Trace) -> None:
-        """Keep the slowest trace of each version, for the waterfall."""
+        """Keep the slowest trace of each version, for the waterfall chart."""
         timed = (part for part in trace.parts if part.top and part.span.timed)
         longest = max(timed, key=lambda part: part.span.duration_ns, default=None)
         if longest is None:

@@ -1,9 +1,9 @@
-"""Which of two model versions is slower, and in which span.
+"""Compare the latency of two model versions span by span.
 
-Each span's own time (not covered by children: a slow child must not accuse its parents) is compared between the versions by the
-rank test of Mann and Whitney, which asks nothing of the shape of a distribution; the p-values of all spans are adjusted by Holm's
-method, so that :data:`ALPHA` bounds the chance of accusing any span of an unchanged version. A change of the tail alone is found
-by the bootstrap interval of the p99, widened the same way (Bonferroni).
+Each span's own time (not covered by children, so that a slow child does not count against its parents) is compared between the
+versions by the Mann-Whitney rank test, which assumes no shape of the distribution. The p-values of all spans are adjusted by
+Holm's method, so that :data:`ALPHA` bounds the probability of any false positive in an unchanged version. A change of the tail
+alone is detected by the bootstrap interval of the p99, with a Bonferroni correction.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Chance of accusing a span although nothing has changed.
+#: Probability of a false positive: any span reported as changed although nothing has changed.
 ALPHA = 0.01
-#: Changes of the median below this share of the baseline's are not worth a word, however certain.
+#: Changes of the median below this share of the baseline's are ignored, however significant.
 SMALLEST = 0.01
-#: Spans per version below which nothing is said.
+#: Spans per version below which a span is not compared.
 FEWEST = 30
-#: Spans per version from which an interval of the p99 says something: the hundredth part of fewer is a handful.
+#: Spans per version from which the interval of the p99 is used: 1 % of fewer is only a handful of values.
 FEWEST_TAIL = 500
 _DRAWS = 2000
 
 
 @dataclass(frozen=True)
 class SpanChange:
-    """One span in two versions. Times are own times, in seconds; positive means the candidate is slower.
+    """The change of one span between two versions. Times are own times, in seconds; positive means the candidate is slower.
 
-    :param span: its name
+    :param span: name of the span
     :param service: its service
-    :param baseline_count: spans of the earlier version
-    :param candidate_count: spans of the later one
+    :param baseline_count: number of spans of the earlier version
+    :param candidate_count: number of spans of the later version
     :param p50_delta: change of the median
     :param p99_delta: change of the 99th percentile
     :param p99_low: lower end of the 95 % bootstrap interval of ``p99_delta``
-    :param p99_high: upper end
-    :param mean_delta: change of the mean: what it adds to each request
-    :param pvalue: of the rank test, two-sided, adjusted for the number of spans
-    :param probability: chance that a span of the candidate takes longer than one of the baseline; 0.5 for no change
-    :param changed: whether it has: ``slower``, ``faster``, ``slower tail``, ``faster tail``, or empty
+    :param p99_high: upper end of the interval
+    :param mean_delta: change of the mean, i.e. the time added to each request
+    :param pvalue: two-sided p-value of the rank test, adjusted for the number of spans
+    :param probability: probability that a span of the candidate takes longer than one of the baseline; 0.5 for no change
+    :param changed: ``slower``, ``faster``, ``slower tail``, ``faster tail``, or empty for no change
     """
 
     span: str
@@ -67,14 +67,14 @@ class SpanChange:
 
 @dataclass(frozen=True)
 class VersionComparison:
-    """What changed from one model version to the next.
+    """The latency changes from one model version to the next.
 
     :param baseline: the earlier version
     :param candidate: the later one
     :param slower: the version that is slower; None when no span changed
-    :param span: the guilty span: the one that adds most to a request
-    :param changes: every span that both versions have, the guilty first
-    :param message: a sentence
+    :param span: the changed span that adds most to a request
+    :param changes: every span that both versions have, the one named in ``span`` first
+    :param message: the result, one sentence
     """
 
     baseline: str
@@ -85,18 +85,19 @@ class VersionComparison:
     message: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-able dict."""
+        """Return a JSON-serialisable dict."""
         from dataclasses import asdict
 
         return asdict(self)
 
 
 def compare(breakdown: LatencyBreakdown, baseline: str | None = None, candidate: str | None = None) -> VersionComparison:
-    """Compare two versions of a breakdown.
+    """Compare the latency of two model versions of a breakdown.
 
-    A span is accused at a chance of 1 % of an error, over a change of its median by 1 % or more. The same spans give the same
-    intervals.
+    A span is reported as changed at a significance level of 1 % and a change of its median by 1 % or more. The same spans give
+    the same intervals.
 
+    :param breakdown: a breakdown that has both versions
     :param baseline: the earlier version; by default the one before the candidate
     :param candidate: the later one; by default the newest
     :raises NoData: when there are no two versions with enough spans of one name to compare
@@ -124,7 +125,7 @@ def compare(breakdown: LatencyBreakdown, baseline: str | None = None, candidate:
 
 
 def _weight(change: SpanChange) -> tuple[bool, float]:
-    """Order changes: those of the whole distribution before those of the tail, then by what they add to a request."""
+    """Return the sort key of a change: whole distribution before tail, then by the time added to a request."""
     if "tail" in change.changed:
         return (False, change.p99_delta) if change.p99_delta > 0 else (True, change.p99_delta)
     return (True, change.mean_delta) if change.mean_delta > 0 else (False, change.mean_delta)
@@ -146,13 +147,13 @@ def _choose(breakdown: LatencyBreakdown, baseline: str | None, candidate: str | 
 
 
 def _pairs(samples: Mapping[RowKey, Samples], before: str, after: str) -> dict[tuple[str, str], tuple[Any, Any]]:
-    """Return the own times of both versions, by span and service."""
+    """Return the own times of spans in both versions, by span and service."""
     pairs = {}
     for key, old in samples.items():
         new = samples.get(RowKey(key.span, key.service, after))
         if key.version != before or key.span == OTHERS or new is None:
             continue
-        # Where own times are not known in one version, durations are compared in both.
+        # If own times are unknown in one version, durations are compared in both.
         times = (
             (old.selves, new.selves)
             if len(old.selves) >= FEWEST and len(new.selves) >= FEWEST
@@ -214,13 +215,14 @@ def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDA
     Beta(k, n - k + 1) law (David and Nagaraja, *Order Statistics*, 2003, section 2.2); the one after it lies beyond by the
     smallest of the remaining n - k. This is the bootstrap itself, not an approximation of it.
 
-    :param ordered: ascending
+    :param ordered: times in nanoseconds, ascending
+    :param generator: the random generator to draw from
     """
     import numpy as np
 
     count = len(ordered)
     place = (count - 1) * 0.99
-    rank = int(place) + 1  # of the lower neighbour, counted from 1
+    rank = int(place) + 1  # of the lower neighbour, from 1
     lower = generator.beta(rank, count - rank + 1, _DRAWS)
     low = ordered[np.minimum((lower * count).astype(np.int64), count - 1)].astype(np.float64)
     if rank == count:
@@ -232,7 +234,11 @@ def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDA
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
-    """Adjust p-values for their number (Holm 1979): held against a level, they bound the chance of any false accusation by it."""
+    """Adjust p-values by Holm's method (1979), so that a significance level bounds the probability of any false positive.
+
+    :param pvalues: p-values of the tests
+    :return: adjusted p-values in the same order
+    """
     order = sorted(range(len(pvalues)), key=lambda index: pvalues[index])
     adjusted = [0.0] * len(pvalues)
     worst = 0.0

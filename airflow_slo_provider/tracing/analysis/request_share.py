@@ -1,7 +1,7 @@
-"""Which model version is judged, and whether what served beside it leaves that open.
+"""Choose the model version to assess, and detect other versions that served at the same time.
 
-A version that was not named is the newest. Nobody judges what carries no version, and names alone do not always tell which
-version is the newest: then the answer is unknown, and the version must be named.
+If no version is named, the newest is assessed. Spans without a version are never assessed, and names alone do not always show
+which version is the newest: the verdict is then UNKNOWN, and the version must be named.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from airflow_slo_provider.tracing.analysis.collector import OTHERS
 from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
 from airflow_slo_provider.tracing.analysis.version_order import told_by_number
 
-#: Share of the spans, since the middle one of the judged version, that others may have without a word.
+#: Share of spans, counted from the assessed version's middle span on, that other versions may have without being reported.
 SHARE = 0.05
-#: A version has ended when others served this many spans, and for this many times its usual gap, after its last one.
+#: A version has ended when others served this many spans, for this many times its usual gap, after its last span.
 SILENCE = 10
 
 
 def judged_version(breakdown: LatencyBreakdown, comparison: VersionComparison | None, baseline: str | None) -> str | None:
-    """Return the version to judge where none was named: the one that was compared, else the newest that is not the baseline."""
+    """Return the version to assess if none was named: the compared one, else the newest that is not the baseline."""
     if comparison is not None:
         return comparison.candidate
     others = [version for version in breakdown.versions if version != baseline]
@@ -28,19 +28,23 @@ def judged_version(breakdown: LatencyBreakdown, comparison: VersionComparison | 
 
 
 def served_beside(breakdown: LatencyBreakdown, judged: str | None, names: Collection[str], baseline: str | None) -> str | None:
-    """Say what served beside the judged version, or after it, and leaves open whether it is the one to judge; None for nothing.
+    """Describe versions that served at the same time as the assessed one or after it, if they make the choice ambiguous.
 
-    What served before it (a rolling release) leaves nothing open, nor does an older version beside it whose name differs in
-    numbers alone, nor the baseline.
+    Not ambiguous are versions that served before it (a rolling release), an older version at the same time whose name differs
+    only in its numbers, and the baseline.
 
+    :param breakdown: the latency breakdown
+    :param judged: the version to assess
     :param names: the spans that have a budget
-    :param baseline: a version that was named: it may serve whenever it likes
+    :param baseline: the named baseline version; it may serve at any time
+    :return: one sentence; None if the choice is not ambiguous
     """
     starts: dict[str | None, list[int]] = {}
     for key, samples in breakdown.samples.items():
         expected = key.version == baseline and baseline is not None
         if key.span in names and key.span != OTHERS and not expected:
-            # Of a row that is sampled there are fewer than served; the judged one's alone makes the others' share look larger.
+            # A sampled row holds fewer starts than were served. If only the assessed version is sampled, the others' share
+            # is overestimated.
             starts.setdefault(key.version, []).extend(samples.starts)
     own = sorted(starts.pop(judged, ()))
     if not own:

@@ -1,4 +1,4 @@
-"""Measured times of one kind of span: exact up to a bound, then a uniform sample of it, always with the true counts."""
+"""Store the times of one kind of span: all of them up to a bound, then a uniform sample; counts are always exact."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ SECOND = 1_000_000_000
 
 
 class Samples:
-    """Times of the spans of one name, service and model version.
+    """The times of the spans of one name, service and model version.
 
-    :param bound: how many spans are kept; beyond it each span of all that came is kept with the same probability
+    :param bound: maximum number of spans kept; beyond it each span added so far is kept with the same probability
         (Vitter's algorithm R, with a fixed seed: the same spans give the same numbers)
     """
 
@@ -30,7 +30,7 @@ class Samples:
         self.count = self.errors = self.tops = self.critical_ns = self.hits = self.misses = 0
 
     def add(self, part: Part) -> None:
-        """Take one span in."""
+        """Add one span."""
         span = part.span
         self.count += 1
         self.errors += span.error
@@ -38,11 +38,11 @@ class Samples:
         self.critical_ns += part.critical_ns or 0
         hit = span.attributes.get("cache.hit")
         if hit is not None:
-            # Stores that know only text answer "true".
+            # Some stores return every attribute as text.
             found = str(hit).lower() in ("true", "1")
             self.hits += found
             self.misses += not found
-        # Corrections for clocks that disagree add up; what they add up to must still fit.
+        # Corrections for clock skew add up along a trace; the sum must still fit into 64 bits.
         start_ns = max(-LATEST_NS, min(LATEST_NS, part.start_ns))
         slot = self.count - 1 if self.count <= self._bound else self._random.randrange(self.count)
         if slot == len(self.durations):
@@ -58,14 +58,14 @@ class Samples:
 
     @property
     def sampled(self) -> bool:
-        """Whether more spans came than are kept."""
+        """Whether more spans were added than are kept."""
         return self.count > self._bound
 
 
 def quantile(ordered: Sequence[Any], share: float) -> float:
-    """Return a quantile of sorted numbers, between the two nearest by linear interpolation (type 7 of Hyndman and Fan 1996).
+    """Return a quantile of sorted numbers by linear interpolation (type 7 of Hyndman and Fan 1996).
 
-    It is what numpy, pandas and R answer without being told otherwise.
+    This is the default method of numpy, pandas and R.
 
     :param ordered: at least one number, ascending
     :param share: 0 to 1
@@ -76,10 +76,10 @@ def quantile(ordered: Sequence[Any], share: float) -> float:
     if low + 1 >= len(ordered):
         return float(first)
     following = ordered[low + 1]
-    # Rounded, it must not come to lie beyond the value it lies before.
+    # Rounding must not move the result above the upper neighbour.
     return min(float(first + (following - first) * (place - low)), float(following))
 
 
 def seconds(nanoseconds: float) -> float:
-    """Convert."""
+    """Convert nanoseconds to seconds."""
     return nanoseconds / SECOND

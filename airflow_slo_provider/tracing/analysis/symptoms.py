@@ -1,4 +1,4 @@
-"""What latency numbers look like, what is likely behind it, and what to look at next.
+"""Detect latency symptoms in a breakdown, each with its likely cause and the next check.
 
 ========================  =================================  =========================================
 symptom                   likely cause                       check
@@ -21,13 +21,13 @@ from airflow_slo_provider.tracing.analysis.collector import RowKey
 from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
 from airflow_slo_provider.tracing.analysis.samples import SECOND, Samples, quantile
 
-#: p99 over p50 from which a tail is long; a log-normal span of the usual spread has about 2.
+#: Ratio of p99 to p50 from which a tail is long; a log-normal span of the usual spread has about 2.
 LONG_TAIL = 4.0
-#: Pieces of time that latency is followed over, and requests each must have on average.
+#: Number of time slices that latency is followed over, and the average number of requests each must have.
 PIECES, FEWEST_PER_PIECE = 20, 15
-#: Growth from the first piece to the last that is worth a word.
+#: Growth of the median from the first slice to the last from which it is reported.
 GROWTH = 0.15
-#: Correlation (Spearman) of load and latency, or of time and latency, that chance hardly makes with 20 pieces (p < 0.001).
+#: Spearman correlation of load and latency, or of time and latency, that is unlikely by chance with 20 slices (p < 0.001).
 STRONG = 0.68
 #: A request this many times the median is a spike.
 SPIKE = 3.0
@@ -35,13 +35,13 @@ SPIKE = 3.0
 
 @dataclass(frozen=True)
 class Symptom:
-    """One finding.
+    """A latency symptom with its likely cause.
 
     :param name: the symptom
-    :param span: where it shows; None for the request as a whole
-    :param cause: what is likely behind it
-    :param check: what to look at next
-    :param evidence: the numbers, in words
+    :param span: the span that shows it; None for the request as a whole
+    :param cause: the likely cause
+    :param check: what to check next
+    :param evidence: the numbers, as text
     """
 
     name: str
@@ -54,10 +54,11 @@ class Symptom:
 def diagnose(
     breakdown: LatencyBreakdown, comparison: VersionComparison | None = None, *, version: str | None = None
 ) -> list[Symptom]:
-    """Return the symptoms of one version's requests, the surest first.
+    """Return the latency symptoms of one version's requests, the most certain first.
 
-    :param comparison: with the version before
-    :param version: the newest by default
+    :param breakdown: the latency breakdown
+    :param comparison: comparison with the previous version
+    :param version: the model version; by default the newest
     """
     judged = version if version is not None else (breakdown.versions[-1] if breakdown.versions else None)
     found = list(_deploy(comparison))
@@ -80,7 +81,7 @@ def _deploy(comparison: VersionComparison | None) -> Iterator[Symptom]:
 
 
 def _tails(breakdown: LatencyBreakdown, version: str | None) -> Iterator[Symptom]:
-    """Name the spans with a long tail that make the request's tail: those above them are long because of them."""
+    """Report the lowest spans with a long tail; the spans above them are slow because of them."""
     rows = [row for row in breakdown.rows if row.model_version == version and row.count >= 100]
     tails = [row for row in rows if row.self_p50 and row.self_p99 and row.self_p99 >= LONG_TAIL * row.self_p50]
     if not tails:
@@ -105,7 +106,7 @@ def _request(breakdown: LatencyBreakdown, version: str | None) -> tuple[SpanStat
 
 
 def _over_time(row: SpanStats, samples: Samples) -> Iterator[Symptom]:
-    """Look at the requests piece of time by piece of time."""
+    """Report symptoms that show when requests are grouped into time slices."""
     first, last = min(samples.starts), max(samples.starts)
     if len(samples.starts) < PIECES * FEWEST_PER_PIECE or last - first < SECOND:
         return
@@ -152,7 +153,7 @@ def _at_the_peak(pieces: Sequence[Sequence[int]]) -> Iterator[Symptom]:
 
 
 def _spikes(row: SpanStats, samples: Samples, pieces: Sequence[Sequence[int]]) -> Iterator[Symptom]:
-    """Spikes that come in few pieces of time, while the others have next to none."""
+    """Report spikes that are concentrated in a few time slices."""
     limit = SPIKE * quantile(sorted(samples.durations), 0.5)
     counts = [sum(one > limit for one in piece) for piece in pieces]
     total = sum(counts)
@@ -171,7 +172,7 @@ def _spikes(row: SpanStats, samples: Samples, pieces: Sequence[Sequence[int]]) -
 
 
 def spearman(one: Sequence[float], other: Sequence[float]) -> float:
-    """Return the rank correlation of two series; 0 where one does not vary."""
+    """Return Spearman's rank correlation of two series; 0 if one is constant."""
     ranks = [_ranks(series) for series in (one, other)]
     means = [sum(series) / len(series) for series in ranks]
     centred = [[value - mean for value in series] for series, mean in zip(ranks, means, strict=True)]

@@ -1,9 +1,9 @@
-"""One trace: who called whom, which time is whose own, and which of it the caller waited for.
+"""Build the call tree of one trace; compute each span's own time and its time on the critical path.
 
 The critical path follows CRISP (Zhang et al., *CRISP: Critical Path Analysis of Large-Scale Microservice Architectures*, USENIX
-ATC 2022), as Jaeger draws it: from a span's end backwards, the child that returned last was waited for; before it started, the
-child that had returned last by then; the rest is the span's own. Each moment of the root belongs to exactly one span, so parallel
-spans are not added up and the parts sum to the whole.
+ATC 2022), as implemented in Jaeger: going backwards from a span's end, the caller waited for the child that returned last; before
+that child started, for the child that had returned last by then; the remaining time is the span's own. Each nanosecond of the
+root belongs to exactly one span, so parallel spans are not added up and the parts sum to the whole.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from airflow_slo_provider.tracing.spans import Span
 class Part:
     """A span with its place in the trace.
 
-    :param version: the model version that the span, or the nearest span above it, names
-    :param self_ns: its time not covered by children; None where children may be missing
-    :param critical_ns: its own time on the critical path; None where that is not known
-    :param start_ns: start, corrected for the clock of its service
+    :param version: the model version named by the span or the nearest span above it
+    :param self_ns: nanoseconds not covered by children; None if children may be missing
+    :param critical_ns: own nanoseconds on the critical path; None if unknown
+    :param start_ns: start in nanoseconds since 1970, corrected for clock skew of its service
     :param depth: 0 for a root
     :param top: whether it has no parent in the trace
     """
@@ -37,14 +37,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A trace whose spans have found their places.
+    """A trace with its call tree.
 
-    :param missing_parents: spans whose parent is named and not there
+    :param missing_parents: spans whose parent is named but was not read
     :param skewed: spans moved because their service's clock disagrees with their caller's
-    :param duplicates: spans that came more than once
+    :param duplicates: spans that were read more than once
     :param whole: False when the store left spans out
-    :param untimed: spans without a usable end; where there are any, nothing but durations is read off the others
-    :param nested: False when the store did not say who called whom, and all spans are taken for children of the longest
+    :param untimed: spans without a usable end; if there are any, only durations are used of the others
+    :param nested: False when the store returned no parents, and all spans are treated as children of the longest
     """
 
     parts: tuple[Part, ...]
@@ -57,11 +57,11 @@ class Trace:
 
 
 def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_version",), cut: bool = False) -> Trace:
-    """Put the spans of one trace in their places.
+    """Build the call tree of one trace, and compute own times and the critical path.
 
     :param spans: spans of one trace id, in any order
-    :param version_keys: attributes that may hold the model version, best first
-    :param cut: whether other spans of the trace are known to exist and are not among these
+    :param version_keys: attributes that may hold the model version, in order of preference
+    :param cut: whether the trace is known to have other spans that are not among these
     """
     listed = list(spans)
     known: dict[str, Span] = {}
@@ -71,7 +71,7 @@ def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_vers
             known[span.span_id] = span
     whole = not cut and all(span.whole for span in listed)
     untimed = sum(not span.timed for span in known.values())
-    # Whose own a time was is not known either where a child may have covered any of it.
+    # Own times are unknown too if a child without an end may have covered part of them.
     complete = whole and not untimed
     children, tops, missing = _family(known)
     placed, skewed = _place(known, children, tops)
@@ -99,7 +99,7 @@ _Placed = dict[str, tuple[int, int, int]]
 
 
 def _family(known: dict[str, Span]) -> tuple[_Children, list[str], int]:
-    """Return children by parent, the spans at the top, and how many parents are missing."""
+    """Return children by parent, the top spans, and the number of missing parents."""
     children: _Children = {}
     roots: list[str] = []
     orphans: list[str] = []
@@ -111,24 +111,24 @@ def _family(known: dict[str, Span]) -> tuple[_Children, list[str], int]:
         else:
             orphans.append(key)
     if len(roots) > 1 and any(not known[key].parent_known for key in roots):
-        # Nobody knows who called whom. The longest span is taken for the request, all others for its children.
+        # The store returned no parents: the longest span is treated as the request, all others as its children.
         request = max(roots, key=lambda key: (known[key].duration_ns, -known[key].start_ns))
         children.setdefault(request, []).extend(key for key in roots if key != request)
         roots = [request]
     _break_circles(known, children, roots, orphans)
     if len(roots) == 1 and orphans:
-        # Whatever the missing parent was, the root waited for it: its time is not the root's own.
+        # The root waited for the missing parent, whichever it was: the orphans' time is not the root's own.
         children.setdefault(roots[0], []).extend(orphans)
         return children, roots, len(orphans)
     tops = roots + orphans
     entered = [key for key in orphans if known[key].remote_parent is True]
-    # One span at the top whose parent may be in another process: the request came in there, and nothing is missing.
+    # A single top span whose parent may be in another process is where the request entered; nothing is missing then.
     missing = 0 if len(tops) == 1 and known[tops[0]].remote_parent is not False else len(orphans) - len(entered)
     return children, tops, missing
 
 
 def _break_circles(known: dict[str, Span], children: _Children, roots: list[str], orphans: list[str]) -> None:
-    """Let no span be its own ancestor: such spans hang from nothing, and the first of each circle is called an orphan."""
+    """Break cycles, so that no span is its own ancestor: the first span of each cycle is treated as an orphan."""
     reached: set[str] = set()
 
     def reach(key: str) -> None:
@@ -153,10 +153,10 @@ def _break_circles(known: dict[str, Span], children: _Children, roots: list[str]
 
 
 def _place(known: dict[str, Span], children: _Children, tops: list[str]) -> tuple[_Placed, int]:
-    """Return start, end and depth of each span on its caller's clock, parents before children, and how many were moved.
+    """Return start, end and depth of each span on its caller's clock, parents before children, and the number moved.
 
-    A child in another service that does not lie inside its caller shows two clocks that disagree. As in Jaeger, it is put in the
-    middle of its caller (the way there takes as long as the way back); its duration stays as measured.
+    A child in another service that is not within its caller's time shows clock skew. As in Jaeger, it is centred in its caller
+    (assuming equal network latency both ways); its duration stays as measured.
     """
     placed: _Placed = {}
     skewed = 0
@@ -215,7 +215,7 @@ def _uncovered(placed: _Placed, children: Sequence[str], start: int, end: int) -
 
 
 def _critical(placed: _Placed, children: _Children, tops: list[str]) -> dict[str, int]:
-    """Return the time each span is on the critical path itself; spans that are not on it are left out."""
+    """Return each span's own nanoseconds on the critical path; spans that are not on it are left out."""
     path: dict[str, int] = {}
     waiting = [(key, placed[key][0], placed[key][1]) for key in tops]
     while waiting:

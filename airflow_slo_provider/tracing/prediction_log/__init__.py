@@ -1,4 +1,4 @@
-"""The prediction log: which request got which prediction from which model version, and where its trace is."""
+"""Log each prediction with its request id, model version and trace id."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""The prediction log: which request got which prediction from which model version, and where its trace is.
+"""Log each prediction with its request id, model version and trace id; read the log back.
 
 ::
 
     log = PredictionLog("sqlite:////var/lib/model/predictions.db")
     log.write(request_id="r1", trace_id=tracer.trace_id, model_version="v42", prediction="malignant", latency=0.045)
 
-Writing costs a request nothing but a place in a queue: a thread writes in batches. A queue that is full drops, and counts what it
-drops (:attr:`PredictionLog.dropped`).
+:meth:`PredictionLog.write` only puts a row into a queue; a thread writes batches. When the queue is full, rows are dropped and
+counted (:attr:`PredictionLog.dropped`).
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from airflow_slo_provider.tracing.recording.failure_log import log_failure
 
 
 class Sink(Protocol):
-    """Where batches go."""
+    """A target that batches of predictions are written to."""
 
     def write(self, rows: Sequence[Prediction]) -> None:
-        """Write a batch, all or nothing; the same batch again changes nothing."""
+        """Write a batch, all rows or none; writing the same batch again must change nothing."""
         ...
 
     def close(self) -> None:
-        """Let go."""
+        """Release connections and files."""
         ...
 
 
 class PredictionLog:
-    """Writes predictions to a database or to Parquet files, without holding up the request.
+    """Write predictions to a database or to Parquet files without blocking the request.
 
     :param target: a SQLAlchemy URL (SQLite, PostgreSQL), the path of a SQLite file (``.db``, ``.sqlite``), a directory for
         Parquet files (``file:///...`` or a path), or a sink
     :param table: name of the table
-    :param batch: rows written at once
+    :param batch: maximum number of rows per batch
     :param every: seconds after which a smaller batch is written
-    :param capacity: rows that wait at most
-    :param attempts: times a batch is tried; then its rows are tried one by one where it may be a row that is not taken, and those
-        that are not taken are dropped and counted
-    :raises ValueError: when it is none of these
+    :param capacity: maximum number of rows in the queue
+    :param attempts: how often a batch is tried. If the cause may be a single row, the rows are then written one by one; rows that
+        the target rejects are dropped and counted
+    :raises ValueError: when ``target`` is none of these
     """
 
     def __init__(
@@ -77,12 +77,12 @@ class PredictionLog:
 
     @property
     def dropped(self) -> int:
-        """Rows that are lost: the queue was full, or the target did not take them."""
+        """Number of rows lost because the queue was full or the target rejected them."""
         return self._dropped
 
     @property
     def written(self) -> int:
-        """Rows that are in the target."""
+        """Number of rows written to the target."""
         return self._written
 
     def write(
@@ -96,12 +96,16 @@ class PredictionLog:
         status: str | int = "ok",
         timestamp: datetime | None = None,
     ) -> bool:
-        """Put a row into the queue; never waits, never raises.
+        """Add a row to the queue; never blocks, never raises.
 
-        :param trace_id: ``tracer.trace_id``, or the number OpenTelemetry has
-        :param prediction: text, or anything JSON knows
-        :param latency: seconds; a row whose latency is no finite number is not taken
-        :return: whether it was taken
+        :param request_id: id of the request
+        :param trace_id: ``tracer.trace_id``, or the trace id as OpenTelemetry's integer
+        :param model_version: version of the model that answered
+        :param prediction: text, or any value that can be written as JSON
+        :param latency: seconds; a row whose latency is not a finite number is rejected
+        :param status: ``ok``, ``error``, or the server's own status
+        :param timestamp: when the request was answered; by default now
+        :return: whether the row was added
         """
         try:
             took = float(latency)
@@ -133,9 +137,10 @@ class PredictionLog:
         return True
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Wait until what is in the queue is written or dropped.
+        """Wait until all rows in the queue are written or dropped.
 
-        :return: whether that was done in time
+        :param timeout: maximum number of seconds to wait
+        :return: whether it finished in time
         """
         deadline = time.monotonic() + timeout
         while self._queue.unfinished_tasks and time.monotonic() < deadline:
@@ -143,7 +148,10 @@ class PredictionLog:
         return not self._queue.unfinished_tasks
 
     def close(self, timeout: float = 10.0) -> None:
-        """Write what waits and end."""
+        """Write the rows in the queue and stop.
+
+        :param timeout: maximum number of seconds to wait
+        """
         if self._closing.is_set():
             return
         self._closing.set()
@@ -160,7 +168,7 @@ class PredictionLog:
         self.close()
 
     def _start(self) -> None:
-        # Also in a process forked from the one that made the log: its thread stayed behind.
+        # Also needed in a forked process, which does not inherit the thread.
         with self._lock:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
@@ -177,7 +185,7 @@ class PredictionLog:
                 return
 
     def _next(self) -> list[Prediction]:
-        """Return a batch: full, or what came in time."""
+        """Return a batch: full, or the rows that arrived within ``every`` seconds."""
         rows: list[Prediction] = []
         deadline = time.monotonic() + self._every
         while len(rows) < self._batch:
@@ -198,14 +206,14 @@ class PredictionLog:
             if fault is None:
                 return
         left = rows
-        # Where it is no matter of the connection or the disk, one row may be what is not taken: the others need not go with it.
+        # If the cause is neither the connection nor the disk, a single row may be at fault: the others are still written.
         if fault and len(rows) > 1 and classify(getattr(fault, "orig", None) or fault).reason == "bad_query":
             left = [row for row in rows if self._put([row]) is not None]
         with self._lock:
             self._dropped += len(left)
 
     def _put(self, rows: list[Prediction]) -> Exception | None:
-        """Write rows and count them; return what went wrong."""
+        """Write rows and count them; return the last error, or None."""
         try:
             self._sink.write(rows)
         except Exception as error:
@@ -217,10 +225,11 @@ class PredictionLog:
 
 
 def read(target: str | Path, *, table: str = "predictions", request_ids: Iterable[str] | None = None) -> list[Prediction]:
-    """Read a log back, in order of time.
+    """Read a prediction log, in order of time.
 
     :param target: as for :class:`PredictionLog`
-    :param request_ids: only these; all by default
+    :param table: name of the table
+    :param request_ids: ids of the requests to read; by default all
     """
     from airflow_slo_provider.tracing.prediction_log.sinks import open_sink
 

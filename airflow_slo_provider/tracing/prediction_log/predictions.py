@@ -1,4 +1,4 @@
-"""What the prediction log holds of a prediction, and which predictions are worth a look."""
+"""Rows of the prediction log; select failed predictions and sample those whose traces to inspect."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from airflow_slo_provider.exceptions import writable
 
 @dataclass(frozen=True)
 class Prediction:
-    """One row.
+    """A row of the prediction log.
 
-    :param request_id: the request
-    :param trace_id: 32 hex digits; empty where it was not traced
+    :param request_id: id of the request
+    :param trace_id: 32 hex digits; empty if the request was not traced
     :param model_version: version of the model that answered
-    :param prediction: what it answered, as text (JSON for anything that is no text); None where there was none
+    :param prediction: the prediction as text (JSON for anything other than text); None if there was none
     :param latency: seconds
-    :param status: ``ok``, ``error``, or what the server calls it
-    :param timestamp: when it was answered
+    :param status: ``ok``, ``error``, or the server's own status
+    :param timestamp: when the request was answered
     """
 
     request_id: str
@@ -35,7 +35,7 @@ class Prediction:
 
 
 def hex_trace_id(trace_id: str | int | None) -> str:
-    """Return a trace id as 32 hex digits; empty for none, for zero, and for what is no trace id."""
+    """Return a trace id as 32 hex digits; empty for None, for zero, and for an invalid trace id."""
     if not trace_id:
         return ""
     text = f"{trace_id:032x}" if isinstance(trace_id, int) else str(trace_id).strip().lower().removeprefix("0x").rjust(32, "0")
@@ -44,11 +44,12 @@ def hex_trace_id(trace_id: str | int | None) -> str:
 
 
 def sample(predictions: Iterable[Prediction], count: int, *, per_version: bool = True, seed: int = 0) -> list[Prediction]:
-    """Choose predictions whose traces are to be looked at: those with a trace, at random, the same ones for the same seed.
+    """Choose predictions whose traces to inspect: a random sample of those with a trace, the same for the same seed.
 
-    :param predictions: e.g. what :func:`failed` returns
-    :param count: how many
-    :param per_version: whether each model version gets its equal part, however many it failed
+    :param predictions: e.g. the result of :func:`failed`
+    :param count: sample size
+    :param per_version: whether each model version gets an equal share, however many of its predictions failed
+    :param seed: seed of the random generator
     """
     traced = sorted((one for one in predictions if one.trace_id), key=lambda one: (one.request_id, one.trace_id))
     chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
@@ -67,10 +68,10 @@ def sample(predictions: Iterable[Prediction], count: int, *, per_version: bool =
 
 
 def failed(predictions: Iterable[Prediction], labels: Mapping[str, Any]) -> list[Prediction]:
-    """Return the predictions that were wrong, or that were none.
+    """Return the predictions that were wrong or missing.
 
     :param predictions: rows of the log, see :func:`~airflow_slo_provider.tracing.prediction_log.log.read`
-    :param labels: the truth by request id: golden-set labels, or feedback
+    :param labels: true labels by request id, from a golden set or from feedback
     """
     return [one for one in predictions if one.request_id in labels and one.prediction != answer_text(labels[one.request_id])]
 
@@ -81,11 +82,11 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
 
 
 def answer_text(prediction: Any) -> str | None:
-    """Write what a model answered as text; None where it gave none."""
+    """Return a model's answer as text; None if it gave none."""
     if prediction is None:
         return None
     if isinstance(prediction, str):
         return writable(prediction)
-    # numpy scalars and arrays know how to become Python's own.
+    # Convert numpy scalars and arrays to Python values.
     plain = prediction.tolist() if hasattr(prediction, "tolist") else prediction
     return json.dumps(plain, default=str)

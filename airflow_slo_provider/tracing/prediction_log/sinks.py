@@ -1,4 +1,4 @@
-"""Where a prediction log is kept: a table of SQLite or PostgreSQL, or Parquet files."""
+"""Targets of a prediction log: a table of SQLite or PostgreSQL, or Parquet files."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ COLUMNS = ("request_id", "trace_id", "model_version", "prediction", "latency", "
 
 
 def open_sink(target: str, *, table: str) -> SqlSink | ParquetSink:
-    """Open what a text names: a SQLAlchemy URL, the path of a SQLite file, or a directory.
+    """Open the target named by a SQLAlchemy URL, the path of a SQLite file, or a directory.
 
+    :param target: the URL or path
+    :param table: name of the table, for a database
     :raises ValueError: for a URL of another kind
     """
     if target.startswith(("sqlite:", "postgresql")):
@@ -34,7 +36,7 @@ def open_sink(target: str, *, table: str) -> SqlSink | ParquetSink:
 
 
 class SqlSink:
-    """A table, made where it is not there. A row that is there already is left as it is: a batch may be written twice.
+    """A database table, created if missing. Existing rows are left unchanged, so a batch may be written twice.
 
     :param url: SQLAlchemy URL
     :param table: name of the table
@@ -67,7 +69,7 @@ class SqlSink:
         engine, table = self._open()
         query = select(table).order_by(table.c.timestamp, table.c.request_id)
         found: list[Prediction] = []
-        # A database takes only so many parameters at once.
+        # Databases limit the number of parameters of a statement.
         parts = [None] if request_ids is None else [request_ids[at : at + 500] for at in range(0, len(request_ids), 500)]
         with engine.connect() as connection:
             for part in parts:
@@ -80,7 +82,7 @@ class SqlSink:
         return sorted(found, key=lambda one: (one.timestamp, one.request_id))
 
     def close(self) -> None:
-        """Close its connections."""
+        """Close the database connections."""
         if self._engine is not None and self._pid == os.getpid():
             self._engine.dispose()
 
@@ -107,16 +109,16 @@ class SqlSink:
 
 
 class ParquetSink:
-    """A directory of Parquet files, one per batch, each there whole or not at all.
+    """A directory of Parquet files, one per batch, each written atomically.
 
-    :param directory: made where it is not there
+    :param directory: created if missing
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def write(self, rows: Sequence[Prediction]) -> None:
-        """Write a batch as a file of its own. Its name comes from its rows: the same batch again replaces it."""
+        """Write a batch to a file named after its rows, so that writing the same batch again replaces it."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -153,4 +155,4 @@ class ParquetSink:
         return sorted(found, key=lambda one: (one.timestamp, one.request_id))
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open."""

@@ -1,4 +1,4 @@
-"""A middleware for ASGI servers (FastAPI, Starlette, ...): every prediction request is traced, and its answer names its trace.
+"""Trace prediction requests in an ASGI server (FastAPI, Starlette, ...) by a middleware.
 
 ::
 
@@ -27,21 +27,21 @@ _App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 
 class TracingMiddleware:
-    """Traces requests, joins their ``traceparent``, and marks those that end in a server error as failed.
+    """Trace requests, join their ``traceparent``, and mark those that end in a server error as failed.
 
-    The tracer is ``request.state.ml_tracer``. The answer carries ``x-trace-id`` and ``x-request-id``; the latter is taken from
-    the request where it has one.
+    The tracer is ``request.state.ml_tracer``. The response has the headers ``x-trace-id`` and ``x-request-id``; the latter is
+    taken from the request if it has one.
 
-    :param app: the application
+    :param app: the ASGI application
     :param model_version: version of the model that answers, or a function that returns it
-    :param paths: what the paths of prediction requests begin with; all others pass untouched
+    :param paths: path prefixes of prediction requests; other requests are passed on untraced
     """
 
     def __init__(self, app: _App, *, model_version: str | Callable[[], str], paths: Iterable[str] = ("/",)) -> None:
         self._app, self._version, self._paths = app, model_version, tuple(paths)
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        """Pass one request on."""
+        """Handle one request, traced if its path matches."""
         if scope.get("type") != "http" or not str(scope.get("path", "")).startswith(self._paths):
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Setting up where a model server's spans go."""
+"""Configure sampling and export of a model server's spans."""
 
 from __future__ import annotations
 
@@ -31,30 +31,32 @@ def configure(
     delay_ms: int = 2000,
     install_globally: bool = False,
 ) -> TracerProvider:
-    """Say where this process's request traces go. Call it once, when the server starts; calling it again replaces the first.
+    """Configure how this process samples and exports request traces.
 
-    A request is sampled as its caller says (W3C ``traceparent``), else by ``sample_ratio`` of trace ids. One that was not sampled
-    is written down while it runs, and exported all the same when it turns out slow or failed; such traces carry
-    ``sampling.kept`` so that a breakdown does not mistake them for the usual.
+    Call it once, when the server starts; a second call replaces the first configuration.
+
+    The caller's sampling decision (W3C ``traceparent``) is followed, else ``sample_ratio`` of trace ids are sampled. A request
+    that was not sampled is held in memory while it runs, and exported if it turns out slow or failed; such traces carry
+    ``sampling.kept``, so that a breakdown can tell them from a representative sample.
 
     :param service_name: ``service.name`` of the spans
-    :param endpoint: of the collector or store: for ``http`` its address, ``/v1/traces`` is added to one without a path; for
+    :param endpoint: collector or trace store: for ``http`` a URL, to which ``/v1/traces`` is added if it has no path; for
         ``grpc`` host and port (``https://`` for TLS); ``file:///path/traces.jsonl`` for an OTLP-JSON file. None for
         ``OTEL_EXPORTER_OTLP_ENDPOINT`` or the default of OTLP
     :param protocol: ``http`` (also ``http/protobuf``) or ``grpc``
     :param sample_ratio: share of requests to trace, 0 to 1
-    :param keep_slow_ms: milliseconds from which a request that was not sampled is kept; None for never
-    :param keep_errors: whether one that failed is
-    :param headers: sent along, e.g. ``{"x-mlflow-experiment-id": "3"}``
-    :param resource: further attributes of the process, e.g. ``{"service.version": "1.4.2"}``
-    :param exporter: instead of OTLP
-    :param queue: spans that wait for the collector at most; more are dropped
-    :param delay_ms: how long spans wait for others to be sent with
-    :param install_globally: also become OpenTelemetry's global provider, for other instrumentation in a server of yours
-    :return: the provider, with its ``force_flush`` and ``shutdown``
+    :param keep_slow_ms: milliseconds from which a request that was not sampled is exported; None for never
+    :param keep_errors: whether a failed request that was not sampled is exported
+    :param headers: headers of export requests, e.g. ``{"x-mlflow-experiment-id": "3"}``
+    :param resource: further resource attributes, e.g. ``{"service.version": "1.4.2"}``
+    :param exporter: a span exporter to use instead of OTLP
+    :param queue: maximum number of spans waiting for export; more are dropped
+    :param delay_ms: milliseconds after which waiting spans are exported as a batch
+    :param install_globally: also set it as OpenTelemetry's global provider, for other instrumentation of the server
+    :return: the tracer provider, with its ``force_flush`` and ``shutdown``
     :raises TracingUnavailable: when the OpenTelemetry SDK or the exporter is not installed
-    :raises ValueError: for arguments that make no sense
-    :raises RuntimeError: for ``install_globally`` inside an Airflow task: its provider belongs to Airflow
+    :raises ValueError: for invalid arguments
+    :raises RuntimeError: for ``install_globally`` inside an Airflow task, where Airflow owns the global provider
     """
     _check(service_name, protocol, sample_ratio, keep_slow_ms, queue, delay_ms)
     if install_globally and "airflow.sdk.execution_time.task_runner" in sys.modules:
@@ -94,19 +96,19 @@ def configure(
 
 
 def flush(timeout: float = 10.0) -> bool:
-    """Send what waits.
+    """Export the waiting spans.
 
-    :param timeout: seconds
-    :return: whether all of it was handed to the collector in time
+    :param timeout: maximum number of seconds to wait
+    :return: whether all spans were exported in time
     """
     pipeline = sys.modules.get("airflow_slo_provider.tracing.recording.pipeline")
     return pipeline is None or bool(pipeline.active().force_flush(round(timeout * 1000)))
 
 
 def shutdown(timeout: float = 5.0) -> None:
-    """Send what waits and end; tracers made afterwards use whatever provider the process has.
+    """Export the waiting spans and shut the provider down; later tracers use the process's global provider.
 
-    :param timeout: seconds to wait for a collector that may not be there
+    :param timeout: maximum number of seconds to wait for the collector
     """
     pipeline = sys.modules.get("airflow_slo_provider.tracing.recording.pipeline")
     if pipeline is not None:
@@ -137,7 +139,7 @@ def _exporter(endpoint: str | None, protocol: str, headers: dict[str, str]) -> S
     if protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 
-        # Lower case is what gRPC asks of metadata.
+        # gRPC requires metadata keys in lower case.
         metadata = tuple((name.lower(), value) for name, value in headers.items())
         insecure = None if endpoint is None else not endpoint.startswith("https://")
         return GrpcExporter(endpoint=endpoint, insecure=insecure, headers=metadata or None)

@@ -1,4 +1,4 @@
-"""Exemplars: a bucket of a latency histogram that names a trace, so that one click leads from the p99 to what made it.
+"""Attach trace ids to Prometheus latency histograms as exemplars, to open a slow request's trace from the p99.
 
 Prometheus keeps them with ``--enable-feature=exemplar-storage``, and servers show them in the OpenMetrics format only
 (``prometheus_client.openmetrics.exposition.generate_latest``).
@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from airflow_slo_provider.tracing.recording.failure_log import log_failure
 from airflow_slo_provider.tracing.recording.request import MLRequestTracer
 
-#: OpenMetrics: names and values of an exemplar's labels have this many characters together at most.
+#: Maximum number of characters in an exemplar's label names and values together, by the OpenMetrics specification.
 MOST = 128
 
 
@@ -19,18 +19,18 @@ class Histogram(Protocol):
     """A ``prometheus_client.Histogram``, with its labels set."""
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
-        """Count one value."""
+        """Record one value."""
         ...
 
 
 def observe(histogram: Histogram, seconds: float, tracer: MLRequestTracer | None) -> None:
-    """Count a request's duration, with its trace as exemplar where the trace can be found.
+    """Record a request's duration, with its trace as exemplar if the trace is exported.
 
-    Call it after the request: only then is it known whether a rule kept the trace. An exemplar that leads to no trace is worse
-    than none.
+    Call it after the request: only then is it known whether a rule kept the trace. No exemplar is added for a trace that is not
+    exported.
 
-    :param histogram: of ``prometheus_client``, with its labels set
-    :param seconds: the duration
+    :param histogram: a ``prometheus_client`` histogram, with its labels set
+    :param seconds: duration of the request
     :param tracer: the request's tracer
     """
     labels = exemplar(tracer)
@@ -39,13 +39,13 @@ def observe(histogram: Histogram, seconds: float, tracer: MLRequestTracer | None
             histogram.observe(seconds, labels)
             return
         except (TypeError, ValueError) as error:
-            # A multiprocess or pushed metric takes none; the count matters more.
+            # Multiprocess and pushed metrics reject exemplars; the observation is still recorded.
             log_failure("exemplar", error)
     histogram.observe(seconds)
 
 
 def exemplar(tracer: MLRequestTracer | None) -> dict[str, str] | None:
-    """Return an exemplar's labels, ``trace_id`` and, where it fits, ``request_id``; None when there is no trace to be found."""
+    """Return an exemplar's labels, ``trace_id`` and, if it fits, ``request_id``; None if the trace is not exported."""
     if tracer is None or not tracer.exported or not tracer.trace_id:
         return None
     labels: dict[str, Any] = {"trace_id": tracer.trace_id}

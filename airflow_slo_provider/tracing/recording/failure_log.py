@@ -1,4 +1,4 @@
-"""Log failures inside the tracer: each place and kind once, so that a broken collector does not flood a server's log."""
+"""Log failures inside the tracer once per place and type, so that a broken collector does not flood a server's log."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ def log_failure(where: str, error: BaseException) -> None:
     """Log a failure of the tracer, once per place and type of error.
 
     :param where: the part that failed, e.g. ``headers`` or the name of a span
+    :param error: the exception
     """
     key = f"{where}: {type(error).__name__}"
     if key not in _logged and len(_logged) < 1000:

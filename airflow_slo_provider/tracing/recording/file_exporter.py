@@ -1,6 +1,6 @@
-"""Spans into an OTLP-JSON file, a line per batch, as the OpenTelemetry collector's file exporter writes them.
+"""Export spans to an OTLP-JSON file, one line per batch, in the format of the OpenTelemetry collector's file exporter.
 
-For servers without a collector. Imports OpenTelemetry: only ever imported by :func:`airflow_slo_provider.tracing.configure`.
+For servers without a collector. Imports OpenTelemetry, so it is imported only by :func:`airflow_slo_provider.tracing.configure`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _IDS = ("traceId", "spanId", "parentSpanId")
 
 
 class FileExporter(SpanExporter):
-    """Appends batches to a file; a file that grows too large is moved to ``<name>.1``, in place of the one before.
+    """Append batches to a file; a file that grows too large is moved to ``<name>.1``, replacing the previous one.
 
-    Several processes may write to one file: each batch is one write of one line at its end, and one of them moves it.
+    Several processes may write to one file: each batch is appended as one line in one write, and one process moves the file.
 
-    :param path: made where it is not there
-    :param most_bytes: size from which the file is moved away
+    :param path: path of the file; created if missing
+    :param most_bytes: size in bytes from which the file is moved
     """
 
     def __init__(self, path: Path, *, most_bytes: int = 1 << 28) -> None:
@@ -36,7 +36,7 @@ class FileExporter(SpanExporter):
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Write a batch."""
+        """Append a batch of spans."""
         from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
@@ -45,7 +45,7 @@ class FileExporter(SpanExporter):
             for scope in resource.get("scopeSpans", ()):
                 for span in scope.get("spans", ()):
                     for link in (span, *span.get("links", ())):
-                        # OTLP/JSON has ids in hex, where the mapping of protobuf has base64.
+                        # OTLP/JSON requires ids in hex, the protobuf mapping writes base64.
                         link.update({name: base64.b64decode(link[name]).hex() for name in _IDS if link.get(name)})
         line = (json.dumps(document, separators=(",", ":")) + "\n").encode()
         with self._lock:
@@ -61,7 +61,7 @@ class FileExporter(SpanExporter):
         return SpanExportResult.SUCCESS if written == len(line) else SpanExportResult.FAILURE
 
     def _make_room(self, more: int) -> None:
-        """Move the file away where it would grow too large."""
+        """Move the file if it would grow too large."""
         import fcntl
 
         try:
@@ -72,17 +72,17 @@ class FileExporter(SpanExporter):
             if os.fstat(handle).st_size + more <= self._most:
                 return
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Looked at again under the lock: where another process has moved it, the file of that name is a new one.
+            # Checked again under the lock: another process may have moved the file and started a new one.
             if os.path.samestat(os.fstat(handle), self._path.stat()):
                 self._path.replace(self._path.with_name(self._path.name + ROTATED))
         except (BlockingIOError, FileNotFoundError):
-            pass  # Another process is moving it just now. A batch that still goes to its end is not lost.
+            pass  # Another process is moving the file. A batch appended to the moved file is not lost.
         finally:
             os.close(handle)
 
     def shutdown(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no file stays open."""
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing waits here."""
+        """Return True: spans are written at once."""
         return True

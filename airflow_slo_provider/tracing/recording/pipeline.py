@@ -1,6 +1,6 @@
-"""Where spans go: a provider of our own, its exporter, and the rules by which dropped requests are kept all the same.
+"""The span pipeline of a process: tracer provider, exporter, and the rules that keep unsampled requests.
 
-Imports OpenTelemetry: only ever imported by :func:`airflow_slo_provider.tracing.configure` and by a tracer that is used.
+Imports OpenTelemetry, so it is imported only by :func:`airflow_slo_provider.tracing.configure` and by a tracer in use.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ SCOPE = "airflow_slo_provider.tracing"
 
 
 class Pipeline:
-    """A tracer and, where it is our own, the provider behind it.
+    """A tracer and, if configured here, its provider.
 
-    :param tracer: makes the spans
-    :param provider: None for whatever provider the process has
-    :param keep_slow_ns: dropped requests that take this long are exported all the same; None for never
-    :param keep_errors: whether dropped requests that fail are
+    :param tracer: creates the spans
+    :param provider: the configured provider; None to use the process's global provider
+    :param processor: the span processor that kept requests are exported through
+    :param keep_slow_ns: nanoseconds from which a request dropped by the sampler is exported; None for never
+    :param keep_errors: whether a failed request dropped by the sampler is exported
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Pipeline:
         self.keeps = provider is not None and (keep_errors or keep_slow_ns is not None)
 
     def keep(self, trace_number: int, spans: Sequence[UnsampledSpan]) -> None:
-        """Export a request that was only written down: its spans as the SDK's, marked as sampled."""
+        """Export the spans of an unsampled request as SDK spans, marked as sampled."""
         from opentelemetry.sdk.trace import Event, ReadableSpan
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
@@ -75,11 +76,11 @@ class Pipeline:
             )
 
     def force_flush(self, timeout_millis: int) -> bool:
-        """Export what waits; False when that was not done in time."""
+        """Export the waiting spans; return whether it finished in time."""
         return self.provider is None or bool(self.provider.force_flush(timeout_millis))
 
     def shutdown(self, timeout_millis: int) -> None:
-        """Export what waits and end, without waiting longer than told for a collector that is not there."""
+        """Export the waiting spans and shut down, waiting at most ``timeout_millis`` for an unreachable collector."""
         if self.provider is not None:
             worker = threading.Thread(target=self.provider.shutdown, name="tracing-shutdown", daemon=True)
             worker.start()
@@ -87,7 +88,7 @@ class Pipeline:
 
 
 def _plain(value: Any) -> Any:
-    """Return what an attribute may hold; anything else as text."""
+    """Return a value that a span attribute may hold; convert anything else to text."""
     if isinstance(value, (bool, int, float, str, bytes)):
         return value
     if isinstance(value, Sequence) and all(isinstance(item, (bool, int, float, str)) for item in value):
@@ -101,7 +102,7 @@ _ambient: Pipeline | None = None
 
 
 def active() -> Pipeline:
-    """Return the configured pipeline; without one, whatever provider the process has."""
+    """Return the configured pipeline; without one, a pipeline of the process's global provider."""
     global _ambient
     if _configured is not None:
         return _configured
@@ -111,7 +112,7 @@ def active() -> Pipeline:
 
 
 def replace(pipeline: Pipeline | None, *, timeout_millis: int = 5000) -> None:
-    """Make a pipeline the active one; the one before it exports what it has and ends."""
+    """Activate a pipeline; the previous one exports its waiting spans and shuts down."""
     global _configured, _ambient
     with _lock:
         before, _configured, _ambient = _configured, pipeline, None
@@ -129,16 +130,22 @@ def build(
     queue: int,
     delay_ms: int,
 ) -> Pipeline:
-    """Make a provider that samples by the parent's word or else a share of trace ids, and exports in batches.
+    """Build a provider that follows the parent's sampling decision, else samples a share of trace ids, and exports in batches.
 
-    :param queue: spans that wait for the collector at most; more are dropped
+    :param resource: resource attributes
+    :param exporter: exports the batches
+    :param sample_ratio: share of trace ids to sample, 0 to 1
+    :param keep_slow_ms: milliseconds from which an unsampled request is exported; None for never
+    :param keep_errors: whether a failed unsampled request is exported
+    :param queue: maximum number of spans waiting for export; more are dropped
+    :param delay_ms: milliseconds between exports
     """
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-    # shutdown_on_exit waits without end for a collector that is not there; ours does not (see configuration.py).
+    # shutdown_on_exit waits forever for an unreachable collector; our own exit handler does not (see configuration.py).
     provider = TracerProvider(
         sampler=ParentBased(TraceIdRatioBased(sample_ratio)), resource=Resource.create(dict(resource)), shutdown_on_exit=False
     )

@@ -1,4 +1,4 @@
-"""The tracer of one prediction request: spans with the names and attributes of machine learning, that never break a prediction.
+"""Trace one prediction request: spans for feature fetch, cache lookup, inference and post-processing.
 
 ::
 
@@ -10,7 +10,8 @@
             ...
     log(tracer.trace_id)
 
-Each of these is a context manager, an asynchronous one, and a decorator of functions, plain or ``async``.
+Each span is a context manager, an asynchronous context manager, and a decorator for plain and ``async`` functions. An error
+inside the tracer never fails the prediction.
 """
 
 from __future__ import annotations
@@ -37,12 +38,12 @@ class TracingUnavailable(ImportError):
 
 
 class MLRequestTracer:
-    """Traces one request. Make one per request; it holds the request's ids afterwards.
+    """Trace one request. Create one tracer per request; it keeps the request's ids afterwards.
 
-    What goes wrong inside the tracer is logged once and costs spans, never the prediction.
+    Errors inside the tracer are logged once; they may lose spans, but never fail the prediction.
 
-    :param request_id: as in the prediction log
-    :param model_version: version of the model that answers; on every span
+    :param request_id: id of the request, as in the prediction log
+    :param model_version: version of the model that answers; set on every span
     :raises TracingUnavailable: when OpenTelemetry is not installed
     """
 
@@ -56,21 +57,21 @@ class MLRequestTracer:
 
     @property
     def trace_id(self) -> str:
-        """The trace's id, 32 hex digits, also after the request; empty before it."""
+        """The trace id, 32 hex digits, available during and after the request; empty before it."""
         return "" if self._request is None else self._request.trace_id
 
     @property
     def span_id(self) -> str:
-        """The id of the request's span, 16 hex digits, also after the request; empty before it."""
+        """The id of the request's span, 16 hex digits, available during and after the request; empty before it."""
         return "" if self._request is None else self._request.span_id
 
     @property
     def exported(self) -> bool:
-        """Whether the trace is, or will be, in the trace store: sampled, or kept by a rule once the request has ended."""
+        """Whether the trace is exported: it is sampled, or a rule kept it when the request ended."""
         return self._request is not None and self._request.exported
 
     def headers(self) -> dict[str, str]:
-        """Return the W3C trace context of this moment, for requests to other services."""
+        """Return the current W3C trace context as headers, for requests to other services."""
         carrier: dict[str, str] = {}
         try:
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
@@ -81,7 +82,10 @@ class MLRequestTracer:
         return carrier
 
     def fail(self, reason: str) -> None:
-        """Mark the request as failed, where no exception says so (a fallback answered, the status is 503)."""
+        """Mark the request as failed if no exception does (a fallback answered, the status is 503).
+
+        :param reason: the reason, as text
+        """
         try:
             if self._request is not None:
                 self._request.fail(reason)
@@ -98,16 +102,16 @@ class MLRequestTracer:
     def trace_request(self, headers: Any = None, attributes: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Trace the whole request.
 
-        :param headers: of the incoming request: a W3C ``traceparent`` in them is joined
-        :param attributes: further attributes of the span, those that are no Python names
-        :param more: further attributes
+        :param headers: headers of the incoming request; a W3C ``traceparent`` in them is joined
+        :param attributes: further attributes of the span, for names that are not Python identifiers
+        :param more: further attributes of the span
         """
         if callable(headers):
             return Scope(self, REQUEST, {}, whole=True)(headers)
         return Scope(self, REQUEST, {"request_id": self.request_id, **_merged(attributes, more)}, whole=True, headers=headers)
 
     def span_feature_fetch(self, entity_ids: Any, feature_count: int) -> Scope:
-        """Trace the fetching of features.
+        """Trace a feature fetch.
 
         :param entity_ids: the entities looked up, or how many; only their number is kept
         :param feature_count: features per entity
@@ -115,34 +119,38 @@ class MLRequestTracer:
         return Scope(self, FEATURE_FETCH, {"entity_count": _count(entity_ids), "feature_count": feature_count})
 
     def span_cache_lookup(self, hit: bool | None = None) -> Scope:
-        """Trace a look into a cache: ``with tracer.span_cache_lookup() as span: span.set_attribute("cache.hit", ...)``.
+        """Trace a cache lookup: ``with tracer.span_cache_lookup() as span: span.set_attribute("cache.hit", ...)``.
 
-        :param hit: whether it was there, where that is known before
+        :param hit: whether the entry was found, if already known
         """
         return Scope(self, CACHE_LOOKUP, {} if hit is None else {"cache.hit": _truth(hit)})
 
     def span_model_inference(self, batch_size: int = 1) -> Scope:
-        """Trace the model itself.
+        """Trace the model inference.
 
-        :param batch_size: rows predicted at once
+        :param batch_size: number of rows in the batch
         """
         return Scope(self, MODEL_INFERENCE, {"batch_size": batch_size})
 
     def span_post_process(self, **attributes: Any) -> Scope:
-        """Trace what is done with the model's answer."""
+        """Trace the post-processing of a prediction.
+
+        :param attributes: attributes of the span
+        """
         return Scope(self, POST_PROCESS, attributes)
 
     def span(self, name: str, attributes: Mapping[str, Any] | None = None, **more: Any) -> Scope:
-        """Trace anything else.
+        """Trace any other part of the request.
 
-        :param attributes: of the span, those that are no Python names
-        :param more: further attributes
+        :param name: name of the span
+        :param attributes: attributes of the span, for names that are not Python identifiers
+        :param more: further attributes of the span
         """
         return Scope(self, name, _merged(attributes, more))
 
 
 class Scope:
-    """A span as a context manager, an asynchronous one, and a decorator."""
+    """A span as a context manager, an asynchronous context manager, and a decorator."""
 
     __slots__ = ("_attributes", "_headers", "_name", "_open", "_request", "_tracer", "_whole")
 
@@ -196,7 +204,7 @@ class Scope:
         self.__exit__(kind, error, trace)
 
     def __call__(self, function: _Function) -> _Function:
-        """Trace every call of a function; each call has a span of its own."""
+        """Decorate a function; each call is traced in its own span."""
         if inspect.iscoroutinefunction(function):
 
             @wraps(function)
@@ -218,13 +226,13 @@ class Scope:
 
 
 class _Inert:
-    """Stands in for a span that could not be made: takes everything, keeps nothing."""
+    """A no-op replacement for a span that could not be created."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         return lambda *_args, **_kwargs: None
 
     def is_recording(self) -> bool:
-        """Whether anything is kept."""
+        """Return False: nothing is recorded."""
         return False
 
 
@@ -250,19 +258,19 @@ def _count(entities: Any) -> int:
         return entities
     try:
         return len(entities)
-    except Exception:  # a generator, None, or an object that has a mind of its own
+    except Exception:  # a generator, None, or an object whose length cannot be computed
         return 1
 
 
 def _truth(value: Any) -> bool:
     try:
         return bool(value)
-    except Exception:  # an array has several
+    except Exception:  # the truth value of an array is ambiguous
         return False
 
 
 def _merged(attributes: Any, more: dict[str, Any]) -> dict[str, Any]:
-    """Return both; what is no mapping is said and left out."""
+    """Merge two sets of attributes; log and ignore one that is not a mapping."""
     if attributes is None:
         return more
     try:

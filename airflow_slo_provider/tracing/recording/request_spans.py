@@ -1,7 +1,7 @@
-"""One request's spans while it runs. Imports OpenTelemetry: only ever imported by a tracer that is used.
+"""Create and end the spans of one running request. Imports OpenTelemetry, so it is imported only by a tracer in use.
 
-A sampled request makes the SDK's own spans. One that the head sampler dropped is only written down (:class:`UnsampledSpan`), and
-becomes spans when it turns out slow or failed; otherwise it is forgotten.
+A sampled request creates SDK spans. A request that the head sampler dropped is recorded in memory (:class:`UnsampledSpan`), and
+exported if it turns out slow or failed; otherwise its spans are discarded.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from airflow_slo_provider.tracing.recording.pipeline import Pipeline, active
 from airflow_slo_provider.tracing.recording.unsampled_span import UnsampledSpan
 from airflow_slo_provider.tracing.spans import KEPT
 
-#: Spans that are written down of a request the head sampler dropped.
+#: Maximum number of spans recorded for a request that the head sampler dropped.
 MOST_UNSAMPLED = 500
 
 _propagator = TraceContextTextMapPropagator()
@@ -30,14 +30,16 @@ _set_span = trace_api.set_span_in_context
 _OK = Status(StatusCode.OK)
 
 
-#: What is held while a span is open: the span, the token of its context, and when it began by the steady clock.
+#: State of an open span: the span, the token of its context, and its start by the monotonic clock.
 Opened = tuple[Any, Any, float]
 
 
 class Request:
-    """A request under way, or over.
+    """The spans of one request, running or ended.
 
-    :param headers: of the incoming request
+    :param name: name of the request's span
+    :param attributes: attributes of that span
+    :param headers: headers of the incoming request
     """
 
     __slots__ = ("_begun", "_failed", "_parent_context", "_pipeline", "_root", "_unsampled", "exported", "flags", "trace_number")
@@ -50,7 +52,7 @@ class Request:
         try:
             context = _joined(headers)
         except Exception as error:
-            # A trace of its own is better than none.
+            # An invalid traceparent starts a new trace instead of losing the request.
             log_failure("traceparent", error)
             context = context_api.get_current()
         root = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
@@ -63,7 +65,7 @@ class Request:
             self._root: Any = root
             return
         above = trace_api.get_current_span(context).get_span_context()
-        # Without a provider there are no ids: the prediction log and the exemplars need some all the same.
+        # Without a provider there is no trace id, but the prediction log and the exemplars need one.
         self.trace_number = own.trace_id or random.getrandbits(128) or 1
         self.flags = TraceFlags(own.trace_flags & ~TraceFlags.SAMPLED)
         self._root = UnsampledSpan(self, name, above if above.is_valid else None, attributes)
@@ -73,17 +75,17 @@ class Request:
 
     @classmethod
     def outside(cls) -> _Outside:
-        """Return what a span is made with that no request encloses."""
+        """Return the object that creates spans outside of any request."""
         return _Outside()
 
     @property
     def trace_id(self) -> str:
-        """32 hex digits."""
+        """The trace id, 32 hex digits."""
         return f"{self.trace_number:032x}"
 
     @property
     def span_id(self) -> str:
-        """16 hex digits."""
+        """The id of the request's span, 16 hex digits."""
         root = self._root
         return f"{root.span_id if isinstance(root, UnsampledSpan) else root.get_span_context().span_id:016x}"
 
@@ -95,7 +97,7 @@ class Request:
         """Start a span and make it the current one."""
         if whole:
             return self._root, context_api.attach(_set_span(self._root, self._parent_context)), self._begun
-        # In a thread or task that did not inherit the request's context, the request itself is the parent.
+        # In a thread or task that did not inherit the request's context, the request's span is the parent.
         context = context_api.get_current()
         parent = trace_api.get_current_span(context)
         if isinstance(self._root, UnsampledSpan):
@@ -109,7 +111,7 @@ class Request:
         return span, context_api.attach(_set_span(span, context)), time.perf_counter()
 
     def leave(self, opened: Opened, error: BaseException | None, *, whole: bool) -> None:
-        """End a span, with the exception that ended it."""
+        """End a span, and record the exception that ended it, if any."""
         span, token, begun = opened
         context_api.detach(token)
         failed = isinstance(error, Exception)
@@ -118,7 +120,7 @@ class Request:
                 span.record_exception(error)
                 span.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
             else:
-                # A client that went away, a process that ends: not a failure of the model.
+                # The client disconnected or the process is ending: not a failure of the model.
                 span.set_attribute("cancelled", type(error).__name__)
         elif whole and self._failed:
             span.set_status(Status(StatusCode.ERROR, self._failed))
@@ -138,7 +140,7 @@ class Request:
                 self._unsampled.append(span)
 
     def _decide(self, failed: bool) -> None:
-        """Keep a request the head sampler dropped, when a rule says so; forget its spans otherwise."""
+        """Export a request that the head sampler dropped if a rule keeps it; otherwise discard its spans."""
         spans, self._unsampled = self._unsampled, None
         if spans is None:
             return
@@ -156,7 +158,7 @@ class Request:
 
 
 class _Outside(Request):
-    """Makes a span that no request encloses."""
+    """Creates spans outside of any request."""
 
     __slots__ = ()
 
@@ -164,25 +166,25 @@ class _Outside(Request):
         self._pipeline = active()
 
     def enter(self, name: str, attributes: dict[str, Any], *, whole: bool) -> Opened:
-        """Start a span below whatever is current."""
+        """Start a span below the current span."""
         context = context_api.get_current()
         span = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
         return span, context_api.attach(_set_span(span, context)), time.perf_counter()
 
 
 def _says_failed(span: Any) -> bool:
-    """Whether the server has marked the span as failed: OK would wipe that out."""
+    """Whether the server has marked the span as failed; setting OK would overwrite that."""
     if isinstance(span, UnsampledSpan):
         return span.error
     return getattr(getattr(span, "status", None), "status_code", None) is StatusCode.ERROR
 
 
 def _joined(headers: Mapping[str, str] | None) -> Context:
-    """Return the context that a request starts in: the caller's, where its headers say one, else the current one."""
+    """Return the context that a request starts in: the caller's, if its headers carry one, else the current one."""
     context = context_api.get_current()
     if not headers:
         return context
-    # Header names come in any case, HTTP says; the propagator knows lower case.
+    # HTTP header names are case-insensitive; the propagator reads lower case only.
     wanted = {name.lower(): value for name, value in headers.items() if name.lower() in ("traceparent", "tracestate")}
     if "traceparent" not in wanted:
         return context

@@ -20,10 +20,12 @@ class TraceOwner(Protocol):
 
 
 class UnsampledSpan(trace_api.Span):
-    """A span that is kept in memory until its request has ended.
+    """A span that is held in memory until its request has ended.
 
-    :param request: what it belongs to
-    :param parent: None for a root
+    :param request: the request that the span belongs to
+    :param name: name of the span
+    :param parent: the parent span; None for a root
+    :param attributes: attributes of the span
     """
 
     __slots__ = (
@@ -53,38 +55,38 @@ class UnsampledSpan(trace_api.Span):
         self._context: SpanContext | None = None
 
     def get_span_context(self) -> SpanContext:
-        """Return its context: not sampled, so that what others make below it is not either."""
+        """Return the span's context, marked as not sampled, so that child spans of other code are not sampled either."""
         if self._context is None:
             self._context = SpanContext(self.request.trace_number, self.span_id, False, self.request.flags)
         return self._context
 
     def end(self, end_time: int | None = None) -> None:
-        """End it."""
+        """End the span."""
         self.end_ns = end_time or time.time_ns()
 
     def set_attribute(self, key: str, value: AttributeValue) -> None:
-        """Keep an attribute."""
+        """Set an attribute."""
         self.attributes[key] = value
 
     def set_attributes(self, attributes: Mapping[str, AttributeValue]) -> None:
-        """Keep several."""
+        """Set several attributes."""
         self.attributes.update(attributes)
 
     def add_event(self, name: str, attributes: Any = None, timestamp: int | None = None) -> None:
-        """Keep an event."""
+        """Add an event."""
         if len(self.events) < 32:
             self.events.append((name, dict(attributes or {}), timestamp or time.time_ns()))
 
     def update_name(self, name: str) -> None:
-        """Rename it."""
+        """Rename the span."""
         self.name = name
 
     def is_recording(self) -> bool:
-        """Whether anything is kept: it is, until the request has ended."""
+        """Whether the span still records: until its request has ended."""
         return not self.end_ns
 
     def set_status(self, status: Any, description: str | None = None) -> None:
-        """Keep whether it failed."""
+        """Set the status of the span."""
         code = getattr(status, "status_code", status)
         self.error = code is StatusCode.ERROR
         self.status = description or getattr(status, "description", None) or ""
@@ -92,7 +94,7 @@ class UnsampledSpan(trace_api.Span):
     def record_exception(
         self, exception: BaseException, attributes: Any = None, timestamp: int | None = None, escaped: bool = False
     ) -> None:
-        """Keep an exception, as the SDK would."""
+        """Record an exception as the SDK does."""
         import traceback
 
         kind = type(exception)

@@ -1,1 +1,1 @@
-"""The report of a latency breakdown."""
+"""Render the report of a latency breakdown."""

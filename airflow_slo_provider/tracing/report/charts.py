@@ -1,4 +1,4 @@
-"""The report's two pictures, as SVG: the stacked critical path of each version, and the waterfall of one trace."""
+"""Draw the charts of the latency report as SVG: critical path by version, and the waterfall of one trace."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from airflow_slo_provider.charts.svg import legend
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace
 
-#: Classes of boxes, ``box-0`` and so on.
+#: Number of CSS classes of boxes, ``box-0`` and so on.
 _COLOURS = 8
 _MOST_BARS = 60
 
@@ -25,7 +25,7 @@ def stacked(found: LatencyBreakdown) -> str:
         )
         if requests and samples.critical_ns:
             bars.setdefault(row.model_version, []).append((row.span, samples.critical_ns / requests / 1e6))
-    # The same order of spans in every bar, and the same colour.
+    # Every bar shows spans in the same order and colours.
     totals: dict[str, float] = {}
     for bar in bars.values():
         for span, time in bar:
@@ -63,7 +63,7 @@ def waterfall(trace: Trace, version: str | None) -> str:
 
 
 def _in_order(trace: Trace) -> list[Part]:
-    """Return parents before their children, children by their start."""
+    """Return spans in drawing order: parents before children, children by start."""
     present = {part.span.span_id for part in trace.parts}
     below: dict[str | None, list[Part]] = {}
     for part in trace.parts:

@@ -1,4 +1,4 @@
-"""The report of an assessment: one HTML file that needs nothing else, readable without a script."""
+"""Render a latency assessment as one self-contained HTML file, readable without JavaScript."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from airflow_slo_provider.charts.report_page import page, section, table
 from airflow_slo_provider.tracing.analysis.assessment import Assessment
 from airflow_slo_provider.tracing.report.charts import stacked, waterfall
 
-#: What only this report has: notes, and charts with a row of text for each bar.
+#: CSS specific to this report: notes, and charts with a row of text for each bar.
 _STYLE = """
 td { min-width: 0; }
 .notes { background: var(--warn-ground); border-left: 4px solid var(--warn); padding: 0.5em 1em; }
@@ -17,9 +17,11 @@ svg.chart { min-width: 40rem; max-width: none; }
 
 
 def to_html(assessment: Assessment, title: str) -> str:
-    """Return the report.
+    """Render the report of an assessment.
 
-    :param title: e.g. the service and the interval
+    :param assessment: the assessment to show
+    :param title: title of the page, e.g. the service and the interval
+    :return: HTML
     """
     found = assessment.breakdown
     parts = [

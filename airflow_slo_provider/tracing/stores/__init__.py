@@ -1,4 +1,4 @@
-"""Trace stores: where a team keeps its traces, behind one protocol."""
+"""Read traces from Tempo, Jaeger, MLflow, Phoenix or OTLP-JSON files, behind one protocol."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "open_store",
 ]  # fmt: skip
 
-#: Imported when asked for: a connection's form needs the kinds alone.
+#: Imported on first use: an Airflow connection form needs only the kinds.
 __getattr__ = offer(
     __name__,
     {
@@ -37,13 +37,13 @@ __getattr__ = offer(
 
 
 def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None = None, **options: Any) -> TraceStore:
-    """Open a store by the name of its kind.
+    """Open a trace store of a kind.
 
     :param kind: one of ``KINDS``
     :param path: for ``otlp_json``: file, directory or glob
-    :param http: for all others: how the server is reached
+    :param http: for all others: address, credentials and timeouts of the server
     :param options: further arguments of the store's class
-    :raises ValueError: for an unknown kind, or when what it needs is missing
+    :raises ValueError: for an unknown kind, or a missing ``path`` or ``http``
     """
     if kind not in KINDS:
         raise ValueError(f"{kind!r} is no kind of trace store; write one of {', '.join(KINDS)}")

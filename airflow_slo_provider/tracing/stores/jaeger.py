@@ -1,7 +1,7 @@
-"""Jaeger, and what speaks its query API.
+"""Read traces from Jaeger, or from a server with Jaeger's query API such as VictoriaTraces.
 
-Version 3 of the API is asked first (Jaeger 2; OTLP-JSON, times to the nanosecond). Where it is not served, the classic JSON API
-is (Jaeger 1 to 2.20, VictoriaTraces under ``/select/jaeger``), whose times are microseconds.
+Version 3 of the API is tried first (Jaeger 2; OTLP-JSON, times in nanoseconds). If it is not available, the classic JSON API is
+used (Jaeger 1 to 2.20, VictoriaTraces under ``/select/jaeger``; times in microseconds).
 
 https://www.jaegertracing.io/docs/latest/architecture/apis/
 """
@@ -37,9 +37,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class JaegerStore(ServerStore):
     """A Jaeger query server.
 
-    :param settings: how it is reached, or its address (with ``/select/jaeger`` for VictoriaTraces)
-    :param api: ``v3``, ``classic``, or ``auto``: the first that is served
-    :param page: traces per search
+    :param settings: HTTP settings, or the server's address (with ``/select/jaeger`` for VictoriaTraces)
+    :param api: ``v3``, ``classic``, or ``auto`` for the first that is available
+    :param page: maximum number of traces per search request
     """
 
     kind = "Jaeger"
@@ -57,12 +57,12 @@ class JaegerStore(ServerStore):
             stream, asked, page=self._page, smallest=1_000_000, largest=7 * 86_400 * 10**9,
         )  # fmt: skip
         for trace in traces:
-            # Version 3 does not filter by attributes everywhere.
+            # Not every server with version 3 filters by attributes.
             if asked.keeps(trace.spans):
                 yield from trace.spans
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when Jaeger has none of that id."""
+        """Return all spans of one trace; empty if Jaeger has no such trace."""
         identity = trace_id_of(trace_id)
         if self._api != "classic":
             answer = self._http.get(f"/api/v3/traces/{identity}", expect=(200, 404))
@@ -76,7 +76,7 @@ class JaegerStore(ServerStore):
         )
 
     def check(self) -> str:
-        """Ask for the names of services."""
+        """Request the names of services; return a sentence that describes the server."""
         if self._api != "classic":
             answer = self._http.get("/api/v3/services", expect=(200, 404))
             if answer.status == 200 and isinstance(answer.body, dict) and "services" in answer.body:
@@ -89,10 +89,10 @@ class JaegerStore(ServerStore):
             return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
 
     def _classic(self, path: str, params: Mapping[str, Any] | None = None, *, query: str | None = None) -> Answer:
-        """Ask the classic API, where it is served or where VictoriaTraces serves it."""
+        """Query the classic API, at Jaeger's path or at that of VictoriaTraces."""
         if self._prefix:
             return self._http.get(self._prefix + path, params, query=query)
-        # VictoriaTraces says 400 to a path it does not serve.
+        # VictoriaTraces answers 400 for an unknown path.
         answer = self._http.get(path, params, expect=(200, 400, 404), query=query)
         if answer.status == 200:
             return answer
@@ -105,7 +105,7 @@ class JaegerStore(ServerStore):
     def _ask(self, stream: SpanStream, service: str, low: int, high: int, wanted: dict[str, Any], count: int) -> list[Found]:
         if self._api != "classic":
             params: dict[str, Any] = {
-                # Snake case reaches the most versions.
+                # Most versions accept snake case.
                 "query.service_name": service,
                 "query.start_time_min": _rfc3339(low),
                 "query.start_time_max": _rfc3339(high),
@@ -118,7 +118,7 @@ class JaegerStore(ServerStore):
             answer = self._http.get("/api/v3/traces", params, expect=expect, query=f"service {service}")
             if _is_v3(answer):
                 if answer.status == 400:
-                    self._http.get("/api/v3/traces", params, query=f"service {service}")  # raises, with what the server says
+                    self._http.get("/api/v3/traces", params, query=f"service {service}")  # raises with the server's message
                 self._api = "v3"
                 return [] if answer.status == 404 else by_trace(_read_v3(answer, self._http.source))
             if self._api == "v3":
@@ -139,7 +139,7 @@ def _rfc3339(nanoseconds: int) -> str:
 
 
 def _is_v3(answer: Answer) -> bool:
-    """Whether it was version 3 that answered: spans, or its own "not found", which is no web server's."""
+    """Whether API version 3 answered: spans, or its own "not found" rather than a web server's."""
     body = answer.body
     if isinstance(body, list):
         return bool(body) and all(isinstance(part, dict) and "result" in part for part in body)
@@ -186,7 +186,7 @@ def _classic_spans(trace: Mapping[str, Any]) -> list[Span]:
             service=str(process.get("serviceName") or ""),
             start_ns=int(span["startTime"]) * _MICROSECOND,
             duration_ns=duration * _MICROSECOND,
-            # VictoriaTraces puts the tag on every span: "unset", "ok" or "true".
+            # VictoriaTraces sets the tag on every span: "unset", "ok" or "true".
             error=str(error).lower() == "true" or status == "ERROR",
             attributes=tags,
             resolution_ns=_MICROSECOND,

@@ -1,7 +1,7 @@
-"""Reading JSON documents piece by piece, so that a file of any size takes no more memory than one resource's spans.
+"""Parse large OTLP-JSON files incrementally; memory is bounded by the spans of one resource.
 
-A document of a few megabytes is parsed at once. A larger one is read as a list of spans: the scanner looks for the objects in
-its ``spans`` arrays, parses one at a time, and gives each back as a document of its own.
+A document of a few megabytes is parsed at once. In a larger one, the scanner finds the objects in its ``spans`` arrays, parses
+them one by one, and yields each as a separate document.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import IO, Any
 
 from airflow_slo_provider.core import strict_json
 
-#: Characters read at once, and the size up to which a document is parsed whole.
+#: Number of characters read at once, and the size up to which a document is parsed at once.
 BLOCK = 1 << 22
 
 
 def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
-    """Yield the JSON objects of a text that holds one after another, lines or not.
+    """Yield the consecutive JSON objects of a text, whether separated by line breaks or not.
 
     :param text: an open file
-    :param block: characters to read at once
-    :raises json.JSONDecodeError: where the text is no JSON, a cut end included
-    :raises JSONContradiction: for JSON that can be read in more than one way, is nested too deep or holds too many values
+    :param block: number of characters to read at once
+    :raises json.JSONDecodeError: when the text is not valid JSON, or is truncated
+    :raises JSONContradiction: for JSON that is ambiguous, nested too deep, or has too many values
     """
     buffer = text.read(block)
     place = 0
@@ -54,7 +54,7 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
 
 
 def _decoded(buffer: str, place: int) -> tuple[Any, int]:
-    """Read one value; what Python cannot hold (a number of thousands of digits) is no JSON here."""
+    """Decode one value; reject values that Python cannot hold (a number with thousands of digits) as invalid JSON."""
     try:
         return strict_json.raw_decode(buffer, place)
     except (json.JSONDecodeError, strict_json.JSONContradiction):
@@ -77,13 +77,13 @@ class _Window:
         self.place = 0
 
     def more(self) -> bool:
-        """Forget what lies behind, read on; False at the end."""
+        """Discard the text already parsed and read the next block; return False at the end."""
         read = self._text.read(self._block)
         self.buffer, self.place = self.buffer[self.place :] + read, 0
         return bool(read)
 
     def next(self) -> str:
-        """Return the next character that is not blank, without taking it; empty at the end."""
+        """Return the next non-blank character without consuming it; empty at the end."""
         while True:
             self.place = _skip(self.buffer, self.place)
             if self.place < len(self.buffer):
@@ -92,7 +92,7 @@ class _Window:
                 return ""
 
     def value(self) -> Any:
-        """Take one whole value."""
+        """Consume and return one complete value."""
         while True:
             try:
                 value, self.place = _decoded(self.buffer, self.place)
@@ -104,23 +104,23 @@ class _Window:
                 return value
 
     def seek(self, names: Sequence[str]) -> str:
-        """Go behind the next of these keys; return it, empty at the end."""
+        """Advance past the next of these keys; return the key, empty at the end."""
         keys = re.compile("|".join(f'"{name}"\\s*:' for name in names))
         while True:
             match = keys.search(self.buffer, self.place)
             if match and match.end() < len(self.buffer):
                 self.place = match.end()
                 return match[0].split('"')[1]
-            # A key may be cut where the buffer ends.
+            # A key may be cut at the end of the buffer.
             self.place = max(self.place, len(self.buffer) - 64) if not match else match.start()
             if not self.more():
                 return ""
 
 
 def _large(text: IO[str], buffer: str, block: int) -> Iterator[dict[str, Any]]:
-    """Yield documents of one span each from a document too large to be parsed whole.
+    """Yield documents of one span each from a document that is too large to parse at once.
 
-    :raises json.JSONDecodeError: where spans come before the resource they belong to; every exporter writes it first
+    :raises json.JSONDecodeError: when spans come before the resource they belong to; every exporter writes it first
     """
     window = _Window(text, buffer, block)
     resource: Any = None

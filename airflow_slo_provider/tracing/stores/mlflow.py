@@ -1,6 +1,6 @@
-"""MLflow's tracking server, which takes OTLP at ``/v1/traces`` and keeps traces by experiment.
+"""Read traces from an MLflow tracking server, which receives OTLP at ``/v1/traces`` and stores traces by experiment.
 
-A search answers what is known of whole traces; their spans are fetched in batches. The service's name is kept once per trace.
+A search returns data about whole traces; their spans are fetched in batches. MLflow stores one service name per trace.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from airflow_slo_provider.tracing.stores.protocol import Search, next_page, up_t
 from airflow_slo_provider.tracing.stores.store_client import ServerStore
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
-_PAGE = 500  # the most a search answers
+_PAGE = 500  # maximum number of traces per search
 _AT_ONCE = 50
 
 
 class MlflowStore(ServerStore):
     """An MLflow tracking server.
 
-    :param settings: how it is reached, or its address
+    :param settings: HTTP settings, or the server's address
     :param experiments: ids of the experiments that hold the traces
     """
 
@@ -43,13 +43,13 @@ class MlflowStore(ServerStore):
         yield from up_to(asked.limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when MLflow has none of that id."""
+        """Return all spans of one trace; empty if MLflow has no such trace."""
         return next(iter(self._batch([f"tr-{trace_id_of(trace_id)}"])), [])
 
     def check(self) -> str:
-        """Search for one trace."""
+        """Search for one trace; return a sentence that describes the server."""
         body = self._page(int(datetime.now(UTC).timestamp() * 1000) - 60_000, 2**53, None, 1)
-        # An experiment without traces is answered with an empty object.
+        # For an experiment without traces MLflow returns an empty object.
         if not isinstance(body, dict) or "error_code" in body or (body and not body.keys() & {"traces", "next_page_token"}):
             raise self._wrong_server()
         return f"MLflow answers searches in experiment {', '.join(self._experiments)}"
@@ -59,7 +59,7 @@ class MlflowStore(ServerStore):
         token: str | None = None
         seen: set[str] = set()
         while True:
-            # Trace times are milliseconds: a little more is asked for, and sorted out by the spans.
+            # Trace times are milliseconds: a slightly wider interval is requested, then filtered by the spans' times.
             body = self._page(asked.start // 10**6, asked.end // 10**6 + 1, token, _PAGE)
             with self._reading():
                 infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]

@@ -1,6 +1,6 @@
-"""OTLP-JSON files: what the OpenTelemetry collector's file exporter writes (one document a line), or one document a file.
+"""Read traces from OTLP-JSON files, as written by the OpenTelemetry collector's file exporter.
 
-Nothing else need run: the embedded default, for tests and small installations.
+A file holds one document per line or a single document. No server is needed: for tests and small installations.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from airflow_slo_provider.tracing.stores.protocol import LIMIT, Search, Searched
 class FileStore(SearchedStore):
     """OTLP-JSON files, plain or gzipped.
 
-    Spans are streamed as they stand in the files, those of one trace possibly far apart. A first pass over the files finds the
-    traces that belong to the answer, a second streams their spans; what is remembered are trace ids.
+    Spans are streamed in file order, so those of one trace may be far apart. A first pass over the files selects the traces, a
+    second streams their spans; only trace ids are held in memory.
 
-    A file that our exporter has moved to ``<name>.1`` is read before the one of that name. What was in its place is gone: an
-    interval that begins before its oldest span is truncated.
+    A file that :class:`FileExporter` has moved to ``<name>.1`` is read before ``<name>``. The previous ``<name>.1`` was
+    overwritten: an interval that begins before the oldest span is reported as truncated.
 
     :param path: a file, a directory (its ``*.json``, ``*.jsonl``, ``*.gz``), or a glob
     """
@@ -46,9 +46,14 @@ class FileStore(SearchedStore):
         limit: int = LIMIT,
         selected: Sequence[str] = (),
     ) -> SpanStream:
-        """Stream the spans of a service's requests, see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
+        """Stream the spans of a service; see :class:`~airflow_slo_provider.tracing.stores.protocol.TraceStore`.
 
-        :param service: empty for all services
+        :param service: ``service.name`` of the requests; empty for all services
+        :param start: start of the interval; by default unbounded
+        :param end: end of the interval, exclusive; by default unbounded
+        :param attributes: attributes to filter traces by
+        :param limit: maximum number of traces
+        :param selected: ignored, as files hold all attributes
         """
         return super().spans(service, start, end, attributes, limit, selected)
 
@@ -62,16 +67,16 @@ class FileStore(SearchedStore):
             stream.lack("files were moved away while they were read: spans may be missing; read them again")
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when the files hold none of that id."""
+        """Return all spans of one trace; empty if the files have no such trace."""
         identity = trace_id_of(trace_id)
         return [span for span in self._all() if span.trace_id == identity]
 
     def check(self) -> str:
-        """Look for the files."""
+        """Check that the files exist; return a sentence that describes them."""
         return f"{len(self._files())} files"
 
     def _choose(self, stream: SpanStream, asked: Search) -> set[int]:
-        """Return the ids of the traces to stream, the earliest first."""
+        """Return the ids of the traces to stream, as integers; beyond the limit the earliest are kept."""
         service, first, last, limit = asked.service, asked.start, asked.end, asked.limit
         starts: dict[int, int] = {}
         matching: set[int] = set()
@@ -80,7 +85,7 @@ class FileStore(SearchedStore):
             for span in _read(file, stream):
                 identity = int(span.trace_id, 16)
                 starts[identity] = min(starts.get(identity, span.start_ns), span.start_ns)
-                # Spans are written when they end: those that are gone had ended before.
+                # Spans are written when they end: overwritten spans had ended before these.
                 if span.timed:
                     oldest = span.end_ns if oldest is None else min(oldest, span.end_ns)
                 if carries([span], service, asked.attributes):
@@ -103,7 +108,7 @@ class FileStore(SearchedStore):
             names = {path}
         else:
             names = {_named(Path(name)) for name in glob.glob(self._path, recursive=True)}
-        # The older first.
+        # Older files first.
         files = [file for name in sorted(names) for file in (_rotated(name), name) if file.is_file()]
         if not files:
             raise QueryError(f"{self._path}: no OTLP-JSON file is there", reason="not_found", source=self._path)
@@ -125,7 +130,7 @@ def _read(file: Path, stream: SpanStream | None) -> Iterator[Span]:
     except strict_json.JSONContradiction as error:
         raise QueryError(f"{file}: {error}", reason=error.reason, source=str(file)) from None
     except json.JSONDecodeError as error:
-        # The collector may be writing the last line just now.
+        # The collector may still be writing the last line.
         if stream is not None:
             stream.lack(f"{file}: the rest is no JSON ({error.msg}); it may still be being written")
     except (OSError, UnicodeDecodeError, EOFError) as error:
@@ -137,12 +142,12 @@ def _rotated(file: Path) -> Path:
 
 
 def _named(file: Path) -> Path:
-    """Return the name a file had before it was moved."""
+    """Return the name of a file before it was moved."""
     return file.with_suffix("") if file.suffix == ROTATED else file
 
 
 def _identities(files: Iterable[Path]) -> dict[Path, int]:
-    """Return which file has which name."""
+    """Return the inode of each file, to detect that one was moved while reading."""
     return {file: file.stat().st_ino for file in files if file.exists()}
 
 

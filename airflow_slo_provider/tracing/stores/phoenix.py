@@ -1,4 +1,4 @@
-"""Arize Phoenix, which takes OTLP and keeps spans by project. It keeps times in microseconds, and no resources."""
+"""Read traces from Arize Phoenix, which stores spans by project, with times in microseconds and without resources."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from airflow_slo_provider.tracing.stores.store_client import ServerStore
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = 1000
-_PAGE = 1000  # the most it answers
+_PAGE = 1000  # maximum number of spans per request
 _AT_ONCE = 40
-#: A trace that began up to this long before the interval is recognised as one of the interval before.
+#: A trace that began up to this long before the interval is recognised as belonging to the previous interval.
 _BEFORE_NS = 300 * 10**9
 
 
 class PhoenixStore(ServerStore):
-    """A Phoenix server. It does not keep the name of a service: the project is the service, and is called what a search calls it.
+    """A Phoenix server. It stores no service names: the project is the service, under the name that the search gives.
 
-    :param settings: how it is reached, or its address
+    :param settings: HTTP settings, or the server's address
     :param project: name or id of the project that holds the traces
     """
 
@@ -39,7 +39,7 @@ class PhoenixStore(ServerStore):
         times = {"start_time": _iso(asked.start - _BEFORE_NS), "end_time": _iso(asked.end)}
         for span in self._ask(asked.service, times):
             begun[span.trace_id] = min(begun.get(span.trace_id, span.start_ns), span.start_ns)
-        # A start within a microsecond is a start at it, here as in the store.
+        # Rounded down to the store's resolution of a microsecond.
         low = asked.start // _MICROSECOND * _MICROSECOND
         inside = [one for at, one in sorted((at, one) for one, at in begun.items()) if low <= at < asked.end]
         traces = (
@@ -51,11 +51,11 @@ class PhoenixStore(ServerStore):
         yield from up_to(asked.limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when Phoenix has none of that id."""
+        """Return all spans of one trace; empty if Phoenix has no such trace."""
         return list(self._ask("", {"trace_id": [trace_id_of(trace_id)]}))
 
     def check(self) -> str:
-        """Ask for one span."""
+        """Request one span; return a sentence that describes the server."""
         body = self._http.get(self._path(), {"limit": 1}).body
         if not isinstance(body, dict) or not isinstance(body.get("data"), list):
             raise self._wrong_server()
@@ -80,7 +80,7 @@ class PhoenixStore(ServerStore):
 
 
 def _rounded(span: Span) -> Span:
-    """Undo what a float made of microseconds since 1970."""
+    """Round times to microseconds, to undo the inexactness of floats."""
     start, end = ((moment + 500) // _MICROSECOND * _MICROSECOND for moment in (span.start_ns, span.end_ns))
     return span._replace(start_ns=start, duration_ns=max(0, end - start), resolution_ns=_MICROSECOND)
 

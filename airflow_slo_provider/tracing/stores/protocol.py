@@ -1,4 +1,4 @@
-"""What every trace store can do, and the parts that all of them share."""
+"""The protocol of trace stores, and shared helpers for intervals, limits and paging."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.tracing.otlp import UNREADABLE
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
-#: Traces that are read at most, unless told otherwise.
+#: Default maximum number of traces to read.
 LIMIT = 10_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TraceStore(Protocol):
-    """A place that keeps traces.
+    """A store of traces.
 
-    ``start`` and ``end`` are aware datetimes (or nanoseconds since 1970, or seconds): a trace belongs to the interval that holds
-    its first span; ``end`` is exclusive, so consecutive intervals share no trace. ``attributes`` keep the traces in which a
-    span of the service has all of them (compared as text: some stores know no other). ``limit`` counts traces, never
-    cutting one. ``selected`` are attributes that spans must come with; most stores answer all of them anyway.
+    ``start`` and ``end`` are aware datetimes (or nanoseconds since 1970, or seconds): a trace belongs to the interval that
+    contains the start of its first span; ``end`` is exclusive, so consecutive intervals share no trace. ``attributes`` select
+    traces in which one span of the service has all of them (compared as text, since some stores hold only text). ``limit``
+    counts whole traces. ``selected`` are attributes that the spans must include; most stores return all of them anyway.
     """
 
     def spans(
@@ -37,22 +37,30 @@ class TraceStore(Protocol):
         limit: int = LIMIT,
         selected: Sequence[str] = (),
     ) -> SpanStream:
-        """Stream the spans of a service's requests. What is missing stands in the stream's ``truncated`` and ``notes``.
+        """Stream the spans of a service. Missing data is reported by the stream's ``truncated`` and ``notes``.
 
+        :param service: ``service.name`` of the requests
+        :param start: start of the interval
+        :param end: end of the interval, exclusive
+        :param attributes: attributes to filter traces by
+        :param limit: maximum number of traces
+        :param selected: attributes that the spans must include
         :raises QueryError: while the stream is read, when the store does not answer
         """
         ...
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when the store has none of that id.
+        """Return all spans of one trace; empty if the store has no such trace.
 
+        :param trace_id: 32 hex digits
         :raises QueryError: when the store does not answer
         """
         ...
 
     def check(self) -> str:
-        """Ask for something small; return a sentence.
+        """Test the connection with a small query.
 
+        :return: a sentence that describes the store
         :raises QueryError: when the store does not answer
         """
         ...
@@ -60,11 +68,11 @@ class TraceStore(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What a store is searched for, checked.
+    """The validated parameters of a search.
 
-    :param start: nanoseconds
-    :param end: nanoseconds, exclusive
-    :param selected: attributes that spans must come with, beside those that are filtered by
+    :param start: nanoseconds since 1970
+    :param end: nanoseconds since 1970, exclusive
+    :param selected: attributes that spans must include, in addition to those of the filter
     """
 
     service: str
@@ -75,12 +83,12 @@ class Search:
     selected: tuple[str, ...]
 
     def keeps(self, spans: list[Span]) -> bool:
-        """Whether a trace belongs to the answer, by its attributes."""
+        """Whether a trace matches the attributes of the search."""
         return not self.attributes or carries(spans, self.service, self.attributes)
 
 
 class SearchedStore:
-    """The part of a store that is the same for all of them: what an interval, a filter and a limit mean."""
+    """Base class of trace stores: validates interval, filter and limit of a search."""
 
     def spans(
         self,
@@ -91,7 +99,7 @@ class SearchedStore:
         limit: int = LIMIT,
         selected: Sequence[str] = (),
     ) -> SpanStream:
-        """Stream the spans of a service's requests, see :class:`TraceStore`."""
+        """Stream the spans of a service, see :class:`TraceStore`."""
         first, last = interval(start, end, limit)
         asked = Search(
             service=service, start=first, end=last, attributes=dict(attributes or {}), limit=limit, selected=tuple(selected)
@@ -99,12 +107,12 @@ class SearchedStore:
         return SpanStream(lambda stream: self._search(stream, asked))
 
     def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
-        """Yield spans, whole traces of them."""
+        """Yield the spans of whole traces."""
         raise NotImplementedError
 
 
 def up_to(limit: int, traces: Iterable[list[Span]], stream: SpanStream) -> Iterator[Span]:
-    """Yield the spans of as many traces as the limit allows; the stream lacks the others."""
+    """Yield the spans of at most ``limit`` traces; report to the stream if there are more."""
     for number, spans in enumerate(traces):
         if number == limit:
             lack_others(limit, stream)
@@ -113,16 +121,17 @@ def up_to(limit: int, traces: Iterable[list[Span]], stream: SpanStream) -> Itera
 
 
 def lack_others(limit: int, stream: SpanStream) -> None:
-    """Say that there are more traces than the limit."""
+    """Report to the stream that there are more traces than the limit."""
     stream.lack(f"the limit of {limit} traces is reached: there are more; raise the limit or narrow the interval")
 
 
 @contextmanager
 def reading(kind: str, source: str, query: str | None = None) -> Iterator[None]:
-    """Turn whatever an answer of another shape makes its reader raise into one error.
+    """Convert any exception raised while reading a malformed answer into a QueryError.
 
-    :param kind: what the store is called, e.g. ``Tempo``
-    :param source: its address, without credentials
+    :param kind: name of the kind of store, e.g. ``Tempo``
+    :param source: address of the store, without credentials
+    :param query: the query, for the message
     :raises QueryError: reason ``bad_answer``
     """
     try:
@@ -135,11 +144,13 @@ def reading(kind: str, source: str, query: str | None = None) -> Iterator[None]:
 
 
 def next_page(told: Any, seen: set[str], kind: str, source: str) -> str | None:
-    """Return where an answer goes on; None where it ends.
+    """Return the token of the next page; None on the last page.
 
-    :param told: what the server said
-    :param seen: what it said before, added to
-    :raises QueryError: reason ``bad_answer``, when it says the same again: it would be asked for ever
+    :param told: the token from the server's answer
+    :param seen: tokens returned before; the new one is added
+    :param kind: name of the kind of store
+    :param source: address of the store, without credentials
+    :raises QueryError: reason ``bad_answer``, when a token is repeated, which would loop forever
     """
     if not told:
         return None
@@ -152,10 +163,10 @@ def next_page(told: Any, seen: set[str], kind: str, source: str) -> str | None:
 
 @dataclass(frozen=True)
 class Found:
-    """One trace as a store answered it.
+    """One trace as returned by a store.
 
     :param trace_id: 32 hex digits
-    :param start_ns: start of its first span
+    :param start_ns: start of its first span, in nanoseconds since 1970
     :param spans: its spans
     """
 
@@ -165,7 +176,7 @@ class Found:
 
 
 def found(spans: list[Span]) -> Found:
-    """Make a trace of its spans.
+    """Combine the spans of one trace.
 
     :param spans: at least one
     """
@@ -181,15 +192,16 @@ def by_trace(spans: Iterator[Span]) -> list[Found]:
 
 
 def nanoseconds(moment: datetime | float, *, what: str) -> int:
-    """Return nanoseconds since 1970, exactly.
+    """Convert a timestamp to nanoseconds since 1970, exactly.
 
-    :param moment: an aware datetime; an int of nanoseconds (from 1e17 on); seconds otherwise
+    :param moment: an aware datetime; an int of nanoseconds (from 1e17 on); any other number is in seconds
+    :param what: name of the parameter, for the message
     :raises QueryError: for a datetime without a time zone
     """
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
             raise QueryError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
-        # Airflow's datetimes are pendulum's, whose difference is no plain timedelta.
+        # Airflow uses pendulum datetimes, whose difference is not a plain timedelta.
         since = datetime.combine(moment.date(), moment.timetz()) - _EPOCH
         return since // timedelta(microseconds=1) * 1000
     if isinstance(moment, int):
@@ -198,9 +210,9 @@ def nanoseconds(moment: datetime | float, *, what: str) -> int:
 
 
 def interval(start: datetime | float, end: datetime | float, limit: int) -> tuple[int, int]:
-    """Return start and end in nanoseconds.
+    """Validate an interval and a limit; return start and end in nanoseconds since 1970.
 
-    :raises QueryError: when nothing lies between them, or when nothing may be read
+    :raises QueryError: when the interval is empty, or the limit is below 1
     """
     first, last = nanoseconds(start, what="start"), nanoseconds(end, what="end")
     if first >= last:
@@ -211,16 +223,17 @@ def interval(start: datetime | float, end: datetime | float, limit: int) -> tupl
 
 
 def begins_within(trace: Found, start: int, end: int) -> bool:
-    """Whether a trace began in an interval, both told as exactly as its store keeps times.
+    """Whether a trace began in an interval, at the time resolution of its store.
 
-    A store of microseconds puts the first trace of an interval that begins within a microsecond before that interval.
+    Without rounding, a store with microsecond times would place the first trace of an interval that begins within a microsecond
+    before that interval.
     """
     step = max(span.resolution_ns for span in trace.spans)
     return start // step * step <= trace.start_ns < max(end // step * step, start // step * step + 1)
 
 
 def carries(spans: list[Span], service: str, attributes: Mapping[str, Any]) -> bool:
-    """Whether a span of the service has all the attributes."""
+    """Whether one span of the service has all the attributes."""
     wanted = {key: as_text(value) for key, value in attributes.items()}
     return any(
         (not service or span.service == service)
@@ -230,7 +243,7 @@ def carries(spans: list[Span], service: str, attributes: Mapping[str, Any]) -> b
 
 
 def as_text(value: Any) -> str:
-    """Return a value as stores that know only text write it."""
+    """Convert a value to text, as stores that hold only text do."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
@@ -243,16 +256,17 @@ def page_through(
     smallest: int,
     largest: int,
 ) -> Iterator[Found]:
-    """Ask for pieces of an interval, halving those that hold more than the server answers at once.
+    """Query an interval in slices, halving slices that hold more traces than the server returns at once.
 
-    Stores have no pages: they answer up to a number of traces, and not which ones they left out. An answer as long as the number
-    asked for is therefore taken for a cut one.
+    The stores have no paging: they return up to a number of traces, without telling which they left out. An answer with as many
+    traces as requested is therefore treated as incomplete.
 
-    :param fetch: asks for up to n traces between two times; may answer traces that began before
-    :param asked: traces that begin earlier belong to the interval before
-    :param page: traces to ask for at once
-    :param smallest: a piece of this width is not halved
-    :param largest: the widest piece a server is asked for
+    :param fetch: queries up to n traces between two times; may return traces that began earlier
+    :param stream: missing traces are reported to it
+    :param asked: the search; traces that begin before its start belong to the previous interval
+    :param page: number of traces to request at once
+    :param smallest: width in nanoseconds from which a slice is no longer halved
+    :param largest: maximum width of a slice in nanoseconds
     """
     start, end, limit = asked.start, asked.end, asked.limit
     pieces = [(low, min(low + largest, end)) for low in range(start, end, largest)][::-1]

@@ -1,4 +1,4 @@
-"""Asking a trace store over HTTP: bounded in time and size, and never an answer that is not whole."""
+"""Send HTTP requests to a trace store with bounds on time and size; reject incomplete answers."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from airflow_slo_provider.tracing.stores.protocol import SearchedStore, reading
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """The answer to a request.
 
     :param status: HTTP status
-    :param body: parsed JSON (a list, where there is one document a line); the text where it is none
-    :param sent_at: the server's own clock, where it tells it
+    :param body: parsed JSON (a list, if there is one document per line); the text if it is not JSON
+    :param sent_at: the server's clock from the ``Date`` header; None if absent
     """
 
     status: int
@@ -37,10 +37,10 @@ class Answer:
 
 
 class StoreClient:
-    """Queries one store.
+    """HTTP client of one trace store.
 
-    :param settings: how it is reached; an address alone will do
-    :param kind: what to call it in messages, e.g. ``Tempo``
+    :param settings: HTTP settings, or the server's address
+    :param kind: name of the kind of store in messages, e.g. ``Tempo``
     """
 
     def __init__(self, settings: HttpSettings | str, *, kind: str) -> None:
@@ -64,12 +64,15 @@ class StoreClient:
         expect: tuple[int, ...] = (200,),
         query: str | None = None,
     ) -> Answer:
-        """Send a request, with a few quick attempts where the fault may pass.
+        """Send a request, with a few quick retries for transient errors.
 
-        :param path: below the server's address, with a leading slash
-        :param expect: statuses that are answers; any other is an error
-        :param query: what was asked, for the message
-        :raises QueryError: when there is no whole answer with such a status
+        :param method: HTTP method
+        :param path: path below the server's address, with a leading slash
+        :param params: parameters of the query string
+        :param body: value to send as JSON
+        :param expect: accepted HTTP statuses; any other is an error
+        :param query: the query, for the message
+        :raises QueryError: when there is no complete answer with an accepted status
         """
         try:
             answer = self._http.request(method, path, params=params, json=body, query=query)
@@ -83,7 +86,7 @@ class StoreClient:
         return found
 
     def _parse(self, answer: HttpAnswer, query: str | None) -> Any:
-        """Return JSON; a list where there is one document a line (a streamed answer); the text where it is neither."""
+        """Return parsed JSON; a list if there is one document per line (a streamed answer); else the text."""
         for parts in ((answer.body,), [line for line in answer.body.splitlines() if line.strip()]):
             try:
                 found = [read_json(one, source=self.source, query=query, status=answer.status, what=self._kind) for one in parts]
@@ -117,12 +120,12 @@ class StoreClient:
 
 
 class ServerStore(SearchedStore):
-    """A store that is a server.
+    """Base class of trace stores that are servers.
 
-    :param settings: how it is reached, or its address
+    :param settings: HTTP settings, or the server's address
     """
 
-    #: What to call it in messages, e.g. ``Tempo``.
+    #: Name of the kind of store in messages, e.g. ``Tempo``.
     kind: ClassVar[str]
 
     def __init__(self, settings: HttpSettings | str) -> None:

@@ -1,13 +1,13 @@
-"""Grafana Tempo, asked in TraceQL.
+"""Read traces from Grafana Tempo by TraceQL searches.
 
-What a search of Tempo leaves out without a word, and what is done about it here:
+Tempo's searches leave data out silently; this is how each case is handled:
 
-- It answers 20 traces and 3 spans of each unless told otherwise: both are asked for in numbers, an answer of that length is
-  taken for a cut one, and ``matched`` tells how many spans a trace really has.
+- By default it returns 20 traces with 3 spans each: both limits are set explicitly, an answer that reaches the limit is treated
+  as incomplete, and ``matched`` gives the real number of spans of a trace.
 - It leaves out the last 30 seconds (``query_end_cutoff``): reported when the interval reaches into them.
-- It answers spans without their parents unless ``span:parentID`` is selected, which older releases do not know: then whole traces
-  are fetched by their id.
-- Trace ids lose their leading zeros.
+- It returns spans without their parents unless ``span:parentID`` is selected, which older releases do not support: whole traces
+  are then fetched by id.
+- Trace ids lose their leading zeros: they are restored.
 
 https://grafana.com/docs/tempo/latest/api_docs/
 """
@@ -27,9 +27,9 @@ from airflow_slo_provider.tracing.stores.protocol import Found, Search, found, p
 from airflow_slo_provider.tracing.stores.store_client import Answer, ServerStore
 
 _SECOND = 10**9
-#: Traces that are asked for by id although the first ones were not there.
+#: Number of traces to try by id before giving up, if the first ones are not found.
 _PATIENCE = 3
-#: Attributes that every answer must bring along; a search answers no others.
+#: Attributes selected in every search; a search returns only selected attributes.
 _SELECTED = ("model_version", "cache.hit", KEPT)
 _PARENT = frozenset({"span:parentid", "parentid"})
 
@@ -37,11 +37,12 @@ _PARENT = frozenset({"span:parentid", "parentid"})
 class TempoStore(ServerStore):
     """A Tempo server.
 
-    :param settings: how it is reached, or its address
-    :param page: traces per search
-    :param spans_per_trace: spans per trace; servers refuse more than their ``max_spans_per_span_set``, 100 by default
-    :param whole_traces: fetch every trace by its id: spans of other services too, one request per trace
-    :param blind: how long a span takes to appear in searches (the server's ``query_end_cutoff``)
+    :param settings: HTTP settings, or the server's address
+    :param page: maximum number of traces per search request
+    :param spans_per_trace: maximum number of spans per trace; servers reject more than their ``max_spans_per_span_set``, 100 by
+        default
+    :param whole_traces: fetch every trace by its id, including spans of other services; one request per trace
+    :param blind: delay until a span appears in searches (the server's ``query_end_cutoff``)
     """
 
     kind = "Tempo"
@@ -63,11 +64,11 @@ class TempoStore(ServerStore):
         return _Search(self, stream, asked).run()
 
     def trace(self, trace_id: str) -> list[Span]:
-        """Return one whole trace; empty when Tempo has none of that id (it may still be within its last seconds)."""
+        """Return all spans of one trace; empty if Tempo has no such trace (one of the last seconds may not be found yet)."""
         return self._fetch(trace_id_of(trace_id))
 
     def check(self) -> str:
-        """Search for nothing in particular."""
+        """Run a small search; return a sentence that describes the server."""
         now = int(datetime.now(UTC).timestamp())
         answer = self._http.get("/api/search", {"q": "{}", "start": now - 60, "end": now, "limit": 1})
         if not isinstance(answer.body, dict) or "traces" not in answer.body:
@@ -78,7 +79,7 @@ class TempoStore(ServerStore):
         answer = self._http.get(f"/api/v2/traces/{trace_id}", expect=(200, 404))
         body = answer.body
         if answer.status == 404 or not isinstance(body, dict):
-            # Before Tempo 2.7 there is no v2; both answer 404 for a trace that is not there.
+            # Before Tempo 2.7 there is no v2; both answer 404 for an unknown trace.
             answer = self._http.get(f"/api/traces/{trace_id}", expect=(200, 404))
             body = {"trace": answer.body} if answer.status == 200 and isinstance(answer.body, dict) else {}
         with self._reading():
@@ -88,12 +89,12 @@ class TempoStore(ServerStore):
 
 
 def replace_whole(span: Span) -> Span:
-    """Mark a span as one of a cut trace."""
+    """Mark a span as one of an incomplete trace."""
     return span._replace(whole=False)
 
 
 class _Search:
-    """One stream's questions and what they taught."""
+    """The queries of one stream, and what the server turned out to support."""
 
     def __init__(self, store: TempoStore, stream: SpanStream, asked: Search) -> None:
         self._store, self._stream, self._asked, self._service = store, stream, asked, asked.service
@@ -124,7 +125,7 @@ class _Search:
         }
         answer = self._http.get("/api/search", params, expect=(200, 400) if self._ask_parents else (200,), query=query)
         if answer.status == 400:
-            # A release that does not know span:parentID; if something else is wrong, the plainer question says so.
+            # The release may not support span:parentID; any other error is raised by the query without it.
             self._ask_parents = False
             return self._ask(low, high, limit)
         self._see_clock(answer)
@@ -134,7 +135,7 @@ class _Search:
         mine = f"resource.service.name = {json.dumps(self._service)}"
         spans = f"{{ {mine} }}"
         if self._asked.attributes:
-            # The traces in which one span has them all; of these traces, all spans of the service.
+            # Selects traces in which one span has all attributes; of these traces, all spans of the service.
             wanted = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._asked.attributes.items())
             spans = f"({spans} && {{ {mine} && {wanted} }})"
         chosen = ["name", "status", *(_field(key) for key in self._fields)]
@@ -144,7 +145,7 @@ class _Search:
 
     def _read(self, answer: Answer, query: str) -> list[Found]:
         body = answer.body
-        # Releases that leave empty fields out still say metrics.
+        # Releases that leave out empty fields still return "metrics".
         known = isinstance(body, dict) and ("traces" in body or "metrics" in body)
         if not known or not isinstance(body.get("traces") or [], list):
             raise QueryError("Tempo: the answer is no search result", reason="bad_answer", query=query, source=self._http.source)
@@ -156,7 +157,7 @@ class _Search:
             return [read for trace in body.get("traces") or () if (read := _read_trace(trace))]
 
     def _complete(self, trace: Found) -> list[Span]:
-        """Fetch by its id a trace that the search did not answer whole, or not with its parents."""
+        """Fetch a trace by id if the search returned it incomplete or without parents."""
         spans = trace.spans
         wanted = self._store._whole or any(not span.whole or not span.parent_known for span in spans)
         if not wanted or self._misses >= _PATIENCE:
@@ -164,7 +165,7 @@ class _Search:
         try:
             fetched = self._store._fetch(trace.trace_id)
         except QueryError as error:
-            # What may pass is the task's to retry; a proxy that lets searches through and nothing else is not.
+            # Transient errors are left to the task's retry; a proxy that allows only searches is not transient.
             if error.transient:
                 raise
             fetched = []
@@ -210,7 +211,7 @@ def _read_trace(trace: Mapping[str, Any]) -> Found | None:
     read = list(spans.values())
     whole = listed >= matched
     if parents:
-        # The search left out other services: a parent that is not among these spans is one of theirs.
+        # The search left out other services: a parent that is not among these spans belongs to one of them.
         read = [
             span._replace(remote_parent=True) if whole and span.parent_id not in spans and span.parent_id else span
             for span in read
@@ -227,7 +228,7 @@ def _read_span(trace_id: str, span: Mapping[str, Any]) -> tuple[Span, bool]:
     service = str(attributes.pop("service.name", ""))
     status = attributes.pop("status", None)
     parent = next((attributes.pop(key) for key in list(attributes) if key.lower() in _PARENT), None)
-    # Tempo leaves a duration of 0 out of its answer, as protobuf's JSON does. One that it could not reckon is there, and huge.
+    # As in protobuf JSON, Tempo leaves out a duration of 0. A duration that it could not compute is present, and huge.
     duration, timed = lasting(int(span.get("durationNanos") or 0))
     read = Span(
         trace_id=trace_id,
@@ -245,7 +246,7 @@ def _read_span(trace_id: str, span: Mapping[str, Any]) -> tuple[Span, bool]:
 
 
 def _field(name: str) -> str:
-    """Write a span attribute's name in TraceQL; quoted where it is not a plain one."""
+    """Write a span attribute's name in TraceQL, quoted if it is not a plain identifier."""
     plain_name = name.replace(".", "").replace("_", "").replace("-", "").isalnum()
     return f"span.{name}" if plain_name else f"span.{json.dumps(name)}"
 
