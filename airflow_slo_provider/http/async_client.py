@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http.bodies import Body, TooLarge, UnknownEncoding
-from airflow_slo_provider.http.faults import BrokenOff, OutOfTime, wire_fault
+from airflow_slo_provider.http.bodies import Body
+from airflow_slo_provider.http.faults import UNANSWERED, BrokenOff, OutOfTime, query_error
 from airflow_slo_provider.http.retries import HttpAnswer, policy
 from airflow_slo_provider.http.settings import HttpSettings
 
@@ -93,16 +92,9 @@ class AsyncHttpClient:
                     seconds = settings.max_seconds
                     limit.reschedule(loop.time() + seconds)
                 return HttpAnswer(status, response.headers, await self._read(response), began)
-        except (TooLarge, UnknownEncoding) as error:
-            reason = "too_large" if isinstance(error, TooLarge) else "unknown_encoding"
-            raise QueryError(f"{error}", reason=reason, query=query, http_status=status, source=settings.address) from None
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, BrokenOff) as error:
-            fault = wire_fault(OutOfTime(seconds) if type(error) is TimeoutError else error)
-        raise QueryError(
-            fault.message, reason=fault.reason, transient=fault.transient, query=query,
-                http_status=status if fault.reason == "timeout" else None,
-            source=settings.address,
-        )  # fmt: skip
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, *UNANSWERED) as error:
+            late = OutOfTime(seconds) if type(error) is TimeoutError else None
+            raise query_error(late or error, query=query, status=status, source=settings.address) from None
 
     async def _read(self, response: httpx.Response) -> bytes:
         import httpx

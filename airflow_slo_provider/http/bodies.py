@@ -9,21 +9,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from airflow_slo_provider.http.faults import HEADERS_TOO_LARGE, BrokenOff
+from airflow_slo_provider.http.faults import HEADERS_TOO_LARGE, BrokenOff, TooLarge, UnknownEncoding
 
 _STEP = 1 << 18
 #: zlib and gzip, detected from the header of the data.
 _ANY_HEADER = 47
 #: Maximum number and length of headers: the limits of the standard library's client.
 _HEADERS, _LONGEST_HEADER = 100, 1 << 16
-
-
-class TooLarge(Exception):
-    """The body is larger than the limit."""
-
-
-class UnknownEncoding(Exception):
-    """The body has a Content-Encoding that was not requested."""
 
 
 class Body:

@@ -11,9 +11,8 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.http.bodies import Body, TooLarge, UnknownEncoding
-from airflow_slo_provider.http.faults import BrokenOff, OutOfTime, wire_fault
+from airflow_slo_provider.http.bodies import Body
+from airflow_slo_provider.http.faults import UNANSWERED, BrokenOff, OutOfTime, query_error
 from airflow_slo_provider.http.retries import HttpAnswer, policy
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.http.time_limits import Watchdog, at_most
@@ -115,17 +114,10 @@ class HttpClient:
                     if settings.max_seconds is not None:
                         watchdog.extend(at_most(settings.max_seconds))
                     return HttpAnswer(status, response.headers, self._read(response, watchdog), began)
-            except (TooLarge, UnknownEncoding) as error:
-                reason = "too_large" if isinstance(error, TooLarge) else "unknown_encoding"
-                raise QueryError(f"{error}", reason=reason, query=query, http_status=status, source=settings.address) from None
-            except (RequestException, HTTPError, OSError, ValueError, BrokenOff, OutOfTime) as error:
-                fault = wire_fault(OutOfTime(watchdog.seconds) if watchdog.check() else error)
-            # `from None`: the library's message contains the URL with its user info.
-            raise QueryError(
-                fault.message, reason=fault.reason, transient=fault.transient, query=query,
-                http_status=status if fault.reason == "timeout" else None,
-                source=settings.address,
-            ) from None  # fmt: skip
+            except (RequestException, HTTPError, OSError, ValueError, *UNANSWERED) as error:
+                late = OutOfTime(watchdog.seconds) if watchdog.check() else None
+                # `from None`: the library's own text holds the URL that was asked, user info and all.
+                raise query_error(late or error, query=query, status=status, source=settings.address) from None
 
     def _read(self, response: requests.Response, watchdog: Watchdog) -> bytes:
         from urllib3.exceptions import HTTPError, ReadTimeoutError

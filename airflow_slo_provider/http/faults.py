@@ -11,6 +11,7 @@ import ssl
 from typing import NamedTuple
 
 from airflow_slo_provider.core.redaction import server_text
+from airflow_slo_provider.exceptions import QueryError
 
 #: Statuses after which another attempt may succeed.
 TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -62,6 +63,18 @@ class OutOfTime(Exception):
         super().__init__(f"the answer was not complete after {seconds:.3g} s")
 
 
+class TooLarge(Exception):
+    """The body is larger than the limit."""
+
+
+class UnknownEncoding(Exception):
+    """The body has a Content-Encoding that was not requested."""
+
+
+#: What an exchange without a whole answer raises beside the errors of its library.
+UNANSWERED = (BrokenOff, OutOfTime, TooLarge, UnknownEncoding)
+
+
 def wire_fault(error: BaseException) -> WireFault:
     """Classify an exception that was raised while a request was sent or its answer read.
 
@@ -100,6 +113,22 @@ def wire_fault(error: BaseException) -> WireFault:
     if names & {"HTTPError", "ConnectionError", "RequestException", "OSError", "TransportError"}:
         return WireFault("the connection broke before there was a whole answer", "connection_reset", True)
     return WireFault(f"the request failed ({type(error).__name__})", "request_failed", False)
+
+
+def query_error(error: BaseException, *, query: str | None, status: int | None, source: str) -> QueryError:
+    """Return the error of an exchange that ended without a whole answer.
+
+    :param error: as of :func:`wire_fault`, or what :class:`~airflow_slo_provider.http.bodies.Body` raises
+    :param query: the query, for the message
+    :param status: HTTP status, where there was one
+    :param source: the server's public address
+    """
+    if isinstance(error, TooLarge | UnknownEncoding):
+        reason = "too_large" if isinstance(error, TooLarge) else "unknown_encoding"
+        return QueryError(str(error), reason=reason, query=query, http_status=status, source=source)
+    message, reason, transient = wire_fault(error)
+    shown = status if reason == "timeout" else None
+    return QueryError(message, reason=reason, transient=transient, query=query, http_status=shown, source=source)
 
 
 def status_reason(status: int) -> str:
