@@ -208,7 +208,7 @@ with create_session() as session:
         made = Trigger.from_object(trigger(number))
         session.add(made)
         session.flush()
-        row.state, row.trigger_id, row.next_method, row.next_kwargs = "deferred", made.id, "look_again", {}
+        row.state, row.trigger_id, row.next_method, row.next_kwargs = "deferred", made.id, "recheck", {}
         row.trigger_timeout = timezone.utcnow() + timedelta(days=1)
         row.start_date = timezone.utcnow()
 print("deferred", count)

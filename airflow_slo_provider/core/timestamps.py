@@ -51,7 +51,7 @@ def read_zone(name: str | tzinfo | None) -> tzinfo | None:
         raise ValueError(f"timezone {name!r} is no IANA time zone, e.g. UTC or Europe/Berlin") from None
 
 
-def read_moment(value: Any, *, zone: tzinfo | None, what: str) -> datetime | None:
+def read_timestamp(value: Any, *, zone: tzinfo | None, what: str) -> datetime | None:
     """Parse a timestamp as an aware datetime in UTC; None stays None.
 
     :param value: a datetime, a date, ISO 8601 text, or seconds since 1970 (a number, or text of one)

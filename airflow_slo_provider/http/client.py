@@ -32,7 +32,7 @@ class HttpClient:
 
     def __init__(self, settings: HttpSettings, *, session: requests.Session | None = None) -> None:
         self.settings = settings
-        self._given = session
+        self._set_in_dag = session
         self._local, self._lock = threading.local(), threading.Lock()
         self._sessions: list[requests.Session] = []
         self._prepared = False
@@ -145,7 +145,7 @@ class HttpClient:
             from airflow_slo_provider.http.sessions import open_session
 
             self.prepare()
-            session = self._local.session = open_session(self.settings, self._given)
+            session = self._local.session = open_session(self.settings, self._set_in_dag)
             with self._lock:
                 self._sessions.append(session)
         return session

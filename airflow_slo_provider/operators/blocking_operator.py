@@ -13,7 +13,7 @@ from airflow_slo_provider.runtime.gates import dag_checks as checks
 from airflow_slo_provider.runtime.gates.blocked_tasks import downstream_of, follow_only, withhold_events
 from airflow_slo_provider.runtime.gates.dag_checks import TaskIds
 from airflow_slo_provider.runtime.gates.task_guards import guard_tasks
-from airflow_slo_provider.runtime.recording.checks import failing_over_values
+from airflow_slo_provider.runtime.recording.checks import non_retryable_value_errors
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -113,7 +113,7 @@ class BlockingOperator(BaseOperator, SkipMixin):
 
         :raises AirflowFailException: for what :meth:`check_dag` rejects
         """
-        with failing_over_values():
+        with non_retryable_value_errors():
             self.check_dag(self)
 
 
@@ -159,7 +159,7 @@ class BlockingBranchOperator(BlockingOperator, BaseBranchOperator):
         branches = branches_to_execute
         if branches is not None and not isinstance(branches, str):
             branches = list(branches)
-        with failing_over_values():
+        with non_retryable_value_errors():
             checks.check_targets(self, {"the chosen branch": branches})
         self.log.info("Following %s", branches or "no branch")
         follow_only(context, checks.expanded(self, branches), self.exempt(), reason=f"{self.task_id} follows no branch")

@@ -12,8 +12,8 @@ from airflow.sdk import conf
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
-from airflow_slo_provider.runtime.recording.checks import failing_rightly, intend, record
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.recording.checks import intend, non_retryable_errors, record
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -73,7 +73,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         self.poll_interval = poll_interval
         self.evidence = evidence
         self.deferrable = deferrable
-        self._given = given(self, "name", "namespace", "kubernetes_conn_id")
+        self._set_in_dag = set_in_dag(self, "name", "namespace", "kubernetes_conn_id")
         if rollout_timeout <= timedelta(0) or poll_interval <= timedelta(0):
             raise ValueError(f"{self.task_id}: rollout_timeout and poll_interval must be positive")
 
@@ -86,7 +86,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         :raises AirflowFailException: naming the reason
         """
         self.require_leave(context)
-        require(self, self._given)
+        require(self, self._set_in_dag)
 
     def api(self) -> ApiClient:
         """Return a client for the cluster."""
@@ -171,7 +171,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         """
         from airflow_slo_provider.exceptions import DeploymentError, LedgerError
 
-        with failing_rightly():
+        with non_retryable_errors():
             try:
                 yield
             except DeploymentError as error:
@@ -200,7 +200,7 @@ class DeploymentTask(BoundedDeferral, ActingOperator):
         )
 
     def _record(self, context: Context, verdict: str, message: str, change: Mapping[str, Any]) -> None:
-        with failing_rightly():
+        with non_retryable_errors():
             record([self._check(verdict, message, change)], context)
 
     def _check(self, verdict: str, message: str, change: Mapping[str, Any], **more: Any) -> CheckResult:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.required_parameters import given
+from airflow_slo_provider.runtime.required_parameters import set_in_dag
 
 if TYPE_CHECKING:
     from airflow_slo_provider.runtime.error_budget.decision import Documents
@@ -57,7 +57,7 @@ class DocumentFields(TextFields):
             raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
         self.slos = slos
         self.select = Choice(select) if callable(select) else select
-        self._given = given(self, "slos", "select")
+        self._set_in_dag = set_in_dag(self, "slos", "select")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""

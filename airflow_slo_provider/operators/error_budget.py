@@ -10,7 +10,7 @@ from airflow_slo_provider.operators.blocking_operator import BlockingBranchOpera
 from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, release_events, withhold_events
 from airflow_slo_provider.runtime.gates.dag_checks import TaskIds, argument, check_blocked_ways, each, only_behind
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -28,12 +28,12 @@ class _ErrorBudgetOperator(DocumentFields):
     def __init__(self, *, at: datetime | str | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.at = at
-        self._given |= given(self, "at")
+        self._set_in_dag |= set_in_dag(self, "at")
 
     def _decide(self, context: Context) -> Decision:
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate
 
-        require(self, self._given)
+        require(self, self._set_in_dag)
         asks = getattr(self, "if_unknown", None) is not None
         return evaluate_gate(context, slos=self.slos, select=self.select, at=self.at, log=self.log, accepts_unknown=asks)
 

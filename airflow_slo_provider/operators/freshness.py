@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.freshness.assets import inlets_of
-from airflow_slo_provider.runtime.recording.checks import failing_rightly
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors
 from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
@@ -114,8 +114,8 @@ class FreshnessCheckOperator(FreshnessFields):
 
         from airflow_slo_provider.runtime.freshness.checks import measure
 
-        require(self, self._given, may_be_empty=MAY_BE_EMPTY)
-        with failing_rightly():
+        require(self, self._set_in_dag, may_be_empty=MAY_BE_EMPTY)
+        with non_retryable_errors():
             name = self.check_name()
             found = measure(self.question(), self.limits(), name=name, context=context, log=self.log, evidence={})
         result = found.result(name).to_dict()

@@ -10,7 +10,7 @@ from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits,
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.freshness.source_parameters import PARAMETERS, Question, question
-from airflow_slo_provider.runtime.required_parameters import given
+from airflow_slo_provider.runtime.required_parameters import set_in_dag
 
 if TYPE_CHECKING:
     from airflow_slo_provider.freshness import Limits
@@ -60,7 +60,7 @@ class FreshnessFields(TextFields):
         self.clock_tolerance = clock_tolerance
         self.conn_id = conn_id
         self.name = name
-        self._given = given(self, *(field for field in self.template_fields if field != "name"))
+        self._set_in_dag = set_in_dag(self, *(field for field in self.template_fields if field != "name"))
         check_limits(max_age, warn_age, clock_tolerance)
         share_of(quantile)
         self.question()

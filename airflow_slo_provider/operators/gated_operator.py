@@ -9,7 +9,7 @@ from airflow.sdk import BaseOperator
 from airflow.sdk.definitions.mappedoperator import MappedOperator
 
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,11 +30,11 @@ class ActingOperator(TextFields):
         super().__init__(**kwargs)
         self.gate = _named(gate)
         self.allow_backfill = allow_backfill
-        self._gated = given(self, "gate")
+        self._gated = set_in_dag(self, "gate")
 
     def _do_render_template_fields(self, *args: Any, **kwargs: Any) -> None:
         """Note whether a gate is set before rendering, because it may be set after ``__init__`` and may render to nothing."""
-        self._gated |= given(self, "gate")
+        self._gated |= set_in_dag(self, "gate")
         super()._do_render_template_fields(*args, **kwargs)
 
     def resolve_template_files(self) -> None:

@@ -11,7 +11,7 @@ from airflow_slo_provider.evaluation.verdict.outcomes import INTERVAL, VALUE, Ou
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.links.slo import ReportLink, SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.recording.checks import failing_rightly, recording_faults
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record_unknown_on_error
 from airflow_slo_provider.runtime.recording.observations import record_observations
 from airflow_slo_provider.runtime.required_parameters import require
 
@@ -200,7 +200,7 @@ class GoldenSetEvaluationOperator(TextFields):
         """
         from airflow_slo_provider.evaluation.report.ledger_records import summary
 
-        with failing_rightly(), recording_faults(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
+        with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=self._observed):  # type: ignore[arg-type]
             require(self)
             plan = self._plan()
             golden = self._read()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.operators.deployment_task import DeploymentTask
-from airflow_slo_provider.runtime.required_parameters import given
+from airflow_slo_provider.runtime.required_parameters import set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -99,7 +99,7 @@ class DeploymentRollbackOperator(DeploymentTask):
         self.bad_revision = bad_revision
         self.bad_version = bad_version
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
-        self._given |= given(self, "known_good", "checks", "bad_revision", "bad_version")
+        self._set_in_dag |= set_in_dag(self, "known_good", "checks", "bad_revision", "bad_version")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Roll back, and wait for the rollout.
@@ -170,7 +170,7 @@ class DeploymentSetImageOperator(DeploymentTask):
         self.variables = variables
         self.change_cause = change_cause
         self.refuse_if_gitops_managed = refuse_if_gitops_managed
-        self._given |= given(self, "images", "variables")
+        self._set_in_dag |= set_in_dag(self, "images", "variables")
         if not images:
             raise ValueError(f"{self.task_id}: images is empty: say which container gets which image")
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.recording.checks import failing_rightly
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -46,7 +46,7 @@ class PushLedgerMetricsOperator(TextFields):
         self.conn_id = conn_id
         self.kinds = kinds
         self.job = job
-        self._given = given(self, "conn_id", "kinds", "job")
+        self._set_in_dag = set_in_dag(self, "conn_id", "kinds", "job")
 
     def execute(self, context: Context) -> int:
         """Push the metrics, and return the number of checks.
@@ -58,8 +58,8 @@ class PushLedgerMetricsOperator(TextFields):
         from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
-        require(self, self._given)
-        with failing_rightly():
+        require(self, self._set_in_dag)
+        with non_retryable_errors():
             with open_default_ledger() as ledger:
                 rows = newest_checks(ledger, self.kinds)
             PushgatewayHook(self.conn_id).replace_group(exposition(rows), job=self.job)

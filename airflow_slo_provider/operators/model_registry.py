@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_slo_provider.deployment.registries.names import ANY, CHAMPION, PROMOTE, ROLLBACK
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.gated_operator import ActingOperator
-from airflow_slo_provider.runtime.recording.checks import failing_rightly, intend, record
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.recording.checks import intend, non_retryable_errors, record
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -48,7 +48,9 @@ class _MoveOperator(ActingOperator):
         self.expected_champion = expected_champion
         self.model_registry_conn_id = model_registry_conn_id
         self.registry_path = registry_path
-        self._given = given(self, "model", "version", "alias", "expected_champion", "model_registry_conn_id", "registry_path")
+        self._set_in_dag = set_in_dag(
+            self, "model", "version", "alias", "expected_champion", "model_registry_conn_id", "registry_path"
+        )
 
     def _registry(self) -> ModelRegistry:
         from airflow_slo_provider.hooks.model_registry import ModelRegistryHook, directory_registry
@@ -76,7 +78,7 @@ class _MoveOperator(ActingOperator):
             by=f"{key.dag_id}.{key.task_id}",
             evidence=evidence,
         )
-        with failing_rightly():
+        with non_retryable_errors():
             if self.move_kind == PROMOTE:
                 # A promotion that cannot be recorded is not made; a rollback does not depend on the ledger.
                 about = self._check(
@@ -171,7 +173,7 @@ class PromoteModelOperator(_MoveOperator):
     def __init__(self, *, model: str, version: str, evaluation: Any = None, **kwargs: Any) -> None:
         super().__init__(model=model, version=version, **kwargs)
         self.evaluation = evaluation
-        self._evaluated = given(self, "evaluation")
+        self._evaluated = set_in_dag(self, "evaluation")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Check the gate and the evaluation, move the alias, and record the move.
@@ -184,7 +186,7 @@ class PromoteModelOperator(_MoveOperator):
             from airflow.sdk.exceptions import AirflowFailException
 
             raise AirflowFailException(f"version of {self.model} is {self.version!r}; name the version to promote")
-        require(self, self._given, may_be_empty=("expected_champion",))
+        require(self, self._set_in_dag, may_be_empty=("expected_champion",))
         evidence: dict[str, Any] = {}
         if self.evaluation is not None or self._evaluated.of(self):
             if self.evaluation is None:
@@ -212,7 +214,7 @@ class PromoteModelOperator(_MoveOperator):
         from airflow_slo_provider.results import Verdict
 
         message = f"{self.model} {self.version} is not promoted: {why}"
-        with failing_rightly():
+        with non_retryable_errors():
             self._record(context, Verdict.FAIL, message, None, {"reason": "evaluation", **evidence})
         raise AirflowFailException(message)
 
@@ -256,5 +258,5 @@ class RollbackModelOperator(_MoveOperator):
         :raises AirflowFailException: if the gate does not allow the rollback, or a retry does not help
         """
         self.require_leave(context)
-        require(self, self._given)
+        require(self, self._set_in_dag)
         return self._move(context, {"why": self.reason} if self.reason else {})

@@ -15,9 +15,9 @@ from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.links.slo import SLOLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.deferral import time_left
-from airflow_slo_provider.runtime.recording.checks import failing_rightly, recording_faults
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record_unknown_on_error
 from airflow_slo_provider.runtime.recording.observations import record_observations
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.providers.cncf.kubernetes.operators.pod import KubernetesPodOperator
@@ -102,7 +102,7 @@ class SLOCheckPodOperator(TextFields):
         self.fail_on = frozenset(text_list(fail_on))
         self.deferrable = deferrable
         self._running: KubernetesPodOperator | None = None
-        self._given = given(self, "kind", "spec", "image", "namespace", "kubernetes_conn_id")
+        self._set_in_dag = set_in_dag(self, "kind", "spec", "image", "namespace", "kubernetes_conn_id")
         taken = sorted(_OWN & self.pod.keys())
         if taken:
             raise ValueError(f"{self.task_id}: pod={{{taken[0]!r}: ...}} is set by this operator itself")
@@ -123,7 +123,7 @@ class SLOCheckPodOperator(TextFields):
         :return: the results as dicts
         """
         with self._recording(context):
-            require(self, self._given)
+            require(self, self._set_in_dag)
             self._running = self._pod_operator()
             # Unwrapped, because Airflow warns if an operator is executed inside another one. If deferrable, it resumes in
             # trigger_reentry.
@@ -157,7 +157,7 @@ class SLOCheckPodOperator(TextFields):
 
     @contextmanager
     def _recording(self, context: Any) -> Iterator[None]:
-        with failing_rightly(), recording_faults(context, self._unknown, write=self._observed):
+        with non_retryable_errors(), record_unknown_on_error(context, self._unknown, write=self._observed):
             yield
 
     def _observed(self, checks: Iterable[CheckResult], context: Any) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.operators.gated_operator import ActingOperator
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.recording.checks import failing_over_values
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.recording.checks import non_retryable_value_errors
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -78,7 +78,7 @@ class _WritesDecision(TextFields):
             )
             before = str(own["before"]) if own else read_decision(file).action
             others = [entry for entry in held if held_by and entry.get("held_by", "") != held_by]
-            with failing_over_values():
+            with non_retryable_value_errors():
                 made = document(
                     action,
                     reasons=reasons,
@@ -161,7 +161,7 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         self.reason = reason
         self.held_by = held_by
         self.valid_for = valid_for
-        self._given = given(self, "decision_path", "action", "held_by")
+        self._set_in_dag = set_in_dag(self, "decision_path", "action", "held_by")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Write the decision.
@@ -170,7 +170,7 @@ class ServingDecisionOperator(_WritesDecision, ActingOperator):
         :return: a summary of the decision
         """
         self.require_leave(context)
-        require(self, self._given)  # a held_by that renders to nothing would withdraw the requests of others
+        require(self, self._set_in_dag)  # a held_by that renders to nothing would withdraw the requests of others
         return self.write(
             context,
             path=self.decision_path,
@@ -237,7 +237,7 @@ class PolicyDecisionOperator(DocumentFields, _WritesDecision):
         from airflow_slo_provider.slo.budget.reports import Outcome
         from airflow_slo_provider.slo.policy.error_budget_policy import Action
 
-        require(self, self._given)
+        require(self, self._set_in_dag)
         decision = evaluate_gate(context, slos=self.slos, select=self.select, log=self.log, accepts_unknown=True)
         if not decision.allowed:
             raise_unless_acceptable(decision, context, acceptable=True)

@@ -22,7 +22,7 @@ from airflow_slo_provider.core.text_lists import text_list
 
 
 @dataclass(frozen=True)
-class Given:
+class SetInDag:
     """The arguments that an operator may have been given.
 
     :param names: the parameters
@@ -32,8 +32,8 @@ class Given:
     names: frozenset[str]
     something: frozenset[str]
 
-    def __or__(self, other: Given) -> Given:
-        return Given(self.names | other.names, self.something | other.something)
+    def __or__(self, other: SetInDag) -> SetInDag:
+        return SetInDag(self.names | other.names, self.something | other.something)
 
     def of(self, operator: Any) -> frozenset[str]:
         """Return the parameters that were set on an operator. Call it at run time, because Airflow does not know it earlier.
@@ -45,21 +45,21 @@ class Given:
         return self.something | (self.names & set(operator._BaseOperator__init_kwargs))
 
 
-def given(operator: Any, *names: str) -> Given:
+def set_in_dag(operator: Any, *names: str) -> SetInDag:
     """Find which of these parameters are set on an operator; call it in ``__init__`` and keep the result.
 
     :param operator: the operator, with attributes of these names
     :param names: names of the parameters
     """
     # Missing attributes are not set: a subclass sets its own fields after the base class.
-    return Given(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
+    return SetInDag(frozenset(names), frozenset(name for name in names if not _is_nothing(getattr(operator, name, None))))
 
 
 #: For operators without such parameters.
-NOTHING = Given(frozenset(), frozenset())
+NOTHING = SetInDag(frozenset(), frozenset())
 
 
-def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
+def require(operator: Any, parameters: SetInDag = NOTHING, *, may_be_empty: Collection[str] = ()) -> None:
     """Fail without a retry if a parameter that was set renders to nothing, or is not text where it must be.
 
     Numbers become text in the ``text_fields``, ``list_fields`` and ``mapping_fields`` of an operator
@@ -67,7 +67,7 @@ def require(operator: Any, parameters: Given = NOTHING, *, may_be_empty: Collect
     ``list_fields``. Relative paths in its ``path_fields`` start at the folder of the DAG file.
 
     :param operator: the operator, after its templates were rendered
-    :param parameters: the result of :func:`given`
+    :param parameters: the result of :func:`set_in_dag`
     :param may_be_empty: parameters for which an empty text is valid
     :raises AirflowFailException: naming the parameter
     """

@@ -13,7 +13,7 @@ from airflow_slo_provider.operators.blocking_operator import BlockingOperator
 from airflow_slo_provider.operators.document_parameters import DocumentFields
 from airflow_slo_provider.runtime.deferral import SHORTEST, BoundedDeferral
 from airflow_slo_provider.runtime.gates.dag_checks import HOLD_AFTER_A_FAILURE, HOLD_AFTER_A_SKIP, argument
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -79,7 +79,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         super().__init__(**kwargs)
         self.min_remaining = min_remaining
         self.deferrable = deferrable
-        self._given |= given(self, "min_remaining")
+        self._set_in_dag |= set_in_dag(self, "min_remaining")
         _share(min_remaining)
 
     @classmethod
@@ -99,7 +99,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         self.check_dag_again()
         if not self.deferrable:
             return super().execute(context)
-        return self.look_again(context, looks=0)
+        return self.recheck(context, looks=0)
 
     def poke(self, context: Context) -> bool:
         """Evaluate the SLOs once; return whether the budget has recovered.
@@ -113,7 +113,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         from airflow_slo_provider.runtime.error_budget.decision import evaluate_gate, raise_for_wrong_questions
         from airflow_slo_provider.runtime.evaluation_time import run_instant
 
-        require(self, self._given)
+        require(self, self._set_in_dag)
         decision = evaluate_gate(
             context,
             slos=self.slos,
@@ -133,7 +133,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
         self.log.info("Waiting: %s", missing)
         return False
 
-    def look_again(self, context: Context, event: Any = None, looks: int = 0) -> None:
+    def recheck(self, context: Context, event: Any = None, looks: int = 0) -> None:
         """Evaluate the SLOs, and defer until the next poke unless the budget has recovered.
 
         :param context: Airflow's task context
@@ -158,7 +158,7 @@ class ErrorBudgetSensor(BoundedDeferral, DocumentFields, BlockingOperator, BaseS
 
         self.defer(
             trigger=DateTimeTrigger(moment=now + timedelta(seconds=pause)),
-            method_name="look_again",
+            method_name="recheck",
             kwargs={"looks": looks + 1},
             timeout=timedelta(seconds=left) + _GRACE,
         )

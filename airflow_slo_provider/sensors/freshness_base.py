@@ -11,7 +11,7 @@ from airflow.sdk import BaseSensorOperator, PokeReturnValue, conf
 
 from airflow_slo_provider.operators.freshness_parameters import MAY_BE_EMPTY, FreshnessFields
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
-from airflow_slo_provider.runtime.recording.checks import failing_rightly
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors
 from airflow_slo_provider.runtime.required_parameters import require
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         if not self.deferrable:
             return super().execute(context)
         with self._failing_as_asked():
-            return self.look_again(context)
+            return self.recheck(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
         """Measure once; raise an exception if the timeout is over.
@@ -81,7 +81,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
             self._give_up_in_time(began, found.message)
         return PokeReturnValue(found.freshness.fresh, found.result(self.check_name()).to_dict())
 
-    def look_again(self, context: Context, event: Any = None) -> Any:
+    def recheck(self, context: Context, event: Any = None) -> Any:
         """Measure, and defer unless the source is fresh.
 
         :param context: Airflow's task context
@@ -111,7 +111,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         :param context: Airflow's task context
         """
         if next_method == _FAILED and (next_kwargs or {}).get("error") == _TIMED_OUT:
-            next_method, next_kwargs = "look_again", {}
+            next_method, next_kwargs = "recheck", {}
         return super().resume_execution(next_method, next_kwargs, context)
 
     def _look(self, context: Context, began: datetime) -> Assessment:
@@ -121,8 +121,8 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         from airflow_slo_provider.runtime.freshness.checks import measure
 
         evidence = {"waiting_since": began.isoformat(), "first_try": _first_try(self, context)}
-        require(self, self._given, may_be_empty=MAY_BE_EMPTY)
-        with failing_rightly():
+        require(self, self._set_in_dag, may_be_empty=MAY_BE_EMPTY)
+        with non_retryable_errors():
             found = measure(
                 self.question(), self.limits(), name=self.check_name(), context=context, log=self.log, evidence=evidence
             )
@@ -135,7 +135,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
         from airflow_slo_provider.ledger.observations import REPEATED
         from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger, run_key
 
-        with failing_rightly(), open_default_ledger() as ledger:
+        with non_retryable_errors(), open_default_ledger() as ledger:
             looks = [ledger.own(kind, self.check_name(), run_key(context)) for kind in ("freshness", f"freshness{REPEATED}")]
         own = [one.result.evidence for one in looks if one is not None]
         since = [one["waiting_since"] for one in own if one.get("first_try") == _first_try(self, context)]
@@ -155,7 +155,7 @@ class FreshnessSensor(BoundedDeferral, FreshnessFields, BaseSensorOperator):
 
         left = self._left(began)
         trigger = trigger_for(self.question(), self.limits(), timedelta(seconds=self.poke_interval), left)
-        self.defer(trigger=trigger, method_name="look_again", timeout=max(left, timedelta(0)) + _GRACE)
+        self.defer(trigger=trigger, method_name="recheck", timeout=max(left, timedelta(0)) + _GRACE)
 
     @contextmanager
     def _failing_as_asked(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from airflow_slo_provider.operators.incident.checks import CulpritOperator
 from airflow_slo_provider.operators.latency import LatencyBreakdownOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.runtime.recording.checks import recording_faults
+from airflow_slo_provider.runtime.recording.checks import record_unknown_on_error
 from tests.airflow.running import resume, run_task
 
 GONE = {"conn_type": "prometheus", "host": "http://127.0.0.1:1", "extra": {"retries": 0}}
@@ -118,27 +118,27 @@ def unknown() -> CheckResult:
 
 
 def test_a_timeout_is_a_fault(ledger):
-    with pytest.raises(AirflowTaskTimeout), recording_faults(context(), unknown):
+    with pytest.raises(AirflowTaskTimeout), record_unknown_on_error(context(), unknown):
         raise AirflowTaskTimeout("too long")
     assert ledger.checks()[0].result.message == "AirflowTaskTimeout: too long"
 
 
 @pytest.mark.parametrize("steers", [AirflowSkipException("x"), DownstreamTasksSkipped(tasks=["a"])], ids=["skip", "branch"])
 def test_what_steers_a_task_is_no_fault(ledger, steers):
-    with pytest.raises(type(steers)), recording_faults(context(), unknown):
+    with pytest.raises(type(steers)), record_unknown_on_error(context(), unknown):
         raise steers
     assert ledger.checks() == []
 
 
 def test_a_ledger_that_cannot_be_written_does_not_hide_the_fault(monkeypatch, caplog):
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", "sqlite:////nowhere/at/all/ledger.db")
-    with pytest.raises(OSError, match="no cluster"), recording_faults(context(), unknown):
+    with pytest.raises(OSError, match="no cluster"), record_unknown_on_error(context(), unknown):
         raise OSError("no cluster")
     assert "could not be recorded in the ledger" in caplog.text
 
 
 def test_a_message_of_a_fault_holds_no_password(ledger):
-    with pytest.raises(OSError), recording_faults(context(), unknown):
+    with pytest.raises(OSError), record_unknown_on_error(context(), unknown):
         raise OSError("cannot reach postgresql://me:hunter2@host/db")
     assert "hunter2" not in ledger.checks()[0].result.message
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.core.timestamps import read_moment
+from airflow_slo_provider.core.timestamps import read_timestamp
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, in_path, mapping
@@ -58,7 +58,7 @@ def last_success(dag_id: str, task_id: str | None = None) -> Steps:
     return Observation(
         what=what,
         source=_source(reply),
-        observed_at=read_moment(end, zone=None, what="end_date"),
+        observed_at=read_timestamp(end, zone=None, what="end_date"),
         note=f"end of run {run_id}",
         evidence={"dag_id": dag_id, "run_id": run_id, "run_type": found.get("run_type"), "task_id": task_id},
     )

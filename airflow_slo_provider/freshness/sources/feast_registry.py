@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from airflow_slo_provider.core.timestamps import read_moment
+from airflow_slo_provider.core.timestamps import read_timestamp
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, in_path, mapping
@@ -46,7 +46,7 @@ def _last_end(answer: Mapping[str, object], name: str, call: Call, reply: Reply)
     meta = answer.get("meta")
     intervals = meta.get("materializationIntervals") if isinstance(meta, Mapping) else None
     ends = [
-        read_moment(interval.get("endTime"), zone=None, what=f"feature view {name}: endTime")
+        read_timestamp(interval.get("endTime"), zone=None, what=f"feature view {name}: endTime")
         for interval in intervals or ()
         if isinstance(interval, Mapping)
     ]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from airflow_slo_provider.core.timestamps import read_moment
+from airflow_slo_provider.core.timestamps import read_timestamp
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.sources.http_steps import Call, Steps, in_path, mapping
 
@@ -51,7 +51,7 @@ def current_rollout(namespace: str, name: str) -> Steps:
             return Observation(**about, note=f"the rollout is not complete: {progressing.get('reason')}")
         if not _serves(status):
             return Observation(**about, note=_NO_POD)
-        moment = read_moment(progressing.get("lastUpdateTime"), zone=None, what="condition Progressing: lastUpdateTime")
+        moment = read_timestamp(progressing.get("lastUpdateTime"), zone=None, what="condition Progressing: lastUpdateTime")
         return Observation(**about, observed_at=moment, note=f"rollout of revision {revision} complete")
     wanted = spec.get("replicas", 1)
     if status.get("updatedReplicas", 0) < wanted or status.get("replicas", 0) > status.get("updatedReplicas", 0):
@@ -69,7 +69,7 @@ def current_rollout(namespace: str, name: str) -> Steps:
     current = next((one for one in owned if _part(one, "annotations").get(_REVISION) == revision), None)
     if current is None:
         return Observation(**about, note=f"no ReplicaSet of it has the revision {revision}")
-    moment = read_moment(current.get("creationTimestamp"), zone=None, what="ReplicaSet: creationTimestamp")
+    moment = read_timestamp(current.get("creationTimestamp"), zone=None, what="ReplicaSet: creationTimestamp")
     return Observation(**about, observed_at=moment, note=f"ReplicaSet of revision {revision} made then")
 
 

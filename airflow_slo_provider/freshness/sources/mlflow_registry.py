@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from airflow_slo_provider.core.timestamps import of_seconds, read_moment
+from airflow_slo_provider.core.timestamps import of_seconds, read_timestamp
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, mapping
@@ -47,7 +47,7 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
     else:
         text = _tag(version, promotion_tag)
         note = f"version {number} was promoted then" if text else f"version {number} has no tag {promotion_tag}"
-        moment = read_moment(text, zone=None, what=f"tag {promotion_tag}")
+        moment = read_timestamp(text, zone=None, what=f"tag {promotion_tag}")
     return Observation(
         what=what, source=source, observed_at=moment, note=note, model_version=number, evidence={"model": model, "alias": alias}
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from airflow_slo_provider.core.timestamps import EPOCH, of_seconds, read_moment
+from airflow_slo_provider.core.timestamps import EPOCH, of_seconds, read_timestamp
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.group_names import by_name, plain_name
 from airflow_slo_provider.freshness.observation import Observation
@@ -67,7 +67,7 @@ class TableQuestion:
         what = f"table {self.table}"
         column = f"column {self.timestamp_column}"
         if not self.group_by:
-            moment = read_moment(_only(rows, 1, query)[0], zone=self.zone, what=column)
+            moment = read_timestamp(_only(rows, 1, query)[0], zone=self.zone, what=column)
             note = "" if moment else f"the table is empty, or {self.timestamp_column} is NULL in every row"
             return Observation(what=what, source=source, observed_at=moment, note=note, evidence={"query": query})
         groups = _groups(rows, len(self.group_by), self.zone, column, query)
@@ -126,7 +126,7 @@ class QueryQuestion:
 
     def _moment(self, cell: Any, now: datetime) -> datetime | None:
         if self.gives == "timestamp" or cell is None:
-            return read_moment(cell, zone=self.zone, what="query")
+            return read_timestamp(cell, zone=self.zone, what="query")
         try:
             if isinstance(cell, timedelta):  # a PostgreSQL interval
                 return now - cell
@@ -176,5 +176,5 @@ def _groups(rows: Sequence[Sequence[Any]], names: int, zone: tzinfo | None, what
     def twice(name: str) -> QueryError:
         return QueryError(f"group {name} has two rows; aggregate with GROUP BY", reason="wrong_shape", query=query)
 
-    read = ((row[:names], read_moment(row[names], zone=zone, what=f"{what}, group {plain_name(row[:names])}")) for row in rows)
+    read = ((row[:names], read_timestamp(row[names], zone=zone, what=f"{what}, group {plain_name(row[:names])}")) for row in rows)
     return by_name(read, twice=twice)

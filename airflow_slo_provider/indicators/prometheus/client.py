@@ -31,7 +31,7 @@ class PrometheusClient:
     def __init__(self, url: str, *, session: requests.Session | None = None, **settings: Any) -> None:
         self.settings = Settings(url=url, **settings)
         self.url = self.settings.address
-        self._given = session
+        self._set_in_dag = session
         self._connect: PrometheusConnect | None = None
 
     @property
@@ -43,7 +43,7 @@ class PrometheusClient:
             from airflow_slo_provider.http.client import HttpClient
             from airflow_slo_provider.indicators.prometheus.session import PrometheusSession
 
-            http = HttpClient(self.settings, session=self._given)
+            http = HttpClient(self.settings, session=self._set_in_dag)
             http.prepare()
             session = PrometheusSession(http, form=self.settings.server_params)
             self._connect = PrometheusConnect(self.url, session=session, method=self.settings.method)

@@ -84,7 +84,7 @@ def read_answer(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, query:
     read = []
     for row in rows:
         cells = {name: _number(cell, name, query) for name, cell in zip(names, row, strict=True) if name != "timestamp"}
-        read.append(Row(read_moment(row[where], zone=zone, query=query), cells))
+        read.append(Row(read_timestamp(row[where], zone=zone, query=query), cells))
     return Answer(numbers, query, rows=tuple(sorted(read, key=lambda item: item.at)))
 
 
@@ -125,7 +125,7 @@ def read_zone(name: object) -> tzinfo | None:
         raise QueryError(message, reason="bad_query") from None
 
 
-def read_moment(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
+def read_timestamp(cell: Any, *, zone: tzinfo | None, query: str) -> datetime:
     """Parse a timestamp: an aware datetime, seconds since 1970, or ISO 8601 text with an offset.
 
     :param zone: time zone of naive timestamps; None refuses them, because a guess may be hours off

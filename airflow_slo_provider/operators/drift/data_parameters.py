@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.recording.checks import failing_rightly, record, recording_faults
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_unknown_on_error
 from airflow_slo_provider.runtime.recording.observations import of_window, record_observations
 from airflow_slo_provider.runtime.required_parameters import require
 
@@ -164,7 +164,7 @@ class DriftDataFields(TextFields):
     @contextmanager
     def _judging(self, context: Context) -> Iterator[None]:
         """Record a check with verdict ``unknown`` before an error fails the task."""
-        with failing_rightly(), recording_faults(context, lambda: self._unknown(context), write=self._record):
+        with non_retryable_errors(), record_unknown_on_error(context, lambda: self._unknown(context), write=self._record):
             require(self)
             yield
 

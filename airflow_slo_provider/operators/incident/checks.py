@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 
 from airflow_slo_provider.operators.text_template_fields import TextFields
-from airflow_slo_provider.runtime.recording.checks import failing_rightly, record, recording_faults
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, record, record_unknown_on_error
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -42,7 +42,7 @@ class _WithDocuments(TextFields):
             raise ValueError(f"{self.task_id}: slos is empty; name a file, a directory or write the documents themselves")
         self.slos = slos
         self.slo = slo
-        self._given = given(self, "slos", "slo")
+        self._set_in_dag = set_in_dag(self, "slos", "slo")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
@@ -60,7 +60,7 @@ class _WithDocuments(TextFields):
 
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
 
-        require(self, self._given)
+        require(self, self._set_in_dag)
         name = self.slo or current_incident(context).looked_up("slo")
         if not name:
             raise AirflowFailException("neither the incident nor this task names an SLO; give slo=")
@@ -81,7 +81,7 @@ class BurningCheckOperator(_WithDocuments):
         """
         from airflow_slo_provider.runtime.incidents.measurements import measured_now
 
-        with failing_rightly():
+        with non_retryable_errors():
             name = self.subject(context)  # also makes relative paths absolute
             found = measured_now(self.slos, name)
         for line in found["table"].splitlines():
@@ -136,7 +136,7 @@ class CulpritOperator(TextFields):
         if self.at_least < 0:
             raise ValueError(f"{self.task_id}: at_least={at_least!r} is negative; write a value below which nothing stands out")
         self.prometheus_conn_id = prometheus_conn_id
-        self._given = given(self, "query", "by", "check", "prometheus_conn_id")
+        self._set_in_dag = set_in_dag(self, "query", "by", "check", "prometheus_conn_id")
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Read the numbers, find the version that stands out, and record it.
@@ -149,10 +149,10 @@ class CulpritOperator(TextFields):
         from airflow_slo_provider.incidents.culprit import stands_out
         from airflow_slo_provider.results import CheckResult, Verdict
 
-        require(self, self._given)
+        require(self, self._set_in_dag)
         unknown = CheckResult(kind="culprit", name=f"{self.dag_id}.{self.task_id}", verdict=Verdict.UNKNOWN)
-        with failing_rightly():
-            with recording_faults(context, lambda: unknown):  # type: ignore[arg-type]
+        with non_retryable_errors():
+            with record_unknown_on_error(context, lambda: unknown):  # type: ignore[arg-type]
                 found = stands_out(self._values(), at_least=self.at_least, times=_TIMES)
             told = {"version": found.name, "by": self.by, "message": found.message, "values": dict(found.values)}
             check = replace(
@@ -234,7 +234,7 @@ class RecoveredSensor(_WithDocuments, BaseSensorOperator):
         from airflow_slo_provider.runtime.error_budget.decision import is_wrong_question
         from airflow_slo_provider.runtime.incidents.measurements import recovery
 
-        with failing_rightly():
+        with non_retryable_errors():
             name = self.subject(context)
             try:
                 found = recovery(self.slos, name, context, at=datetime.now(UTC), settle=self.settle)

@@ -13,8 +13,8 @@ from airflow_slo_provider.operators.incident.steps import is_barrier
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.gates.blocked_tasks import block, block_some, downstream_of, release_events, withhold_events
 from airflow_slo_provider.runtime.gates.dag_checks import argument, check_mapped_branch, check_targets
-from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, non_retryable_value_errors
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -119,7 +119,7 @@ class OpenIncidentOperator(BlockingOperator):
         ti.xcom_push(key=INCIDENT, value=incident.to_dict())
         ti.xcom_push(key=CHOICE, value=told)
         facts = {**told, "severity": told["severity"], "steps": _steps_of(choice.playbook)}
-        with failing_rightly(), open_default_ledger() as ledger:
+        with non_retryable_errors(), open_default_ledger() as ledger:
             taken = claim(ledger, incident, run_key(context), facts)
         if taken is not None:
             self.log.warning("Run %s takes care of %s already; nothing is done here", taken.run_id, incident.id)
@@ -180,7 +180,7 @@ class OtherIncidentsOperator(BaseOperator):
         """
         from airflow_slo_provider.runtime.incidents.current_incident import incidents_of, other_runs
 
-        with failing_over_values():
+        with non_retryable_value_errors():
             return other_runs(incidents_of(context)[1:])
 
 
@@ -210,7 +210,7 @@ class PostmortemOperator(TextFields):
             raise ValueError(f"{self.task_id}: path is empty; name a directory for the post-mortem")
         self.path = path
         self.slos = slos
-        self._given = given(self, "path", "slos")
+        self._set_in_dag = set_in_dag(self, "path", "slos")
 
     def render_template(self, content: Any, context: Any, jinja_env: Any = None, seen_oids: set[int] | None = None) -> Any:
         """Render everything except the text of documents, where ``{{.window}}`` belongs to the query and not to Airflow."""
@@ -229,11 +229,11 @@ class PostmortemOperator(TextFields):
         from airflow_slo_provider.runtime.incidents.current_incident import current_incident
         from airflow_slo_provider.runtime.incidents.postmortem_data import gathered, recorded_incident
 
-        require(self, self._given)
+        require(self, self._set_in_dag)
         incident = current_incident(context)
         if incident.kind == "blind":
             raise AirflowFailException(f"nothing is known, and nothing was done: {incident.message}")
-        with failing_rightly():
+        with non_retryable_errors():
             found = gathered(context, incident, self.slos)
             markdown, html = self._write(found)
             recorded_incident(context, found, {"markdown": markdown, "report": html})

@@ -10,9 +10,14 @@ from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.links.slo import ReportLink, SLOLink, TraceLink
 from airflow_slo_provider.operators.text_template_fields import TextFields
 from airflow_slo_provider.runtime.deferral import BoundedDeferral
-from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly, record, recording_faults
+from airflow_slo_provider.runtime.recording.checks import (
+    non_retryable_errors,
+    non_retryable_value_errors,
+    record,
+    record_unknown_on_error,
+)
 from airflow_slo_provider.runtime.recording.observations import of_window
-from airflow_slo_provider.runtime.required_parameters import given, require
+from airflow_slo_provider.runtime.required_parameters import require, set_in_dag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -132,7 +137,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         self.baseline, self.model_version, self.version_keys = baseline, model_version, text_list(version_keys)
         self.slower, self.min_spans = slower, min_spans
         self.allow_truncated, self.fail_on, self.report_path = allow_truncated, frozenset(text_list(fail_on)), report_path
-        self._given = given(self, *(field for field in self.template_fields if field != "report_path"))
+        self._set_in_dag = set_in_dag(self, *(field for field in self.template_fields if field != "report_path"))
 
     def execute(self, context: Context, event: Any = None) -> Any:
         """Read the traces, judge and record the latency, write the report, and fail on a verdict in ``fail_on``.
@@ -153,7 +158,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     def _judge(self, context: Context, start: datetime, end: datetime) -> tuple[Assessment, dict[str, Any]]:
         from airflow_slo_provider.tracing.analysis.assessment import summary
 
-        with failing_rightly(), recording_faults(context, lambda: self._unknown(start, end)):  # type: ignore[arg-type]
+        with non_retryable_errors(), record_unknown_on_error(context, lambda: self._unknown(start, end)):  # type: ignore[arg-type]
             assessment = self._assess(start, end)
             self.log.info("%s: %s: %s", self.service, assessment.verdict.value, assessment.why)
             for note in assessment.breakdown.notes:
@@ -185,7 +190,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         from airflow_slo_provider.tracing.analysis.breakdown import breakdown
         from airflow_slo_provider.tracing.analysis.comparison import compare
 
-        with failing_over_values():
+        with non_retryable_value_errors():
             budgets = None if self.budgets is None else read_budgets(self.budgets)
         rules = Rules(
             budgets=budgets,
@@ -222,7 +227,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
     def _interval(self, context: Context) -> tuple[datetime, datetime]:
         from airflow.sdk.exceptions import AirflowFailException
 
-        require(self, self._given, may_be_empty=_MAY_BE_EMPTY)
+        require(self, self._set_in_dag, may_be_empty=_MAY_BE_EMPTY)
         known_start, known_end = context.get("data_interval_start"), context.get("data_interval_end")
         if known_start == known_end:  # a manual run: its data interval has no length
             known_start = known_end = None
@@ -230,7 +235,9 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
         if end is None:
             from airflow_slo_provider.runtime.evaluation_time import run_instant
 
-            with failing_over_values():  # a backfill or partitioned run is about the past, even with an interval of no length
+            with (
+                non_retryable_value_errors()
+            ):  # a backfill or partitioned run is about the past, even with an interval of no length
                 end = _plain(run_instant(None, context, parameter="end").at) or datetime.now(UTC) - self.lag  # type: ignore[arg-type]
         start = _moment(self.start, "start") or (_plain(known_start) if self.end is None else None) or end - self.window
         if start >= end:

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement, MeasurementError, NoData
-from airflow_slo_provider.runtime.recording.checks import failing_over_values, failing_rightly
+from airflow_slo_provider.runtime.recording.checks import non_retryable_errors, non_retryable_value_errors
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
@@ -68,7 +68,7 @@ def evaluate_gate(
 
     key = run_key(context)
     name = f"{key.dag_id}.{key.task_id}"
-    with failing_rightly(), failing_over_values():
+    with non_retryable_errors(), non_retryable_value_errors():
         catalog = read_documents(slos)
         for warning in catalog.warnings:
             log.warning("%s", warning)

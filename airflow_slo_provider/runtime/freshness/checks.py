@@ -10,7 +10,7 @@ from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness import Assessment, Limits, Observation, assess
 from airflow_slo_provider.results import CheckResult, Verdict
 from airflow_slo_provider.runtime.freshness.source_parameters import Question, names, namespaced
-from airflow_slo_provider.runtime.recording.checks import recording_faults
+from airflow_slo_provider.runtime.recording.checks import record_unknown_on_error
 from airflow_slo_provider.runtime.recording.observations import record_observations
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def measure(
     def write(results: Iterable[CheckResult], context: Mapping[str, Any]) -> None:
         record_observations(results, context, log)
 
-    with recording_faults(context, lambda: _unknown(name, limits, evidence), write=write):
+    with record_unknown_on_error(context, lambda: _unknown(name, limits, evidence), write=write):
         found = assess(look(question, context), datetime.now(UTC), limits)
     log.info("Freshness of %s", found.message)
     record_observations([found.result(name, evidence)], context, log)

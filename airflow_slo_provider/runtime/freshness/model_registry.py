@@ -30,7 +30,7 @@ def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = F
     :param promoted: return the time at which the alias was moved to that version, as recorded by the registry
     :raises QueryError: if the registry cannot be read. A missing alias is not an error: nothing was promoted yet
     """
-    from airflow_slo_provider.core.timestamps import read_moment
+    from airflow_slo_provider.core.timestamps import read_timestamp
     from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
     what, source = f"model {model}@{alias}", f"model registry, connection {conn_id}"
@@ -42,7 +42,7 @@ def version_of_alias(conn_id: str, model: str, alias: str, *, promoted: bool = F
         moment, note = registry.get(model, version).created_at, f"version {version} was registered then"
         if promoted:
             moves = [move.at for move in registry.moves(model, alias) if move.after == version]
-            moment = read_moment(moves[-1] if moves else None, zone=None, what="recorded move")
+            moment = read_timestamp(moves[-1] if moves else None, zone=None, what="recorded move")
             note = f"version {version} was promoted then" if moves else f"no promotion of version {version} is recorded"
     evidence = {"model": model, "alias": alias}
     return Observation(what=what, source=source, observed_at=moment, note=note, model_version=version, evidence=evidence)

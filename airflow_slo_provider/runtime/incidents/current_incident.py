@@ -52,9 +52,9 @@ def current_incident(context: Mapping[str, Any]) -> Incident:
     :param context: Airflow's task context
     :raises AirflowFailException: if the run's data is not a valid incident
     """
-    from airflow_slo_provider.runtime.recording.checks import failing_over_values
+    from airflow_slo_provider.runtime.recording.checks import non_retryable_value_errors
 
-    with failing_over_values():
+    with non_retryable_value_errors():
         found = incidents_of(context)
     if found:
         return found[0]

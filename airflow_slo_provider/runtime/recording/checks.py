@@ -21,7 +21,7 @@ _SEVERITIES = {"fail": "error", "warn": "warn"}
 
 
 @contextmanager
-def failing_rightly() -> Iterator[None]:
+def non_retryable_errors() -> Iterator[None]:
     """Convert errors that a retry cannot fix into ``AirflowFailException``; transient errors pass through and are retried.
 
     :raises AirflowFailException: for every error of this provider that is not ``transient``
@@ -37,7 +37,7 @@ def failing_rightly() -> Iterator[None]:
 
 
 @contextmanager
-def failing_over_values() -> Iterator[None]:
+def non_retryable_value_errors() -> Iterator[None]:
     """Convert a ``ValueError`` or ``TypeError`` into ``AirflowFailException``, because a retry gets the same arguments.
 
     :raises AirflowFailException: for every ``ValueError`` and ``TypeError``
@@ -51,7 +51,7 @@ def failing_over_values() -> Iterator[None]:
 
 
 @contextmanager
-def recording_faults(
+def record_unknown_on_error(
     context: Mapping[str, Any], unknown: Callable[[], CheckResult], *, write: Callable[..., None] | None = None
 ) -> Iterator[None]:
     """Record a check with verdict ``unknown`` if it could not be made, and re-raise the error.

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from airflow_slo_provider.core.timestamps import read_moment, read_zone
+from airflow_slo_provider.core.timestamps import read_timestamp, read_zone
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
@@ -34,7 +34,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 )
 def test_moments_that_say_all(value):
     for zone in (None, UTC, BERLIN):
-        found = read_moment(value, zone=zone, what="x")
+        found = read_timestamp(value, zone=zone, what="x")
         assert found == NOON
         assert found.tzinfo is UTC
 
@@ -42,21 +42,21 @@ def test_moments_that_say_all(value):
 @pytest.mark.parametrize("value", [datetime(2026, 1, 31, 12), "2026-01-31 12:00:00", "2026-01-31T12:00:00", "2026-01-31T12:00"])
 def test_a_naive_moment_needs_a_zone(value):
     with pytest.raises(InvalidMeasurement, match="no time zone; say which one it is in with timezone=") as caught:
-        read_moment(value, zone=None, what="x")
+        read_timestamp(value, zone=None, what="x")
     assert caught.value.reason == "no_timezone"
-    assert read_moment(value, zone=UTC, what="x") == NOON
-    assert read_moment(value, zone=BERLIN, what="x") == NOON - timedelta(hours=1)
+    assert read_timestamp(value, zone=UTC, what="x") == NOON
+    assert read_timestamp(value, zone=BERLIN, what="x") == NOON - timedelta(hours=1)
 
 
 def test_of_an_hour_that_happens_twice_the_earlier_counts():
-    assert read_moment("2026-10-25 02:30:00", zone=BERLIN, what="x") == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
+    assert read_timestamp("2026-10-25 02:30:00", zone=BERLIN, what="x") == datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", [date(2026, 1, 31), "2026-01-31"])
 def test_a_day_is_its_beginning(value):
-    assert read_moment(value, zone=UTC, what="x") == datetime(2026, 1, 31, tzinfo=UTC)
+    assert read_timestamp(value, zone=UTC, what="x") == datetime(2026, 1, 31, tzinfo=UTC)
     with pytest.raises(InvalidMeasurement):
-        read_moment(value, zone=None, what="x")
+        read_timestamp(value, zone=None, what="x")
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_day_is_its_beginning(value):
 )
 def test_anything_else_is_an_error(value):
     with pytest.raises(InvalidMeasurement) as caught:
-        read_moment(value, zone=UTC, what="column ts")
+        read_timestamp(value, zone=UTC, what="column ts")
     assert caught.value.reason == "bad_timestamp"
     assert "column ts" in str(caught.value)
 
@@ -72,7 +72,7 @@ def test_anything_else_is_an_error(value):
 @pytest.mark.parametrize("value", [1769860800000, "1769860800000", 1769860800000000])
 def test_milliseconds_are_not_taken_for_the_far_future(value):
     with pytest.raises(InvalidMeasurement, match="milliseconds"):
-        read_moment(value, zone=None, what="x")
+        read_timestamp(value, zone=None, what="x")
 
 
 EDGE = timezone(timedelta(hours=-12))
@@ -96,31 +96,31 @@ EDGE = timezone(timedelta(hours=-12))
 )
 def test_a_moment_out_of_all_range_is_an_error_of_ours(value, zone):
     with pytest.raises(InvalidMeasurement, match="column ts: ") as caught:
-        read_moment(value, zone=zone, what="column ts")
+        read_timestamp(value, zone=zone, what="column ts")
     assert (caught.value.reason, caught.value.transient) == ("bad_timestamp", False)
 
 
 @pytest.mark.parametrize("value", ["2026-03-29 02:30:00", datetime(2026, 3, 29, 2, 30)])
 def test_a_time_that_clocks_jump_over_is_in_another_zone(value):
     with pytest.raises(InvalidMeasurement, match="x: 2026-03-29 02:30:00 never was in Europe/Berlin") as caught:
-        read_moment(value, zone=BERLIN, what="x")
+        read_timestamp(value, zone=BERLIN, what="x")
     assert caught.value.reason == "bad_timestamp"
-    assert read_moment("2026-03-29 01:59:59", zone=BERLIN, what="x") == datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC)
-    assert read_moment("2026-03-29 03:00:00", zone=BERLIN, what="x") == datetime(2026, 3, 29, 1, tzinfo=UTC)
+    assert read_timestamp("2026-03-29 01:59:59", zone=BERLIN, what="x") == datetime(2026, 3, 29, 0, 59, 59, tzinfo=UTC)
+    assert read_timestamp("2026-03-29 03:00:00", zone=BERLIN, what="x") == datetime(2026, 3, 29, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("value", [date(2018, 11, 4), "2018-11-04", "2018-11-04 00:00:00"])
 def test_a_day_whose_midnight_is_jumped_over_still_begins(value):
-    assert read_moment(value, zone=ZoneInfo("America/Sao_Paulo"), what="x") == datetime(2018, 11, 4, 3, tzinfo=UTC)
+    assert read_timestamp(value, zone=ZoneInfo("America/Sao_Paulo"), what="x") == datetime(2018, 11, 4, 3, tzinfo=UTC)
 
 
 def test_nothing_stays_nothing():
-    assert read_moment(None, zone=None, what="x") is None
+    assert read_timestamp(None, zone=None, what="x") is None
 
 
 def test_eight_digits_are_no_date():
     # datetime.fromisoformat would take them; as seconds they are old, and never fresher than they should be.
-    assert read_moment("20260131", zone=UTC, what="x") == datetime.fromtimestamp(20260131, UTC)
+    assert read_timestamp("20260131", zone=UTC, what="x") == datetime.fromtimestamp(20260131, UTC)
 
 
 def test_zones():

@@ -22,7 +22,7 @@ from airflow_slo_provider.operators.latency import LatencyBreakdownBranchOperato
 from airflow_slo_provider.operators.model_registry import PromoteModelOperator, RollbackModelOperator
 from airflow_slo_provider.operators.pod import SLOCheckPodOperator
 from airflow_slo_provider.operators.policy_actions import PolicyDecisionOperator, ServingDecisionOperator
-from airflow_slo_provider.runtime.required_parameters import given
+from airflow_slo_provider.runtime.required_parameters import set_in_dag
 from airflow_slo_provider.sensors.error_budget import ErrorBudgetSensor
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 from tests.airflow.running import run_task
@@ -98,7 +98,7 @@ def test_a_template_of_nothing_switches_no_guard_off(kind, more, name, nothing):
 
 def test_what_was_not_given_is_not_asked_for():
     operator = RollbackModelOperator(task_id="t", model="m", version=None, expected_champion="")
-    assert given(operator, "model", "version", "expected_champion", "reason").of(operator) == {"model"}
+    assert set_in_dag(operator, "model", "version", "expected_champion", "reason").of(operator) == {"model"}
 
 
 def test_a_field_of_a_subclass_is_set_after_ours():
