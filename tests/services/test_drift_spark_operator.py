@@ -77,7 +77,7 @@ def test_a_select_beside_a_stored_profile_takes_the_way_of_drift(told) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("missing", "PATH_NOT_FOUND"), ("typo", "dya"), ("text", "column day is of Spark's type string")],
+    [("missing", "PATH_NOT_FOUND"), ("typo", "dya"), ("text", "column day has Spark's type string")],
 )
 def test_a_wrong_question_fails_at_once(told, name, text) -> None:
     assert (told[name]["state"], told[name]["verdict"]) == ("failed", "unknown"), told[name]

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Task, chosen, in_utc, need_pyarrow, unreadable
+from airflow_slo_provider.drift.engines.sources import (
+    COMPARISONS,
+    PIECE,
+    Consume,
+    Filter,
+    Task,
+    read_error,
+    require_pyarrow,
+    select_columns,
+    to_naive_utc,
+)
 from airflow_slo_provider.drift.profiles.arrow_values import arrow_values, kind_of
-from airflow_slo_provider.drift.profiles.kernel import Values
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
-def expression(where: Filter, schema: Any) -> Any:
-    """Convert a filter to an Arrow expression, None for an empty filter.
+def filter_expression(where: Filter, schema: Any) -> Any:
+    """Convert a filter to an Arrow filter_expression, None for an empty filter.
 
     :param schema: schema of the filtered data: for naive timestamp columns, a timestamp is converted to UTC
     """
     import pyarrow.compute as pc
     import pyarrow.types as kinds
 
-    made = None
+    combined = None
     for column, operator, value in where:
         field, kind = pc.field(column), schema.field(column).type
         if kinds.is_timestamp(kind) and kind.tz is None:
-            value = [in_utc(one) for one in value] if operator in ("in", "not in") else in_utc(value)
-        if operator in ("in", "not in"):
-            part = field.isin(list(value))
-            part = part if operator == "in" else ~part
-        else:
-            names = {"=": "__eq__", "!=": "__ne__", "<": "__lt__", "<=": "__le__", ">": "__gt__", ">=": "__ge__"}
-            part = getattr(field, names[operator])(value)
-        made = part if made is None else made & part
-    return made
+            value = to_naive_utc(value) if operator in COMPARISONS else [to_naive_utc(item) for item in value]
+        condition = COMPARISONS[operator](field, value) if operator in COMPARISONS else field.isin(list(value))
+        condition = ~condition if operator == "not in" else condition
+        combined = condition if combined is None else combined & condition
+    return combined
 
 
 class TableSource:
@@ -40,7 +45,7 @@ class TableSource:
     name = "Arrow table"
 
     def __init__(self, data: Any, *, where: Filter | None = None) -> None:
-        need_pyarrow("an Arrow table")
+        require_pyarrow("an Arrow table")
         import pyarrow as pa
 
         if isinstance(data, (pa.Array, pa.ChunkedArray)):
@@ -52,8 +57,8 @@ class TableSource:
         names = data.column_names
         if len(set(names)) < len(names):
             raise InvalidMeasurement(f"{self.name} has more than one column {max(names, key=names.count)}", reason="bad_columns")
-        chosen(names, [item[0] for item in where or ()], self.name)
-        self._table = data.filter(expression(where, data.schema)) if where else data
+        select_columns(names, [item[0] for item in where or ()], self.name)
+        self._table = data.filter(filter_expression(where, data.schema)) if where else data
 
     def columns(self) -> Mapping[str, str]:
         """Return the types of the columns, by name."""
@@ -64,13 +69,12 @@ class TableSource:
         for name in columns:
             column = self._table.column(name)
             for start in range(0, max(1, len(column)), PIECE):
+                rows = column.slice(start, PIECE)
 
-                def run(
-                    consume: Callable[[str, Values], None], name: str = name, column: Any = column, start: int = start
-                ) -> None:
-                    consume(name, arrow_values(column.slice(start, PIECE), categorical=name in categorical))
+                def run(consume: Consume, name: str = name, rows: Any = rows) -> None:
+                    consume(name, arrow_values(rows, categorical=name in categorical))
 
-                yield Task(min(PIECE, len(column) - start), run)
+                yield Task(len(rows), run)
 
 
 class ScanSource:
@@ -82,7 +86,7 @@ class ScanSource:
 
     def __init__(self, dataset: Any, *, where: Filter | None = None, name: str, remote: bool = False) -> None:
         self._dataset = dataset
-        chosen(dataset.schema.names, [item[0] for item in where or ()], name)
+        select_columns(dataset.schema.names, [item[0] for item in where or ()], name)
         self._where = tuple(where or ())
         # The dataset's own schema is that of its first file only.
         self._fields = {field.name: field for part in dataset.get_fragments() for field in part.physical_schema}
@@ -109,21 +113,16 @@ class ScanSource:
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
         """Yield a single task, because the scanner has its own threads."""
 
-        def run(consume: Callable[[str, Values], None]) -> None:
+        def run(consume: Consume) -> None:
             import pyarrow as pa
 
             try:
-                scanner = self._dataset.scanner(
-                    columns=list(columns),
-                    filter=expression(self._where, self._dataset.schema),
-                    batch_size=PIECE // 8,
-                    batch_readahead=4,
-                    fragment_readahead=1,
-                )
-                for batch in scanner.to_batches():
+                where = filter_expression(self._where, self._dataset.schema)
+                readahead = {"batch_size": PIECE // 8, "batch_readahead": 4, "fragment_readahead": 1}
+                for batch in self._dataset.scanner(columns=list(columns), filter=where, **readahead).to_batches():
                     for index, name in enumerate(columns):
                         consume(name, arrow_values(batch.column(index), categorical=name in categorical))
             except (pa.ArrowException, OSError, ValueError) as error:
-                raise unreadable(error, f"{self.name} cannot be read", remote=self._remote) from None
+                raise read_error(error, f"{self.name} cannot be read", remote=self._remote) from None
 
         yield Task(1, run)

@@ -6,32 +6,32 @@ Each thread decodes about a million rows of one Parquet column at a time, so mem
 from __future__ import annotations
 
 import glob
+import itertools
 import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from airflow_slo_provider.core.redaction import server_text
 from airflow_slo_provider.drift.engines.arrow_source import ScanSource
-from airflow_slo_provider.drift.engines.sources import PIECE, Filter, Source, Task, need_pyarrow, unreadable
+from airflow_slo_provider.drift.engines.sources import PIECE, Consume, Filter, Source, Task, read_error, require_pyarrow
 from airflow_slo_provider.drift.profiles.arrow_values import arrow_values, kind_of
 from airflow_slo_provider.drift.profiles.artifact_files import is_uri
-from airflow_slo_provider.drift.profiles.kernel import Values
 from airflow_slo_provider.exceptions import NoData, QueryError
 
-_FORMATS = {".parquet": "parquet", ".pq": "parquet", ".parq": "parquet", ".csv": "csv", ".tsv": "tsv", ".txt": "csv"} | {
-    ".arrow": "ipc",
-    ".feather": "ipc",
-    ".ipc": "ipc",
-    ".json": "json",
-    ".jsonl": "json",
-    ".ndjson": "json",
+_FORMATS = {
+    **dict.fromkeys((".parquet", ".pq", ".parq"), "parquet"),
+    **dict.fromkeys((".arrow", ".feather", ".ipc"), "ipc"),
+    **dict.fromkeys((".json", ".jsonl", ".ndjson"), "json"),
+    **dict.fromkeys((".csv", ".txt"), "csv"),
+    ".tsv": "tsv",
     ".orc": "orc",
 }
 #: Bytes of one column that are decoded at a time.
 _MOST_BYTES = 64 * 1024 * 1024
-_PACKED = (".gz", ".bz2", ".zst", ".lz4", ".xz")
+_COMPRESSED = (".gz", ".bz2", ".zst", ".lz4", ".xz")
 
 
 def open_files(data: Any, *, where: Filter | None = None) -> Source:
@@ -41,54 +41,50 @@ def open_files(data: Any, *, where: Filter | None = None) -> Source:
     :param where: (column, operator, value) conditions that rows must satisfy
     :raises QueryError: when no file is found, formats are mixed, or a file is damaged
     """
-    need_pyarrow("reading files")
+    require_pyarrow("reading files")
     import pyarrow as pa
 
     name = str(data) if not isinstance(data, (list, tuple)) else f"{len(data)} files"
-    filesystem, files = _list(data)
-    form = _format(files, name)
-    if form == "parquet" and not where:
+    filesystem, files = _list_files(data)
+    file_format: Any = _detect_format(files, name)
+    if file_format == "parquet" and not where:
         return ParquetSource(files, filesystem, name=name)
+    import pyarrow.csv as pc
     import pyarrow.dataset as ds
 
-    shape: Any = form
-    if form == "tsv":
-        import pyarrow.csv as pc
-
-        shape = ds.CsvFileFormat(parse_options=pc.ParseOptions(delimiter="\t"))
-    elif form == "csv":
-        shape = ds.CsvFileFormat()
+    if file_format == "tsv":
+        file_format = ds.CsvFileFormat(parse_options=pc.ParseOptions(delimiter="\t"))
     try:
-        dataset = ds.dataset(files, format=shape, filesystem=filesystem, partitioning="hive")
+        dataset = ds.dataset(files, format=file_format, filesystem=filesystem, partitioning="hive")
         return ScanSource(dataset, where=where, name=name, remote=filesystem is not None)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise unreadable(error, f"{name} cannot be read", remote=filesystem is not None) from None
+        raise read_error(error, f"{name} cannot be read", remote=filesystem is not None) from None
 
 
-def _list(data: Any) -> tuple[Any, list[str]]:
+def _list_files(data: Any) -> tuple[Any, list[str]]:
     """Return the file system (None for the local one) and the files."""
     if isinstance(data, (list, tuple)):
         if not data:
             raise NoData("an empty list of files")
-        parts = [_list(item) for item in data]
-        if any(part[0] is not parts[0][0] for part in parts) and not all(part[0] == parts[0][0] for part in parts):
+        filesystems, lists = zip(*map(_list_files, data), strict=True)
+        if any(filesystem is not filesystems[0] and filesystem != filesystems[0] for filesystem in filesystems):
             raise QueryError("files on different file systems in one list; compare them one by one", reason="bad_path")
-        return parts[0][0], list(dict.fromkeys(file for part in parts for file in part[1]))
+        return filesystems[0], list(dict.fromkeys(itertools.chain(*lists)))
     if hasattr(data, "fs") and hasattr(data, "path"):
-        return _list_remote(data.fs, str(data.path), str(data))
+        return _list_remote_files(data.fs, str(data.path), str(data))
     text = os.fspath(data)
     if is_uri(text):
         import fsspec
 
         filesystem, path = fsspec.core.url_to_fs(text)
-        return _list_remote(filesystem, path, text)
+        return _list_remote_files(filesystem, path, text)
     text = os.path.expanduser(text.removeprefix("file://"))
     if os.path.isdir(text):
         found = sorted(
             os.path.join(root, file)
             for root, _, files in os.walk(text)
             for file in files
-            if not _hidden(os.path.relpath(os.path.join(root, file), text).replace(os.sep, "/"))
+            if not _is_hidden(os.path.relpath(os.path.join(root, file), text).replace(os.sep, "/"))
         )
     elif os.path.isfile(text):
         found = [text]
@@ -99,19 +95,19 @@ def _list(data: Any) -> tuple[Any, list[str]]:
     return None, found
 
 
-def _hidden(path: str) -> bool:
+def _is_hidden(path: str) -> bool:
     """Return whether a path below a directory is not data: ``_temporary/`` of a running job, ``_SUCCESS``, ``.crc``."""
     return any(part.startswith(("_", ".")) for part in path.split("/"))
 
 
-def _list_remote(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]:
+def _list_remote_files(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]:
     from pyarrow.fs import FSSpecHandler, PyFileSystem
 
     try:
         if any(sign in path for sign in "*?["):
             found = [str(item) for item in filesystem.glob(path)]
         elif filesystem.isdir(path):
-            found = [item for item in map(str, filesystem.find(path)) if not _hidden(item.removeprefix(path))]
+            found = [item for item in map(str, filesystem.find(path)) if not _is_hidden(item.removeprefix(path))]
         else:
             found = [path] if filesystem.exists(path) else []
     except OSError as error:
@@ -121,21 +117,19 @@ def _list_remote(filesystem: Any, path: str, text: str) -> tuple[Any, list[str]]
     return PyFileSystem(FSSpecHandler(filesystem)), sorted(found)
 
 
-def _format(files: Sequence[str], name: str) -> str:
-    forms: dict[str, str] = {}
+def _detect_format(files: Sequence[str], name: str) -> str:
+    examples: dict[str, str] = {}
     for file in files:
         stem, ending = os.path.splitext(file)
-        if ending in _PACKED:
+        if ending in _COMPRESSED:
             ending = os.path.splitext(stem)[1]
-        form = _FORMATS.get(ending.lower())
-        if form is None:
-            raise QueryError(
-                f"{file}: what form is a file ending in {ending!r}? Known: {', '.join(sorted(_FORMATS))}", reason="bad_format"
-            )
-        forms.setdefault(form, file)
-    if len(forms) > 1:
-        raise QueryError(f"{name} mixes formats: {', '.join(sorted(forms.values()))}; name one of them", reason="bad_format")
-    return next(iter(forms))
+        if ending.lower() not in _FORMATS:
+            known = ", ".join(sorted(_FORMATS))
+            raise QueryError(f"{file}: {ending!r} is not the ending of a known format: {known}", reason="bad_format")
+        examples.setdefault(_FORMATS[ending.lower()], file)
+    if len(examples) > 1:
+        raise QueryError(f"{name} mixes formats: {', '.join(sorted(examples.values()))}; set one of them", reason="bad_format")
+    return next(iter(examples))
 
 
 class ParquetSource:
@@ -146,12 +140,10 @@ class ParquetSource:
         self._files = list(files)
         self._filesystem = filesystem
         self._open = threading.local()
-        self._metadata = [self._footer(file) for file in self._files]
+        self._metadata = [self._read(file, partial(self._open_parquet, file)).metadata for file in self._files]
 
-    def _footer(self, file: str) -> Any:
-        return self._guard(file, lambda: self._parquet(file, None).metadata)
-
-    def _guard(self, file: str, action: Callable[[], Any]) -> Any:
+    def _read(self, file: str, action: Callable[[], Any]) -> Any:
+        """Call a function that reads a file, and convert its errors."""
         import pyarrow as pa
 
         try:
@@ -159,25 +151,23 @@ class ParquetSource:
         except FileNotFoundError:
             raise QueryError(f"{file} does not exist", reason="not_found") from None
         except (pa.ArrowException, OSError, ValueError) as error:
-            what = f"{file} is no readable parquet file, perhaps cut off"
-            raise unreadable(error, what, remote=self._filesystem is not None) from None
+            remote = self._filesystem is not None
+            raise read_error(error, f"{file} is no readable parquet file, perhaps cut off", remote=remote) from None
 
-    def _parquet(self, file: str, metadata: Any) -> Any:
+    def _open_parquet(self, file: str, metadata: Any = None) -> Any:
         import pyarrow.parquet as pq
 
-        texts = []
-        if metadata is not None:
-            texts = [field.name for field in metadata.schema.to_arrow_schema() if kind_of(field.type) == "text"]
+        fields = metadata.schema.to_arrow_schema() if metadata is not None else ()
+        texts = [field.name for field in fields if kind_of(field.type) == "text"]
         return pq.ParquetFile(file, metadata=metadata, read_dictionary=texts, filesystem=self._filesystem, pre_buffer=False)
 
-    def _opened(self, index: int) -> Any:
+    def _thread_reader(self, index: int) -> Any:
         """Return this thread's reader of a file; a reader must not be shared between threads."""
-        held = getattr(self._open, "held", None)
-        if held is None or held[0] != index:
+        if getattr(self._open, "index", None) != index:
             file = self._files[index]
-            held = (index, self._guard(file, lambda: self._parquet(file, self._metadata[index])))
-            self._open.held = held
-        return held[1]
+            self._open.reader = self._read(file, lambda: self._open_parquet(file, self._metadata[index]))
+            self._open.index = index
+        return self._open.reader
 
     def columns(self) -> Mapping[str, str]:
         """Return the types of the columns of all files, by name."""
@@ -200,45 +190,42 @@ class ParquetSource:
     def tasks(self, columns: Sequence[str], categorical: frozenset[str]) -> Iterator[Task]:
         """Yield one task per file, run of row groups, and column."""
         for index, metadata in enumerate(self._metadata):
-            held = set(metadata.schema.to_arrow_schema().names)
-            for groups, rows in _runs(metadata):
-                sizes = _sizes(metadata, groups)
-                for column in columns:
-                    if column in held:
-                        batch = _batch_rows(rows, sizes.get(column, 0))
-                        yield Task(rows, self._reader(index, groups, batch, column, column in categorical))
+            present = set(metadata.schema.to_arrow_schema().names)
+            for groups, rows in _group_runs(metadata):
+                sizes = _column_sizes(metadata, groups)
+                for column in (column for column in columns if column in present):
+                    batch = _batch_rows(rows, sizes[column])
+                    yield Task(rows, self._column_reader(index, groups, batch, column, column in categorical))
 
-    def _reader(
+    def _column_reader(
         self, index: int, groups: list[int], batch: int | None, column: str, categorical: bool
-    ) -> Callable[[Callable[[str, Values], None]], None]:
+    ) -> Callable[[Consume], None]:
         """Return a function that reads a column of some row groups.
 
         :param batch: rows to decode at a time, None for all
         """
 
-        def run(consume: Callable[[str, Values], None]) -> None:
-            file = self._files[index]
-            parquet = self._opened(index)
+        def run(consume: Consume) -> None:
+            file, parquet = self._files[index], self._thread_reader(index)
             if batch is None:
-                table = self._guard(file, lambda: parquet.read_row_groups(groups, columns=[column], use_threads=False))
+                table = self._read(file, lambda: parquet.read_row_groups(groups, columns=[column], use_threads=False))
                 consume(column, arrow_values(table.column(0), categorical=categorical))
                 return
             parts = parquet.iter_batches(batch_size=batch, row_groups=groups, columns=[column], use_threads=False)
-            while (part := self._guard(file, lambda: next(parts, None))) is not None:
+            while (part := self._read(file, lambda: next(parts, None))) is not None:
                 consume(column, arrow_values(part.column(0), categorical=categorical))
 
         return run
 
 
-def _sizes(metadata: Any, groups: Sequence[int]) -> dict[str, int]:
+def _column_sizes(metadata: Any, groups: Sequence[int]) -> Counter[str]:
     """Return the decoded size of each column, in bytes."""
-    sizes: dict[str, int] = {}
+    sizes: Counter[str] = Counter()
     for group in groups:
         row_group = metadata.row_group(group)
         for number in range(row_group.num_columns):
             chunk = row_group.column(number)
-            name = chunk.path_in_schema.partition(".")[0]
-            sizes[name] = sizes.get(name, 0) + int(chunk.total_uncompressed_size)
+            sizes[chunk.path_in_schema.partition(".")[0]] += int(chunk.total_uncompressed_size)
     return sizes
 
 
@@ -249,7 +236,7 @@ def _batch_rows(rows: int, size: int) -> int | None:
     return max(1024, min(PIECE, rows * _MOST_BYTES // max(1, size)))
 
 
-def _runs(metadata: Any) -> Iterator[tuple[list[int], int]]:
+def _group_runs(metadata: Any) -> Iterator[tuple[list[int], int]]:
     """Yield runs of adjacent row groups with about :data:`PIECE` rows."""
     groups: list[int] = []
     rows = 0

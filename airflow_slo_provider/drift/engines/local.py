@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import replace
+from itertools import count
 from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.source_choice import open_source
-from airflow_slo_provider.drift.engines.sources import Filter, Source, Task, chosen
-from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.engines.sources import Consume, Filter, Source, Task, select_columns
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, load_if_profile
 from airflow_slo_provider.drift.profiles.kernel import ColumnBuilder, Values
 
 #: Called with (pieces done, pieces in total).
@@ -37,33 +39,26 @@ def profile(
     :raises QueryError: when the data cannot be read
     :raises InvalidMeasurement: when a requested column does not exist
     """
-    data = stored_profile(data) or data
-    if where and (isinstance(data, DatasetProfile) or type(data).__name__ in ("SQLData", "SparkRows")):
+    data = load_if_profile(data) or data
+    in_spark = type(data).__module__.startswith("pyspark.")
+    if where and (isinstance(data, DatasetProfile) or is_remote(data) or in_spark):
         raise ValueError("a filter needs rows that this process reads; filter in the database or in Spark, or before profiling")
     if isinstance(data, DatasetProfile):
-        if columns is None:
-            return data
-        from dataclasses import replace
-
-        return replace(
-            data, columns={column: data.columns[column] for column in chosen(data.columns, columns, data.source or "the profile")}
-        )
-    if type(data).__name__ == "SQLData":
+        names = select_columns(data.columns, columns, data.source or "the profile")
+        return replace(data, columns={column: data.columns[column] for column in names})
+    if is_remote(data):
         return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
-    if type(data).__name__ == "SparkRows":
-        return data.profile(columns, categorical=categorical)  # type: ignore[no-any-return]
-    if type(data).__module__.startswith("pyspark."):
+    if in_spark:
         from airflow_slo_provider.drift.engines.spark import profile_spark
 
-        if where:
-            raise ValueError("filter a Spark DataFrame with Spark: data.filter(...)")
         return profile_spark(data, columns, categorical=categorical)
-    return profile_source(
-        open_source(data, where=where),
-        columns,
-        categorical=frozenset(text_list(categorical)),
-        progress=progress,
-    )
+    source = open_source(data, where=where)
+    return profile_source(source, columns, categorical=frozenset(text_list(categorical)), progress=progress)
+
+
+def is_remote(data: Any) -> bool:
+    """Return whether a database or Spark counts the rows, checked without importing these engines."""
+    return type(data).__name__ in ("SQLData", "SparkRows")
 
 
 def profile_source(
@@ -75,51 +70,43 @@ def profile_source(
 ) -> DatasetProfile:
     """Profile the rows of a source."""
     types = source.columns()
-    names = chosen(types, columns, source.name)
-    builders = {column: ColumnBuilder(column) for column in names}
-    lacking = source.problems() if hasattr(source, "problems") else {}
-    for column in names:
-        if column in lacking:
-            builders[column].fail(lacking[column])
+    builders = {column: ColumnBuilder(column) for column in select_columns(types, columns, source.name)}
+    problems = source.problems() if hasattr(source, "problems") else {}
+    for column in builders.keys() & problems.keys():
+        builders[column].fail(problems[column])
 
     def consume(column: str, values: Values) -> None:
         builders[column].add(values)
 
-    readable = [column for column in names if column not in lacking]
+    readable = [column for column in builders if column not in problems]
     run_tasks(source.tasks(readable, categorical), consume, progress=progress)
-    made = {column: builder.profile() for column, builder in builders.items()}
-    for column, held in made.items():
-        if not held.dtype:
-            object.__setattr__(held, "dtype", types[column])
-    return DatasetProfile(columns=made, rows=max((held.rows for held in made.values()), default=0), source=source.name)
+    profiles = {column: builder.profile() for column, builder in builders.items()}
+    for column, made in profiles.items():
+        if not made.dtype:
+            profiles[column] = replace(made, dtype=types[column])
+    return DatasetProfile(columns=profiles, rows=max((made.rows for made in profiles.values()), default=0), source=source.name)
 
 
-def run_tasks(
-    tasks: Iterable[Task], consume: Callable[[str, Values], None], *, threads: int | None = None, progress: Progress | None = None
-) -> None:
+def run_tasks(tasks: Iterable[Task], consume: Consume, *, threads: int | None = None, progress: Progress | None = None) -> None:
     """Run tasks on threads; the first error stops the other tasks."""
     work = list(tasks)
     workers = threads or min(8, os.cpu_count() or 1)
-    done = 0
+    finished = count(1)
 
-    def finished(_: Future[None]) -> None:
-        nonlocal done
-        done += 1
+    def report(_: object = None) -> None:
+        done = next(finished)
         if progress is not None:
             progress(done, len(work))
 
     if workers == 1 or len(work) < 2:
-        for number, task in enumerate(work, 1):
+        for task in work:
             task.run(consume)
-            if progress is not None:
-                progress(number, len(work))
+            report()
         return
     with ThreadPoolExecutor(workers, thread_name_prefix="drift") as pool:
-        futures = []
-        for task in work:
-            future = pool.submit(task.run, consume)
-            future.add_done_callback(finished)
-            futures.append(future)
+        futures = [pool.submit(task.run, consume) for task in work]
+        for future in futures:
+            future.add_done_callback(report)
         try:
             settled, _ = wait(futures, return_when=FIRST_EXCEPTION)
         finally:  # Also when Airflow's timeout ends the task here: otherwise the pool would finish its whole queue first.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Protocol
 
 from airflow_slo_provider.core.redaction import server_text
@@ -15,7 +17,10 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError, to_i
 PIECE = 1_048_576
 #: (column, operator, value) conditions; all must hold.
 Filter = Sequence[tuple[str, str, Any]]
-OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in", "not in")
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+OPERATORS = (*COMPARISONS, "in", "not in")
+#: Called with (column, values) for each batch of rows that was read.
+Consume = Callable[[str, Values], None]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Task:
     """
 
     rows: int
-    run: Callable[[Callable[[str, Values], None]], None]
+    run: Callable[[Consume], None]
 
 
 class Source(Protocol):
@@ -55,19 +60,19 @@ def check_filter(where: Filter | None) -> Filter:
     return tuple(where or ())
 
 
-def chosen(available: Iterable[str], columns: Sequence[str] | None, source: str) -> list[str]:
+def select_columns(available: Iterable[str], columns: Sequence[str] | None, source: str) -> list[str]:
     """Return the columns to read, all if ``columns`` is None.
 
     :raises InvalidMeasurement: when a requested column does not exist
     """
-    held = list(available)
+    names = list(available)
     if columns is None:
-        return held
+        return names
     columns = text_list(columns)
-    missing = [name for name in columns if name not in held]
+    missing = [name for name in columns if name not in names]
     if missing:
         raise InvalidMeasurement(
-            f"{source} has no column {', '.join(missing)}; it has {', '.join(held[:50]) or 'none'}", reason="no_column"
+            f"{source} has no column {', '.join(missing)}; it has {', '.join(names[:50]) or 'none'}", reason="no_column"
         )
     return list(dict.fromkeys(columns))
 
@@ -83,7 +88,7 @@ class FrameSource:
         if len(twice):
             raise InvalidMeasurement(f"{name} has more than one column {twice[0]}", reason="bad_columns")
         for column, operator, value in check_filter(where):
-            frame = frame[_holds(frame[chosen(frame.columns, [column], name)[0]], operator, value)]
+            frame = frame[_filter_mask(frame[select_columns(frame.columns, [column], name)[0]], operator, value)]
         self._frame = frame
         self.name = name
 
@@ -98,30 +103,27 @@ class FrameSource:
         by_name = {str(column): column for column in self._frame.columns}
         for name in columns:
 
-            def run(consume: Callable[[str, Values], None], name: str = name) -> None:
+            def run(consume: Consume, name: str = name) -> None:
                 consume(name, series_values(self._frame[by_name[name]], categorical=name in categorical))
 
             yield Task(len(self._frame), run)
 
 
-def in_utc(value: Any) -> Any:
+def to_naive_utc(value: Any) -> Any:
     """Convert an aware timestamp to a naive one in UTC; return any other value unchanged."""
-    from datetime import UTC, datetime
-
     return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) and value.tzinfo is not None else value
 
 
-def _holds(series: Any, operator: str, value: Any) -> Any:
+def _filter_mask(series: Any, operator: str, value: Any) -> Any:
     if series.dtype.kind == "M" and getattr(series.dtype, "tz", None) is None:
-        value = [in_utc(one) for one in value] if operator in ("in", "not in") else in_utc(value)
-    if operator in ("in", "not in"):
-        inside = series.isin(list(value))
-        return inside if operator == "in" else ~inside
-    comparisons = {"=": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
-    return getattr(series, comparisons[operator])(value).fillna(False)
+        value = to_naive_utc(value) if operator in COMPARISONS else [to_naive_utc(item) for item in value]
+    if operator in COMPARISONS:
+        return COMPARISONS[operator](series, value).fillna(False)
+    inside = series.isin(list(value))
+    return inside if operator == "in" else ~inside
 
 
-def need_pyarrow(what: str) -> None:
+def require_pyarrow(what: str) -> None:
     """Check that pyarrow is installed.
 
     :raises QueryError: with what to install, when it is missing
@@ -130,11 +132,10 @@ def need_pyarrow(what: str) -> None:
         import pyarrow as pa  # noqa: F401
     except ImportError:
         raise QueryError(
-            f"{what} needs pyarrow: {to_install('drift')}. A pandas DataFrame is compared without it.",
-            reason="missing_library",
+            f"{what} needs pyarrow: {to_install('drift')}. A pandas DataFrame is compared without it.", reason="missing_library"
         ) from None
 
 
-def unreadable(error: Exception, what: str, *, remote: bool) -> QueryError:
+def read_error(error: Exception, what: str, *, remote: bool) -> QueryError:
     """Return the error for unreadable data; only failures of remote storage are transient."""
     return QueryError(f"{what}: {server_text(error)}", reason="unreadable", transient=remote and isinstance(error, OSError))

@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.drift.engines.sources import chosen
+from airflow_slo_provider.drift.engines.sources import select_columns
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile
 from airflow_slo_provider.drift.profiles.kernel import ColumnBuilder
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
@@ -42,16 +42,17 @@ def profile_spark(
     :raises InvalidMeasurement: when a requested column does not exist
     :raises QueryError: when Spark rejects the query, or fails to run it (``transient``)
     """
-    names = chosen(data.columns, columns, name or "the Spark DataFrame")
-    made: DatasetProfile | None = None
-    with _refusals(name or "the Spark DataFrame"):
-        rows = data.select(*[_quoted(column) for column in names])
-        parts = rows.mapInArrow(_counter(names, frozenset(text_list(categorical))), "part binary")
+    label = name or "the Spark DataFrame"
+    names = select_columns(data.columns, columns, label)
+    merged: DatasetProfile | None = None
+    with _converted_errors(label):
+        rows = data.select(*[_quote(column) for column in names])
+        parts = rows.mapInArrow(_partition_counter(names, frozenset(text_list(categorical))), "part binary")
         for row in parts.toLocalIterator():
-            part = _read(bytes(row[0]))
-            made = part if made is None else made.merge(part)
-    made = made or DatasetProfile(columns={column: ColumnBuilder(column).profile() for column in names}, rows=0)
-    return DatasetProfile(columns=made.columns, rows=made.rows, engine="spark", source=name or "Spark DataFrame")
+            part = _read_partition(bytes(row[0]))
+            merged = part if merged is None else merged.merge(part)
+    merged = merged or DatasetProfile(columns={column: ColumnBuilder(column).profile() for column in names}, rows=0)
+    return DatasetProfile(columns=merged.columns, rows=merged.rows, engine="spark", source=name or "Spark DataFrame")
 
 
 @dataclass(frozen=True)
@@ -84,84 +85,78 @@ def spark_rows(spark: Any, source: str, *, where: str = "", within: tuple[str, d
     :raises QueryError: when Spark rejects the query
     :raises InvalidMeasurement: when the column does not hold times
     """
-    with _refusals(source):
+    with _converted_errors(source):
         if source.lstrip().lower().startswith(("select", "with")) and len(source.split()) > 1:
             rows = spark.sql(source)
         else:
             rows = spark.read.parquet(source) if "/" in source else spark.table(source)
         if where:
             rows = rows.filter(where)
-        # Reading the columns makes Spark Connect analyse the query now, inside _refusals, where errors are classified.
-        chosen(rows.columns, [within[0]] if within else None, source)
+        # Reading the columns makes Spark Connect analyse the query now, inside _converted_errors, where errors are classified.
+        select_columns(rows.columns, [within[0]] if within else None, source)
         if within is not None:
-            for condition in _between(dict(rows.dtypes)[within[0]], *within):
+            for condition in _time_conditions(dict(rows.dtypes)[within[0]], *within):
                 rows = rows.filter(condition)
         return SparkRows(rows, " ".join(source.split())[:200])
 
 
-def _quoted(column: str) -> str:
+def _quote(column: str) -> str:
     return f"`{column.replace('`', '``')}`"
 
 
-def _between(kind: str, column: str, start: datetime, end: datetime) -> list[str]:
+def _time_conditions(kind: str, column: str, start: datetime, end: datetime) -> list[str]:
     """Return conditions that do not depend on the session's time zone; naive timestamps are in UTC."""
-    moments = [moment.astimezone(UTC) for moment in (start, end)]
+    times = [start.astimezone(UTC), end.astimezone(UTC)]
     if kind == "date":
-        if any(moment.time() != datetime.min.time() for moment in moments):
+        if any(time.time() != datetime.min.time() for time in times):
             raise InvalidMeasurement(
-                f"column {column} holds dates, and {start} to {end} is not made of whole days of UTC", reason="bad_interval"
+                f"column {column} holds dates, but {start} to {end} are not whole days in UTC", reason="bad_interval"
             )
-        texts = [f"DATE'{moment:%Y-%m-%d}'" for moment in moments]
+        texts = [f"DATE'{time:%Y-%m-%d}'" for time in times]
     elif kind in ("timestamp", "timestamp_ntz"):
         zone, name = ("+00:00", "TIMESTAMP_LTZ") if kind == "timestamp" else ("", "TIMESTAMP_NTZ")
-        texts = [f"{name}'{moment:%Y-%m-%d %H:%M:%S.%f}{zone}'" for moment in moments]
+        texts = [f"{name}'{time:%Y-%m-%d %H:%M:%S.%f}{zone}'" for time in times]
     else:
-        raise InvalidMeasurement(
-            f"column {column} is of Spark's type {kind}: no time; make it one in a SELECT", reason="no_time_column"
-        )
-    return [f"{_quoted(column)} >= {texts[0]}", f"{_quoted(column)} < {texts[1]}"]
+        raise InvalidMeasurement(f"column {column} has Spark's type {kind}: not a time; cast it", reason="no_time_column")
+    return [f"{_quote(column)} >= {texts[0]}", f"{_quote(column)} < {texts[1]}"]
 
 
 @contextmanager
-def _refusals(source: str) -> Iterator[None]:
+def _converted_errors(source: str) -> Iterator[None]:
     """Convert Spark's errors to QueryError: permanent for a rejected query, transient for a failed run."""
     from pyspark.errors import AnalysisException, PySparkException
 
     try:
         yield
     except AnalysisException as error:
-        raise QueryError(f"{source}: {_first(error)}", reason="bad_query") from None
-    except PySparkException as error:
-        text = str(error)
-        if "No module named" in text:
-            lacking = text[text.index("No module named") :].splitlines()[0]
-            raise QueryError(
-                f"{source}: {lacking} on a Spark worker: workers need airflow-slo-provider, numpy and pyarrow",
-                reason="worker_lacks_module",
-            ) from None
-        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
+        raise QueryError(f"{source}: {_short_text(error)}", reason="bad_query") from None
     except OSError as error:
-        raise QueryError(f"{source}: {_first(error)}", reason="unreachable", transient=True) from None
+        raise QueryError(f"{source}: {_short_text(error)}", reason="unreachable", transient=True) from None
     except Exception as error:
+        _, missing, module = str(error).partition("No module named")
+        if missing and isinstance(error, PySparkException):
+            text = f"{missing}{module}".splitlines()[0]
+            needed = "workers need airflow-slo-provider, numpy and pyarrow"
+            raise QueryError(f"{source}: {text} on a Spark worker: {needed}", reason="worker_lacks_module") from None
         # Errors of py4j and gRPC themselves: the driver is gone.
-        if type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
+        if not isinstance(error, PySparkException) and type(error).__module__.partition(".")[0] not in ("py4j", "grpc"):
             raise
-        raise QueryError(f"{source}: {_first(error)}", reason="spark_failed", transient=True) from None
+        raise QueryError(f"{source}: {_short_text(error)}", reason="spark_failed", transient=True) from None
 
 
-def _first(error: Exception) -> str:
+def _short_text(error: Exception) -> str:
     """Return the text of an error without Spark's plans and stack."""
     text = " ".join(str(error).split(";\n")[0].split("JVM stacktrace")[0].split())
     return f"{type(error).__name__}: {text[:500]}"
 
 
-def _read(data: bytes) -> DatasetProfile:
+def _read_partition(data: bytes) -> DatasetProfile:
     import zlib
 
     return DatasetProfile.from_json(zlib.decompress(data), where="a Spark partition's profile")
 
 
-def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Iterator[Any]], Iterator[Any]]:
+def _partition_counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Iterator[Any]], Iterator[Any]]:
     """Return the function that runs on a worker: it turns record batches into one compressed profile."""
 
     def count(batches: Iterator[Any]) -> Iterator[Any]:
@@ -177,9 +172,7 @@ def _counter(names: Sequence[str], categorical: frozenset[str]) -> Callable[[Ite
             rows += batch.num_rows
             for index, column in enumerate(names):
                 builders[column].add(arrow_values(batch.column(index), categorical=column in categorical))
-        part = DatasetProfile(
-            columns={column: builder.profile() for column, builder in builders.items()}, rows=rows, engine="spark"
-        )
+        part = DatasetProfile(columns={column: builder.profile() for column, builder in builders.items()}, rows=rows)
         yield pa.RecordBatch.from_pydict({"part": pa.array([zlib.compress(part.to_json(), 1)], type=pa.binary())})
 
     return count

@@ -2,74 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
 from airflow_slo_provider.drift.engines.sql_queries import (
-    Column,
-    Table,
-    batches,
+    RunQuery,
+    SQLColumn,
+    SQLTable,
     bucket_query,
     closed_codes,
     cut_sums,
-    histogram,
+    histogram_expression,
+    split_batches,
 )
-from airflow_slo_provider.drift.profiles.grid import code_value
+from airflow_slo_provider.drift.profiles.grid import Array, code_value
 
-Array = npt.NDArray[Any]
-#: Kind, codes and closed flags of the values to count at.
-Places = tuple[str, Array, Array]
+#: Kind, codes and closed edge_lists of the edges to count at.
+Edges = tuple[str, Array, Array]
 
 
-class BucketCounter:
-    """Count rows below edges.
+def count_rows(
+    query: RunQuery, table: SQLTable, dialect: Dialect, columns: Sequence[SQLColumn], edges: Mapping[str, Edges]
+) -> Iterator[tuple[SQLColumn, int, Array]]:
+    """Count rows up to edges.
 
-    :param ask: runs one statement
+    :param edges: by the name of the column
+    :return: for each column, the rows counted (``width_bucket``: finite values only) and the rows up to each edge
     """
-
-    def __init__(
-        self, ask: Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]], table: Table, dialect: Dialect
-    ) -> None:
-        self._ask, self._table, self._dialect = ask, table, dialect
-
-    def count(self, columns: Sequence[Column], places: Mapping[str, Places]) -> Iterator[tuple[Column, int, Array]]:
-        """Yield, for each column, the rows counted (``width_bucket``: finite values only) and the rows up to each value."""
-        if self._dialect.buckets == "width_bucket":
-            for column in columns:
-                yield column, *self._buckets(column, places[column.name])
-            return
-        single = self._dialect.buckets == "histogram"
-        for batch in batches(columns, [1 if single else len(places[column.name][1]) for column in columns]):
-            parts = [part for column in batch for part in self._parts(column, places[column.name], single)]
-            (row,) = self._ask(f"SELECT COUNT(*), {', '.join(parts)} {self._table.text}")[1]
-            answers = iter(row)
-            total = int(next(answers))
-            for column in batch:
-                kind, codes, closed = places[column.name]
-                if single:
-                    yield column, total, _upto(next(answers), kind, closed_codes(codes.tolist(), closed.tolist()))
-                else:
-                    yield column, total, np.array([int(next(answers) or 0) for _ in codes], dtype=np.int64)
-
-    def _parts(self, column: Column, places: Places, single: bool) -> list[str]:
-        kind, codes, closed = places[0], places[1].tolist(), places[2].tolist()
-        if single:
-            return [histogram(column, self._dialect, kind, closed_codes(codes, closed))]
-        return cut_sums(column, self._dialect, kind, codes, closed)
-
-    def _buckets(self, column: Column, places: Places) -> tuple[int, Array]:
-        kind, codes = places[0], closed_codes(places[1].tolist(), places[2].tolist())
-        counts = np.zeros(len(codes) + 1, dtype=np.int64)
-        for bucket, rows in self._ask(bucket_query(self._table, column, self._dialect, kind, codes))[1]:
-            counts[int(bucket)] = int(rows)
-        return int(counts.sum()), np.cumsum(counts)[:-1]
-
-
-def _upto(bins: Mapping[Any, int] | None, kind: str, codes: Sequence[int]) -> Array:
-    """Sum up DuckDB's bins, which are keyed by their upper ends."""
-    held = bins or {}
-    return np.cumsum([int(held.get(code_value(code, kind), 0)) for code in codes], dtype=np.int64)
+    edge_lists = {name: (kind, codes.tolist(), closed.tolist()) for name, (kind, codes, closed) in edges.items()}
+    if dialect.buckets == "width_bucket":
+        for column in columns:
+            kind, codes, closed = edge_lists[column.name]
+            counts = np.zeros(len(codes) + 1, dtype=np.int64)
+            for bucket, rows in query(bucket_query(table, column, dialect, kind, closed_codes(codes, closed)))[1]:
+                counts[int(bucket)] = int(rows)
+            yield column, int(counts.sum()), np.cumsum(counts)[:-1]
+        return
+    single = dialect.buckets == "histogram"
+    for batch in split_batches(columns, [1 if single else len(edge_lists[column.name][1]) for column in columns]):
+        sums: list[str] = []
+        for column in batch:
+            kind, codes, closed = edge_lists[column.name]
+            if single:
+                sums.append(histogram_expression(column, dialect, kind, closed_codes(codes, closed)))
+            else:
+                sums += cut_sums(column, dialect, kind, codes, closed)
+        (row,) = query(f"SELECT COUNT(*), {', '.join(sums)} {table.text}")[1]
+        total, *answers = row
+        for column in batch:
+            kind, codes, closed = edge_lists[column.name]
+            if single:  # DuckDB's bins are keyed by their upper ends
+                bins = answers.pop(0) or {}
+                ends = [code_value(code, kind) for code in closed_codes(codes, closed)]
+                yield column, int(total), np.cumsum([int(bins.get(end, 0)) for end in ends], dtype=np.int64)
+            else:
+                sums_up_to, answers = answers[: len(codes)], answers[len(codes) :]
+                yield column, int(total), np.array([int(rows or 0) for rows in sums_up_to], dtype=np.int64)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from airflow_slo_provider.drift.engines.sources import chosen
+from airflow_slo_provider.drift.engines.sources import select_columns
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
-from airflow_slo_provider.drift.engines.sql_queries import Column, Table, batches, not_whole
+from airflow_slo_provider.drift.engines.sql_queries import RunQuery, SQLColumn, SQLTable, fraction_query, split_batches
 from airflow_slo_provider.drift.profiles.arrow_values import number_text
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
-#: Runs one statement: (column names, rows).
-Ask = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
 _SAMPLE = 200
 _KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
     ((bool,), "bool"),
@@ -26,71 +24,66 @@ _KINDS: tuple[tuple[tuple[type, ...], str], ...] = (
 )
 
 
-class ColumnFinder:
-    """Find the columns of a table and their kinds.
+def find_columns(
+    query: RunQuery,
+    table: SQLTable,
+    dialect: Dialect,
+    columns: Sequence[str] | None,
+    *,
+    kinds: Mapping[str, str],
+    categorical: frozenset[str],
+    name: str,
+) -> list[SQLColumn]:
+    """Find the columns of a table and their kinds from some rows.
 
-    :param ask: runs one statement
+    :param columns: columns to find; default: all
     :param kinds: kind of columns whose type does not show it
     :param categorical: numeric columns that hold codes: their kind is ``text``
     :param name: name of the table in messages
+    :raises InvalidMeasurement: for a column that does not exist
     """
-
-    def __init__(
-        self, ask: Ask, table: Table, dialect: Dialect, *, kinds: Mapping[str, str], categorical: frozenset[str], name: str
-    ) -> None:
-        self._ask, self._table, self._dialect, self._name = ask, table, dialect, name
-        self._kinds, self._categorical = kinds, categorical
-
-    def find(self, columns: Sequence[str] | None) -> list[Column]:
-        """Find the columns from some rows.
-
-        :param columns: columns to find; default: all
-        :raises InvalidMeasurement: for a column that does not exist
-        """
-        names, rows = self._ask(f"SELECT * {self._table.text} LIMIT {_SAMPLE}")
-        held = []
-        for name in chosen(names, columns, self._name):
-            place = list(names).index(name)
-            seen = [row[place] for row in rows if row[place] is not None]
-            if not seen:
-                quoted = self._dialect.identifier(name)
-                _, found = self._ask(f"SELECT {quoted} {self._table.also(f'{quoted} IS NOT NULL')} LIMIT 1")
-                seen = [row[0] for row in found]
-            held.append(self._column(name, seen))
-        return self._widened(held)
-
-    def _column(self, name: str, seen: Sequence[Any]) -> Column:
-        kind, form, cast = "empty", "float", ""
-        if seen:
-            kind = next((kind for types, kind in _KINDS if isinstance(seen[0], types)), "other")
-        if kind == "number":
-            form = "int" if all(isinstance(value, int) for value in seen) else "float"
-            cast = self._dialect.double if any(isinstance(value, Decimal) for value in seen) else ""
-        kind = self._kinds.get(name, kind) if seen else kind
-        if kind == "number" and name in self._categorical:
-            kind = "text"
-        return Column(name, kind, "int" if kind in ("time", "duration") else form, cast)
-
-    def _widened(self, columns: list[Column]) -> list[Column]:
-        """Change integer columns to float if any row holds a fraction: some databases store a type with every value."""
-        asked = [column for column in columns if column.kind == "number" and column.form == "int"]
-        if not self._dialect.whole:
-            return columns
-        mixed = set()
-        for batch in batches(asked, [1] * len(asked)):
-            (row,) = self._ask(not_whole(self._table, batch, self._dialect))[1]
-            mixed |= {column.name for column, count in zip(batch, row, strict=True) if count}
-        return [replace(column, form="float") if column.name in mixed else column for column in columns]
+    names, rows = query(f"SELECT * {table.text} LIMIT {_SAMPLE}")
+    found = []
+    for column in select_columns(names, columns, name):
+        index = list(names).index(column)
+        values = [row[index] for row in rows if row[index] is not None]
+        if not values:
+            quoted = dialect.identifier(column)
+            values = [row[0] for row in query(f"SELECT {quoted} {table.and_where(f'{quoted} IS NOT NULL')} LIMIT 1")[1]]
+        detected = _detect_kind(column, values, kinds.get(column), dialect)
+        found.append(replace(detected, kind="text") if detected.kind == "number" and column in categorical else detected)
+    if not dialect.whole:
+        return found
+    # SQLite stores a type with every value: an integer column becomes float if any row holds a fraction.
+    whole = [column for column in found if column.kind == "number" and column.form == "int"]
+    mixed = set()
+    for batch in split_batches(whole, [1] * len(whole)):
+        (row,) = query(fraction_query(table, batch, dialect))[1]
+        mixed |= {column.name for column, count in zip(batch, row, strict=True) if count}
+    return [replace(column, form="float") if column.name in mixed else column for column in found]
 
 
-def category_of(value: Any) -> str:
+def _detect_kind(name: str, values: Sequence[Any], kind: str | None, dialect: Dialect) -> SQLColumn:
+    if not values:
+        return SQLColumn(name, "empty")
+    detected = next((detected for types, detected in _KINDS if isinstance(values[0], types)), "other")
+    kind = kind or detected
+    if kind in ("time", "duration"):
+        return SQLColumn(name, kind, "int")
+    if detected != "number":
+        return SQLColumn(name, kind)
+    form = "int" if all(isinstance(value, int) for value in values) else "float"
+    return SQLColumn(name, kind, form, dialect.double if any(isinstance(value, Decimal) for value in values) else "")
+
+
+def category_text(value: Any) -> str:
     """Return a database's value as the name of a category; numbers are written as for files."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return str(value)
     return number_text(value)
 
 
-def number_of(value: Any, column: Column) -> Any:
+def convert_number(value: Any, column: SQLColumn) -> Any:
     """Convert a database's number to the column's type; None stays None.
 
     :raises InvalidMeasurement: for a fraction in a column of whole numbers, which is never truncated

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Any
 
 from airflow_slo_provider.drift.engines.sql_dialects import Dialect
 from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES
@@ -11,10 +13,12 @@ from airflow_slo_provider.drift.profiles.grid import MOST_CELLS, code_value
 
 #: Sums per statement. Databases plan thousands of sums slowly, and some reject them.
 MOST_SUMS = 200
+#: Runs one statement, and returns (column names, rows).
+RunQuery = Callable[[str], tuple[Sequence[str], Sequence[Sequence[Any]]]]
 
 
 @dataclass(frozen=True)
-class Column:
+class SQLColumn:
     """A column of a table, and how its values are selected.
 
     :param kind: see :class:`~airflow_slo_provider.drift.profiles.columns.ColumnProfile`
@@ -38,7 +42,7 @@ class Column:
             return f"CASE WHEN {x} THEN 'true' ELSE 'false' END"
         return f"CAST({x} AS {self.cast})" if self.cast else x
 
-    def counted(self, dialect: Dialect) -> str:
+    def has_value(self, dialect: Dialect) -> str:
         """Return the SQL condition that a row has a finite value."""
         if self.kind == "number" and self.form == "float" and dialect.infinity:
             return dialect.finite(self.expression(dialect))
@@ -46,7 +50,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Table:
+class SQLTable:
     """The rows to read.
 
     :param source: a table's name, or a SELECT
@@ -65,12 +69,12 @@ class Table:
         # Parentheses, because a later AND binds tighter than OR; `)` is on its own line in case `where` ends in a comment.
         return f"FROM {inner} drift_rows" + (f" WHERE ({self.where}\n)" if self.where else "")
 
-    def also(self, condition: str) -> str:
+    def and_where(self, condition: str) -> str:
         """Return the FROM clause with one more condition."""
         return f"{self.text} {'AND' if self.where else 'WHERE'} {condition}"
 
 
-def summary(table: Table, columns: Sequence[Column], dialect: Dialect) -> str:
+def summary_query(table: SQLTable, columns: Sequence[SQLColumn], dialect: Dialect) -> str:
     """Query the number of rows, and per column the non-null and finite values, infinities, minimum and maximum."""
     parts = ["COUNT(*)"]
     for column in columns:
@@ -78,7 +82,7 @@ def summary(table: Table, columns: Sequence[Column], dialect: Dialect) -> str:
         parts.append(f"COUNT({name})")
         if column.kind in CATEGORICAL:
             continue
-        finite = column.counted(dialect)
+        finite = column.has_value(dialect)
         parts.append(f"SUM(CASE WHEN {finite} THEN 1 ELSE 0 END)")
         odd = column.kind == "number" and column.form == "float" and bool(dialect.infinity)
         signs = (dialect.infinity, f"-{dialect.infinity}")
@@ -87,84 +91,81 @@ def summary(table: Table, columns: Sequence[Column], dialect: Dialect) -> str:
     return f"SELECT {', '.join(parts)} {table.text}"
 
 
-def not_whole(table: Table, columns: Sequence[Column], dialect: Dialect) -> str:
+def fraction_query(table: SQLTable, columns: Sequence[SQLColumn], dialect: Dialect) -> str:
     """Query, per column, the number of values that are not whole numbers."""
     names = [dialect.identifier(column.name) for column in columns]
     sums = [f"SUM(CASE WHEN {name} IS NOT NULL AND NOT {dialect.whole.format(x=name)} THEN 1 ELSE 0 END)" for name in names]
     return f"SELECT {', '.join(sums)} {table.text}"
 
 
-def distinct_values(table: Table, column: Column, dialect: Dialect) -> str:
+def distinct_query(table: SQLTable, column: SQLColumn, dialect: Dialect) -> str:
     """Query every value and its count, up to one value more than a profile can hold."""
     x = column.expression(dialect)
     most = MOST_CATEGORIES if column.kind in CATEGORICAL else MOST_CELLS
-    return f"SELECT {x}, COUNT(*) {table.also(column.counted(dialect))} GROUP BY {x} LIMIT {most + 1}"
+    return f"SELECT {x}, COUNT(*) {table.and_where(column.has_value(dialect))} GROUP BY {x} LIMIT {most + 1}"
 
 
-def quantile_query(table: Table, columns: Sequence[Column], dialect: Dialect, bins: int) -> str:
+def quantile_query(table: SQLTable, columns: Sequence[SQLColumn], dialect: Dialect, bins: int) -> str:
     """Query the inner edges of equi-depth bins of some columns."""
     shares = [f"{i / bins:g}" for i in range(1, bins)]
-    parts = [
-        part for column in columns for part in dialect.quantile_list(column.expression(dialect), column.counted(dialect), shares)
-    ]
-    return f"SELECT {', '.join(parts)} {table.text}"
+    lists = (dialect.quantile_list(column.expression(dialect), column.has_value(dialect), shares) for column in columns)
+    return f"SELECT {', '.join(chain(*lists))} {table.text}"
 
 
-def rank_query(table: Table, column: Column, dialect: Dialect, ranks: Sequence[int]) -> str:
+def rank_query(table: SQLTable, column: SQLColumn, dialect: Dialect, ranks: Sequence[int]) -> str:
     """Query the values at some ranks, for databases without quantiles."""
     x = column.expression(dialect)
-    inner = f"SELECT {x} AS v, ROW_NUMBER() OVER (ORDER BY {x}) AS r {table.also(column.counted(dialect))}"
+    inner = f"SELECT {x} AS v, ROW_NUMBER() OVER (ORDER BY {x}) AS r {table.and_where(column.has_value(dialect))}"
     return f"SELECT r, v FROM ({inner}) drift_ranks WHERE r IN ({', '.join(map(str, ranks))}) ORDER BY r"  # noqa: S608 - names are quoted, ranks are integers
 
 
-def cut_sums(column: Column, dialect: Dialect, kind: str, codes: Sequence[int], closed: Sequence[bool]) -> list[str]:
+def cut_sums(column: SQLColumn, dialect: Dialect, kind: str, codes: Sequence[int], closed: Sequence[bool]) -> list[str]:
     """Return one sum per cut: rows below a value, or up to and including it."""
     x = column.expression(dialect)
-    signs = ["<=" if one else "<" for one in closed]
     return [
-        f"SUM(CASE WHEN {x} {sign} {dialect.number(code_value(code, kind))} THEN 1 ELSE 0 END)"
-        for code, sign in zip(codes, signs, strict=True)
+        f"SUM(CASE WHEN {x} {'<=' if up_to else '<'} {dialect.number(code_value(code, kind))} THEN 1 ELSE 0 END)"
+        for code, up_to in zip(codes, closed, strict=True)
     ]
 
 
 def closed_codes(codes: Sequence[int], closed: Sequence[bool]) -> list[int]:
     """Convert "below a value" to "up to the preceding value": codes are integers in the order of the values."""
-    return [code if one else code - 1 for code, one in zip(codes, closed, strict=True)]
+    return [code if up_to else code - 1 for code, up_to in zip(codes, closed, strict=True)]
 
 
-def histogram(column: Column, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
+def histogram_expression(column: SQLColumn, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
     """Return DuckDB's aggregate that counts rows in right-closed bins in one pass.
 
     :param codes: codes of the bins' ends, ascending
     """
     ends = ", ".join(dialect.number(code_value(code, kind)) for code in codes)
-    return f"histogram({column.expression(dialect)}, [{ends}]) FILTER (WHERE {column.counted(dialect)})"
+    return f"histogram_expression({column.expression(dialect)}, [{ends}]) FILTER (WHERE {column.has_value(dialect)})"
 
 
-def bucket_query(table: Table, column: Column, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
+def bucket_query(table: SQLTable, column: SQLColumn, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
     """Query PostgreSQL for rows per bucket.
 
     Its buckets are left-closed, so each begins at the number after the end of a right-closed bin.
 
     :param codes: codes of the bins' ends, ascending
     """
-    form = dialect.double if kind == "float" else "BIGINT"
+    sql_type = dialect.double if kind == "float" else "BIGINT"
     starts = ", ".join(dialect.number(code_value(code + 1, kind)) for code in codes)
     x = column.expression(dialect)
     if kind == "float" and column.form == "int":
-        x = f"CAST({x} AS {form})"
-    bucket = f"width_bucket({x}, CAST(ARRAY[{starts}] AS {form}[]))"
-    return f"SELECT {bucket}, COUNT(*) {table.also(column.counted(dialect))} GROUP BY 1"
+        x = f"CAST({x} AS {sql_type})"
+    bucket = f"width_bucket({x}, CAST(ARRAY[{starts}] AS {sql_type}[]))"
+    return f"SELECT {bucket}, COUNT(*) {table.and_where(column.has_value(dialect))} GROUP BY 1"
 
 
-def batches(columns: Sequence[Column], weights: Sequence[int]) -> list[list[Column]]:
-    """Split columns into batches so that no statement has too many sums."""
-    batches: list[list[Column]] = []
+def split_batches(columns: Sequence[SQLColumn], weights: Sequence[int]) -> list[list[SQLColumn]]:
+    """Split columns into split_batches so that no statement has too many sums."""
+    split_batches: list[list[SQLColumn]] = []
     held = 0
     for column, weight in zip(columns, weights, strict=True):
-        if not batches or held + weight > MOST_SUMS:
-            batches.append([])
+        if not split_batches or held + weight > MOST_SUMS:
+            split_batches.append([])
             held = 0
-        batches[-1].append(column)
+        split_batches[-1].append(column)
         held += weight
-    return batches
+    return split_batches

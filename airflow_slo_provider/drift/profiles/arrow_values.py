@@ -6,12 +6,14 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from airflow_slo_provider.drift.profiles.grid import Array
 from airflow_slo_provider.drift.profiles.kernel import Values
 
-Array = npt.NDArray[Any]
-_MICROSECONDS = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+def to_microseconds(ticks: Array, unit: str) -> Array:
+    """Convert int64 ticks of seconds, ``ms``, ``us`` or ``ns`` to microseconds."""
+    return ticks // 1_000 if unit == "ns" else ticks * {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]
 
 
 def kind_of(dtype: Any) -> str:
@@ -45,64 +47,49 @@ def arrow_values(data: Any, *, categorical: bool = False) -> Values:
 
     if isinstance(data, pa.ChunkedArray):
         data = data.combine_chunks() if data.num_chunks != 1 else data.chunk(0)
-    dtype, kind, rows = data.type, kind_of(data.type), len(data)
-    if pa.types.is_dictionary(dtype) and (kind != "text" or data.dictionary.null_count):
+    kind, rows = kind_of(data.type), len(data)
+    if pa.types.is_dictionary(data.type) and (kind != "text" or data.dictionary.null_count):
         data = data.dictionary_decode()
-        dtype = data.type
     nulls = data.null_count
-    head = {"rows": rows, "nulls": nulls, "dtype": str(dtype)}
+    head = {"rows": rows, "nulls": nulls, "dtype": str(data.type)}
     if kind in ("empty", "other") or nulls == rows:
         return Values(kind=kind if nulls < rows or kind != "other" else "empty", **head)
     if categorical and kind == "number":
-        whole = data.drop_null()
-        counted = pc.value_counts(whole)
+        counted = pc.value_counts(data.drop_null())
         texts = [number_text(value) for value in counted.field(0).to_pylist()]
-        return Values(kind="text", texts=texts, counts=_plain(counted.field(1)), **head)
+        return Values(kind="text", texts=texts, counts=_to_numpy(counted.field(1)), **head)
     if kind == "bool":
         true = int(pc.sum(data).as_py() or 0)
         return Values(kind=kind, texts=["true", "false"], counts=np.array([true, rows - nulls - true]), **head)
     if kind == "text":
-        return _texts(data, head)
-    return Values(kind=kind, numbers=_numbers(data, nulls), **head)
+        return _text_values(data, head)
+    return Values(kind=kind, numbers=_numbers(data.drop_null() if nulls else data), **head)
 
 
-def _texts(data: Any, head: dict[str, Any]) -> Values:
+def _text_values(data: Any, head: dict[str, Any]) -> Values:
     import pyarrow as pa
 
     if not pa.types.is_dictionary(data.type):
         data = data.dictionary_encode()
     indices = data.indices.drop_null() if data.indices.null_count else data.indices
-    counts = np.bincount(_plain(indices), minlength=len(data.dictionary))
-    held = np.flatnonzero(counts)
-    texts = data.dictionary
-    if len(held) < len(texts):
-        texts = texts.take(pa.array(held))
-    head["dtype"] = "string"
-    return Values(kind="text", texts=texts.to_pylist(), counts=counts[held], **head)
+    counts = np.bincount(_to_numpy(indices), minlength=len(data.dictionary))
+    used = np.flatnonzero(counts)
+    texts = data.dictionary if len(used) == len(counts) else data.dictionary.take(pa.array(used))
+    return Values(kind="text", texts=texts.to_pylist(), counts=counts[used], **{**head, "dtype": "string"})
 
 
-def _numbers(data: Any, nulls: int) -> Array:
+def _numbers(data: Any) -> Array:
     import pyarrow as pa
 
-    if nulls:
-        data = data.drop_null()
     dtype = data.type
     if pa.types.is_decimal(dtype):
         return _decimals(data)
-    if pa.types.is_date32(dtype):
-        return _plain(data.view(pa.int32())).astype(np.int64) * 86_400_000_000
-    if pa.types.is_date64(dtype):
-        return _plain(data.view(pa.int64())) * 1_000
-    if pa.types.is_time32(dtype):
-        return _plain(data.view(pa.int32())).astype(np.int64) * _MICROSECONDS[dtype.unit]
     if pa.types.is_temporal(dtype):
-        ticks = _plain(data.view(pa.int64()))
-        return ticks // 1_000 if dtype.unit == "ns" else ticks * _MICROSECONDS[dtype.unit]
-    if pa.types.is_float16(dtype) or pa.types.is_float32(dtype):
-        return _plain(data).astype(np.float64)
-    if pa.types.is_floating(dtype):
-        return _plain(data)
-    return whole_numbers(_plain(data))
+        ticks = _to_numpy(data.view(pa.int32() if dtype.bit_width == 32 else pa.int64())).astype(np.int64, copy=False)
+        if pa.types.is_date32(dtype):
+            return ticks * 86_400_000_000
+        return to_microseconds(ticks, "ms" if pa.types.is_date64(dtype) else dtype.unit)
+    return _to_numpy(data).astype(np.float64, copy=False) if pa.types.is_floating(dtype) else whole_numbers(_to_numpy(data))
 
 
 def whole_numbers(values: Array) -> Array:
@@ -112,12 +99,12 @@ def whole_numbers(values: Array) -> Array:
     return values.astype(np.int64, copy=False)
 
 
-def _plain(data: Any) -> Array:
+def _to_numpy(data: Any) -> Array:
     """View a primitive array without nulls as a numpy array."""
     import pyarrow as pa
 
-    width = (pa.types.is_floating(data.type) and "f") or ("u" if pa.types.is_unsigned_integer(data.type) else "i")
-    dtype = np.dtype(f"{width}{data.type.bit_width // 8}")
+    kind = "f" if pa.types.is_floating(data.type) else "u" if pa.types.is_unsigned_integer(data.type) else "i"
+    dtype = np.dtype(f"{kind}{data.type.bit_width // 8}")
     if not len(data):
         return np.empty(0, dtype=dtype)
     return np.frombuffer(data.buffers()[1], dtype=dtype, count=len(data), offset=data.offset * dtype.itemsize)
@@ -128,15 +115,14 @@ def _decimals(data: Any) -> Array:
     import pyarrow as pa
 
     scale = data.type.scale
-    if not pa.types.is_decimal128(data.type):
-        return decimals(list(data.to_pylist()))
-    words = np.frombuffer(data.buffers()[1], dtype="<i8", count=2 * len(data), offset=16 * data.offset).reshape(-1, 2)
-    digits, fits = words[:, 0], (words[:, 1] == words[:, 0] >> 63).all()
-    if fits and scale == 0:
-        return digits.copy()
-    if fits and 0 <= scale <= 22 and len(digits) and max(abs(int(digits.min())), abs(int(digits.max()))) <= 2**53:
-        # Both operands are exact, so the division rounds once, to the float nearest to the decimal.
-        return digits.astype(np.float64) / float(10**scale)
+    if pa.types.is_decimal128(data.type):
+        words = np.frombuffer(data.buffers()[1], dtype="<i8", count=2 * len(data), offset=16 * data.offset).reshape(-1, 2)
+        digits, fits = words[:, 0], (words[:, 1] == words[:, 0] >> 63).all()
+        if fits and scale == 0:
+            return digits.copy()
+        if fits and 0 <= scale <= 22 and len(digits) and max(abs(int(digits.min())), abs(int(digits.max()))) <= 2**53:
+            # Both operands are exact, so the division rounds once, to the float nearest to the decimal.
+            return digits.astype(np.float64) / float(10**scale)
     return decimals(data.to_pylist())
 
 

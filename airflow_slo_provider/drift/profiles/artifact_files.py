@@ -38,7 +38,7 @@ def write_bytes(uri: Any, data: bytes) -> str:
     """
     path = local_path(uri)
     if path is None:
-        with _opened(uri, "wb") as file:
+        with _open(uri, "wb") as file:
             file.write(data)
         return str(uri)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,8 +61,8 @@ def read_bytes(uri: Any, *, first: int | None = None) -> bytes:
     """
     path = local_path(uri)
     try:
-        with path.open("rb") if path is not None else _opened(uri, "rb") as file:
-            data = file.read(first) if first is not None else _at_most(file, MAX_BYTES + 1)
+        with path.open("rb") if path is not None else _open(uri, "rb") as file:
+            data = file.read(first) if first is not None else _read_up_to(file, MAX_BYTES + 1)
     except FileNotFoundError:
         raise QueryError(f"{uri} does not exist", reason="not_found") from None
     except OSError as error:
@@ -72,7 +72,7 @@ def read_bytes(uri: Any, *, first: int | None = None) -> bytes:
     return bytes(data)
 
 
-def _at_most(file: Any, size: int) -> bytearray:
+def _read_up_to(file: Any, size: int) -> bytearray:
     """Read in pieces, because ``read(size)`` would allocate ``size`` bytes at once."""
     data = bytearray()
     while len(data) < size and (part := file.read(_PIECE)):
@@ -80,7 +80,7 @@ def _at_most(file: Any, size: int) -> bytearray:
     return data
 
 
-def _opened(uri: Any, mode: str) -> Any:
+def _open(uri: Any, mode: str) -> Any:
     if hasattr(uri, "open"):
         return uri.open(mode)
     import fsspec

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from airflow_slo_provider.drift.profiles.cuts import Cuts
-from airflow_slo_provider.drift.profiles.grid import MOST_CELLS, Grid, cell_ends, code_floats, code_value
-from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
+from airflow_slo_provider.drift.profiles.grid import Grid, code_value, codes_as_floats
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 #: A column with more distinct texts is not treated as categorical; its texts are not kept.
@@ -23,6 +22,8 @@ MOST_CHARACTERS = 50_000_000
 #: Kinds whose values are numbers on a grid. Times are microseconds since 1970 in UTC, durations are microseconds.
 NUMERIC = frozenset({"number", "time", "duration"})
 CATEGORICAL = frozenset({"text", "bool"})
+#: Fields of a column's profile that are numbers of rows, and add up.
+ROW_COUNTS = ("rows", "nulls", "nan", "positive_infinite", "negative_infinite")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -89,25 +90,18 @@ class ColumnProfile:
         held = self.distribution
         if held is None or not held.total:
             return ()
-        if isinstance(held, Cuts):
-            return tuple(dict.fromkeys(code_value(int(code), held.kind) for code in held.codes))
-        wanted = ranks(held.total, [Fraction(i, bins) for i in range(1, bins)])
-        places = np.searchsorted(np.cumsum(held.counts), wanted, side="left")
-        _, high = cell_ends(held.codes, held.kind, held.bits)
-        return tuple(dict.fromkeys(code_value(int(high[place]), held.kind) for place in places))
+        codes = held.codes if isinstance(held, Cuts) else held.cell_ends()[1][held.quantile_cells(bins)]
+        return tuple(dict.fromkeys(code_value(int(code), held.kind) for code in codes))
 
     def moments(self) -> tuple[float, float] | None:
         """Return mean and standard deviation of the finite values, placing rows at cell middles; None without a grid."""
         held = self.distribution
         if not isinstance(held, Grid) or not held.total:
             return None
-        low, high = cell_ends(held.codes, held.kind, held.bits)
-        if held.kind == "float":
-            places = code_floats(low) / 2 + code_floats(high) / 2
-        else:
-            places = low.astype(np.float64) / 2 + high.astype(np.float64) / 2
-        mean = math.fsum(places * held.counts / held.total)
-        return mean, math.sqrt(max(0.0, math.fsum((places - mean) ** 2 * held.counts / held.total)))
+        low, high = (codes_as_floats(codes, held.kind) for codes in held.cell_ends())
+        middles = low / 2 + high / 2
+        mean = math.fsum(middles * held.counts / held.total)
+        return mean, math.sqrt(max(0.0, math.fsum((middles - mean) ** 2 * held.counts / held.total)))
 
     def atoms(self, share: float = 0.1) -> dict[float | int, int]:
         """Return the single values that hold at least a share of the finite rows, with their counts.
@@ -119,11 +113,11 @@ class ColumnProfile:
         held = self.distribution
         if not isinstance(held, Grid) or not held.total:
             return {}
-        low, high = cell_ends(held.codes, held.kind, held.bits)
+        low, high = held.cell_ends()
         heavy = np.flatnonzero((low == high) & (held.counts >= share * held.total))
         return {code_value(int(held.codes[i]), held.kind): int(held.counts[i]) for i in heavy}
 
-    def say(self, value: float | int | None) -> str:
+    def format_value(self, value: float | int | None) -> str:
         """Format a value of this column for messages; times as ISO 8601, durations in seconds.
 
         :param value: a number as it is stored in the profile, None for no value
@@ -144,58 +138,46 @@ class ColumnProfile:
 
         :param other: profile of another part of the same column
         """
-        kind = other.kind if self.kind == "empty" else self.kind
+        first = other if self.kind == "empty" else self
         problem = self.problem or other.problem
-        if other.kind not in (kind, "empty"):
-            problem = (
-                problem
-                or f"column {self.name} is {self.kind} ({self.dtype}) in one part and {other.kind} ({other.dtype}) in another"
-            )
-        sums = {
-            name: getattr(self, name) + getattr(other, name)
-            for name in ("rows", "nulls", "nan", "positive_infinite", "negative_infinite", "unlisted")
-        }
-        merged = replace(self if self.kind != "empty" else other, kind=kind, problem=problem, **sums)
+        if problem is None and other.kind not in (first.kind, "empty"):
+            problem = f"column {self.name} is {self.kind} ({self.dtype}) in one part and {other.kind} ({other.dtype}) in another"
+        sums = {name: getattr(self, name) + getattr(other, name) for name in (*ROW_COUNTS, "unlisted")}
+        merged = replace(first, problem=problem, **sums)
         if problem:
             return replace(merged, distribution=None, categories=None, minimum=None, maximum=None)
-        lows = [side.minimum for side in (self, other) if side.minimum is not None]
-        highs = [side.maximum for side in (self, other) if side.maximum is not None]
-        categories, overflow = _add_categories(self, other)
+        minimum = min((side.minimum for side in (self, other) if side.minimum is not None), default=None)
+        maximum = max((side.maximum for side in (self, other) if side.maximum is not None), default=None)
+        distribution, (categories, overflow) = _merge_distributions(self, other), _merge_categories(self, other)
         return replace(
-            merged,
-            minimum=min(lows, default=None),
-            maximum=max(highs, default=None),
-            distribution=_add_distributions(self, other),
-            categories=categories,
-            overflow=overflow,
+            merged, minimum=minimum, maximum=maximum, distribution=distribution, categories=categories, overflow=overflow
         )
 
 
-def _add_distributions(first: ColumnProfile, second: ColumnProfile) -> Grid | Cuts | None:
-    one, two = first.distribution, second.distribution
-    if one is None or two is None:
-        return one if two is None else two
-    if isinstance(one, Grid) and isinstance(two, Grid):
-        if not one.total or not two.total:  # An empty grid does not record whether its values would have been integers.
-            return two if two.total else one
-        return one.merge(two, most=MOST_CELLS)
-    if isinstance(one, Cuts) and isinstance(two, Cuts):
-        return one.merge(two)
+def _merge_distributions(first: ColumnProfile, second: ColumnProfile) -> Grid | Cuts | None:
+    a, b = first.distribution, second.distribution
+    if a is None or b is None:
+        return a if b is None else b
+    if isinstance(a, Grid) and isinstance(b, Grid):
+        if not a.total or not b.total:  # An empty grid does not record whether its values would have been integers.
+            return b if b.total else a
+        return a.merge(b)
+    if isinstance(a, Cuts) and isinstance(b, Cuts):
+        return a.merge(b)
     raise InvalidMeasurement(f"column {first.name}: a profile counted at stored edges and one on a grid cannot be merged")
 
 
-def _add_categories(first: ColumnProfile, second: ColumnProfile) -> tuple[Mapping[str, int] | None, bool]:
+def _merge_categories(first: ColumnProfile, second: ColumnProfile) -> tuple[Mapping[str, int] | None, bool]:
     if first.overflow or second.overflow:
         return {}, True
     if first.categories is None or second.categories is None:
         return (first.categories if second.categories is None else second.categories), False
-    counts = dict(first.categories)
-    for text, rows in second.categories.items():
-        counts[text] = counts.get(text, 0) + rows
-    return ({}, True) if len(counts) > MOST_CATEGORIES or sum(map(len, counts)) > MOST_CHARACTERS else (counts, False)
+    counts = Counter(first.categories)
+    counts.update(second.categories)
+    return ({}, True) if len(counts) > MOST_CATEGORIES or sum(map(len, counts)) > MOST_CHARACTERS else (dict(counts), False)
 
 
-def one_column(profile: Any) -> ColumnProfile:
+def single_column(profile: Any) -> ColumnProfile:
     """Return a column's profile, given that profile or the profile of a dataset with one column.
 
     :raises InvalidMeasurement: when the dataset does not have exactly one column
@@ -206,7 +188,6 @@ def one_column(profile: Any) -> ColumnProfile:
     if columns is None:
         raise InvalidMeasurement(f"a profile is compared with a profile, not with {type(profile).__name__}; profile both sides")
     if len(columns) != 1:
-        raise InvalidMeasurement(
-            f"give one of the profile's columns, e.g. profile[{next(iter(columns), 'x')!r}]: {', '.join(columns)}"
-        )
+        example = f"profile[{next(iter(columns), 'x')!r}]"
+        raise InvalidMeasurement(f"select one of the profile's columns, e.g. {example}: {', '.join(columns)}")
     return next(iter(columns.values()))  # type: ignore[no-any-return]

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 
 import numpy as np
-import numpy.typing as npt
 
-from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, float_codes
+from airflow_slo_provider.drift.profiles.grid import Array, Grid, float_codes
 from airflow_slo_provider.exceptions import InvalidMeasurement
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,29 +31,28 @@ class Cuts:
     def __post_init__(self) -> None:
         for part in (self.codes, self.closed, self.counts):
             part.setflags(write=False)
-        counts = np.concatenate([[0], self.counts, [self.total]])
-        if (np.diff(counts) < 0).any():
+        if (np.diff(self.counts, prepend=0, append=self.total) < 0).any():
             raise InvalidMeasurement("counts below rising values fall: the data changed between two scans, or NaN was counted")
 
+    def _edges(self) -> tuple[object, ...]:
+        return self.kind, self.codes.tobytes(), self.closed.tobytes()
+
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Cuts):
-            return NotImplemented
-        return self.same_places(other) and np.array_equal(self.counts, other.counts) and self.total == other.total
+        return self.same_edges(other) and (self.counts.tobytes(), self.total) == (other.counts.tobytes(), other.total)
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.codes.tobytes(), self.closed.tobytes(), self.counts.tobytes(), self.total))
+        return hash((self._edges(), self.counts.tobytes(), self.total))
 
-    def same_places(self, other: Cuts) -> bool:
+    def same_edges(self, other: object) -> TypeGuard[Cuts]:
         """Return whether both sides count at the same values."""
-        places = (np.array_equal(self.codes, other.codes), np.array_equal(self.closed, other.closed))
-        return self.kind == other.kind and all(places)
+        return isinstance(other, Cuts) and self._edges() == other._edges()
 
     def merge(self, other: Cuts) -> Cuts:
         """Add counts at the same values.
 
         :raises InvalidMeasurement: when the values differ
         """
-        if not self.same_places(other):
+        if not self.same_edges(other):
             raise InvalidMeasurement("profiles counted at different edges cannot be merged; make both against the same reference")
         return Cuts(self.kind, self.codes, self.closed, self.counts + other.counts, self.total + other.total)
 
@@ -81,8 +77,9 @@ def count_at(grid: Grid, codes: Array, closed: Array) -> tuple[Cuts, Array]:
 
     :return: the counts, and which cuts they are exact for: a cut inside a cell is not
     """
-    low, high = cell_ends(grid.codes, grid.kind, grid.bits)
-    upto = np.concatenate([[0], np.cumsum(grid.counts)])
-    below = np.where(closed, np.searchsorted(high, codes, side="right"), np.searchsorted(high, codes, side="left"))
-    begun = np.where(closed, np.searchsorted(low, codes, side="right"), np.searchsorted(low, codes, side="left"))
-    return Cuts(grid.kind, codes, closed, upto[below], grid.total), below == begun
+    low, high = grid.cell_ends()
+    sums = np.concatenate([[0], np.cumsum(grid.counts)])
+    ended, begun = (
+        np.where(closed, np.searchsorted(ends, codes, side="right"), np.searchsorted(ends, codes)) for ends in (high, low)
+    )
+    return Cuts(grid.kind, codes, closed, sums[ended], grid.total), ended == begun

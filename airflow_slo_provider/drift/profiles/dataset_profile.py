@@ -56,20 +56,14 @@ class DatasetProfile:
             raise InvalidMeasurement(f"a profile merges with a profile, not with {type(other).__name__}")
         columns = {}
         for name in {**self.columns, **other.columns}:
-            sides = [profile.columns.get(name) for profile in (self, other)]
-            if sides[0] is not None and sides[1] is not None:
-                columns[name] = sides[0].merge(sides[1])
+            if name in self.columns and name in other.columns:
+                columns[name] = self.columns[name].merge(other.columns[name])
             else:
-                held = sides[0] or sides[1]
-                if held is not None:
-                    lacking = (other if sides[1] is None else self).source or "one part"
-                    columns[name] = replace(
-                        held, problem=f"column {name} is missing in {lacking}", distribution=None, categories=None
-                    )
-        sources = dict.fromkeys(part.source for part in (self, other) if part.source)
-        return replace(
-            self, columns=columns, rows=self.rows + other.rows, source=", ".join(sources), created_at=datetime.now(UTC)
-        )
+                part, lacking = (self, other) if name in self.columns else (other, self)
+                problem = f"column {name} is missing in {lacking.source or 'one part'}"
+                columns[name] = replace(part.columns[name], problem=problem, distribution=None, categories=None)
+        source = ", ".join(dict.fromkeys(part.source for part in (self, other) if part.source))
+        return replace(self, columns=columns, rows=self.rows + other.rows, source=source, created_at=datetime.now(UTC))
 
     def save(self, uri: Any) -> str:
         """Write the profile as JSON, atomically, so that a reader never sees half of it.
@@ -104,15 +98,14 @@ def load_profile(uri: Any) -> DatasetProfile:
     return DatasetProfile.from_json(read_bytes(uri), where=str(uri))
 
 
-def stored_profile(data: Any) -> DatasetProfile | None:
+def load_if_profile(data: Any) -> DatasetProfile | None:
     """Return the stored profile at a path, or None if the path is something else.
 
     :param data: any value; only a path that ends in ``.json`` is opened
     :raises InvalidMeasurement: when it is a damaged profile
     """
-    if not isinstance(data, str) and not hasattr(data, "__fspath__") and not hasattr(data, "fs"):
-        return None
-    if not str(data).endswith(".json"):
+    is_path = isinstance(data, str) or hasattr(data, "__fspath__") or hasattr(data, "fs")
+    if not is_path or not str(data).endswith(".json"):
         return None
     try:
         start = read_bytes(data, first=200)

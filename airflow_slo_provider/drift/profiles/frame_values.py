@@ -10,22 +10,19 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from airflow_slo_provider.drift.profiles.arrow_values import decimals, number_text, whole_numbers
+from airflow_slo_provider.drift.profiles.arrow_values import decimals, number_text, to_microseconds, whole_numbers
+from airflow_slo_provider.drift.profiles.grid import Array
 from airflow_slo_provider.drift.profiles.kernel import Values
 
-Array = npt.NDArray[Any]
-_INFERRED = {"string": "text", "boolean": "bool", "decimal": "number", "integer": "number", "floating": "number"} | {
-    "mixed-integer-float": "number",
-    "datetime": "time",
-    "datetime64": "time",
-    "date": "time",
-    "timedelta": "duration",
-    "timedelta64": "duration",
-    "time": "duration",
+#: Kinds of the types that pandas infers from values.
+_INFERRED = {
+    **dict.fromkeys(("decimal", "integer", "floating", "mixed-integer-float"), "number"),
+    **dict.fromkeys(("datetime", "datetime64", "date"), "time"),
+    **dict.fromkeys(("timedelta", "timedelta64", "time"), "duration"),
+    **dict.fromkeys(("string", "categorical"), "text"),
+    "boolean": "bool",
     "empty": "empty",
-    "categorical": "text",
 }
 
 
@@ -35,11 +32,9 @@ def series_values(series: Any, *, categorical: bool = False) -> Values:
 
     if isinstance(series, np.ndarray) or not hasattr(series, "dtype"):
         series = pd.Series(series)
-    dtype = series.dtype
-    rows = len(series)
-    missing = series.isna()
+    dtype, missing = series.dtype, series.isna()
     nulls = int(missing.sum())
-    head: dict[str, Any] = {"rows": rows, "nulls": nulls, "dtype": str(dtype)}
+    head: dict[str, Any] = {"rows": len(series), "nulls": nulls, "dtype": str(dtype)}
     present = series[~missing] if nulls else series
     if isinstance(dtype, pd.CategoricalDtype):
         return _categories(present, head, categorical)
@@ -74,10 +69,6 @@ def _kind(present: Any, dtype: Any) -> str:
         return "time"
     if types.is_timedelta64_dtype(dtype):
         return "duration"
-    if types.is_object_dtype(dtype):
-        if not len(present):
-            return "empty"
-        return _INFERRED.get(types.infer_dtype(present, skipna=True), "other")
     if isinstance(dtype, pd.StringDtype):
         return "text"
     return _INFERRED.get(types.infer_dtype(present, skipna=True), "other") if len(present) else "empty"
@@ -121,5 +112,4 @@ def _microseconds(present: Any, kind: str) -> Array:
         plain = pd.to_datetime(present, utc=True).dt.tz_localize(None).to_numpy()
     else:
         plain = pd.to_timedelta(present).to_numpy()
-    unit, ticks = np.datetime_data(plain.dtype)[0], np.asarray(plain.view(np.int64))
-    return ticks // 1_000 if unit == "ns" else ticks * {"s": 1_000_000, "ms": 1_000, "us": 1}[unit]
+    return to_microseconds(np.asarray(plain.view(np.int64)), np.datetime_data(plain.dtype)[0])

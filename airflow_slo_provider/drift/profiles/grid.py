@@ -12,10 +12,13 @@ pattern in sign and magnitude, which has the same order as the numbers. -0.0 is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 
 Array = npt.NDArray[Any]
 
@@ -35,10 +38,20 @@ def float_codes(values: Array) -> Array:
     return codes
 
 
+def value_codes(values: Array, kind: str) -> Array:
+    """Return the codes of numbers, in the same shape."""
+    return float_codes(values) if kind == "float" else values.astype(np.int64, copy=False)
+
+
 def code_floats(codes: Array) -> Array:
     """Convert codes to float64."""
     raw = np.where(codes < 0, -codes | np.int64(-(2**63)), codes).astype(np.int64)
     return raw.view(np.float64)
+
+
+def codes_as_floats(codes: Array, kind: str) -> Array:
+    """Convert codes of a kind to float64; integers beyond 2^53 are rounded."""
+    return code_floats(codes) if kind == "float" else codes.astype(np.float64)
 
 
 def code_value(code: int, kind: str) -> float | int:
@@ -48,7 +61,7 @@ def code_value(code: int, kind: str) -> float | int:
 
 def value_code(value: float | int, kind: str) -> int:
     """Return the code of one number."""
-    return int(value) if kind == "int" else int(float_codes(np.array([value], dtype=np.float64))[0])
+    return int(value) if kind == "int" else int(float_codes(np.array([value]))[0])
 
 
 def _bit_lengths(magnitude: Array) -> Array:
@@ -56,14 +69,13 @@ def _bit_lengths(magnitude: Array) -> Array:
     lengths = np.frexp(magnitude.astype(np.float64))[1].astype(np.uint64)
     # Beyond 2^53, float64 rounds a number just below a power of two up to that power.
     over = (lengths > 0) & ((magnitude >> (np.maximum(lengths, 1) - np.uint64(1))) == 0)
-    out: Array = lengths - over
-    return out
+    digits: Array = lengths - over
+    return digits
 
 
-def _drops(magnitude: Array, bits: int) -> Array:
+def _dropped_digits(magnitude: Array, bits: int) -> Array:
     lengths = _bit_lengths(magnitude).astype(np.int64)
-    drops: Array = np.maximum(lengths - 1 - bits, 0).astype(np.uint64)
-    return drops
+    return np.maximum(lengths - 1 - bits, 0).astype(np.uint64)
 
 
 def coarsen(codes: Array, kind: str, bits: int) -> Array:
@@ -74,15 +86,15 @@ def coarsen(codes: Array, kind: str, bits: int) -> Array:
     magnitude = (codes ^ sign) - sign
     if kind == "int":
         unsigned = magnitude.view(np.uint64)
-        drops = _drops(unsigned, bits)
+        drops = _dropped_digits(unsigned, bits)
         cut = ((unsigned >> drops) << drops).view(np.int64)
     else:
         shift = _FLOAT_BITS - bits
         cut = (magnitude >> shift) << shift
         # Zero has a cell of its own; subnormals that would share it get the code of the smallest subnormal.
         cut[(cut == 0) & (magnitude != 0)] = 1
-    out: Array = (cut ^ sign) - sign
-    return out
+    cells: Array = (cut ^ sign) - sign
+    return cells
 
 
 def cell_ends(codes: Array, kind: str, bits: int) -> tuple[Array, Array]:
@@ -92,7 +104,7 @@ def cell_ends(codes: Array, kind: str, bits: int) -> tuple[Array, Array]:
     sign = codes >> 63
     magnitude = (codes ^ sign) - sign
     if kind == "int":
-        width = ((np.uint64(1) << _drops(magnitude.view(np.uint64), bits)) - np.uint64(1)).view(np.int64)
+        width = ((np.uint64(1) << _dropped_digits(magnitude.view(np.uint64), bits)) - np.uint64(1)).view(np.int64)
     else:
         width = np.full(len(codes), (1 << (_FLOAT_BITS - bits)) - 1, dtype=np.int64)
         width[magnitude == 0] = 0
@@ -103,24 +115,25 @@ def cell_ends(codes: Array, kind: str, bits: int) -> tuple[Array, Array]:
 
 def add_up(codes: Array, counts: Array) -> tuple[Array, Array]:
     """Sort cells and add the counts of equal ones."""
-    if len(codes) < 2:
-        return codes, counts
     order = np.argsort(codes, kind="stable")
-    codes, counts = codes[order], counts[order]
-    return squeeze(codes, counts)
+    return squeeze(codes[order], counts[order])
 
 
 def squeeze(codes: Array, counts: Array) -> tuple[Array, Array]:
     """Add the counts of equal neighbours in sorted cells."""
-    starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
-    return codes[starts], np.add.reduceat(counts, starts)
+    starts = _first_of_equal(codes)
+    return codes[starts], np.add.reduceat(counts, starts) if len(starts) else counts
 
 
 def union(first: Array, second: Array) -> Array:
     """Return the sorted union of two sorted code arrays; a merge is faster than ``union1d`` here."""
     codes = np.sort(np.concatenate([first, second]), kind="stable")
-    out: Array = codes[np.concatenate([np.ones(min(1, len(codes)), dtype=bool), codes[1:] != codes[:-1]])]
-    return out
+    return codes[_first_of_equal(codes)]
+
+
+def _first_of_equal(codes: Array) -> Array:
+    """Return the indexes of sorted codes that differ from the code before."""
+    return np.flatnonzero(np.append(np.ones(min(1, len(codes)), dtype=bool), codes[1:] != codes[:-1]))
 
 
 def fitting_bits(codes: Array, kind: str, bits: int, most: int) -> int:
@@ -160,14 +173,14 @@ class Grid:
         self.codes.setflags(write=False)
         self.counts.setflags(write=False)
 
+    def _key(self) -> tuple[object, ...]:
+        return self.kind, self.bits, self.codes.tobytes(), self.counts.tobytes()
+
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Grid):
-            return NotImplemented
-        same_form = (self.kind, self.bits) == (other.kind, other.bits)
-        return same_form and np.array_equal(self.codes, other.codes) and np.array_equal(self.counts, other.counts)
+        return isinstance(other, Grid) and self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash((self.kind, self.bits, self.codes.tobytes(), self.counts.tobytes()))
+        return hash(self._key())
 
     @property
     def exact(self) -> bool:
@@ -179,21 +192,38 @@ class Grid:
         """Number of rows in all cells."""
         return int(self.counts.sum())
 
-    def at(self, kind: str, bits: int) -> Grid:
+    def cell_ends(self) -> tuple[Array, Array]:
+        """Return the codes of the smallest and the largest number of each cell."""
+        return cell_ends(self.codes, self.kind, self.bits)
+
+    def quantile_cells(self, bins: int) -> Array:
+        """Return the indexes of the cells that hold the inner quantiles of equi-depth bins (type 1)."""
+        wanted = ranks(self.total, [Fraction(i, bins) for i in range(1, bins)])
+        return np.searchsorted(np.cumsum(self.counts), wanted, side="left")
+
+    def counts_at(self, codes: Array) -> Array:
+        """Return the rows of the cells of another grid that has all cells of this one; sorted codes."""
+        counts = np.zeros(len(codes), dtype=np.int64)
+        counts[np.searchsorted(codes, self.codes)] = self.counts
+        return counts
+
+    def convert(self, kind: str, bits: int) -> Grid:
         """Return the same rows in coarser cells, or an int grid as a float grid (see :func:`common_form`)."""
         codes = coarsen(self.codes, self.kind, bits)
         if kind != self.kind:
             codes = float_codes(codes.astype(np.float64))
-        codes, counts = squeeze(codes, self.counts) if len(codes) else (codes, self.counts)
-        return Grid(kind, bits, codes, counts)
+        return Grid(kind, bits, *squeeze(codes, self.counts))
+
+    def as_floats(self) -> Grid:
+        """Return an int grid as a float grid."""
+        return self.convert("float", self.bits)
 
     def merge(self, other: Grid, *, most: int = MOST_CELLS) -> Grid:
         """Return the grid of the rows of both sides."""
         kind, bits = common_form(self, other)
-        first, second = self.at(kind, bits), other.at(kind, bits)
+        first, second = self.convert(kind, bits), other.convert(kind, bits)
         codes, counts = add_up(np.concatenate([first.codes, second.codes]), np.concatenate([first.counts, second.counts]))
-        fit = fitting_bits(codes, kind, bits, most)
-        return Grid(kind, bits, codes, counts).at(kind, fit)
+        return Grid(kind, bits, codes, counts).convert(kind, fitting_bits(codes, kind, bits, most))
 
 
 def common_form(first: Grid, second: Grid) -> tuple[str, int]:

@@ -7,11 +7,18 @@ import threading
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from airflow_slo_provider.drift.profiles.grid import EXACT, MOST_CELLS, Grid, add_up, coarsen, fitting_bits, float_codes
-
-Array = npt.NDArray[Any]
+from airflow_slo_provider.drift.profiles.grid import (
+    EXACT,
+    MOST_CELLS,
+    Array,
+    Grid,
+    add_up,
+    coarsen,
+    fitting_bits,
+    float_codes,
+    value_codes,
+)
 
 #: Values processed together: a block and its scratch space fit a core's cache.
 _BLOCK = 131_072
@@ -36,7 +43,7 @@ class _Table:
         self.span = width + 2
         self.counts: Array = np.zeros(self.span, dtype=np.int64)
 
-    def holds(self, base: int, width: int) -> bool:
+    def contains(self, base: int, width: int) -> bool:
         """Return whether a window lies within this one."""
         return self.base <= base and base + width <= self.base + self.width
 
@@ -49,12 +56,12 @@ class _Table:
 
     def cells(self, kind: str, bits: int) -> tuple[Array, Array]:
         """Return the codes and counts of the occupied cells."""
-        held = np.flatnonzero(self.counts)
-        negative = held >= self.span
-        codes = (held - negative * self.span + self.base - 1) << (52 - bits)
+        occupied = np.flatnonzero(self.counts)
+        negative = occupied >= self.span
+        codes = (occupied - negative * self.span + self.base - 1) << (52 - bits)
         if kind == "int":
             codes = codes.view(np.float64).astype(np.int64)
-        return np.where(negative, -codes, codes), self.counts[held]
+        return np.where(negative, -codes, codes), self.counts[occupied]
 
 
 class GridBuilder:
@@ -83,12 +90,11 @@ class GridBuilder:
             return
         low, high = ends or (values.min(), values.max())
         if low == high:
-            codes = float_codes(values[:1]) if self.kind == "float" else values[:1].astype(np.int64)
-            self.add_cells(codes, np.array([len(values)]), EXACT)
+            self.add_cells(value_codes(values[:1], self.kind), np.array([len(values)]), EXACT)
         elif self.kind == "int" and int(high) - int(low) < _INTEGER_TABLE:
             counts = np.bincount((values - low).astype(np.intp, copy=False))
-            held = np.flatnonzero(counts)
-            self.add_cells(held + int(low), counts[held], EXACT)
+            occupied = np.flatnonzero(counts)
+            self.add_cells(occupied + int(low), counts[occupied], EXACT)
         elif self.kind == "int" and max(abs(int(low)), abs(int(high))) > 2**53:
             if self.bits > 40:
                 self._add_sorted(values[: 2 * _BLOCK], EXACT)
@@ -106,8 +112,7 @@ class GridBuilder:
         :param codes: distinct
         """
         with self._lock:
-            if bits < self.bits:
-                self.bits = bits
+            self.bits = min(bits, self.bits)
             self._codes.append(codes.astype(np.int64, copy=False))
             self._counts.append(counts.astype(np.int64, copy=False))
             self._waiting += len(codes)
@@ -123,8 +128,7 @@ class GridBuilder:
     def _settle(self) -> None:
         for bits in list(self._tables):
             self._spill(bits)
-        codes = np.concatenate([np.empty(0, dtype=np.int64), *self._codes])
-        counts = np.concatenate([np.empty(0, dtype=np.int64), *self._counts])
+        codes, counts = (np.concatenate([np.empty(0, dtype=np.int64), *parts]) for parts in (self._codes, self._counts))
         codes, counts = add_up(coarsen(codes, self.kind, self.bits), counts)
         fit = fitting_bits(codes, self.kind, self.bits, self._most)
         if fit < self.bits:
@@ -142,23 +146,21 @@ class GridBuilder:
     def _table(self, bits: int, base: int, width: int) -> _Table:
         """Return a table that holds a window: the existing one, or a new one in its place."""
         with self._lock:
-            held = self._tables.get(bits)
-            if held is not None:
-                if held.holds(base, width):
-                    return held
-                first, last = min(base, held.base), max(base + width, held.base + held.width)
+            table = self._tables.get(bits)
+            if table is not None:
+                if table.contains(base, width):
+                    return table
+                first, last = min(base, table.base), max(base + width, table.base + table.width)
                 if last - first <= _TABLE:
                     base, width = first, last - first
                 self._spill(bits)
-            made = self._tables[bits] = _Table(base, width)
-            return made
+            return self._tables.setdefault(bits, _Table(base, width))
 
     def _add_table(self, bits: int, window: _Table, counts: Array) -> None:
         with self._lock:
-            held = self._tables.setdefault(bits, _Table(window.base, window.width))
-            if (held.base, held.width) == (window.base, window.width):
-                occupied = held.add(counts)
-                if self._waiting + occupied > 4 * self._most:
+            table = self._tables.setdefault(bits, _Table(window.base, window.width))
+            if (table.base, table.width) == (window.base, window.width):
+                if self._waiting + table.add(counts) > 4 * self._most:
                     self._settle()
                 return
         # Another thread replaced the table with one of a different window.
@@ -168,11 +170,9 @@ class GridBuilder:
 
     def _add_sorted(self, values: Array, bits: int) -> None:
         for start in range(0, len(values), _BLOCK):
-            block = values[start : start + _BLOCK]
-            codes = float_codes(block) if self.kind == "float" else block.astype(np.int64)
-            codes = np.sort(coarsen(codes, self.kind, min(bits, self.bits)))
-            starts = np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
-            self.add_cells(codes[starts], np.diff(np.append(starts, len(codes))), min(bits, self.bits))
+            kept = min(bits, self.bits)
+            codes = coarsen(value_codes(values[start : start + _BLOCK], self.kind), self.kind, kept)
+            self.add_cells(*np.unique(codes, return_counts=True), kept)
 
     def _add_floats(self, values: Array, *, signed: bool) -> None:
         """Count floats, or integers that float64 holds exactly."""
@@ -201,9 +201,9 @@ class GridBuilder:
                 if not high - low < _INTEGER_TABLE:
                     return False
                 counts = np.bincount((digits - low).astype(np.intp))
-                held = np.flatnonzero(counts)
+                occupied = np.flatnonzero(counts)
                 # The quotient of two exact numbers is the float nearest to the decimal, as tested above.
-                self.add_cells(float_codes((held + low) / scale), counts[held], EXACT)
+                self.add_cells(float_codes((occupied + low) / scale), counts[occupied], EXACT)
                 return True
         return False
 
@@ -235,13 +235,10 @@ class GridBuilder:
                 np.bitwise_and(sign, span, out=sign)
                 np.add(slot, sign, out=slot)
             counts = np.bincount(slot, minlength=len(table))
-            ends = [place for place in (0, width + 1, span, span + width + 1) if place < len(table) and counts[place]]
+            ends = [end for end in (0, width + 1, span, span + width + 1) if end < len(table) and counts[end]]
             if ends:
                 counts[ends] = 0
-                away = slot == ends[0]
-                for place in ends[1:]:
-                    away |= slot == place
-                outside.append(block[away])
+                outside.append(block[np.logical_or.reduce([slot == end for end in ends])])
             table += counts
         self._add_table(bits, window, table)
         if outside:
@@ -261,8 +258,7 @@ def _without_low_digits(values: Array) -> Array:
     At least 44 digits are left.
     """
     cut = ((values + ((values >> 63) & 1023)) >> 10) << 10
-    out: Array = np.where((values > 2**53) | (values < -(2**53)), cut, values)
-    return out
+    return np.where((values > 2**53) | (values < -(2**53)), cut, values)
 
 
 def _window(values: Array, shift: int) -> tuple[int, int]:

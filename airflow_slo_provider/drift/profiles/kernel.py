@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from airflow_slo_provider.drift.profiles.columns import CATEGORICAL, MOST_CATEGORIES, MOST_CHARACTERS, NUMERIC, ColumnProfile
-from airflow_slo_provider.drift.profiles.grid import Grid
+from airflow_slo_provider.drift.profiles.columns import (
+    CATEGORICAL,
+    MOST_CATEGORIES,
+    MOST_CHARACTERS,
+    NUMERIC,
+    ROW_COUNTS,
+    ColumnProfile,
+)
+from airflow_slo_provider.drift.profiles.grid import Array, Grid
 from airflow_slo_provider.drift.profiles.grid_builder import GridBuilder
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +53,14 @@ class ColumnBuilder:
         self._kind = "empty"
         self._dtype = ""
         self._problem: str | None = None
-        self._sums = dict.fromkeys(("rows", "nulls", "nan", "positive_infinite", "negative_infinite"), 0)
+        self._sums: dict[str, Any] = dict.fromkeys(ROW_COUNTS, 0)
         self._ends: list[tuple[Any, Any]] = []
         self._grids: dict[str, GridBuilder] = {}
-        self._texts: dict[str, int] = {}
+        self._texts: Counter[str] = Counter()
         self._characters = 0
         self._overflow = False
         self._most = most_categories
         self._lock = threading.Lock()
-
-    @property
-    def done(self) -> bool:
-        """Whether further values can no longer change the distribution."""
-        return self._problem is not None
 
     def fail(self, problem: str) -> None:
         """Record why this column cannot be profiled; the first reason is kept."""
@@ -71,7 +72,7 @@ class ColumnBuilder:
         with self._lock:
             self._sums["rows"] += values.rows
             self._sums["nulls"] += values.nulls
-            self._see(values)
+            self._check_kind(values)
             if self._problem or values.kind == "empty":
                 return
         if values.kind in NUMERIC and values.numbers is not None:
@@ -79,7 +80,7 @@ class ColumnBuilder:
         elif values.kind in CATEGORICAL and values.counts is not None:
             self._add_texts(values.texts, values.counts)
 
-    def _see(self, values: Values) -> None:
+    def _check_kind(self, values: Values) -> None:
         if values.kind == "empty":
             self._dtype = self._dtype or values.dtype
         elif self._kind == "empty":
@@ -97,11 +98,11 @@ class ColumnBuilder:
         low, high = numbers.min(), numbers.max()
         if form == "float" and not (np.isfinite(low) and np.isfinite(high)):
             finite = np.isfinite(numbers)
-            odd = numbers[~finite]
+            others = numbers[~finite]
             with self._lock:
-                self._sums["nan"] += int(np.isnan(odd).sum())
-                self._sums["positive_infinite"] += int((odd == np.inf).sum())
-                self._sums["negative_infinite"] += int((odd == -np.inf).sum())
+                self._sums["nan"] += int(np.isnan(others).sum())
+                self._sums["positive_infinite"] += int((others == np.inf).sum())
+                self._sums["negative_infinite"] += int((others == -np.inf).sum())
             numbers = numbers[finite]
             if not len(numbers):
                 return
@@ -115,33 +116,25 @@ class ColumnBuilder:
         with self._lock:
             if self._overflow:
                 return
-            held = self._texts
             for text, count in zip(texts, counts.tolist(), strict=True):
                 if count:
-                    known = held.get(text, 0)
-                    held[text] = known + count
-                    self._characters += 0 if known else len(text)
-            if len(held) > self._most or self._characters > MOST_CHARACTERS:
-                self._overflow, self._texts = True, {}
+                    self._characters += 0 if text in self._texts else len(text)
+                    self._texts[text] += count
+            if len(self._texts) > self._most or self._characters > MOST_CHARACTERS:
+                self._overflow, self._texts = True, Counter()
 
     def profile(self) -> ColumnProfile:
         """Return the profile of all counted rows."""
-        grid: Grid | None = None
-        for builder in self._grids.values():
-            grid = builder.grid() if grid is None else grid.merge(builder.grid())
-        if grid is None and self._kind in NUMERIC:
-            grid = GridBuilder("float").grid()
-        problem = self._problem
-        low, high = min((end[0] for end in self._ends), default=None), max((end[1] for end in self._ends), default=None)
-        return ColumnProfile(
-            name=self.name,
-            kind=self._kind,
-            dtype=self._dtype,
-            minimum=None if problem else low if low != 0 else abs(low),
-            maximum=None if problem else high if high != 0 else abs(high),
-            distribution=None if problem else grid,
-            categories=dict(self._texts) if self._kind in CATEGORICAL and not problem else None,
-            overflow=self._overflow,
-            problem=problem,
-            **self._sums,
+        profile = ColumnProfile(
+            name=self.name, kind=self._kind, dtype=self._dtype, overflow=self._overflow, problem=self._problem, **self._sums
         )
+        if self._problem:
+            return profile
+        if self._kind in CATEGORICAL:
+            return replace(profile, categories=dict(self._texts))
+        if not self._grids:
+            return replace(profile, distribution=GridBuilder("float").grid()) if self._kind in NUMERIC else profile
+        grid = reduce(Grid.merge, (builder.grid() for builder in self._grids.values()))
+        ends = min(low for low, _ in self._ends), max(high for _, high in self._ends)
+        minimum, maximum = (end if end != 0 else abs(end) for end in ends)  # -0.0 is counted as 0.0
+        return replace(profile, minimum=minimum, maximum=maximum, distribution=grid)

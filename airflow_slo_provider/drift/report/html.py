@@ -5,7 +5,7 @@ from __future__ import annotations
 from airflow_slo_provider.charts.bars import paired_bars
 from airflow_slo_provider.charts.markup import Html, join, tag
 from airflow_slo_provider.charts.report_page import facts, page, table
-from airflow_slo_provider.drift.statistics.histograms import Histogram
+from airflow_slo_provider.drift.statistics.histograms import SharesHistogram
 from airflow_slo_provider.drift.statistics.rates import Rate
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 
@@ -76,7 +76,7 @@ def _nulls(rate: Rate | None) -> Html | None:
     return None if rate is None else join((f"{rate.reference:.2%}", tag("br"), f"→ {rate.current:.2%}"))
 
 
-def _drawing(histogram: Histogram | None) -> Html:
+def _drawing(histogram: SharesHistogram | None) -> Html:
     if histogram is None or not histogram.labels:
         return Html()
     return paired_bars("histograms", histogram.labels, histogram.reference, histogram.current)

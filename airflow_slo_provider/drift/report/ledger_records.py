@@ -20,7 +20,7 @@ _UNKNOWN = frozenset({State.INSUFFICIENT_DATA, State.SKIPPED, State.ERROR})
 _VERDICTS = {"fail": Verdict.FAIL, "warn": Verdict.WARN, "pass": Verdict.PASS, "skip": Verdict.UNKNOWN}
 
 
-def verdict_of(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
+def to_verdict(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
     """Convert a state to a check's verdict.
 
     A state that could not be judged is ``unknown``, unless the user set an action for it.
@@ -62,7 +62,7 @@ def checks(
     out = [
         CheckResult(
             name=name,
-            verdict=verdict_of(report.verdict, actions, chosen),
+            verdict=to_verdict(report.verdict, actions, chosen),
             value=report.drifted_share,
             unit="ratio",
             good=float(len([column for column in judged if column.verdict is not State.DRIFT])),
@@ -84,7 +84,7 @@ def checks(
         out.append(
             CheckResult(
                 name=f"{name}.{column.name}"[:500],
-                verdict=verdict_of(column.verdict, actions, chosen),
+                verdict=to_verdict(column.verdict, actions, chosen),
                 value=measured[1] if measured else None,
                 unit=measured[0] if measured else None,
                 message=column.message,

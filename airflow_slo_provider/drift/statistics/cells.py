@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts, count_at
-from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, code_floats, common_form, float_codes, union
-from airflow_slo_provider.drift.statistics.ks_pvalues import KS, from_gaps
+from airflow_slo_provider.drift.profiles.grid import Array, Grid, cell_ends, codes_as_floats, common_form, float_codes, union
+from airflow_slo_provider.drift.statistics.ks_pvalues import KS, ks_from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +40,7 @@ class JointCells:
     @property
     def atom(self) -> Array:
         """Mask of the cells that hold one value."""
-        out: Array = self.low == self.high
-        return out
+        return np.equal(self.low, self.high)
 
     @property
     def sizes(self) -> tuple[int, int]:
@@ -54,7 +49,7 @@ class JointCells:
 
     def floats(self, codes: Array) -> Array:
         """Convert codes of these cells to float64."""
-        return code_floats(codes) if self.kind == "float" else codes.astype(np.float64)
+        return codes_as_floats(codes, self.kind)
 
     def sums(self) -> tuple[Array, Array]:
         """Return both sides' rows up to and including each cell, with a leading 0."""
@@ -73,57 +68,51 @@ def joint_cells(reference: ColumnProfile, current: ColumnProfile) -> JointCells:
     if not first.total or not second.total:
         raise NoData(f"column {reference.name}: reference has {first.total} finite values, current {second.total}")
     if isinstance(first, Grid) and isinstance(second, Grid):
-        return _of_grids(first, second)
-    return _of_cuts(*_at_same_places(first, second))
+        return grid_cells(first, second)
+    return _cut_cells(*_common_cuts(first, second))
 
 
-def _of_grids(first: Grid, second: Grid) -> JointCells:
+def grid_cells(first: Grid, second: Grid) -> JointCells:
+    """Put two grids on the cells that at least one of them occupies."""
     kind, bits = common_form(first, second)
-    first, second = first.at(kind, bits), second.at(kind, bits)
+    first, second = first.convert(kind, bits), second.convert(kind, bits)
     codes = union(first.codes, second.codes)
-    counts = []
-    for side in (first, second):
-        held = np.zeros(len(codes), dtype=np.int64)
-        held[np.searchsorted(codes, side.codes)] = side.counts
-        counts.append(held)
     low, high = cell_ends(codes, kind, bits)
-    return JointCells(kind, low, high, counts[0], counts[1], bits)
+    return JointCells(kind, low, high, first.counts_at(codes), second.counts_at(codes), bits)
 
 
-def _at_same_places(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts]:
+def _common_cuts(first: Grid | Cuts, second: Grid | Cuts) -> tuple[Cuts, Cuts]:
+    """Return the cuts of both sides at the values that both can be counted at."""
     if first.kind != second.kind:
-        first, second = (side.as_floats() if isinstance(side, Cuts) else side.at("float", side.bits) for side in (first, second))
+        first, second = (side.as_floats() for side in (first, second))
     if isinstance(first, Grid):
-        other, mine = _at_same_places(second, first)
-        return mine, other
+        other, own = _common_cuts(second, first)
+        return own, other
     if isinstance(second, Grid):
         counted, certain = count_at(second, first.codes, first.closed)
         return first.take(certain), counted.take(certain)
-    if first.same_places(second):
+    if first.same_edges(second):
         return first, second
-    places = [list(zip(side.codes.tolist(), side.closed.tolist(), strict=True)) for side in (first, second)]
-    common = set(places[0]) & set(places[1])
+    edges = [list(zip(side.codes.tolist(), side.closed.tolist(), strict=True)) for side in (first, second)]
+    common = set(edges[0]) & set(edges[1])
     if not common:
-        raise InvalidMeasurement(
-            "two profiles counted at different edges have nothing in common; make the current one against the reference"
-        )
-    return tuple(
-        side.take(np.array([place in common for place in own])) for side, own in zip((first, second), places, strict=True)
-    )  # type: ignore[return-value]
+        raise InvalidMeasurement("two profiles were counted at different edges; make the current one against the reference")
+    shared = [np.array([edge in common for edge in own]) for own in edges]
+    return first.take(shared[0]), second.take(shared[1])
 
 
-def _of_cuts(first: Cuts, second: Cuts) -> JointCells:
+def _cut_cells(first: Cuts, second: Cuts) -> JointCells:
     """Return the cells between adjacent cuts."""
-    least, most = (float_codes(np.array([math.inf])) if first.kind == "float" else np.array([2**63 - 1]) for _ in range(2))
+    most = float_codes(np.array([math.inf])) if first.kind == "float" else np.array([2**63 - 1])
     # A cell begins at the number after a closed cut, and at an open cut itself.
-    low = np.concatenate([-least, first.codes + first.closed])
+    low = np.concatenate([-most, first.codes + first.closed])
     high = np.concatenate([first.codes - ~first.closed, most])
-    counts = [np.diff(np.concatenate([[0], side.counts, [side.total]])) for side in (first, second)]
-    held = (counts[0] + counts[1]) > 0
-    return JointCells(first.kind, low[held], high[held], counts[0][held], counts[1][held])
+    counts = [np.diff(side.counts, prepend=0, append=side.total) for side in (first, second)]
+    used = (counts[0] + counts[1]) > 0
+    return JointCells(first.kind, low[used], high[used], counts[0][used], counts[1][used])
 
 
-def gaps(cells: JointCells) -> tuple[int, int, Array]:
+def ks_gaps(cells: JointCells) -> tuple[int, int, Array]:
     """Return bounds of the largest difference of the distribution functions, in units of 1 / (n m).
 
     At the ends of cells both functions are known, so their difference is attained. Inside a cell, either function may rise first.
@@ -143,8 +132,8 @@ def gaps(cells: JointCells) -> tuple[int, int, Array]:
 
 def ks_of_cells(cells: JointCells) -> KS:
     """Return the Kolmogorov-Smirnov statistic, or its interval where only bounds are known."""
-    low, high, _ = gaps(cells)
-    return from_gaps(low, high, *cells.sizes)
+    low, high, _ = ks_gaps(cells)
+    return ks_from_gaps(low, high, *cells.sizes)
 
 
 def bin_cells(cells: JointCells, bins: int) -> Array:
@@ -153,16 +142,15 @@ def bin_cells(cells: JointCells, bins: int) -> Array:
     The ends are type-1 quantiles of the reference. A cell with a share of at least 1 / bins is a bin of its own.
     """
     n, _ = cells.sizes
-    upto = np.cumsum(cells.reference)
+    sums = np.cumsum(cells.reference)
     wanted = np.array([-(-i * n // bins) for i in range(1, bins)])
-    ends = np.searchsorted(upto, wanted, side="left")
+    ends = np.searchsorted(sums, wanted, side="left")
     heavy = np.flatnonzero(cells.reference >= -(-n // bins))
     ends = np.unique(np.concatenate([ends, heavy, heavy - 1]))
-    out: Array = ends[(ends >= 0) & (ends < len(upto) - 1)]
-    return out
+    return ends[(ends >= 0) & (ends < len(sums) - 1)]
 
 
-def binned(cells: JointCells, ends: Array) -> tuple[Array, Array]:
+def count_bins(cells: JointCells, ends: Array) -> tuple[Array, Array]:
     """Return both sides' rows per bin."""
     starts = np.concatenate([[0], ends + 1]).astype(np.intp)
     return np.add.reduceat(cells.reference, starts), np.add.reduceat(cells.current, starts)
@@ -172,13 +160,11 @@ def middles(cells: JointCells) -> Array:
     """Return the middle of each cell; the finite end if a cell is unbounded."""
     low, high = cells.floats(cells.low), cells.floats(cells.high)
     low, high = np.where(np.isinf(low), high, low), np.where(np.isinf(high), low, high)
-    out: Array = low / 2 + high / 2
-    return out
+    return np.add(low / 2, high / 2)
 
 
 def wasserstein_of_cells(cells: JointCells) -> float:
     """Return the earth mover's distance in the column's unit, placing rows at cell middles."""
     n, m = cells.sizes
     reference, current = cells.sums()
-    places = middles(cells)
-    return math.fsum(np.abs(reference[1:-1] / n - current[1:-1] / m) * np.diff(places))
+    return math.fsum(np.abs(reference[1:-1] / n - current[1:-1] / m) * np.diff(middles(cells)))

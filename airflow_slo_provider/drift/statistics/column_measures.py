@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from airflow_slo_provider.drift.statistics.distances import ChiSquare
-    from airflow_slo_provider.drift.statistics.histograms import Histogram
+    from airflow_slo_provider.drift.statistics.histograms import SharesHistogram
     from airflow_slo_provider.drift.statistics.ks_pvalues import KS
     from airflow_slo_provider.drift.statistics.population_stability import PSI
     from airflow_slo_provider.drift.statistics.rates import Rate
@@ -43,4 +43,4 @@ class Measures:
     new_categories: Rate | None = None
     out_of_range: Rate | None = None
     new_names: Mapping[str, float] = field(default_factory=dict, hash=False)
-    histogram: Histogram | None = None
+    histogram: SharesHistogram | None = None

@@ -9,12 +9,10 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from airflow_slo_provider.drift.profiles.grid import Array
 from airflow_slo_provider.drift.profiles.quantile_ranks import ranks
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +39,17 @@ def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
     :raises InvalidMeasurement: when they are not counts over the same bins
     """
     pair = []
-    for side, given in (("reference", reference), ("current", current)):
-        counts = np.asarray(given)
+    for side, values in (("reference", reference), ("current", current)):
+        counts = np.asarray(values)
         if counts.ndim != 1:
             raise InvalidMeasurement(f"{side} counts have shape {counts.shape}; give one count per bin")
         if counts.dtype.kind not in "iu":
             try:
-                as_float = counts.astype(np.float64)
+                counts = counts.astype(np.float64)
             except (TypeError, ValueError):
-                raise InvalidMeasurement(f"{side} counts are no numbers: {counts.dtype}") from None
-            if not np.isfinite(as_float).all() or (as_float != np.rint(as_float)).any():
+                raise InvalidMeasurement(f"{side} counts are not numbers: {counts.dtype}") from None
+            if not np.isfinite(counts).all() or (counts != np.rint(counts)).any():
                 raise InvalidMeasurement(f"{side} counts hold NaN, infinity or fractions; give rows per bin, not shares")
-            counts = as_float
         if counts.size and counts.max() > MOST_ROWS:
             raise InvalidMeasurement(f"{side} counts hold {counts.max():.6g}, more rows than any table has")
         if (counts < 0).any():
@@ -92,10 +89,10 @@ def chi_square(reference_counts: Sequence[int] | Any, current_counts: Sequence[i
 
     p, q = _shares(reference_counts, current_counts)
     reference, current = counts_of(reference_counts, current_counts)
-    held = (reference + current) > 0
-    p, q, pooled = p[held], q[held], (reference + current)[held] / (reference.sum() + current.sum())
+    used = (reference + current) > 0
+    p, q, pooled = p[used], q[used], (reference + current)[used] / (reference.sum() + current.sum())
     statistic = math.fsum(reference.sum() * (p - pooled) ** 2 / pooled) + math.fsum(current.sum() * (q - pooled) ** 2 / pooled)
-    freedom = int(held.sum()) - 1
+    freedom = int(used.sum()) - 1
     return ChiSquare(statistic=statistic, freedom=freedom, pvalue=float(chdtrc(freedom, statistic)) if freedom else 1.0)
 
 
@@ -144,10 +141,7 @@ def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[An
         raise NoData("quantiles of no values")
     if sample.dtype.kind == "f" and math.isnan(sample[-1]):
         raise InvalidMeasurement("quantiles of NaN are undefined; count and drop NaN first")
-    return [
-        sample[rank - 1].item() if hasattr(sample[rank - 1], "item") else sample[rank - 1]
-        for rank in ranks(len(sample), probabilities)
-    ]
+    return list(sample[[rank - 1 for rank in ranks(len(sample), probabilities)]].tolist())
 
 
 def benjamini_hochberg(pvalues: Sequence[float] | Any) -> tuple[float, ...]:
@@ -169,4 +163,4 @@ def benjamini_hochberg(pvalues: Sequence[float] | Any) -> tuple[float, ...]:
     adjusted = np.minimum(np.minimum.accumulate(scaled[::-1])[::-1], 1.0)
     out = np.empty_like(adjusted)
     out[order] = adjusted
-    return tuple(float(value) for value in out)
+    return tuple(out.tolist())

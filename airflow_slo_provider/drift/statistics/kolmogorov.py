@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from airflow_slo_provider.drift.profiles.columns import one_column
+from airflow_slo_provider.drift.profiles.columns import single_column
+from airflow_slo_provider.drift.profiles.grid import Array
 from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
-from airflow_slo_provider.drift.statistics.ks_pvalues import KS, from_gaps
+from airflow_slo_provider.drift.statistics.ks_pvalues import KS, ks_from_gaps
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
-
-Array = npt.NDArray[Any]
 
 
 def ks(reference: Any, current: Any) -> KS:
@@ -26,14 +24,14 @@ def ks(reference: Any, current: Any) -> KS:
     :raises InvalidMeasurement: for NaN or missing values, which have no order
     """
     if _is_profile(reference) or _is_profile(current):
-        return ks_of_cells(joint_cells(one_column(reference), one_column(current)))
+        return ks_of_cells(joint_cells(single_column(reference), single_column(current)))
     first, second = _sorted_pair(reference, current)
     n, m = len(first), len(second)
     pooled = np.concatenate([first, second])
     # Integer arithmetic: only the final division rounds.
     gaps = np.searchsorted(first, pooled, side="right") * m - np.searchsorted(second, pooled, side="right") * n
     gap = int(np.abs(gaps).max())
-    return from_gaps(gap, gap, n, m)
+    return ks_from_gaps(gap, gap, n, m)
 
 
 def _is_profile(data: Any) -> bool:
@@ -43,23 +41,21 @@ def _is_profile(data: Any) -> bool:
 def _sorted_pair(reference: Any, current: Any) -> tuple[Array, Array]:
     first, second = _values(reference, "reference"), _values(current, "current")
     kinds = {first.dtype.kind, second.dtype.kind}
-    if kinds & set("M") and kinds != {"M"}:
+    if "M" in kinds and kinds != {"M"}:
         raise InvalidMeasurement("times cannot be compared with numbers")
     if kinds == {"i", "u"} or (kinds & set("iu") and "f" in kinds):
         # numpy would convert integers to float64 here and round those beyond 2^53.
-        if any(len(side) and side.dtype.kind in "iu" and _beyond(side) for side in (first, second)):
-            first, second = first.astype(object), second.astype(object)
-        else:
-            first, second = first.astype(np.float64), second.astype(np.float64)
+        beyond = any(side.dtype.kind in "iu" and _beyond_exact_floats(side) for side in (first, second))
+        first, second = (side.astype(object if beyond else np.float64) for side in (first, second))
     try:
         first, second = np.sort(first), np.sort(second)
         first[-1] < second[-1]  # noqa: B015
     except TypeError as error:
-        raise InvalidMeasurement(f"values that have no common order: {error}") from None
+        raise InvalidMeasurement(f"values have no common order: {error}") from None
     return first, second
 
 
-def _beyond(side: Array) -> bool:
+def _beyond_exact_floats(side: Array) -> bool:
     return int(side.max()) > 2**53 or int(side.min()) < -(2**53)
 
 

@@ -43,7 +43,7 @@ class KS:
         return self.lower == self.upper
 
 
-def from_gaps(low: int, high: int, n: int, m: int) -> KS:
+def ks_from_gaps(low: int, high: int, n: int, m: int) -> KS:
     """Make the result from the difference in units of 1 / (n m).
 
     :param low: lower bound of the statistic times n m
@@ -79,7 +79,7 @@ def exact_pvalue(gap: int, n: int, m: int) -> float:
         return 1.0
     if n == m:
         return _equal_sizes(round(gap / n), n)
-    return _outside(gap, n, m)
+    return _count_paths(gap, n, m)
 
 
 def _equal_sizes(h: int, n: int) -> float:
@@ -96,7 +96,7 @@ def _equal_sizes(h: int, n: int) -> float:
     return min(1.0, max(0.0, 2.0 * nested))
 
 
-def _outside(gap: int, n: int, m: int) -> float:
+def _count_paths(gap: int, n: int, m: int) -> float:
     """Compute the share of paths that have touched |i m - j n| >= gap, along anti-diagonals.
 
     Of the paths to (i, j), i / (i + j) come from (i - 1, j). All terms are positive, so small probabilities keep their digits.

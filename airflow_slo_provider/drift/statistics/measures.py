@@ -5,21 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
-from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, binned, wasserstein_of_cells
+from airflow_slo_provider.drift.profiles.grid import Array
+from airflow_slo_provider.drift.statistics.cells import JointCells, bin_cells, count_bins, wasserstein_of_cells
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.distances import chi_square, js_distance, total_variation
 from airflow_slo_provider.drift.statistics.histograms import draw_categories, draw_cells
 from airflow_slo_provider.drift.statistics.ks_pvalues import KS
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_EXPECTED, psi
 from airflow_slo_provider.drift.statistics.rates import Rate, rate
-
-Array = npt.NDArray[Any]
 
 MOST_COMPARED = 1_000
 MOST_NAMED = 20
@@ -33,24 +30,28 @@ def measure_rates(reference: ColumnProfile, current: ColumnProfile) -> Measures:
     nulls = rate(reference.nulls, reference.rows, current.nulls, current.rows)
     if "number" not in (reference.kind, current.kind):
         return Measures(nulls=nulls)
-    odd = [side.nan + side.infinite for side in (reference, current)]
-    return Measures(nulls=nulls, nonfinite=rate(odd[0], reference.rows, odd[1], current.rows))
+    before, after = (side.nan + side.infinite for side in (reference, current))
+    return Measures(nulls=nulls, nonfinite=rate(before, reference.rows, after, current.rows))
 
 
 def measure_cells(rates: Measures, cells: JointCells, reference: ColumnProfile, *, bins: int, ks: KS | None) -> Measures:
     """Add the statistics of a numeric column to its rates."""
-    ends = bin_cells(cells, bins)
-    first, second = pool(*binned(cells, ends))
+    return replace(
+        _compare_bins(rates, *pool(*count_bins(cells, bin_cells(cells, bins)))),
+        ks=ks,
+        wasserstein=wasserstein_of_cells(cells),
+        out_of_range=_out_of_range_rate(cells),
+        histogram=draw_cells(cells, reference),
+    )
+
+
+def _compare_bins(rates: Measures, reference: Array, current: Array) -> Measures:
     return replace(
         rates,
-        psi=psi(first, second),
-        ks=ks,
-        chi_square=chi_square(first, second),
-        js=js_distance(first, second),
-        total_variation=total_variation(first, second),
-        wasserstein=wasserstein_of_cells(cells),
-        out_of_range=_outside(cells),
-        histogram=draw_cells(cells, reference),
+        psi=psi(reference, current),
+        chi_square=chi_square(reference, current),
+        js=js_distance(reference, current),
+        total_variation=total_variation(reference, current),
     )
 
 
@@ -59,29 +60,29 @@ def pool(reference: Array, current: Array) -> tuple[Array, Array]:
     n, m = int(reference.sum()), int(current.sum())
     joined: list[list[int]] = []
     for a, b in zip(reference.tolist(), current.tolist(), strict=True):
-        if joined and _thin(joined[-1], n, m):
+        if joined and _is_sparse(joined[-1], n, m):
             joined[-1] = [joined[-1][0] + a, joined[-1][1] + b]
         else:
             joined.append([a, b])
-    while len(joined) > 1 and _thin(joined[-1], n, m):
+    while len(joined) > 1 and _is_sparse(joined[-1], n, m):
         last = joined.pop()
         joined[-1] = [joined[-1][0] + last[0], joined[-1][1] + last[1]]
-    columns = np.array(joined, dtype=np.int64)
-    return columns[:, 0], columns[:, 1]
+    first, second = np.array(joined, dtype=np.int64).T
+    return first, second
 
 
-def _thin(pair: Sequence[int], n: int, m: int) -> bool:
+def _is_sparse(pair: Sequence[int], n: int, m: int) -> bool:
     return (pair[0] + pair[1]) / (n + m) * min(n, m) < FEWEST_EXPECTED
 
 
-def _outside(cells: JointCells) -> Rate | None:
+def _out_of_range_rate(cells: JointCells) -> Rate | None:
     """Compare the share of current values outside the reference's range with the expected share.
 
     Without drift about 2 / (n + 1) are expected, and their number times n / m is a sum of two exponentials: p = (1 + z) exp(-z).
     """
     n, m = cells.sizes
-    held = np.flatnonzero(cells.reference)
-    outside = int(cells.current[: held[0]].sum() + cells.current[held[-1] + 1 :].sum())
+    used = np.flatnonzero(cells.reference)
+    outside = int(cells.current[: used[0]].sum() + cells.current[used[-1] + 1 :].sum())
     z = outside / m * n
     return Rate(reference=2 / (n + 1), current=outside / m, pvalue=min(1.0, (1 + z) * math.exp(-z)) if z < 700 else 0.0)
 
@@ -105,15 +106,10 @@ def measure_categories(rates: Measures, reference: ColumnProfile, current: Colum
     surprising = new_categories.pvalue < _SURPRISE
     strange = max(0, unseen - round(new_categories.reference * m)) if surprising else 0
     rest = (n - sum(first[text] for text in kept), m - sum(second.get(text, 0) for text in kept) - strange)
-    columns = [*table.values(), rest, (0, strange)]
     # The two sums come last, so that a sum with few expected rows is joined to its neighbour.
-    counts = pool(np.array([pair[0] for pair in columns]), np.array([pair[1] for pair in columns]))
+    counts = pool(*np.array([*table.values(), rest, (0, strange)]).T)
     return replace(
-        rates,
-        psi=psi(*counts),
-        chi_square=chi_square(*counts),
-        js=js_distance(*counts),
-        total_variation=total_variation(*counts),
+        _compare_bins(rates, *counts),
         new_categories=new_categories,
         new_names={text: new[text] / m for text in sorted(new, key=lambda text: (-new[text], text))[:MOST_NAMED]},
         histogram=draw_categories(table, (rest[0], rest[1] + strange - unseen), (0, unseen), n, m),

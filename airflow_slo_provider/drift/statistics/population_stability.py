@@ -82,16 +82,15 @@ def psi(
     if not 0 <= floor < 1 or not 0 <= smoothing < math.inf:
         raise ValueError(f"floor {floor} must be in [0, 1) and smoothing {smoothing} finite and not negative")
     if not floor and not smoothing:
-        raise ValueError("without a floor and without smoothing an empty bin makes the index infinite; give one of the two")
+        raise ValueError("without a floor and without smoothing an empty bin makes the index infinite; set one of the two")
     if not 0 < alpha < 1:
         raise ValueError(f"alpha {alpha} must be between 0 and 1")
     reference, current = counts_of(reference_counts, current_counts)
     n, m = int(reference.sum()), int(current.sum())
     if not n or not m:
         raise NoData(f"PSI needs rows on both sides; reference has {n}, current {m}")
-    held = (reference + current) > 0
-    reference, current = reference[held], current[held]
-    bins = int(held.sum())
+    used = (reference + current) > 0
+    reference, current, bins = reference[used], current[used], int(used.sum())
     floored = 0
     if smoothing:
         p = (reference + smoothing) / (n + smoothing * bins)

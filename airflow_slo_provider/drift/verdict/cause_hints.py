@@ -107,7 +107,7 @@ def _constant(reference: ColumnProfile, current: ColumnProfile) -> str:
     if current.values < 20:
         return ""
     if current.minimum is not None and current.minimum == current.maximum and reference.minimum != reference.maximum:
-        return f"every value is {current.say(current.minimum)}: a default took the place of the data"
+        return f"every value is {current.format_value(current.minimum)}: a default took the place of the data"
     if current.categories and len(current.categories) == 1 and len(reference.categories or {}) > 1:
         (only,) = current.categories
         before = reference.categories or {}

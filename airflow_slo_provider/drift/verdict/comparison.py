@@ -12,11 +12,11 @@ from airflow_slo_provider.drift.engines.source_choice import open_source
 from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
-from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, stored_profile
+from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, load_if_profile
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.distances import benjamini_hochberg
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS
-from airflow_slo_provider.drift.statistics.sql_refinement import GridCounts
+from airflow_slo_provider.drift.statistics.sql_refinement import GridCounter
 from airflow_slo_provider.drift.verdict.column_findings import effect, findings, pvalues
 from airflow_slo_provider.drift.verdict.dataset_verdict import dataset_verdict
 from airflow_slo_provider.drift.verdict.pairs import Again, Pair, measure_pair
@@ -185,7 +185,7 @@ def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None],
     if type(sides[0]).__name__ == "SQLData":
         return sides
     on_grids = all(not isinstance(column.distribution, Cuts) for column in old.columns.values())
-    return (GridCounts(), sides[1]) if on_grids else None
+    return (GridCounter(), sides[1]) if on_grids else None
 
 
 def _half(progress: Progress | None, index: int) -> Progress | None:
@@ -207,7 +207,7 @@ def _side(
     :param asked: filters column names to those that are compared
     """
     check_filter(where)
-    data = stored_profile(data) or data
+    data = load_if_profile(data) or data
     elsewhere = type(data).__name__ in ("SQLData", "SparkRows")
     if isinstance(data, DatasetProfile) or elsewhere or type(data).__module__.startswith("pyspark."):
         if where:

@@ -11,8 +11,8 @@ from airflow_slo_provider.drift.profiles.grid import Grid
 from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.measures import measure_categories, measure_cells, measure_rates
-from airflow_slo_provider.drift.statistics.refinement import can_refine, narrow, split_heavy
-from airflow_slo_provider.drift.statistics.sql_refinement import Counts, narrow_by_counts
+from airflow_slo_provider.drift.statistics.refinement import can_refine, narrow_interval, split_heavy
+from airflow_slo_provider.drift.statistics.sql_refinement import RowCounter, narrow_by_counts
 from airflow_slo_provider.drift.verdict.thresholds import Gates, State
 from airflow_slo_provider.exceptions import ReasonedError, SLOProviderError
 
@@ -28,16 +28,12 @@ class Pair:
 
 
 #: The sources or counters of both sides that can be queried again; None if there are none.
-Again = tuple[Source, Source] | tuple[Counts, Counts] | None
+Again = tuple[Source, Source] | tuple[RowCounter, RowCounter] | None
 Measured = tuple[State | None, str, Measures]
 
 
 def measure_pair(
-    reference: ColumnProfile | None,
-    current: ColumnProfile | None,
-    gates: Gates,
-    settings: Pair,
-    sources: Again,
+    reference: ColumnProfile | None, current: ColumnProfile | None, gates: Gates, settings: Pair, sources: Again
 ) -> Measured:
     """Measure a column.
 
@@ -108,12 +104,7 @@ def _measure(reference: ColumnProfile, current: ColumnProfile, gates: Gates, set
 
 
 def _measure_numbers(
-    measures: Measures,
-    reference: ColumnProfile,
-    current: ColumnProfile,
-    gates: Gates,
-    settings: Pair,
-    sources: Again,
+    measures: Measures, reference: ColumnProfile, current: ColumnProfile, gates: Gates, settings: Pair, sources: Again
 ) -> Measures:
     cells = joint_cells(reference, current)
     on_grids = isinstance(reference.distribution, Grid) and isinstance(current.distribution, Grid)
@@ -121,11 +112,11 @@ def _measure_numbers(
     deciding = [limit for limit in (gates.ks, gates.ks_warn) if limit is not None] if "ks" in settings.tests else []
     if sources is None or ks.exact:
         pass
-    elif hasattr(sources[1], "upto"):
-        cells = narrow_by_counts(cells, (reference, current), cast("tuple[Counts, Counts]", sources), thresholds=deciding)
+    elif hasattr(sources[1], "count_up_to"):
+        cells = narrow_by_counts(cells, (reference, current), cast("tuple[RowCounter, RowCounter]", sources), thresholds=deciding)
         ks = ks_of_cells(cells)
     elif on_grids and can_refine(reference, current, cells.kind):
         cells = split_heavy(cells, reference.name, sources)
-        cells = narrow(cells, reference.name, sources, thresholds=deciding, exact=settings.exact)
+        cells = narrow_interval(cells, reference.name, sources, thresholds=deciding, exact=settings.exact)
         ks = ks_of_cells(cells)
     return measure_cells(measures, cells, reference, bins=settings.bins, ks=ks)

@@ -103,7 +103,7 @@ class Gates:
             if drift is not None and warn is not None and warn > drift:
                 raise ValueError(f"gate {name}_warn {warn} is above {name} {drift}; a warning comes first")
 
-    def changed(self, values: Mapping[str, Any]) -> Gates:
+    def override(self, values: Mapping[str, Any]) -> Gates:
         """Return a copy with some gates replaced.
 
         :param values: gate name -> value, None to disable it
@@ -136,19 +136,19 @@ def read_gates(thresholds: Mapping[str, Any] | Gates | None) -> tuple[Gates, dic
         return thresholds, {}
     general = {name: value for name, value in thresholds.items() if not isinstance(value, Mapping)}
     columns = {name: value for name, value in thresholds.items() if isinstance(value, Mapping)}
-    base = Gates().changed(general)
+    base = Gates().override(general)
     for values in columns.values():
-        base.changed(values)
+        base.override(values)
     return base, columns
 
 
 def gates_for(column: str, base: Gates, columns: Mapping[str, Mapping[str, Any]]) -> Gates:
     """Return a column's gates: those of its name, else of the first matching pattern, on top of the general gates."""
     if column in columns:
-        return base.changed(columns[column])
+        return base.override(columns[column])
     for pattern, values in columns.items():
         if fnmatchcase(column, pattern):
-            return base.changed(values)
+            return base.override(values)
     return base
 
 

@@ -164,7 +164,7 @@ def test_files_that_are_not_what_they_seem(tmp_path) -> None:
     with pytest.raises(QueryError, match="no file matches"):
         drift.profile(tmp_path / "absent.csv")
     (tmp_path / "x.xlsx").write_bytes(b"")
-    with pytest.raises(QueryError, match=r"what form is a file ending in '.xlsx'"):
+    with pytest.raises(QueryError, match=r"'.xlsx' is not the ending of a known format"):
         drift.profile(tmp_path / "x.xlsx")
     frame(X).to_csv(tmp_path / "good.csv", index=False)
     with pytest.raises(QueryError, match="mixes formats"):

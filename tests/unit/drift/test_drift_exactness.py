@@ -51,7 +51,7 @@ def _truth(a, b):
 
 def test_500_pairs_against_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
     # Values and their profiles ask for the p-value of the same distance, and it is most of the work.
-    monkeypatch.setattr(ks_statistic, "_outside", cache(ks_statistic._outside))
+    monkeypatch.setattr(ks_statistic, "_count_paths", cache(ks_statistic._count_paths))
     rng = np.random.default_rng(20261124)
     widest = 0.0
     for number in range(500):
@@ -218,17 +218,17 @@ def test_what_runs_on_a_spark_worker() -> None:
     """``mapInArrow`` hands a partition's record batches to a function; that the parts add up can be seen without Spark."""
     import pyarrow as pa
 
-    from airflow_slo_provider.drift.engines.spark import _counter, _read
+    from airflow_slo_provider.drift.engines.spark import _partition_counter, _read_partition
 
     rng = np.random.default_rng(6)
     table = pa.table({"x": rng.normal(size=9000), "s": rng.choice(list("abc"), 9000), "n": rng.integers(0, 9, 9000)})
-    count = _counter(table.column_names, frozenset({"n"}))
+    count = _partition_counter(table.column_names, frozenset({"n"}))
     parts = []
     for start in (0, 2000, 2001, 9000):
         length = {0: 2000, 2000: 1, 2001: 6999, 9000: 0}[start]
         (batch,) = count(iter(table.slice(start, length).to_batches(max_chunksize=700)))
         assert batch.schema == pa.schema([("part", pa.binary())])
-        parts.append(_read(batch.column(0)[0].as_py()))
+        parts.append(_read_partition(batch.column(0)[0].as_py()))
     merged = parts[2].merge(parts[3]).merge(parts[0]).merge(parts[1])
     assert merged == drift.profile(table, categorical=["n"])
 

@@ -12,24 +12,24 @@ from airflow_slo_provider.drift import SQLData
 from airflow_slo_provider.drift.engines import sql
 from airflow_slo_provider.drift.engines.sql_dialects import DIALECTS
 from airflow_slo_provider.drift.engines.sql_queries import (
-    Column,
-    Table,
+    SQLColumn,
+    SQLTable,
     cut_sums,
-    distinct_values,
+    distinct_query,
     quantile_query,
     rank_query,
-    summary,
+    summary_query,
 )
 from airflow_slo_provider.drift.profiles.grid import code_value, value_code
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 
 AMOUNT, COUNT, AT, WORD = (
-    Column("amount", "number"),
-    Column("n", "number", "int"),
-    Column("at", "time", "int"),
-    Column("word", "text"),
+    SQLColumn("amount", "number"),
+    SQLColumn("n", "number", "int"),
+    SQLColumn("at", "time", "int"),
+    SQLColumn("word", "text"),
 )
-ROWS = Table("shop.orders", "day = '2026-11-24'")
+ROWS = SQLTable("shop.orders", "day = '2026-11-24'")
 LARGEST = "1.7976931348623157e+308"
 
 
@@ -59,7 +59,7 @@ def test_summaries(name, amount, infinity, at) -> None:
     dialect = DIALECTS[name]
     q = dialect.quote
     column = f"{q}amount{q}"
-    assert summary(ROWS, [AMOUNT, AT, WORD], dialect) == (
+    assert summary_query(ROWS, [AMOUNT, AT, WORD], dialect) == (
         f"SELECT COUNT(*), COUNT({column}), SUM(CASE WHEN {amount} THEN 1 ELSE 0 END), "
         f"SUM(CASE WHEN {column} = {infinity} THEN 1 ELSE 0 END), SUM(CASE WHEN {column} = -{infinity} THEN 1 ELSE 0 END), "
         f"MIN(CASE WHEN {amount} THEN {column} END), MAX(CASE WHEN {amount} THEN {column} END), "
@@ -71,7 +71,7 @@ def test_summaries(name, amount, infinity, at) -> None:
 
 def test_mysql_has_no_infinity() -> None:
     dialect = DIALECTS["mysql"]
-    assert summary(Table("orders"), [AMOUNT], dialect) == (
+    assert summary_query(SQLTable("orders"), [AMOUNT], dialect) == (
         "SELECT COUNT(*), COUNT(`amount`), SUM(CASE WHEN `amount` IS NOT NULL THEN 1 ELSE 0 END), 0, 0, "
         "MIN(CASE WHEN `amount` IS NOT NULL THEN `amount` END), "
         "MAX(CASE WHEN `amount` IS NOT NULL THEN `amount` END) FROM orders drift_rows"
@@ -80,11 +80,11 @@ def test_mysql_has_no_infinity() -> None:
 
 def test_quantiles_where_a_database_has_them() -> None:
     value = f'CASE WHEN {finite(chr(34) + "amount" + chr(34), "DOUBLE")} THEN "amount" END'
-    assert quantile_query(Table("orders"), [AMOUNT], DIALECTS["snowflake"], 4) == (
+    assert quantile_query(SQLTable("orders"), [AMOUNT], DIALECTS["snowflake"], 4) == (
         f"SELECT PERCENTILE_DISC(0.25) WITHIN GROUP (ORDER BY {value}), PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY {value}), "
         f"PERCENTILE_DISC(0.75) WITHIN GROUP (ORDER BY {value}) FROM orders drift_rows"
     )
-    assert quantile_query(Table("orders"), [COUNT, AT], DIALECTS["postgresql"], 4) == (
+    assert quantile_query(SQLTable("orders"), [COUNT, AT], DIALECTS["postgresql"], 4) == (
         'SELECT percentile_disc(CAST(ARRAY[0.25, 0.5, 0.75] AS DOUBLE PRECISION[])) WITHIN GROUP (ORDER BY "n") '
         'FILTER (WHERE "n" IS NOT NULL), percentile_disc(CAST(ARRAY[0.25, 0.5, 0.75] AS DOUBLE PRECISION[])) WITHIN GROUP '
         '(ORDER BY CAST(EXTRACT(EPOCH FROM "at") * 1000000 AS BIGINT)) FILTER (WHERE "at" IS NOT NULL) FROM orders drift_rows'
@@ -99,8 +99,8 @@ def test_quantiles_where_it_has_none() -> None:
 
 
 def test_a_condition_holds_as_a_whole() -> None:
-    rows = Table("orders", "country = 'DE' OR country = 'AT' -- the north")
-    assert rows.also("n IS NOT NULL") == (
+    rows = SQLTable("orders", "country = 'DE' OR country = 'AT' -- the north")
+    assert rows.and_where("n IS NOT NULL") == (
         "FROM orders drift_rows WHERE (country = 'DE' OR country = 'AT' -- the north\n) AND n IS NOT NULL"
     )
 
@@ -117,12 +117,12 @@ def test_counts_below_edges_keep_every_digit() -> None:
 
 
 def test_names_and_selects_cannot_break_out() -> None:
-    odd = Column('a"; DROP TABLE x; --', "text")
-    assert distinct_values(Table("SELECT * FROM a;"), odd, DIALECTS["postgresql"]) == (
+    odd = SQLColumn('a"; DROP TABLE x; --', "text")
+    assert distinct_query(SQLTable("SELECT * FROM a;"), odd, DIALECTS["postgresql"]) == (
         'SELECT "a""; DROP TABLE x; --", COUNT(*) FROM (SELECT * FROM a) drift_rows WHERE "a""; DROP TABLE x; --" IS NOT NULL '
         'GROUP BY "a""; DROP TABLE x; --" LIMIT 200001'
     )
-    assert "`a``b`" in distinct_values(Table("t"), Column("a`b", "text"), DIALECTS["mysql"])
+    assert "`a``b`" in distinct_query(SQLTable("t"), SQLColumn("a`b", "text"), DIALECTS["mysql"])
 
 
 LATE_FRACTIONS = [*range(300), *(0.25 + number for number in range(200)), None]
