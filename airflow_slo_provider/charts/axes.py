@@ -45,20 +45,16 @@ def time_ticks(start: datetime, end: datetime, count: int = 6) -> list[tuple[dat
     span = end - start
     steps = [timedelta(minutes=n) for n in (1, 5, 15, 30)] + [timedelta(hours=n) for n in (1, 3, 6, 12)]
     steps += [timedelta(days=n) for n in (1, 2, 5, 7, 14, 30, 61, 91, 182, 365)]
-    step = next((one for one in steps if span / one <= count), steps[-1])
-    form = "%H:%M" if step < timedelta(hours=12) else "%d %b %H:%M" if step < timedelta(days=1) else "%d %b"
+    step = next((step for step in steps if span / step <= count), steps[-1])
+    time_format = "%H:%M" if step < timedelta(hours=12) else "%d %b %H:%M" if step < timedelta(days=1) else "%d %b"
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
-    at = epoch + ((start - epoch) // step + 1) * step
-    found = []
-    while at < end:
-        # A label at the very edge would be clipped.
-        if 0.03 < (at - start) / span < 0.97:
-            found.append((at, at.astimezone(UTC).strftime(form)))
-        at += step
-    return found
+    first = epoch + ((start - epoch) // step + 1) * step
+    times = [first + number * step for number in range(math.ceil((end - first) / step))]
+    # A label at the very edge would be clipped.
+    return [(at, at.astimezone(UTC).strftime(time_format)) for at in times if 0.03 < (at - start) / span < 0.97]
 
 
-def number_names(ticks: Sequence[float], unit: str = "") -> list[tuple[float, str]]:
+def number_labels(ticks: Sequence[float], unit: str = "") -> list[tuple[float, str]]:
     """Return ticks with their labels.
 
     :param unit: ``percent`` formats shares as percentages

@@ -17,9 +17,8 @@ def bar(share: float | None, tone: str) -> Html:
     if share is None:
         return Html()
     shapes = svg.box("rail", 0, 0, 100, 8), svg.box(f"fill {tone}", 0, 0, Scale(0, 1, 0, 100)(share), 8)
-    return tag(
-        "svg", *shapes, class_="bar", viewBox="0 0 100 8", preserveAspectRatio="none", aria_hidden="true", focusable="false"
-    )
+    hidden = {"aria_hidden": "true", "focusable": "false"}
+    return tag("svg", *shapes, class_="bar", viewBox="0 0 100 8", preserveAspectRatio="none", **hidden)
 
 
 def paired_bars(
@@ -65,7 +64,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Row:
+class BoxRow:
     """A row of boxes, with a name before and a note after them."""
 
     name: str
@@ -74,7 +73,7 @@ class Row:
     depth: int = 0
 
 
-def rows(label: str, drawn: Sequence[Row]) -> Html:
+def box_rows(label: str, drawn: Sequence[BoxRow]) -> Html:
     """Draw rows of boxes along one axis that begins at 0.
 
     :param label: description of the chart for screen readers
@@ -84,12 +83,12 @@ def rows(label: str, drawn: Sequence[Row]) -> Html:
     parts = []
     for number, row in enumerate(drawn):
         top, depth, end = 4 + _STEP * number, min(row.depth, 8), float(_LEFT)
-        parts.append(svg.label("axis", 8 + 12 * depth, top + 14, svg.short(row.name, 24 - depth)))
+        parts.append(svg.label("axis", 8 + 12 * depth, top + 14, svg.shorten(row.name, 24 - depth)))
         for box in row.boxes:
             left, end = x(box.start), x(box.start + box.length)
             width = max(1.5, end - left)
             room = int(width / 7)
-            words = svg.label("inside", left + 5, top + 13, svg.short(box.name, room)) if box.name and room > 5 else ""
-            parts.append(tag("g", tag("title", box.title), svg.box(box.kind, left, top, width, _BOX), words))
+            name = svg.label("inside", left + 5, top + 13, svg.shorten(box.name, room)) if box.name and room > 5 else ""
+            parts.append(tag("g", tag("title", box.title), svg.box(box.kind, left, top, width, _BOX), name))
         parts.append(svg.label("note", end + 6, top + 14, row.note))
     return svg.picture(label, (_WIDTH, 4 + _STEP * len(drawn)), parts)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_slo_provider.charts import svg
-from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_names
+from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_labels
 from airflow_slo_provider.charts.markup import Html
 
 _WIDTH, _LEFT, _TOP, _BOTTOM, _STEP = 720, 220, 14, 26, 24
@@ -42,7 +42,7 @@ def intervals(label: str, rows: Sequence[Interval], *, marks: Mapping[float, str
     x = Scale(low, high, _LEFT, _WIDTH - 22)
     bottom = _TOP + _STEP * len(rows)
     parts = []
-    for tick, name in number_names(ticks):
+    for tick, name in number_labels(ticks):
         parts.append(svg.line("grid", x(tick), _TOP - 4, x(tick), bottom))
         parts.append(svg.label("axis middle", x(tick), bottom + 18, name))
     for value, name in marks.items():
@@ -50,7 +50,7 @@ def intervals(label: str, rows: Sequence[Interval], *, marks: Mapping[float, str
         parts.append(svg.label("note middle bad", x(value), _TOP - 3, name))
     for number, row in enumerate(rows):
         y = _TOP + _STEP * (number + 0.5)
-        parts.append(svg.label("axis start", 4, y + 4, svg.short(row.label, 32)))
+        parts.append(svg.label("axis start", 4, y + 4, svg.shorten(row.label, 32)))
         if row.low is not None and row.high is not None:
             parts.append(svg.line(f"whisker {row.tone}", x(row.low), y, x(row.high), y))
             parts += [svg.line(f"whisker {row.tone}", x(edge), y - 4, x(edge), y + 4) for edge in (row.low, row.high)]

@@ -44,9 +44,9 @@ def tag(name: str, /, *inner: object, **attributes: object) -> Html:
     :param attributes: ``class_`` is written as ``class``, ``aria_label`` as ``aria-label``; None omits an attribute, and floats
         are written with one decimal
     """
-    said = "".join(
+    written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{f"{value:.1f}" if isinstance(value, float) else escape(str(value), quote=True)}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return Html(f"<{name}{said}/>" if name in _EMPTY else f"<{name}{said}>{join(inner)}</{name}>")
+    return Html(f"<{name}{written}/>" if name in _EMPTY else f"<{name}{written}>{join(inner)}</{name}>")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from airflow_slo_provider.charts import svg
-from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_names
+from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_labels
 from airflow_slo_provider.charts.markup import Html
 
 #: Margins.
@@ -52,12 +52,12 @@ class Plot:
 
     def line(self, kind: str, points: Iterable[tuple[float, float]]) -> None:
         """Draw a line of a CSS class through points; a single point is drawn as a dot."""
-        at = self._places(points)
+        at = self._coordinates(points)
         self._parts.append(svg.dot(f"dot {kind}", *at[0], 2.5) if len(at) == 1 else svg.curve(kind, at))
 
     def dots(self, kind: str, points: Iterable[tuple[float, float]], radius: float) -> None:
         """Draw points."""
-        self._parts.extend(svg.dot(kind, *at, radius) for at in self._places(points))
+        self._parts.extend(svg.dot(kind, *at, radius) for at in self._coordinates(points))
 
     def level(self, tone: str, value: float, name: str) -> None:
         """Draw a horizontal line with its name."""
@@ -77,19 +77,19 @@ class Plot:
         """
         x, y = self.x, self.y
         frame = []
-        for value, name in self.y_ticks or _names_within(self.y_range):
+        for value, name in self.y_ticks or _labels_within(self.y_range):
             frame.append(svg.line("grid", LEFT, y(value), x.last, y(value)))
             frame.append(svg.label("axis end", LEFT - 6, y(value) + 4, name))
-        for value, name in self.x_ticks or _names_within(self.x_range):
+        for value, name in self.x_ticks or _labels_within(self.x_range):
             frame.append(svg.label("axis middle", x(value), y.first + 18, name))
         if self.x_label:
             frame.append(svg.label("axis middle", (x.first + x.last) / 2, self.height - 6, self.x_label))
             frame.append(svg.label("axis", LEFT, TOP - 4, self.y_label))
         return svg.picture(self.title, (self.width, self.height), [*frame, *self._parts], kind=kind, **attributes)
 
-    def _places(self, points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    def _coordinates(self, points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
         return [(self.x(x), self.y(y)) for x, y in points]
 
 
-def _names_within(between: tuple[float, float]) -> Ticks:
-    return number_names([tick for tick in nice_ticks(*between) if between[0] <= tick <= between[1]])
+def _labels_within(between: tuple[float, float]) -> Ticks:
+    return number_labels([tick for tick in nice_ticks(*between) if between[0] <= tick <= between[1]])

@@ -17,27 +17,11 @@ __all__ = ["CSS", "SIGNS", "TONES", "badge", "facts", "page", "section", "table"
 
 #: The symbol of each verdict or status, shown beside the word so that the colour is not needed.
 SIGNS: Mapping[str, str] = {
-    "pass": "✓",
-    "warn": "▲",
-    "fail": "✕",
-    "unknown": "?",
-    "HEALTHY": "✓",
-    "WARNING": "▲",
-    "LOW_TRAFFIC": "▽",
-    "BURNING": "▲",
-    "EXHAUSTED": "✕",
-    "NO_DATA": "?",
-    "QUERY_ERROR": "?",
-    "allowed": "✓",
-    "warning": "▲",
-    "frozen": "✕",
-    "inconclusive": "?",
-    "ok": "✓",
-    "drift": "✕",
-    "schema_change": "✕",
-    "insufficient_data": "?",
-    "error": "?",
-    "skipped": "▽",
+    **dict.fromkeys(("pass", "HEALTHY", "allowed", "ok"), "✓"),
+    **dict.fromkeys(("warn", "WARNING", "BURNING", "warning"), "▲"),
+    **dict.fromkeys(("LOW_TRAFFIC", "skipped"), "▽"),
+    **dict.fromkeys(("fail", "EXHAUSTED", "frozen", "drift", "schema_change"), "✕"),
+    **dict.fromkeys(("unknown", "NO_DATA", "QUERY_ERROR", "inconclusive", "insufficient_data", "error"), "?"),
 }
 TONES: Mapping[str, str] = {"✓": "good", "▲": "warn", "▽": "warn", "✕": "bad", "?": "unknown"}
 
@@ -51,9 +35,8 @@ def badge(word: object) -> Html:
     :param word: the verdict, status or outcome
     """
     sign = SIGNS.get(str(word), "•")
-    return tag(
-        "span", tag("span", sign, aria_hidden="true"), " ", str(word).replace("_", " "), class_=f"badge {TONES.get(sign, '')}"
-    )
+    shown = tag("span", sign, aria_hidden="true"), " ", str(word).replace("_", " ")
+    return tag("span", *shown, class_=f"badge {TONES.get(sign, '')}")
 
 
 def facts(items: Mapping[str, object]) -> Html:
@@ -86,12 +69,11 @@ def table(
         shown = "–" if value is None else badge(value) if column in verdicts and value != "" else value
         return tag("td", shown, class_="number" if column in numbers else None)
 
-    head = tag(
-        "tr", *(tag("th", name, scope="col", class_="number" if column in numbers else None) for column, name in enumerate(heads))
-    )
+    kinds = ("number" if column in numbers else None for column in range(len(heads)))
+    head = tag("tr", *(tag("th", name, scope="col", class_=kind) for name, kind in zip(heads, kinds, strict=True)))
     body = (tag("tr", *(cell(column, value) for column, value in enumerate(row))) for row in rows)
-    said = tag("caption", caption) if caption else ""
-    return tag("div", tag("table", said, tag("thead", head), tag("tbody", *body)), class_="scroll", tabindex=0)
+    title = tag("caption", caption) if caption else ""
+    return tag("div", tag("table", title, tag("thead", head), tag("tbody", *body)), class_="scroll", tabindex=0)
 
 
 def section(title: str, *parts: str) -> Html:
@@ -118,7 +100,7 @@ def page(
     """
     if made_at is not None and made_at.tzinfo is None:
         raise ValueError(f"made_at {made_at} has no time zone")
-    said = tag("p", subtitle) if subtitle else ""
+    below = tag("p", subtitle) if subtitle else ""
     when = tag("p", f"Made {made_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC", class_="quiet") if made_at else ""
     shown = tag("p", badge(verdict)) if verdict else ""
     return (
@@ -127,5 +109,5 @@ def page(
         # The file loads nothing and runs nothing, wherever it is opened.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"{tag('title', title)}<style>{CSS}{style}</style></head>"
-        f"<body><main>{tag('h1', title)}{shown}{said}{when}{''.join(parts)}</main></body></html>\n"
+        f"<body><main>{tag('h1', title)}{shown}{below}{when}{''.join(parts)}</main></body></html>\n"
     )

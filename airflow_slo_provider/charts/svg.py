@@ -29,9 +29,9 @@ def line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Html:
     return tag("line", class_=kind, x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2))
 
 
-def label(kind: str, x: float, y: float, words: str) -> Html:
+def label(kind: str, x: float, y: float, text: str) -> Html:
     """Write text at a position."""
-    return tag("text", words, class_=kind, x=float(x), y=float(y))
+    return tag("text", text, class_=kind, x=float(x), y=float(y))
 
 
 def curve(kind: str, points: Iterable[tuple[float, float]]) -> Html:
@@ -55,10 +55,10 @@ def legend(names: Mapping[str, str], *, boxes: bool = False) -> Html:
     :param names: each name with its CSS class
     :param boxes: draw a box beside each name instead of a line
     """
-    keys = {name: box(kind, 0, 0, 28, 8) if boxes else curve(kind, [(0, 4), (28, 4)]) for name, kind in names.items()}
-    items = [
-        tag("li", tag("svg", key, class_="key", viewBox="0 0 28 8", aria_hidden="true"), " ", name) for name, key in keys.items()
-    ]
+    items = []
+    for name, kind in names.items():
+        key = box(kind, 0, 0, 28, 8) if boxes else curve(kind, [(0, 4), (28, 4)])
+        items.append(tag("li", tag("svg", key, class_="key", viewBox="0 0 28 8", aria_hidden="true"), " ", name))
     return tag("ul", *items, class_="legend")
 
 
@@ -67,6 +67,6 @@ def figure(caption: str, drawn: Html, *below: Html) -> Html:
     return tag("figure", tag("figcaption", caption), drawn, join(below))
 
 
-def short(words: str, most: int) -> str:
+def shorten(text: str, most: int) -> str:
     """Shorten a text to ``most`` characters."""
-    return words if len(words) <= most else words[: max(1, most - 1)] + "…"
+    return text if len(text) <= most else text[: max(1, most - 1)] + "…"

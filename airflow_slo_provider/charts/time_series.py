@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import groupby
 
 from airflow_slo_provider.charts import svg
-from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_names, time_ticks
+from airflow_slo_provider.charts.axes import Scale, nice_ticks, number_labels, time_ticks
 from airflow_slo_provider.charts.markup import Html, tag
 from airflow_slo_provider.charts.plot import Plot
 
@@ -84,7 +84,7 @@ def chart(
         (0.0, max((end - start).total_seconds(), 1.0)),
         (min(low, ticks[0]), max(high, ticks[-1])),
         x_ticks=[((at - start).total_seconds(), name) for at, name in time_ticks(start, end)],
-        y_ticks=number_names(ticks, unit),
+        y_ticks=number_labels(ticks, unit),
         width=720.0,
         height=240.0,
     )

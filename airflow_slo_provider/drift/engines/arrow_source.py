@@ -21,7 +21,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
 def filter_expression(where: Filter, schema: Any) -> Any:
-    """Convert a filter to an Arrow filter_expression, None for an empty filter.
+    """Convert a filter to an Arrow expression, None for an empty filter.
 
     :param schema: schema of the filtered data: for naive timestamp columns, a timestamp is converted to UTC
     """

@@ -108,7 +108,7 @@ class SQLData:
 
         :param columns: columns to profile; default: all
         :param like: reference whose edges are used for the counts; if None, the edges are quantiles of these rows
-        :param categorical: numeric columns that hold codes, to be has_value value by value
+        :param categorical: numeric columns that hold codes, to be counted value by value
         :raises QueryError: when the database rejects a query or does not answer
         :raises InvalidMeasurement: when counts contradict each other
         """
@@ -247,7 +247,7 @@ def grid_edges(grid: Grid, bins: int) -> tuple[Array, Array]:
 
 
 def _quantile_edges(codes: Sequence[int]) -> tuple[Array, Array]:
-    """Count up to each edge, and and_where below an edge that several quantiles share: that value gets a bin of its own."""
+    """Count up to each edge, and also below an edge that several quantiles share: that value gets a bin of its own."""
     heavy = [code for code, following in pairwise(codes) if code == following]
     return _sort_edges(np.unique(np.array(codes, dtype=np.int64)), np.unique(np.array(heavy, dtype=np.int64)))
 

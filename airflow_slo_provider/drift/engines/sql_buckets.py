@@ -19,7 +19,7 @@ from airflow_slo_provider.drift.engines.sql_queries import (
 )
 from airflow_slo_provider.drift.profiles.grid import Array, code_value
 
-#: Kind, codes and closed edge_lists of the edges to count at.
+#: Kind, codes and closed flags of the edges to count at.
 Edges = tuple[str, Array, Array]
 
 

@@ -139,7 +139,7 @@ def histogram_expression(column: SQLColumn, dialect: Dialect, kind: str, codes: 
     :param codes: codes of the bins' ends, ascending
     """
     ends = ", ".join(dialect.number(code_value(code, kind)) for code in codes)
-    return f"histogram_expression({column.expression(dialect)}, [{ends}]) FILTER (WHERE {column.has_value(dialect)})"
+    return f"histogram({column.expression(dialect)}, [{ends}]) FILTER (WHERE {column.has_value(dialect)})"
 
 
 def bucket_query(table: SQLTable, column: SQLColumn, dialect: Dialect, kind: str, codes: Sequence[int]) -> str:
@@ -159,13 +159,13 @@ def bucket_query(table: SQLTable, column: SQLColumn, dialect: Dialect, kind: str
 
 
 def split_batches(columns: Sequence[SQLColumn], weights: Sequence[int]) -> list[list[SQLColumn]]:
-    """Split columns into split_batches so that no statement has too many sums."""
-    split_batches: list[list[SQLColumn]] = []
+    """Split columns into batches so that no statement has too many sums."""
+    batches: list[list[SQLColumn]] = []
     held = 0
     for column, weight in zip(columns, weights, strict=True):
-        if not split_batches or held + weight > MOST_SUMS:
-            split_batches.append([])
+        if not batches or held + weight > MOST_SUMS:
+            batches.append([])
             held = 0
-        split_batches[-1].append(column)
+        batches[-1].append(column)
         held += weight
-    return split_batches
+    return batches

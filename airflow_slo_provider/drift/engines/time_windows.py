@@ -10,7 +10,7 @@ Window = tuple[datetime, datetime]
 _WEEK = timedelta(days=7)
 
 
-def trailing(start: datetime, end: datetime, back: timedelta, *, same_weekday: bool = False) -> list[Window]:
+def reference_windows(start: datetime, end: datetime, back: timedelta, *, same_weekday: bool = False) -> list[Window]:
     """Return the reference windows that precede a window.
 
     :param start: start of the current window
@@ -27,10 +27,10 @@ def trailing(start: datetime, end: datetime, back: timedelta, *, same_weekday: b
             raise ValueError(f"same_weekday needs at least a week of reference, not {back}")
         return windows
     if back <= timedelta(0):
-        raise ValueError(f"a reference window of {back} holds nothing")
+        raise ValueError(f"reference_window must be positive, not {back}")
     return [(start - back, start)]
 
 
-def within(column: str, window: Window, where: Filter | None = None) -> Filter:
+def window_filter(column: str, window: Window, where: Filter | None = None) -> Filter:
     """Return the filter for rows of a window: start included, end excluded."""
     return [*(where or ()), (column, ">=", window[0]), (column, "<", window[1])]

@@ -27,8 +27,8 @@ def to_html(report: DriftReport) -> str:
     """
     heads = ("column", "verdict", "PSI", "D", "nulls", "distribution", "why")
     rows = [
-        (_name(one), one.verdict.value, _psi(one), _ks(one), _nulls(one.nulls), _drawing(one.histogram), _why(one))
-        for one in report.ranked()
+        (_name(item), item.verdict.value, _psi(item), _ks(item), _nulls(item.nulls), _histogram(item.histogram), _reasons(item))
+        for item in report.ranked()
     ]
     shown = {
         "reference": f"{report.reference} ({report.reference_rows:,} rows)",
@@ -41,48 +41,46 @@ def to_html(report: DriftReport) -> str:
     return page("Drift report", *parts, verdict=report.verdict.value, subtitle=report.message, style=_STYLE)
 
 
-def _soft(words: str) -> Html:
-    return tag("span", words, class_="soft")
+def _small_print(text: str) -> Html:
+    return tag("span", text, class_="soft")
 
 
 def _name(column: ColumnDrift) -> Html:
     role = "" if column.role == "feature" else f" · {column.role}"
-    return join((tag("span", column.name, class_="name"), tag("br"), _soft(column.kind + role)))
+    return join((tag("span", column.name, class_="name"), tag("br"), _small_print(column.kind + role)))
 
 
 def _psi(column: ColumnDrift) -> Html | None:
-    if column.psi is None:
+    if (psi := column.psi) is None:
         return None
-    held = column.psi
-    floored = f", {held.floored} cells floored at {held.floor:g}" if held.floored else ""
-    usual = f"without drift about {held.bias:.2g}, below {held.critical:.2g} in {1 - held.alpha:.0%} of cases"
-    title = f"{usual}; {held.bins} bins{floored}"
-    return tag("span", f"{held.value:.4f}", tag("br"), _p(column, "psi", held.pvalue), title=title)
+    floored = f", {psi.floored} cells floored at {psi.floor:g}" if psi.floored else ""
+    usual = f"without drift about {psi.bias:.2g}, below {psi.critical:.2g} in {1 - psi.alpha:.0%} of cases"
+    value = (f"{psi.value:.4f}", tag("br"), _pvalue(column, "psi", psi.pvalue))
+    return tag("span", *value, title=f"{usual}; {psi.bins} bins{floored}")
 
 
 def _ks(column: ColumnDrift) -> Html | None:
-    if column.ks is None:
+    if (ks := column.ks) is None:
         return None
-    held = column.ks
-    distance = f"{held.statistic:.4f}" if held.exact else f"{held.lower:.4f} – {held.upper:.4f}"
-    return join((distance, tag("br"), _p(column, "ks", held.pvalue)))
+    distance = f"{ks.statistic:.4f}" if ks.exact else f"{ks.lower:.4f} – {ks.upper:.4f}"
+    return join((distance, tag("br"), _pvalue(column, "ks", ks.pvalue)))
 
 
-def _p(column: ColumnDrift, test: str, raw: float) -> Html:
-    return _soft(f"p {column.adjusted.get(test, raw):.2g}")
+def _pvalue(column: ColumnDrift, test: str, raw: float) -> Html:
+    return _small_print(f"p {column.adjusted.get(test, raw):.2g}")
 
 
 def _nulls(rate: Rate | None) -> Html | None:
     return None if rate is None else join((f"{rate.reference:.2%}", tag("br"), f"→ {rate.current:.2%}"))
 
 
-def _drawing(histogram: SharesHistogram | None) -> Html:
+def _histogram(histogram: SharesHistogram | None) -> Html:
     if histogram is None or not histogram.labels:
         return Html()
     return paired_bars("histograms", histogram.labels, histogram.reference, histogram.current)
 
 
-def _why(column: ColumnDrift) -> Html:
+def _reasons(column: ColumnDrift) -> Html:
     new = ", ".join(f"{name!r} {share:.1%}" for name, share in column.new_names.items())
     hints = tag("ul", *(tag("li", hint) for hint in column.hints)) if column.hints else ""
-    return join((column.message, *((tag("br"), _soft(f"new: {new}")) if new else ()), hints))
+    return join((column.message, *((tag("br"), _small_print(f"new: {new}")) if new else ()), hints))

@@ -20,7 +20,7 @@ _UNKNOWN = frozenset({State.INSUFFICIENT_DATA, State.SKIPPED, State.ERROR})
 _VERDICTS = {"fail": Verdict.FAIL, "warn": Verdict.WARN, "pass": Verdict.PASS, "skip": Verdict.UNKNOWN}
 
 
-def to_verdict(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
+def verdict_of(state: State, actions: Mapping[State, str], chosen: frozenset[str]) -> Verdict:
     """Convert a state to a check's verdict.
 
     A state that could not be judged is ``unknown``, unless the user set an action for it.
@@ -51,44 +51,37 @@ def checks(
     :param interval: the data interval of the run
     :param report_uri: where the report was written
     """
-    shared: dict[str, Any] = {
-        "kind": KIND,
-        "interval_start": interval[0],
-        "interval_end": interval[1],
-        "model_version": model_version,
-        "checked_at": report.created_at,
-    }
+    shared: dict[str, Any] = {"kind": KIND, "model_version": model_version, "checked_at": report.created_at}
+    shared |= {"interval_start": interval[0], "interval_end": interval[1]}
     judged = [column for column in report.columns.values() if column.verdict in (State.OK, State.WARN, State.DRIFT)]
+    # Skipped columns have no check of their own; listing them keeps them from being taken for ok.
+    evidence = {"alpha": report.alpha, "skipped": report.in_state(State.SKIPPED)[:MOST_SKIPPED]}
     out = [
         CheckResult(
             name=name,
-            verdict=to_verdict(report.verdict, actions, chosen),
+            verdict=verdict_of(report.verdict, actions, chosen),
             value=report.drifted_share,
             unit="ratio",
-            good=float(len([column for column in judged if column.verdict is not State.DRIFT])),
+            good=float(sum(column.verdict is not State.DRIFT for column in judged)),
             total=float(len(judged)),
             message=report.message,
-            # Skipped columns have no check of their own; listing them keeps them from being taken for ok.
-            evidence={
-                **summary(report, report_uri=report_uri),
-                "alpha": report.alpha,
-                "skipped": report.in_state(State.SKIPPED)[:MOST_SKIPPED],
-            },
+            evidence=summary(report, report_uri=report_uri) | evidence,
             **shared,
         )
     ]
     for column in report.ranked():
         if column.verdict in (State.OK, State.SKIPPED):
             continue
-        measured = _headline(column)
+        unit, value = _headline(column)
+        numbers = {"state": column.verdict.value, **_key_numbers(column)}
         out.append(
             CheckResult(
                 name=f"{name}.{column.name}"[:500],
-                verdict=to_verdict(column.verdict, actions, chosen),
-                value=measured[1] if measured else None,
-                unit=measured[0] if measured else None,
+                verdict=verdict_of(column.verdict, actions, chosen),
+                value=value,
+                unit=unit,
                 message=column.message,
-                evidence={"state": column.verdict.value, **_numbers(column), "hints": list(column.hints), "report": report_uri},
+                evidence={**numbers, "hints": list(column.hints), "report": report_uri},
                 **shared,
             )
         )
@@ -106,7 +99,7 @@ def summary(report: DriftReport, *, report_uri: str | None = None) -> dict[str, 
         "drifted": report.drifted[:20],
         "drifted_share": round(report.drifted_share, 6),
         "columns": {state: count for state, count in counts.items() if count},
-        "worst": [{"column": column.name, "state": column.verdict.value, **_numbers(column)} for column in worst],
+        "worst": [{"column": column.name, "state": column.verdict.value, **_key_numbers(column)} for column in worst],
         "reference": report.reference[:300],
         "current": report.current[:300],
         "reference_rows": report.reference_rows,
@@ -123,48 +116,36 @@ def assertions(report: DriftReport, *, name: str, thresholds: Mapping[str, Any] 
     :return: ``name``, ``column`` (None for the dataset), ``state``, ``success``, ``expected``, ``actual``, ``description``
     """
     base, own = read_gates(thresholds)
-    out = [
-        {
-            "name": name,
-            "column": None,
-            "state": report.verdict.value,
-            "success": report.verdict is State.OK,
-            "expected": State.OK.value,
-            "actual": report.verdict.value,
-            "description": report.message,
-        }
-    ]
+    out = [_assertion(name, None, report.verdict, State.OK.value, report.verdict.value, report.message)]
     for column in report.columns.values():
         if column.verdict is State.SKIPPED:
             continue
         gates = gates_for(column.name, base, own)
         limits = {"psi": gates.psi, "ks": gates.ks, "null_rate_change": gates.nulls}
-        out.append(
-            {
-                "name": f"{name}.{column.name}",
-                "column": column.name,
-                "state": column.verdict.value,
-                "success": column.verdict is State.OK,
-                "expected": ", ".join(f"{test} < {limit:g}" for test, limit in limits.items() if limit is not None),
-                "actual": ", ".join(f"{test} {value:g}" for test, value in _numbers(column).items()) or column.verdict.value,
-                "description": column.message,
-            }
-        )
+        expected = ", ".join(f"{test} < {limit:g}" for test, limit in limits.items() if limit is not None)
+        actual = ", ".join(f"{test} {value:g}" for test, value in _key_numbers(column).items()) or column.verdict.value
+        out.append(_assertion(f"{name}.{column.name}", column.name, column.verdict, expected, actual, column.message))
     return out
 
 
-def _headline(column: ColumnDrift) -> tuple[str, float] | None:
+def _assertion(name: str, column: str | None, verdict: State, expected: str, actual: str, description: str) -> dict[str, Any]:
+    outcome = {"state": verdict.value, "success": verdict is State.OK, "expected": expected, "actual": actual}
+    return {"name": name, "column": column, **outcome, "description": description}
+
+
+def _headline(column: ColumnDrift) -> tuple[str, float] | tuple[None, None]:
+    """Return the name and value of the statistic that is stored as the value of the column's check."""
     if column.ks is not None and math.isfinite(column.ks.statistic):
         return "ks", column.ks.statistic
-    return ("psi", column.psi.value) if column.psi is not None and math.isfinite(column.psi.value) else None
+    return ("psi", column.psi.value) if column.psi is not None and math.isfinite(column.psi.value) else (None, None)
 
 
-def _numbers(column: ColumnDrift) -> dict[str, Any]:
-    out: dict[str, Any] = {}
+def _key_numbers(column: ColumnDrift) -> dict[str, Any]:
+    out: dict[str, float] = {}
     if column.psi is not None:
-        out |= {"psi": round(column.psi.value, 6)}
+        out["psi"] = column.psi.value
     if column.ks is not None:
-        out |= {"ks": round(column.ks.lower, 6), "ks_upper": round(column.ks.upper, 6)}
+        out |= {"ks": column.ks.lower, "ks_upper": column.ks.upper}
     if column.nulls is not None:
-        out |= {"null_rate": round(column.nulls.current, 6)}
-    return out
+        out["null_rate"] = column.nulls.current
+    return {name: round(value, 6) for name, value in out.items()}

@@ -29,7 +29,7 @@ RowCounters = tuple[RowCounter, RowCounter]
 
 
 class GridCounter:
-    """RowCounter of a stored profile; they are exact at the ends of its cells, and only those are requested."""
+    """Row counts of a stored profile; they are exact at the ends of its cells, and only those are requested."""
 
     def count_up_to(self, profile: ColumnProfile, kind: str, codes: Array) -> Array:
         """Return one count per code."""

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
-from airflow_slo_provider.drift.profiles.grid import Grid, cell_ends, code_floats
+from airflow_slo_provider.drift.profiles.grid import Grid, codes_as_floats
 from airflow_slo_provider.drift.statistics.column_measures import Measures
 
-_FACTORS = {
-    1000.0: "thousand",
-    60.0: "sixty",
-    3600.0: "3600",
-    100.0: "hundred",
-    86400.0: "86400",
-    2.54: "2.54",
-    1.609344: "1.609",
-}
+_FACTORS = {1000: "thousand", 60: "sixty", 3600: "3600", 100: "hundred", 86400: "86400", 2.54: "2.54", 1.609344: "1.609"}
 
 
 def hints_for(reference: ColumnProfile | None, current: ColumnProfile | None, measures: Measures) -> tuple[str, ...]:
@@ -25,66 +19,49 @@ def hints_for(reference: ColumnProfile | None, current: ColumnProfile | None, me
         return ("the column is new: the reference was made before it existed",)
     if current is None:
         return ("the column is gone: renamed or dropped upstream",)
-    found = [
-        _nulls(measures),
-        *_units(reference, current),
-        _renamed(reference, current),
-        _constant(reference, current),
-        _hour(current),
-    ]
+    found = [_null_hint(measures), _unit_hint(reference, current), _rename_hint(reference, current)]
+    found += [_constant_hint(reference, current), _span_hint(current)]
     if measures.nonfinite is not None and measures.nonfinite.change > 0:
         found.append("NaN or infinite values appeared: a division by zero or a failed conversion upstream")
-    return tuple(hint for hint in found if hint)
+    return tuple(filter(None, found))
 
 
-def _nulls(measures: Measures) -> str:
+def _null_hint(measures: Measures) -> str:
     if measures.nulls is None or measures.nulls.change < 0.02:
         return ""
-    now = measures.nulls.current
-    if now == 1:
+    if measures.nulls.current == 1:
         return "every value is null: a join that found nothing, or a column that is no longer filled"
     return f"nulls jumped by {measures.nulls.change:.1%}: a source is late or a join lost rows"
 
 
-def _quantiles(column: ColumnProfile) -> np.ndarray | None:
-    held = column.distribution
-    if not isinstance(held, Grid) or held.total < 20:
+def _deciles(column: ColumnProfile) -> np.ndarray | None:
+    grid = column.distribution
+    if not isinstance(grid, Grid) or grid.total < 20:
         return None
-    low, _ = cell_ends(held.codes, held.kind, held.bits)
-    places = np.searchsorted(np.cumsum(held.counts), np.linspace(0.1, 0.9, 9) * held.total)
-    chosen = low[np.minimum(places, len(low) - 1)]
-    return code_floats(chosen) if held.kind == "float" else chosen.astype(np.float64)
+    low, _ = grid.cell_ends()
+    return codes_as_floats(low[grid.quantile_cells(10)], grid.kind)
 
 
-def _units(reference: ColumnProfile, current: ColumnProfile) -> list[str]:
+def _unit_hint(reference: ColumnProfile, current: ColumnProfile) -> str:
     """Detect a change of unit: all deciles scaled by one factor, or with their sign changed."""
-    before, after = _quantiles(reference), _quantiles(current)
+    before, after = _deciles(reference), _deciles(current)
     if before is None or after is None or reference.kind != "number":
-        return []
+        return ""
     used = np.abs(before) > 1e-12 * max(1.0, float(np.abs(before).max()))
     if used.sum() < 5 or np.ptp(before) == 0:
-        return []
+        return ""
     ratio = after[used] / before[used]
     middle = float(np.median(ratio))
     if middle > 0 and np.ptp(ratio) <= 0.05 * middle and not 0.8 < middle < 1.25:
-        named = next(
-            (
-                f": a factor of {name}"
-                for factor, name in _FACTORS.items()
-                for r in (middle, 1 / middle)
-                if abs(r / factor - 1) < 0.02
-            ),
-            "",
-        )
-        return [f"all deciles are {middle:.4g} times the reference's{named}: a change of unit"]
-    if np.allclose(after, -before[::-1], rtol=0.05, atol=0.01 * float(np.abs(before).max())) and not np.allclose(
-        after, before, rtol=0.05
-    ):
-        return ["all deciles changed sign"]
-    return []
+        ratios = (middle, 1 / middle)
+        known = next((name for factor, name in _FACTORS.items() if any(abs(ratio / factor - 1) < 0.02 for ratio in ratios)), "")
+        named = f": a factor of {known}" if known else ""
+        return f"all deciles are {middle:.4g} times the reference's{named}: a change of unit"
+    mirrored = np.allclose(after, -before[::-1], rtol=0.05, atol=0.01 * float(np.abs(before).max()))
+    return "all deciles changed sign" if mirrored and not np.allclose(after, before, rtol=0.05) else ""
 
 
-def _renamed(reference: ColumnProfile, current: ColumnProfile) -> str:
+def _rename_hint(reference: ColumnProfile, current: ColumnProfile) -> str:
     """Detect a renamed category: one text disappeared and another appeared with the same share or spelling."""
     first, second = reference.categories, current.categories
     if not first or not second or reference.overflow or current.overflow:
@@ -96,14 +73,13 @@ def _renamed(reference: ColumnProfile, current: ColumnProfile) -> str:
     for text in new:
         if text.strip().casefold() in plain:
             return f"{plain[text.strip().casefold()]!r} is now written {text!r}: spelling, case or spaces changed"
-    for old, share in gone.items():
-        for text, held in new.items():
-            if abs(held - share) <= 0.1 * share:
-                return f"{old!r} ({share:.1%}) is gone and {text!r} ({held:.1%}) is new: perhaps renamed"
+    for (old, before), (text, after) in product(gone.items(), new.items()):
+        if abs(after - before) <= 0.1 * before:
+            return f"{old!r} ({before:.1%}) is gone and {text!r} ({after:.1%}) is new: perhaps renamed"
     return ""
 
 
-def _constant(reference: ColumnProfile, current: ColumnProfile) -> str:
+def _constant_hint(reference: ColumnProfile, current: ColumnProfile) -> str:
     if current.values < 20:
         return ""
     if current.minimum is not None and current.minimum == current.maximum and reference.minimum != reference.maximum:
@@ -112,16 +88,14 @@ def _constant(reference: ColumnProfile, current: ColumnProfile) -> str:
         (only,) = current.categories
         before = reference.categories or {}
         if only in before:
-            return (
-                f"every value is {only!r}, which {before[only] / sum(before.values()):.1%} of the reference's were: "
-                "one partition only, or a filter too many?"
-            )
+            share = before[only] / sum(before.values())
+            return f"every value is {only!r}, as {share:.1%} of the reference's: perhaps a single partition, or an extra filter"
         return f"every value is {only!r}: a default took the place of the data"
     return ""
 
 
-def _hour(current: ColumnProfile) -> str:
+def _span_hint(current: ColumnProfile) -> str:
     if current.kind != "time" or current.minimum is None or current.maximum is None or current.values < 20:
         return ""
     span = (current.maximum - current.minimum) / 3.6e9
-    return f"all times lie within {max(span, 0.01):.2g} hours: one partition only?" if span <= 1 else ""
+    return f"all times lie within {max(span, 0.01):.2g} hours: perhaps a single partition" if span <= 1 else ""

@@ -30,9 +30,9 @@ def pvalues(measures: Measures, *, tests: tuple[str, ...]) -> dict[str, float]:
     """Return the raw p-value of each test that was made."""
     out = {}
     for test in TESTS:
-        held = getattr(measures, test)
-        if held is not None and (test in tests or test not in ("psi", "ks", "chi_square")):
-            out[test] = held.pvalue
+        measure = getattr(measures, test)
+        if measure is not None and (test in tests or test not in ("psi", "ks", "chi_square")):
+            out[test] = measure.pvalue
     chi_square = measures.chi_square
     if chi_square is not None and "psi" in out:
         # A cell that is empty on one side by chance inflates PSI far beyond what its chi-square approximation allows for.
@@ -53,63 +53,45 @@ def findings(measures: Measures, gates: Gates, adjusted: Mapping[str, float], al
     """
     found: list[Finding] = []
 
-    def gate(test: str, effect: float, limit: float | None, state: State, text: str) -> bool:
-        # NaN must not pass: `effect < limit` is false for NaN.
-        if limit is None or effect < limit or adjusted.get(test, math.nan) >= alpha:
-            return False
-        found.append(Finding(state, text))
-        return True
+    def check(test: str, size: float, drift: float | None, warn: float | None, text: str) -> bool:
+        for state, limit in ((State.DRIFT, drift), (State.WARN, warn)):
+            # NaN must not pass: `size < limit` is false for NaN.
+            if not (limit is None or size < limit or adjusted.get(test, math.nan) >= alpha):
+                found.append(Finding(state, text))
+                return True
+        return False
 
     if measures.psi is not None and enough and "psi" in adjusted:
-        value, p = measures.psi.value, adjusted["psi"]
-        text = f"PSI {value:.4g} (without drift about {measures.psi.bias:.2g}; p {p:.2g})"
-        gate("psi", value, gates.psi, State.DRIFT, text) or gate("psi", value, gates.psi_warn, State.WARN, text)
+        value, usual = measures.psi.value, measures.psi.bias
+        text = f"PSI {value:.4g} (without drift about {usual:.2g}; p {adjusted['psi']:.2g})"
+        check("psi", value, gates.psi, gates.psi_warn, text)
     if measures.ks is not None and enough and "ks" in adjusted:
-        ks, p = measures.ks, adjusted["ks"]
+        ks, limit = measures.ks, gates.ks
         where = f"D {ks.statistic:.4g}" if ks.exact else f"D between {ks.lower:.4g} and {ks.upper:.4g}"
-        text = f"{where} (p {p:.2g})"
-        drifts = gate("ks", ks.lower, gates.ks, State.DRIFT, text) or gate("ks", ks.lower, gates.ks_warn, State.WARN, text)
+        reached = check("ks", ks.lower, limit, gates.ks_warn, f"{where} (p {adjusted['ks']:.2g})")
         # The adjusted p-value belongs to the lower bound of D. Whether the threshold may be reached depends on the upper bound.
-        if (
-            not drifts
-            and gates.ks is not None
-            and ks.lower < gates.ks <= ks.upper
-            and asymptotic_pvalue(ks.upper, ks.n, ks.m) < alpha
-        ):
-            found.append(
-                Finding(State.WARN, f"{where}: the threshold {gates.ks:g} lies inside, and the data cannot be read again")
-            )
+        inside = not reached and limit is not None and ks.lower < limit <= ks.upper
+        if inside and asymptotic_pvalue(ks.upper, ks.n, ks.m) < alpha:
+            text = f"{where}: the threshold {limit:g} lies inside, and the data cannot be read again"
+            found.append(Finding(State.WARN, text))
     if measures.total_variation is not None and enough and "chi_square" in adjusted:
-        moved, p = measures.total_variation, adjusted["chi_square"]
-        gate("chi_square", moved, gates.total_variation, State.DRIFT, f"{moved:.2%} of rows changed their category (p {p:.2g})")
-    if measures.nulls is not None:
-        rate = measures.nulls
+        moved = measures.total_variation
+        text = f"{moved:.2%} of rows changed their category (p {adjusted['chi_square']:.2g})"
+        check("chi_square", moved, gates.total_variation, None, text)
+    if (rate := measures.nulls) is not None:
         text = f"null rate {rate.reference:.2%} -> {rate.current:.2%}"
-        gate("nulls", abs(rate.change), gates.nulls, State.DRIFT, text) or gate(
-            "nulls", abs(rate.change), gates.nulls_warn, State.WARN, text
-        )
-    if measures.nonfinite is not None and gates.nonfinite is not None:
-        rate = measures.nonfinite
+        check("nulls", abs(rate.change), gates.nulls, gates.nulls_warn, text)
+    if (rate := measures.nonfinite) is not None and gates.nonfinite is not None:
         text = f"NaN or infinite {rate.reference:.3%} -> {rate.current:.3%}"
-        drifts = gate("nonfinite", abs(rate.change), gates.nonfinite, State.DRIFT, text)
-        if not drifts and rate.current > 0 and rate.reference == 0:
+        reached = check("nonfinite", abs(rate.change), gates.nonfinite, None, text)
+        if not reached and rate.current > 0 and rate.reference == 0:
             found.append(Finding(State.WARN, f"{text}: the reference has none"))
-    if measures.new_categories is not None:
-        rate = measures.new_categories
+    if (rate := measures.new_categories) is not None:
         text = f"{rate.current:.2%} of rows hold texts the reference does not have"
-        new = gates.new_categories, gates.new_categories_warn
-        gate("new_categories", rate.change, new[0], State.DRIFT, text) or gate(
-            "new_categories", rate.change, new[1], State.WARN, text
-        )
-    if measures.out_of_range is not None and enough:
-        rate = measures.out_of_range
-        gate(
-            "out_of_range",
-            rate.change,
-            gates.out_of_range,
-            State.WARN,
-            f"{rate.current:.2%} of values lie outside the reference's range",
-        )
+        check("new_categories", rate.change, gates.new_categories, gates.new_categories_warn, text)
+    if (rate := measures.out_of_range) is not None and enough:
+        text = f"{rate.current:.2%} of values lie outside the reference's range"
+        check("out_of_range", rate.change, None, gates.out_of_range, text)
     return found
 
 
@@ -117,11 +99,10 @@ def effect(measures: Measures, gates: Gates) -> float:
     """Return the largest effect in units of its gate, for ranking."""
     parts = []
     for test in TESTS:
-        held, limit = getattr(measures, test), getattr(gates, test, None)
-        if held is None or not limit:
-            continue
-        size = held.value if test == "psi" else held.statistic if test == "ks" else abs(held.change)
-        parts.append(size / limit)
+        measure, limit = getattr(measures, test), getattr(gates, test, None)
+        if measure is not None and limit:
+            size = measure.value if test == "psi" else measure.statistic if test == "ks" else abs(measure.change)
+            parts.append(size / limit)
     if measures.ks is None and measures.total_variation is not None and gates.total_variation:
         parts.append(measures.total_variation / gates.total_variation)
     return max(parts, default=0.0)

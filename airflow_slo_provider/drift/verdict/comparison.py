@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from airflow_slo_provider.core.text_lists import text_list
-from airflow_slo_provider.drift.engines.local import Progress, profile, profile_source
+from airflow_slo_provider.drift.engines.local import Progress, is_remote, profile, profile_source
 from airflow_slo_provider.drift.engines.source_choice import open_source
-from airflow_slo_provider.drift.engines.sources import Filter, Source, check_filter
+from airflow_slo_provider.drift.engines.sources import Filter, Source
 from airflow_slo_provider.drift.profiles.columns import ColumnProfile
 from airflow_slo_provider.drift.profiles.cuts import Cuts
 from airflow_slo_provider.drift.profiles.dataset_profile import DatasetProfile, load_if_profile
-from airflow_slo_provider.drift.statistics.column_measures import Measures
 from airflow_slo_provider.drift.statistics.distances import benjamini_hochberg
 from airflow_slo_provider.drift.statistics.population_stability import FEWEST_ROWS
 from airflow_slo_provider.drift.statistics.sql_refinement import GridCounter
 from airflow_slo_provider.drift.verdict.column_findings import effect, findings, pvalues
 from airflow_slo_provider.drift.verdict.dataset_verdict import dataset_verdict
-from airflow_slo_provider.drift.verdict.pairs import Again, Pair, measure_pair
+from airflow_slo_provider.drift.verdict.pairs import MeasuredColumn, MeasureSettings, Rereadable, measure_pair
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
-from airflow_slo_provider.drift.verdict.thresholds import Gates, State, fits, gates_for, read_gates
+from airflow_slo_provider.drift.verdict.thresholds import Gates, State, gates_for, matches_any, read_gates
 from airflow_slo_provider.exceptions import InvalidMeasurement
 
 
@@ -81,69 +80,53 @@ def compare(
     :raises ValueError: for invalid thresholds or parameters
     """
     base, own = read_gates(thresholds)
-    made = text_list(tests)
-    if not made or set(made) - {"psi", "ks"}:
-        raise ValueError(f"tests {made!r}: give psi, ks or both")
+    chosen_tests = text_list(tests)
+    if not chosen_tests or set(chosen_tests) - {"psi", "ks"}:
+        raise ValueError(f"tests {chosen_tests!r}: set psi, ks or both")
     if not 0 < alpha < 1 or not 0 <= (max_share or 0) <= 1 or bins < 2 or min_rows < 1:
-        raise ValueError(
-            f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2, "
-            f"min_rows {min_rows} at least 1"
-        )
-    if any(not 0 <= weight < float("inf") for weight in (weights or {}).values()):
+        rules = f"alpha {alpha} must be in (0, 1), max_share {max_share} in [0, 1], bins {bins} at least 2"
+        raise ValueError(f"{rules}, min_rows {min_rows} at least 1")
+    weights = weights or {}
+    if any(not 0 <= weight < float("inf") for weight in weights.values()):
         raise ValueError("weights must be finite and not negative")
-    codes, skip = frozenset(text_list(categorical)), text_list(ignore)
-    outputs, truths, binding = (text_list(given) for given in (prediction, label, critical))
-    wanted = None if columns is None else text_list(columns)
-    seen: set[str] = set()
+    codes, ignored = frozenset(text_list(categorical)), text_list(ignore)
+    predictions, labels, critical_names = (text_list(names) for names in (prediction, label, critical))
+    selected = None if columns is None else text_list(columns)
+    known: set[str] = set()
 
-    def asked(names: Iterable[str]) -> list[str]:
+    def select(names: Iterable[str]) -> list[str]:
         names = list(names)
-        seen.update(names)
-        return [name for name in names if (wanted is None or name in wanted) and not fits(name, skip)]
+        known.update(names)
+        return [name for name in names if (selected is None or name in selected) and not matches_any(name, ignored)]
 
-    old, old_source = _side(reference, asked, reference_where, codes, _half(progress, 0))
+    old, old_source = _profile_side(reference, select, reference_where, codes, _half_progress(progress, 0))
     counted = current
     if type(current).__name__ == "SQLData":
-        counted = current.profile(asked(current.names()), like=old, categorical=codes)
-    new, new_source = _side(counted, asked, where, codes, _half(progress, 1))
+        counted = current.profile(select(current.names()), like=old, categorical=codes)
+    new, new_source = _profile_side(counted, select, where, codes, _half_progress(progress, 1))
     names = list({**old.columns, **new.columns})
-    for what, given in (("prediction", outputs), ("label", truths), ("columns", wanted or ())):
-        _there(what, [name for name in given if name not in seen], seen)
-        _compared(what, [name for name in given if name not in names])
     # A threshold pattern may match nothing, since it can be shared by many datasets; a critical pattern must match a column.
     plain = [name for name in own if not set(name) & set("*?[")]
-    for what, patterns in (("critical", binding), ("thresholds", plain)):
-        _there(what, [name for name in patterns if not any(fits(one, (name,)) for one in seen)], seen)
-        _compared(what, [name for name in patterns if not any(fits(one, (name,)) for one in names)])
-    _there("weights", [name for name in weights or () if name not in seen], seen)
-    settings = Pair(tests=made, bins=bins, exact=exact, min_rows=min_rows)
-    sources = _again((reference, current), (old_source, new_source), old)
-    measured = {
-        name: measure_pair(old.columns.get(name), new.columns.get(name), gates_for(name, base, own), settings, sources)
-        for name in names
-    }
-    raw = {name: pvalues(measures, tests=made) for name, (_, _, measures) in measured.items()}
-    adjusted = _adjust(raw)
+    required: dict[str, Iterable[str]] = {"prediction": predictions, "label": labels, "columns": selected or ()}
+    required |= {"critical": critical_names, "thresholds": plain}
+    for parameter, patterns in required.items():
+        as_patterns = parameter in ("critical", "thresholds")
+        _require_known(parameter, _unmatched(patterns, known, as_patterns), known)
+        _require_compared(parameter, _unmatched(patterns, names, as_patterns))
+    _require_known("weights", _unmatched(weights, known, False), known)
+    settings = MeasureSettings(tests=chosen_tests, bins=bins, exact=exact, min_rows=min_rows)
+    sources = _rereadable_sources((reference, current), (old_source, new_source), old)
+    sides = {name: (old.columns.get(name), new.columns.get(name)) for name in names}
+    gates = {name: gates_for(name, base, own) for name in names}
+    measured = {name: measure_pair(*sides[name], gates[name], settings, sources) for name in names}
+    adjusted = _adjust({name: pvalues(measures, tests=chosen_tests) for name, (_, _, measures) in measured.items()})
     judged = {}
-    for name, (state, message, measures) in measured.items():
-        side = old.columns.get(name) or new.columns[name]
-        role = "prediction" if name in outputs else "label" if name in truths else "feature"
-        weight = float((weights or {}).get(name, 1.0))
-        judged[name] = _judge(
-            name,
-            state,
-            message,
-            measures,
-            gates_for(name, base, own),
-            adjusted[name],
-            alpha,
-            (old.columns.get(name), new.columns.get(name)),
-            kind=side.kind,
-            role=role,
-            weight=weight,
-        )
+    for name in names:
+        column = _judge(name, measured[name], sides[name], gates[name], adjusted[name], alpha)
+        role = "prediction" if name in predictions else "label" if name in labels else "feature"
+        judged[name] = replace(column, role=role, weight=float(weights.get(name, 1.0)))
     verdict, message, share = dataset_verdict(
-        judged, critical=None if critical is None else binding, max_share=max_share, rows=(old.rows, new.rows)
+        judged, critical=None if critical is None else critical_names, max_share=max_share, rows=(old.rows, new.rows)
     )
     return DriftReport(
         verdict=verdict,
@@ -158,25 +141,26 @@ def compare(
     )
 
 
-def _there(what: str, missing: Sequence[str], seen: Iterable[str]) -> None:
-    if missing:
-        raise InvalidMeasurement(
-            f"{what} names {', '.join(map(repr, missing))}, which is no column on either side; "
-            f"there are {', '.join(sorted(seen)[:50]) or 'none'}",
-            reason="unknown_column",
-        )
+def _unmatched(patterns: Iterable[str], names: Collection[str], as_patterns: bool) -> list[str]:
+    """Return the names, or patterns, that no column has."""
+    if not as_patterns:
+        return [name for name in patterns if name not in names]
+    return [pattern for pattern in patterns if not any(matches_any(name, (pattern,)) for name in names)]
 
 
-def _compared(what: str, left: Sequence[str]) -> None:
-    if left:
-        raise InvalidMeasurement(
-            f"{what} names {', '.join(map(repr, left))}, which is left out of the comparison; "
-            "take it out of ignore, or add it to columns",
-            reason="not_compared",
-        )
+def _require_known(parameter: str, unknown: Sequence[str], known: Iterable[str]) -> None:
+    if unknown:
+        rule = f"{parameter} names {', '.join(map(repr, unknown))}, which is no column on either side"
+        raise InvalidMeasurement(f"{rule}; there are {', '.join(sorted(known)[:50]) or 'none'}", reason="unknown_column")
 
 
-def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None], old: DatasetProfile) -> Again:
+def _require_compared(parameter: str, left_out: Sequence[str]) -> None:
+    if left_out:
+        rule = f"{parameter} names {', '.join(map(repr, left_out))}, which is left out of the comparison"
+        raise InvalidMeasurement(f"{rule}; take it out of ignore, or add it to columns", reason="not_compared")
+
+
+def _rereadable_sources(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None], old: DatasetProfile) -> Rereadable:
     """Return what can be read again: rows on both sides, or a database beside a database or a stored profile."""
     if sources[0] is not None and sources[1] is not None:
         return sources[0], sources[1]
@@ -188,63 +172,53 @@ def _again(sides: tuple[Any, Any], sources: tuple[Source | None, Source | None],
     return (GridCounter(), sides[1]) if on_grids else None
 
 
-def _half(progress: Progress | None, index: int) -> Progress | None:
+def _half_progress(progress: Progress | None, index: int) -> Progress | None:
     """Report the progress of two readings as one: the reference is the first half."""
     if progress is None:
         return None
     return lambda done, total: progress(done + index * total, 2 * total)
 
 
-def _side(
+def _profile_side(
     data: Any,
-    asked: Callable[[Iterable[str]], list[str]],
+    select: Callable[[Iterable[str]], list[str]],
     where: Filter | None,
     categorical: frozenset[str],
     progress: Progress | None,
 ) -> tuple[DatasetProfile, Source | None]:
     """Profile one side; missing columns are not an error here, they are judged later.
 
-    :param asked: filters column names to those that are compared
+    :param select: filters column names to those that are compared
     """
-    check_filter(where)
     data = load_if_profile(data) or data
-    elsewhere = type(data).__name__ in ("SQLData", "SparkRows")
-    if isinstance(data, DatasetProfile) or elsewhere or type(data).__module__.startswith("pyspark."):
-        if where:
-            raise ValueError(
-                "a filter needs rows that this process reads; filter in the database or in Spark, or before profiling"
-            )
-        held = profile(data, asked(data.names() if elsewhere else data.columns), categorical=categorical)
-        return (held if held.source else replace(held, source="profile")), None
+    if isinstance(data, DatasetProfile) or is_remote(data) or type(data).__module__.startswith("pyspark."):
+        columns = select(data.names() if is_remote(data) else data.columns)
+        profiled = profile(data, columns, where=where, categorical=categorical)
+        return (profiled if profiled.source else replace(profiled, source="profile")), None
     source = open_source(data, where=where)
-    return profile_source(source, asked(source.columns()), categorical=categorical, progress=progress), source
+    return profile_source(source, select(source.columns()), categorical=categorical, progress=progress), source
 
 
 def _adjust(raw: Mapping[str, Mapping[str, float]]) -> dict[str, dict[str, float]]:
     """Adjust p-values over all columns and tests of the run together; per test, false alarms would be several times as likely."""
-    places = [(name, test) for name, held in raw.items() for test in held]
-    out: dict[str, dict[str, float]] = {name: {} for name in raw}
-    for (name, test), value in zip(places, benjamini_hochberg([raw[name][test] for name, test in places]), strict=True):
-        out[name][test] = value
-    return out
+    tests = [(name, test) for name, by_test in raw.items() for test in by_test]
+    adjusted: dict[str, dict[str, float]] = {name: {} for name in raw}
+    for (name, test), value in zip(tests, benjamini_hochberg([raw[name][test] for name, test in tests]), strict=True):
+        adjusted[name][test] = value
+    return adjusted
 
 
 def _judge(
     name: str,
-    state: State | None,
-    message: str,
-    measures: Measures,
+    measured: MeasuredColumn,
+    sides: tuple[ColumnProfile | None, ColumnProfile | None],
     gates: Gates,
     adjusted: Mapping[str, float],
     alpha: float,
-    sides: tuple[ColumnProfile | None, ColumnProfile | None],
-    *,
-    kind: str,
-    role: str,
-    weight: float,
 ) -> ColumnDrift:
     from airflow_slo_provider.drift.verdict.cause_hints import hints_for
 
+    state, message, measures = measured
     found = findings(measures, gates, adjusted, alpha, enough=state is None)
     if state in (None, State.INSUFFICIENT_DATA, State.SKIPPED):
         worst = next((level for level in (State.DRIFT, State.WARN) if any(item.state is level for item in found)), None)
@@ -253,15 +227,13 @@ def _judge(
             state = worst or State.OK
         elif worst is State.DRIFT or (worst and state is State.SKIPPED):
             state = worst
-    texts = tuple(item.text for item in found)
+    reasons = tuple(item.text for item in found)
     return ColumnDrift(
         name=name,
         verdict=state or State.OK,
-        message="; ".join(([message] if message else []) + list(texts)) or "no difference that counts",
-        reasons=texts,
-        kind=kind,
-        role=role,
-        weight=weight,
+        message="; ".join(filter(None, (message, *reasons))) or "no difference that counts",
+        reasons=reasons,
+        kind=next(side.kind for side in sides if side is not None),
         effect=effect(measures, gates),
         adjusted=adjusted,
         hints=hints_for(*sides, measures) if state not in (State.OK, State.SKIPPED) else (),

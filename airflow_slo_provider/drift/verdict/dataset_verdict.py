@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_slo_provider.drift.verdict.results import ColumnDrift
-from airflow_slo_provider.drift.verdict.thresholds import ORDER, State, fits
+from airflow_slo_provider.drift.verdict.thresholds import ORDER, State, matches_any
 
 
 def dataset_verdict(
@@ -28,12 +28,11 @@ def dataset_verdict(
     share = sum(column.weight for column in drifted) / weight if weight else 0.0
     # Without a list of critical columns every column is critical, unless max_share is set: then the share decides.
     every = critical is None and max_share is None
-    binding = [
-        column
+    states = {
+        column.verdict
         for column in columns.values()
-        if every or column.role != "feature" or (critical is not None and fits(column.name, critical))
-    ]
-    states = {column.verdict for column in binding if column.weight or column.role != "feature"}
+        if column.role != "feature" or (column.weight and (every or matches_any(column.name, critical or ())))
+    }
     # Errors and schema changes decide the verdict whatever the column's weight.
     states |= {column.verdict for column in columns.values() if column.verdict in (State.ERROR, State.SCHEMA_CHANGE)}
     if max_share is not None and not share <= max_share:
@@ -44,17 +43,16 @@ def dataset_verdict(
     softer = {column.verdict for column in columns.values()} & {State.DRIFT, State.WARN, State.INSUFFICIENT_DATA}
     states |= {State.WARN} if softer else set()
     verdict = next((state for state in ORDER if state in states), State.OK)
-    if verdict is State.SKIPPED:
-        verdict = State.INSUFFICIENT_DATA
-    return verdict, _sentence(verdict, columns, share), share
+    verdict = State.INSUFFICIENT_DATA if verdict is State.SKIPPED else verdict
+    return verdict, _format_message(verdict, columns, share), share
 
 
-def _sentence(verdict: State, columns: Mapping[str, ColumnDrift], share: float) -> str:
-    counts = {state: [column for column in columns.values() if column.verdict is state] for state in ORDER}
-    parts = [f"{len(held)} {state.value}" for state, held in counts.items() if held]
-    worst = max(counts[State.DRIFT] or counts[State.WARN], key=lambda column: column.effect, default=None)
+def _format_message(verdict: State, columns: Mapping[str, ColumnDrift], share: float) -> str:
+    by_state = {state: [column for column in columns.values() if column.verdict is state] for state in ORDER}
+    parts = [f"{len(found)} {state.value}" for state, found in by_state.items() if found]
+    worst = max(by_state[State.DRIFT] or by_state[State.WARN], key=lambda column: column.effect, default=None)
     tail = f"; worst {worst.name}: {worst.message}" if worst is not None else ""
-    trouble = counts[State.ERROR] or counts[State.SCHEMA_CHANGE]
-    if verdict in (State.ERROR, State.SCHEMA_CHANGE) and trouble:
-        tail = f"; {trouble[0].name}: {trouble[0].message}{tail}"
+    broken = by_state[State.ERROR] or by_state[State.SCHEMA_CHANGE]
+    if verdict in (State.ERROR, State.SCHEMA_CHANGE) and broken:
+        tail = f"; {broken[0].name}: {broken[0].message}{tail}"
     return f"{len(columns)} columns: {', '.join(parts) or 'none'} ({share:.0%} of the weight drifted){tail}"

@@ -94,9 +94,9 @@ class DriftReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as values that JSON can hold."""
-        body = _plain(self)
+        body = _to_json_value(self)
         first = ("name", "verdict", "message")
-        body["columns"] = {name: {**dict.fromkeys(first), **_plain(column)} for name, column in self.columns.items()}
+        body["columns"] = {name: {**dict.fromkeys(first), **_to_json_value(column)} for name, column in self.columns.items()}
         return {"format": REPORT_FORMAT, "version": REPORT_VERSION, **body}
 
     def to_json(self) -> str:
@@ -104,16 +104,16 @@ class DriftReport:
         return json.dumps(self.to_dict(), indent=1, allow_nan=False)
 
 
-def _plain(value: Any) -> Any:
+def _to_json_value(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        out = {item.name: _plain(getattr(value, item.name)) for item in dataclasses.fields(value)}
+        out = {item.name: _to_json_value(getattr(value, item.name)) for item in dataclasses.fields(value)}
         if isinstance(value, Rate):
             out["change"] = value.change
         return out
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _to_json_value(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [_to_json_value(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, float):

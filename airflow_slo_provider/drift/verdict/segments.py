@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.drift.engines.local import profile
 from airflow_slo_provider.drift.engines.sources import Filter
 from airflow_slo_provider.drift.verdict.comparison import compare
@@ -32,45 +34,35 @@ def compare_segments(
         look like no drift
     """
     wheres: list[Filter] = [options.pop("reference_where", None) or (), options.pop("where", None) or ()]
-    names = list(segments) if segments is not None else _values(reference, current, by, wheres)
+    names = list(segments) if segments is not None else _frequent_values(reference, current, by, wheres)
     if len(names) > MOST_SEGMENTS:
-        raise InvalidMeasurement(
-            f"{len(names)} segments of {by}; compare at most {MOST_SEGMENTS} at once", reason="too_many_segments"
-        )
+        message = f"{len(names)} segments of {by}; compare at most {MOST_SEGMENTS} at once"
+        raise InvalidMeasurement(message, reason="too_many_segments")
     if not names:
         raise InvalidMeasurement(f"column {by} has no value on either side, so there is no segment", reason="no_segments")
     alpha = options.pop("alpha", 0.01) / len(names)
-    ignore = (*options.pop("ignore", ()), by)
-    for named in ("columns", "critical", "prediction", "label"):  # within a segment it has one value
-        if options.get(named) is not None:
-            wanted = [options[named]] if isinstance(options[named], str) else options[named]
-            options[named] = [name for name in wanted if name != by]
+    ignore = (*text_list(options.pop("ignore", ())), by)
+    for parameter in ("columns", "critical", "prediction", "label"):  # within a segment, `by` has one value
+        if options.get(parameter) is not None:
+            options[parameter] = [name for name in text_list(options[parameter]) if name != by]
     if isinstance(options.get("thresholds"), Mapping):
         options["thresholds"] = {name: value for name, value in options["thresholds"].items() if name != by}
-    return {
-        str(name): compare(
-            reference,
-            current,
-            reference_where=[*wheres[0], (by, "=", name)],
-            where=[*wheres[1], (by, "=", name)],
-            alpha=alpha,
-            ignore=ignore,
-            **options,
-        )
-        for name in names
-    }
+    reports = {}
+    for name in names:
+        reference_where, where = ([*conditions, (by, "=", name)] for conditions in wheres)
+        filters: dict[str, Any] = {"reference_where": reference_where, "where": where}
+        reports[str(name)] = compare(reference, current, alpha=alpha, ignore=ignore, **filters, **options)
+    return reports
 
 
-def _values(reference: Any, current: Any, by: str, wheres: list[Filter]) -> list[Any]:
-    rows: dict[Any, int] = {}
+def _frequent_values(reference: Any, current: Any, by: str, wheres: list[Filter]) -> list[Any]:
+    rows: Counter[Any] = Counter()
     for data, where in ((reference, wheres[0]), (current, wheres[1])):
         column = profile(data, [by], where=where, categorical=[by]).columns[by]
         if column.categories is None or column.overflow or column.problem:
-            raise InvalidMeasurement(
-                f"column {by} ({column.dtype}) does not name segments: {column.problem or 'too many values'}"
-            )
+            problem = column.problem or "too many values"
+            raise InvalidMeasurement(f"column {by} ({column.dtype}) does not name segments: {problem}")
         whole = column.dtype.lower().lstrip("u").startswith("int")
         for text, count in column.categories.items():
-            value: Any = text == "true" if column.kind == "bool" else int(text) if whole else text
-            rows[value] = rows.get(value, 0) + count
+            rows[text == "true" if column.kind == "bool" else int(text) if whole else text] += count
     return sorted(rows, key=lambda value: (-rows[value], str(value)))[:MOST_SEGMENTS]

@@ -24,6 +24,8 @@ class State(StrEnum):
 
 #: From worst to best: a dataset has the state of its worst column that counts.
 ORDER = (State.ERROR, State.SCHEMA_CHANGE, State.DRIFT, State.INSUFFICIENT_DATA, State.WARN, State.OK, State.SKIPPED)
+#: Gates that have a warning level.
+_WITH_WARNING = ("psi", "ks", "nulls", "new_categories")
 ACTIONS = ("fail", "warn", "skip", "pass")
 #: Default action for each state.
 DEFAULT_ACTIONS: Mapping[State, str] = {
@@ -37,16 +39,16 @@ DEFAULT_ACTIONS: Mapping[State, str] = {
 }
 
 
-def actions(given: Mapping[str, str] | None) -> dict[State, str]:
+def actions(chosen: Mapping[str, str] | None) -> dict[State, str]:
     """Complete the user's actions with the defaults.
 
-    :param given: state -> ``fail``, ``warn``, ``skip`` or ``pass``; None for the defaults alone
+    :param chosen: state -> ``fail``, ``warn``, ``skip`` or ``pass``; None for the defaults alone
     :return: the action for every state
     :raises ValueError: for an unknown state or action
     """
     out = dict(DEFAULT_ACTIONS)
-    for state, action in (given or {}).items():
-        if state not in [item.value for item in State]:
+    for state, action in (chosen or {}).items():
+        if state not in list(State):
             raise ValueError(f"no state {state!r}; there are {', '.join(State)}")
         if action not in ACTIONS:
             raise ValueError(f"action {action!r} for {state}; there are {', '.join(ACTIONS)}")
@@ -98,7 +100,7 @@ class Gates:
                 raise ValueError(f"gate {item.name} is {value!r}; it must be a number above 0, or None for no gate")
             if value > 1 and not item.name.startswith("psi"):
                 raise ValueError(f"gate {item.name} is {value}; it is a share and cannot be reached above 1")
-        for name in ("psi", "ks", "nulls", "new_categories"):
+        for name in _WITH_WARNING:
             drift, warn = getattr(self, name), getattr(self, f"{name}_warn")
             if drift is not None and warn is not None and warn > drift:
                 raise ValueError(f"gate {name}_warn {warn} is above {name} {drift}; a warning comes first")
@@ -114,11 +116,10 @@ class Gates:
             if name not in known:
                 raise ValueError(f"no gate {name!r}; there are {', '.join(known)}")
         values = dict(values)
-        for name in ("psi", "ks", "nulls", "new_categories"):
-            # A gate set below its default warning level disables that warning, unless a warning level is given too.
-            warn = getattr(self, f"{name}_warn")
-            given = values.get(name)
-            if f"{name}_warn" not in values and warn is not None and isinstance(given, (int, float)) and given < warn:
+        for name in _WITH_WARNING:
+            # A gate set below its default warning level disables that warning, unless a warning level is set too.
+            drift, warn = values.get(name), getattr(self, f"{name}_warn")
+            if f"{name}_warn" not in values and warn is not None and isinstance(drift, (int, float)) and drift < warn:
                 values[f"{name}_warn"] = None
         return replace(self, **values)
 
@@ -130,13 +131,11 @@ def read_gates(thresholds: Mapping[str, Any] | Gates | None) -> tuple[Gates, dic
     :return: the general gates, and the gates of columns and patterns
     :raises ValueError: for an unknown gate or an invalid value
     """
-    if thresholds is None:
-        return Gates(), {}
     if isinstance(thresholds, Gates):
         return thresholds, {}
-    general = {name: value for name, value in thresholds.items() if not isinstance(value, Mapping)}
+    thresholds = thresholds or {}
     columns = {name: value for name, value in thresholds.items() if isinstance(value, Mapping)}
-    base = Gates().override(general)
+    base = Gates().override({name: value for name, value in thresholds.items() if name not in columns})
     for values in columns.values():
         base.override(values)
     return base, columns
@@ -144,14 +143,10 @@ def read_gates(thresholds: Mapping[str, Any] | Gates | None) -> tuple[Gates, dic
 
 def gates_for(column: str, base: Gates, columns: Mapping[str, Mapping[str, Any]]) -> Gates:
     """Return a column's gates: those of its name, else of the first matching pattern, on top of the general gates."""
-    if column in columns:
-        return base.override(columns[column])
-    for pattern, values in columns.items():
-        if fnmatchcase(column, pattern):
-            return base.override(values)
-    return base
+    by_pattern = next((values for pattern, values in columns.items() if fnmatchcase(column, pattern)), {})
+    return base.override(columns.get(column, by_pattern))
 
 
-def fits(column: str, patterns: tuple[str, ...]) -> bool:
+def matches_any(column: str, patterns: tuple[str, ...]) -> bool:
     """Return whether a column's name equals or matches any of some names and patterns."""
     return any(column == pattern or fnmatchcase(column, pattern) for pattern in patterns)

@@ -239,14 +239,14 @@ class DriftOperator(DriftDataFields, BlockingOperator):
 
     def _sides(self, context: Context, spark: Any) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
         """Return the reference and the current dataset, each with the filter to read it with."""
-        from airflow_slo_provider.drift.engines.time_windows import trailing
+        from airflow_slo_provider.drift.engines.time_windows import reference_windows
 
         window = self._required_interval(context) if self.time_column else None
         current = self._rows(self.reference if self.current is None else self.current, self.where, window, spark)
         if window is None or self.reference_window is None:
             return self._rows(self.reference, self.reference_where, None, spark), current
         merged = None
-        for span in trailing(*window, self.reference_window, same_weekday=self.same_weekday):
+        for span in reference_windows(*window, self.reference_window, same_weekday=self.same_weekday):
             part = self._profile(*self._rows(self.reference, self.reference_where, span, spark), like=merged)
             merged = part if merged is None else merged.merge(part)
         return (merged, None), current

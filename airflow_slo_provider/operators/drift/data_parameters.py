@@ -132,9 +132,9 @@ class DriftDataFields(TextFields):
         """
         within = (str(self.time_column), *window) if window else None
         if self.engine == "local" or (isinstance(source, str) and source.endswith(".json")):
-            from airflow_slo_provider.drift.engines.time_windows import within as filtered
+            from airflow_slo_provider.drift.engines.time_windows import window_filter
 
-            return self._path(source), filtered(within[0], within[1:], where) if within else where
+            return self._path(source), window_filter(within[0], within[1:], where) if within else where
         if self.engine == "spark":
             from airflow_slo_provider.drift.engines.spark import spark_rows
 

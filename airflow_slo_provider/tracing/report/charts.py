@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.charts.bars import Box, Row, rows
+from airflow_slo_provider.charts.bars import Box, BoxRow, box_rows
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.svg import legend
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
@@ -40,9 +40,9 @@ def stacked(found: LatencyBreakdown) -> str:
         for span, time in sorted(bar, key=lambda item: order.index(item[0])):
             boxes.append(Box(left, time, kinds[span], f"{span}: {time:.3f} ms", span))
             left += time
-        drawn.append(Row(str(version), boxes, f"{left:.1f} ms"))
+        drawn.append(BoxRow(str(version), boxes, f"{left:.1f} ms"))
     names = {span: kinds[span] for span in order[:12]}
-    return tag("figure", rows("critical path by version", drawn), tag("figcaption", legend(names, boxes=True)))
+    return tag("figure", box_rows("critical path by version", drawn), tag("figcaption", legend(names, boxes=True)))
 
 
 def waterfall(trace: Trace, version: str | None) -> str:
@@ -55,11 +55,11 @@ def waterfall(trace: Trace, version: str | None) -> str:
         kind = "box-bad" if span.error else "box-0" if part.critical_ns else f"box-{_COLOURS - 1}"
         lasted = f"{span.duration_ns / 1e6:.3f} ms" if span.timed else "no end is known"
         told = f"{span.name} ({span.service}): {lasted}" + (", failed" if span.error else "")
-        drawn.append(Row(span.name, [Box(part.start_ns - first, span.duration_ns, kind, told)], lasted, part.depth))
+        drawn.append(BoxRow(span.name, [Box(part.start_ns - first, span.duration_ns, kind, told)], lasted, part.depth))
     more = f"; {len(parts) - _MOST_BARS} more spans are not shown" if len(parts) > _MOST_BARS else ""
     identity = tag("code", trace.parts[0].span.trace_id)
     caption = tag("figcaption", f"version {version}, trace ", identity, "; blue: on the critical path, red: failed", more)
-    return tag("figure", rows("waterfall of the slowest trace", drawn), caption)
+    return tag("figure", box_rows("waterfall of the slowest trace", drawn), caption)
 
 
 def _in_order(trace: Trace) -> list[Part]:

@@ -94,7 +94,9 @@ def test_a_plot_names_round_numbers_within_its_range_only() -> None:
 
 
 def test_boxes_lie_one_after_the_other_on_one_axis() -> None:
-    drawn = bars.rows("x", [bars.Row("a", [bars.Box(0, 3, "k", "t"), bars.Box(3, 1, "k", "t")], "4"), bars.Row("b", [], "0")])
+    drawn = bars.box_rows(
+        "x", [bars.BoxRow("a", [bars.Box(0, 3, "k", "t"), bars.Box(3, 1, "k", "t")], "4"), bars.BoxRow("b", [], "0")]
+    )
     first, second = (one.attrib for one in _svg(drawn).iter("rect"))
     assert float(first["x"]) + float(first["width"]) == pytest.approx(float(second["x"]), abs=0.11)
     assert float(first["width"]) == pytest.approx(3 * float(second["width"]), abs=0.2)
@@ -111,7 +113,7 @@ def test_boxes_lie_one_after_the_other_on_one_axis() -> None:
         lambda: time_series.legend([Line(HOSTILE, [])]),
         lambda: bars.bar(0.5, HOSTILE),
         lambda: bars.paired_bars(HOSTILE, [HOSTILE, "b"], [0.5, 0.5], [1.0, 0.0]),
-        lambda: bars.rows(HOSTILE, [bars.Row(HOSTILE, [bars.Box(0, 9, HOSTILE, HOSTILE, HOSTILE)], HOSTILE)]),
+        lambda: bars.box_rows(HOSTILE, [bars.BoxRow(HOSTILE, [bars.Box(0, 9, HOSTILE, HOSTILE, HOSTILE)], HOSTILE)]),
         lambda: _plot().draw(kind=HOSTILE, name=HOSTILE),
         lambda: report_page.badge(HOSTILE),
     ],

@@ -167,7 +167,7 @@ def test_playbook_larger_than_a_megabyte_is_refused(tmp_path: Path) -> None:
 
 def test_profile_larger_than_its_limit_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow_slo_provider.drift.profiles import artifact_files
-    from airflow_slo_provider.drift.profiles.dataset_profile import load_profile, stored_profile
+    from airflow_slo_provider.drift.profiles.dataset_profile import load_if_profile, load_profile
 
     file = tmp_path / "profile.json"
     file.write_bytes(b"[" + b" " * 2_000_000 + b"]")
@@ -175,7 +175,7 @@ def test_profile_larger_than_its_limit_is_refused(tmp_path: Path, monkeypatch: p
     with pytest.raises(QueryError, match="is larger than 1 MiB") as caught:
         load_profile(file)
     assert (caught.value.reason, caught.value.transient) == ("too_large", False)
-    assert stored_profile(file) is None  # data, of which only the beginning is read
+    assert load_if_profile(file) is None  # data, of which only the beginning is read
 
 
 def test_profile_counts_that_unpack_to_more_than_the_limit_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
