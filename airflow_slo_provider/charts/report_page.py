@@ -35,8 +35,8 @@ def badge(word: object) -> Html:
     :param word: the verdict, status or outcome
     """
     sign = SIGNS.get(str(word), "•")
-    shown = tag("span", sign, aria_hidden="true"), " ", str(word).replace("_", " ")
-    return tag("span", *shown, class_=f"badge {TONES.get(sign, '')}")
+    inner = tag("span", sign, aria_hidden="true"), " ", str(word).replace("_", " ")
+    return tag("span", *inner, class_=f"badge {TONES.get(sign, '')}")
 
 
 def facts(items: Mapping[str, object]) -> Html:
@@ -44,8 +44,8 @@ def facts(items: Mapping[str, object]) -> Html:
 
     :param items: the values by name
     """
-    shown = (tag("div", tag("dt", name), tag("dd", value)) for name, value in items.items())
-    return tag("dl", *shown, class_="facts")
+    pairs = (tag("div", tag("dt", name), tag("dd", value)) for name, value in items.items())
+    return tag("dl", *pairs, class_="facts")
 
 
 def table(
@@ -102,12 +102,12 @@ def page(
         raise ValueError(f"made_at {made_at} has no time zone")
     below = tag("p", subtitle) if subtitle else ""
     when = tag("p", f"Made {made_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC", class_="quiet") if made_at else ""
-    shown = tag("p", badge(verdict)) if verdict else ""
+    sign = tag("p", badge(verdict)) if verdict else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         # The file loads nothing and runs nothing, wherever it is opened.
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
         f"{tag('title', title)}<style>{CSS}{style}</style></head>"
-        f"<body><main>{tag('h1', title)}{shown}{below}{when}{''.join(parts)}</main></body></html>\n"
+        f"<body><main>{tag('h1', title)}{sign}{below}{when}{''.join(parts)}</main></body></html>\n"
     )

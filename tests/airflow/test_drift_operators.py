@@ -139,7 +139,7 @@ def test_listeners_get_every_column_in_the_form_of_the_sql_checks(data) -> None:
 def test_data_that_cannot_be_read_fails_without_a_retry_and_is_no_pass(data, ledger, tmp_path) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(Path(data["same"]).read_bytes()[:-400])
-    for path, text in ((str(tmp_path / "no*.parquet"), "no file matches"), (str(broken), "no readable parquet")):
+    for path, text in ((str(tmp_path / "no*.parquet"), "no file matches"), (str(broken), "not a readable Parquet file")):
         ran = run_task(DriftOperator(task_id="t", reference=data["reference"], current=path, retries=3))
         assert ran.state == "failed"
         assert text in str(ran.error)

@@ -65,7 +65,7 @@ def _list_files(data: Any) -> tuple[Any, list[str]]:
     """Return the file system (None for the local one) and the files."""
     if isinstance(data, (list, tuple)):
         if not data:
-            raise NoData("an empty list of files")
+            raise NoData("the list of files is empty")
         filesystems, lists = zip(*map(_list_files, data), strict=True)
         if any(filesystem is not filesystems[0] and filesystem != filesystems[0] for filesystem in filesystems):
             raise QueryError("files on different file systems in one list; compare them one by one", reason="bad_path")
@@ -152,7 +152,7 @@ class ParquetSource:
             raise QueryError(f"{file} does not exist", reason="not_found") from None
         except (pa.ArrowException, OSError, ValueError) as error:
             remote = self._filesystem is not None
-            raise read_error(error, f"{file} is no readable parquet file, perhaps cut off", remote=remote) from None
+            raise read_error(error, f"{file} is not a readable Parquet file; it may be cut off", remote=remote) from None
 
     def _open_parquet(self, file: str, metadata: Any = None) -> Any:
         import pyarrow.parquet as pq

@@ -81,9 +81,9 @@ def profile_source(
     readable = [column for column in builders if column not in problems]
     run_tasks(source.tasks(readable, categorical), consume, progress=progress)
     profiles = {column: builder.profile() for column, builder in builders.items()}
-    for column, made in profiles.items():
+    for name, made in profiles.items():
         if not made.dtype:
-            profiles[column] = replace(made, dtype=types[column])
+            profiles[name] = replace(made, dtype=types[name])
     return DatasetProfile(columns=profiles, rows=max((made.rows for made in profiles.values()), default=0), source=source.name)
 
 

@@ -28,7 +28,7 @@ def open_source(data: Any, *, where: Filter | None = None) -> Source:
         return FrameSource({str(getattr(data, "name", None) or "value"): data}, where=where, name="Series")
     if module == "numpy":
         if data.ndim != 1:
-            raise InvalidMeasurement(f"an array of shape {data.shape} is no column; give one dimension, or a DataFrame")
+            raise InvalidMeasurement(f"an array of shape {data.shape} is not a column; pass one dimension, or a DataFrame")
         return FrameSource({"value": data}, where=where, name="array")
     if isinstance(data, Mapping):
         return FrameSource(data, where=where, name="arrays")
@@ -40,4 +40,4 @@ def open_source(data: Any, *, where: Filter | None = None) -> Source:
         return FrameSource({"value": data}, where=where, name="list")
     if isinstance(data, (str, list, tuple)) or hasattr(data, "__fspath__") or hasattr(data, "fs"):
         return open_files(data, where=where)
-    raise InvalidMeasurement(f"{type(data).__name__} holds no rows; give a path, a DataFrame, an Arrow table or a profile")
+    raise InvalidMeasurement(f"{type(data).__name__} holds no rows; pass a path, a DataFrame, an Arrow table or a profile")

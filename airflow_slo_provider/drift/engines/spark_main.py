@@ -16,16 +16,16 @@ from collections.abc import Sequence
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the script and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", help="what Spark reads")
-    parser.add_argument("--format", default="parquet", help="its format, as Spark calls it")
-    parser.add_argument("--reference", help="a stored profile, or data that Spark reads")
+    parser.add_argument("data", help="path of the data")
+    parser.add_argument("--format", default="parquet", help="format of the data, a name that Spark knows")
+    parser.add_argument("--reference", help="stored profile, or path of data")
     parser.add_argument("--ignore", action="append", default=[], metavar="PATTERN")
     parser.add_argument("--categorical", action="append", default=[], metavar="NAME")
     parser.add_argument("--save-profile", metavar="URI")
-    parser.add_argument("--report", metavar="URI", help="HTML where it ends in .html, else JSON")
+    parser.add_argument("--report", metavar="URI", help="HTML if it ends in .html, else JSON")
     args = parser.parse_args(arguments)
     if not args.reference and not args.save_profile:
-        parser.error("give --reference to compare with, or --save-profile to store one")
+        parser.error("set --reference to compare with, or --save-profile to store one")
     from pyspark.sql import SparkSession
 
     from airflow_slo_provider import drift

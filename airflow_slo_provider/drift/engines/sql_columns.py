@@ -94,6 +94,6 @@ def convert_number(value: Any, column: SQLColumn) -> Any:
     if column.kind == "number" and column.form == "int" and number != value:
         raise InvalidMeasurement(
             f"column {column.name} holds whole numbers in its first {_SAMPLE} rows, and {value!r} later; "
-            "give a SELECT that casts it to one type"
+            "write a SELECT that casts it to one type"
         )
     return abs(number) if number == 0 else number

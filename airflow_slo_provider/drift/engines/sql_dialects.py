@@ -70,8 +70,8 @@ class Dialect:
 
 
 DIALECTS: dict[str, Dialect] = {
-    one.name: one
-    for one in (
+    dialect.name: dialect
+    for dialect in (
         Dialect(
             "postgresql",
             quantiles="array",

@@ -84,9 +84,9 @@ def summary_query(table: SQLTable, columns: Sequence[SQLColumn], dialect: Dialec
             continue
         finite = column.has_value(dialect)
         parts.append(f"SUM(CASE WHEN {finite} THEN 1 ELSE 0 END)")
-        odd = column.kind == "number" and column.form == "float" and bool(dialect.infinity)
+        can_be_infinite = column.kind == "number" and column.form == "float" and bool(dialect.infinity)
         signs = (dialect.infinity, f"-{dialect.infinity}")
-        parts += [f"SUM(CASE WHEN {x} = {sign} THEN 1 ELSE 0 END)" for sign in signs] if odd else ["0", "0"]
+        parts += [f"SUM(CASE WHEN {x} = {sign} THEN 1 ELSE 0 END)" for sign in signs] if can_be_infinite else ["0", "0"]
         parts += [f"MIN(CASE WHEN {finite} THEN {x} END)", f"MAX(CASE WHEN {finite} THEN {x} END)"]
     return f"SELECT {', '.join(parts)} {table.text}"
 
@@ -161,11 +161,11 @@ def bucket_query(table: SQLTable, column: SQLColumn, dialect: Dialect, kind: str
 def split_batches(columns: Sequence[SQLColumn], weights: Sequence[int]) -> list[list[SQLColumn]]:
     """Split columns into batches so that no statement has too many sums."""
     batches: list[list[SQLColumn]] = []
-    held = 0
+    total = 0
     for column, weight in zip(columns, weights, strict=True):
-        if not batches or held + weight > MOST_SUMS:
+        if not batches or total + weight > MOST_SUMS:
             batches.append([])
-            held = 0
+            total = 0
         batches[-1].append(column)
-        held += weight
+        total += weight
     return batches

@@ -87,21 +87,22 @@ class ColumnProfile:
 
         :param bins: number of bins
         """
-        held = self.distribution
-        if held is None or not held.total:
+        distribution = self.distribution
+        if distribution is None or not distribution.total:
             return ()
-        codes = held.codes if isinstance(held, Cuts) else held.cell_ends()[1][held.quantile_cells(bins)]
-        return tuple(dict.fromkeys(code_value(int(code), held.kind) for code in codes))
+        grid = distribution if isinstance(distribution, Grid) else None
+        codes = distribution.codes if grid is None else grid.cell_ends()[1][grid.quantile_cells(bins)]
+        return tuple(dict.fromkeys(code_value(int(code), distribution.kind) for code in codes))
 
     def moments(self) -> tuple[float, float] | None:
         """Return mean and standard deviation of the finite values, placing rows at cell middles; None without a grid."""
-        held = self.distribution
-        if not isinstance(held, Grid) or not held.total:
+        grid = self.distribution
+        if not isinstance(grid, Grid) or not grid.total:
             return None
-        low, high = (codes_as_floats(codes, held.kind) for codes in held.cell_ends())
+        low, high = (codes_as_floats(codes, grid.kind) for codes in grid.cell_ends())
         middles = low / 2 + high / 2
-        mean = math.fsum(middles * held.counts / held.total)
-        return mean, math.sqrt(max(0.0, math.fsum((middles - mean) ** 2 * held.counts / held.total)))
+        mean = math.fsum(middles * grid.counts / grid.total)
+        return mean, math.sqrt(max(0.0, math.fsum((middles - mean) ** 2 * grid.counts / grid.total)))
 
     def atoms(self, share: float = 0.1) -> dict[float | int, int]:
         """Return the single values that hold at least a share of the finite rows, with their counts.
@@ -110,12 +111,12 @@ class ColumnProfile:
 
         :param share: smallest share of the finite rows
         """
-        held = self.distribution
-        if not isinstance(held, Grid) or not held.total:
+        grid = self.distribution
+        if not isinstance(grid, Grid) or not grid.total:
             return {}
-        low, high = held.cell_ends()
-        heavy = np.flatnonzero((low == high) & (held.counts >= share * held.total))
-        return {code_value(int(held.codes[i]), held.kind): int(held.counts[i]) for i in heavy}
+        low, high = grid.cell_ends()
+        heavy = np.flatnonzero((low == high) & (grid.counts >= share * grid.total))
+        return {code_value(int(grid.codes[i]), grid.kind): int(grid.counts[i]) for i in heavy}
 
     def format_value(self, value: float | int | None) -> str:
         """Format a value of this column for messages; times as ISO 8601, durations in seconds.

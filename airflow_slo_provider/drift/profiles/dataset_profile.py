@@ -59,8 +59,8 @@ class DatasetProfile:
             if name in self.columns and name in other.columns:
                 columns[name] = self.columns[name].merge(other.columns[name])
             else:
-                part, lacking = (self, other) if name in self.columns else (other, self)
-                problem = f"column {name} is missing in {lacking.source or 'one part'}"
+                part, other_part = (self, other) if name in self.columns else (other, self)
+                problem = f"column {name} is missing in {other_part.source or 'one part'}"
                 columns[name] = replace(part.columns[name], problem=problem, distribution=None, categories=None)
         source = ", ".join(dict.fromkeys(part.source for part in (self, other) if part.source))
         return replace(self, columns=columns, rows=self.rows + other.rows, source=source, created_at=datetime.now(UTC))

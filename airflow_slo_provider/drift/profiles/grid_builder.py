@@ -193,8 +193,8 @@ class GridBuilder:
         """Count values with few decimals by their digits; this gives the codes that sorting gives, without sorting."""
         if self.kind != "float" or max(-values.min(), values.max()) >= 2**43:
             return False
-        for places in range(4):
-            scale = 10.0**places
+        for decimals in range(4):
+            scale = 10.0**decimals
             if all(np.array_equal(np.rint(part * scale) / scale, part) for part in (values[:200], values)):
                 digits = np.rint(values * scale)
                 low, high = digits.min(), digits.max()

@@ -115,12 +115,12 @@ def assertions(report: DriftReport, *, name: str, thresholds: Mapping[str, Any] 
     :param thresholds: the thresholds given to :func:`~airflow_slo_provider.drift.compare`
     :return: ``name``, ``column`` (None for the dataset), ``state``, ``success``, ``expected``, ``actual``, ``description``
     """
-    base, own = read_gates(thresholds)
+    base, by_column = read_gates(thresholds)
     out = [_assertion(name, None, report.verdict, State.OK.value, report.verdict.value, report.message)]
     for column in report.columns.values():
         if column.verdict is State.SKIPPED:
             continue
-        gates = gates_for(column.name, base, own)
+        gates = gates_for(column.name, base, by_column)
         limits = {"psi": gates.psi, "ks": gates.ks, "null_rate_change": gates.nulls}
         expected = ", ".join(f"{test} < {limit:g}" for test, limit in limits.items() if limit is not None)
         actual = ", ".join(f"{test} {value:g}" for test, value in _key_numbers(column).items()) or column.verdict.value

@@ -10,10 +10,10 @@ _HEAD = ("COLUMN", "VERDICT", "PSI", "D", "NULLS", "WHY")
 
 def table(report: DriftReport) -> str:
     """Return a report as a table, worst columns first, with the dataset's verdict below it."""
-    shown = columns(_HEAD, [_row(column) for column in report.ranked()], left=(0, 1, 5))
+    rows = columns(_HEAD, [_row(column) for column in report.ranked()], left=(0, 1, 5))
     reference = f"reference {report.reference} ({report.reference_rows:,} rows)"
     current = f"current {report.current} ({report.current_rows:,} rows)"
-    return "\n".join([shown, "", f"{report.verdict.value}: {report.message}", f"{reference}, {current}"])
+    return "\n".join([rows, "", f"{report.verdict.value}: {report.message}", f"{reference}, {current}"])
 
 
 def _row(column: ColumnDrift) -> tuple[str, ...]:

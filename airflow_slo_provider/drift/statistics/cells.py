@@ -64,7 +64,7 @@ def joint_cells(reference: ColumnProfile, current: ColumnProfile) -> JointCells:
     """
     first, second = reference.distribution, current.distribution
     if first is None or second is None:
-        raise InvalidMeasurement(f"column {reference.name} holds no numbers: {reference.kind} and {current.kind}")
+        raise InvalidMeasurement(f"column {reference.name} has no numbers to compare: {reference.kind} and {current.kind}")
     if not first.total or not second.total:
         raise NoData(f"column {reference.name}: reference has {first.total} finite values, current {second.total}")
     if isinstance(first, Grid) and isinstance(second, Grid):
@@ -143,8 +143,8 @@ def bin_cells(cells: JointCells, bins: int) -> Array:
     """
     n, _ = cells.sizes
     sums = np.cumsum(cells.reference)
-    wanted = np.array([-(-i * n // bins) for i in range(1, bins)])
-    ends = np.searchsorted(sums, wanted, side="left")
+    ranks = np.array([-(-i * n // bins) for i in range(1, bins)])
+    ends = np.searchsorted(sums, ranks, side="left")
     heavy = np.flatnonzero(cells.reference >= -(-n // bins))
     ends = np.unique(np.concatenate([ends, heavy, heavy - 1]))
     return ends[(ends >= 0) & (ends < len(sums) - 1)]

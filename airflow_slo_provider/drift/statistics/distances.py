@@ -42,14 +42,14 @@ def counts_of(reference: Any, current: Any) -> tuple[Array, Array]:
     for side, values in (("reference", reference), ("current", current)):
         counts = np.asarray(values)
         if counts.ndim != 1:
-            raise InvalidMeasurement(f"{side} counts have shape {counts.shape}; give one count per bin")
+            raise InvalidMeasurement(f"{side} counts have shape {counts.shape}; pass one count per bin")
         if counts.dtype.kind not in "iu":
             try:
                 counts = counts.astype(np.float64)
             except (TypeError, ValueError):
                 raise InvalidMeasurement(f"{side} counts are not numbers: {counts.dtype}") from None
             if not np.isfinite(counts).all() or (counts != np.rint(counts)).any():
-                raise InvalidMeasurement(f"{side} counts hold NaN, infinity or fractions; give rows per bin, not shares")
+                raise InvalidMeasurement(f"{side} counts hold NaN, infinity or fractions; pass rows per bin, not shares")
         if counts.size and counts.max() > MOST_ROWS:
             raise InvalidMeasurement(f"{side} counts hold {counts.max():.6g}, more rows than any table has")
         if (counts < 0).any():
@@ -138,7 +138,7 @@ def quantiles(values: Any, probabilities: Iterable[float | Fraction]) -> list[An
     """
     sample = np.sort(np.asarray(values))
     if not len(sample):
-        raise NoData("quantiles of no values")
+        raise NoData("no values to compute quantiles of")
     if sample.dtype.kind == "f" and math.isnan(sample[-1]):
         raise InvalidMeasurement("quantiles of NaN are undefined; count and drop NaN first")
     return list(sample[[rank - 1 for rank in ranks(len(sample), probabilities)]].tolist())

@@ -27,14 +27,14 @@ class SharesHistogram:
 def draw_cells(cells: JointCells, column: ColumnProfile) -> SharesHistogram:
     """Return a histogram with bars of equal width over the middle 99 % of both sides; the outer bars include the tails."""
     n, m = cells.sizes
-    places = middles(cells)
+    values = middles(cells)
     reference, current = cells.sums()
     pooled = reference[1:] / n + current[1:] / m
-    low, high = (float(places[min(int(np.searchsorted(pooled, 2 * share)), len(places) - 1)]) for share in (0.005, 0.995))
+    low, high = (float(values[min(int(np.searchsorted(pooled, 2 * share)), len(values) - 1)]) for share in (0.005, 0.995))
     if not low < high:
         return _histogram([_format_edge(low, cells, column)], [1.0], [1.0])
     edges = np.linspace(low, high, BARS + 1)
-    which = np.clip(np.searchsorted(edges, places, side="right") - 1, 0, BARS - 1)
+    which = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BARS - 1)
     first = np.bincount(which, weights=cells.reference, minlength=BARS) / n
     second = np.bincount(which, weights=cells.current, minlength=BARS) / m
     labels = [" to ".join(_format_edge(edge, cells, column) for edge in bar) for bar in pairwise(edges)]

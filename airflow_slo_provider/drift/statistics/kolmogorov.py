@@ -62,7 +62,7 @@ def _beyond_exact_floats(side: Array) -> bool:
 def _values(data: Any, side: str) -> Array:
     values = np.asarray(data)
     if values.ndim != 1:
-        raise InvalidMeasurement(f"{side} has shape {values.shape}; give one column of values")
+        raise InvalidMeasurement(f"{side} has shape {values.shape}; pass one column of values")
     if not len(values):
         raise NoData(f"KS needs values on both sides; {side} has none")
     if values.dtype.kind == "b":

@@ -30,7 +30,7 @@ def _null_hint(measures: Measures) -> str:
     if measures.nulls is None or measures.nulls.change < 0.02:
         return ""
     if measures.nulls.current == 1:
-        return "every value is null: a join that found nothing, or a column that is no longer filled"
+        return "every value is null: a join without matches, or a column that is no longer filled"
     return f"nulls jumped by {measures.nulls.change:.1%}: a source is late or a join lost rows"
 
 
@@ -83,14 +83,14 @@ def _constant_hint(reference: ColumnProfile, current: ColumnProfile) -> str:
     if current.values < 20:
         return ""
     if current.minimum is not None and current.minimum == current.maximum and reference.minimum != reference.maximum:
-        return f"every value is {current.format_value(current.minimum)}: a default took the place of the data"
+        return f"every value is {current.format_value(current.minimum)}: a default replaced the data"
     if current.categories and len(current.categories) == 1 and len(reference.categories or {}) > 1:
         (only,) = current.categories
         before = reference.categories or {}
         if only in before:
             share = before[only] / sum(before.values())
             return f"every value is {only!r}, as {share:.1%} of the reference's: perhaps a single partition, or an extra filter"
-        return f"every value is {only!r}: a default took the place of the data"
+        return f"every value is {only!r}: a default replaced the data"
     return ""
 
 

@@ -79,7 +79,7 @@ def compare(
         ``weights`` names a column that is on neither side
     :raises ValueError: for invalid thresholds or parameters
     """
-    base, own = read_gates(thresholds)
+    base, by_column = read_gates(thresholds)
     chosen_tests = text_list(tests)
     if not chosen_tests or set(chosen_tests) - {"psi", "ks"}:
         raise ValueError(f"tests {chosen_tests!r}: set psi, ks or both")
@@ -106,7 +106,7 @@ def compare(
     new, new_source = _profile_side(counted, select, where, codes, _half_progress(progress, 1))
     names = list({**old.columns, **new.columns})
     # A threshold pattern may match nothing, since it can be shared by many datasets; a critical pattern must match a column.
-    plain = [name for name in own if not set(name) & set("*?[")]
+    plain = [name for name in by_column if not set(name) & set("*?[")]
     required: dict[str, Iterable[str]] = {"prediction": predictions, "label": labels, "columns": selected or ()}
     required |= {"critical": critical_names, "thresholds": plain}
     for parameter, patterns in required.items():
@@ -117,7 +117,7 @@ def compare(
     settings = MeasureSettings(tests=chosen_tests, bins=bins, exact=exact, min_rows=min_rows)
     sources = _rereadable_sources((reference, current), (old_source, new_source), old)
     sides = {name: (old.columns.get(name), new.columns.get(name)) for name in names}
-    gates = {name: gates_for(name, base, own) for name in names}
+    gates = {name: gates_for(name, base, by_column) for name in names}
     measured = {name: measure_pair(*sides[name], gates[name], settings, sources) for name in names}
     adjusted = _adjust({name: pvalues(measures, tests=chosen_tests) for name, (_, _, measures) in measured.items()})
     judged = {}
@@ -150,7 +150,7 @@ def _unmatched(patterns: Iterable[str], names: Collection[str], as_patterns: boo
 
 def _require_known(parameter: str, unknown: Sequence[str], known: Iterable[str]) -> None:
     if unknown:
-        rule = f"{parameter} names {', '.join(map(repr, unknown))}, which is no column on either side"
+        rule = f"{parameter} names {', '.join(map(repr, unknown))}, which is not a column of either side"
         raise InvalidMeasurement(f"{rule}; there are {', '.join(sorted(known)[:50]) or 'none'}", reason="unknown_column")
 
 

@@ -157,7 +157,7 @@ def test_files_that_are_not_what_they_seem(tmp_path) -> None:
     good, cut = tmp_path / "good.parquet", tmp_path / "cut.parquet"
     frame(X).to_parquet(good)
     cut.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
-    with pytest.raises(QueryError, match=r"cut.parquet is no readable parquet file, perhaps cut off"):
+    with pytest.raises(QueryError, match=r"cut.parquet is not a readable Parquet file; it may be cut off"):
         drift.compare(good, cut)
     with pytest.raises(QueryError, match=r"no file matches .*nothing-\*\.parquet"):
         drift.compare(good, str(tmp_path / "nothing-*.parquet"))
@@ -169,7 +169,7 @@ def test_files_that_are_not_what_they_seem(tmp_path) -> None:
     frame(X).to_csv(tmp_path / "good.csv", index=False)
     with pytest.raises(QueryError, match="mixes formats"):
         drift.profile([good, tmp_path / "good.csv"])
-    with pytest.raises(NoData, match="empty list"):
+    with pytest.raises(NoData, match="list of files is empty"):
         drift.profile([])
     with pytest.raises(InvalidMeasurement, match="no column z"):
         drift.profile(good, ["z"])
@@ -378,7 +378,7 @@ else:
     ],
 )
 def test_a_column_that_is_asked_for_and_nowhere_is_no_pass(asked):
-    with pytest.raises(InvalidMeasurement, match=r"which is no column on either side; there are x, y$"):
+    with pytest.raises(InvalidMeasurement, match=r"which is not a column of either side; there are x, y$"):
         drift.compare({"x": X, "y": X}, {"x": X, "y": X}, **asked)
 
 
