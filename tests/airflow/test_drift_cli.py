@@ -25,10 +25,10 @@ def command(capsys: pytest.CaptureFixture[str]) -> Any:
         code = 0
         try:
             drift(parser.parse_args([str(argument) for argument in arguments]))
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        said = capsys.readouterr()
-        return code, said.out, said.err
+        except SystemExit as exited:
+            code = int(exited.code or 0)
+        output = capsys.readouterr()
+        return code, output.out, output.err
 
     return run
 
@@ -43,7 +43,7 @@ def files(tmp_path: Path) -> dict[str, Path]:
     return {path.stem: path for path in tmp_path.iterdir()}
 
 
-def test_what_it_says_and_how_it_ends(command, files, tmp_path) -> None:
+def test_drift_command_prints_report_and_exit_code(command, files, tmp_path) -> None:
     code, out, err = command(files["before"], files["same"])
     assert (code, err) == (0, "")
     assert "ok: 2 columns: 2 ok" in out
@@ -57,20 +57,20 @@ def test_what_it_says_and_how_it_ends(command, files, tmp_path) -> None:
     assert json.loads(out)["columns"].keys() == {"amount"}
 
 
-def test_a_profile_to_compare_with_later(command, files, tmp_path) -> None:
+def test_drift_command_saved_profile_can_be_compared(command, files, tmp_path) -> None:
     path = tmp_path / "p.json"
     assert command(files["before"], files["same"], "--save-profile", path)[0] == 0
     assert load_profile(path).rows == 2000
     assert command(path, files["after"], "--ignore", "id")[0] == 1
 
 
-def test_what_cannot_be_read_is_said_on_standard_error(command, files, tmp_path) -> None:
+def test_drift_command_read_error_is_printed_to_stderr(command, files, tmp_path) -> None:
     code, out, err = command(files["before"], tmp_path / "absent.csv")
     assert (code, out) == (2, "")
     assert err.startswith("no file matches")
 
 
-def test_a_progress_bar_on_a_terminal(command, files, monkeypatch) -> None:
+def test_drift_command_on_terminal_shows_progress_bar(command, files, monkeypatch) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     _, _, err = command(files["before"], files["same"])
     assert "100%" in err

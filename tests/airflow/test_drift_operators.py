@@ -50,12 +50,12 @@ def data(tmp_path: Path) -> dict[str, str]:
     return paths
 
 
-def recorded(url: str):
+def recorded_checks(url: str):
     with open_ledger(url) as held:
         return {row.result.name: row.result for row in held.checks()}
 
 
-def test_drift_is_recorded_and_reported(data, ledger, tmp_path) -> None:
+def test_drift_operator_records_checks_and_writes_report(data, ledger, tmp_path) -> None:
     report = tmp_path / "reports" / "a_run.html"
     operator = DriftOperator(
         task_id="drift",
@@ -74,7 +74,7 @@ def test_drift_is_recorded_and_reported(data, ledger, tmp_path) -> None:
     assert found["worst"][0]["column"] == "amount"
     assert found["report"] == str(report)
     assert len(json.dumps(found)) < 4000
-    checks = recorded(ledger)
+    checks = recorded_checks(ledger)
     assert set(checks) == {"drift", "drift.amount"}
     assert checks["drift"].verdict == checks["drift.amount"].verdict == "fail"
     assert checks["drift"].model_version == "7"
@@ -84,7 +84,7 @@ def test_drift_is_recorded_and_reported(data, ledger, tmp_path) -> None:
     assert "amount" in ran.log
     # A second try replaces its own rows.
     run_task(operator, try_number=2, data_interval=(DAY, DAY + timedelta(days=1)))
-    assert set(recorded(ledger)) == {"drift", "drift.amount"}
+    assert set(recorded_checks(ledger)) == {"drift", "drift.amount"}
 
 
 @pytest.mark.parametrize(
@@ -107,16 +107,16 @@ def test_drift_is_recorded_and_reported(data, ledger, tmp_path) -> None:
         ),
     ],
 )
-def test_what_a_state_does(data, ledger, options, current, state, verdict) -> None:
+def test_drift_operator_state_leads_to_task_state_and_verdict(data, ledger, options, current, state, verdict) -> None:
     ran = run_task(
         DriftOperator(task_id="t", reference=data["reference"], current=data[current], ignore=["customer_id"], **options)
     )
     assert ran.state == state, ran.log
-    assert recorded(ledger)["t"].verdict == verdict
+    assert recorded_checks(ledger)["t"].verdict == verdict
     assert ran.xcoms["drift"]["verdict"]
 
 
-def test_listeners_get_every_column_in_the_form_of_the_sql_checks(data) -> None:
+def test_drift_operator_check_results_have_one_entry_per_column(data) -> None:
     operator = DriftOperator(
         task_id="t",
         reference=data["reference"],
@@ -136,41 +136,41 @@ def test_listeners_get_every_column_in_the_form_of_the_sql_checks(data) -> None:
     assert (country.success, country.params) == (True, {"state": "ok"})
 
 
-def test_data_that_cannot_be_read_fails_without_a_retry_and_is_no_pass(data, ledger, tmp_path) -> None:
+def test_drift_operator_unreadable_data_fails_without_retry(data, ledger, tmp_path) -> None:
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(Path(data["same"]).read_bytes()[:-400])
     for path, text in ((str(tmp_path / "no*.parquet"), "no file matches"), (str(broken), "not a readable Parquet file")):
         ran = run_task(DriftOperator(task_id="t", reference=data["reference"], current=path, retries=3))
         assert ran.state == "failed"
         assert text in str(ran.error)
-        assert recorded(ledger)["t"].verdict == "unknown"
-        assert text in recorded(ledger)["t"].message
+        assert recorded_checks(ledger)["t"].verdict == "unknown"
+        assert text in recorded_checks(ledger)["t"].message
 
 
 @pytest.mark.parametrize(
     ("current", "followed"), [("shifted", "retrain"), ("same", "keep"), ("few", "investigate"), ("text", "investigate")]
 )
-def test_branches(data, current, followed) -> None:
-    ways = ["retrain", "keep", "investigate"]
+def test_drift_branch_operator_follows_branch_of_state(data, current, followed) -> None:
+    branches = ["retrain", "keep", "investigate"]
     operator = DriftBranchOperator(
         task_id="drifted", reference=data["reference"], current=data[current], ignore=["customer_id"],
         if_drift="retrain", if_ok="keep", if_unknown="investigate",
     )  # fmt: skip
-    ran = run_task(in_dag(operator, ways))
+    ran = run_task(in_dag(operator, branches))
     assert ran.state == "success", (ran.error, ran.log)
-    assert ran.skipped == set(ways) - {followed}
+    assert ran.skipped == set(branches) - {followed}
     pushed = ran.position(lambda msg: isinstance(msg, comms.SetXCom) and msg.key == "drift")
     assert pushed < ran.position(lambda msg: isinstance(msg, comms.SkipDownstreamTasks))
 
 
-def test_a_branch_without_a_way_for_the_unknown_fails(data) -> None:
+def test_drift_branch_operator_without_unknown_branch_fails(data) -> None:
     operator = DriftBranchOperator(task_id="d", reference=data["reference"], current=data["few"], if_drift="a", if_ok="b")
     ran = run_task(in_dag(operator, ["a", "b"]))
     assert ran.state == "failed"
     assert "insufficient_data" in str(ran.error)
 
 
-def test_a_profile_is_made_once_and_compared_with(data, tmp_path) -> None:
+def test_drift_profile_operator_saves_profile_for_comparison(data, tmp_path) -> None:
     path = tmp_path / "profile.json"
     asset = Asset("churn_profile")
     ran = run_task(DriftProfileOperator(task_id="p", data=data["reference"], profile_path=str(path), outlets=[asset]))
@@ -187,7 +187,7 @@ def test_a_profile_is_made_once_and_compared_with(data, tmp_path) -> None:
 
 
 @pytest.mark.parametrize(("current", "events"), [("shifted", 1), ("same", 0)])
-def test_an_event_only_when_it_drifted(data, current, events) -> None:
+def test_drift_operator_asset_event_only_on_drift(data, current, events) -> None:
     retraining = Asset("churn_drifted")
     operator = DriftOperator(
         task_id="t",
@@ -200,18 +200,14 @@ def test_an_event_only_when_it_drifted(data, current, events) -> None:
     ran = run_task(operator)
     assert ran.state == "success", (ran.error, ran.log)
     done = next(msg for msg in ran.messages if isinstance(msg, comms.SucceedTask))
-    told = (
-        [event for event in done.outlet_events if event["dest_asset_key"]["name"] == "churn_drifted"]
-        if done.outlet_events
-        else []
-    )
+    drifted = [event for event in done.outlet_events or () if event["dest_asset_key"]["name"] == "churn_drifted"]
     by_alias = [event for event in done.outlet_events if (event.get("source_alias_name") or "").startswith("drift:")]
-    assert len(by_alias) == len([event for event in told if event.get("source_alias_name")]) == events
+    assert len(by_alias) == len([event for event in drifted if event.get("source_alias_name")]) == events
     always = [event for event in done.outlet_events if event["dest_asset_key"]["name"] == "checked"]
     assert always[0]["extra"]["verdict"] == ("drift" if events else "ok")
 
 
-def test_the_data_interval_chooses_the_rows(tmp_path, ledger) -> None:
+def test_drift_operator_reads_rows_of_data_interval(tmp_path, ledger) -> None:
     rng = np.random.default_rng(2)
     days = 15
     at = pd.Timestamp(DAY) - pd.to_timedelta(rng.uniform(0, days, 30_000), unit="D")
@@ -237,7 +233,7 @@ def test_the_data_interval_chooses_the_rows(tmp_path, ledger) -> None:
     assert "needs the run's data interval" in str(without.error)
 
 
-def test_rows_in_a_database(tmp_path, ledger) -> None:
+def test_drift_operator_compares_tables_of_a_database(tmp_path, ledger) -> None:
     rng = np.random.default_rng(3)
     path = tmp_path / "facts.db"
     with sqlite3.connect(path) as connection:
@@ -271,7 +267,7 @@ def test_rows_in_a_database(tmp_path, ledger) -> None:
     assert "nowhere" in str(gone.error)
 
 
-def test_codes_in_a_database_are_counted_value_by_value(tmp_path, ledger) -> None:
+def test_drift_operator_categorical_column_in_database_is_counted_by_value(tmp_path, ledger) -> None:
     path = tmp_path / "facts.db"
     with sqlite3.connect(path) as connection:
         rows = {"postcode": np.arange(6000) % 9, "at": [str(DAY - timedelta(hours=n % 48)) for n in range(6000)]}
@@ -292,11 +288,11 @@ def test_codes_in_a_database_are_counted_value_by_value(tmp_path, ledger) -> Non
     assert ran.xcoms["return_value"]["verdict"] == "ok", ran.xcoms["return_value"]
 
 
-def test_spark_that_is_not_installed_is_said(data, ledger) -> None:
+def test_drift_operator_without_spark_reports_what_to_install(data, ledger) -> None:
     ran = run_task(DriftOperator(task_id="t", reference="a/b", current="c/d", engine="spark", retries=2))
     assert ran.state == "failed"
     assert "pip install --constraint constraints.txt 'airflow-slo-provider[spark]'" in str(ran.error)
-    assert recorded(ledger)["t"].verdict == "unknown"
+    assert recorded_checks(ledger)["t"].verdict == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -313,6 +309,6 @@ def test_spark_that_is_not_installed_is_said(data, ledger) -> None:
         ({"reference": "a", "current": "b", "reference_window": timedelta(days=1)}, "needs time_column"),
     ],
 )
-def test_arguments_that_make_no_sense(arguments, text) -> None:
+def test_drift_operator_invalid_arguments_raise(arguments, text) -> None:
     with pytest.raises(ValueError, match=text):
         DriftOperator(task_id="t", **arguments)

@@ -1,6 +1,4 @@
-"""The same rows counted by this process and by Spark, cut into partitions; a real Spark in local mode, in an environment of
-its own.
-"""
+"""Compare counts of this process with those of Spark, in local mode in an environment of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +29,7 @@ print(main([sys.argv[1], "--reference", sys.argv[2], "--ignore", "nothing", "--r
 """
 
 
-def test_spark_counts_the_same(tmp_path) -> None:
+def test_spark_profile_equals_local_profile(tmp_path) -> None:
     need("java")
     home = peer("drift-spark")
     import pyarrow as pa
@@ -52,8 +50,8 @@ def test_spark_counts_the_same(tmp_path) -> None:
         assert counted[name] == column, name
     assert counted == local
     assert counted.engine == "spark"
-    verdicts, said, code = done.stdout.strip().splitlines()[-3:]
+    verdicts, message, code = done.stdout.strip().splitlines()[-3:]
     assert json.loads(verdicts)["real"] == "drift"
-    assert said.startswith("ok: ")
+    assert message.startswith("ok: ")
     assert code == "0"
     assert json.loads((tmp_path / "report.json").read_text())["verdict"] == "ok"

@@ -16,7 +16,7 @@ from tests.support import REPO, need
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict:
     need("java")
     home, where = peer("drift-spark"), tmp_path_factory.mktemp("spark")
     rng = np.random.default_rng(5)
@@ -50,40 +50,40 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def test_a_profile_is_made_by_spark(told) -> None:
-    assert told["profile"]["state"] == "success", told["profile"]
-    assert told["profile"]["found"]["rows"] == 14_000
-    assert told["profile"]["found"]["source"].endswith("all.parquet")
-    assert not told["profile"]["warned"], "Airflow warned of an operator within an operator"
+def test_drift_profile_operator_on_spark_saves_profile(results) -> None:
+    assert results["profile"]["state"] == "success", results["profile"]
+    assert results["profile"]["found"]["rows"] == 14_000
+    assert results["profile"]["found"]["source"].endswith("all.parquet")
+    assert not results["profile"]["warned"], "Airflow warned of an operator within an operator"
 
 
-def test_the_data_interval_chooses_the_rows_whatever_the_sessions_zone(told) -> None:
-    found = told["days"]["found"]
-    assert told["days"]["state"] == "failed"
+def test_drift_operator_on_spark_reads_data_interval_in_any_session_zone(results) -> None:
+    found = results["days"]["found"]
+    assert results["days"]["state"] == "failed"
     assert (found["reference_rows"], found["current_rows"]) == (14_000, 2_000)
     assert (found["verdict"], found["drifted"]) == ("drift", ["x"])
-    assert told["days"]["checks"] == [
+    assert results["days"]["checks"] == [
         ["days", False, "error"],
         ["days.x", False, "error"],
         ["days.word", True, "info"],
     ]
 
 
-def test_a_select_beside_a_stored_profile_takes_the_way_of_drift(told) -> None:
-    assert told["stored"]["found"]["drifted"] == ["x"]
-    assert told["stored"]["found"]["current_rows"] == 2_000
-    assert told["stored"]["skipped"] == ["keep"]
+def test_drift_branch_operator_on_spark_compares_select_with_stored_profile(results) -> None:
+    assert results["stored"]["found"]["drifted"] == ["x"]
+    assert results["stored"]["found"]["current_rows"] == 2_000
+    assert results["stored"]["skipped"] == ["keep"]
 
 
 @pytest.mark.parametrize(
     ("name", "text"),
     [("missing", "PATH_NOT_FOUND"), ("typo", "dya"), ("text", "column day has Spark's type string")],
 )
-def test_a_wrong_question_fails_at_once(told, name, text) -> None:
-    assert (told[name]["state"], told[name]["verdict"]) == ("failed", "unknown"), told[name]
-    assert text in told[name]["error"]
+def test_drift_operator_on_spark_rejected_query_fails_without_retry(results, name, text) -> None:
+    assert (results[name]["state"], results[name]["verdict"]) == ("failed", "unknown"), results[name]
+    assert text in results[name]["error"]
 
 
-def test_a_spark_that_is_not_there_is_worth_a_retry(told) -> None:
-    assert (told["nowhere"]["state"], told["nowhere"]["verdict"]) == ("up_for_retry", "unknown"), told["nowhere"]
-    assert "no Spark session" in told["nowhere"]["error"]
+def test_drift_operator_on_spark_unreachable_session_is_retried(results) -> None:
+    assert (results["nowhere"]["state"], results["nowhere"]["verdict"]) == ("up_for_retry", "unknown"), results["nowhere"]
+    assert "no Spark session" in results["nowhere"]["error"]

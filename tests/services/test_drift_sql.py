@@ -1,4 +1,4 @@
-"""The same rows counted by this process, PostgreSQL, DuckDB and SQLite."""
+"""Compare counts of this process with those of PostgreSQL, DuckDB and SQLite."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ SQLITE_KINDS = {"flag": "bool", "day": "time", "moment": "time"}
 
 @pytest.fixture(params=["postgresql", "duckdb", "sqlite"])
 def database(request):
-    """A function that loads rows and returns the data."""
+    """Return a function that loads rows into a table and returns it as :class:`SQLData`."""
     if request.param == "postgresql":
         server, name = request.getfixturevalue("postgres"), request.getfixturevalue("postgres_database")
         connection = server.connect(name)
@@ -127,10 +127,10 @@ def database(request):
     connection.close()
 
 
-def test_the_same_profile_everywhere(database) -> None:
+def test_database_profile_equals_local_profile(database) -> None:
     rows = rows_of(3000)
     local, counted = drift.profile(frame(rows)), database(rows).profile()
-    if database.dialect == "sqlite":  # has no NaN: it keeps NULL instead
+    if database.dialect == "sqlite":  # SQLite stores NaN as NULL
         rows = [(None if row[0] is not None and row[0] != row[0] else row[0], *row[1:]) for row in rows]
         local = drift.profile(frame(rows))
     for name, column in local.columns.items():
@@ -140,8 +140,8 @@ def test_the_same_profile_everywhere(database) -> None:
     assert drift.compare(local, counted).verdict in ("ok", "insufficient_data")
 
 
-def test_large_tables_are_counted_at_the_references_edges(database, monkeypatch) -> None:
-    """The same with cuts: what a table too large for GROUP BY is asked."""
+def test_database_large_table_is_counted_at_reference_edges(database, monkeypatch) -> None:
+    """Tables too large for GROUP BY are counted below edges."""
     from airflow_slo_provider.drift.engines import sql
 
     monkeypatch.setattr(sql, "MOST_CELLS", 100)
@@ -155,7 +155,7 @@ def test_large_tables_are_counted_at_the_references_edges(database, monkeypatch)
         cuts = reference[name].distribution
         assert isinstance(cuts, Cuts)
         if database.dialect == "sqlite" and name == "real":
-            continue  # NaN are nulls there, so its quantiles are the same but its total is not
+            continue  # NaN are nulls there, so the quantiles are equal but the total is not
         again, certain = count_at(local[name].distribution, cuts.codes, cuts.closed)
         assert certain.all()
         assert again == cuts, name
@@ -174,7 +174,7 @@ def test_large_tables_are_counted_at_the_references_edges(database, monkeypatch)
         assert report["word"].psi == truth["word"].psi
 
 
-def test_a_reference_in_one_table_and_the_current_rows_in_another(database) -> None:
+def test_compare_two_tables_of_a_database(database) -> None:
     before, after = database(rows_of(1500, seed=3)), database(rows_of(1500, seed=4), name="after_", where="flag")
     report = drift.compare(before, after, ignore=["nothing", "flag"], min_rows=100)
     assert report.reference_rows == 1500
@@ -182,7 +182,7 @@ def test_a_reference_in_one_table_and_the_current_rows_in_another(database) -> N
     assert report["flag" if "flag" in report.columns else "real"].verdict == "ok"
 
 
-def test_a_select_and_a_wrong_one(database) -> None:
+def test_database_select_is_read_and_wrong_names_raise(database) -> None:
     data = database(rows_of(600))
     run = data._run
     chosen = SQLData(run, "SELECT whole, word FROM facts WHERE whole IS NOT NULL;", dialect=database.dialect)
@@ -197,33 +197,33 @@ def test_a_select_and_a_wrong_one(database) -> None:
         SQLData(run, "facts", dialect="cobol")
 
 
-def test_rows_that_change_between_two_statements(postgres, postgres_database, monkeypatch) -> None:
-    """One snapshot: what is written meanwhile is not seen; without one the contradiction is an error."""
+def test_postgres_rows_changed_between_statements_raise_without_snapshot(postgres, postgres_database, monkeypatch) -> None:
+    """Within a snapshot later rows are not seen; without one the difference is an error."""
     from airflow_slo_provider.drift.engines import sql
 
     monkeypatch.setattr(sql, "MOST_CELLS", 100)
     with postgres.connect(postgres_database) as connection, postgres.connect(postgres_database, autocommit=True) as writer:
         create(connection, rows_of(500), mark="%s")
         data = SQLData.of(connection, "facts")
-        plain = data._run
+        run = data._run
 
-        class Meddling:
+        class WritingRunner:
             def __init__(self, session):
                 if session:
-                    self.session = plain.session
+                    self.session = run.session
 
             def __call__(self, statement, parameters):
-                answer = plain(statement, parameters)
+                answer = run(statement, parameters)
                 writer.execute("INSERT INTO facts (real) VALUES (1)")
                 return answer
 
-        assert SQLData(Meddling(True), "facts", dialect="postgresql").profile().rows == 500
+        assert SQLData(WritingRunner(True), "facts", dialect="postgresql").profile().rows == 500
         with pytest.raises(InvalidMeasurement, match="between two statements"):
-            SQLData(Meddling(False), "facts", dialect="postgresql").profile()
+            SQLData(WritingRunner(False), "facts", dialect="postgresql").profile()
 
 
-def test_a_gate_inside_the_interval_is_asked_again(database, monkeypatch) -> None:
-    """A shift whose D lies just beside the threshold, and cells of a twentieth: the database is asked for more edges there."""
+def test_database_threshold_inside_interval_is_queried_again(database, monkeypatch) -> None:
+    """If D is close to the threshold, the database is queried for more edges there."""
     from airflow_slo_provider.drift.engines import sql
 
     monkeypatch.setattr(sql, "MOST_CELLS", 100)
@@ -233,14 +233,14 @@ def test_a_gate_inside_the_interval_is_asked_again(database, monkeypatch) -> Non
         truth = drift.compare(frame(rows[0.0]), frame(rows[shift]), columns=["real"])["real"].ks.statistic
         for reference in (data[0.0], drift.profile(frame(rows[0.0]))):
             found = drift.compare(reference, data[shift], columns=["real"])["real"].ks
-            if database.dialect != "sqlite":  # where NaN are nulls the rows are others
+            if database.dialect != "sqlite":  # SQLite stores NaN as NULL, so the rows differ
                 assert found.lower - 1e-12 <= truth <= found.upper + 1e-12
             assert found.upper - found.lower < 0.06
             assert not found.lower < 0.1 <= found.upper
 
 
-class RowsStayBehind:
-    """A PostgreSQL connection whose rows are fetched from a cursor in the server; it is ended after the first of them."""
+class ServerCursorConnection:
+    """A PostgreSQL connection that fetches from a server-side cursor, and is terminated after the first rows."""
 
     def __init__(self, connection, end) -> None:
         self._connection, self._end = connection, end
@@ -266,16 +266,16 @@ class RowsStayBehind:
         return [*first, *self._cursor.fetchall()]
 
 
-def test_a_connection_lost_while_rows_are_fetched(postgres, postgres_database) -> None:
-    """A fault of the surroundings, which a retry may mend: not a driver's own error, and not that of the ROLLBACK after it."""
+def test_postgres_connection_lost_while_fetching_raises_transient_error(postgres, postgres_database) -> None:
+    """The error is transient, and neither the driver's own class nor that of the ROLLBACK after it."""
     with postgres.connect(postgres_database) as connection, postgres.connect(postgres_database, autocommit=True) as admin:
         create(connection, rows_of(300), mark="%s")
 
         def end() -> None:
             admin.execute("SELECT pg_terminate_backend(%s)", (connection.info.backend_pid,))
 
-        data = SQLData.of(RowsStayBehind(connection, end), "facts", dialect="postgresql", name="the warehouse")
-        for _ in range(2):  # the second time the connection is gone before anything is asked
+        data = SQLData.of(ServerCursorConnection(connection, end), "facts", dialect="postgresql", name="the warehouse")
+        for _ in range(2):  # the second time the connection is closed before the first query
             with pytest.raises(QueryError, match="asked: the warehouse") as caught:
                 data.profile()
             assert (caught.value.reason, caught.value.transient) == ("connection", True)

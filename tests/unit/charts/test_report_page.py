@@ -1,4 +1,4 @@
-"""The look that every HTML report shares."""
+"""HTML that all reports share: escaping, badges, colours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_slo_provider.charts import report_page as style
 HOSTILE = "<img src=x onerror=\"alert('x')\">"
 
 
-class Seen(HTMLParser):
+class ParsedPage(HTMLParser):
     def __init__(self, page: str) -> None:
         super().__init__()
         self.tags: list[str] = []
@@ -39,30 +39,30 @@ def _report(words: str) -> str:
     )
 
 
-def test_whatever_is_shown_stays_text() -> None:
-    seen, plain = Seen(_report(HOSTILE)), Seen(_report("words"))
-    assert seen.tags == plain.tags
-    assert seen.attributes == plain.attributes
-    assert seen.text.count(HOSTILE) == plain.text.count("words") > 5
+def test_report_page_hostile_text_is_escaped() -> None:
+    parsed, plain = ParsedPage(_report(HOSTILE)), ParsedPage(_report("words"))
+    assert parsed.tags == plain.tags
+    assert parsed.attributes == plain.attributes
+    assert parsed.text.count(HOSTILE) == plain.text.count("words") > 5
 
 
-def test_a_report_asks_nobody_for_anything() -> None:
+def test_report_page_loads_no_external_resources() -> None:
     page = _report("words")
-    seen = Seen(page)
-    assert not {"script", "link", "img", "iframe", "object", "base"} & set(seen.tags)
-    assert not {"src", "href", "style"} & {name for name, _ in seen.attributes}
+    parsed = ParsedPage(page)
+    assert not {"script", "link", "img", "iframe", "object", "base"} & set(parsed.tags)
+    assert not {"src", "href", "style"} & {name for name, _ in parsed.attributes}
     assert "url(" not in page
     assert "@import" not in page
 
 
-def test_a_verdict_is_readable_without_colour() -> None:
-    shown = {word: Seen(style.badge(word)).text for word in ("pass", "warn", "fail", "unknown")}
+def test_badge_verdict_is_readable_without_colour() -> None:
+    shown = {word: ParsedPage(style.badge(word)).text for word in ("pass", "warn", "fail", "unknown")}
     assert len({text.split()[0] for text in shown.values()}) == 4
     assert all(word in text for word, text in shown.items())
     assert "else" in style.badge("something else")
 
 
-def test_the_time_is_shown_in_utc_and_needs_a_zone() -> None:
+def test_report_page_time_is_utc_and_naive_time_raises() -> None:
     assert "Made 2026-11-01 12:30 UTC" in _report("x")
     with pytest.raises(ValueError, match="no time zone"):
         style.page("x", made_at=datetime(2026, 11, 1))
@@ -75,7 +75,7 @@ def _luminance(colour: str) -> float:
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])
-def test_text_stands_out_from_its_ground(mode: str) -> None:
+def test_report_page_colours_have_enough_contrast(mode: str) -> None:
     """Contrast of 4.5:1 [WCAG 2.2, 1.4.3]."""
     block = style.CSS.split(":root {" if mode == "light" else ':root[data-theme="dark"] {')[1].split("}")[0]
     colours = dict(

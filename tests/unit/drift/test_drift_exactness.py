@@ -1,4 +1,4 @@
-"""Exact where it says exact, certain where it says interval, and the same whatever way the rows are cut."""
+"""Statistics are exact or in a certain interval, and profiles do not depend on how rows are split."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ def _sample(rng: np.random.Generator, family: int, n: int, shift: float):
     return rng.integers(-(2**62), 2**62, n)
 
 
-def _truth(a, b):
-    """scipy's D and p; for integers that float64 cannot hold, of their ranks, which are the same question."""
+def _scipy_ks(a, b):
+    """Return scipy's D and p; integers that float64 cannot represent are replaced by their ranks, which have the same D."""
     if a.dtype.kind == "i":
         pooled = np.unique(np.concatenate([a, b]))
         a, b = np.searchsorted(pooled, a).astype(float), np.searchsorted(pooled, b).astype(float)
     return ks_2samp(a, b, method="exact" if max(len(a), len(b)) <= 600 else "asymp")
 
 
-def test_500_pairs_against_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Values and their profiles ask for the p-value of the same distance, and it is most of the work.
+def test_ks_500_pairs_equal_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Values and their profiles need the p-value of the same distance; computing it takes most of the time.
     monkeypatch.setattr(ks_statistic, "_count_paths", cache(ks_statistic._count_paths))
     rng = np.random.default_rng(20261124)
     widest = 0.0
@@ -59,7 +59,7 @@ def test_500_pairs_against_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
         n, m = (int(k) for k in rng.choice([1, 2, 3, 7, 40, 200, 600, 3000], 2))
         shift = float(rng.choice([0.0, 0.1, 0.5, 1.0]))
         a, b = _sample(rng, family, n, 0.0), _sample(rng, family, m, shift)
-        truth, found = _truth(a, b), drift.ks(a, b)
+        truth, found = _scipy_ks(a, b), drift.ks(a, b)
         assert found.statistic == pytest.approx(truth.statistic, abs=1e-12), (number, family)
         if max(n, m) <= 600:
             assert found.method == "exact"
@@ -71,8 +71,8 @@ def test_500_pairs_against_scipy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("family", range(10))
-def test_intervals_of_many_distinct_values(family: int) -> None:
-    """Beyond what a grid holds exactly, the interval holds the truth, is narrow where the statistic is, and closes when asked."""
+def test_ks_interval_many_distinct_values_contains_exact_value(family: int) -> None:
+    """The interval contains the exact value and is narrow; with ``exact`` it is one point."""
     rng = np.random.default_rng(family)
     a, b = _sample(rng, family, 150_000, 0.0), _sample(rng, family, 120_000, 0.3)
     truth = drift.ks(a, b).statistic
@@ -83,29 +83,27 @@ def test_intervals_of_many_distinct_values(family: int) -> None:
     assert closed.lower == closed.upper == truth
 
 
-def test_a_gate_inside_the_interval_is_looked_into() -> None:
-    """Two clusters so far apart in scale that the grid cannot hold both: the data is read again, and the verdict is the true
-    one.
-    """
+def test_compare_threshold_inside_interval_reads_data_again() -> None:
+    """Two clusters have scales too different for one grid: the data is read again, and the verdict is correct."""
     rng = np.random.default_rng(3)
     noise = rng.standard_cauchy(200_000) * 10.0 ** rng.integers(-100, 100, 200_000)
     a = np.concatenate([1e6 + rng.random(100_000) * 1e-3, noise])
     b = np.concatenate([1e6 + rng.random(100_000) * 1e-3 + 0.4e-3, noise])
     truth = drift.ks(a, b).statistic
-    blind = drift.ks(drift.profile({"x": a}), drift.profile({"x": b}))
-    assert blind.lower <= truth <= blind.upper
-    assert blind.upper - blind.lower > 0.05, "the case is not hard any more: find another"
+    unrefined = drift.ks(drift.profile({"x": a}), drift.profile({"x": b}))
+    assert unrefined.lower <= truth <= unrefined.upper
+    assert unrefined.upper - unrefined.lower > 0.05, "this case no longer needs a second reading; use another"
     found = drift.compare({"x": a}, {"x": b})["x"]
     assert found.ks.lower <= truth <= found.ks.upper
     assert (found.verdict == "drift") is (truth >= 0.1)
     assert not found.ks.lower < 0.1 <= found.ks.upper
-    # From profiles alone it cannot be settled, and it is not called fine.
-    unsettled = drift.compare(drift.profile({"x": a}), drift.profile({"x": b}))
-    assert unsettled.verdict != "ok"
+    # Profiles alone cannot decide; the verdict must not be ok.
+    from_profiles = drift.compare(drift.profile({"x": a}), drift.profile({"x": b}))
+    assert from_profiles.verdict != "ok"
 
 
 @pytest.mark.parametrize("family", range(10))
-def test_any_split_merges_to_the_same_profile(family: int) -> None:
+def test_merge_any_split_equals_whole_profile(family: int) -> None:
     rng = np.random.default_rng(100 + family)
     values = _sample(rng, family, 180_000, 0.0)
     whole = drift.profile({"x": values})
@@ -119,7 +117,7 @@ def test_any_split_merges_to_the_same_profile(family: int) -> None:
     assert merged.hash == whole.hash
 
 
-def test_threads_do_not_change_the_profile(tmp_path, monkeypatch) -> None:
+def test_profile_is_the_same_with_any_number_of_threads(tmp_path, monkeypatch) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -141,7 +139,7 @@ int64 = st.integers(-(2**63), 2**63 - 1)
 
 @settings(max_examples=150, deadline=None)
 @given(values=st.lists(finite, min_size=1, max_size=60), bits=st.integers(0, 51))
-def test_float_cells_hold_their_values(values, bits) -> None:
+def test_float_cells_contain_their_values(values, bits) -> None:
     x = np.array(values)
     codes = float_codes(x)
     assert (code_floats(codes) == x).all()
@@ -157,7 +155,7 @@ def test_float_cells_hold_their_values(values, bits) -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(values=st.lists(int64, min_size=1, max_size=60), bits=st.integers(0, 62))
-def test_integer_cells_hold_their_values(values, bits) -> None:
+def test_integer_cells_contain_their_values(values, bits) -> None:
     codes = np.array(values, dtype=np.int64)
     cells = coarsen(codes, "int", bits)
     low, high = cell_ends(cells, "int", bits)
@@ -175,7 +173,7 @@ def test_integer_cells_hold_their_values(values, bits) -> None:
     cut=st.integers(1, 100),
     most=st.integers(4, 40),
 )
-def test_small_grids_merge_like_large_ones(values, cut, most) -> None:
+def test_merge_small_grids_equals_whole_grid(values, cut, most) -> None:
     def grid(part) -> Grid:
         builder = GridBuilder("float", most=most)
         builder.add(np.array(part, dtype=float))
@@ -193,7 +191,7 @@ def test_small_grids_merge_like_large_ones(values, cut, most) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(a=st.lists(finite, min_size=1, max_size=150), b=st.lists(finite, min_size=1, max_size=150), most=st.integers(4, 30))
-def test_an_interval_always_holds_the_truth(a, b, most) -> None:
+def test_ks_interval_of_grids_contains_exact_value(a, b, most) -> None:
     from airflow_slo_provider.drift.profiles.columns import ColumnProfile
     from airflow_slo_provider.drift.statistics.cells import joint_cells, ks_of_cells
 
@@ -206,7 +204,7 @@ def test_an_interval_always_holds_the_truth(a, b, most) -> None:
     assert found.lower <= drift.ks(a, b).statistic <= found.upper
 
 
-def test_integers_against_floats() -> None:
+def test_ks_integers_and_floats_are_compared() -> None:
     whole, real = pd.DataFrame({"x": np.arange(1000)}), pd.DataFrame({"x": np.arange(1000) + 0.0})
     assert drift.ks(drift.profile(whole), drift.profile(real)).statistic == 0
     far = pd.DataFrame({"x": BEYOND + np.arange(1000)})
@@ -214,8 +212,8 @@ def test_integers_against_floats() -> None:
     assert found.lower <= drift.ks(BEYOND + np.arange(1000), float(BEYOND) + np.arange(1000)).statistic <= found.upper
 
 
-def test_what_runs_on_a_spark_worker() -> None:
-    """``mapInArrow`` hands a partition's record batches to a function; that the parts add up can be seen without Spark."""
+def test_spark_partition_profiles_merge_to_whole_profile() -> None:
+    """The function that ``mapInArrow`` calls can be tested without Spark."""
     import pyarrow as pa
 
     from airflow_slo_provider.drift.engines.spark import _partition_counter, _read_partition
@@ -233,7 +231,7 @@ def test_what_runs_on_a_spark_worker() -> None:
     assert merged == drift.profile(table, categorical=["n"])
 
 
-def test_empty_parts_change_nothing() -> None:
+def test_merge_empty_part_changes_nothing() -> None:
     rng = np.random.default_rng(7)
     frame = pd.DataFrame(
         {

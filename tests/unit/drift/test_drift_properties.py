@@ -1,4 +1,4 @@
-"""What must hold for every pair of samples: signs, bounds, symmetry, and what the order of bins or rows must not change."""
+"""Properties of drift statistics for any samples: sign, bounds, symmetry, independence of the order of bins and rows."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ CLOSE = {"rel_tol": 1e-9, "abs_tol": 1e-12}
 
 @settings(deadline=None)
 @given(pair=pairs)
-def test_psi_is_no_distance_below_zero_and_the_same_both_ways(pair: tuple[list[int], list[int]]) -> None:
-    there, back = drift.psi(*pair), drift.psi(*reversed(pair))
-    assert there.value >= 0
-    assert math.isclose(there.value, back.value, **CLOSE)
-    assert 0 <= there.pvalue <= 1
+def test_psi_is_symmetric_and_not_negative(pair: tuple[list[int], list[int]]) -> None:
+    forward, backward = drift.psi(*pair), drift.psi(*reversed(pair))
+    assert forward.value >= 0
+    assert math.isclose(forward.value, backward.value, **CLOSE)
+    assert 0 <= forward.pvalue <= 1
     assert drift.psi(pair[0], pair[0]).value == 0
-    assert math.isfinite(there.corrected)
+    assert math.isfinite(forward.corrected)
 
 
 @settings(deadline=None)
 @given(pair=pairs, order=st.randoms(use_true_random=False))
-def test_the_order_of_bins_means_nothing_to_distances_of_counts(pair: tuple[list[int], list[int]], order: object) -> None:
+def test_distances_do_not_depend_on_bin_order(pair: tuple[list[int], list[int]], order: object) -> None:
     together = list(zip(*pair, strict=True))
     order.shuffle(together)  # type: ignore[attr-defined]
     mixed = tuple(map(list, zip(*together, strict=True)))
@@ -49,7 +49,7 @@ def test_the_order_of_bins_means_nothing_to_distances_of_counts(pair: tuple[list
 
 @settings(deadline=None)
 @given(pair=pairs, factor=st.integers(1, 50))
-def test_shares_count_and_not_rows(pair: tuple[list[int], list[int]], factor: int) -> None:
+def test_distances_depend_on_shares_not_rows(pair: tuple[list[int], list[int]], factor: int) -> None:
     many = [count * factor for count in pair[1]]
     for distance in (lambda a, b: drift.psi(a, b).value, js_distance, total_variation):
         assert math.isclose(distance(pair[0], pair[1]), distance(pair[0], many), rel_tol=1e-9, abs_tol=1e-9)
@@ -66,18 +66,18 @@ def test_distances_are_within_their_bounds(pair: tuple[list[int], list[int]]) ->
 
 @settings(max_examples=60, deadline=None)
 @given(a=samples, b=samples)
-def test_ks_is_the_same_both_ways_and_nothing_for_the_same_sample(a: list[float], b: list[float]) -> None:
-    there, back = drift.ks(a, b), drift.ks(b, a)
-    assert there.statistic == back.statistic
-    assert 0 <= there.lower <= there.statistic <= there.upper <= 1
-    assert 0 <= there.pvalue <= 1
-    assert math.isclose(there.pvalue, back.pvalue, rel_tol=1e-9, abs_tol=1e-15)
+def test_ks_is_symmetric_and_zero_for_equal_samples(a: list[float], b: list[float]) -> None:
+    forward, backward = drift.ks(a, b), drift.ks(b, a)
+    assert forward.statistic == backward.statistic
+    assert 0 <= forward.lower <= forward.statistic <= forward.upper <= 1
+    assert 0 <= forward.pvalue <= 1
+    assert math.isclose(forward.pvalue, backward.pvalue, rel_tol=1e-9, abs_tol=1e-15)
     assert drift.ks(a, a).statistic == 0
 
 
 @settings(max_examples=60, deadline=None)
 @given(a=samples, b=samples)
-def test_ks_sees_order_only(a: list[float], b: list[float]) -> None:
+def test_ks_is_invariant_under_increasing_functions(a: list[float], b: list[float]) -> None:
     """A strictly increasing function of all values changes nothing."""
     ordered = sorted({*a, *b})
     places = {value: float(place) ** 3 for place, value in enumerate(ordered)}
@@ -87,7 +87,7 @@ def test_ks_sees_order_only(a: list[float], b: list[float]) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.randoms(use_true_random=False))
-def test_adjusted_p_values_are_larger_ordered_alike_and_not_above_one(pvalues: list[float], order: object) -> None:
+def test_adjusted_pvalues_are_larger_in_the_same_order_and_at_most_one(pvalues: list[float], order: object) -> None:
     adjusted = benjamini_hochberg(pvalues)
     assert all(before <= after + 1e-15 <= 1 + 1e-12 for before, after in zip(pvalues, adjusted, strict=True))
     ranked = sorted(zip(pvalues, adjusted, strict=True))
@@ -103,7 +103,7 @@ odd_counts = st.lists(st.one_of(st.integers(-3, 10), st.floats(), st.none()), ma
 
 @settings(deadline=None)
 @given(a=odd_counts, b=odd_counts)
-def test_what_is_no_histogram_is_an_error_of_ours(a: list[object], b: list[object]) -> None:
+def test_psi_invalid_counts_raise_provider_error(a: list[object], b: list[object]) -> None:
     try:
         found = drift.psi(a, b)
     except (NoData, InvalidMeasurement):
@@ -114,8 +114,8 @@ def test_what_is_no_histogram_is_an_error_of_ours(a: list[object], b: list[objec
 
 @settings(max_examples=60, deadline=None)
 @given(values=st.lists(st.one_of(st.floats(), st.none()), min_size=1, max_size=40))
-def test_what_has_no_order_is_refused(values: list[float | None]) -> None:
-    """NaN and null are neither small nor large; infinities are both."""
+def test_ks_nan_and_null_raise(values: list[float | None]) -> None:
+    """NaN and null have no order; infinities do."""
     held = [math.nan if value is None else value for value in values]
     try:
         found = drift.ks([0.0, 1.0, 2.0], held)

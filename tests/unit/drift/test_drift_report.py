@@ -1,4 +1,4 @@
-"""What a person sees: the page, the JSON, the table, the hints."""
+"""Reports of a comparison: HTML, JSON, text, hints, checks; thresholds, segments and stored profiles."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Page(HTMLParser):
         super().__init__()
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
-        self.words: list[str] = []
+        self.texts: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
@@ -55,10 +55,10 @@ class Page(HTMLParser):
         self.attributes += attrs
 
     def handle_data(self, data):
-        self.words.append(data)
+        self.texts.append(data)
 
 
-def test_the_page_needs_nothing_and_runs_nothing(tmp_path) -> None:
+def test_html_report_has_no_scripts_and_no_external_resources(tmp_path) -> None:
     report = drift.compare(*sides())
     drift.save_report(report, tmp_path / "r.html")
     text = (tmp_path / "r.html").read_text()
@@ -66,15 +66,15 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path) -> None:
     assert not {"script", "link", "iframe", "img", "object"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("src", "href", "action")]
     assert "http" not in re.sub(r"http-equiv", "", text)
-    assert EVIL in page.words
+    assert EVIL in page.texts
     assert page.tags.count("svg") == 4
-    names = [word for word in page.words if word in report.columns]
+    names = [word for word in page.texts if word in report.columns]
     assert names == [column.name for column in report.ranked()]
     assert names[-1] == "steady"
     assert len(text) < 60_000
 
 
-def test_the_json_says_everything(tmp_path) -> None:
+def test_json_report_contains_all_statistics(tmp_path) -> None:
     report = drift.compare(*sides())
     drift.save_report(report, tmp_path / "r.json")
     body = json.loads((tmp_path / "r.json").read_text())
@@ -88,8 +88,8 @@ def test_the_json_says_everything(tmp_path) -> None:
     assert column["nulls"]["change"] == 0
 
 
-def test_a_column_without_significance_is_not_drift() -> None:
-    """Forty rows can differ a lot by chance; the effect alone decides nothing."""
+def test_compare_effect_without_significance_is_not_drift() -> None:
+    """Forty rows can differ much by chance; a large effect alone is not drift."""
     rng = np.random.default_rng(5)
     report = drift.compare({"x": rng.normal(size=40)}, {"x": rng.normal(0.3, 1, 40)}, min_rows=10)
     assert report["x"].ks.statistic >= 0.1
@@ -114,19 +114,19 @@ def test_a_column_without_significance_is_not_drift() -> None:
         ),
     ],
 )
-def test_hints(before, after, hint) -> None:
+def test_compare_known_cause_has_hint(before, after, hint) -> None:
     found = drift.compare(pd.DataFrame({"x": before}), pd.DataFrame({"x": after}))["x"]
     assert found.verdict == "drift"
     assert any(hint in text for text in found.hints), found.hints
 
 
-def test_table() -> None:
+def test_text_report_lists_columns_and_verdict() -> None:
     lines = table(drift.compare(*sides())).splitlines()
     assert lines[0].split() == ["COLUMN", "VERDICT", "PSI", "D", "NULLS", "WHY"]
     assert lines[-2].startswith("drift: 4 columns: 3 drift, 1 ok")
 
 
-def test_thresholds_by_column_and_pattern() -> None:
+def test_compare_thresholds_by_column_and_pattern_are_applied() -> None:
     before, after = sides()
     report = drift.compare(before, after, thresholds={"met*": {"psi": None, "psi_warn": None, "ks": None, "out_of_range": None}})
     assert report["metres"].verdict == "ok"
@@ -139,7 +139,7 @@ def test_thresholds_by_column_and_pattern() -> None:
         drift.compare(before, after, thresholds={"ks": 2})
 
 
-def test_what_makes_a_dataset_drift() -> None:
+def test_dataset_verdict_follows_critical_columns_and_max_share() -> None:
     before, after = sides()
     after["metres"], after["country"] = before["metres"], before["country"]
     assert drift.compare(before, after).verdict == "drift"
@@ -154,8 +154,8 @@ def test_what_makes_a_dataset_drift() -> None:
     assert drift.compare(before, after, max_share=0.25).drifted_share == 0.25
 
 
-def test_segments() -> None:
-    """A shift up in one country and down in the other leaves the whole as it was."""
+def test_compare_segments_finds_drift_the_whole_hides() -> None:
+    """A shift in one segment is found although the verdict of the whole may be ok."""
     rng = np.random.default_rng(8)
     country = rng.choice(["de", "fr"], 8000)
     before = pd.DataFrame({"country": country, "x": rng.normal(size=8000)})
@@ -165,18 +165,18 @@ def test_segments() -> None:
     assert found["fr"].alpha == 0.005
     flags = drift.compare_segments(before.assign(f=country == "de"), after.assign(f=country == "de"), "f", columns=["x"])
     assert set(flags) == {"True", "False"}
-    # One set of options for the whole and for its segments: what names the segment's own column says nothing within it.
+    # Options that name the segment's own column are ignored within a segment.
     for options in (
         {"critical": ["x", "country"]},
         {"thresholds": {"country": {"psi": 0.3}, "x": {"psi": 0.2}}},
         {"prediction": "country"},
         {"columns": "x"},
     ):
-        told = drift.compare_segments(before, after, "country", **options)
-        assert str(told["fr"].verdict) == "drift", options
+        found = drift.compare_segments(before, after, "country", **options)
+        assert str(found["fr"].verdict) == "drift", options
 
 
-def test_segments_too_small_to_judge_are_no_ok() -> None:
+def test_compare_segments_too_few_rows_is_insufficient_data() -> None:
     rows = pd.DataFrame({"country": ["de", "fr"] * 20, "x": np.arange(40.0)})
     found = drift.compare_segments(rows, rows, "country", min_rows=100)
     assert {str(report.verdict) for report in found.values()} == {"insufficient_data"}
@@ -185,7 +185,7 @@ def test_segments_too_small_to_judge_are_no_ok() -> None:
         drift.compare_segments(nowhere, nowhere, "country")
 
 
-def test_checks_and_summary_stay_small() -> None:
+def test_checks_and_summary_of_300_columns_are_small() -> None:
     rng = np.random.default_rng(9)
     before = pd.DataFrame(rng.normal(size=(600, 300)), columns=[f"column_{i}" * 8 for i in range(300)])
     report = drift.compare(before, before + 5)
@@ -197,7 +197,7 @@ def test_checks_and_summary_stay_small() -> None:
     assert all(CheckResult.from_dict(result.to_dict()) == result for result in results)
 
 
-def test_profiles_are_artefacts(tmp_path) -> None:
+def test_profile_file_round_trip_detects_changes(tmp_path) -> None:
     before, _ = sides()
     profile = drift.profile(before)
     path = tmp_path / "deep" / "profile.json"
@@ -212,17 +212,11 @@ def test_profiles_are_artefacts(tmp_path) -> None:
     assert drift.profile({"x": [0.0] * 30 + [1.0] * 70})["x"].atoms(0.3) == {0.0: 30, 1.0: 70}
     body["columns"]["metres"]["rows"] += 1
     path.write_text(json.dumps(body))
-    with pytest.raises(drift_error(), match="do not match their hash"):
+    with pytest.raises(InvalidMeasurement, match="do not match their hash"):
         drift.load_profile(path)
     path.write_text(json.dumps({**body, "version": 2}))
-    with pytest.raises(drift_error(), match="version 2"):
+    with pytest.raises(InvalidMeasurement, match="version 2"):
         drift.load_profile(path)
     path.write_text(json.dumps(body)[:-100])
-    with pytest.raises(drift_error(), match="cut off"):
+    with pytest.raises(InvalidMeasurement, match="cut off"):
         drift.load_profile(path)
-
-
-def drift_error():
-    from airflow_slo_provider.exceptions import InvalidMeasurement
-
-    return InvalidMeasurement

@@ -1,4 +1,4 @@
-"""What the databases that are not at hand are asked, word for word; and a database whose columns hold several types."""
+"""SQL text for databases that are not tested as servers, and SQLite columns with values of several types."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def finite(x: str, double: str) -> str:
         ),
     ],
 )
-def test_summaries(name, amount, infinity, at) -> None:
+def test_summary_query_of_each_dialect(name, amount, infinity, at) -> None:
     dialect = DIALECTS[name]
     q = dialect.quote
     column = f"{q}amount{q}"
@@ -69,7 +69,7 @@ def test_summaries(name, amount, infinity, at) -> None:
     )
 
 
-def test_mysql_has_no_infinity() -> None:
+def test_summary_query_mysql_counts_no_infinity() -> None:
     dialect = DIALECTS["mysql"]
     assert summary_query(SQLTable("orders"), [AMOUNT], dialect) == (
         "SELECT COUNT(*), COUNT(`amount`), SUM(CASE WHEN `amount` IS NOT NULL THEN 1 ELSE 0 END), 0, 0, "
@@ -78,7 +78,7 @@ def test_mysql_has_no_infinity() -> None:
     )
 
 
-def test_quantiles_where_a_database_has_them() -> None:
+def test_quantile_query_uses_percentile_disc() -> None:
     value = f'CASE WHEN {finite(chr(34) + "amount" + chr(34), "DOUBLE")} THEN "amount" END'
     assert quantile_query(SQLTable("orders"), [AMOUNT], DIALECTS["snowflake"], 4) == (
         f"SELECT PERCENTILE_DISC(0.25) WITHIN GROUP (ORDER BY {value}), PERCENTILE_DISC(0.5) WITHIN GROUP (ORDER BY {value}), "
@@ -91,21 +91,21 @@ def test_quantiles_where_a_database_has_them() -> None:
     )
 
 
-def test_quantiles_where_it_has_none() -> None:
+def test_rank_query_without_quantile_functions() -> None:
     assert rank_query(ROWS, COUNT, DIALECTS["mysql"], [25, 50]) == (
         "SELECT r, v FROM (SELECT `n` AS v, ROW_NUMBER() OVER (ORDER BY `n`) AS r FROM shop.orders drift_rows "
         "WHERE (day = '2026-11-24'\n) AND `n` IS NOT NULL) drift_ranks WHERE r IN (25, 50) ORDER BY r"
     )
 
 
-def test_a_condition_holds_as_a_whole() -> None:
+def test_table_condition_is_in_parentheses() -> None:
     rows = SQLTable("orders", "country = 'DE' OR country = 'AT' -- the north")
     assert rows.and_where("n IS NOT NULL") == (
         "FROM orders drift_rows WHERE (country = 'DE' OR country = 'AT' -- the north\n) AND n IS NOT NULL"
     )
 
 
-def test_counts_below_edges_keep_every_digit() -> None:
+def test_cut_sums_keep_every_digit() -> None:
     codes = [value_code(0.1, "float"), value_code(0.1, "float")]
     assert cut_sums(AMOUNT, DIALECTS["bigquery"], "float", codes, [False, True]) == [
         "SUM(CASE WHEN `amount` < CAST('0.1' AS FLOAT64) THEN 1 ELSE 0 END)",
@@ -116,7 +116,7 @@ def test_counts_below_edges_keep_every_digit() -> None:
     ]
 
 
-def test_names_and_selects_cannot_break_out() -> None:
+def test_distinct_query_quotes_names() -> None:
     odd = SQLColumn('a"; DROP TABLE x; --', "text")
     assert distinct_query(SQLTable("SELECT * FROM a;"), odd, DIALECTS["postgresql"]) == (
         'SELECT "a""; DROP TABLE x; --", COUNT(*) FROM (SELECT * FROM a) drift_rows WHERE "a""; DROP TABLE x; --" IS NOT NULL '
@@ -129,34 +129,34 @@ LATE_FRACTIONS = [*range(300), *(0.25 + number for number in range(200)), None]
 
 
 def mixed_rows() -> SQLData:
-    """A SQLite table whose fractions come after the rows that kinds are read off."""
+    """Return a SQLite table whose fractions come after the rows that kinds are detected from."""
     connection = sqlite3.connect(":memory:")
     connection.execute("CREATE TABLE prices (price NUMERIC, n NUMERIC, word)")
-    connection.executemany("INSERT INTO prices VALUES (?, ?, ?)", [(one, i, i) for i, one in enumerate(LATE_FRACTIONS)])
+    connection.executemany("INSERT INTO prices VALUES (?, ?, ?)", [(price, i, i) for i, price in enumerate(LATE_FRACTIONS)])
     connection.execute("UPDATE prices SET word = 'none' WHERE n = 400")
     connection.commit()
     return SQLData.of(connection, "prices")
 
 
-def test_fractions_that_come_late_in_sqlite_are_kept() -> None:
-    """A NUMERIC column holds whole numbers as such: what the first rows are says nothing about the others."""
+def test_sqlite_fractions_after_sampled_rows_are_kept() -> None:
+    """A NUMERIC column stores whole numbers as integers, so the first rows do not determine the kind."""
     counted = mixed_rows().profile()
     assert counted["price"] == drift.profile(pd.DataFrame({"price": pd.array(LATE_FRACTIONS, dtype="Float64")}))["price"]
     assert counted["n"].distribution.kind == "int"
-    assert (counted["word"].values, counted["word"].nan) == (500, 1)  # a text among numbers is none, as in a column of fractions
+    assert (counted["word"].values, counted["word"].nan) == (500, 1)  # a text among numbers counts as NaN
 
 
-def test_fractions_that_come_late_are_counted_below_edges(monkeypatch) -> None:
+def test_sqlite_fractions_after_sampled_rows_are_counted_below_edges(monkeypatch) -> None:
     monkeypatch.setattr(sql, "MOST_CELLS", 100)
     cuts = mixed_rows().profile(["price"])["price"].distribution
-    held = sorted(one for one in LATE_FRACTIONS if one is not None)
+    held = sorted(price for price in LATE_FRACTIONS if price is not None)
     edges = [held[-(-len(held) * part // 20) - 1] for part in range(1, 20)]
     assert [code_value(int(code), "float") for code in cuts.codes] == edges
-    assert cuts.counts.tolist() == [sum(one <= edge for one in held) for edge in edges]
+    assert cuts.counts.tolist() == [sum(price <= edge for price in held) for edge in edges]
 
 
-def test_a_fraction_among_whole_numbers_is_never_cut() -> None:
-    """From a runner whose database should hold one type in a column, and does not."""
+def test_fraction_in_integer_column_raises() -> None:
+    """A runner hides the fractions from the check of kinds."""
     plain = mixed_rows()._run
 
     def run(statement, parameters):
@@ -167,8 +167,8 @@ def test_a_fraction_among_whole_numbers_is_never_cut() -> None:
         SQLData(run, "prices", dialect="sqlite").profile(["price"])
 
 
-def test_numbers_that_are_codes_are_counted_value_by_value() -> None:
-    """``categorical`` means the same in a database as in files."""
+def test_categorical_numbers_in_database_are_counted_by_value() -> None:
+    """``categorical`` has the same effect for a database as for files."""
     codes = [10_115 + number % 7 for number in range(2_000)]
     prices = [number % 3 / 2 for number in range(2_000)]
     connection = sqlite3.connect(":memory:")
@@ -185,8 +185,8 @@ def test_numbers_that_are_codes_are_counted_value_by_value() -> None:
     assert drift.compare(held, rows, categorical=["code", "price"]).verdict == "ok"
 
 
-def test_a_database_that_stops_while_rows_are_fetched() -> None:
-    """SQLite finds its rows one by one: what stops it after the first does so in the fetch."""
+def test_database_interrupted_while_fetching_raises_transient_error() -> None:
+    """SQLite computes rows one by one, so the interrupt after the first row occurs while fetching."""
     connection = sqlite3.connect(":memory:")
     connection.create_function("reached", 1, lambda n: connection.interrupt() if n == 150 else n)
     connection.execute(

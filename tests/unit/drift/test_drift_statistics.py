@@ -1,4 +1,4 @@
-"""The index, the statistic and the distances against values from outside this project."""
+"""PSI, Kolmogorov-Smirnov and distances against published values and other implementations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider import drift
 from airflow_slo_provider.exceptions import InvalidMeasurement, NoData
 from tests.support import acceptance
 
-# The cases of the acceptance data, by name: what is collected must not depend on whether the data is there.
+# Cases of the acceptance data, by name, so that the same tests are collected without the data.
 SHIFTS, BINS = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0), (5, 10, 20)
 KS_CASES = [
     "sp_0_1", "sp_2v3_m", "sp_2v4_m", "sp_100_110_p", "sp_ties_2233", "sp_issue_11355_clean", "r_ties", "r_disjoint_5_7",
@@ -26,7 +26,7 @@ def _cases(name: str):
     return json.loads(acceptance("drift", name).read_text())
 
 
-def test_psi_of_published_counts() -> None:
+def test_psi_equals_published_values() -> None:
     checked = 0
     for case in _cases("psi_counts.json"):
         expect = case["expect"]
@@ -47,7 +47,7 @@ def test_psi_of_published_counts() -> None:
     assert checked >= 4
 
 
-def test_psi_that_is_significant_and_nothing_to_act_on() -> None:
+def test_compare_significant_but_small_psi_is_ok() -> None:
     (case,) = [case for case in _cases("psi_counts.json") if case["expect"].get("act") is False]
     texts = [["a"] * counts[0] + ["b"] * counts[1] for counts in (case["ref_counts"], case["cur_counts"])]
     report = drift.compare({"x": texts[0]}, {"x": texts[1]})
@@ -55,7 +55,7 @@ def test_psi_that_is_significant_and_nothing_to_act_on() -> None:
     assert report.verdict == "ok"
 
 
-def test_psi_critical_values() -> None:
+def test_psi_critical_values_equal_published_ones() -> None:
     for row in _cases("psi_critical_values.json")["rows"]:
         counts = [[row[side] // row["bins"]] * row["bins"] for side in ("n", "m")]
         found = drift.psi(*counts, alpha=row["alpha"])
@@ -64,7 +64,7 @@ def test_psi_critical_values() -> None:
         assert found.status == ("ok" if min(row["n"], row["m"]) >= 500 else "insufficient_data")
 
 
-def test_the_floor_is_part_of_the_number() -> None:
+def test_psi_reports_floor_and_smoothing() -> None:
     for row in _cases("psi_zero_bin_conventions.json")["rows"]:
         found = drift.psi([900] * 10, [0, *[1000] * 9], floor=row["eps"])
         assert found.value == pytest.approx(row["psi"], rel=1e-9)
@@ -76,7 +76,7 @@ def test_the_floor_is_part_of_the_number() -> None:
         drift.psi([1, 1], [0, 1], floor=0)
 
 
-def test_every_published_case_is_tested() -> None:
+def test_parametrized_cases_are_all_published_cases() -> None:
     rows = _cases("analytic_normal_shift.json")["rows"]
     assert [(row["shift"], row["bins"]) for row in rows] == [(shift, bins) for shift in SHIFTS for bins in BINS]
     assert [case["id"] for case in _cases("ks.json")] == KS_CASES
@@ -84,8 +84,8 @@ def test_every_published_case_is_tested() -> None:
 
 @pytest.mark.parametrize("shift", SHIFTS)
 @pytest.mark.parametrize("bins", BINS)
-def test_shifted_normals(shift, bins) -> None:
-    """A sample laid exactly on the normal's quantiles has the population's values."""
+def test_compare_shifted_normals_equal_analytic_values(shift, bins) -> None:
+    """A sample of the normal's quantiles has the statistics of the population."""
     from scipy.special import ndtri
 
     rows = _cases("analytic_normal_shift.json")["rows"]
@@ -99,7 +99,7 @@ def test_shifted_normals(shift, bins) -> None:
 
 
 @pytest.mark.parametrize("name", KS_CASES)
-def test_ks_of_published_samples(name) -> None:
+def test_ks_equals_published_values(name) -> None:
     (case,) = [case for case in _cases("ks.json") if case["id"] == name]
     expect = case["expect"]
     found = drift.ks(case["x"], case["y"])
@@ -107,11 +107,11 @@ def test_ks_of_published_samples(name) -> None:
     if "p_exact" in expect or "p_auto" in expect:
         assert found.pvalue == pytest.approx(expect.get("p_exact", expect.get("p_auto")), rel=1e-11)
     assert (found.n, found.m) == (len(case["x"]), len(case["y"]))
-    through = drift.ks(drift.profile({"x": case["x"]}), drift.profile({"x": case["y"]}))
-    assert through == found
+    of_profiles = drift.ks(drift.profile({"x": case["x"]}), drift.profile({"x": case["y"]}))
+    assert of_profiles == found
 
 
-def test_benjamini_hochberg() -> None:
+def test_benjamini_hochberg_equals_published_values() -> None:
     case = _cases("bh.json")
     adjusted = drift.benjamini_hochberg(case["p"])
     assert adjusted == pytest.approx(case["bh_adjusted"], rel=1e-12)
@@ -128,7 +128,7 @@ def test_quantiles_are_observed_values() -> None:
     assert list(drift.profile({"x": case["x"]})["x"].edges) == list(dict.fromkeys(case["type1_inverted_cdf"]))
 
 
-def test_distances_against_scipy() -> None:
+def test_distances_equal_scipy() -> None:
     from scipy.spatial.distance import jensenshannon
     from scipy.stats import wasserstein_distance
 
@@ -153,12 +153,12 @@ def test_distances_against_scipy() -> None:
         ([[1, 2]], [1, 2], InvalidMeasurement, "shape"),
     ],
 )
-def test_counts_that_are_none(reference, current, error, text) -> None:
+def test_psi_invalid_counts_raise(reference, current, error, text) -> None:
     with pytest.raises(error, match=text):
         drift.psi(reference, current)
 
 
-def test_ks_refuses_what_has_no_order() -> None:
+def test_ks_unordered_values_raise() -> None:
     for bad in ([1.0, math.nan], [1, None], np.array(["2026-01-01", "NaT"], dtype="datetime64[s]")):
         with pytest.raises(InvalidMeasurement, match="1 NaN or missing of 2"):
             drift.ks(bad, [1.0, 2.0])
@@ -166,16 +166,16 @@ def test_ks_refuses_what_has_no_order() -> None:
         drift.ks([], [1])
     with pytest.raises(InvalidMeasurement, match="no common order"):
         drift.ks([1, 2], ["a", "b"])
-    # Infinity has a place in the order.
+    # Infinity has an order.
     assert drift.ks([1.0, math.inf], [1.0, 2.0]).statistic == 0.5
 
 
-def test_one_bin_is_no_drift() -> None:
+def test_psi_single_bin_is_zero() -> None:
     found = drift.psi([1000], [2000])
     assert (found.value, found.pvalue, found.bins, found.bias, found.status) == (0, 1, 1, 0, "ok")
 
 
-def test_the_package_costs_nothing_until_used() -> None:
+def test_import_drift_loads_no_heavy_library() -> None:
     code = (
         "import sys; from airflow_slo_provider import drift; drift.Gates; drift.DriftReport; "
         "heavy = {'numpy', 'pandas', 'scipy', 'pyarrow', 'duckdb', 'airflow'} & set(sys.modules); assert not heavy, heavy; "
@@ -184,7 +184,7 @@ def test_the_package_costs_nothing_until_used() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_every_name_of_the_face_is_there() -> None:
+def test_package_exports_every_public_name() -> None:
     for name in drift.__all__:
         assert getattr(drift, name) is not None
     with pytest.raises(AttributeError):
