@@ -93,7 +93,7 @@ def classify(error: BaseException) -> DatabaseFault:
     return DatabaseFault("bad_query", False)
 
 
-def classify_opening(error: BaseException) -> DatabaseFault:
+def classify_connect_error(error: BaseException) -> DatabaseFault:
     """Classify an exception that was raised while a connection was opened; a query cannot be the cause.
 
     :param error: as for :func:`classify`

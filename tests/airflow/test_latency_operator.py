@@ -90,7 +90,7 @@ def test_a_retry_replaces_its_own_records():
     [
         ({"service": "nobody"}, "no traces of this service"),
         ({"limit": 20}, "limit of 20 traces"),
-        ({"min_spans": 1000}, "too few to judge"),
+        ({"min_spans": 1000}, "spans are too few"),
         ({"budgets": {"gpu": "1ms"}}, "no such spans of version v2"),
         ({"attributes": {"model_version": "v9"}}, "no traces of this service"),
     ],

@@ -58,7 +58,7 @@ def answering(body: bytes, seen: list[str] | None = None, **headers: str) -> Ite
 
 
 def _trace_store(url: str) -> None:
-    traces.StoreClient(traces.HttpSettings(url=url, retries=0), kind="Tempo").get("/api/search")
+    traces.StoreClient(traces.HttpSettings(url=url, retries=0), kind="Tempo").request("/api/search")
 
 
 def _api(url: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.core.redaction import remember, secrets_of
+from airflow_slo_provider.core.redaction import collect_secrets, remember
 from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, broken_off, fault_of_status, unreachable
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
 from airflow_slo_provider.freshness.group_names import by_name
@@ -37,7 +37,7 @@ SAID = (
 
 @pytest.fixture(autouse=True)
 def _connection() -> None:
-    secrets_of(bearer=OURS)
+    collect_secrets(bearer=OURS)
 
 
 def nothing_in(*texts: object) -> None:

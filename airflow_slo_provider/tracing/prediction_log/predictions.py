@@ -73,7 +73,7 @@ def failed(predictions: Iterable[Prediction], labels: Mapping[str, Any]) -> list
     :param predictions: rows of the log, see :func:`~airflow_slo_provider.tracing.prediction_log.log.read`
     :param labels: true labels by request id, from a golden set or from feedback
     """
-    return [one for one in predictions if one.request_id in labels and one.prediction != answer_text(labels[one.request_id])]
+    return [one for one in predictions if one.request_id in labels and one.prediction != prediction_text(labels[one.request_id])]
 
 
 def to_row(prediction: Prediction) -> dict[str, Any]:
@@ -81,7 +81,7 @@ def to_row(prediction: Prediction) -> dict[str, Any]:
     return asdict(prediction)
 
 
-def answer_text(prediction: Any) -> str | None:
+def prediction_text(prediction: Any) -> str | None:
     """Return a model's answer as text; None if it gave none."""
     if prediction is None:
         return None

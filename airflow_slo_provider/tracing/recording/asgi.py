@@ -46,7 +46,7 @@ class TracingMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers") or ()}
-        tracer = MLRequestTracer(headers.get("x-request-id") or uuid.uuid4().hex, self._named())
+        tracer = MLRequestTracer(headers.get("x-request-id") or uuid.uuid4().hex, self._current_version())
         scope.setdefault("state", {})["ml_tracer"] = tracer
 
         async def answer(message: _Message) -> None:
@@ -64,7 +64,7 @@ class TracingMiddleware:
         with tracer.trace_request(headers, attributes):
             await self._app(scope, receive, answer)
 
-    def _named(self) -> str:
+    def _current_version(self) -> str:
         if not callable(self._version):
             return self._version
         try:

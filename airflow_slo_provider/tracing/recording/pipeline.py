@@ -66,7 +66,7 @@ class Pipeline:
                     context=SpanContext(trace_number, span.span_id, False, flags),
                     parent=above,
                     resource=self.provider.resource,
-                    attributes={key: _plain(value) for key, value in span.attributes.items() if value is not None},
+                    attributes={key: _attribute_value(value) for key, value in span.attributes.items() if value is not None},
                     events=[Event(name, attributes, timestamp) for name, attributes, timestamp in span.events],
                     status=status,
                     start_time=span.start_ns,
@@ -87,7 +87,7 @@ class Pipeline:
             worker.join(timeout_millis / 1000)
 
 
-def _plain(value: Any) -> Any:
+def _attribute_value(value: Any) -> Any:
     """Return a value that a span attribute may hold; convert anything else to text."""
     if isinstance(value, (bool, int, float, str, bytes)):
         return value

@@ -20,10 +20,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from airflow_slo_provider.tracing.recording.failure_log import log_failure
 from airflow_slo_provider.tracing.recording.pipeline import Pipeline, active
 from airflow_slo_provider.tracing.recording.unsampled_span import UnsampledSpan
-from airflow_slo_provider.tracing.spans import KEPT
+from airflow_slo_provider.tracing.spans import KEPT_ATTRIBUTE
 
 #: Maximum number of spans recorded for a request that the head sampler dropped.
-MOST_UNSAMPLED = 500
+MAX_UNSAMPLED = 500
 
 _propagator = TraceContextTextMapPropagator()
 _set_span = trace_api.set_span_in_context
@@ -34,7 +34,7 @@ _OK = Status(StatusCode.OK)
 Opened = tuple[Any, Any, float]
 
 
-class Request:
+class RequestSpans:
     """The spans of one request, running or ended.
 
     :param name: name of the request's span
@@ -50,7 +50,7 @@ class Request:
         self._failed = ""
         self.exported = False
         try:
-            context = _joined(headers)
+            context = _caller_context(headers)
         except Exception as error:
             # An invalid traceparent starts a new trace instead of losing the request.
             log_failure("traceparent", error)
@@ -74,9 +74,9 @@ class Request:
         self._unsampled = [] if self._pipeline.keeps else None
 
     @classmethod
-    def outside(cls) -> _Outside:
+    def outside(cls) -> _SpansOutsideRequest:
         """Return the object that creates spans outside of any request."""
-        return _Outside()
+        return _SpansOutsideRequest()
 
     @property
     def trace_id(self) -> str:
@@ -124,7 +124,7 @@ class Request:
                 span.set_attribute("cancelled", type(error).__name__)
         elif whole and self._failed:
             span.set_status(Status(StatusCode.ERROR, self._failed))
-        elif whole and not _says_failed(span):
+        elif whole and not _is_failed(span):
             span.set_status(_OK)
         if not isinstance(span, UnsampledSpan):
             if not whole:
@@ -133,13 +133,13 @@ class Request:
             return
         span.end()
         if whole:
-            self._decide(failed or bool(self._failed) or span.error)
+            self._export_if_kept(failed or bool(self._failed) or span.error)
         else:
             span.attributes["duration_ms"] = (span.end_ns - span.start_ns) / 1e6
-            if self._unsampled is not None and len(self._unsampled) < MOST_UNSAMPLED:
+            if self._unsampled is not None and len(self._unsampled) < MAX_UNSAMPLED:
                 self._unsampled.append(span)
 
-    def _decide(self, failed: bool) -> None:
+    def _export_if_kept(self, failed: bool) -> None:
         """Export a request that the head sampler dropped if a rule keeps it; otherwise discard its spans."""
         spans, self._unsampled = self._unsampled, None
         if spans is None:
@@ -148,16 +148,16 @@ class Request:
         pipeline = self._pipeline
         slow = pipeline.keep_slow_ns is not None and root.end_ns - root.start_ns >= pipeline.keep_slow_ns
         if failed and pipeline.keep_errors:
-            root.attributes[KEPT] = "error"
+            root.attributes[KEPT_ATTRIBUTE] = "error"
         elif slow:
-            root.attributes[KEPT] = "slow"
+            root.attributes[KEPT_ATTRIBUTE] = "slow"
         else:
             return
         pipeline.keep(self.trace_number, [*spans, root])
         self.exported = True
 
 
-class _Outside(Request):
+class _SpansOutsideRequest(RequestSpans):
     """Creates spans outside of any request."""
 
     __slots__ = ()
@@ -172,14 +172,14 @@ class _Outside(Request):
         return span, context_api.attach(_set_span(span, context)), time.perf_counter()
 
 
-def _says_failed(span: Any) -> bool:
+def _is_failed(span: Any) -> bool:
     """Whether the server has marked the span as failed; setting OK would overwrite that."""
     if isinstance(span, UnsampledSpan):
         return span.error
     return getattr(getattr(span, "status", None), "status_code", None) is StatusCode.ERROR
 
 
-def _joined(headers: Mapping[str, str] | None) -> Context:
+def _caller_context(headers: Mapping[str, str] | None) -> Context:
     """Return the context that a request starts in: the caller's, if its headers carry one, else the current one."""
     context = context_api.get_current()
     if not headers:

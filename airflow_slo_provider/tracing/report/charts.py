@@ -6,14 +6,14 @@ from airflow_slo_provider.charts.bars import Box, Row, rows
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.svg import legend
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace
+from airflow_slo_provider.tracing.analysis.trace_tree import PlacedSpan, Trace
 
 #: Number of CSS classes of boxes, ``box-0`` and so on.
 _COLOURS = 8
-_MOST_BARS = 60
+_MAX_BARS = 60
 
 
-def stacked(found: LatencyBreakdown) -> str:
+def critical_path_chart(found: LatencyBreakdown) -> str:
     """Draw one bar per version: mean time on the critical path per request, by span."""
     bars: dict[str | None, list[tuple[str, float]]] = {}
     for row in found.rows:
@@ -45,36 +45,36 @@ def stacked(found: LatencyBreakdown) -> str:
     return tag("figure", rows("critical path by version", drawn), tag("figcaption", legend(names, boxes=True)))
 
 
-def waterfall(trace: Trace, version: str | None) -> str:
+def waterfall_chart(trace: Trace, version: str | None) -> str:
     """Draw the spans of one trace over time."""
-    parts = _in_order(trace)
-    first = min(part.start_ns for part in parts)
+    parts = _drawing_order(trace)
+    first = min(placed.start_ns for placed in parts)
     drawn = []
-    for part in parts[:_MOST_BARS]:
-        span = part.span
-        kind = "box-bad" if span.error else "box-0" if part.critical_ns else f"box-{_COLOURS - 1}"
+    for placed in parts[:_MAX_BARS]:
+        span = placed.span
+        kind = "box-bad" if span.error else "box-0" if placed.critical_ns else f"box-{_COLOURS - 1}"
         lasted = f"{span.duration_ns / 1e6:.3f} ms" if span.timed else "no end is known"
         told = f"{span.name} ({span.service}): {lasted}" + (", failed" if span.error else "")
-        drawn.append(Row(span.name, [Box(part.start_ns - first, span.duration_ns, kind, told)], lasted, part.depth))
-    more = f"; {len(parts) - _MOST_BARS} more spans are not shown" if len(parts) > _MOST_BARS else ""
-    identity = tag("code", trace.parts[0].span.trace_id)
+        drawn.append(Row(span.name, [Box(placed.start_ns - first, span.duration_ns, kind, told)], lasted, placed.depth))
+    more = f"; {len(parts) - _MAX_BARS} more spans are not shown" if len(parts) > _MAX_BARS else ""
+    identity = tag("code", trace.spans[0].span.trace_id)
     caption = tag("figcaption", f"version {version}, trace ", identity, "; blue: on the critical path, red: failed", more)
     return tag("figure", rows("waterfall of the slowest trace", drawn), caption)
 
 
-def _in_order(trace: Trace) -> list[Part]:
+def _drawing_order(trace: Trace) -> list[PlacedSpan]:
     """Return spans in drawing order: parents before children, children by start."""
-    present = {part.span.span_id for part in trace.parts}
-    below: dict[str | None, list[Part]] = {}
-    for part in trace.parts:
-        parent = part.span.parent_id if not part.top and part.span.parent_id in present else None
-        below.setdefault(parent, []).append(part)
+    present = {placed.span.span_id for placed in trace.spans}
+    below: dict[str | None, list[PlacedSpan]] = {}
+    for placed in trace.spans:
+        parent = placed.span.parent_id if not placed.top and placed.span.parent_id in present else None
+        below.setdefault(parent, []).append(placed)
     for parts in below.values():
-        parts.sort(key=lambda part: (part.depth, part.start_ns))
-    ordered: list[Part] = []
+        parts.sort(key=lambda placed: (placed.depth, placed.start_ns))
+    ordered: list[PlacedSpan] = []
     waiting = below.get(None, [])[::-1]
     while waiting:
-        part = waiting.pop()
-        ordered.append(part)
-        waiting += below.get(part.span.span_id, [])[::-1]
+        placed = waiting.pop()
+        ordered.append(placed)
+        waiting += below.get(placed.span.span_id, [])[::-1]
     return ordered

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.report_page import page, section, table
-from airflow_slo_provider.tracing.analysis.assessment import Assessment
-from airflow_slo_provider.tracing.report.charts import stacked, waterfall
+from airflow_slo_provider.tracing.analysis.assessment import LatencyAssessment
+from airflow_slo_provider.tracing.report.charts import critical_path_chart, waterfall_chart
 
 #: CSS specific to this report: notes, and charts with a row of text for each bar.
 _STYLE = """
@@ -16,7 +16,7 @@ svg.chart { min-width: 40rem; max-width: none; }
 """
 
 
-def to_html(assessment: Assessment, title: str) -> str:
+def to_html(assessment: LatencyAssessment, title: str) -> str:
     """Render the report of an assessment.
 
     :param assessment: the assessment to show
@@ -25,12 +25,15 @@ def to_html(assessment: Assessment, title: str) -> str:
     """
     found = assessment.breakdown
     parts = [
-        tag("p", f"{found.spans} spans of {found.traces} requests{_between(assessment)}. Resolution: {found.resolution:g} s."),
+        tag(
+            "p",
+            f"{found.spans} spans of {found.traces} requests{_interval_text(assessment)}. Resolution: {found.resolution:g} s.",
+        ),
         _notes(assessment),
         section(
             "Where the time goes",
             tag("p", "Time on the critical path per request: spans that run side by side are not added up."),
-            stacked(found),
+            critical_path_chart(found),
             _spans(assessment),
         ),
         _budgets(assessment),
@@ -39,20 +42,20 @@ def to_html(assessment: Assessment, title: str) -> str:
     ]
     versions = [version for version in found.versions if version in found.slowest]
     if versions:
-        drawn = (waterfall(found.slowest[version], version) for version in reversed(versions[-3:]))
+        drawn = (waterfall_chart(found.slowest[version], version) for version in reversed(versions[-3:]))
         parts.append(section("The slowest request", *drawn))
     verdict = assessment.verdict.value
     return page(title, *(part for part in parts if part), verdict=verdict, subtitle=assessment.why, style=_STYLE)
 
 
-def _between(assessment: Assessment) -> str:
+def _interval_text(assessment: LatencyAssessment) -> str:
     found = assessment.breakdown
     if found.start is None or found.end is None:
         return ""
     return f", from {found.start:%Y-%m-%d %H:%M:%S} to {found.end:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _notes(assessment: Assessment) -> str:
+def _notes(assessment: LatencyAssessment) -> str:
     if not assessment.breakdown.notes:
         return ""
     word = "Something is missing" if assessment.breakdown.truncated else "To know"
@@ -60,7 +63,7 @@ def _notes(assessment: Assessment) -> str:
     return tag("div", tag("b", word), notes, class_="notes")
 
 
-def _spans(assessment: Assessment) -> str:
+def _spans(assessment: LatencyAssessment) -> str:
     heads = (
         *("span", "version", "count", "p50 ms", "p95 ms", "p99 ms", "own p50 ms", "own p99 ms"),
         *("critical path", "errors", "cache hits"),
@@ -75,7 +78,7 @@ def _spans(assessment: Assessment) -> str:
     return table(heads, rows, numbers=range(2, len(heads)))
 
 
-def _budgets(assessment: Assessment) -> str:
+def _budgets(assessment: LatencyAssessment) -> str:
     rows = [
         (
             check.name, _ms(check.value), _ms(check.target),
@@ -89,7 +92,7 @@ def _budgets(assessment: Assessment) -> str:
     return section(title, table(heads, rows, numbers=(1, 2, 3), verdicts=[4])) if rows else ""
 
 
-def _comparison(assessment: Assessment) -> str:
+def _comparison(assessment: LatencyAssessment) -> str:
     compared = assessment.comparison
     if compared is None:
         return ""
@@ -106,7 +109,7 @@ def _comparison(assessment: Assessment) -> str:
     return section(f"{compared.candidate} against {compared.baseline}", said, table(heads, rows, numbers=range(1, 6)))
 
 
-def _symptoms(assessment: Assessment) -> str:
+def _symptoms(assessment: LatencyAssessment) -> str:
     rows = [(one.name, one.cause, one.check, one.evidence) for one in assessment.symptoms]
     return section("What it looks like", table(("symptom", "likely cause", "look at", "seen"), rows)) if rows else ""
 

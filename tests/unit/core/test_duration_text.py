@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_slo_provider.core.duration_text import in_words
+from airflow_slo_provider.core.duration_text import format_duration
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from airflow_slo_provider.core.duration_text import in_words
     ],
 )
 def test_durations_in_words(duration: timedelta, words: str) -> None:
-    assert in_words(duration) == words
+    assert format_duration(duration) == words
 
 
 @pytest.mark.parametrize(
@@ -32,8 +32,8 @@ def test_durations_in_words(duration: timedelta, words: str) -> None:
     [(0, "0s"), (59, "59s"), (43 * 60 + 12, "43m 12s"), (90061, "1d 1h"), (-3700, "-1h 1m"), (86400 * 30, "30d"), (3601, "1h")],
 )
 def test_durations_in_tables(seconds: int, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds), compact=True) == words
+    assert format_duration(timedelta(seconds=seconds), compact=True) == words
 
 
 def test_durations_with_one_unit() -> None:
-    assert in_words(timedelta(hours=25, minutes=5), most=1) == "1 d"
+    assert format_duration(timedelta(hours=25, minutes=5), most=1) == "1 d"

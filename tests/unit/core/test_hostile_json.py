@@ -27,7 +27,7 @@ def _http_answer(data: bytes, _: Path) -> None:
 
     body = Body({"Content-Encoding": "gzip"}, 256 * 1024 * 1024)
     body.feed(gzip.compress(data))
-    read_json(body.whole(), source="http://server", status=200)
+    read_json(body.content(), source="http://server", status=200)
 
 
 def _golden_set(data: bytes, directory: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from airflow_slo_provider.core.redaction import public_url, redact, secrets_of, user_info
+from airflow_slo_provider.core.redaction import collect_secrets, public_url, redact, user_info
 
 TEXT = st.text(st.characters(codec="utf-8"), min_size=4, max_size=40)
 WRITTEN = {
@@ -38,7 +38,7 @@ def test_a_secret_is_blanked_in_every_form(form: str, secret: str) -> None:
 def test_so_is_a_login_in_a_header(login: str, password: str) -> None:
     for code in ("utf-8", "latin-1"):
         pair = base64.b64encode(f"{login}:{password}".encode(code, "replace")).decode()
-        assert pair not in redact(f"Authorization: Basic {pair}", secrets_of(basic=(login, password)), limit=None)
+        assert pair not in redact(f"Authorization: Basic {pair}", collect_secrets(basic=(login, password)), limit=None)
 
 
 @given(login=TEXT, password=TEXT)
@@ -46,7 +46,7 @@ def test_an_address_is_shown_without_what_is_before_its_host(login: str, passwor
     url = f"https://{quote(login, safe='')}:{quote(password, safe='')}@host.example:9090/prefix?token=x#y"
     assert public_url(url) == "https://host.example:9090/prefix"
     assert user_info(url) == (login, password)
-    assert password in secrets_of(url=url)
+    assert password in collect_secrets(url=url)
     assert redact(f"no route to {url}", []) == "no route to https://***@host.example:9090/prefix?token=x#y"
 
 
@@ -70,8 +70,8 @@ def test_headers_are_secret_by_their_names() -> None:
         "Cookie": "sess=1",
         "x": "yz",
     }
-    assert set(secrets_of(named=named)) == {"Bearer abcdefgh", "abcdefgh", "ijklmnop", "sess=1"}
+    assert set(collect_secrets(named=named)) == {"Bearer abcdefgh", "abcdefgh", "ijklmnop", "sess=1"}
 
 
 def test_a_short_secret_would_blank_out_words() -> None:
-    assert secrets_of(basic=("a", "it"), bearer="on") == ()
+    assert collect_secrets(basic=("a", "it"), bearer="on") == ()

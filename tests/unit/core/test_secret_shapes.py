@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from airflow_slo_provider.core.redaction import forget, redact, redacted, remember, secrets_of, server_text
+from airflow_slo_provider.core.redaction import collect_secrets, forget, redact, redact_value, remember, server_text
 from airflow_slo_provider.core.secret_shapes import is_secret_name
 from airflow_slo_provider.exceptions import MeasurementError, QueryError, ReasonedError
 from airflow_slo_provider.results import CheckResult, Verdict
@@ -127,7 +127,7 @@ def test_a_hostile_text_is_read_in_time_that_grows_with_its_length(text: str) ->
 
 
 def test_a_secret_of_a_connection_is_blanked_out_of_every_typed_error() -> None:
-    secrets_of(bearer="of-the-connection", basic=("me", "pass-of-me"), named={"X-Api-Key": "in-a-header"})
+    collect_secrets(bearer="of-the-connection", basic=("me", "pass-of-me"), named={"X-Api-Key": "in-a-header"})
     for kind in (ReasonedError, MeasurementError, QueryError):
         error = kind("it said of-the-connection, pass-of-me and in-a-header")
         for text in (str(error), repr(error), error.message, str(error.args)):
@@ -173,8 +173,8 @@ def test_a_check_carries_no_secret_into_xcom_or_the_ledger() -> None:
 
 def test_values_other_than_texts_are_kept_as_they_are() -> None:
     value = {"a": [1, None, True, 0.5], "b": {"c": ("x", "y")}}
-    assert redacted(value) == value
-    assert redacted({"password": "ab"}) == {"password": "ab"}, "shorter than what is looked for"
+    assert redact_value(value) == value
+    assert redact_value({"password": "ab"}) == {"password": "ab"}, "shorter than what is looked for"
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def said(address: str) -> str:
-    return f"the request to {address.removeprefix('http://')} failed (connection_refused); trying again, 2 more at most"
+    return f"the request to {address.removeprefix('http://')} failed (connection_refused); retrying, at most 2 times"
 
 
 def test_prometheus(nobody: str, caplog: pytest.LogCaptureFixture) -> None:

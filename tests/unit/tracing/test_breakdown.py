@@ -15,8 +15,9 @@ import pytest
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.tracing.span_formats import spans_of
-from airflow_slo_provider.tracing.spans import Span, SpanStream, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.span_formats import read_spans
+from airflow_slo_provider.tracing.span_ids import parse_span_id, parse_trace_id
+from airflow_slo_provider.tracing.spans import Span, SpanStream
 from airflow_slo_provider.tracing.stores import FileStore, open_store
 from tests.support import REPO, acceptance
 from tests.unit.tracing.builders import MS, T0, identity, span
@@ -69,7 +70,7 @@ def test_rows_are_in_order_and_frozen(document):
 
 
 def test_the_order_of_spans_does_not_matter(document):
-    spans = list(spans_of(document))
+    spans = list(read_spans(document))
     random.Random(5).shuffle(spans)
     assert tracing.breakdown(spans) == tracing.breakdown(document)
 
@@ -102,14 +103,14 @@ def test_what_is_no_span_is_refused():
     [("5OQXFo3quJq/DPSDm090gg==", "e4e417168deab89abf0cf4839b4f7482"), ("E4E417168DEAB89ABF0CF4839B4F7482",) * 2, ("1", "1")],
 )
 def test_trace_ids_in_hex_and_base64(text, expected):
-    assert trace_id_of(text) == expected.lower().rjust(32, "0")
+    assert parse_trace_id(text) == expected.lower().rjust(32, "0")
 
 
 def test_ids_that_are_none():
     for text in ("", "zz", "0" * 33, "5OQXFo3quJo="):
         with pytest.raises(InvalidMeasurement):
-            trace_id_of(text)
-    assert span_id_of("U0kH8jg084I=") == "534907f23834f382"
+            parse_trace_id(text)
+    assert parse_span_id("U0kH8jg084I=") == "534907f23834f382"
 
 
 def test_traces_a_rule_kept_do_not_make_the_percentiles_worse():
@@ -117,7 +118,7 @@ def test_traces_a_rule_kept_do_not_make_the_percentiles_worse():
     spans += [span("request", 0, 900, trace=f"k{n}", version="v1", attributes={"sampling.kept": "slow"}) for n in range(50)]
     found = tracing.breakdown(spans)
     assert (found.row("request").p99, found.row("request").count, found.kept) == (0.01, 100, 50)
-    assert found.slowest["v1"].parts[0].span.duration_ns == 900 * MS
+    assert found.slowest["v1"].spans[0].span.duration_ns == 900 * MS
     only = tracing.breakdown(spans[100:])
     assert only.row("request").p50 == 0.9
     assert "such requests only" in only.notes[-1]
@@ -209,7 +210,7 @@ def test_spans_of_a_trace_that_come_far_apart_are_taken_as_they_are_and_said():
     between = [span("r", 0, 1, trace=f"t{n}") for n in range(100)]
     found = tracing.breakdown([*first, *between, span("request", 0, 3, trace="far")], max_open_spans=50)
     assert (found.traces, found.missing_parents, found.partial, found.truncated) == (101, 1, 1, True)
-    assert "1 of 101 traces came in pieces too far apart" in found.notes[0]
+    assert "1 of 101 traces arrived in parts too far apart" in found.notes[0]
     assert found.row("request").self_p50 is None, "its child is not there to be taken off"
     whole = tracing.breakdown([*first, *between, span("request", 0, 3, trace="far")], max_open_spans=102)
     assert (whole.traces, whole.partial, whole.truncated, whole.row("request").self_p50) == (101, 0, False, 0.002)
@@ -265,7 +266,7 @@ def test_files_give_what_the_document_gives(tmp_path, document, form):
 def test_files_interval_attributes_and_limit(tmp_path, document, truth):
     path = tmp_path / "lines.jsonl"
     lines(document, path, hexadecimal=False)
-    starts = {one.trace_id: one.start_ns for one in spans_of(document) if one.parent_id is None}
+    starts = {one.trace_id: one.start_ns for one in read_spans(document) if one.parent_id is None}
     middle = sorted(starts.values())[100]
     store = FileStore(path)
     before = tracing.breakdown(store.spans("model-server", 10**18, middle))
@@ -312,7 +313,7 @@ def test_files_that_are_not_there_or_not_spans(tmp_path):
     (tmp_path / "other.json").write_text('{"spans": "none"}')
     with pytest.raises(QueryError, match="without resourceSpans"):
         list(FileStore(tmp_path).spans())
-    with pytest.raises(ValueError, match="no kind of trace store"):
+    with pytest.raises(ValueError, match="not a kind of trace store"):
         open_store("zipkin")
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.tracing.analysis.assessment import DEFAULT_BUDGETS, Rules, assess, read_budgets, summary
+from airflow_slo_provider.tracing.analysis.assessment import DEFAULT_BUDGETS, LatencyRules, assess, read_budgets, summary
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.symptoms import diagnose, spearman
 from airflow_slo_provider.tracing.report.html import to_html
@@ -28,7 +28,7 @@ def recorded() -> LatencyBreakdown:
 
 
 def verdicts(found: LatencyBreakdown, **rules: object) -> dict[str, str]:
-    assessment = assess(found, Rules(**{"fewest": 30, **rules}), service="s")
+    assessment = assess(found, LatencyRules(**{"fewest": 30, **rules}), service="s")
     return {check.name.removeprefix("s/"): check.verdict.value for check in assessment.checks}
 
 
@@ -47,7 +47,7 @@ def test_the_usual_budget(recorded):
 def test_a_record_per_tier(recorded):
     interval = (datetime(2026, 11, 23, 21, tzinfo=UTC), datetime(2026, 11, 23, 22, tzinfo=UTC))
     compared = tracing.compare(recorded)
-    assessment = assess(recorded, Rules(fewest=30), service="s", comparison=compared, interval=interval)
+    assessment = assess(recorded, LatencyRules(fewest=30), service="s", comparison=compared, interval=interval)
     assert (assessment.verdict, assessment.version) == (Verdict.FAIL, "v2")
     p50, p99 = assessment.checks[:2]
     assert (p50.kind, p50.name, p50.unit, p50.op, p50.target) == (
@@ -87,7 +87,7 @@ def test_the_same_span_in_several_services_is_judged_in_each():
         "feature_fetch/cache/p99": "fail",
         "model_inference/p99": "pass",
     }
-    assert assess(found, Rules(budgets={"feature_fetch": {"p99": 0.02}}), service="s").verdict is Verdict.FAIL
+    assert assess(found, LatencyRules(budgets={"feature_fetch": {"p99": 0.02}}), service="s").verdict is Verdict.FAIL
 
 
 def test_within_near_and_over(recorded):
@@ -107,7 +107,7 @@ def test_what_is_not_known_is_no_pass(recorded):
     assert verdicts(recorded, budgets={**generous, "gone": {"p99": 1.0}})["gone/p99"] == "unknown"
     assert verdicts(tracing.breakdown([])) == {"traces": "unknown"}
     assert verdicts(tracing.breakdown([span("other", 0, 1)])) == {"budgets": "unknown"}
-    nothing = assess(tracing.breakdown([]), Rules(), service="s")
+    nothing = assess(tracing.breakdown([]), LatencyRules(), service="s")
     assert nothing.verdict is Verdict.UNKNOWN
     assert "no traces" in nothing.why
 
@@ -116,7 +116,7 @@ def test_requests_that_were_kept_for_being_slow_say_nothing_of_the_others():
     slow = [span("request", n, n + 300, trace=f"k{n}", attributes={"sampling.kept": "slow"}) for n in range(120)]
     usual = [span("request", n, n + 20, trace=f"t{n}") for n in range(120)]
     for allowed in (False, True):
-        rules = Rules(budgets={"request": {"p50": 0.1, "p99": 0.1}}, allow_truncated=allowed)
+        rules = LatencyRules(budgets={"request": {"p50": 0.1, "p99": 0.1}}, allow_truncated=allowed)
         assessment = assess(tracing.breakdown(slow), rules, service="s")
         assert {check.verdict for check in assessment.checks} == {Verdict.UNKNOWN}
         assert "p50 is 300 ms" in assessment.why
@@ -127,7 +127,7 @@ def test_requests_that_were_kept_for_being_slow_say_nothing_of_the_others():
 @pytest.mark.parametrize(("slower", "verdict"), [("warn", "warn"), ("fail", "fail")])
 def test_a_slower_version_counts_as_told(recorded, slower, verdict):
     compared = tracing.compare(recorded)
-    rules = Rules(fewest=30, slower=slower, budgets={"model_inference": {"p99": 10.0}})
+    rules = LatencyRules(fewest=30, slower=slower, budgets={"model_inference": {"p99": 10.0}})
     assert assess(recorded, rules, service="s", comparison=compared).verdict.value == verdict
     doubtful = assess(replace(recorded, truncated=True), rules, service="s", comparison=compared)
     assert {check.verdict for check in doubtful.checks} == {Verdict.UNKNOWN}
@@ -173,27 +173,27 @@ IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
 )
 def test_a_version_that_may_not_be_the_newest_is_not_judged(versions, judged, verdict):
     found = in_turn(*versions)
-    assessment = assess(found, Rules(budgets=IN_TIME), service="s")
+    assessment = assess(found, LatencyRules(budgets=IN_TIME), service="s")
     assert (assessment.version, assessment.verdict.value) == (judged, verdict)
-    assert ("name the model_version" in assessment.why) == (verdict == "unknown")
-    named = assess(found, Rules(budgets=IN_TIME), service="s", version=judged)
+    assert ("set model_version" in assessment.why) == (verdict == "unknown")
+    named = assess(found, LatencyRules(budgets=IN_TIME), service="s", version=judged)
     assert named.verdict is (Verdict.FAIL if judged == "8" else Verdict.PASS), "a version that was named is judged"
 
 
 def test_a_named_baseline_may_serve_whenever_it_likes():
     for versions in (["7"] * 300 + ["8"] * 200 + ["7"] * 300, ["7", "8"] * 200):
-        assessment = assess(in_turn(*versions), Rules(budgets=IN_TIME), service="s", baseline="7")
+        assessment = assess(in_turn(*versions), LatencyRules(budgets=IN_TIME), service="s", baseline="7")
         assert (assessment.version, assessment.verdict) == ("8", Verdict.FAIL)
     hashes = in_turn(*["a11", "f00"] * 200, slow="a11")
-    assert assess(hashes, Rules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
+    assert assess(hashes, LatencyRules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
     lost = in_turn(*["7", "8", None] * 200, slow=None)
-    assert assess(lost, Rules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
+    assert assess(lost, LatencyRules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
 
 
 def test_tiers_and_comparison_judge_one_version():
     found = in_turn(*["7", "8"] * 200, slow="7")
     compared = tracing.compare(found, "8")
-    assessment = assess(found, Rules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
+    assessment = assess(found, LatencyRules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
     assert {check.model_version for check in assessment.checks} == {"7"} == {assessment.version}
     assert assessment.verdict is Verdict.FAIL
 
@@ -320,7 +320,7 @@ def parsed(html: str) -> Checker:
 
 
 def test_the_report_says_it_all_in_one_file(recorded):
-    assessment = assess(recorded, Rules(fewest=30), service="s", comparison=tracing.compare(recorded))
+    assessment = assess(recorded, LatencyRules(fewest=30), service="s", comparison=tracing.compare(recorded))
     html = to_html(assessment, "Latency of <b>model-server</b>")
     found = parsed(html)
     assert "<b>model-server" not in html
@@ -340,7 +340,9 @@ def test_the_report_says_it_all_in_one_file(recorded):
 def test_the_report_of_little():
     for spans in ([], [span("r", 0, 0)], [span("r", 0, 5, whole=False)], [span("<i>", 0, 5, "gone", error=True, version="<v>")]):
         found = tracing.breakdown(spans)
-        html = to_html(assess(found, Rules(), service="s"), "little")
+        html = to_html(assess(found, LatencyRules(), service="s"), "little")
         parsed(html)
         assert "<i>" not in html
-    assert "Something is missing" in to_html(assess(tracing.breakdown([span("r", 0, 5, whole=False)]), Rules(), service="s"), "t")
+    assert "Something is missing" in to_html(
+        assess(tracing.breakdown([span("r", 0, 5, whole=False)]), LatencyRules(), service="s"), "t"
+    )

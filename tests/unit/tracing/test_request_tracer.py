@@ -547,9 +547,9 @@ def test_arguments_that_make_no_sense(arguments, message):
     ],
 )
 def test_the_endpoint_of_otlp_over_http(endpoint, url):
-    from airflow_slo_provider.tracing.recording.configuration import _exporter
+    from airflow_slo_provider.tracing.recording.configuration import _create_exporter
 
-    exporter = _exporter(endpoint, "http", {"x-scope": "a"})
+    exporter = _create_exporter(endpoint, "http", {"x-scope": "a"})
     assert exporter._endpoint == url
     exporter.shutdown()
 

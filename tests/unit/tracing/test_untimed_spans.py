@@ -12,21 +12,21 @@ from opentelemetry.trace import SpanContext
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.results import Verdict
-from airflow_slo_provider.tracing.analysis.assessment import Assessment, Rules, assess
+from airflow_slo_provider.tracing.analysis.assessment import LatencyAssessment, LatencyRules, assess
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.trace_tree import analyse
 from airflow_slo_provider.tracing.report.html import to_html
-from airflow_slo_provider.tracing.span_formats import spans_of
-from airflow_slo_provider.tracing.spans import KEPT, Span
+from airflow_slo_provider.tracing.span_formats import read_spans
+from airflow_slo_provider.tracing.spans import KEPT_ATTRIBUTE, Span
 from airflow_slo_provider.tracing.stores import FileStore, JaegerStore, TempoStore
-from airflow_slo_provider.tracing.stores.store_client import Answer, StoreClient
+from airflow_slo_provider.tracing.stores.store_client import StoreAnswer, StoreClient
 from tests.unit.tracing.builders import MS, T0, span
 
 NAME = "ml_prediction_request"
 
 
-def judged(found: LatencyBreakdown, **rules: Any) -> Assessment:
-    return assess(found, Rules(budgets={NAME: {"p99": 0.1}}, **rules), service="shop")
+def judged(found: LatencyBreakdown, **rules: Any) -> LatencyAssessment:
+    return assess(found, LatencyRules(budgets={NAME: {"p99": 0.1}}, **rules), service="shop")
 
 
 def otlp(number: int, **end: Any) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def test_a_latency_that_is_not_known_is_no_pass(tmp_path, form, every):
     assessment = judged(found)
     assert assessment.verdict is Verdict.UNKNOWN
     assert f"{untimed} of 200 spans have no usable end" in assessment.why
-    assert "200 spans have no usable end" in assess(found, Rules(), service="shop").why
+    assert "200 spans have no usable end" in assess(found, LatencyRules(), service="shop").why
     # Told so, the others are judged - where there are any.
     assert judged(found, allow_truncated=True).verdict is (Verdict.PASS if untimed < 200 else Verdict.UNKNOWN)
 
@@ -78,7 +78,7 @@ def test_whose_time_it_was_is_not_known_beside_one():
     ]
     trace = analyse(spans)
     assert (trace.untimed, trace.skewed, trace.whole) == (1, 0, True)
-    assert {(part.self_ns, part.critical_ns) for part in trace.parts} == {(None, None)}
+    assert {(placed.self_ns, placed.critical_ns) for placed in trace.spans} == {(None, None)}
     found = tracing.breakdown(spans)
     assert {row.span: row.p99 for row in found.rows} == {"request": 0.030, "infer": 0.010}
     assert "no end is known" in to_html(judged(found), "one request")
@@ -91,7 +91,7 @@ def test_its_end_may_come_with_its_second_copy():
 
 
 def test_what_a_rule_kept_is_in_no_number_and_takes_none_away():
-    kept = span("request", 0, 0, trace="kept", timed=False, attributes={KEPT: "error"})
+    kept = span("request", 0, 0, trace="kept", timed=False, attributes={KEPT_ATTRIBUTE: "error"})
     found = tracing.breakdown([span("request", 0, 20), kept])
     assert (found.truncated, found.untimed) == (False, 0)
 
@@ -100,11 +100,11 @@ def test_spans_of_the_sdk():
     def made(end: int) -> ReadableSpan:
         return ReadableSpan("x", SpanContext(1, 1, is_remote=False), resource=Resource({}), start_time=T0, end_time=end)
 
-    assert [one.timed for one in spans_of([made(T0 + 1), made(T0), made(T0 - 1)])] == [True, True, False]
+    assert [one.timed for one in read_spans([made(T0 + 1), made(T0), made(T0 - 1)])] == [True, True, False]
 
 
 def answered(monkeypatch: pytest.MonkeyPatch, store: Any, body: Any) -> list[Span]:
-    monkeypatch.setattr(StoreClient, "get", lambda *_, **__: Answer(200, body, None))
+    monkeypatch.setattr(StoreClient, "request", lambda *_, **__: StoreAnswer(200, body, None))
     return list(store.spans("shop", T0 - MS, T0 + 1000 * MS))
 
 

@@ -9,8 +9,9 @@ import pytest
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from airflow_slo_provider import tracing
+from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.tracing.analysis.comparison import holm, p99_draws
+from airflow_slo_provider.tracing.analysis.comparison import p99_draws
 from tests.support import acceptance
 from tests.unit.tracing.simulated import own_times, requests
 
