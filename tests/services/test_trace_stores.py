@@ -67,7 +67,7 @@ def test_tempo_that_tells_no_parents_at_all_is_read_flat_and_says_so(span_of_tim
         assert len(tempo.asked) < 10
     # In these traces every span is a child of the request, so that even the flat reading is right.
     same(found, expected)
-    assert any("without parents" in note for note in found.notes)
+    assert any("no parent ids" in note for note in found.notes)
 
 
 def test_tempo_whole_traces_are_fetched_one_by_one_when_told(span_of_time, expected):
@@ -94,7 +94,7 @@ def test_tempo_spans_it_cut_are_fetched_or_reported(span_of_time, expected):
     assert (found.truncated, found.partial) == (True, 240)
     assert found.row("feature_fetch", "v1").self_p50 is None
     assert found.row("feature_fetch", "v1").p50 == expected.row("feature_fetch", "v1").p50
-    assert "lack spans" in found.notes[0]
+    assert "are incomplete" in found.notes[0]
 
 
 def test_tempo_more_traces_than_a_page_are_found_by_halving(span_of_time, expected):

@@ -39,6 +39,7 @@ class PlacedSpan:
 class Trace:
     """A trace with its call tree.
 
+    :param spans: parents before their children, children in the order of their start
     :param missing_parents: spans whose parent is named but was not read
     :param skewed: spans moved because their service's clock disagrees with their caller's
     :param duplicates: spans that were read more than once
@@ -142,16 +143,19 @@ def _break_cycles(known: dict[str, Span], children: _Children, roots: list[str],
 
 
 def _place_spans(known: dict[str, Span], children: _Children, tops: list[str]) -> tuple[_Placed, int]:
-    """Return start, end and depth of each span on its caller's clock, parents before children, and the number moved.
+    """Return start, end and depth of each span on its caller's clock, and the number moved.
+
+    Parents come before their children, and children are in the order of their start.
 
     A child in another service that is not within its caller's time shows clock skew. As in Jaeger, it is centred in its caller
     (assuming equal network latency both ways); its duration stays as measured.
     """
     placed: _Placed = {}
     skewed = 0
-    waiting = [(key, 0, 0) for key in reversed(tops)]
+    waiting = [(key, 0, 0) for key in sorted(tops, key=lambda key: -known[key].start_ns)]
     while waiting:
         key, shift, depth = waiting.pop()
+        callees = []
         span = known[key]
         start = span.start_ns + shift
         end = start + span.duration_ns
@@ -167,7 +171,8 @@ def _place_spans(known: dict[str, Span], children: _Children, tops: list[str]) -
                 elif first < start:
                     move += start - first
                 skewed += move != shift
-            waiting.append((child, move, depth + 1))
+            callees.append((child, move, depth + 1))
+        waiting += sorted(callees, key=lambda callee: -known[callee[0]].start_ns - callee[1])
     return placed, skewed
 
 

@@ -125,12 +125,9 @@ class PredictionLog:
             self._queue.put_nowait(row)
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-        except queue.Full:
-            with self._lock:
-                self._dropped += 1
-            return False
         except Exception as error:
-            log_failure("prediction log", error)
+            if not isinstance(error, queue.Full):
+                log_failure("prediction log", error)
             with self._lock:
                 self._dropped += 1
             return False
@@ -198,19 +195,18 @@ class PredictionLog:
         return rows
 
     def _write_batch(self, rows: list[Prediction]) -> None:
-        fault: Exception | None = None
+        error: Exception | None = None
         for attempt in range(self._attempts):
             if attempt:
                 self._closing.wait(0.2 * 2**attempt)
-            fault = self._try_write(rows)
-            if fault is None:
+            error = self._try_write(rows)
+            if error is None:
                 return
-        left = rows
-        # If the cause is neither the connection nor the disk, a single row may be at fault: the others are still written.
-        if fault and len(rows) > 1 and classify(getattr(fault, "orig", None) or fault).reason == "bad_query":
-            left = [row for row in rows if self._try_write([row]) is not None]
+        # If the cause is neither the connection nor the disk, it may be a single row: the others are still written.
+        if error and len(rows) > 1 and classify(getattr(error, "orig", None) or error).reason == "bad_query":
+            rows = [row for row in rows if self._try_write([row]) is not None]
         with self._lock:
-            self._dropped += len(left)
+            self._dropped += len(rows)
 
     def _try_write(self, rows: list[Prediction]) -> Exception | None:
         """Write rows and count them; return the last error, or None."""

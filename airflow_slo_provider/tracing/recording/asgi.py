@@ -53,11 +53,9 @@ class TracingMiddleware:
             if message.get("type") == "http.response.start":
                 if int(message.get("status", 200)) >= 500:
                     tracer.fail(f"HTTP {message['status']}")
-                told = [
-                    (b"x-trace-id", tracer.trace_id.encode()),
-                    (b"x-request-id", tracer.request_id.encode("latin-1", "replace")),
-                ]
-                message = {**message, "headers": [*(message.get("headers") or ()), *told]}
+                request_id = tracer.request_id.encode("latin-1", "replace")
+                ids = ((b"x-trace-id", tracer.trace_id.encode()), (b"x-request-id", request_id))
+                message = {**message, "headers": [*(message.get("headers") or ()), *ids]}
             await send(message)
 
         attributes = {"http.request.method": scope.get("method", ""), "url.path": scope.get("path", "")}

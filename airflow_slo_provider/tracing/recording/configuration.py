@@ -60,30 +60,24 @@ def configure(
     """
     _check_arguments(service_name, protocol, sample_ratio, keep_slow_ms, queue, delay_ms)
     if install_globally and "airflow.sdk.execution_time.task_runner" in sys.modules:
-        raise RuntimeError(
-            "this is an Airflow worker: its OpenTelemetry provider is Airflow's; configure without install_globally"
-        )
+        raise RuntimeError("an Airflow worker has Airflow's OpenTelemetry provider; configure without install_globally")
     try:
         from airflow_slo_provider.tracing.recording import pipeline
 
-        built = pipeline.build(
+        configured = pipeline.build_pipeline(
             resource={**(resource or {}), "service.name": service_name},
             exporter=exporter if exporter is not None else _create_exporter(endpoint, protocol, dict(headers or {})),
-            sample_ratio=sample_ratio,
-            keep_slow_ms=keep_slow_ms,
-            keep_errors=keep_errors,
-            queue=queue,
-            delay_ms=delay_ms,
-        )
+            sample_ratio=sample_ratio, keep_slow_ms=keep_slow_ms, keep_errors=keep_errors, queue=queue, delay_ms=delay_ms,
+        )  # fmt: skip
     except ImportError as error:
         package = "opentelemetry-exporter-otlp-proto-" + ("grpc" if protocol == "grpc" else "http")
         raise TracingUnavailable(
             f"tracing.configure needs the OpenTelemetry SDK and {package}: pip install 'airflow-slo-provider[tracing]'"
             f"{' ' + package if protocol == 'grpc' else ''} ({error})"
         ) from error
-    provider = built.provider
+    provider = configured.provider
     assert provider is not None
-    pipeline.replace(built)
+    pipeline.activate(configured)
     if install_globally:
         from opentelemetry import trace
 
@@ -112,7 +106,7 @@ def shutdown(timeout: float = 5.0) -> None:
     """
     pipeline = sys.modules.get("airflow_slo_provider.tracing.recording.pipeline")
     if pipeline is not None:
-        pipeline.replace(None, timeout_millis=round(timeout * 1000))
+        pipeline.activate(None, timeout_millis=round(timeout * 1000))
 
 
 def _check_arguments(

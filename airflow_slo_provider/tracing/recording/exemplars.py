@@ -16,7 +16,7 @@ MAX_LENGTH = 128
 
 
 class LatencyHistogram(Protocol):
-    """A ``prometheus_client.LatencyHistogram``, with its labels set."""
+    """A ``prometheus_client.Histogram``, with its labels set."""
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
         """Record one value."""

@@ -179,12 +179,9 @@ class SpanScope:
 
             tracer = self._tracer
             if self._whole:
-                request = tracer._request = recording.RequestSpans(self._name, self._attributes, self._headers)
-            else:
-                found = tracer._request
-                request = recording.RequestSpans.outside() if found is None else found
-            self._request = request
-            self._open = request.enter(self._name, self._attributes, whole=self._whole)
+                tracer._request = recording.RequestSpans(self._name, self._attributes, self._headers)
+            self._request = recording.SpansOutsideRequest() if tracer._request is None else tracer._request
+            self._open = self._request.enter(self._name, self._attributes, whole=self._whole)
             return self._open[0]
         except Exception as error:
             log_failure(self._name, error)

@@ -73,11 +73,6 @@ class RequestSpans:
             self._root.span_id = own.span_id
         self._unsampled = [] if self._pipeline.keeps else None
 
-    @classmethod
-    def outside(cls) -> _SpansOutsideRequest:
-        """Return the object that creates spans outside of any request."""
-        return _SpansOutsideRequest()
-
     @property
     def trace_id(self) -> str:
         """The trace id, 32 hex digits."""
@@ -157,7 +152,7 @@ class RequestSpans:
         self.exported = True
 
 
-class _SpansOutsideRequest(RequestSpans):
+class SpansOutsideRequest(RequestSpans):
     """Creates spans outside of any request."""
 
     __slots__ = ()
@@ -185,7 +180,5 @@ def _caller_context(headers: Mapping[str, str] | None) -> Context:
     if not headers:
         return context
     # HTTP header names are case-insensitive; the propagator reads lower case only.
-    wanted = {name.lower(): value for name, value in headers.items() if name.lower() in ("traceparent", "tracestate")}
-    if "traceparent" not in wanted:
-        return context
-    return _propagator.extract(wanted, context)
+    trace_headers = {name.lower(): value for name, value in headers.items() if name.lower() in ("traceparent", "tracestate")}
+    return _propagator.extract(trace_headers, context) if "traceparent" in trace_headers else context

@@ -19,7 +19,7 @@ from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.otlp import ROTATED
 from airflow_slo_provider.tracing.span_ids import parse_trace_id
 from airflow_slo_provider.tracing.spans import Span, SpanStream
-from airflow_slo_provider.tracing.stores.json_stream import documents
+from airflow_slo_provider.tracing.stores.json_stream import read_documents
 from airflow_slo_provider.tracing.stores.protocol import LIMIT, Search, SearchedStore, has_attributes, report_limit_reached
 
 
@@ -92,9 +92,7 @@ class FileStore(SearchedStore):
                 if has_attributes([span], service, search.attributes):
                     matching.add(identity)
             if file.suffix == ROTATED and (oldest is None or first < oldest):
-                stream.lack(
-                    f"{file}: spans older than those in it may be gone, and the interval begins before; narrow the interval"
-                )
+                stream.lack(f"{file}: older spans may have been overwritten, and the interval begins before; narrow the interval")
         inside = [identity for identity in matching if first <= starts[identity] < last]
         if len(inside) > limit:
             inside = sorted(inside, key=lambda identity: starts[identity])[:limit]
@@ -112,7 +110,7 @@ class FileStore(SearchedStore):
         # Older files first.
         files = [file for name in sorted(names) for file in (_rotated_name(name), name) if file.is_file()]
         if not files:
-            raise QueryError(f"{self._path}: no OTLP-JSON file is there", reason="not_found", source=self._path)
+            raise QueryError(f"{self._path}: there is no OTLP-JSON file", reason="not_found", source=self._path)
         return files
 
     def _all_spans(self) -> Iterator[Span]:
@@ -123,7 +121,7 @@ class FileStore(SearchedStore):
 def _read(file: Path, stream: SpanStream | None) -> Iterator[Span]:
     try:
         with _open(file) as text:
-            for number, document in enumerate(documents(text), 1):
+            for number, document in enumerate(read_documents(text), 1):
                 try:
                     yield from otlp.read_document(document)
                 except InvalidMeasurement as error:
@@ -133,7 +131,7 @@ def _read(file: Path, stream: SpanStream | None) -> Iterator[Span]:
     except json.JSONDecodeError as error:
         # The collector may still be writing the last line.
         if stream is not None:
-            stream.lack(f"{file}: the rest is no JSON ({error.msg}); it may still be being written")
+            stream.lack(f"{file}: the rest is not JSON ({error.msg}); it may still be being written")
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise QueryError(f"{file}: cannot be read: {error}", reason="bad_file", transient=True, source=str(file)) from None
 

@@ -283,11 +283,11 @@ def test_a_large_document_is_read_piece_by_piece(document):
     import io
 
     from airflow_slo_provider.tracing.otlp import read_document
-    from airflow_slo_provider.tracing.stores.json_stream import documents
+    from airflow_slo_provider.tracing.stores.json_stream import read_documents
 
     whole = list(read_document(document))
     for text in (json.dumps(document), json.dumps(document, indent=2), f"{json.dumps(document)}\n{json.dumps(document)}\n"):
-        pieces = list(documents(io.StringIO(text), block=3000))
+        pieces = list(read_documents(io.StringIO(text), block=3000))
         assert max(len(json.dumps(piece)) for piece in pieces) < 3000
         spans = [one for piece in pieces for one in read_document(piece)]
         assert spans == whole * (len(spans) // len(whole))

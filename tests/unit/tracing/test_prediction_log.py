@@ -242,7 +242,7 @@ def test_the_path_of_a_sqlite_file(tmp_path):
 
 
 def test_a_target_that_is_none():
-    with pytest.raises(ValueError, match="mysql is no place"):
+    with pytest.raises(ValueError, match="mysql cannot hold"):
         PredictionLog("mysql://x/y")
 
 

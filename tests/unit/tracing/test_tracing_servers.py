@@ -113,7 +113,7 @@ def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
         assert (found.traces, found.spans, found.missing_parents) == (60, 120, 0), "the file that was moved and the one after it"
         assert found.row("post_process").count == 60
         assert found.truncated, "the first thirty are gone"
-        assert "older than those in it may be gone" in found.notes[0]
+        assert "older spans may have been overwritten" in found.notes[0]
     second = sorted(span.start_ns for span in FileStore(path).spans("filed") if span.parent_id is None)[1]
     kept = tracing.breakdown(FileStore(path).spans("filed", second))
     assert (kept.traces, kept.truncated, kept.notes) == (59, False, ())
