@@ -69,7 +69,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_every_sender_reports_the_same(fault: Fault, monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
+def test_wire_fault_is_reported_alike_by_every_sender(fault: Fault, monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
     with running(fault, monkeypatch) as (_, url):
         found = outcomes(CLIENTS, url, small(fault, url))
     assert {name: one[:2] for name, one in found.items()} == {name: expected(fault, kind) for name, (_, kind) in CLIENTS.items()}
@@ -78,7 +78,7 @@ def test_a_fault_every_sender_reports_the_same(fault: Fault, monkeypatch: pytest
         assert SECRET_PATH not in text or name == "push", name
 
 
-def test_a_redirect_of_what_is_sent_is_not_followed(monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
+def test_redirect_of_a_sent_document_is_not_followed(monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
     with FaultyServer(answer(200, b"{}")) as other:
         location = {"Location": f"http://{other.address}/"}
         fault = Fault(name="redirect", reason="redirected", transient=False, serve=answer(301, None, location))
@@ -88,7 +88,7 @@ def test_a_redirect_of_what_is_sent_is_not_followed(monkeypatch: pytest.MonkeyPa
         assert other.connections == 0
 
 
-def test_netrc_is_sent_by_no_sender(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, small: Any) -> None:
+def test_netrc_credentials_are_sent_by_no_sender(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, small: Any) -> None:
     file = tmp_path / "netrc"
     file.write_text(f"default login netrc password {PASSWORD}\n")
     file.chmod(0o600)

@@ -170,7 +170,7 @@ def _run(operator: BaseOperator, database: Database, home: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("place", NAMED)
-def test_a_name_stays_a_name(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_injection_name_is_quoted(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for text in NAMES:
         ran = _run(NAMED[place](text), database, tmp_path, monkeypatch)
         # A drift check has a verdict of its own for columns that are not there and for no rows; whether that fails is the DAG's.
@@ -179,7 +179,9 @@ def test_a_name_stays_a_name(place: str, database: Database, tmp_path: Path, mon
 
 
 @pytest.mark.parametrize("place", CONDITIONAL)
-def test_a_condition_is_one(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_injection_condition_stays_one_condition(
+    place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for text in CONDITIONS:
         ran = _run(CONDITIONAL[place](text), database, tmp_path, monkeypatch)
         assert ran.error is not None, (text, ran.state)
@@ -192,7 +194,7 @@ def test_a_condition_is_one(place: str, database: Database, tmp_path: Path, monk
         "an SLO document's query", "an SLO document's query with its window",
     ],
 )  # fmt: skip
-def test_a_query_reads(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_injection_query_only_reads(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = _asked(tmp_path)[place]
     for text in QUERIES:
         ran = _run(make(text), database, tmp_path, monkeypatch)
@@ -200,7 +202,7 @@ def test_a_query_reads(place: str, database: Database, tmp_path: Path, monkeypat
         assert ran.error is not None or "go" in ran.skipped, (text, ran.state)
 
 
-def test_what_these_texts_would_do(postgres: Any, postgres_database: str) -> None:
+def test_injection_texts_work_without_protection(postgres: Any, postgres_database: str) -> None:
     """Run as they stand, they do drop the table: the tests above can fail."""
     dropping = [text for text in QUERIES if _END in text and "WITH" not in text]
     assert len(dropping) == 5
@@ -236,7 +238,7 @@ HOSTILE = [
 ]
 
 
-def test_no_query_answers_for_another(prometheus_history: str) -> None:
+def test_injection_prometheus_queries_stay_separate(prometheus_history: str) -> None:
     """Queries are asked together; one that is written to break out of its place changes no other's number."""
     honest = [over(availability("steady"), END, timedelta(days=1)), over(ratio(raw=_RAW, raw_type="success"), END, HOUR)]
     source = PrometheusSource(PrometheusClient(prometheus_history))

@@ -50,7 +50,7 @@ def told(error: BaseException) -> str:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_message_that_quotes_credentials_is_redacted_by_every_reader(reader: str) -> None:
+def test_quoted_credentials_in_an_answer_are_redacted_by_every_reader(reader: str) -> None:
     """As the whole answer, and as the message of each field in which these servers have one."""
     fields = dict.fromkeys(("message", "error", "detail", "errorType", "error_code", "reason", "msg"), SAID)
     for body in (SAID.encode(), json.dumps(fields).encode(), json.dumps([fields]).encode()):
@@ -61,9 +61,7 @@ def test_a_message_that_quotes_credentials_is_redacted_by_every_reader(reader: s
                 nothing_in(told(error))
 
 
-def test_an_error_of_a_database_is_redacted_and_its_driver_is_not_chained(
-    postgres: PostgresServer, postgres_database: str
-) -> None:
+def test_database_error_is_redacted_and_not_chained(postgres: PostgresServer, postgres_database: str) -> None:
     """PostgreSQL quotes the value that it cannot read."""
     with postgres.connect(postgres_database) as connection:
         source = SQLSource(dbapi_runner(connection), name="connection it")
@@ -81,14 +79,14 @@ def test_an_error_of_a_database_is_redacted_and_its_driver_is_not_chained(
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 503])
-def test_a_message_of_kubernetes_is_redacted(status: int) -> None:
+def test_kubernetes_message_is_redacted(status: int) -> None:
     question = Question("patch", "deployments", "shop", "model")
     for body in (SAID, json.dumps({"kind": "Status", "message": SAID})):
         nothing_in(told(fault_of_status(status, body, question)))
     nothing_in(told(broken_off(OSError(SAID), question)), told(unreachable(OSError(SAID), question)))
 
 
-def test_the_clients_own_exception_is_not_chained_to_a_refusal_of_kubernetes() -> None:
+def test_kubernetes_refusal_does_not_chain_the_clients_exception() -> None:
     """It would print the answer's headers and body."""
     from kubernetes import client
 
@@ -106,7 +104,7 @@ def test_the_clients_own_exception_is_not_chained_to_a_refusal_of_kubernetes() -
     assert "Kube1Token" not in told(caught.value)
 
 
-def test_labels_and_annotations_of_an_alert_are_redacted() -> None:
+def test_alert_labels_and_annotations_are_redacted() -> None:
     data = {
         "fingerprint": "1", "startsAt": "2026-11-01T00:00:00Z", "generatorURL": f"http://p/graph?token={FOREIGN[1]}",
         "labels": {"slo": "checkout", "api_key": FOREIGN[3], "said": SAID}, "annotations": {"summary": SAID},
@@ -116,7 +114,7 @@ def test_labels_and_annotations_of_an_alert_are_redacted() -> None:
     assert alert.labels["slo"] == "checkout"
 
 
-def test_names_of_groups_are_redacted_and_groups_that_look_alike_are_refused() -> None:
+def test_group_names_are_redacted_and_equal_names_refused() -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
     named = by_name([(["eu", f"token={FOREIGN[1]}"], at), (["us", "x"], at)], twice=ValueError)
     nothing_in(named)
@@ -125,7 +123,7 @@ def test_names_of_groups_are_redacted_and_groups_that_look_alike_are_refused() -
         by_name([([f"token={one}"], at) for one in FOREIGN[:2]], twice=ValueError)
 
 
-def test_a_query_for_freshness_that_answers_two_series_names_no_credential() -> None:
+def test_freshness_query_with_two_series_names_no_credential() -> None:
     question = PrometheusQuestion(query="max(x)", gives="timestamp", group_by=("said",))
     samples = [Sample({"said": SAID, "n": n}, Fraction(1), "1") for n in "12"]
     with pytest.raises(MeasurementError) as caught:
@@ -133,13 +131,13 @@ def test_a_query_for_freshness_that_answers_two_series_names_no_credential() -> 
     nothing_in(told(caught.value))
 
 
-def test_a_culprit_is_named_without_a_credential() -> None:
+def test_incident_culprit_is_redacted() -> None:
     found = stands_out({SAID: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
     nothing_in(found)
     assert found.name is not None
 
 
-def test_rows_and_notes_of_a_breakdown_are_redacted() -> None:
+def test_breakdown_rows_and_notes_are_redacted() -> None:
     span = {
         "traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "name": f"GET /x?token={FOREIGN[1]}", "startTimeUnixNano": "1",
         "endTimeUnixNano": "2", "attributes": [{"key": "model_version", "value": {"stringValue": f"api_key={FOREIGN[3]}"}}],
@@ -150,7 +148,7 @@ def test_rows_and_notes_of_a_breakdown_are_redacted() -> None:
     assert found.rows[0].span == "GET /x?token=***"
 
 
-def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
+def test_token_issued_by_a_server_is_redacted_afterwards() -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
     from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
 
@@ -164,7 +162,7 @@ def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
     assert "Gv1enByTheServer" not in told(caught.value)
 
 
-def test_the_path_of_a_webhook_is_secret() -> None:
+def test_webhook_path_is_redacted() -> None:
     from types import SimpleNamespace
 
     from airflow_slo_provider.runtime.connections.webhook import post

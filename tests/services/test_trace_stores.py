@@ -48,7 +48,7 @@ def same(found: tracing.LatencyBreakdown, expected: tracing.LatencyBreakdown) ->
 
 
 @pytest.mark.parametrize("parents", [True, False])
-def test_tempo_gives_the_truth_with_and_without_parents_in_a_search(span_of_time, expected, parents):
+def test_tempo_spans_with_and_without_parents_in_a_search_are_exact(span_of_time, expected, parents):
     with serving(TempoReplay(parents=parents)) as tempo:
         stream = TempoStore(tempo.url).spans(SERVICE, *span_of_time)
         spans = list(stream)
@@ -61,7 +61,7 @@ def test_tempo_gives_the_truth_with_and_without_parents_in_a_search(span_of_time
     assert all(int(params["limit"]) > 20 and int(params["spss"]) > 3 for params in searches)
 
 
-def test_tempo_that_tells_no_parents_at_all_is_read_flat_and_says_so(span_of_time, expected):
+def test_tempo_without_any_parents_is_read_flat_and_reported(span_of_time, expected):
     with serving(TempoReplay(parents=False, by_id=False)) as tempo:
         found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time))
         assert len(tempo.asked) < 10
@@ -70,7 +70,7 @@ def test_tempo_that_tells_no_parents_at_all_is_read_flat_and_says_so(span_of_tim
     assert any("no parent ids" in note for note in found.notes)
 
 
-def test_tempo_whole_traces_are_fetched_one_by_one_when_told(span_of_time, expected):
+def test_tempo_whole_traces_option_fetches_each_trace(span_of_time, expected):
     with serving(TempoReplay()) as tempo:
         found = tracing.breakdown(TempoStore(tempo.url, whole_traces=True).spans(SERVICE, *span_of_time))
         assert sum(path.startswith("/api/v2/traces/") for path, _ in tempo.asked) == 240
@@ -84,7 +84,7 @@ def test_tempo_limit_is_reported(span_of_time):
     assert "limit of 20" in found.notes[0]
 
 
-def test_tempo_spans_it_cut_are_fetched_or_reported(span_of_time, expected):
+def test_tempo_truncated_traces_are_fetched_or_reported(span_of_time, expected):
     with serving(TempoReplay(most_spans=3)) as tempo:
         found = tracing.breakdown(TempoStore(tempo.url, spans_per_trace=3).spans(SERVICE, *span_of_time))
     same(found, expected)
@@ -97,7 +97,7 @@ def test_tempo_spans_it_cut_are_fetched_or_reported(span_of_time, expected):
     assert "are incomplete" in found.notes[0]
 
 
-def test_tempo_more_traces_than_a_page_are_found_by_halving(span_of_time, expected):
+def test_tempo_more_traces_than_a_page_halve_the_interval(span_of_time, expected):
     with serving(TempoReplay()) as tempo:
         found = tracing.breakdown(TempoStore(tempo.url, page=50).spans(SERVICE, *span_of_time))
         assert len(tempo.asked) > 5
@@ -112,7 +112,7 @@ def test_tempo_more_traces_in_a_second_than_a_page_are_reported(span_of_time):
     assert 0 < found.traces < 240
 
 
-def test_tempo_blind_spot_is_reported_and_old_intervals_are_not(span_of_time):
+def test_tempo_query_end_cutoff_is_reported_for_recent_intervals(span_of_time):
     now = datetime.now(UTC)
     with serving(TempoReplay(source="tempo-search-too-early")) as tempo:
         store = TempoStore(tempo.url)
@@ -131,7 +131,7 @@ def test_tempo_unfinished_search_is_reported(span_of_time):
     assert "3 of 7" in found.notes[0]
 
 
-def test_tempo_attributes_choose_whole_traces(span_of_time):
+def test_tempo_attributes_select_whole_traces(span_of_time):
     with serving(TempoReplay()) as tempo:
         found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time, {"model_version": "v2"}))
         (query,) = {params["q"] for _, params in tempo.asked}
@@ -140,7 +140,7 @@ def test_tempo_attributes_choose_whole_traces(span_of_time):
     assert {row.count for row in found.rows} == {80}
 
 
-def test_tempo_without_traces_and_refusals(span_of_time):
+def test_tempo_without_traces_is_empty_and_refusals_are_errors(span_of_time):
     with serving(TempoReplay()) as tempo:
         store = TempoStore(tempo.url)
         nothing = tracing.breakdown(store.spans("nobody", *span_of_time))
@@ -157,7 +157,7 @@ def test_tempo_without_traces_and_refusals(span_of_time):
 # --- Jaeger
 
 
-def test_classic_jaeger_gives_the_truth_to_its_microsecond(span_of_time):
+def test_classic_jaeger_is_exact_to_the_microsecond(span_of_time):
     with serving(JaegerReplay(), prefix="/select/jaeger") as jaeger:
         stream = JaegerStore(jaeger.url).spans(SERVICE, *span_of_time)
         spans = list(stream)
@@ -170,7 +170,7 @@ def test_classic_jaeger_gives_the_truth_to_its_microsecond(span_of_time):
     assert {span.trace_id for span in spans if span.error} == failed
 
 
-def test_classic_jaeger_limit_and_tags(span_of_time):
+def test_classic_jaeger_limit_and_attributes(span_of_time):
     with serving(JaegerReplay(), prefix="/select/jaeger") as jaeger:
         store = JaegerStore(jaeger.url)
         cut = tracing.breakdown(store.spans(SERVICE, *span_of_time, limit=20))
@@ -190,7 +190,7 @@ def test_classic_jaeger_limit_and_tags(span_of_time):
 
 
 @pytest.mark.parametrize("chunks", [False, True])
-def test_version_3_is_asked_first_and_gives_the_truth_to_the_nanosecond(span_of_time, expected, chunks):
+def test_jaeger_version_3_is_queried_first_and_exact(span_of_time, expected, chunks):
     with serving(JaegerReplay(classic=False, v3=True, chunks=chunks)) as jaeger:
         store = JaegerStore(jaeger.url)
         spans = list(store.spans(SERVICE, *span_of_time))
@@ -217,7 +217,7 @@ def store_of(request) -> Iterator[tuple[object, object]]:
             yield replay, JaegerStore(replay.url, api="classic")
 
 
-def test_passing_faults_are_asked_again(store_of, span_of_time):
+def test_stores_retry_transient_faults(store_of, span_of_time):
     replay, store = store_of
     replay.fail = [(503, "busy"), (429, "slow down")]
     assert len(list(store.spans(SERVICE, *span_of_time))) == 1200
@@ -234,7 +234,7 @@ def test_passing_faults_are_asked_again(store_of, span_of_time):
         (200, '{"data": [{"spans": [{"spanID": "1"}]}], "traces": [{"traceID": 5}]}', "bad_answer", False),
     ],
 )
-def test_what_is_no_answer_is_an_error_and_never_an_empty_result(store_of, span_of_time, status, body, reason, transient):
+def test_stores_bad_answer_is_an_error_and_not_an_empty_result(store_of, span_of_time, status, body, reason, transient):
     replay, store = store_of
     replay.fail = [(status, body)] * 5
     with pytest.raises(QueryError) as caught:
@@ -246,7 +246,7 @@ def test_what_is_no_answer_is_an_error_and_never_an_empty_result(store_of, span_
 @pytest.mark.parametrize(
     ("status", "body"), [(404, ""), (404, "404 page not found"), (200, ""), (200, "[]"), (200, "{}"), (404, "{}")]
 )
-def test_a_web_server_that_is_no_jaeger_is_no_empty_store(span_of_time, api, status, body):
+def test_jaeger_other_web_server_is_an_error(span_of_time, api, status, body):
     with serving(JaegerReplay(classic=False)) as other:
         other.fail = [(status, body)] * 9
         with pytest.raises(QueryError):
@@ -256,14 +256,14 @@ def test_a_web_server_that_is_no_jaeger_is_no_empty_store(span_of_time, api, sta
             list(TempoStore(other.url).spans(SERVICE, *span_of_time))
 
 
-def test_a_server_that_is_not_there(span_of_time):
+def test_stores_unreachable_server_is_an_error(span_of_time):
     for store in (TempoStore("http://127.0.0.1:1"), JaegerStore("http://127.0.0.1:1")):
         with pytest.raises(QueryError, match="refused the connection") as caught:
             list(store.spans(SERVICE, *span_of_time))
         assert caught.value.transient
 
 
-def test_no_secret_in_a_message(span_of_time):
+def test_stores_messages_contain_no_secret(span_of_time):
     with serving(TempoReplay()) as tempo:
         tempo.fail = [(403, "token hunter2 is not known")]
         store = TempoStore(HttpSettings(url=tempo.url.replace("://", "://me:hunter3@"), bearer="hunter2"))
@@ -273,7 +273,7 @@ def test_no_secret_in_a_message(span_of_time):
 
 
 @pytest.mark.parametrize(("start", "end", "limit"), [(2, 1, 5), (datetime(2026, 1, 1), datetime(2026, 1, 2), 5), (1, 2, 0)])
-def test_questions_that_make_no_sense_are_refused_before_they_are_asked(start, end, limit):
+def test_stores_invalid_interval_or_limit_is_refused(start, end, limit):
     for store in (TempoStore("http://127.0.0.1:1"), JaegerStore("http://127.0.0.1:1")):
         with pytest.raises(QueryError):
             store.spans(SERVICE, start, end, limit=limit)
@@ -297,7 +297,7 @@ def _send(url: str, run: str) -> dict[str, dict[str, int]]:
 
 
 @pytest.mark.parametrize(("variable", "kind"), [("SLO_TEST_TEMPO_URL", TempoStore), ("SLO_TEST_JAEGER_URL", JaegerStore)])
-def test_round_trip_through_a_real_server(variable, kind):
+def test_stores_round_trip_through_a_real_server(variable, kind):
     import time
     import uuid
 

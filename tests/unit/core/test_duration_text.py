@@ -23,7 +23,7 @@ from airflow_slo_provider.core.duration_text import format_duration
         (-timedelta(minutes=3), "-3 min"),
     ],
 )
-def test_durations_in_words(duration: timedelta, words: str) -> None:
+def test_format_duration_two_largest_units(duration: timedelta, words: str) -> None:
     assert format_duration(duration) == words
 
 
@@ -31,9 +31,9 @@ def test_durations_in_words(duration: timedelta, words: str) -> None:
     ("seconds", "words"),
     [(0, "0s"), (59, "59s"), (43 * 60 + 12, "43m 12s"), (90061, "1d 1h"), (-3700, "-1h 1m"), (86400 * 30, "30d"), (3601, "1h")],
 )
-def test_durations_in_tables(seconds: int, words: str) -> None:
+def test_format_duration_compact(seconds: int, words: str) -> None:
     assert format_duration(timedelta(seconds=seconds), compact=True) == words
 
 
-def test_durations_with_one_unit() -> None:
+def test_format_duration_with_one_unit() -> None:
     assert format_duration(timedelta(hours=25, minutes=5), most=1) == "1 d"

@@ -8,7 +8,7 @@ from airflow_slo_provider.http.caches import MAX_AGE, age_fault
 
 
 @pytest.mark.parametrize("headers", [{}, {"Age": "0"}, {"Age": str(MAX_AGE)}, {"Age": "0, 1"}, {"Warning": '199 - "misc"'}])
-def test_an_answer_that_is_new_has_no_fault(headers: dict[str, str]) -> None:
+def test_age_fault_fresh_answer_is_none(headers: dict[str, str]) -> None:
     assert age_fault(headers) is None
 
 
@@ -25,5 +25,5 @@ def test_an_answer_that_is_new_has_no_fault(headers: dict[str, str]) -> None:
         ({"Warning": '199 - "misc", 111 - "Revalidation Failed"'}, "stale"),
     ],
 )
-def test_an_answer_of_a_cache_has_one(headers: dict[str, str], says: str) -> None:
+def test_age_fault_cached_answer_is_described(headers: dict[str, str], says: str) -> None:
     assert says in (age_fault(headers) or "")

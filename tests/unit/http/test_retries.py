@@ -29,7 +29,7 @@ def said(address: str) -> str:
     return f"the request to {address.removeprefix('http://')} failed (connection_refused); retrying, at most 2 times"
 
 
-def test_prometheus(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_log_of_prometheus_client(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
     client = PrometheusClient(nobody, retries=2)
     with pytest.raises(QueryError, match="refused the connection"):
         client.connect.custom_query("up")
@@ -39,7 +39,7 @@ def test_prometheus(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
     assert warnings(caplog) == [said(nobody)] * 2
 
 
-def test_mlflow(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_log_of_mlflow_registry(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RegistryError, match="refused the connection"):
         MlflowRegistry(nobody, retries=2).alias("fraud", "champion")
     assert warnings(caplog) == [said(nobody)]

@@ -74,7 +74,7 @@ def predict(tracer: tracing.MLRequestTracer, headers=None, fail: bool = False) -
 NAMES = {"ml_prediction_request", "feature_fetch", "cache_lookup", "model_inference", "post_process"}
 
 
-def test_the_spans_of_a_prediction(exported):
+def test_tracer_records_the_spans_of_a_prediction(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v42")
     assert (tracer.trace_id, tracer.exported) == ("", False)
@@ -105,7 +105,7 @@ def test_the_spans_of_a_prediction(exported):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
+def test_tracer_failure_is_recorded_raised_and_kept(exported, ratio):
     exported.configure(sample_ratio=ratio, keep_errors=True)
     tracer = tracing.MLRequestTracer("r1", "v42")
     with pytest.raises(MemoryError, match="out of memory"):
@@ -128,7 +128,7 @@ def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
     assert breakdown.row("model_inference").error_rate == 1
 
 
-def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(exported, monkeypatch):
+def test_tracer_unsampled_request_is_kept_only_when_slow(exported, monkeypatch):
     now = [time.time_ns()]
     monkeypatch.setattr(unsampled_span, "time", SimpleNamespace(time_ns=lambda: now[0], perf_counter=time.perf_counter))
     exported.configure(sample_ratio=0.0, keep_slow_ms=30, keep_errors=False)
@@ -148,7 +148,7 @@ def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(expo
     assert all(int(one.trace_id, 16) for one in (fast, slow, failed))
 
 
-def test_the_head_sampler_takes_its_share_and_says_so_downstream(exported):
+def test_tracer_samples_its_share_and_propagates_the_decision(exported):
     exported.configure(sample_ratio=0.25, keep_errors=False)
     taken = 0
     for number in range(400):
@@ -162,7 +162,7 @@ def test_the_head_sampler_takes_its_share_and_says_so_downstream(exported):
 
 
 @pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("03", True), ("00", False), ("02", False)])
-def test_an_incoming_traceparent_is_joined_and_obeyed(exported, flags, sampled):
+def test_tracer_follows_an_incoming_traceparent(exported, flags, sampled):
     exported.configure(sample_ratio=0.0 if sampled else 1.0, keep_errors=False)
     trace_id, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     tracer = tracing.MLRequestTracer("r1", "v1")
@@ -176,7 +176,7 @@ def test_an_incoming_traceparent_is_joined_and_obeyed(exported, flags, sampled):
         assert tracing.breakdown(list(spans.values())).missing_parents == 0
 
 
-def test_a_kept_request_hangs_from_its_caller(exported):
+def test_tracer_kept_request_has_its_callers_span_as_parent(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer("r1", "v1")
     predict(tracer, {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"})
@@ -185,7 +185,7 @@ def test_a_kept_request_hangs_from_its_caller(exported):
 
 
 @pytest.mark.parametrize("headers", [{"traceparent": "nonsense"}, {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"}, {}])
-def test_a_traceparent_that_is_none_starts_a_trace(exported, headers):
+def test_tracer_invalid_traceparent_starts_a_trace(exported, headers):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
     predict(tracer, headers)
@@ -194,7 +194,7 @@ def test_a_traceparent_that_is_none_starts_a_trace(exported, headers):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_threads_and_tasks_hang_from_the_request(exported, ratio):
+def test_tracer_spans_of_threads_and_tasks_belong_to_the_request(exported, ratio):
     exported.configure(sample_ratio=ratio, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer("r1", "v1")
 
@@ -220,7 +220,7 @@ def test_threads_and_tasks_hang_from_the_request(exported, ratio):
     assert {span.context.trace_id for span in spans.values()} == {int(tracer.trace_id, 16)}
 
 
-def test_as_decorators_plain_and_async(exported):
+def test_tracer_spans_as_decorators(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
 
@@ -250,7 +250,7 @@ def test_as_decorators_plain_and_async(exported):
     assert again() != again()
 
 
-def test_a_client_that_goes_away_is_no_failure_of_the_model(exported):
+def test_tracer_cancelled_request_is_not_an_error(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
 
@@ -272,7 +272,7 @@ def test_a_client_that_goes_away_is_no_failure_of_the_model(exported):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_a_failure_without_an_exception(exported, ratio):
+def test_tracer_fail_marks_the_request_as_failed(exported, ratio):
     exported.configure(sample_ratio=ratio)
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.trace_request():
@@ -285,7 +285,7 @@ def test_a_failure_without_an_exception(exported, ratio):
     assert exported.spans()["ml_prediction_request"].status.status_code is StatusCode.ERROR
 
 
-def test_spans_of_other_instrumentation_follow_the_requests_sampling(exported):
+def test_tracer_sampling_applies_to_other_instrumentation(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.trace_request(), tracer.span_feature_fetch([1], 1):
@@ -299,7 +299,7 @@ def test_spans_of_other_instrumentation_follow_the_requests_sampling(exported):
     assert [(event.name, dict(event.attributes)) for event in span.events] == [("retry", {"attempt": 2})]
 
 
-def test_a_span_outside_of_a_request(exported):
+def test_tracer_span_outside_of_a_request_is_recorded(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.span("warm_up"):
@@ -309,7 +309,7 @@ def test_a_span_outside_of_a_request(exported):
     assert tracing.flush()
 
 
-def test_an_endless_request_does_not_fill_the_memory(exported):
+def test_tracer_unsampled_spans_are_limited(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0, queue=10_000)
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.trace_request():
@@ -337,7 +337,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("where", ["start_span", "attach", "detach", "active", "record"])
-def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, caplog, where):
+def test_tracer_errors_never_reach_the_prediction(exported, monkeypatch, caplog, where):
     from airflow_slo_provider.tracing.recording import pipeline
     from airflow_slo_provider.tracing.recording import request_spans as recording
 
@@ -372,7 +372,7 @@ def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, 
     assert len(caplog.records) < 12, "said once, not each time"
 
 
-def test_strange_arguments_never_reach_the_prediction(exported):
+def test_tracer_invalid_arguments_never_reach_the_prediction(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer(Broken(), Broken())
     with tracer.trace_request({"traceparent": "x"}, extra=Broken()):
@@ -390,7 +390,7 @@ def test_strange_arguments_never_reach_the_prediction(exported):
     assert tracing.flush()
 
 
-def test_a_dead_collector_costs_nothing_but_spans():
+def test_tracer_unreachable_collector_loses_only_spans():
     tracing.configure("s", endpoint="http://127.0.0.1:1", queue=50, delay_ms=10)
     try:
         logging.disable(logging.CRITICAL)
@@ -412,7 +412,7 @@ def run(code: str, **env: str) -> str:
     return done.stdout.strip()
 
 
-def test_without_configuration_the_ids_are_real_all_the_same():
+def test_tracer_without_configuration_has_real_ids():
     code = """
 from airflow_slo_provider import tracing
 tracer = tracing.MLRequestTracer("r1", "v1")
@@ -426,7 +426,7 @@ assert not tracer.exported and tracing.flush()
     run(code)
 
 
-def test_a_global_provider_is_used_and_none_is_installed():
+def test_tracer_uses_the_global_provider_and_installs_none():
     code = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -450,7 +450,7 @@ assert f"{span.context.trace_id:032x}" == tracer.trace_id
     run(code)
 
 
-def test_install_globally_but_not_in_an_airflow_worker(monkeypatch):
+def test_configure_install_globally_is_refused_in_an_airflow_worker(monkeypatch):
     code = """
 from opentelemetry import trace
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -474,7 +474,7 @@ sys.meta_path.insert(0, Block())
 """
 
 
-def test_without_opentelemetry_a_tracer_says_what_to_install():
+def test_tracer_without_opentelemetry_names_the_package():
     code = (
         BLOCK.replace("BLOCKED", "('opentelemetry', 'airflow')")
         + """
@@ -496,7 +496,7 @@ for make in (lambda: tracing.MLRequestTracer("r", "v"), lambda: tracing.configur
     assert "opentelemetry-exporter-otlp-proto-http" in said.splitlines()[1]
 
 
-def test_a_server_without_airflow_traces_and_logs(tmp_path):
+def test_tracing_works_without_airflow(tmp_path):
     code = (
         BLOCK.replace("BLOCKED", "('airflow', 'pandas', 'scipy', 'numpy')")
         + f"""
@@ -514,7 +514,7 @@ assert row.trace_id == tracer.trace_id
     run(code)
 
 
-def test_importing_it_loads_nothing_heavy():
+def test_tracing_import_loads_nothing_heavy():
     heavy = "{'airflow', 'opentelemetry', 'requests', 'httpx', 'numpy', 'scipy', 'pandas', 'sqlalchemy', 'pyarrow'}"
     ours = "from airflow_slo_provider.tracing import MLRequestTracer, breakdown, compare, exemplars, stores"
     rooms = "import airflow_slo_provider.tracing.analysis.assessment, airflow_slo_provider.tracing.report.html"
@@ -532,7 +532,7 @@ def test_importing_it_loads_nothing_heavy():
         ({"queue": 0}, "queue"),
     ],
 )
-def test_arguments_that_make_no_sense(arguments, message):
+def test_configure_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         tracing.configure(**{"service_name": "s", **arguments})
 
@@ -546,7 +546,7 @@ def test_arguments_that_make_no_sense(arguments, message):
         ("https://tempo.example/otlp/v1/traces", "https://tempo.example/otlp/v1/traces"),
     ],
 )
-def test_the_endpoint_of_otlp_over_http(endpoint, url):
+def test_configure_http_endpoint_gets_the_traces_path(endpoint, url):
     from airflow_slo_provider.tracing.recording.configuration import _create_exporter
 
     exporter = _create_exporter(endpoint, "http", {"x-scope": "a"})
@@ -554,6 +554,6 @@ def test_the_endpoint_of_otlp_over_http(endpoint, url):
     exporter.shutdown()
 
 
-def test_otlp_over_grpc_is_made():
+def test_configure_grpc_exporter_is_created():
     tracing.configure("s", endpoint="127.0.0.1:1", protocol="grpc", headers={"X-Scope": "a"})
     tracing.shutdown(timeout=0.5)

@@ -20,7 +20,7 @@ def path(trace: Trace) -> dict[str, float]:
     return {placed.span.name: placed.critical_ns / MS for placed in trace.spans if placed.critical_ns}
 
 
-def test_parallel_spans_are_not_added_up():
+def test_critical_path_parallel_spans_are_not_added_up():
     trace = analyse(
         [
             span("request", 0, 100),
@@ -33,14 +33,14 @@ def test_parallel_spans_are_not_added_up():
     assert path(trace) == {"request": 15, "features": 50, "model": 35}
 
 
-def test_what_ran_before_the_last_returned_began_was_waited_for():
+def test_critical_path_includes_spans_before_the_last_child():
     # b began while a ran: the request itself started it, so a was not waited for.
     trace = analyse([span("request", 0, 20), span("a", 0, 10, "request"), span("b", 5, 20, "request")])
     assert own(trace) == {"request": 0, "a": 10, "b": 15}
     assert path(trace) == {"request": 5, "b": 15}
 
 
-def test_nested_spans_and_one_that_outlives_its_caller():
+def test_trace_tree_nested_spans_and_one_that_outlives_its_caller():
     trace = analyse(
         [
             span("request", 0, 50),
@@ -55,7 +55,7 @@ def test_nested_spans_and_one_that_outlives_its_caller():
     assert trace.missing_parents == trace.skewed == 0
 
 
-def test_another_service_with_another_clock_is_put_in_the_middle_of_its_caller():
+def test_trace_tree_skewed_service_is_centred_in_its_caller():
     trace = analyse(
         [
             span("request", 0, 100),
@@ -74,46 +74,46 @@ def test_another_service_with_another_clock_is_put_in_the_middle_of_its_caller()
     assert (late.skewed, path(late)) == (0, {"request": 100})
 
 
-def test_spans_whose_parent_is_missing_hang_from_the_root_and_are_counted():
+def test_trace_tree_orphans_are_attached_to_the_root_and_counted():
     trace = analyse([span("request", 0, 100), span("model", 20, 80, "gone"), span("gpu", 30, 70, "model")])
     assert trace.missing_parents == 1
     assert own(trace) == {"request": 40, "model": 20, "gpu": 40}
     assert sum(path(trace).values()) == 100
 
 
-def test_without_its_root_a_trace_has_several_tops():
+def test_trace_tree_without_root_has_several_tops():
     trace = analyse([span("features", 0, 10, "gone"), span("model", 10, 40, "gone")])
     assert (trace.missing_parents, path(trace)) == (2, {"features": 10, "model": 30})
     assert [placed.top for placed in trace.spans] == [True, True]
 
 
-def test_a_request_from_another_process_lacks_nothing():
+def test_trace_tree_remote_parent_is_not_missing():
     for remote in (True, None):
         trace = analyse([span("request", 0, 10, "gateway", remote_parent=remote), span("model", 2, 9, "request")])
         assert (trace.missing_parents, path(trace)) == (0, {"request": 3, "model": 7})
     assert analyse([span("model", 2, 9, "request", remote_parent=False)]).missing_parents == 1
 
 
-def test_circles_do_not_hang():
+def test_trace_tree_cycles_are_broken():
     trace = analyse([span("a", 0, 10, "b"), span("b", 1, 9, "a"), span("self", 2, 3, "self")])
     assert len(trace.spans) == 3
     assert trace.missing_parents >= 1
 
 
-def test_a_span_that_came_twice_counts_once():
+def test_trace_tree_duplicate_span_counts_once():
     trace = analyse(
         [span("request", 0, 10), span("request", 0, 10), span("model", 2, 8, "request"), span("model", 2, 8, "request")]
     )
     assert (len(trace.spans), trace.duplicates, own(trace)) == (2, 2, {"request": 4, "model": 6})
 
 
-def test_a_trace_with_spans_left_out_has_durations_only():
+def test_trace_tree_incomplete_trace_has_durations_only():
     trace = analyse([span("request", 0, 10, whole=False), span("model", 2, 8, "request", whole=False)])
     assert not trace.whole
     assert [(placed.self_ns, placed.critical_ns) for placed in trace.spans] == [(None, None)] * 2
 
 
-def test_versions_come_from_above_or_from_the_only_one():
+def test_trace_tree_version_is_inherited_or_the_only_one():
     trace = analyse(
         [
             span("http", 0, 100),
@@ -134,7 +134,7 @@ def test_versions_come_from_above_or_from_the_only_one():
     assert other.spans[0].version == "7"
 
 
-def test_a_very_deep_trace_needs_no_recursion():
+def test_trace_tree_deep_trace_needs_no_recursion():
     deep = 20_000
     spans = [span("s0", 0, deep)] + [span(f"s{n}", n / 10, deep - n / 10, f"s{n - 1}") for n in range(1, deep)]
     trace = analyse(spans)
@@ -156,7 +156,7 @@ def traces(draw: Any) -> list[Span]:
 
 
 @given(traces())
-def test_the_parts_of_the_critical_path_sum_to_the_request_and_own_time_never_exceeds_a_span(spans: list[Span]) -> None:
+def test_critical_path_sums_to_the_request_and_own_time_is_within_the_span(spans: list[Span]) -> None:
     trace = analyse(spans)
     assert len(trace.spans) == len(spans)
     (root,) = (placed for placed in trace.spans if placed.top)
@@ -167,7 +167,7 @@ def test_the_parts_of_the_critical_path_sum_to_the_request_and_own_time_never_ex
 
 
 @given(traces())
-def test_own_time_is_what_no_child_covers_moment_by_moment(spans: list[Span]) -> None:
+def test_own_time_is_the_time_that_no_child_covers(spans: list[Span]) -> None:
     trace = analyse(spans)
     places = {
         placed.span.span_id: (placed.start_ns // MS, (placed.start_ns + placed.span.duration_ns) // MS) for placed in trace.spans

@@ -48,7 +48,7 @@ NO_END = {
 
 @pytest.mark.parametrize("form", NO_END)
 @pytest.mark.parametrize("every", [1, 2, 33])
-def test_a_latency_that_is_not_known_is_no_pass(tmp_path, form, every):
+def test_assess_untimed_spans_are_unknown(tmp_path, form, every):
     spans = [otlp(one, **(NO_END[form](one) if one % every == 0 else {"endTimeUnixNano": end_of(one, 20)})) for one in range(200)]
     file = tmp_path / "spans.jsonl"
     file.write_text("".join(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]}) + "\n" for one in spans))
@@ -65,12 +65,12 @@ def test_a_latency_that_is_not_known_is_no_pass(tmp_path, form, every):
     assert judged(found, allow_truncated=True).verdict is (Verdict.PASS if untimed < 200 else Verdict.UNKNOWN)
 
 
-def test_a_span_that_took_no_time_is_one():
+def test_breakdown_span_of_zero_duration_counts():
     found = tracing.breakdown([otlp(one, endTimeUnixNano=end_of(one, 0)) for one in range(200)])
     assert (found.truncated, found.untimed, judged(found).verdict) == (False, 0, Verdict.PASS)
 
 
-def test_whose_time_it_was_is_not_known_beside_one():
+def test_own_times_beside_an_untimed_span_are_unknown():
     spans = [
         span("request", 0, 30),
         span("fetch", 5, 5, "request", service="store", timed=False),
@@ -84,19 +84,19 @@ def test_whose_time_it_was_is_not_known_beside_one():
     assert "duration unknown" in to_html(judged(found), "one request")
 
 
-def test_its_end_may_come_with_its_second_copy():
+def test_untimed_span_with_a_timed_copy_is_timed():
     begun, ended = span("request", 0, 0, timed=False), span("request", 0, 0)
     for copies in ([begun, ended], [ended, begun]):
         assert analyse(copies).untimed == 0
 
 
-def test_what_a_rule_kept_is_in_no_number_and_takes_none_away():
+def test_untimed_span_of_a_kept_trace_is_ignored():
     kept = span("request", 0, 0, trace="kept", timed=False, attributes={KEPT_ATTRIBUTE: "error"})
     found = tracing.breakdown([span("request", 0, 20), kept])
     assert (found.truncated, found.untimed) == (False, 0)
 
 
-def test_spans_of_the_sdk():
+def test_untimed_spans_of_the_sdk():
     def made(end: int) -> ReadableSpan:
         return ReadableSpan("x", SpanContext(1, 1, is_remote=False), resource=Resource({}), start_time=T0, end_time=end)
 
@@ -123,7 +123,7 @@ WRAPPED = 2**64 - 5 * MS
         ({"duration": 2**64 - 5000}, False),
     ],
 )
-def test_jaeger(monkeypatch, told, timed):
+def test_untimed_spans_of_jaeger(monkeypatch, told, timed):
     one = {"traceID": "1", "spanID": "1", "operationName": "x", "startTime": T0 // 1000, "processID": "p", **told}
     body = {"data": [{"traceID": "1", "processes": {"p": {"serviceName": "shop"}}, "spans": [one]}]}
     found = answered(monkeypatch, JaegerStore("http://jaeger", api="classic"), body)
@@ -133,7 +133,7 @@ def test_jaeger(monkeypatch, told, timed):
 @pytest.mark.parametrize(
     ("told", "timed"), [({}, True), ({"durationNanos": "7"}, True), ({"durationNanos": str(WRAPPED)}, False)]
 )
-def test_tempo_leaves_out_a_zero_and_tells_what_it_cannot_reckon_as_something_huge(monkeypatch, told, timed):
+def test_untimed_spans_of_tempo(monkeypatch, told, timed):
     one = {"spanID": "1", "name": "x", "startTimeUnixNano": str(T0), **told}
     body = {"traces": [{"traceID": "1", "spanSets": [{"spans": [one], "matched": 1}]}], "metrics": {}}
     found = answered(monkeypatch, TempoStore("http://tempo"), body)
