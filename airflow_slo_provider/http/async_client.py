@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.http.bodies import Body
-from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, query_error
+from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, request_error
 from airflow_slo_provider.http.retries import HttpAnswer, retry_arguments
 from airflow_slo_provider.http.settings import HttpSettings
 
@@ -93,7 +93,7 @@ class AsyncHttpClient:
                 return HttpAnswer(status, response.headers, await self._read(response), began)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, *UNANSWERED) as error:
             late = TimeLimitExceeded(seconds) if type(error) is TimeoutError else None
-            raise query_error(late or error, query=query, status=status, source=settings.address) from None
+            raise request_error(late or error, query=query, status=status, source=settings.address) from None
 
     async def _read(self, response: httpx.Response) -> bytes:
         import httpx

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.http.bodies import Body
-from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, query_error
+from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, request_error
 from airflow_slo_provider.http.retries import HttpAnswer, retry_arguments
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.http.time_limits import Watchdog, at_most
@@ -115,8 +115,8 @@ class HttpClient:
                     return HttpAnswer(status, response.headers, self._read(response, watchdog), began)
             except (RequestException, HTTPError, OSError, ValueError, *UNANSWERED) as error:
                 late = TimeLimitExceeded(watchdog.seconds) if watchdog.check() else None
-                # `from None`: the library's own text holds the URL that was asked, user info and all.
-                raise query_error(late or error, query=query, status=status, source=settings.address) from None
+                # `from None`: the library's own text holds the requested URL with its user info.
+                raise request_error(late or error, query=query, status=status, source=settings.address) from None
 
     def _read(self, response: requests.Response, watchdog: Watchdog) -> bytes:
         from urllib3.exceptions import HTTPError, ReadTimeoutError

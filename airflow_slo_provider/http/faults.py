@@ -115,7 +115,7 @@ def wire_fault(error: BaseException) -> WireFault:
     return WireFault(f"the request failed ({type(error).__name__})", "request_failed", False)
 
 
-def query_error(error: BaseException, *, query: str | None, status: int | None, source: str) -> QueryError:
+def request_error(error: BaseException, *, query: str | None, status: int | None, source: str) -> QueryError:
     """Return the error of an exchange that ended without a whole answer.
 
     :param error: as of :func:`wire_fault`, or what :class:`~airflow_slo_provider.http.bodies.Body` raises

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_LOCAL = threading.local()
+
+class _ThreadState(threading.local):
+    """The limit and the watchdog of the current thread."""
+
+    seconds_left: Callable[[], float] | None = None
+    watchdog: Watchdog | None = None
+
+
+_THREAD = _ThreadState()
 
 
 @contextmanager
@@ -22,12 +30,12 @@ def within(seconds_left: Callable[[], float]) -> Iterator[None]:
 
     :param seconds_left: returns the seconds that are left
     """
-    before = getattr(_LOCAL, "seconds_left", None)
-    _LOCAL.seconds_left = seconds_left
+    before = _THREAD.seconds_left
+    _THREAD.seconds_left = seconds_left
     try:
         yield
     finally:
-        _LOCAL.seconds_left = before
+        _THREAD.seconds_left = before
 
 
 def at_most(seconds: float) -> float:
@@ -35,14 +43,12 @@ def at_most(seconds: float) -> float:
 
     The result is never 0, which would mean no limit.
     """
-    left: Callable[[], float] | None = getattr(_LOCAL, "seconds_left", None)
-    return seconds if left is None else max(0.001, min(seconds, left()))
+    return seconds if _THREAD.seconds_left is None else max(0.001, min(seconds, _THREAD.seconds_left()))
 
 
 def time_is_up() -> bool:
     """Return whether the thread's limit has expired."""
-    left: Callable[[], float] | None = getattr(_LOCAL, "seconds_left", None)
-    return left is not None and left() <= 0
+    return _THREAD.seconds_left is not None and _THREAD.seconds_left() <= 0
 
 
 class Watchdog:
@@ -60,12 +66,12 @@ class Watchdog:
         self._ends = 0.0
 
     def __enter__(self) -> Watchdog:
-        _LOCAL.watchdog = self
+        _THREAD.watchdog = self
         self.extend(self.seconds)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        _LOCAL.watchdog = None
+        _THREAD.watchdog = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -98,9 +104,8 @@ class Watchdog:
 
 def watch(connection: Any) -> None:
     """Report the socket in use to this thread's watchdog, if there is one."""
-    watchdog: Watchdog | None = getattr(_LOCAL, "watchdog", None)
-    if watchdog is not None and connection is not None:
-        watchdog.watch(connection)
+    if _THREAD.watchdog is not None and connection is not None:
+        _THREAD.watchdog.watch(connection)
 
 
 def _shut_down(connection: Any) -> None:

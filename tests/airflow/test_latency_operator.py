@@ -1,4 +1,4 @@
-"""The latency breakdown as a task: what it records, how it ends, which way it takes."""
+"""The latency breakdown as a task: what it records, its final state, and the branch it follows."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_latency_spans_without_version_follow_the_arguments(tmp_path, arguments,
     assert ran.xcoms["return_value"]["verdict"] == verdict, ran.error
     if verdict == "unknown":
         assert recorded()["model-server/version"].verdict.value == "unknown"
-        assert ("there are of none" if "baseline" in arguments else "; look at version_keys") in str(ran.error)
+        assert ("versions: none" if "baseline" in arguments else "; look at version_keys") in str(ran.error)
 
 
 def test_latency_allow_truncated_assesses_a_truncated_answer():
@@ -165,7 +165,7 @@ def test_latency_version_keys_are_selected_in_tempo():
     with serving(TempoReplay()) as tempo:
         connections = {"traces": {"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}}}
         run_task(operator(version_keys=["release", "ml version"]), connections=connections, data_interval=INTERVAL)
-        searches = [params["q"] for path, params in tempo.asked if path == "/api/search"]
+        searches = [params["q"] for path, params in tempo.requests if path == "/api/search"]
     assert searches
     assert all('span.release, span."ml version"' in search for search in searches)
 
@@ -209,7 +209,7 @@ def test_latency_recent_interval_defers(make):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "way"),
+    ("arguments", "taken"),
     [
         ({"budgets": GENEROUS, "slower": "ignore"}, "go_on"),
         ({"budgets": GENEROUS}, "roll_back"),
@@ -221,27 +221,27 @@ def test_latency_recent_interval_defers(make):
         ({"service": "nobody"}, "ask"),
     ],
 )
-def test_latency_branch_follows_the_verdict(arguments, way):
+def test_latency_branch_follows_the_verdict(arguments, taken):
     ran = run_task(branch(**arguments), connections=files(), data_interval=INTERVAL)
     assert ran.state in ("success", "skipped"), ran.error
     everything = {"go_on", "stop", "roll_back", "look", "ask"}
-    assert ran.skipped == everything - {way}
+    assert ran.skipped == everything - {taken}
     assert ran.xcoms["latency"]["service"] == arguments.get("service", "model-server")
     assert recorded()
 
 
-@pytest.mark.parametrize(("arguments", "way"), [({}, "ask"), ({"slower": "ignore"}, "go_on"), ({"if_unknown": None}, None)])
-def test_latency_branch_missing_baseline_is_unknown(arguments, way):
+@pytest.mark.parametrize(("arguments", "taken"), [({}, "ask"), ({"slower": "ignore"}, "go_on"), ({"if_unknown": None}, None)])
+def test_latency_branch_missing_baseline_is_unknown(arguments, taken):
     ran = run_task(
         branch(baseline="v0", budgets=GENEROUS, model_version="v2", **arguments), connections=files(), data_interval=INTERVAL
     )
-    assert ran.state == ("failed" if way is None else "success"), ran.error
+    assert ran.state == ("failed" if taken is None else "success"), ran.error
     checks = {name: check.verdict.value for name, check in recorded().items()}
     assert checks.pop("model-server/version", None) == (None if "slower" in arguments else "unknown")
     assert set(checks.values()) == {"pass"}
-    if way is not None:
-        assert ran.skipped == {"go_on", "stop", "roll_back", "look", "ask"} - {way}
-    if way != "go_on":
+    if taken is not None:
+        assert ran.skipped == {"go_on", "stop", "roll_back", "look", "ask"} - {taken}
+    if taken != "go_on":
         assert "no spans of version v0" in ran.xcoms["latency"]["why"]
 
 

@@ -127,7 +127,7 @@ def assess(
     interval: tuple[datetime | None, datetime | None] = (None, None),
     evidence: Mapping[str, Any] | None = None,
 ) -> LatencyAssessment:
-    """Assess a latency breakdown against budgets, and against the previous version where a comparison is given.
+    """Assess a latency breakdown against budgets, and against the previous version if there is a comparison.
 
     :param breakdown: the latency breakdown to assess
     :param rules: budgets and thresholds

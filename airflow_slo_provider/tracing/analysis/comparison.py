@@ -106,10 +106,8 @@ def compare(breakdown: LatencyBreakdown, baseline: str | None = None, candidate:
     before, after = _choose_versions(breakdown, baseline, candidate)
     pairs = _pairs(breakdown.samples, before, after)
     if not pairs:
-        raise NoData(
-            f"versions {before} and {after} have no span of which each has {MIN_SPANS}; ask for a longer interval",
-            reason="too_few",
-        )
+        message = f"versions {before} and {after} share no span with at least {MIN_SPANS} values each; use a longer interval"
+        raise NoData(message, reason="too_few")
     changes = _changes(pairs)
     worse = [change for change in changes if change.changed.startswith("slower")]
     better = [change for change in changes if change.changed.startswith("faster")]
@@ -135,12 +133,11 @@ def _importance(change: SpanChange) -> tuple[bool, float]:
 
 def _choose_versions(breakdown: LatencyBreakdown, baseline: str | None, candidate: str | None) -> tuple[str, str]:
     versions = [version for version in breakdown.versions if version is not None]
-    for asked in (baseline, candidate):
-        if asked is not None and asked not in versions:
-            raise NoData(
-                f"there are no spans of version {asked}; there are of {', '.join(versions) or 'none'}", reason="no_version"
-            )
-    after = candidate if candidate is not None else next((one for one in reversed(versions) if one != baseline), None)
+    for version in (baseline, candidate):
+        if version is not None and version not in versions:
+            message = f"there are no spans of version {version}; versions: {', '.join(versions) or 'none'}"
+            raise NoData(message, reason="no_version")
+    after = candidate if candidate is not None else next((version for version in reversed(versions) if version != baseline), None)
     earlier = versions[: versions.index(after)] if after in versions else []
     before = baseline if baseline is not None else next(iter(reversed(earlier)), None)
     if before is None or after is None or before == after:
@@ -156,11 +153,8 @@ def _pairs(samples: Mapping[RowKey, Samples], before: str, after: str) -> dict[t
         if key.version != before or key.span == OTHERS or new is None:
             continue
         # If own times are unknown in one version, durations are compared in both.
-        times = (
-            (old.selves, new.selves)
-            if len(old.selves) >= MIN_SPANS and len(new.selves) >= MIN_SPANS
-            else (old.durations, new.durations)
-        )
+        own = min(len(old.selves), len(new.selves)) >= MIN_SPANS
+        times = (old.selves, new.selves) if own else (old.durations, new.durations)
         if min(map(len, times)) >= MIN_SPANS:
             pairs[key.span, key.service] = times
     return pairs
@@ -193,20 +187,12 @@ def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]]) -> list[SpanChang
             changed = "slower tail" if lowest > 0 else "faster tail" if highest < 0 else ""
         changes.append(
             SpanChange(
-                span=span,
-                service=service,
-                baseline_count=len(old),
-                candidate_count=len(new),
-                p50_delta=seconds(float(p50)),
-                p99_delta=seconds(float(p99)),
-                p99_low=seconds(float(low)),
-                p99_high=seconds(float(high)),
-                mean_delta=seconds(float(new.mean() - old.mean())),
-                pvalue=pvalue,
-                probability=probability,
-                changed=changed,
+                span=span, service=service, baseline_count=len(old), candidate_count=len(new),
+                p50_delta=seconds(float(p50)), p99_delta=seconds(float(p99)), p99_low=seconds(float(low)),
+                p99_high=seconds(float(high)), mean_delta=seconds(float(new.mean() - old.mean())),
+                pvalue=pvalue, probability=probability, changed=changed,
             )
-        )
+        )  # fmt: skip
     return changes
 
 
@@ -223,15 +209,15 @@ def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDA
     import numpy as np
 
     count = len(ordered)
-    place = (count - 1) * 0.99
-    rank = int(place) + 1  # of the lower neighbour, from 1
+    position = (count - 1) * 0.99
+    rank = int(position) + 1  # of the lower neighbour, from 1
     lower = generator.beta(rank, count - rank + 1, _DRAWS)
     low = ordered[np.minimum((lower * count).astype(np.int64), count - 1)].astype(np.float64)
     if rank == count:
         return low
     upper = lower + (1 - lower) * generator.beta(1, count - rank, _DRAWS)
     high = ordered[np.minimum((upper * count).astype(np.int64), count - 1)]
-    drawn: NDArray[np.float64] = low + (high - low) * (place - int(place))
+    drawn: NDArray[np.float64] = low + (high - low) * (position - int(position))
     return drawn
 
 

@@ -70,14 +70,14 @@ def quantile(ordered: Sequence[Any], share: float) -> float:
     :param ordered: at least one number, ascending
     :param share: 0 to 1
     """
-    place = (len(ordered) - 1) * share
-    low = int(place)
+    position = (len(ordered) - 1) * share
+    low = int(position)
     first = ordered[low]
     if low + 1 >= len(ordered):
         return float(first)
     following = ordered[low + 1]
     # Rounding must not move the result above the upper neighbour.
-    return min(float(first + (following - first) * (place - low)), float(following))
+    return min(float(first + (following - first) * (position - low)), float(following))
 
 
 def seconds(nanoseconds: float) -> float:

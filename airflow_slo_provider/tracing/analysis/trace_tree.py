@@ -16,7 +16,7 @@ from airflow_slo_provider.tracing.spans import Span
 
 @dataclass(frozen=True, slots=True)
 class PlacedSpan:
-    """A span with its place in the trace.
+    """A span with its position in the call tree.
 
     :param version: the model version named by the span or the nearest span above it
     :param self_ns: nanoseconds not covered by children; None if children may be missing

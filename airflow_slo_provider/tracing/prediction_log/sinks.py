@@ -147,10 +147,10 @@ class ParquetSink:
         import pyarrow.parquet as pq
 
         found = []
-        wanted = None if request_ids is None else set(request_ids)
+        selected = None if request_ids is None else set(request_ids)
         for path in sorted(self._directory.glob("predictions-*.parquet")):
             for row in pq.read_table(path).to_pylist():
-                if wanted is None or row["request_id"] in wanted:
+                if selected is None or row["request_id"] in selected:
                     timestamp: datetime = row.pop("timestamp")
                     found.append(Prediction(**row, timestamp=timestamp.astimezone(UTC)))
         return sorted(found, key=lambda row: (row.timestamp, row.request_id))

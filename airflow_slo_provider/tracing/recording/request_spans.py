@@ -42,7 +42,7 @@ class RequestSpans:
     :param headers: headers of the incoming request
     """
 
-    __slots__ = ("_begun", "_failed", "_parent_context", "_pipeline", "_root", "_unsampled", "exported", "flags", "trace_number")
+    __slots__ = ("_context", "_failed", "_pipeline", "_root", "_started", "_unsampled", "exported", "flags", "trace_number")
 
     def __init__(self, name: str, attributes: dict[str, Any], headers: Mapping[str, str] | None = None) -> None:
         self._pipeline: Pipeline = active()
@@ -57,8 +57,8 @@ class RequestSpans:
             context = context_api.get_current()
         root = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
         own = root.get_span_context()
-        self._begun = time.perf_counter()
-        self._parent_context = context
+        self._started = time.perf_counter()
+        self._context = context
         if root.is_recording():
             self.trace_number, self.flags = own.trace_id, own.trace_flags
             self.exported = own.trace_flags.sampled
@@ -91,7 +91,7 @@ class RequestSpans:
     def enter(self, name: str, attributes: dict[str, Any], *, whole: bool) -> Opened:
         """Start a span and make it the current one."""
         if whole:
-            return self._root, context_api.attach(_set_span(self._root, self._parent_context)), self._begun
+            return self._root, context_api.attach(_set_span(self._root, self._context)), self._started
         # In a thread or task that did not inherit the request's context, the request's span is the parent.
         context = context_api.get_current()
         parent = trace_api.get_current_span(context)
@@ -107,7 +107,7 @@ class RequestSpans:
 
     def leave(self, opened: Opened, error: BaseException | None, *, whole: bool) -> None:
         """End a span, and record the exception that ended it, if any."""
-        span, token, begun = opened
+        span, token, started = opened
         context_api.detach(token)
         failed = isinstance(error, Exception)
         if error is not None:
@@ -123,7 +123,7 @@ class RequestSpans:
             span.set_status(_OK)
         if not isinstance(span, UnsampledSpan):
             if not whole:
-                span.set_attribute("duration_ms", (time.perf_counter() - begun) * 1000.0)
+                span.set_attribute("duration_ms", (time.perf_counter() - started) * 1000.0)
             span.end()
             return
         span.end()

@@ -25,20 +25,17 @@ def to_html(assessment: LatencyAssessment, title: str) -> str:
     """
     found = assessment.breakdown
     parts = [
-        tag(
-            "p",
-            f"{found.spans} spans of {found.traces} requests{_interval_text(assessment)}. Resolution: {found.resolution:g} s.",
-        ),
-        _notes(assessment),
+        tag("p", f"{found.spans} spans of {found.traces} requests{_interval(assessment)}. Resolution: {found.resolution:g} s."),
+        _notes_block(assessment),
         section(
             "Where the time goes",
-            tag("p", "Time on the critical path per request: spans that run side by side are not added up."),
+            tag("p", "Time on the critical path per request: parallel spans are not added up."),
             critical_path_chart(found),
-            _spans(assessment),
+            _span_table(assessment),
         ),
-        _budgets(assessment),
-        _comparison(assessment),
-        _symptoms(assessment),
+        _budget_section(assessment),
+        _comparison_section(assessment),
+        _symptom_section(assessment),
     ]
     versions = [version for version in found.versions if version in found.slowest]
     if versions:
@@ -48,22 +45,22 @@ def to_html(assessment: LatencyAssessment, title: str) -> str:
     return page(title, *(part for part in parts if part), verdict=verdict, subtitle=assessment.why, style=_STYLE)
 
 
-def _interval_text(assessment: LatencyAssessment) -> str:
+def _interval(assessment: LatencyAssessment) -> str:
     found = assessment.breakdown
     if found.start is None or found.end is None:
         return ""
     return f", from {found.start:%Y-%m-%d %H:%M:%S} to {found.end:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _notes(assessment: LatencyAssessment) -> str:
+def _notes_block(assessment: LatencyAssessment) -> str:
     if not assessment.breakdown.notes:
         return ""
-    word = "Something is missing" if assessment.breakdown.truncated else "To know"
+    word = "Incomplete data" if assessment.breakdown.truncated else "Notes"
     notes = tag("ul", *(tag("li", note) for note in assessment.breakdown.notes))
     return tag("div", tag("b", word), notes, class_="notes")
 
 
-def _spans(assessment: LatencyAssessment) -> str:
+def _span_table(assessment: LatencyAssessment) -> str:
     heads = (
         *("span", "version", "count", "p50 ms", "p95 ms", "p99 ms", "own p50 ms", "own p99 ms"),
         *("critical path", "errors", "cache hits"),
@@ -78,7 +75,7 @@ def _spans(assessment: LatencyAssessment) -> str:
     return table(heads, rows, numbers=range(2, len(heads)))
 
 
-def _budgets(assessment: LatencyAssessment) -> str:
+def _budget_section(assessment: LatencyAssessment) -> str:
     rows = [
         (
             check.name, _ms(check.value), _ms(check.target),
@@ -92,9 +89,9 @@ def _budgets(assessment: LatencyAssessment) -> str:
     return section(title, table(heads, rows, numbers=(1, 2, 3), verdicts=[4])) if rows else ""
 
 
-def _comparison(assessment: LatencyAssessment) -> str:
-    compared = assessment.comparison
-    if compared is None:
+def _comparison_section(assessment: LatencyAssessment) -> str:
+    comparison = assessment.comparison
+    if comparison is None:
         return ""
     rows = (
         (
@@ -102,16 +99,16 @@ def _comparison(assessment: LatencyAssessment) -> str:
             f"[{change.p99_low * 1000:.3g}, {change.p99_high * 1000:.3g}] ms", _delta(change.mean_delta),
             f"{change.pvalue:.2g}", change.changed or None,
         )
-        for change in compared.changes
+        for change in comparison.changes
     )  # fmt: skip
     heads = ("span", "p50", "p99", "95 % interval of p99", "mean", "p-value", "changed")
-    said = tag("p", f"{compared.message}. Own times, without what children take.")
-    return section(f"{compared.candidate} against {compared.baseline}", said, table(heads, rows, numbers=range(1, 6)))
+    summary = tag("p", f"{comparison.message}. Own times, without what children take.")
+    return section(f"{comparison.candidate} against {comparison.baseline}", summary, table(heads, rows, numbers=range(1, 6)))
 
 
-def _symptoms(assessment: LatencyAssessment) -> str:
-    rows = [(one.name, one.cause, one.check, one.evidence) for one in assessment.symptoms]
-    return section("What it looks like", table(("symptom", "likely cause", "look at", "seen"), rows)) if rows else ""
+def _symptom_section(assessment: LatencyAssessment) -> str:
+    rows = [(symptom.name, symptom.cause, symptom.check, symptom.evidence) for symptom in assessment.symptoms]
+    return section("Symptoms", table(("symptom", "likely cause", "next check", "evidence"), rows)) if rows else ""
 
 
 def _ms(value: float | None) -> str | None:

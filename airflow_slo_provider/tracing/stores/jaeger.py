@@ -76,12 +76,12 @@ class JaegerStore(ServerStore):
             answer = self._http.request("/api/v3/services", expect=(200, 404))
             if answer.status == 200 and isinstance(answer.body, dict) and "services" in answer.body:
                 with self._convert_read_errors():
-                    return f"Jaeger answers; it knows {len(answer.body.get('services') or ())} services"
+                    return f"Jaeger answers; it has traces of {len(answer.body.get('services') or ())} services"
         answer = self._classic("/api/services")
         if not isinstance(answer.body, dict) or not isinstance(answer.body.get("data", 0), list | None):
             raise self._wrong_server_error()
         with self._convert_read_errors():
-            return f"Jaeger answers (classic API); it knows {len(answer.body['data'] or ())} services"
+            return f"Jaeger answers (classic API); it has traces of {len(answer.body['data'] or ())} services"
 
     def _classic(self, path: str, params: Mapping[str, Any] | None = None, *, query: str | None = None) -> StoreAnswer:
         """Query the classic API, at Jaeger's path or at that of VictoriaTraces."""
@@ -98,7 +98,7 @@ class JaegerStore(ServerStore):
         return elsewhere
 
     def _query(
-        self, stream: SpanStream, service: str, low: int, high: int, wanted: dict[str, Any], count: int
+        self, stream: SpanStream, service: str, low: int, high: int, attributes: dict[str, Any], count: int
     ) -> list[StoredTrace]:
         if self._api != "classic":
             params: dict[str, Any] = {
@@ -109,8 +109,8 @@ class JaegerStore(ServerStore):
                 "query.search_depth": count,
                 "query.num_traces": count,
             }
-            if wanted:
-                params["query.attributes"] = json.dumps({key: as_text(value) for key, value in wanted.items()})
+            if attributes:
+                params["query.attributes"] = json.dumps({key: as_text(value) for key, value in attributes.items()})
             expect = (200, 400, 404) if self._api == "auto" else (200, 404)
             answer = self._http.request("/api/v3/traces", params, expect=expect, query=f"service {service}")
             if _is_v3(answer):
@@ -121,8 +121,8 @@ class JaegerStore(ServerStore):
             if self._api == "v3":
                 raise self._http.error("/api/v3/traces is not served", "not_found", None, 404)
         params = {"service": service, "start": low // 1000, "end": -(-high // 1000), "limit": count}
-        if wanted:
-            params["tags"] = json.dumps({key: as_text(value) for key, value in wanted.items()})
+        if attributes:
+            params["tags"] = json.dumps({key: as_text(value) for key, value in attributes.items()})
         answer = self._classic("/api/traces", params, query=f"service {service}")
         self._api = "classic"
         return self._read_classic(answer, stream)

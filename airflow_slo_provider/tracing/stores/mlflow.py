@@ -64,11 +64,11 @@ class MlflowStore(ServerStore):
             with self._convert_read_errors():
                 infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]
                 names = [info["trace_id"] for info in infos]
-            for place in range(0, len(names), _AT_ONCE):
-                wanted = names[place : place + _AT_ONCE]
-                traces = self._get_traces(wanted)
-                if len(traces) < len(wanted):
-                    stream.lack(f"{len(wanted) - len(traces)} traces were found, but their spans are missing so far")
+            for index in range(0, len(names), _AT_ONCE):
+                batch = names[index : index + _AT_ONCE]
+                traces = self._get_traces(batch)
+                if len(traces) < len(batch):
+                    stream.lack(f"{len(batch) - len(traces)} traces were found, but their spans are missing so far")
                 yield from traces
             token = next_page(body.get("next_page_token"), seen, "MLflow", self._http.source)
             if token is None:

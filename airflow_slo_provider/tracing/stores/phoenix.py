@@ -46,8 +46,8 @@ class PhoenixStore(ServerStore):
         inside = [trace_id for start, trace_id in sorted((at, key) for key, at in starts.items()) if low <= start < search.end]
         traces = (
             trace.spans
-            for place in range(0, len(inside), _AT_ONCE)
-            for trace in group_by_trace(self._query(search.service, {"trace_id": inside[place : place + _AT_ONCE]}))
+            for index in range(0, len(inside), _AT_ONCE)
+            for trace in group_by_trace(self._query(search.service, {"trace_id": inside[index : index + _AT_ONCE]}))
             if search.matches(trace.spans)
         )
         yield from limit_traces(search.limit, traces, stream)

@@ -209,10 +209,10 @@ def begins_within(trace: StoredTrace, start: int, end: int) -> bool:
 
 def has_attributes(spans: list[Span], service: str, attributes: Mapping[str, Any]) -> bool:
     """Whether one span of the service has all the attributes."""
-    wanted = {key: as_text(value) for key, value in attributes.items()}
+    texts = {key: as_text(value) for key, value in attributes.items()}
     return any(
         (not service or span.service == service)
-        and all(key in span.attributes and as_text(span.attributes[key]) == value for key, value in wanted.items())
+        and all(key in span.attributes and as_text(span.attributes[key]) == value for key, value in texts.items())
         for span in spans
     )
 

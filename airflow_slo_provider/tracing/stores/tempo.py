@@ -127,8 +127,8 @@ class _TempoSearch:
         spans = f"{{ {service} }}"
         if self._parameters.attributes:
             # Selects traces in which one span has all attributes; of these traces, all spans of the service.
-            wanted = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._parameters.attributes.items())
-            spans = f"({spans} && {{ {service} && {wanted} }})"
+            conditions = " && ".join(f"{_field(key)} = {_literal(value)}" for key, value in self._parameters.attributes.items())
+            spans = f"({spans} && {{ {service} && {conditions} }})"
         parent = ["span:parentID"] if self._select_parents else []
         return f"{spans} | select({', '.join(['name', 'status', *map(_field, self._fields), *parent])})"
 
@@ -148,8 +148,8 @@ class _TempoSearch:
     def _complete_trace(self, trace: StoredTrace) -> list[Span]:
         """Fetch a trace by id if the search returned it incomplete or without parents."""
         spans = trace.spans
-        wanted = self._store._whole or any(not span.whole or not span.parent_known for span in spans)
-        if not wanted or self._misses >= _MAX_MISSES:
+        incomplete = self._store._whole or any(not span.whole or not span.parent_known for span in spans)
+        if not incomplete or self._misses >= _MAX_MISSES:
             return spans
         try:
             fetched = self._store._fetch(trace.trace_id)

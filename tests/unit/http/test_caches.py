@@ -13,7 +13,7 @@ def test_age_fault_fresh_answer_is_none(headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("headers", "says"),
+    ("headers", "expected"),
     [
         ({"Age": str(MAX_AGE + 1)}, "6 s old"),
         ({"Age": "0, 3600"}, "3600 s old"),
@@ -25,5 +25,5 @@ def test_age_fault_fresh_answer_is_none(headers: dict[str, str]) -> None:
         ({"Warning": '199 - "misc", 111 - "Revalidation Failed"'}, "stale"),
     ],
 )
-def test_age_fault_cached_answer_is_described(headers: dict[str, str], says: str) -> None:
-    assert says in (age_fault(headers) or "")
+def test_age_fault_cached_answer_is_described(headers: dict[str, str], expected: str) -> None:
+    assert expected in (age_fault(headers) or "")

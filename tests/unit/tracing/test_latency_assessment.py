@@ -136,10 +136,10 @@ def test_assess_slower_version_follows_the_rule(recorded, slower, verdict):
     assert len(ignored.checks) == 1
 
 
-# --- which version is judged
+# --- which version is assessed
 
 
-def in_turn(*versions: str | None, slow: str | None = "8") -> LatencyBreakdown:
+def serve_in_turn(*versions: str | None, slow: str | None = "8") -> LatencyBreakdown:
     """One request a second of these versions; those of one take 90 ms, all others 30 ms."""
     return tracing.breakdown(
         span("ml_prediction_request", at * 1000, at * 1000 + (90 if version == slow else 30), trace=f"t{at}", version=version)
@@ -151,7 +151,7 @@ IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
 
 
 @pytest.mark.parametrize(
-    ("versions", "judged", "verdict"),
+    ("versions", "assessed", "verdict"),
     [
         # A rolling release, with and without an overlap, from names that tell their order and from hashes.
         (["7"] * 300 + ["8"] * 200, "8", "fail"),
@@ -171,27 +171,27 @@ IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
         (["7", "7-hotfix"] * 200, "7-hotfix", "unknown"),
     ],
 )
-def test_assess_ambiguous_newest_version_is_unknown(versions, judged, verdict):
-    found = in_turn(*versions)
+def test_assess_ambiguous_newest_version_is_unknown(versions, assessed, verdict):
+    found = serve_in_turn(*versions)
     assessment = assess(found, LatencyRules(budgets=IN_TIME), service="s")
-    assert (assessment.version, assessment.verdict.value) == (judged, verdict)
+    assert (assessment.version, assessment.verdict.value) == (assessed, verdict)
     assert ("set model_version" in assessment.why) == (verdict == "unknown")
-    named = assess(found, LatencyRules(budgets=IN_TIME), service="s", version=judged)
-    assert named.verdict is (Verdict.FAIL if judged == "8" else Verdict.PASS), "a version that was named is judged"
+    named = assess(found, LatencyRules(budgets=IN_TIME), service="s", version=assessed)
+    assert named.verdict is (Verdict.FAIL if assessed == "8" else Verdict.PASS), "a version that was named is assessed"
 
 
 def test_assess_named_baseline_may_serve_at_any_time():
     for versions in (["7"] * 300 + ["8"] * 200 + ["7"] * 300, ["7", "8"] * 200):
-        assessment = assess(in_turn(*versions), LatencyRules(budgets=IN_TIME), service="s", baseline="7")
+        assessment = assess(serve_in_turn(*versions), LatencyRules(budgets=IN_TIME), service="s", baseline="7")
         assert (assessment.version, assessment.verdict) == ("8", Verdict.FAIL)
-    hashes = in_turn(*["a11", "f00"] * 200, slow="a11")
+    hashes = serve_in_turn(*["a11", "f00"] * 200, slow="a11")
     assert assess(hashes, LatencyRules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
-    lost = in_turn(*["7", "8", None] * 200, slow=None)
+    lost = serve_in_turn(*["7", "8", None] * 200, slow=None)
     assert assess(lost, LatencyRules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
 
 
 def test_assess_budgets_and_comparison_use_one_version():
-    found = in_turn(*["7", "8"] * 200, slow="7")
+    found = serve_in_turn(*["7", "8"] * 200, slow="7")
     compared = tracing.compare(found, "8")
     assessment = assess(found, LatencyRules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
     assert {check.model_version for check in assessment.checks} == {"7"} == {assessment.version}
@@ -233,11 +233,11 @@ def test_diagnose_usual_requests_have_no_symptom():
 
 
 def test_diagnose_cold_keys_are_a_long_tail():
-    chance = np.random.default_rng(2)
-    cold = chance.random(2000) < 0.03
+    generator = np.random.default_rng(2)
+    cold = generator.random(2000) < 0.03
     spans = []
     for number, miss in enumerate(cold):
-        at, took, trace = number * 100.0, (120 if miss else 8) * chance.lognormal(0, 0.1), f"t{number}"
+        at, took, trace = number * 100.0, (120 if miss else 8) * generator.lognormal(0, 0.1), f"t{number}"
         spans += [
             span("ml_prediction_request", at, at + took + 30, trace=trace, version="v1"),
             span("feature_fetch", at, at + took, "ml_prediction_request", trace=trace, attributes={"cache.hit": str(not miss)}),
@@ -278,9 +278,9 @@ def test_diagnose_spike_at_the_peak():
 def test_spearman_is_scipys_and_zero_for_constant_series():
     from scipy.stats import spearmanr
 
-    chance = np.random.default_rng(4)
+    generator = np.random.default_rng(4)
     for _ in range(20):
-        one, other = (list(map(float, chance.integers(0, 8, 25))) for _ in range(2))
+        one, other = (list(map(float, generator.integers(0, 8, 25))) for _ in range(2))
         assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
     assert spearman([1, 1, 1], [1, 2, 3]) == 0
 
@@ -343,6 +343,6 @@ def test_latency_report_of_little_data():
         html = to_html(assess(found, LatencyRules(), service="s"), "little")
         parsed(html)
         assert "<i>" not in html
-    assert "Something is missing" in to_html(
+    assert "Incomplete data" in to_html(
         assess(tracing.breakdown([span("r", 0, 5, whole=False)]), LatencyRules(), service="s"), "t"
     )

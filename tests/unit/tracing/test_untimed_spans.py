@@ -25,11 +25,11 @@ from tests.unit.tracing.builders import MS, T0, span
 NAME = "ml_prediction_request"
 
 
-def judged(found: LatencyBreakdown, **rules: Any) -> LatencyAssessment:
+def assess_latency(found: LatencyBreakdown, **rules: Any) -> LatencyAssessment:
     return assess(found, LatencyRules(budgets={NAME: {"p99": 0.1}}, **rules), service="shop")
 
 
-def otlp(number: int, **end: Any) -> dict[str, Any]:
+def otlp_document(number: int, **end: Any) -> dict[str, Any]:
     told = {"traceId": f"{number + 1:032x}", "spanId": f"{number + 1:016x}", "name": NAME}
     return {**told, "startTimeUnixNano": str(T0 + number * 10 * MS), **end}
 
@@ -49,7 +49,10 @@ NO_END = {
 @pytest.mark.parametrize("form", NO_END)
 @pytest.mark.parametrize("every", [1, 2, 33])
 def test_assess_untimed_spans_are_unknown(tmp_path, form, every):
-    spans = [otlp(one, **(NO_END[form](one) if one % every == 0 else {"endTimeUnixNano": end_of(one, 20)})) for one in range(200)]
+    spans = [
+        otlp_document(one, **(NO_END[form](one) if one % every == 0 else {"endTimeUnixNano": end_of(one, 20)}))
+        for one in range(200)
+    ]
     file = tmp_path / "spans.jsonl"
     file.write_text("".join(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [one]}]}]}) + "\n" for one in spans))
     found = tracing.breakdown(FileStore(file).spans())
@@ -57,17 +60,17 @@ def test_assess_untimed_spans_are_unknown(tmp_path, form, every):
     assert (found.truncated, found.untimed, found.spans) == (True, untimed, 200)
     assert found.to_dict()["untimed"] == untimed
     assert [row.count for row in found.rows] == [200 - untimed] * (untimed < 200), "no number is made of them"
-    assessment = judged(found)
+    assessment = assess_latency(found)
     assert assessment.verdict is Verdict.UNKNOWN
     assert f"{untimed} of 200 spans have no usable end" in assessment.why
     assert "200 spans have no usable end" in assess(found, LatencyRules(), service="shop").why
-    # Told so, the others are judged - where there are any.
-    assert judged(found, allow_truncated=True).verdict is (Verdict.PASS if untimed < 200 else Verdict.UNKNOWN)
+    # With allow_truncated the other spans are assessed, if there are any.
+    assert assess_latency(found, allow_truncated=True).verdict is (Verdict.PASS if untimed < 200 else Verdict.UNKNOWN)
 
 
 def test_breakdown_span_of_zero_duration_counts():
-    found = tracing.breakdown([otlp(one, endTimeUnixNano=end_of(one, 0)) for one in range(200)])
-    assert (found.truncated, found.untimed, judged(found).verdict) == (False, 0, Verdict.PASS)
+    found = tracing.breakdown([otlp_document(one, endTimeUnixNano=end_of(one, 0)) for one in range(200)])
+    assert (found.truncated, found.untimed, assess_latency(found).verdict) == (False, 0, Verdict.PASS)
 
 
 def test_own_times_beside_an_untimed_span_are_unknown():
@@ -81,7 +84,7 @@ def test_own_times_beside_an_untimed_span_are_unknown():
     assert {(placed.self_ns, placed.critical_ns) for placed in trace.spans} == {(None, None)}
     found = tracing.breakdown(spans)
     assert {row.span: row.p99 for row in found.rows} == {"request": 0.030, "infer": 0.010}
-    assert "duration unknown" in to_html(judged(found), "one request")
+    assert "duration unknown" in to_html(assess_latency(found), "one request")
 
 
 def test_untimed_span_with_a_timed_copy_is_timed():
@@ -103,7 +106,7 @@ def test_untimed_spans_of_the_sdk():
     assert [one.timed for one in read_spans([made(T0 + 1), made(T0), made(T0 - 1)])] == [True, True, False]
 
 
-def answered(monkeypatch: pytest.MonkeyPatch, store: Any, body: Any) -> list[Span]:
+def read_answer(monkeypatch: pytest.MonkeyPatch, store: Any, body: Any) -> list[Span]:
     monkeypatch.setattr(StoreClient, "request", lambda *_, **__: StoreAnswer(200, body, None))
     return list(store.spans("shop", T0 - MS, T0 + 1000 * MS))
 
@@ -126,7 +129,7 @@ WRAPPED = 2**64 - 5 * MS
 def test_untimed_spans_of_jaeger(monkeypatch, told, timed):
     one = {"traceID": "1", "spanID": "1", "operationName": "x", "startTime": T0 // 1000, "processID": "p", **told}
     body = {"data": [{"traceID": "1", "processes": {"p": {"serviceName": "shop"}}, "spans": [one]}]}
-    found = answered(monkeypatch, JaegerStore("http://jaeger", api="classic"), body)
+    found = read_answer(monkeypatch, JaegerStore("http://jaeger", api="classic"), body)
     assert [(one.timed, one.duration_ns) for one in found] == [(timed, told["duration"] * 1000 if timed else 0)]
 
 
@@ -136,5 +139,5 @@ def test_untimed_spans_of_jaeger(monkeypatch, told, timed):
 def test_untimed_spans_of_tempo(monkeypatch, told, timed):
     one = {"spanID": "1", "name": "x", "startTimeUnixNano": str(T0), **told}
     body = {"traces": [{"traceID": "1", "spanSets": [{"spans": [one], "matched": 1}]}], "metrics": {}}
-    found = answered(monkeypatch, TempoStore("http://tempo"), body)
+    found = read_answer(monkeypatch, TempoStore("http://tempo"), body)
     assert [(one.timed, one.duration_ns) for one in found] == [(timed, int(told.get("durationNanos", 0)) if timed else 0)]
