@@ -107,10 +107,8 @@ class MLRequestTracer:
         :param more: further attributes of the span
         """
         if callable(headers):
-            return SpanScope(self, REQUEST, {}, whole=True)(headers)
-        return SpanScope(
-            self, REQUEST, {"request_id": self.request_id, **_merge_attributes(attributes, more)}, whole=True, headers=headers
-        )
+            return SpanScope(self, REQUEST, {}, is_request=True)(headers)
+        return SpanScope(self, REQUEST, _merge_attributes(attributes, more), is_request=True, headers=headers)
 
     def span_feature_fetch(self, entity_ids: Any, feature_count: int) -> SpanScope:
         """Trace a feature fetch.
@@ -154,7 +152,7 @@ class MLRequestTracer:
 class SpanScope:
     """A span as a context manager, an asynchronous context manager, and a decorator."""
 
-    __slots__ = ("_attributes", "_headers", "_name", "_open", "_request", "_tracer", "_whole")
+    __slots__ = ("_attributes", "_headers", "_is_request", "_name", "_open", "_request", "_tracer")
 
     def __init__(
         self,
@@ -162,14 +160,14 @@ class SpanScope:
         name: str,
         attributes: dict[str, Any],
         *,
-        whole: bool = False,
+        is_request: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         attributes["model_version"] = tracer.model_version
-        if whole:
+        if is_request:
             attributes.setdefault("request_id", tracer.request_id)
         self._tracer, self._name, self._attributes = tracer, name, attributes
-        self._whole, self._headers = whole, headers
+        self._is_request, self._headers = is_request, headers
         self._open: Any = None
         self._request: RequestSpans | None = None
 
@@ -178,10 +176,10 @@ class SpanScope:
             from airflow_slo_provider.tracing.recording import request_spans as recording
 
             tracer = self._tracer
-            if self._whole:
+            if self._is_request:
                 tracer._request = recording.RequestSpans(self._name, self._attributes, self._headers)
             self._request = recording.SpansOutsideRequest() if tracer._request is None else tracer._request
-            self._open = self._request.enter(self._name, self._attributes, whole=self._whole)
+            self._open = self._request.enter(self._name, self._attributes, is_request=self._is_request)
             return self._open[0]
         except Exception as error:
             log_failure(self._name, error)
@@ -192,7 +190,7 @@ class SpanScope:
         if opened is None or self._request is None:
             return
         try:
-            self._request.leave(opened, error, whole=self._whole)
+            self._request.leave(opened, error, is_request=self._is_request)
         except Exception as problem:
             log_failure(self._name, problem)
 
@@ -221,7 +219,7 @@ class SpanScope:
         return traced  # type: ignore[return-value]
 
     def _copy(self) -> SpanScope:
-        return SpanScope(self._tracer, self._name, dict(self._attributes), whole=self._whole, headers=self._headers)
+        return SpanScope(self._tracer, self._name, dict(self._attributes), is_request=self._is_request, headers=self._headers)
 
 
 class _NoOpSpan:

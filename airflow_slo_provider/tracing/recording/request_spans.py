@@ -31,7 +31,7 @@ _OK = Status(StatusCode.OK)
 
 
 #: State of an open span: the span, the token of its context, and its start by the monotonic clock.
-Opened = tuple[Any, Any, float]
+OpenSpan = tuple[Any, Any, float]
 
 
 class RequestSpans:
@@ -64,12 +64,12 @@ class RequestSpans:
             self.exported = own.trace_flags.sampled
             self._root: Any = root
             return
-        above = trace_api.get_current_span(context).get_span_context()
+        caller = trace_api.get_current_span(context).get_span_context()
         # Without a provider there is no trace id, but the prediction log and the exemplars need one.
         self.trace_number = own.trace_id or random.getrandbits(128) or 1
         self.flags = TraceFlags(own.trace_flags & ~TraceFlags.SAMPLED)
-        self._root = UnsampledSpan(self, name, above if above.is_valid else None, attributes)
-        if own.span_id and own.span_id != above.span_id:
+        self._root = UnsampledSpan(self, name, caller if caller.is_valid else None, attributes)
+        if own.span_id and own.span_id != caller.span_id:
             self._root.span_id = own.span_id
         self._unsampled = [] if self._pipeline.keeps else None
 
@@ -88,9 +88,9 @@ class RequestSpans:
         """Mark the request as failed."""
         self._failed = reason or "failed"
 
-    def enter(self, name: str, attributes: dict[str, Any], *, whole: bool) -> Opened:
+    def enter(self, name: str, attributes: dict[str, Any], *, is_request: bool) -> OpenSpan:
         """Start a span and make it the current one."""
-        if whole:
+        if is_request:
             return self._root, context_api.attach(_set_span(self._root, self._context)), self._started
         # In a thread or task that did not inherit the request's context, the request's span is the parent.
         context = context_api.get_current()
@@ -105,7 +105,7 @@ class RequestSpans:
         span = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
         return span, context_api.attach(_set_span(span, context)), time.perf_counter()
 
-    def leave(self, opened: Opened, error: BaseException | None, *, whole: bool) -> None:
+    def leave(self, opened: OpenSpan, error: BaseException | None, *, is_request: bool) -> None:
         """End a span, and record the exception that ended it, if any."""
         span, token, started = opened
         context_api.detach(token)
@@ -117,17 +117,17 @@ class RequestSpans:
             else:
                 # The client disconnected or the process is ending: not a failure of the model.
                 span.set_attribute("cancelled", type(error).__name__)
-        elif whole and self._failed:
+        elif is_request and self._failed:
             span.set_status(Status(StatusCode.ERROR, self._failed))
-        elif whole and not _is_failed(span):
+        elif is_request and not _is_failed(span):
             span.set_status(_OK)
         if not isinstance(span, UnsampledSpan):
-            if not whole:
+            if not is_request:
                 span.set_attribute("duration_ms", (time.perf_counter() - started) * 1000.0)
             span.end()
             return
         span.end()
-        if whole:
+        if is_request:
             self._export_if_kept(failed or bool(self._failed) or span.error)
         else:
             span.attributes["duration_ms"] = (span.end_ns - span.start_ns) / 1e6
@@ -160,7 +160,7 @@ class SpansOutsideRequest(RequestSpans):
     def __init__(self) -> None:
         self._pipeline = active()
 
-    def enter(self, name: str, attributes: dict[str, Any], *, whole: bool) -> Opened:
+    def enter(self, name: str, attributes: dict[str, Any], *, is_request: bool) -> OpenSpan:
         """Start a span below the current span."""
         context = context_api.get_current()
         span = self._pipeline.tracer.start_span(name, context=context, attributes=attributes)
