@@ -1,4 +1,4 @@
-"""Trace-store connections: what the form's fields mean, which contradictions are refused, and that it is testable in the UI."""
+"""Trace-store connections: fields, contradictory settings, and the connection test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is sent to a webhook and to a Pushgateway meets the same wire faults as every question, and reports them the same."""
+"""Webhook and Pushgateway clients report wire faults as the reading clients do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused of Prometheus is refused of every server: an answer of a cache, and JSON that can be read in two ways."""
+"""Every server's answer is refused if it comes from a cache or its JSON is ambiguous."""
 
 from __future__ import annotations
 

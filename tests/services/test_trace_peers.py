@@ -1,4 +1,4 @@
-"""Round trips through real trace stores: spans go in over OTLP, and their durations come out as the truth has them."""
+"""Round trips through real trace stores: spans sent over OTLP are read back with their exact durations."""
 
 from __future__ import annotations
 

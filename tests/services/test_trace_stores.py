@@ -1,4 +1,4 @@
-"""Tempo and Jaeger as they really answer: the truth to the nanosecond where they keep it, and what they leave out is reported."""
+"""Tempo and Jaeger from recorded answers: exact times, and missing data is reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What drivers' exceptions mean."""
+"""Classification of the exceptions of database drivers."""
 
 from __future__ import annotations
 

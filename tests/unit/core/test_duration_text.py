@@ -1,4 +1,4 @@
-"""Durations as people read them."""
+"""Formatted durations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How shares are written."""
+"""Formatted percentages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON that is nested too deep, or holds millions of values in kilobytes: one typed error in every reader, and little memory."""
+"""JSON that is nested too deep or has millions of values: one typed error in every reader, and little memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packages that offer names: every name is there, and none is hidden by a module."""
+"""Lazily imported names of packages: each resolves, and no module hides one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Import paths of the last release: they work, and the warning names the path to write."""
+"""Import paths of the previous release work, with a warning that names the new path."""
 
 from __future__ import annotations
 

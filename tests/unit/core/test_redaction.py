@@ -1,4 +1,4 @@
-"""What is known to be secret is blanked in every form it travels in, and nothing else is."""
+"""Known secrets are redacted in every encoding, and nothing else is."""
 
 from __future__ import annotations
 

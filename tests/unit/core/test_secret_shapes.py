@@ -1,4 +1,4 @@
-"""What has the shape of a credential is blanked whoever it belongs to, and the sentences around it stay."""
+"""Texts with the shape of a credential are redacted, and the words around them are kept."""
 
 from __future__ import annotations
 

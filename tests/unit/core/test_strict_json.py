@@ -1,4 +1,4 @@
-"""A JSON text that can be read in two ways is read in none, by whoever reads what others wrote."""
+"""Ambiguous JSON is refused by every reader of external texts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A text alone is one value."""
+"""Parameters that accept one text or several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer that a cache repeats is none about now."""
+"""Detection of cached answers."""
 
 from __future__ import annotations
 

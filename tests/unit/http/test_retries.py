@@ -1,4 +1,4 @@
-"""A request that is sent again is one short warning, however often that is."""
+"""The log of retried requests: one short warning per request."""
 
 from __future__ import annotations
 

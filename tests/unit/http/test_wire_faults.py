@@ -1,4 +1,4 @@
-"""One fault means the same to every client: its reason, whether it may pass, no secret in its message, and an end in time."""
+"""Every client reports a wire fault alike: reason, transience, no secret in the message, within its time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Requests with known latencies, for what can only be judged over many of them."""
+"""Simulated requests with known latencies, for statistical tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The breakdown: the truth to the nanosecond, what is missing, and a million spans in bounded memory."""
+"""The latency breakdown: exact times, missing data, and a million spans in bounded memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Budgets, symptoms and the report: what is over is named, what is not known is never a pass."""
+"""Latency budgets, symptoms and the report; missing data is never a pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The prediction log: what is in it, that it holds nothing up, and what it loses is counted."""
+"""The prediction log: its rows, no blocking, and counted losses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One trace: own time, critical path, clocks that disagree, parents that are missing."""
+"""The call tree of a trace: own times, critical path, clock skew, missing parents."""
 
 from __future__ import annotations
 

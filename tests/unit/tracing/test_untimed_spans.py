@@ -1,4 +1,4 @@
-"""Spans that never ended, or ended before they began: how long they took is not known, and never counts as nothing."""
+"""Spans that never ended, or ended before they began: their duration is unknown, and never counted as 0."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The slower version and the guilty span: named when there is one, and not invented."""
+"""Comparison of model versions: a slower span is found, and no change is reported where there is none."""
 
 from __future__ import annotations
 
