@@ -112,12 +112,13 @@ class Collector:
     def _row(self, rows: dict[RowKey, Samples], placed: PlacedSpan) -> Samples:
         span, version = placed.span, placed.version
         key = RowKey(self._redact_name(span.name), self._redact_name(span.service), version and self._redact_name(version))
-        if key not in rows and len(rows) >= self._max_rows:
-            self.lumped += 1
-            key = RowKey(OTHERS, "", None)
-        if key not in rows:
-            rows[key] = Samples(self._max_values)
-        return rows[key]
+        samples = rows.get(key)
+        if samples is None:
+            if len(rows) >= self._max_rows:
+                self.lumped += 1
+                key = RowKey(OTHERS, "", None)
+            samples = rows.setdefault(key, Samples(self._max_values))
+        return samples
 
     def _redact_name(self, name: str) -> str:
         """Redact secrets in a span's name: rows go into logs, XCom and the ledger, and a name may contain a URL."""
