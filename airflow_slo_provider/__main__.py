@@ -65,7 +65,7 @@ def _read(spec: str) -> Mapping[str, Any]:
         text = sys.stdin.read() if spec == "-" else Path(spec[1:]).read_text(encoding="utf-8") if spec.startswith("@") else spec
         found = strict_json.loads(text)
     except (OSError, ValueError) as error:
-        reason = strict_json.reason_of(error, "bad_spec")
+        reason = strict_json.json_error_reason(error, "bad_spec")
         raise CheckError(f"the spec cannot be read: {error}", reason=reason) from error
     if not isinstance(found, dict):
         raise CheckError(f"the spec is a JSON {type(found).__name__}, not an object", reason="bad_spec")

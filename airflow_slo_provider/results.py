@@ -86,10 +86,10 @@ class CheckResult:
 
     def _redact(self) -> None:
         """Redact secrets in texts that servers wrote, before the result reaches XCom or the ledger."""
-        from airflow_slo_provider.core.redaction import redact, redacted
+        from airflow_slo_provider.core.redaction import redact, redact_value
 
         object.__setattr__(self, "message", redact(self.message, limit=None))
-        object.__setattr__(self, "evidence", redacted(self.evidence))
+        object.__setattr__(self, "evidence", redact_value(self.evidence))
         if self.model_version is not None:
             object.__setattr__(self, "model_version", redact(str(self.model_version), limit=None))
 

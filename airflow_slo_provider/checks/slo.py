@@ -120,16 +120,16 @@ def _database(name: str, url: str, stack: ExitStack) -> IndicatorSource:
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
-    from airflow_slo_provider.core.database_faults import classify_opening
-    from airflow_slo_provider.core.redaction import secrets_of
+    from airflow_slo_provider.core.database_faults import classify_connect_error
+    from airflow_slo_provider.core.redaction import collect_secrets
     from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 
-    secrets_of(url=url)
+    collect_secrets(url=url)
     try:
         engine = create_engine(url, poolclass=NullPool)
         connection = engine.raw_connection()
     except Exception as error:
-        fault = classify_opening(error)
+        fault = classify_connect_error(error)
         # Neither chained nor quoted: a driver's error may contain the whole URL.
         message = f"source {name} cannot be opened ({type(error).__name__})"
         raise QueryError(message, reason=fault.reason, transient=fault.transient) from None

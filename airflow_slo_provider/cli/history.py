@@ -112,7 +112,7 @@ def _plain(one: Happening) -> dict[str, Any]:
 
 
 def _row(one: Happening) -> tuple[str, ...]:
-    from airflow_slo_provider.core.text_columns import printable
+    from airflow_slo_provider.core.text_columns import replace_unprintable
     from airflow_slo_provider.ledger.mapped_task_names import LABEL, index_text
 
     version = f"{one.before} -> {one.version}" if one.before and one.version else one.version or "-"
@@ -123,7 +123,7 @@ def _row(one: Happening) -> tuple[str, ...]:
     run = f"{one.key.dag_id} / {one.key.run_id}{'' if own else index}{_which(one.key)}"
     cells = (f"{one.at:%Y-%m-%d %H:%M}", what, one.outcome, version, run, f"{one.why}{by}")
     # Versions and messages may contain terminal escape sequences.
-    return tuple(printable(cell, " ") for cell in cells)
+    return tuple(replace_unprintable(cell, " ") for cell in cells)
 
 
 def _which(key: RunKey) -> str:

@@ -93,7 +93,7 @@ def classify(error: BaseException) -> DatabaseFault:
     return DatabaseFault("bad_query", False)
 
 
-def classify_opening(error: BaseException) -> DatabaseFault:
+def classify_connect_error(error: BaseException) -> DatabaseFault:
     """Classify an exception that was raised while a connection was opened; a query cannot be the cause.
 
     :param error: as for :func:`classify`
@@ -102,7 +102,7 @@ def classify_opening(error: BaseException) -> DatabaseFault:
     return DatabaseFault("bad_connection", fault.transient) if fault.reason == "bad_query" else fault
 
 
-def query_error(error: Exception, *, query: str | None = None, source: str | None = None) -> MeasurementError:
+def database_error(error: Exception, *, query: str | None = None, source: str | None = None) -> MeasurementError:
     """Convert a driver's exception into a :class:`QueryError`.
 
     :param error: an exception of a driver (drivers have no common base class), or a :class:`MeasurementError`, which is

@@ -7,7 +7,7 @@ from datetime import timedelta
 _SIZES = (86_400, 3_600, 60, 1)
 
 
-def in_words(duration: timedelta, *, most: int = 2, compact: bool = False) -> str:
+def format_duration(duration: timedelta, *, most: int = 2, compact: bool = False) -> str:
     """Format a duration with its largest units, truncated and not rounded: ``1 h 23 min``, ``2 d``, ``0.5 s``.
 
     :param most: the maximum number of units
@@ -20,10 +20,9 @@ def in_words(duration: timedelta, *, most: int = 2, compact: bool = False) -> st
     seconds = microseconds // 1_000_000
     if seconds < 10 and microseconds % 1_000_000:
         return f"{sign}{microseconds // 1000 / 1000:g}{gap}s"
-    numbers = []
-    for size in _SIZES:
+    parts: list[tuple[int, str]] = []
+    for size, unit in zip(_SIZES, units, strict=True):
         number, seconds = divmod(seconds, size)
-        numbers.append(number)
-    first = next((place for place, number in enumerate(numbers) if number), 3)
-    parts = list(zip(numbers, units, strict=True))[first : first + most]
-    return sign + " ".join(f"{number}{gap}{unit}" for place, (number, unit) in enumerate(parts) if number or not place)
+        if number or parts or unit == "s":
+            parts.append((number, f"{number}{gap}{unit}"))
+    return sign + " ".join(text for index, (number, text) in enumerate(parts[:most]) if number or not index)

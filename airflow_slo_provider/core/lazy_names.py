@@ -20,33 +20,32 @@ def offer(package: str, holds: Mapping[str, str], *, modules: Mapping[str, str] 
         "tracing.recording.exemplars"}``
     :return: the package's ``__getattr__``
     """
-    homes = {name: f"{_ROOT}.{module}" for module, names in holds.items() for name in names.split()}
-    whole = {name: f"{_ROOT}.{module}" for name, module in (modules or {}).items()}
+    module_of = {name: f"{_ROOT}.{module}" for module, names in holds.items() for name in names.split()}
+    submodules = {name: f"{_ROOT}.{module}" for name, module in (modules or {}).items()}
 
-    class Face(ModuleType):
+    class LazyModule(ModuleType):
         """A module class that keeps an offered function when a submodule of the same name is imported.
 
         Importing the module ``rules`` must not hide the function ``slo.rules(catalog)``.
         """
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if not (isinstance(value, ModuleType) and name in homes):
+            if not (isinstance(value, ModuleType) and name in module_of):
                 super().__setattr__(name, value)
 
         def __dir__(self) -> list[str]:
-            return sorted({*self.__dict__, *homes, *whole})
+            return sorted({*self.__dict__, *module_of, *submodules})
 
-    face = sys.modules[package]
-    face.__class__ = Face
+    module = sys.modules[package]
+    module.__class__ = LazyModule
 
-    def find(name: str) -> Any:
-        if name in whole:
-            return import_module(whole[name])
-        home = homes.get(name)
-        if home is None:
+    def load(name: str) -> Any:
+        if name in submodules:
+            return import_module(submodules[name])
+        if name not in module_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(home), name)
-        setattr(face, name, found)
-        return found
+        value = getattr(import_module(module_of[name]), name)
+        setattr(module, name, value)
+        return value
 
-    return find
+    return load

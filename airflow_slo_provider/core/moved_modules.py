@@ -9,7 +9,6 @@ from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 _ROOT = __name__.partition(".")[0]
 
@@ -56,7 +55,7 @@ class MovedModules(MetaPathFinder):
             return None
         new, public = MOVED[name]
         warnings.warn(
-            f"{fullname} has moved and goes with the next release; import its names from {_ROOT}.{public}",
+            f"{fullname} has moved, and its old path will be removed in the next release; import its names from {_ROOT}.{public}",
             DeprecationWarning,
             stacklevel=2,
         )
@@ -69,11 +68,7 @@ class _StandIn(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         new = self._new
-
-        def find(name: str) -> Any:
-            return getattr(import_module(new), name)
-
-        module.__dict__.update(__getattr__=find, __doc__=f"Moved to {new}.")
+        module.__dict__.update(__getattr__=lambda name: getattr(import_module(new), name), __doc__=f"Moved to {new}.")
 
 
 def install() -> None:

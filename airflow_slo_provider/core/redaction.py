@@ -21,57 +21,40 @@ from airflow_slo_provider.core import secret_shapes as shapes
 #: Maximum length of a quoted text of a server.
 LIMIT = 500
 #: Characters of a server's text that are scanned; text after them is never quoted.
-_READ = 20_000
+_SCANNED = 20_000
 #: A shorter secret would redact parts of unrelated words.
-LEAST = 4
+MIN_LENGTH = 4
 #: Maximum number of remembered secrets: more than the connections of any process, and few enough for a triggerer that runs for
 #: months.
-_MOST = 1_000
+_MAX_SECRETS = 1_000
 _SECRET_NAME = re.compile(r"auth|token|key|secret|cookie|passw|credential|session", re.IGNORECASE)
 _SCHEMES = ("bearer ", "basic ", "token ", "apikey ")
-
-
-class _Known:
-    """The secrets of the connections that this process has used, with their encoded forms, longest first."""
-
-    def __init__(self) -> None:
-        self._secrets: dict[str, None] = {}
-        self._forms: list[str] = []
-
-    def add(self, secrets: Iterable[str]) -> None:
-        """Remember secrets; the oldest are forgotten when there are too many."""
-        new = [secret for secret in secrets if len(secret) >= LEAST and secret not in self._secrets]
-        if not new:
-            return
-        kept = dict.fromkeys([*self._secrets, *new][-_MOST:])
-        # Built first and then assigned: another thread may be using the old forms.
-        fresh = _ordered(new) if len(kept) == len(self._secrets) + len(new) else None
-        self._forms = _ordered(kept) if fresh is None else list(dict.fromkeys(merge(self._forms, fresh, key=_longest_first)))
-        self._secrets = kept
-
-    def blank(self, text: str) -> str:
-        """Replace every remembered secret."""
-        return _replaced(text, self._forms)
-
-    def forget(self) -> None:
-        """Remove all remembered secrets."""
-        self._secrets, self._forms = {}, []
-
-
-_KNOWN = _Known()
+#: Secrets of the connections that this process has used, oldest first, and their encoded forms, longest first.
+_secrets: dict[str, None] = {}
+_secret_forms: list[str] = []
 
 
 def remember(*secrets: str) -> None:
-    """Redact these texts in every later message of this process.
+    """Redact these texts in every later message of this process; the oldest are forgotten when there are too many.
 
     :param secrets: e.g. a token that a server issued; texts of less than four characters are ignored
     """
-    _KNOWN.add(secrets)
+    global _secrets, _secret_forms
+    new = [secret for secret in secrets if len(secret) >= MIN_LENGTH and secret not in _secrets]
+    if new:
+        kept = dict.fromkeys([*_secrets, *new][-_MAX_SECRETS:])
+        # Built first and then assigned: another thread may be using the old forms.
+        if len(kept) == len(_secrets) + len(new):
+            _secret_forms = list(dict.fromkeys(merge(_secret_forms, _sorted_forms(new), key=_longest_first)))
+        else:
+            _secret_forms = _sorted_forms(kept)
+        _secrets = kept
 
 
 def forget() -> None:
     """Remove all remembered secrets, so that one test does not affect another."""
-    _KNOWN.forget()
+    global _secrets, _secret_forms
+    _secrets, _secret_forms = {}, []
 
 
 def public_url(url: str) -> str:
@@ -92,12 +75,8 @@ def user_info(url: str) -> tuple[str, str] | None:
     return (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
 
 
-def secrets_of(
-    *,
-    url: str = "",
-    basic: tuple[str, str] | None = None,
-    bearer: str | None = None,
-    named: Mapping[str, str] | None = None,
+def collect_secrets(
+    *, url: str = "", basic: tuple[str, str] | None = None, bearer: str | None = None, named: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
     """Return the secret texts of a connection, longest first, and remember them for redaction.
 
@@ -111,15 +90,15 @@ def secrets_of(
     found = [bearer or ""]
     for login, password in filter(None, (basic, user_info(url) if url else None)):
         found.append(password)
-        if len(password) >= LEAST:
+        if len(password) >= MIN_LENGTH:
             # requests writes the header in Latin-1, httpx in UTF-8.
-            pair = f"{login}:{password}"
-            found += [base64.b64encode(pair.encode(code, "replace")).decode() for code in ("utf-8", "latin-1")]
+            pairs = (f"{login}:{password}".encode(code, "replace") for code in ("utf-8", "latin-1"))
+            found += [base64.b64encode(pair).decode() for pair in pairs]
     for name, text in (named or {}).items():
         if _SECRET_NAME.search(name):
             found.append(text)
             found += [text[len(scheme) :] for scheme in _SCHEMES if text.lower().startswith(scheme)]
-    secrets = tuple(sorted({text for text in found if len(text) >= LEAST}, key=lambda text: (-len(text), text)))
+    secrets = tuple(sorted({text for text in found if len(text) >= MIN_LENGTH}, key=_longest_first))
     remember(*secrets)
     return secrets
 
@@ -131,55 +110,58 @@ def redact(text: str, secrets: Iterable[str] = (), *, limit: int | None = LIMIT)
     :param limit: maximum length of the text after the redaction; None for no limit
     :param text: the text
     """
-    text = _replaced(text, _ordered(secret for secret in secrets if secret))
-    text = shapes.blank(_KNOWN.blank(text))
+    text = _replace_forms(text, _sorted_forms(secret for secret in secrets if secret))
+    text = shapes.blank(_replace_forms(text, _secret_forms))
     return text if limit is None or len(text) <= limit else text[:limit] + "..."
 
 
-def server_text(said: object, *, limit: int = LIMIT) -> str:
+def server_text(answer: object, *, limit: int = LIMIT) -> str:
     """Return the text of a server or a driver as one redacted line that may be shown, logged and stored.
 
-    :param said: the body of an answer (bytes or text), a warning, or an exception of a library
+    :param answer: the body of an answer (bytes or text), a warning, or an exception of a library
     :param limit: maximum length after the redaction
     """
-    text = bytes(said[:_READ]).decode("utf-8", "replace") if isinstance(said, bytes | bytearray) else str(said)[:_READ]
+    text = (
+        bytes(answer[:_SCANNED]).decode("utf-8", "replace") if isinstance(answer, bytes | bytearray) else str(answer)[:_SCANNED]
+    )
     return redact(" ".join(text.split()), limit=limit)
 
 
-def redacted(value: Any) -> Any:
+def redact_value(value: Any) -> Any:
     """Redact every text in a JSON-serialisable value, and all values of keys that are named like a secret."""
     if isinstance(value, str):
         return redact(value, limit=None)
     if isinstance(value, Mapping):
-        return {key: _member(str(key), one) for key, one in value.items()}
+        return {key: _redact_member(str(key), member) for key, member in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)([redacted(one) for one in value]) if type(value) in (list, tuple) else [redacted(one) for one in value]
+        members = [redact_value(member) for member in value]
+        return tuple(members) if type(value) is tuple else members
     return value
 
 
-def _member(name: str, value: Any) -> Any:
-    if isinstance(value, str) and len(value) >= LEAST and shapes.is_secret_name(name):
+def _redact_member(name: str, value: Any) -> Any:
+    if isinstance(value, str) and len(value) >= MIN_LENGTH and shapes.is_secret_name(name):
         return shapes.BLANK
-    return redacted(value)
+    return redact_value(value)
 
 
-def _ordered(secrets: Iterable[str]) -> list[str]:
+def _sorted_forms(secrets: Iterable[str]) -> list[str]:
     """Return all forms of the secrets, longest first, because a secret may be a part of another."""
-    return sorted({form for secret in secrets for form in _forms(secret)}, key=_longest_first)
+    return sorted({form for secret in secrets for form in _encoded_forms(secret)}, key=_longest_first)
 
 
 def _longest_first(form: str) -> tuple[int, str]:
     return -len(form), form
 
 
-def _replaced(text: str, forms: Sequence[str]) -> str:
+def _replace_forms(text: str, forms: Sequence[str]) -> str:
     for form in forms:
         if form in text:
             text = text.replace(form, shapes.BLANK)
     return text
 
 
-def _forms(secret: str) -> set[str]:
+def _encoded_forms(secret: str) -> set[str]:
     """Return a secret with its encodings: URL, JSON, HTML, and UTF-8 that was decoded as Latin-1."""
     import html
 

@@ -89,18 +89,18 @@ def _shapes() -> tuple[_Shape, ...]:
 def blank(text: str) -> str:
     """Redact texts that have the shape of a credential, also where letters are escaped."""
     # Cached, because a source may report the same error for each of 43,200 slices.
-    return _blank_often(text) if len(text) <= _OFTEN else _blank(text)
+    return _redact_cached(text) if len(text) <= _OFTEN else _redact(text)
 
 
-def _blank(text: str) -> str:
+def _redact(text: str) -> str:
     parts, position = [], 0
-    for start, end in _joined(_secrets(text, _DEPTH)):
+    for start, end in _merge_overlaps(_secrets(text, _DEPTH)):
         parts += [text[position:start], BLANK]
         position = end
     return "".join([*parts, text[position:]])
 
 
-_blank_often = lru_cache(maxsize=256)(_blank)
+_redact_cached = lru_cache(maxsize=256)(_redact)
 
 
 def _secrets(text: str, depth: int) -> list[tuple[int, int]]:
@@ -110,12 +110,12 @@ def _secrets(text: str, depth: int) -> list[tuple[int, int]]:
         if any(map(lower.__contains__, words)):
             found += [(match.end(1) if pattern.groups else match.start(), match.end()) for match in pattern.finditer(text)]
     if depth and _ESCAPED.search(text):
-        plain, places = _unescaped(text)
+        plain, places = _unescape(text)
         found += [(places[start], places[end]) for start, end in _secrets(plain, depth - 1)]
     return found
 
 
-def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+def _merge_overlaps(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Merge overlapping spans and return them in order."""
     out: list[tuple[int, int]] = []
     for start, end in sorted(spans):
@@ -126,20 +126,20 @@ def _joined(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return out
 
 
-def _unescaped(text: str) -> tuple[str, list[int]]:
+def _unescape(text: str) -> tuple[str, list[int]]:
     """Unescape a text, and return the original position of each character and of the end."""
     parts: list[str] = []
     places: list[int] = []
     position = 0
     for match in _ESCAPED.finditer(text):
-        letter = _letter(match[0])
+        letter = _unescape_letter(match[0])
         parts += [text[position : match.start()], letter]
         places += [*range(position, match.start()), *[match.start()] * len(letter)]
         position = match.end()
     return "".join([*parts, text[position:]]), [*places, *range(position, len(text) + 1)]
 
 
-def _letter(escaped: str) -> str:
+def _unescape_letter(escaped: str) -> str:
     if escaped[0] == "&":
         import html
 

@@ -49,7 +49,7 @@ def loads(text: str | bytes | bytearray, *, constants: bool = False) -> Any:
         raise JSONContradiction(_TOO_DEEP, reason="too_deep") from None
 
 
-def reason_of(error: Exception, otherwise: str) -> str:
+def json_error_reason(error: Exception, otherwise: str) -> str:
     """Return the reason of a :class:`JSONContradiction`; ``otherwise`` for any other exception."""
     return error.reason if isinstance(error, JSONContradiction) else otherwise
 

@@ -21,6 +21,6 @@ def columns(head: Sequence[str], rows: Sequence[Sequence[str]], *, left: Collect
     return "\n".join("  ".join(line).rstrip() for line in lines)
 
 
-def printable(words: str, instead: str = "?") -> str:
+def replace_unprintable(words: str, instead: str = "?") -> str:
     """Replace characters that a terminal does not print, such as escape sequences."""
     return "".join(sign if sign.isprintable() else instead for sign in words)

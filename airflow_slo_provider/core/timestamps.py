@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from fractions import Fraction
@@ -17,23 +18,23 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_SECONDS = 1e11
 
 
-def in_utc(moment: datetime, *, zone: tzinfo | None = None) -> datetime:
+def in_utc(timestamp: datetime, *, zone: tzinfo | None = None) -> datetime:
     """Convert a timestamp to UTC.
 
-    :param moment: the timestamp
+    :param timestamp: the timestamp
     :param zone: the time zone of a naive timestamp. In an hour that occurs twice the earlier one is taken; midnight is the
         start of its day, also where clocks go forward at midnight
     :raises ValueError: for a timestamp beyond the years 1 to 9999, or one that did not occur in the zone
     """
     try:
-        if moment.utcoffset() is not None:
-            return moment.astimezone(UTC)
-        found = moment.replace(tzinfo=zone, fold=0).astimezone(UTC)
+        if timestamp.utcoffset() is not None:
+            return timestamp.astimezone(UTC)
+        found = timestamp.replace(tzinfo=zone, fold=0).astimezone(UTC)
     except OverflowError:
-        raise ValueError(f"{moment} is beyond the years 1 to 9999 in UTC") from None
+        raise ValueError(f"{timestamp} is beyond the years 1 to 9999 in UTC") from None
     # A time that the clocks skipped does not survive the round trip.
-    if moment.time() != time.min and found.astimezone(zone).replace(tzinfo=None) != moment:
-        raise ValueError(f"{moment} never was in {zone}, where the clocks went forward over it; is it of another time zone?")
+    if timestamp.time() != time.min and found.astimezone(zone).replace(tzinfo=None) != timestamp:
+        raise ValueError(f"{timestamp} does not exist in {zone}: the clocks went forward over it; is it in another time zone?")
     return found
 
 
@@ -62,18 +63,18 @@ def read_timestamp(value: Any, *, zone: tzinfo | None, what: str) -> datetime | 
     if value is None:
         return None
     if isinstance(value, str):
-        return _of_text(value.strip(), zone, what)
+        return _read_text(value.strip(), zone, what)
     if isinstance(value, datetime):
-        return _of_datetime(value, zone, what)
+        return _read_datetime(value, zone, what)
     if isinstance(value, date):
         # The start of that day, so that the data never looks fresher than it is.
-        return _of_datetime(datetime(value.year, value.month, value.day), zone, what)  # noqa: DTZ001
+        return _read_datetime(datetime(value.year, value.month, value.day), zone, what)  # noqa: DTZ001
     if isinstance(value, (int, float, Decimal, Fraction)) and not isinstance(value, bool):
-        return of_seconds(value, what=what)
-    raise _wrong(what, value, "is no timestamp; return one with time zone, ISO 8601 text or seconds since 1970")
+        return read_seconds(value, what=what)
+    raise _timestamp_error(what, value, "is not a timestamp; return one with time zone, ISO 8601 text or seconds since 1970")
 
 
-def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
+def read_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
     """Convert seconds since 1970 to an aware datetime in UTC.
 
     :param value: seconds since 1970
@@ -82,15 +83,15 @@ def of_seconds(value: float | Decimal | Fraction, *, what: str) -> datetime:
     """
     try:
         if isinstance(value, (float, Decimal)) and not math.isfinite(value):
-            raise _wrong(what, value, "is no moment in time")
+            raise _timestamp_error(what, value, "is not a time")
         if not -_NOT_SECONDS < value < _NOT_SECONDS:
-            raise _wrong(what, value, "is no number of seconds since 1970 (milliseconds?); convert it in the query")
+            raise _timestamp_error(what, value, "is not a number of seconds since 1970 (milliseconds?); convert it in the query")
         return EPOCH + timedelta(microseconds=round(Fraction(value) * 1_000_000))
     except (OverflowError, ValueError):  # before the year 1, or a signalling NaN
-        raise _wrong(what, value, "is no moment in time") from None
+        raise _timestamp_error(what, value, "is not a time") from None
 
 
-def utc_text(at: datetime) -> str:
+def format_utc(at: datetime) -> str:
     """Format a timestamp in UTC, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
@@ -107,31 +108,28 @@ def slices(start: datetime, end: datetime, count: int) -> list[tuple[datetime, d
     return list(pairwise(edges))
 
 
-def _of_text(text: str, zone: tzinfo | None, what: str) -> datetime:
+def _read_text(text: str, zone: tzinfo | None, what: str) -> datetime:
+    # fromisoformat also accepts 20260131, which could be a number of seconds, so the dashes decide.
+    if "-" in text[:8]:
+        with suppress(ValueError):
+            timestamp = datetime.fromisoformat(text)
+            return _read_datetime(timestamp, zone, what)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        pass
-    else:
-        # fromisoformat also accepts 20260131, which could be a number of seconds, so the dashes decide.
-        if "-" in text[:8]:
-            return _of_datetime(moment, zone, what)
-    try:
-        return of_seconds(Decimal(text), what=what)
+        return read_seconds(Decimal(text), what=what)
     except ArithmeticError:
-        raise _wrong(what, text, "is neither ISO 8601 (2026-01-31T12:00:00Z) nor seconds since 1970") from None
+        raise _timestamp_error(what, text, "is neither ISO 8601 (2026-01-31T12:00:00Z) nor seconds since 1970") from None
 
 
-def _of_datetime(moment: datetime, zone: tzinfo | None, what: str) -> datetime:
-    if zone is None and moment.utcoffset() is None:
+def _read_datetime(timestamp: datetime, zone: tzinfo | None, what: str) -> datetime:
+    if zone is None and timestamp.utcoffset() is None:
         raise InvalidMeasurement(
-            f"{what}: {moment} has no time zone; say which one it is in with timezone=, e.g. timezone='UTC'", reason="no_timezone"
+            f"{what}: {timestamp} has no time zone; set it with timezone=, e.g. timezone='UTC'", reason="no_timezone"
         )
     try:
-        return in_utc(moment, zone=zone)  # in an hour that occurs twice the earlier one is taken: never fresher than it is
+        return in_utc(timestamp, zone=zone)  # in an hour that occurs twice the earlier one is taken: never fresher than it is
     except ValueError as error:
         raise InvalidMeasurement(f"{what}: {error}", reason="bad_timestamp") from None
 
 
-def _wrong(what: str, value: object, message: str) -> InvalidMeasurement:
+def _timestamp_error(what: str, value: object, message: str) -> InvalidMeasurement:
     return InvalidMeasurement(f"{what}: {value!r:.80} {message}", reason="bad_timestamp")

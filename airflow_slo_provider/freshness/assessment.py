@@ -10,7 +10,7 @@ from fractions import Fraction
 from math import ceil
 from typing import Any
 
-from airflow_slo_provider.core.duration_text import in_words
+from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.freshness.age_verdict import Freshness, Reason, judge
 from airflow_slo_provider.freshness.limits import CLOCK_TOLERANCE, check_limits, share_of
 from airflow_slo_provider.freshness.observation import Observation
@@ -116,16 +116,17 @@ def _assess_one(found: Observation, now: datetime, limits: Limits) -> Assessment
     freshness = judge(found.observed_at, now, limits.max_age, limits.warn_age, tolerance=limits.tolerance)
     how = f" ({found.note})" if found.note else ""
     if freshness.age is None or found.observed_at is None:
-        text = f"{found.what}: age unknown, limit {in_words(limits.max_age)}: {found.note or 'no timestamp'}; from {found.source}"
+        limit = format_duration(limits.max_age)
+        text = f"{found.what}: age unknown, limit {limit}: {found.note or 'no timestamp'}; from {found.source}"
     elif freshness.reason is Reason.CLOCK_SKEW:
         text = (
-            f"{found.what}: last fresh at {found.observed_at.isoformat()}, {in_words(-freshness.age)} in the future{how}: "
+            f"{found.what}: last fresh at {found.observed_at.isoformat()}, {format_duration(-freshness.age)} in the future{how}: "
             f"clock_skew, the clocks of writer and reader differ; from {found.source}"
         )
     else:
         text = (
-            f"{found.what}: {in_words(freshness.age)} old, since {found.observed_at.isoformat()}{how}, "
-            f"limit {in_words(limits.max_age)}: {freshness.reason.value}; from {found.source}"
+            f"{found.what}: {format_duration(freshness.age)} old, since {found.observed_at.isoformat()}{how}, "
+            f"limit {format_duration(limits.max_age)}: {freshness.reason.value}; from {found.source}"
         )
     return Assessment(found, freshness, text, now, limits)
 
@@ -156,7 +157,7 @@ def _assess_groups(found: Observation, groups: Mapping[str, datetime | None], no
         freshness = Freshness(age, Verdict.FAIL, Reason.STALE)
     worst = tuple((name, one.age) for name, one in bad)
     text = (
-        f"{found.what}: {good} of {len(judged)} groups are at most {in_words(limits.max_age)} old, "
+        f"{found.what}: {good} of {len(judged)} groups are at most {format_duration(limits.max_age)} old, "
         f"{needed} are needed ({float(limits.share) * 100:.6g} %): {freshness.reason.value}; from {found.source}"
     )
     if bad:
@@ -179,8 +180,8 @@ def _group_in_words(one: Freshness) -> str:
     if one.age is None:
         return "no timestamp"
     if one.reason is Reason.CLOCK_SKEW:
-        return f"{in_words(-one.age)} in the future"
-    return f"{in_words(one.age)} old"
+        return f"{format_duration(-one.age)} in the future"
+    return f"{format_duration(one.age)} old"
 
 
 def _seconds(age: timedelta | None) -> float | None:

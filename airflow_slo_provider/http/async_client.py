@@ -9,11 +9,10 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_slo_provider.http.bodies import Body
-from airflow_slo_provider.http.faults import UNANSWERED, BrokenOff, OutOfTime, query_error
-from airflow_slo_provider.http.retries import HttpAnswer, policy
+from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, request_error
+from airflow_slo_provider.http.retries import HttpAnswer, retry_arguments
 from airflow_slo_provider.http.settings import HttpSettings
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ class AsyncHttpClient:
         from tenacity import AsyncRetrying
 
         content = {"params": params, "data": form, "json": json, "headers": headers}
-        once = AsyncRetrying(**policy(self.settings.retries if repeat else 0, urlsplit(self.settings.address).netloc))
-        answer: HttpAnswer = await once(self._once, method, self.settings.address + path, content, query)
+        retrying = AsyncRetrying(**retry_arguments(self.settings, repeat=repeat))
+        answer: HttpAnswer = await retrying(self._send_once, method, self.settings.address + path, content, query)
         return answer
 
     def _open(self) -> httpx.AsyncClient:
@@ -78,7 +77,7 @@ class AsyncHttpClient:
             trust_env=False,
         )
 
-    async def _once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:
+    async def _send_once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:
         import httpx
 
         if self._http is None:
@@ -93,8 +92,8 @@ class AsyncHttpClient:
                     limit.reschedule(loop.time() + seconds)
                 return HttpAnswer(status, response.headers, await self._read(response), began)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, OSError, ValueError, ExceptionGroup, *UNANSWERED) as error:
-            late = OutOfTime(seconds) if type(error) is TimeoutError else None
-            raise query_error(late or error, query=query, status=status, source=settings.address) from None
+            late = TimeLimitExceeded(seconds) if type(error) is TimeoutError else None
+            raise request_error(late or error, query=query, status=status, source=settings.address) from None
 
     async def _read(self, response: httpx.Response) -> bytes:
         import httpx
@@ -108,5 +107,5 @@ class AsyncHttpClient:
         except (httpx.HTTPError, OSError) as error:
             if isinstance(error, TimeoutError):
                 raise
-            raise BrokenOff(f"the answer broke off after {body.size} bytes") from error
-        return body.whole()
+            raise TruncatedAnswer(f"the answer broke off after {body.size} bytes") from error
+        return body.content()

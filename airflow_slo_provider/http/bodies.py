@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 
-from airflow_slo_provider.http.faults import HEADERS_TOO_LARGE, BrokenOff, TooLarge, UnknownEncoding
+from airflow_slo_provider.http.faults import HEADERS_TOO_LARGE, AnswerTooLarge, TruncatedAnswer, UnknownEncoding
 
 _STEP = 1 << 18
 #: zlib and gzip, detected from the header of the data.
@@ -24,15 +24,15 @@ class Body:
     :param headers: headers of the answer; case-insensitive if the mapping is
     :param max_bytes: maximum size of the body after decompression
     :raises UnknownEncoding: for a ``Content-Encoding`` other than gzip, deflate and identity
-    :raises TooLarge: for more headers, or longer ones, than requests accepts
+    :raises AnswerTooLarge: for more headers, or longer ones, than requests accepts
     """
 
     def __init__(self, headers: Mapping[str, str], max_bytes: int) -> None:
         if len(headers) > _HEADERS or any(len(text) > _LONGEST_HEADER for text in headers.values()):
-            raise TooLarge(HEADERS_TOO_LARGE)
+            raise AnswerTooLarge(HEADERS_TOO_LARGE)
         encoding = str(headers.get("Content-Encoding") or "identity").strip().lower()
         if encoding not in ("identity", "gzip", "x-gzip", "deflate"):
-            raise UnknownEncoding(f"the answer has Content-Encoding {encoding[:40]!r}, which was not asked for")
+            raise UnknownEncoding(f"the answer has Content-Encoding {encoding[:40]!r}, which was not requested")
         self._decoder = None if encoding == "identity" else zlib.decompressobj(_ANY_HEADER)
         self._max_bytes = max_bytes
         self._parts: list[bytes] = []
@@ -42,34 +42,34 @@ class Body:
         """Add the next bytes from the connection.
 
         :param part: the bytes, compressed as they were sent
-        :raises TooLarge: when the body exceeds the limit
-        :raises BrokenOff: when the bytes cannot be decompressed
+        :raises AnswerTooLarge: when the body exceeds the limit
+        :raises TruncatedAnswer: when the bytes cannot be decompressed
         """
         if self._decoder is None:
-            self._take(part)
+            self._append(part)
             return
         try:
             while part:
-                self._take(self._decoder.decompress(part, _STEP))
+                self._append(self._decoder.decompress(part, _STEP))
                 part = self._decoder.unconsumed_tail
                 if self._decoder.eof:
                     part = self._decoder.unused_data
                     if part:  # gzip members may follow one another
                         self._decoder = zlib.decompressobj(_ANY_HEADER)
         except zlib.error:
-            raise BrokenOff(f"the answer cannot be decompressed after {self.size} bytes") from None
+            raise TruncatedAnswer(f"the answer cannot be decompressed after {self.size} bytes") from None
 
-    def whole(self) -> bytes:
+    def content(self) -> bytes:
         """Return the body after everything has arrived.
 
-        :raises BrokenOff: when the compressed data is incomplete
+        :raises TruncatedAnswer: when the compressed data is incomplete
         """
         if self._decoder is not None and self._parts and not self._decoder.eof:
-            raise BrokenOff(f"the answer broke off after {self.size} bytes")
+            raise TruncatedAnswer(f"the answer broke off after {self.size} bytes")
         return b"".join(self._parts)
 
-    def _take(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> None:
         self._parts.append(data)
         self.size += len(data)
         if self.size > self._max_bytes:
-            raise TooLarge(f"the answer is larger than {self._max_bytes} bytes")
+            raise AnswerTooLarge(f"the answer is larger than {self._max_bytes} bytes")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 #: Maximum seconds that an answer may have spent in caches. Proxies that forward every request write ``Age: 0``; burn rates cover
 #: minutes.
-MOST_AGE = 5
+MAX_AGE = 5
 #: The ``reason`` of errors about cached answers. They are transient: the cache expires.
 REASON = "cached_answer"
 #: Requests the server's own answer from caches [RFC 9111, 5.2.1.4].
@@ -25,15 +25,10 @@ def age_fault(headers: Mapping[str, str]) -> str | None:
     if age is not None:
         seconds = [part.strip() for part in str(age).split(",")]
         if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in seconds):
-            return (
-                f"the answer comes from a cache that does not say how old it is (Age: {str(age)[:40]!r}); ask the server itself"
-            )
+            return f"the answer comes from a cache with an invalid Age header ({str(age)[:40]!r}); query the server directly"
         oldest = max(map(int, seconds))
-        if oldest > MOST_AGE:
-            return (
-                f"the answer is {oldest} s old: it comes from a cache (Age: {oldest}); ask the server itself, without the cache"
-            )
-    warning = headers.get("Warning")
-    if warning and _STALE.search(str(warning)):
-        return "a cache says that its answer is stale (Warning header); ask the server itself, without the cache"
+        if oldest > MAX_AGE:
+            return f"the answer is {oldest} s old: it comes from a cache (Age: {oldest}); query the server directly"
+    if _STALE.search(str(headers.get("Warning") or "")):
+        return "a cache reports that its answer is stale (Warning header); query the server directly"
     return None

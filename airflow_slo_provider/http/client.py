@@ -9,11 +9,10 @@ import threading
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from airflow_slo_provider.http.bodies import Body
-from airflow_slo_provider.http.faults import UNANSWERED, BrokenOff, OutOfTime, query_error
-from airflow_slo_provider.http.retries import HttpAnswer, policy
+from airflow_slo_provider.http.faults import UNANSWERED, TimeLimitExceeded, TruncatedAnswer, request_error
+from airflow_slo_provider.http.retries import HttpAnswer, retry_arguments
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.http.time_limits import Watchdog, at_most
 
@@ -67,8 +66,8 @@ class HttpClient:
         from tenacity import Retrying
 
         content = {"params": params, "data": form if form is not None else body, "json": json, "headers": headers}
-        once = Retrying(**policy(self.settings.retries if repeat else 0, urlsplit(self.settings.address).netloc))
-        answer: HttpAnswer = once(self._once, method, self.settings.address + path, content, query)
+        retrying = Retrying(**retry_arguments(self.settings, repeat=repeat))
+        answer: HttpAnswer = retrying(self._send_once, method, self.settings.address + path, content, query)
         return answer
 
     def prepare(self) -> None:
@@ -95,7 +94,7 @@ class HttpClient:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    def _once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:
+    def _send_once(self, method: str, url: str, content: Mapping[str, Any], query: str | None) -> HttpAnswer:
         from requests.exceptions import RequestException
         from urllib3.exceptions import HTTPError
 
@@ -115,9 +114,9 @@ class HttpClient:
                         watchdog.extend(at_most(settings.max_seconds))
                     return HttpAnswer(status, response.headers, self._read(response, watchdog), began)
             except (RequestException, HTTPError, OSError, ValueError, *UNANSWERED) as error:
-                late = OutOfTime(watchdog.seconds) if watchdog.check() else None
-                # `from None`: the library's own text holds the URL that was asked, user info and all.
-                raise query_error(late or error, query=query, status=status, source=settings.address) from None
+                late = TimeLimitExceeded(watchdog.seconds) if watchdog.check() else None
+                # `from None`: the library's own text holds the requested URL with its user info.
+                raise request_error(late or error, query=query, status=status, source=settings.address) from None
 
     def _read(self, response: requests.Response, watchdog: Watchdog) -> bytes:
         from urllib3.exceptions import HTTPError, ReadTimeoutError
@@ -128,16 +127,16 @@ class HttpClient:
             while part := response.raw.read1(_CHUNK, decode_content=False):
                 body.feed(part)
                 if watchdog.check():
-                    raise OutOfTime(watchdog.seconds)
+                    raise TimeLimitExceeded(watchdog.seconds)
         except ReadTimeoutError:
             raise
         except (HTTPError, OSError) as error:
-            raise BrokenOff(f"the answer broke off after {body.size} bytes") from error
+            raise TruncatedAnswer(f"the answer broke off after {body.size} bytes") from error
         if response.raw.length_remaining:
-            raise BrokenOff(f"the answer broke off after {body.size} bytes")
+            raise TruncatedAnswer(f"the answer broke off after {body.size} bytes")
         if watchdog.check():
-            raise OutOfTime(watchdog.seconds)
-        return body.whole()
+            raise TimeLimitExceeded(watchdog.seconds)
+        return body.content()
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)

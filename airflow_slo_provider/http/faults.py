@@ -49,11 +49,11 @@ class WireFault(NamedTuple):
     transient: bool
 
 
-class BrokenOff(Exception):
+class TruncatedAnswer(Exception):
     """The status line and the headers arrived, but the body did not, or is incomplete."""
 
 
-class OutOfTime(Exception):
+class TimeLimitExceeded(Exception):
     """The exchange took longer than its limit.
 
     :param seconds: the limit
@@ -63,7 +63,7 @@ class OutOfTime(Exception):
         super().__init__(f"the answer was not complete after {seconds:.3g} s")
 
 
-class TooLarge(Exception):
+class AnswerTooLarge(Exception):
     """The body is larger than the limit."""
 
 
@@ -72,7 +72,7 @@ class UnknownEncoding(Exception):
 
 
 #: What an exchange without a whole answer raises beside the errors of its library.
-UNANSWERED = (BrokenOff, OutOfTime, TooLarge, UnknownEncoding)
+UNANSWERED = (TruncatedAnswer, TimeLimitExceeded, AnswerTooLarge, UnknownEncoding)
 
 
 def wire_fault(error: BaseException) -> WireFault:
@@ -80,13 +80,13 @@ def wire_fault(error: BaseException) -> WireFault:
 
     :param error: an exception of requests, urllib3, httpx, ssl or a socket
     """
-    chain = _causes(error)
+    chain = _all_causes(error)
     names = {cls.__name__ for item in chain for cls in type(item).__mro__}
     own = {type(item).__name__ for item in chain}
     last = server_text(chain[-1])
     for item in chain:
-        if isinstance(item, BrokenOff | OutOfTime):
-            return WireFault(str(item), "truncated" if isinstance(item, BrokenOff) else "timeout", True)
+        if isinstance(item, TruncatedAnswer | TimeLimitExceeded):
+            return WireFault(str(item), "truncated" if isinstance(item, TruncatedAnswer) else "timeout", True)
     if names & {"InvalidURL", "MissingSchema", "InvalidSchema", "UnsupportedProtocol", "LocationParseError"}:
         message = "the connection's URL is not usable: write http:// or https://, a host and optionally a port"
         return WireFault(message, "bad_url", False)
@@ -115,7 +115,7 @@ def wire_fault(error: BaseException) -> WireFault:
     return WireFault(f"the request failed ({type(error).__name__})", "request_failed", False)
 
 
-def query_error(error: BaseException, *, query: str | None, status: int | None, source: str) -> QueryError:
+def request_error(error: BaseException, *, query: str | None, status: int | None, source: str) -> QueryError:
     """Return the error of an exchange that ended without a whole answer.
 
     :param error: as of :func:`wire_fault`, or what :class:`~airflow_slo_provider.http.bodies.Body` raises
@@ -123,8 +123,8 @@ def query_error(error: BaseException, *, query: str | None, status: int | None, 
     :param status: HTTP status, where there was one
     :param source: the server's public address
     """
-    if isinstance(error, TooLarge | UnknownEncoding):
-        reason = "too_large" if isinstance(error, TooLarge) else "unknown_encoding"
+    if isinstance(error, AnswerTooLarge | UnknownEncoding):
+        reason = "too_large" if isinstance(error, AnswerTooLarge) else "unknown_encoding"
         return QueryError(str(error), reason=reason, query=query, http_status=status, source=source)
     message, reason, transient = wire_fault(error)
     shown = status if reason == "timeout" else None
@@ -142,7 +142,7 @@ def _timed_out(names: set[str]) -> bool:
     return bool(names & {"TimeoutError", "ReadTimeoutError", "Timeout", "TimeoutException"})
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def _all_causes(error: BaseException) -> list[BaseException]:
     """List an exception and all exceptions it wraps: ``reason``, arguments, members of a group, causes and contexts."""
     seen: list[BaseException] = []
     queue: list[object] = [error]

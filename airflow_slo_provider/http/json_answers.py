@@ -34,18 +34,18 @@ def read_json(
         ``truncated``, transient, for JSON that breaks off
     :raises NotJSON: for a body that is not JSON
     """
-    where: dict[str, Any] = {"query": query, "http_status": status, "source": source}
-    of = f"{what}: " if what else ""
+    fields: dict[str, Any] = {"query": query, "http_status": status, "source": source}
+    prefix = f"{what}: " if what else ""
     try:
         return strict_json.loads(body, constants=constants)
     except ValueError as error:
         if status not in (None, 200):
             return None
         if isinstance(error, strict_json.JSONContradiction):
-            said = "is not read" if error.reason in ("too_deep", "too_large") else "has no single meaning"
-            raise QueryError(f"{of}the JSON of the answer {said}: {error}", reason=error.reason, **where) from None
+            problem = "is refused" if error.reason in ("too_deep", "too_large") else "is ambiguous"
+            raise QueryError(f"{prefix}the JSON of the answer {problem}: {error}", reason=error.reason, **fields) from None
     text = body.strip()
     if text[:1] in _CLOSING and text[-1:] != _CLOSING[text[:1]]:
-        raise QueryError(f"{of}the answer broke off after {len(body)} bytes", reason="truncated", transient=True, **where)
+        raise QueryError(f"{prefix}the answer broke off after {len(body)} bytes", reason="truncated", transient=True, **fields)
     start = server_text(text, limit=60)
-    raise NotJSON(f"{of}HTTP 200 with something that is not JSON ({start!r}): is this a login page or a wrong path?", **where)
+    raise NotJSON(f"{prefix}HTTP 200 with a body that is not JSON ({start!r}): is this a login page or a wrong path?", **fields)

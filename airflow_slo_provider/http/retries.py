@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.faults import REPEATED, REPEATED_STATUSES
-from airflow_slo_provider.http.time_limits import at_most, is_over
+from airflow_slo_provider.http.settings import HttpSettings
+from airflow_slo_provider.http.time_limits import at_most, time_is_up
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -37,53 +39,48 @@ class HttpAnswer:
     began: datetime
 
 
-def policy(retries: int, where: str) -> dict[str, Any]:
+def retry_arguments(settings: HttpSettings, *, repeat: bool) -> dict[str, Any]:
     """Return the arguments of ``tenacity.Retrying`` and ``tenacity.AsyncRetrying``.
 
     The answer or the error of the last attempt is the result, because it holds the server's own message.
 
-    :param retries: number of attempts after the first
-    :param where: host and port, for the log
+    :param settings: the number of retries, and the address for the log
+    :param repeat: False for a request that must not be sent twice
     """
     import tenacity
 
+    retries, server = settings.retries if repeat else 0, urlsplit(settings.address).netloc
+
     def warn(state: RetryCallState) -> None:
         if state.attempt_number == 1:
-            _LOG.warning("the request to %s failed (%s); trying again, %d more at most", where, _why(state), retries)
-
-    def last(state: RetryCallState) -> Any:
-        return state.outcome.result() if state.outcome is not None else None
+            _LOG.warning("the request to %s failed (%s); retrying, at most %d times", server, _failure_text(state), retries)
 
     return {
-        "stop": lambda state: state.attempt_number > retries or is_over(),
-        "wait": _pause,
-        "retry": tenacity.retry_if_exception(_may_help) | tenacity.retry_if_result(_is_passing),
+        "stop": lambda state: state.attempt_number > retries or time_is_up(),
+        "wait": _pause_seconds,
+        "retry": tenacity.retry_if_exception(_is_repeatable)
+        | tenacity.retry_if_result(lambda answer: answer.status in REPEATED_STATUSES),
         "before_sleep": warn,
-        "retry_error_callback": last,
+        "retry_error_callback": lambda state: state.outcome.result(),
     }
 
 
-def _may_help(error: BaseException) -> bool:
+def _is_repeatable(error: BaseException) -> bool:
     return isinstance(error, QueryError) and error.transient and error.reason in REPEATED
 
 
-def _is_passing(answer: HttpAnswer) -> bool:
-    return answer.status in REPEATED_STATUSES
-
-
-def _pause(state: RetryCallState) -> float:
+def _pause_seconds(state: RetryCallState) -> float:
     seconds: float = min(_FIRST_PAUSE * 2 ** (state.attempt_number - 1), _LONGEST_PAUSE)
     outcome = state.outcome
     if outcome is not None and not outcome.failed:
-        asked = str(outcome.result().headers.get("Retry-After") or "").strip()
-        if asked.isascii() and asked.isdecimal():  # a date is left to Airflow's own retries
-            seconds = min(float(asked), RETRY_AFTER_CAP)
+        retry_after = str(outcome.result().headers.get("Retry-After") or "").strip()
+        if retry_after.isascii() and retry_after.isdecimal():  # a date is left to Airflow's own retries
+            seconds = min(float(retry_after), RETRY_AFTER_CAP)
     return at_most(seconds)
 
 
-def _why(state: RetryCallState) -> str:
+def _failure_text(state: RetryCallState) -> str:
     outcome = state.outcome
-    if outcome is None:
-        return "no answer"
+    assert outcome is not None  # tenacity sets it before it sleeps
     error = outcome.exception()
-    return getattr(error, "reason", "") or type(error).__name__ if error is not None else f"HTTP {outcome.result().status}"
+    return f"HTTP {outcome.result().status}" if error is None else getattr(error, "reason", "") or type(error).__name__

@@ -24,7 +24,7 @@ class _NoAuth(AuthBase):
         return request
 
 
-class _Watched:
+class _WatchedConnection:
     """Report the socket in use to the watchdog: a new one, or one that is kept open."""
 
     sock: Any
@@ -43,11 +43,11 @@ class _Watched:
         super().putrequest(*args, **kwargs)  # type: ignore[misc]
 
 
-class _HTTPConnection(_Watched, HTTPConnection):
+class _HTTPConnection(_WatchedConnection, HTTPConnection):
     pass
 
 
-class _HTTPSConnection(_Watched, HTTPSConnection):
+class _HTTPSConnection(_WatchedConnection, HTTPSConnection):
     pass
 
 
@@ -72,23 +72,23 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def open_session(settings: HttpSettings, given: requests.Session | None = None) -> requests.Session:
+def open_session(settings: HttpSettings, existing: requests.Session | None = None) -> requests.Session:
     """Create a session.
 
     :param settings: address, credentials and limits of the server
-    :param given: an existing session; see :class:`~airflow_slo_provider.http.client.HttpClient`
+    :param existing: an existing session; see :class:`~airflow_slo_provider.http.client.HttpClient`
     """
     session = requests.Session()
     for scheme in ("http://", "https://"):
         session.mount(scheme, _Adapter())
     session.verify, session.cert, session.auth = settings.authorities, settings.cert, settings.login or _NoAuth()
-    if given is not None:
-        session.headers.update({name: value for name, value in given.headers.items() if value is not None})
-        session.proxies, session.trust_env = given.proxies, given.trust_env
-        session.cert = session.cert or given.cert
-        if settings.verify is True and given.verify is not True:
-            session.verify = given.verify
-        if given.auth and not settings.login and not settings.bearer:
-            session.auth = given.auth
+    if existing is not None:
+        session.headers.update({name: value for name, value in existing.headers.items() if value is not None})
+        session.proxies, session.trust_env = existing.proxies, existing.trust_env
+        session.cert = session.cert or existing.cert
+        if settings.verify is True and existing.verify is not True:
+            session.verify = existing.verify
+        if existing.auth and not settings.login and not settings.bearer:
+            session.auth = existing.auth
     session.headers.update(settings.all_headers())
     return session

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from airflow_slo_provider.core.redaction import public_url, secrets_of, user_info
+from airflow_slo_provider.core.redaction import collect_secrets, public_url, user_info
 from airflow_slo_provider.exceptions import QueryError
 
 #: Environment variables that name a CA file, in order of precedence; ``certifi`` is used otherwise.
@@ -70,13 +70,13 @@ class HttpSettings:
 
     @property
     def login(self) -> tuple[str, str] | None:
-        """Login and password: as given, or those in the URL. None if a token is sent."""
+        """Login and password of the settings, or those in the URL. None if a token is sent."""
         return None if self.bearer else self.basic or user_info(self.url)
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """Secrets that must not appear in a message."""
-        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=self.headers)
+        return collect_secrets(url=self.url, basic=self.basic, bearer=self.bearer, named=self.headers)
 
     @property
     def authorities(self) -> str | bool:

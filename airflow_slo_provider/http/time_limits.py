@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-_LOCAL = threading.local()
+
+class _ThreadState(threading.local):
+    """The limit and the watchdog of the current thread."""
+
+    seconds_left: Callable[[], float] | None = None
+    watchdog: Watchdog | None = None
+
+
+_THREAD = _ThreadState()
 
 
 @contextmanager
@@ -22,33 +30,29 @@ def within(seconds_left: Callable[[], float]) -> Iterator[None]:
 
     :param seconds_left: returns the seconds that are left
     """
-    before = getattr(_LOCAL, "seconds_left", None)
-    _LOCAL.seconds_left = seconds_left
+    before = _THREAD.seconds_left
+    _THREAD.seconds_left = seconds_left
     try:
         yield
     finally:
-        _LOCAL.seconds_left = before
+        _THREAD.seconds_left = before
 
 
 def at_most(seconds: float) -> float:
-    """Return the given seconds, or the time left of the thread's limit if that is less.
+    """Limit a number of seconds to the time left of the thread's limit.
 
     The result is never 0, which would mean no limit.
     """
-    left: Callable[[], float] | None = getattr(_LOCAL, "seconds_left", None)
-    return seconds if left is None else max(0.001, min(seconds, left()))
+    return seconds if _THREAD.seconds_left is None else max(0.001, min(seconds, _THREAD.seconds_left()))
 
 
-def is_over() -> bool:
+def time_is_up() -> bool:
     """Return whether the thread's limit has expired."""
-    left: Callable[[], float] | None = getattr(_LOCAL, "seconds_left", None)
-    return left is not None and left() <= 0
+    return _THREAD.seconds_left is not None and _THREAD.seconds_left() <= 0
 
 
 class Watchdog:
-    """Close this thread's connection when the time is over. Use it as ``with``.
-
-    :attr:`expired` tells whether the connection was closed.
+    """Close this thread's connection when the time is over, and set :attr:`expired`. Use it as ``with``.
 
     :param seconds: seconds until then
     """
@@ -62,12 +66,12 @@ class Watchdog:
         self._ends = 0.0
 
     def __enter__(self) -> Watchdog:
-        _LOCAL.watchdog = self
+        _THREAD.watchdog = self
         self.extend(self.seconds)
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        _LOCAL.watchdog = None
+        _THREAD.watchdog = None
         if self._timer is not None:
             self._timer.cancel()
 
@@ -85,28 +89,27 @@ class Watchdog:
         self.expired = self.expired or time.monotonic() > self._ends
         return self.expired
 
-    def watch(self, connected: Any) -> None:
+    def watch(self, connection: Any) -> None:
         """Set the socket that is in use."""
         with self._lock:
-            self._socket = connected
+            self._socket = connection
             if self.expired:
-                _shut(connected)
+                _shut_down(connection)
 
     def _expire(self) -> None:
         with self._lock:
             self.expired = True
-            _shut(self._socket)
+            _shut_down(self._socket)
 
 
-def watch(connected: Any) -> None:
+def watch(connection: Any) -> None:
     """Report the socket in use to this thread's watchdog, if there is one."""
-    dog: Watchdog | None = getattr(_LOCAL, "watchdog", None)
-    if dog is not None and connected is not None:
-        dog.watch(connected)
+    if _THREAD.watchdog is not None and connection is not None:
+        _THREAD.watchdog.watch(connection)
 
 
-def _shut(connected: Any) -> None:
-    if isinstance(connected, socket.socket):
+def _shut_down(connection: Any) -> None:
+    if isinstance(connection, socket.socket):
         with suppress(OSError):
             # Not SSLSocket.shutdown: it drops the TLS session, and the following bytes would be read as plain text.
-            socket.socket.shutdown(connected, socket.SHUT_RDWR)
+            socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -13,9 +13,9 @@ from typing import Any
 
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.report_page import facts, page, section, table
-from airflow_slo_provider.core.duration_text import in_words
+from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.core.exact_numbers import percent
-from airflow_slo_provider.core.timestamps import utc_text
+from airflow_slo_provider.core.timestamps import format_utc
 from airflow_slo_provider.incidents.incident import Incident
 from airflow_slo_provider.incidents.markdown import markdown_text
 from airflow_slo_provider.incidents.timeline import Entry, State, StepRecord, offset, timeline
@@ -93,11 +93,11 @@ class PostMortem:
     @property
     def facts(self) -> list[tuple[str, str]]:
         """Return start, end, severity and impact as pairs of label and text."""
-        ended = utc_text(self.ended_at) if self.ended_at else "not over, or not known to be"
-        lasted = in_words(self.ended_at - self.incident.started_at) if self.ended_at else "-"
+        ended = format_utc(self.ended_at) if self.ended_at else "not over, or not known to be"
+        lasted = format_duration(self.ended_at - self.incident.started_at) if self.ended_at else "-"
         return [
             ("Incident", self.incident.id),
-            ("Start", utc_text(self.incident.started_at)),
+            ("Start", format_utc(self.incident.started_at)),
             ("End", ended),
             ("Duration", lasted),
             ("Severity", self.severity),

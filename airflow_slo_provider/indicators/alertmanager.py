@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from airflow_slo_provider.core.redaction import redacted, server_text
+from airflow_slo_provider.core.redaction import redact_value, server_text
 from airflow_slo_provider.exceptions import QueryError, writable
 from airflow_slo_provider.http.faults import TRANSIENT_STATUSES, status_reason
 from airflow_slo_provider.http.json_answers import read_json
@@ -74,11 +74,11 @@ def _alert(data: dict[str, Any]) -> Alert:
         labels=_texts(data["labels"]),
         annotations=_texts(data.get("annotations") or {}),
         starts_at=starts,
-        generator_url=redacted(writable(str(data.get("generatorURL") or ""))),
+        generator_url=redact_value(writable(str(data.get("generatorURL") or ""))),
     )
 
 
 def _texts(data: dict[str, Any]) -> dict[str, str]:
     """Return labels with secrets redacted, because labels go into events, DAG runs and the ledger."""
-    texts: dict[str, str] = redacted({writable(str(key)): writable(str(value)) for key, value in data.items()})
+    texts: dict[str, str] = redact_value({writable(str(key)): writable(str(value)) for key, value in data.items()})
     return texts

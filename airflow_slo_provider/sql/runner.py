@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import Any, Protocol
 
-from airflow_slo_provider.core.database_faults import query_error
+from airflow_slo_provider.core.database_faults import database_error
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.sql.statement import BACKSLASHES, read_statement
 
@@ -185,7 +185,7 @@ class DbApiRunner:
             yield
         except Exception as error:
             # Not chained: drivers quote rows and addresses, and a traceback would print them.
-            raise query_error(error, query=query and query[:_QUOTED], source=self._name) from None
+            raise database_error(error, query=query and query[:_QUOTED], source=self._name) from None
 
     def _statement_timeout(self) -> str:
         return f"SET LOCAL statement_timeout = {max(1, int(self._limit * 1000))}"

@@ -9,14 +9,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.tracing.spans import Span, checked, lasting, parent_id_of, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.span_ids import parse_parent_id, parse_span_id, parse_trace_id
+from airflow_slo_provider.tracing.spans import Span, check_duration, check_span
 
 #: Bits of ``Span.flags``: "is remote" is known, and its value (opentelemetry/proto/trace/v1).
 _REMOTE_KNOWN, _REMOTE = 0x100, 0x200
 #: Suffix that :class:`FileExporter` appends to the name of a file that has grown too large.
 ROTATED = ".1"
 #: Exceptions raised when reading JSON of an unexpected shape.
-UNREADABLE = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
+READ_ERRORS = (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError)
 
 
 def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
@@ -26,12 +27,12 @@ def read_document(document: Mapping[str, Any]) -> Iterator[Span]:
     :raises InvalidMeasurement: when it is not of that form
     """
     try:
-        yield from _spans(document)
-    except UNREADABLE as error:
-        raise InvalidMeasurement(f"this is no OTLP-JSON: {type(error).__name__}: {error}", reason="bad_otlp") from None
+        yield from _document_spans(document)
+    except READ_ERRORS as error:
+        raise InvalidMeasurement(f"this is not OTLP-JSON: {type(error).__name__}: {error}", reason="bad_otlp") from None
 
 
-def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
+def _document_spans(document: Mapping[str, Any]) -> Iterator[Span]:
     if not isinstance(document, Mapping):
         raise InvalidMeasurement(f"OTLP-JSON is an object with resourceSpans, not {type(document).__name__}", reason="bad_otlp")
     # Tempo names the field "batches" in its older trace format.
@@ -42,12 +43,11 @@ def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
             return
         resources = [document] if "scopeSpans" in document else []
         if document and not resources:
-            raise InvalidMeasurement(
-                f"OTLP-JSON without resourceSpans; it has {', '.join(sorted(document)[:5])}", reason="bad_otlp"
-            )
+            message = f"OTLP-JSON without resourceSpans; it has {', '.join(sorted(document)[:5])}"
+            raise InvalidMeasurement(message, reason="bad_otlp")
     for resource in resources or ():
         attributes = (resource.get("resource") or {}).get("attributes") or ()
-        service = next((str(plain(item.get("value"))) for item in attributes if item.get("key") == "service.name"), "")
+        service = next((str(parse_value(item.get("value"))) for item in attributes if item.get("key") == "service.name"), "")
         scopes = resource.get("scopeSpans") or resource.get("scope_spans") or resource.get("instrumentationLibrarySpans") or ()
         for scope in scopes:
             for span in scope.get("spans") or ():
@@ -56,12 +56,9 @@ def _spans(document: Mapping[str, Any]) -> Iterator[Span]:
 
 #: Field names of the .proto file, which some servers use in their answers.
 _SNAKE = {
-    "trace_id": "traceId",
-    "span_id": "spanId",
-    "parent_span_id": "parentSpanId",
-    "start_time_unix_nano": "startTimeUnixNano",
-    "end_time_unix_nano": "endTimeUnixNano",
-}
+    "trace_id": "traceId", "span_id": "spanId", "parent_span_id": "parentSpanId",
+    "start_time_unix_nano": "startTimeUnixNano", "end_time_unix_nano": "endTimeUnixNano",
+}  # fmt: skip
 
 
 def read_span(span: Mapping[str, Any], *, service: str) -> Span:
@@ -76,29 +73,24 @@ def read_span(span: Mapping[str, Any], *, service: str) -> Span:
             span = {_SNAKE.get(key, key): value for key, value in span.items()}
         # Protobuf JSON leaves out fields that are 0, and some servers write null for a span that has not ended.
         start, end = int(span["startTimeUnixNano"]), int(span.get("endTimeUnixNano") or 0)
-        duration, timed = lasting(end - start if end else None)
+        duration, timed = check_duration(end - start if end else None)
         flags = int(span.get("flags") or 0)
         code = (span.get("status") or {}).get("code")
-        read = Span(
-            trace_id_of(span["traceId"]),
-            span_id_of(span["spanId"]),
-            parent_id_of(span.get("parentSpanId")),
-            span.get("name") or "",
-            service,
-            start,
-            duration,
-            code in (2, "STATUS_CODE_ERROR"),
-            {item["key"]: plain(item.get("value")) for item in span.get("attributes") or ()},
-            bool(flags & _REMOTE) if flags & _REMOTE_KNOWN else None,
-            timed=timed,
-        )
-        return checked(read)
-    except UNREADABLE as error:
+        return check_span(Span(
+            trace_id=parse_trace_id(span["traceId"]), span_id=parse_span_id(span["spanId"]),
+            parent_id=parse_parent_id(span.get("parentSpanId")), name=span.get("name") or "", service=service,
+            start_ns=start, duration_ns=duration, timed=timed, error=code in (2, "STATUS_CODE_ERROR"),
+            attributes={item["key"]: parse_value(item.get("value")) for item in span.get("attributes") or ()},
+            remote_parent=bool(flags & _REMOTE) if flags & _REMOTE_KNOWN else None,
+        ))  # fmt: skip
+    except READ_ERRORS as error:
         what = span.get("spanId") if isinstance(span, Mapping) else type(span).__name__
-        raise InvalidMeasurement(f"{what!r} is no OTLP-JSON span: {type(error).__name__}: {error}", reason="bad_otlp") from None
+        raise InvalidMeasurement(
+            f"{what!r} is not an OTLP-JSON span: {type(error).__name__}: {error}", reason="bad_otlp"
+        ) from None
 
 
-def plain(value: Mapping[str, Any] | None) -> Any:
+def parse_value(value: Mapping[str, Any] | None) -> Any:
     """Convert an OTLP ``AnyValue`` to a Python value; None for an empty one."""
     for kind, inner in (value or {}).items():
         if inner is None:
@@ -110,7 +102,7 @@ def plain(value: Mapping[str, Any] | None) -> Any:
         if kind in ("doubleValue", "double_value"):
             return float(inner)
         if kind in ("arrayValue", "array_value"):
-            return [plain(item) for item in inner.get("values") or ()]
+            return [parse_value(item) for item in inner.get("values") or ()]
         if kind in ("kvlistValue", "kvlist_value"):
-            return {item["key"]: plain(item.get("value")) for item in inner.get("values") or ()}
+            return {item["key"]: parse_value(item.get("value")) for item in inner.get("values") or ()}
     return None

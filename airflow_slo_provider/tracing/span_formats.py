@@ -7,45 +7,37 @@ from typing import Any
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.tracing import otlp
-from airflow_slo_provider.tracing.spans import Span, lasting
+from airflow_slo_provider.tracing.spans import Span, check_duration
 
 
-def spans_of(things: Iterable[Any]) -> Iterator[Span]:
+def read_spans(source: Iterable[Any]) -> Iterator[Span]:
     """Convert an iterable of :class:`Span`, OTLP-JSON (documents or spans) or OpenTelemetry SDK spans to spans.
 
-    :param things: the iterable, or one OTLP-JSON document
+    :param source: the iterable, or one OTLP-JSON document
     :raises InvalidMeasurement: for anything else
     """
-    if isinstance(things, Mapping):
-        yield from otlp.read_document(things)
-        return
-    for thing in things:
-        if isinstance(thing, Span):
-            yield thing
-        elif isinstance(thing, Mapping):
-            yield from otlp.read_document(thing)
-        elif hasattr(thing, "get_span_context") and hasattr(thing, "start_time"):
-            yield _finished(thing)
+    for item in [source] if isinstance(source, Mapping) else source:
+        if isinstance(item, Span):
+            yield item
+        elif isinstance(item, Mapping):
+            yield from otlp.read_document(item)
+        elif hasattr(item, "get_span_context") and hasattr(item, "start_time"):
+            yield _read_sdk_span(item)
         else:
-            raise InvalidMeasurement(f"{type(thing).__name__} is no span", reason="bad_span")
+            raise InvalidMeasurement(f"{type(item).__name__} is not a span", reason="bad_span")
 
 
-def _finished(span: Any) -> Span:
+def _read_sdk_span(span: Any) -> Span:
     """Convert an ended ``ReadableSpan`` of the OpenTelemetry SDK."""
     context, parent = span.get_span_context(), span.parent
     if span.end_time is None:
         raise InvalidMeasurement(f"span {span.name} has not ended", reason="bad_span")
-    duration, timed = lasting(span.end_time - span.start_time)
+    duration, timed = check_duration(span.end_time - span.start_time)
     return Span(
-        trace_id=f"{context.trace_id:032x}",
-        span_id=f"{context.span_id:016x}",
+        trace_id=f"{context.trace_id:032x}", span_id=f"{context.span_id:016x}",
         parent_id=None if parent is None else f"{parent.span_id:016x}",
-        name=span.name,
-        service=str(span.resource.attributes.get("service.name", "")),
-        start_ns=span.start_time,
-        duration_ns=duration,
-        error=span.status.status_code.name == "ERROR",
-        attributes=dict(span.attributes or {}),
         remote_parent=None if parent is None else parent.is_remote,
-        timed=timed,
-    )
+        name=span.name, service=str(span.resource.attributes.get("service.name", "")),
+        start_ns=span.start_time, duration_ns=duration, timed=timed,
+        error=span.status.status_code.name == "ERROR", attributes=dict(span.attributes or {}),
+    )  # fmt: skip

@@ -1,23 +1,23 @@
-"""The span type shared by all trace stores, a stream of spans that reports missing data, and trace and span ids."""
+"""The span type shared by all trace stores, and a stream of spans that reports missing data."""
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from airflow_slo_provider.core.redaction import redact
+from airflow_slo_provider.core.timestamps import EPOCH
 from airflow_slo_provider.exceptions import InvalidMeasurement, writable
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NO_ATTRIBUTES: Mapping[str, Any] = MappingProxyType({})
 
 #: Upper bound of times in nanoseconds since 1970 (the year 2116); the sum of two such times fits into 64 bits.
 LATEST_NS = 2**62
 
 #: Attribute of a request's span: the rule that kept it although the head sampler had dropped it (``slow`` or ``error``).
-KEPT = "sampling.kept"
+KEPT_ATTRIBUTE = "sampling.kept"
 
 
 class Span(NamedTuple):
@@ -48,7 +48,7 @@ class Span(NamedTuple):
     start_ns: int
     duration_ns: int
     error: bool = False
-    attributes: Mapping[str, Any] = NOTHING
+    attributes: Mapping[str, Any] = NO_ATTRIBUTES
     remote_parent: bool | None = None
     parent_known: bool = True
     whole: bool = True
@@ -99,19 +99,22 @@ class SpanStream:
             self.notes.append(note)
 
 
-def lasting(duration_ns: int | None) -> tuple[int, bool]:
+def to_datetime(nanoseconds: int) -> datetime:
+    """Convert nanoseconds since 1970 to a datetime in UTC, truncated to microseconds."""
+    return EPOCH + timedelta(microseconds=nanoseconds // 1000)
+
+
+def check_duration(duration_ns: int | None) -> tuple[int, bool]:
     """Validate a duration; return it and True, or 0 and False if it is unusable.
 
     :param duration_ns: nanoseconds; None if unknown
     """
     # A span that never ended, or ended before it began, has a negative duration. Servers that store durations unsigned return
     # it as a number near 2**64.
-    if duration_ns is None or not 0 <= duration_ns < 2**63:
-        return 0, False
-    return duration_ns, True
+    return (0, False) if duration_ns is None or not 0 <= duration_ns < 2**63 else (duration_ns, True)
 
 
-def checked(span: Span) -> Span:
+def check_span(span: Span) -> Span:
     """Validate a span read from a store; replace characters in its name and service that cannot be written.
 
     :raises InvalidMeasurement: when its name is not text, or its times are out of range
@@ -119,51 +122,7 @@ def checked(span: Span) -> Span:
     if not isinstance(span.name, str):
         raise InvalidMeasurement(f"a span's name is text, not {type(span.name).__name__}", reason="bad_span")
     if not 0 <= span.start_ns < LATEST_NS or not 0 <= span.duration_ns < LATEST_NS:
-        raise InvalidMeasurement(
-            f"span {span.span_id} lasts {span.duration_ns} ns from {span.start_ns} ns: these are no nanoseconds since 1970",
-            reason="bad_span",
-        )
+        message = f"span {span.span_id} lasts {span.duration_ns} ns from {span.start_ns} ns: not in nanoseconds since 1970"
+        raise InvalidMeasurement(message, reason="bad_span")
     name, service = writable(span.name), writable(span.service)
     return span if name == span.name and service == span.service else span._replace(name=name, service=service)
-
-
-def trace_id_of(text: str) -> str:
-    """Parse a trace id in hex (leading zeros may be missing) or base64; return 32 hex digits.
-
-    :raises InvalidMeasurement: when it is neither
-    """
-    return _identity(text, size=16, what="trace id")
-
-
-def span_id_of(text: str) -> str:
-    """Parse a span id in hex or base64, like :func:`trace_id_of`; return 16 hex digits.
-
-    :raises InvalidMeasurement: when it is neither hex nor base64
-    """
-    return _identity(text, size=8, what="span id")
-
-
-def parent_id_of(text: str | None) -> str | None:
-    """Parse a parent's span id; return 16 hex digits, or None if there is none (empty or all zeros)."""
-    if not text:
-        return None
-    found = span_id_of(text)
-    return None if found == "0" * 16 else found
-
-
-_HEX = frozenset("0123456789abcdefABCDEF")
-
-
-def _identity(text: str, *, size: int, what: str) -> str:
-    # Hex is tried first: 32 hex digits are valid base64 too, but of 24 bytes. Base64 of an id ends in "=", which is not hex.
-    if text and len(text) <= 2 * size and _HEX.issuperset(text):
-        return text.lower().rjust(2 * size, "0")
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_" if set("-_") & set(text) else None, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != size:
-        raise InvalidMeasurement(
-            f"{text!r} is no {what}: neither {2 * size} hex digits nor base64 of {size} bytes", reason="bad_id"
-        )
-    return raw.hex()

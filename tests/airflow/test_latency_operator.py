@@ -1,4 +1,4 @@
-"""The latency breakdown as a task: what it records, how it ends, which way it takes."""
+"""The latency breakdown as a task: what it records, its final state, and the branch it follows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def recorded() -> dict[str, object]:
         return {one.result.name: one.result for one in ledger.checks()}
 
 
-def test_a_slow_service_fails_without_a_retry_and_is_recorded():
+def test_latency_over_budget_fails_without_retry_and_is_recorded():
     ran = run_task(operator(retries=3), connections=files(), data_interval=INTERVAL)
     assert ran.state == "failed"
     assert "ml_prediction_request p50 is 64.29 ms, budget 50 ms" in str(ran.error)
@@ -62,7 +62,7 @@ def test_a_slow_service_fails_without_a_retry_and_is_recorded():
     assert "roll back v2" in ran.log
 
 
-def test_within_budget_it_succeeds_and_the_slower_version_is_a_warning(tmp_path):
+def test_latency_within_budget_succeeds_and_slower_version_is_a_warning(tmp_path):
     ran = run_task(operator(budgets=GENEROUS, report_path=str(tmp_path / "r")), connections=files(), data_interval=INTERVAL)
     assert ran.state == "success", ran.error
     found = ran.xcoms["return_value"]
@@ -78,7 +78,7 @@ def test_within_budget_it_succeeds_and_the_slower_version_is_a_warning(tmp_path)
     assert calm.xcoms["return_value"]["verdict"] == "pass"
 
 
-def test_a_retry_replaces_its_own_records():
+def test_latency_retry_replaces_its_own_records():
     for number in (1, 2):
         run_task(operator(retries=3), connections=files(), data_interval=INTERVAL, try_number=number)
     with open_default_ledger() as ledger:
@@ -90,12 +90,12 @@ def test_a_retry_replaces_its_own_records():
     [
         ({"service": "nobody"}, "no traces of this service"),
         ({"limit": 20}, "limit of 20 traces"),
-        ({"min_spans": 1000}, "too few to judge"),
+        ({"min_spans": 1000}, "spans are too few"),
         ({"budgets": {"gpu": "1ms"}}, "no such spans of version v2"),
         ({"attributes": {"model_version": "v9"}}, "no traces of this service"),
     ],
 )
-def test_what_is_not_known_fails_the_task_and_is_recorded_as_unknown(arguments, reason):
+def test_latency_unknown_fails_the_task_and_is_recorded(arguments, reason):
     ran = run_task(operator(retries=3, **arguments), connections=files(), data_interval=INTERVAL)
     assert ran.state == "failed"
     assert "unknown" in str(ran.error)
@@ -104,7 +104,7 @@ def test_what_is_not_known_fails_the_task_and_is_recorded_as_unknown(arguments, 
 
 
 @pytest.mark.parametrize("baseline", [None, "", "{{ params.baseline or '' }}"])
-def test_a_baseline_that_is_empty_is_the_version_before(baseline):
+def test_latency_empty_baseline_is_the_version_before(baseline):
     task = operator(budgets=GENEROUS, slower="fail", baseline=baseline, params={"baseline": None})
     ran = run_task(task, connections=files(), data_interval=INTERVAL)
     assert "model_inference is slower since v2" in str(ran.error)
@@ -121,17 +121,17 @@ def test_a_baseline_that_is_empty_is_the_version_before(baseline):
         ({}, "pass"),  # nobody has said that there are versions
     ],
 )
-def test_spans_without_any_version(tmp_path, arguments, verdict):
+def test_latency_spans_without_version_follow_the_arguments(tmp_path, arguments, verdict):
     traces = tmp_path / "traces.json"
     traces.write_text(acceptance("traces", "otlp.json").read_text().replace("model_version", "another_attribute"))
     ran = run_task(operator(budgets=GENEROUS, **arguments), connections=files(traces), data_interval=INTERVAL)
     assert ran.xcoms["return_value"]["verdict"] == verdict, ran.error
     if verdict == "unknown":
         assert recorded()["model-server/version"].verdict.value == "unknown"
-        assert ("there are of none" if "baseline" in arguments else "; look at version_keys") in str(ran.error)
+        assert ("versions: none" if "baseline" in arguments else "; look at version_keys") in str(ran.error)
 
 
-def test_a_truncated_answer_may_be_judged_when_told():
+def test_latency_allow_truncated_assesses_a_truncated_answer():
     ran = run_task(
         operator(budgets=GENEROUS, limit=100, allow_truncated=True, slower="ignore"), connections=files(), data_interval=INTERVAL
     )
@@ -139,7 +139,7 @@ def test_a_truncated_answer_may_be_judged_when_told():
     assert ran.xcoms["return_value"]["truncated"] is True
 
 
-def test_a_store_that_does_not_answer_is_retried():
+def test_latency_unreachable_store_is_retried():
     gone = {"traces": {"conn_type": "trace_store", "host": "http://127.0.0.1:1", "extra": {"kind": "tempo", "retries": 0}}}
     ran = run_task(operator(retries=1), connections=gone, data_interval=INTERVAL)
     assert ran.state == "up_for_retry"
@@ -152,7 +152,7 @@ def test_a_store_that_does_not_answer_is_retried():
     assert missing.state == "failed"
 
 
-def test_through_tempo_the_same_comes_out():
+def test_latency_through_tempo_is_equal():
     with serving(TempoReplay()) as tempo:
         connections = {"traces": {"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}}}
         ran = run_task(operator(), connections=connections, data_interval=INTERVAL)
@@ -160,12 +160,12 @@ def test_through_tempo_the_same_comes_out():
     assert ran.xcoms["return_value"] == other.xcoms["return_value"]
 
 
-def test_tempo_answers_with_the_attributes_that_hold_the_version():
+def test_latency_version_keys_are_selected_in_tempo():
     """A search of Tempo leaves out every attribute that is not selected; then no span would have a version."""
     with serving(TempoReplay()) as tempo:
         connections = {"traces": {"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}}}
         run_task(operator(version_keys=["release", "ml version"]), connections=connections, data_interval=INTERVAL)
-        searches = [params["q"] for path, params in tempo.asked if path == "/api/search"]
+        searches = [params["q"] for path, params in tempo.requests if path == "/api/search"]
     assert searches
     assert all('span.release, span."ml version"' in search for search in searches)
 
@@ -173,7 +173,7 @@ def test_tempo_answers_with_the_attributes_that_hold_the_version():
 # --- the interval
 
 
-def test_a_manual_run_reads_the_last_window(tmp_path):
+def test_latency_manual_run_reads_the_last_window(tmp_path):
     before = datetime.now(UTC)
     ran = run_task(operator(window=timedelta(minutes=5)), connections=files())
     assert "no traces" in str(ran.error)
@@ -182,7 +182,7 @@ def test_a_manual_run_reads_the_last_window(tmp_path):
     assert before <= check.interval_end + timedelta(minutes=1) <= datetime.now(UTC)
 
 
-def test_start_and_end_are_templates():
+def test_latency_start_and_end_are_templates():
     task = operator(start="{{ params.from }}", end="2026-11-23T21:53:00+00:00", params={"from": "2026-11-23T21:52:00Z"})
     ran = run_task(task, connections=files())
     assert ran.xcoms["return_value"]["traces"] == 240
@@ -193,7 +193,7 @@ def test_start_and_end_are_templates():
 
 
 @pytest.mark.parametrize("make", [operator, branch])
-def test_an_interval_that_just_ended_is_waited_for(make):
+def test_latency_recent_interval_defers(make):
     end = datetime.now(UTC) - timedelta(seconds=5)
     task = make(lag=timedelta(seconds=60))
     ran = run_task(task, connections=files(), data_interval=(end - timedelta(minutes=1), end))
@@ -209,7 +209,7 @@ def test_an_interval_that_just_ended_is_waited_for(make):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "way"),
+    ("arguments", "taken"),
     [
         ({"budgets": GENEROUS, "slower": "ignore"}, "go_on"),
         ({"budgets": GENEROUS}, "roll_back"),
@@ -221,31 +221,31 @@ def test_an_interval_that_just_ended_is_waited_for(make):
         ({"service": "nobody"}, "ask"),
     ],
 )
-def test_ways(arguments, way):
+def test_latency_branch_follows_the_verdict(arguments, taken):
     ran = run_task(branch(**arguments), connections=files(), data_interval=INTERVAL)
     assert ran.state in ("success", "skipped"), ran.error
     everything = {"go_on", "stop", "roll_back", "look", "ask"}
-    assert ran.skipped == everything - {way}
+    assert ran.skipped == everything - {taken}
     assert ran.xcoms["latency"]["service"] == arguments.get("service", "model-server")
     assert recorded()
 
 
-@pytest.mark.parametrize(("arguments", "way"), [({}, "ask"), ({"slower": "ignore"}, "go_on"), ({"if_unknown": None}, None)])
-def test_a_named_baseline_that_is_not_there_is_unknown_and_takes_its_way(arguments, way):
+@pytest.mark.parametrize(("arguments", "taken"), [({}, "ask"), ({"slower": "ignore"}, "go_on"), ({"if_unknown": None}, None)])
+def test_latency_branch_missing_baseline_is_unknown(arguments, taken):
     ran = run_task(
         branch(baseline="v0", budgets=GENEROUS, model_version="v2", **arguments), connections=files(), data_interval=INTERVAL
     )
-    assert ran.state == ("failed" if way is None else "success"), ran.error
+    assert ran.state == ("failed" if taken is None else "success"), ran.error
     checks = {name: check.verdict.value for name, check in recorded().items()}
     assert checks.pop("model-server/version", None) == (None if "slower" in arguments else "unknown")
     assert set(checks.values()) == {"pass"}
-    if way is not None:
-        assert ran.skipped == {"go_on", "stop", "roll_back", "look", "ask"} - {way}
-    if way != "go_on":
+    if taken is not None:
+        assert ran.skipped == {"go_on", "stop", "roll_back", "look", "ask"} - {taken}
+    if taken != "go_on":
         assert "no spans of version v0" in ran.xcoms["latency"]["why"]
 
 
-def test_without_a_way_for_the_unknown_the_task_fails():
+def test_latency_branch_without_if_unknown_fails():
     ran = run_task(branch(service="nobody", if_unknown=None), connections=files(), data_interval=INTERVAL)
     assert ran.state == "failed"
     assert recorded()
@@ -261,12 +261,12 @@ def test_without_a_way_for_the_unknown_the_task_fails():
         ({"version_keys": ""}, "version_keys"),
     ],
 )
-def test_arguments_that_make_no_sense_show_when_the_dag_is_read(arguments, message):
+def test_latency_invalid_arguments_fail_at_parse_time(arguments, message):
     with pytest.raises(ValueError, match=message):
         operator(**arguments)
 
 
-def test_every_id_path_and_query_is_a_template():
+def test_latency_ids_paths_and_queries_are_templates():
     assert {"service", "trace_store_conn_id", "start", "end", "attributes", "budgets", "report_path"} <= set(
         LatencyBreakdownOperator.template_fields
     )
@@ -275,7 +275,7 @@ def test_every_id_path_and_query_is_a_template():
     assert "budget of a" in str(bad.error)
 
 
-def test_the_example_in_the_docstring_is_read(tmp_path):
+def test_latency_docstring_example_parses(tmp_path):
     import re
     import textwrap
 

@@ -1,4 +1,4 @@
-"""Trace-store connections: what the form's fields mean, which contradictions are refused, and that it is testable in the UI."""
+"""Trace-store connections: fields, contradictory settings, and the connection test."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def connection(host: str | None = "http://tempo:3200", *, extra: dict | str | No
     return SimpleNamespace(conn_id="traces", host=host, **{**values, **fields}, extra=text)
 
 
-def test_the_form_names_every_field_and_every_kind():
+def test_trace_store_form_names_every_field_and_kind():
     form = trace_store_connection_type()
     assert form["conn-fields"]["kind"]["schema"]["enum"] == [*KINDS, None]
     assert form["conn-fields"]["token"]["schema"]["format"] == "password"
@@ -36,12 +36,12 @@ def test_the_form_names_every_field_and_every_kind():
     assert all(f"``{name}``" in documented for name in form["conn-fields"])
 
 
-def test_every_kind_is_opened_by_a_store_of_its_own():
+def test_trace_store_each_kind_opens_its_store():
     opened = {kind: stores.open_store(**store_settings(connection(extra={"kind": kind, "path": "/a"}))) for kind in KINDS}
     assert len({type(store) for store in opened.values()}) == len(KINDS) == len(stores.KINDS)
 
 
-def test_the_form_loads_no_tracer():
+def test_trace_store_form_imports_no_tracer():
     """Airflow reads it whenever it starts."""
     code = (
         "import sys; from airflow_slo_provider.get_provider_info import get_provider_info; get_provider_info(); "
@@ -52,7 +52,7 @@ def test_the_form_loads_no_tracer():
     assert sorted(ast.literal_eval(done.stdout)) == [f"airflow_slo_provider.{name}" for name in light]
 
 
-def test_fields_become_settings():
+def test_trace_store_fields_become_settings():
     extra = {
         "kind": "tempo", "token": "t", "headers": '{"X-Scope-OrgID": "a"}', "read_timeout": 7, "retries": 0, "page": 50,
         "spans_per_trace": 20, "whole_traces": "true", "blind_seconds": 0, "verify": False,
@@ -92,20 +92,20 @@ def test_fields_become_settings():
         ("not json", "extra is not a JSON object"),
     ],
 )
-def test_what_contradicts_itself_is_refused(extra, message):
+def test_trace_store_contradictory_fields_are_refused(extra, message):
     with pytest.raises(QueryError, match=message) as caught:
         store_settings(connection(extra=extra))
     assert (caught.value.reason, caught.value.transient) == ("bad_connection", False)
 
 
-def test_a_store_without_its_place_is_refused():
+def test_trace_store_without_address_is_refused():
     with pytest.raises(QueryError, match="needs a path"):
         store_settings(connection(None, extra={"kind": "otlp_json"}))
     with pytest.raises(QueryError, match="there is no host"):
         store_settings(connection(None, extra={"kind": "tempo"}))
 
 
-def test_the_hook_reads_a_connection_and_can_be_tested(monkeypatch):
+def test_trace_store_hook_reads_and_tests_a_connection(monkeypatch):
     with serving(TempoReplay()) as tempo:
         monkeypatch.setenv(
             "AIRFLOW_CONN_TEMPO", json.dumps({"conn_type": "trace_store", "host": tempo.url, "extra": {"kind": "tempo"}})
@@ -124,7 +124,7 @@ def test_the_hook_reads_a_connection_and_can_be_tested(monkeypatch):
     assert (ok, "kind is 'no'" in message) == (False, True)
 
 
-def test_files_through_the_hook(monkeypatch):
+def test_trace_store_hook_reads_files(monkeypatch):
     path = str(acceptance("traces", "otlp.json"))
     monkeypatch.setenv(
         "AIRFLOW_CONN_FILES", json.dumps({"conn_type": "trace_store", "extra": {"kind": "otlp_json", "path": path}})

@@ -1,4 +1,4 @@
-"""What is sent to a webhook and to a Pushgateway meets the same wire faults as every question, and reports them the same."""
+"""Webhook and Pushgateway clients report wire faults as the reading clients do."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CLIENTS = {"post": (_post, "writer"), "apost": (_apost, "writer"), "push": (_pus
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Any:
+def limits_for(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Give the clients that have no parameters for it the limits of a fault."""
 
     def set_limits(fault: Fault, url: str) -> Any:
@@ -69,26 +69,26 @@ def small(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_every_sender_reports_the_same(fault: Fault, monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
+def test_wire_fault_is_reported_alike_by_every_sender(fault: Fault, monkeypatch: pytest.MonkeyPatch, limits_for: Any) -> None:
     with running(fault, monkeypatch) as (_, url):
-        found = outcomes(CLIENTS, url, small(fault, url))
+        found = outcomes(CLIENTS, url, limits_for(fault, url))
     assert {name: one[:2] for name, one in found.items()} == {name: expected(fault, kind) for name, (_, kind) in CLIENTS.items()}
     for name, (_, _, text) in found.items():
         assert PASSWORD not in text, name
         assert SECRET_PATH not in text or name == "push", name
 
 
-def test_a_redirect_of_what_is_sent_is_not_followed(monkeypatch: pytest.MonkeyPatch, small: Any) -> None:
+def test_redirect_of_a_sent_document_is_not_followed(monkeypatch: pytest.MonkeyPatch, limits_for: Any) -> None:
     with FaultyServer(answer(200, b"{}")) as other:
         location = {"Location": f"http://{other.address}/"}
         fault = Fault(name="redirect", reason="redirected", transient=False, serve=answer(301, None, location))
         with running(fault, monkeypatch) as (_, url):
-            found = outcomes(CLIENTS, url, small(fault, url))
+            found = outcomes(CLIENTS, url, limits_for(fault, url))
         assert {name: one[:2] for name, one in found.items()} == dict.fromkeys(CLIENTS, ("redirected", False))
         assert other.connections == 0
 
 
-def test_netrc_is_sent_by_no_sender(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, small: Any) -> None:
+def test_netrc_credentials_are_sent_by_no_sender(monkeypatch: pytest.MonkeyPatch, tmp_path: Any, limits_for: Any) -> None:
     file = tmp_path / "netrc"
     file.write_text(f"default login netrc password {PASSWORD}\n")
     file.chmod(0o600)
@@ -96,5 +96,5 @@ def test_netrc_is_sent_by_no_sender(monkeypatch: pytest.MonkeyPatch, tmp_path: A
     fault = Fault(name="netrc", reason="unauthorized", transient=False, serve=answer(401))
     with running(fault, monkeypatch) as (server, url):
         url = url.replace(f"robot:{PASSWORD}@", "")
-        assert {one[0] for one in outcomes(CLIENTS, url, small(fault, url)).values()} == {"unauthorized"}
+        assert {one[0] for one in outcomes(CLIENTS, url, limits_for(fault, url)).values()} == {"unauthorized"}
         assert not any(b"authorization" in head.lower() for head in server.heads)

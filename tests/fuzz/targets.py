@@ -62,9 +62,9 @@ TARGETS = {
             "traces",
             "reading_traces",
             (
-                "tracing.otlp", "tracing.span_formats", "tracing.spans", "tracing.stores", "tracing.analysis.trace_tree",
-                "tracing.analysis.collector", "tracing.analysis.samples", "tracing.analysis.version_order",
-                "tracing.analysis.breakdown",
+                "tracing.otlp", "tracing.span_formats", "tracing.span_ids", "tracing.spans", "tracing.stores",
+                "tracing.analysis.trace_tree", "tracing.analysis.collector", "tracing.analysis.samples",
+                "tracing.analysis.version_order", "tracing.analysis.breakdown",
             ),
             "json",
         ),

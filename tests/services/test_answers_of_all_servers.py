@@ -1,4 +1,4 @@
-"""What is refused of Prometheus is refused of every server: an answer of a cache, and JSON that can be read in two ways."""
+"""Every server's answer is refused if it comes from a cache or its JSON is ambiguous."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def answering(body: bytes, seen: list[str] | None = None, **headers: str) -> Ite
 
 
 def _trace_store(url: str) -> None:
-    traces.StoreClient(traces.HttpSettings(url=url, retries=0), kind="Tempo").get("/api/search")
+    traces.StoreClient(traces.HttpSettings(url=url, retries=0), kind="Tempo").request("/api/search")
 
 
 def _api(url: str) -> None:
@@ -119,14 +119,14 @@ READERS: dict[str, Callable[[str], None]] = {
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_an_answer_with_a_repeated_key_is_refused_by_every_reader(reader: str) -> None:
+def test_repeated_key_in_an_answer_is_refused_by_every_reader(reader: str) -> None:
     with answering(TWICE) as url, pytest.raises(ReasonedError, match="the key 'metadata' occurs twice") as caught:
         READERS[reader](url)
     assert caught.value.reason == "repeated_key"
 
 
 @pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "model server"])
-def test_an_answer_with_nan_in_it_is_refused_by_every_reader(reader: str) -> None:
+def test_nan_in_an_answer_is_refused_by_every_reader(reader: str) -> None:
     """A model server may write NaN for a prediction that is none; that prediction is refused, in its own words."""
     with answering(NAN) as url, pytest.raises(ReasonedError, match="NaN is not JSON") as caught:
         READERS[reader](url)
@@ -135,14 +135,14 @@ def test_an_answer_with_nan_in_it_is_refused_by_every_reader(reader: str) -> Non
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("headers", [{"Age": "600"}, {"Warning": '110 - "Response is Stale"'}], ids=["age", "warning"])
-def test_an_answer_of_a_cache_is_refused_by_every_reader(reader: str, headers: dict[str, str]) -> None:
+def test_cached_answer_is_refused_by_every_reader(reader: str, headers: dict[str, str]) -> None:
     with answering(b"[]" if reader == "Alertmanager" else b"{}", **headers) as url, pytest.raises(ReasonedError) as caught:
         READERS[reader](url)
     assert (caught.value.reason, caught.value.transient) == ("cached_answer", True)
 
 
 @pytest.mark.parametrize("reader", [reader for reader in READERS if reader != "Kubernetes"])
-def test_every_reader_asks_caches_for_the_servers_own_answer(reader: str) -> None:
+def test_every_reader_sends_cache_control_no_cache(reader: str) -> None:
     """A cache that heeds it does not get in the way; the API server of Kubernetes forbids caches itself."""
     seen: list[str] = []
     with answering(TWICE, seen) as url, pytest.raises(ReasonedError):
@@ -150,6 +150,6 @@ def test_every_reader_asks_caches_for_the_servers_own_answer(reader: str) -> Non
     assert set(seen) == {"no-cache"}
 
 
-def test_a_body_of_kubernetes_is_read_strictly_in_triggers_too() -> None:
+def test_kubernetes_answer_in_a_trigger_is_parsed_strictly() -> None:
     with pytest.raises(ReasonedError, match="occurs twice"):
         parse(TWICE, Question("get", "deployments", "shop", "model"))

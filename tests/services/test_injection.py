@@ -114,13 +114,13 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Database:
 
 
 def _freshness(**arguments: Any) -> BaseOperator:
-    given = {"conn_id": "it", "max_age": 2 * HOUR, "mode": "reschedule", "deferrable": False, **arguments}
-    return FeatureFreshnessSensor(task_id="wait", **given)
+    parameters = {"conn_id": "it", "max_age": 2 * HOUR, "mode": "reschedule", "deferrable": False, **arguments}
+    return FeatureFreshnessSensor(task_id="wait", **parameters)
 
 
 def _drift(**arguments: Any) -> BaseOperator:
-    given = {"reference": "victim", "current": "victim", "sql_conn_id": "it", "engine": "sql", "min_rows": 1, **arguments}
-    return DriftOperator(task_id="drift", **given)
+    parameters = {"reference": "victim", "current": "victim", "sql_conn_id": "it", "engine": "sql", "min_rows": 1, **arguments}
+    return DriftOperator(task_id="drift", **parameters)
 
 
 def _golden(path: Path, text: str) -> BaseOperator:
@@ -137,7 +137,7 @@ def _gate(text: str) -> BaseOperator:
 
 
 #: Where each parameter goes, by what it takes.
-NAMED: dict[str, Callable[[str], BaseOperator]] = {
+NAME_PARAMETERS: dict[str, Callable[[str], BaseOperator]] = {
     "FeatureFreshnessSensor(table)": lambda text: _freshness(table=text, timestamp_column="ts", timezone="UTC"),
     "FeatureFreshnessSensor(timestamp_column)": lambda text: _freshness(table="victim", timestamp_column=text, timezone="UTC"),
     "FeatureFreshnessSensor(group_by)": lambda text: _freshness(table="victim", timestamp_column="ts", group_by=[text]),
@@ -146,13 +146,13 @@ NAMED: dict[str, Callable[[str], BaseOperator]] = {
     "DriftOperator(columns)": lambda text: _drift(columns=[text]),
     "DriftOperator(time_column)": lambda text: _drift(current=None, time_column=text, reference_window=24 * HOUR),
 }
-CONDITIONAL: dict[str, Callable[[str], BaseOperator]] = {
+CONDITION_PARAMETERS: dict[str, Callable[[str], BaseOperator]] = {
     "DriftOperator(where)": lambda text: _drift(where=text),
     "DriftOperator(reference_where)": lambda text: _drift(reference_where=text),
 }
 
 
-def _asked(home: Path) -> dict[str, Callable[[str], BaseOperator]]:
+def _query_parameters(home: Path) -> dict[str, Callable[[str], BaseOperator]]:
     return {
         "FeatureFreshnessSensor(query)": lambda text: _freshness(query=text, query_gives="age"),
         "DriftOperator(reference)": lambda text: _drift(reference=text),
@@ -169,38 +169,40 @@ def _run(operator: BaseOperator, database: Database, home: Path, monkeypatch: py
     return ran
 
 
-@pytest.mark.parametrize("place", NAMED)
-def test_a_name_stays_a_name(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parameter", NAME_PARAMETERS)
+def test_injection_name_is_quoted(parameter: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for text in NAMES:
-        ran = _run(NAMED[place](text), database, tmp_path, monkeypatch)
+        ran = _run(NAME_PARAMETERS[parameter](text), database, tmp_path, monkeypatch)
         # A drift check has a verdict of its own for columns that are not there and for no rows; whether that fails is the DAG's.
-        lacking = ran.xcoms.get("drift", {}).get("verdict") in ("insufficient_data", "error")
-        assert ran.error is not None or lacking, (text, ran.state, ran.xcoms)
+        no_verdict = ran.xcoms.get("drift", {}).get("verdict") in ("insufficient_data", "error")
+        assert ran.error is not None or no_verdict, (text, ran.state, ran.xcoms)
 
 
-@pytest.mark.parametrize("place", CONDITIONAL)
-def test_a_condition_is_one(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("parameter", CONDITION_PARAMETERS)
+def test_injection_condition_stays_one_condition(
+    parameter: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for text in CONDITIONS:
-        ran = _run(CONDITIONAL[place](text), database, tmp_path, monkeypatch)
+        ran = _run(CONDITION_PARAMETERS[parameter](text), database, tmp_path, monkeypatch)
         assert ran.error is not None, (text, ran.state)
 
 
 @pytest.mark.parametrize(
-    "place",
+    "parameter",
     [
         "FeatureFreshnessSensor(query)", "DriftOperator(reference)", "GoldenSetEvaluationOperator(golden_set)",
         "an SLO document's query", "an SLO document's query with its window",
     ],
 )  # fmt: skip
-def test_a_query_reads(place: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make = _asked(tmp_path)[place]
+def test_injection_query_only_reads(parameter: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = _query_parameters(tmp_path)[parameter]
     for text in QUERIES:
         ran = _run(make(text), database, tmp_path, monkeypatch)
         assert "go" not in ran.xcoms.get("decision", {}).get("follow", ["ask"]), text
         assert ran.error is not None or "go" in ran.skipped, (text, ran.state)
 
 
-def test_what_these_texts_would_do(postgres: Any, postgres_database: str) -> None:
+def test_injection_texts_work_without_protection(postgres: Any, postgres_database: str) -> None:
     """Run as they stand, they do drop the table: the tests above can fail."""
     dropping = [text for text in QUERIES if _END in text and "WITH" not in text]
     assert len(dropping) == 5
@@ -236,8 +238,8 @@ HOSTILE = [
 ]
 
 
-def test_no_query_answers_for_another(prometheus_history: str) -> None:
-    """Queries are asked together; one that is written to break out of its place changes no other's number."""
+def test_injection_prometheus_queries_stay_separate(prometheus_history: str) -> None:
+    """Send several queries together; one that tries to break out of its label value changes no other result."""
     honest = [over(availability("steady"), END, timedelta(days=1)), over(ratio(raw=_RAW, raw_type="success"), END, HOUR)]
     source = PrometheusSource(PrometheusClient(prometheus_history))
     alone = source.measure(honest)

@@ -55,7 +55,7 @@ FAULTS = {
     "nan_literal": ("not_a_number", False, 200, "NaN is not JSON"),
     "another_time": ("stale_answer", True, 200, "answers a sample of 1793490600.000"),
     "aged": ("cached_answer", True, None, "3600 s old"),
-    "stale_warning": ("cached_answer", True, None, "a cache says that its answer is stale"),
+    "stale_warning": ("cached_answer", True, None, "a cache reports that its answer is stale"),
     "twice": ("contradictory_answer", False, 200, "one series comes twice"),
 }
 #: Answers that are well-formed; what is wrong with them shows when they are used.

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.core.redaction import remember, secrets_of
+from airflow_slo_provider.core.redaction import collect_secrets, remember
 from airflow_slo_provider.deployment.kubernetes.api import Cluster, Question, broken_off, fault_of_status, unreachable
 from airflow_slo_provider.exceptions import MeasurementError, ReasonedError
 from airflow_slo_provider.freshness.group_names import by_name
@@ -27,43 +27,41 @@ from tests.services.postgres import PostgresServer
 from tests.services.test_answers_of_all_servers import READERS, answering
 from tests.unit.indicators.sql_builders import BOUNDS, ask, ratio
 
-OURS = "Ow1nTokenOfTheConnection"
-FOREIGN = ("Fb1xBearerOfAnother", "Fq2yQueryToken", "Fp3zPasswordInUrl", "Fk4wApiKey", "AKIAFAKEFAKEFAKE1234")
-SAID = (
-    f"sent {OURS}; Authorization: Bearer {FOREIGN[0]}; GET /x?token={FOREIGN[1]}; postgresql://reader:{FOREIGN[2]}@db/x; "
-    f"api_key={FOREIGN[3]}; key {FOREIGN[4]}"
+OWN_SECRET = "Ow1nTokenOfTheConnection"
+OTHER_SECRETS = ("Fb1xBearerOfAnother", "Fq2yQueryToken", "Fp3zPasswordInUrl", "Fk4wApiKey", "AKIAFAKEFAKEFAKE1234")
+SERVER_TEXT = (
+    f"sent {OWN_SECRET}; Authorization: Bearer {OTHER_SECRETS[0]}; GET /x?token={OTHER_SECRETS[1]}; "
+    f"postgresql://reader:{OTHER_SECRETS[2]}@db/x; api_key={OTHER_SECRETS[3]}; key {OTHER_SECRETS[4]}"
 )
 
 
 @pytest.fixture(autouse=True)
-def _connection() -> None:
-    secrets_of(bearer=OURS)
+def remember_own_secret() -> None:
+    collect_secrets(bearer=OWN_SECRET)
 
 
-def nothing_in(*texts: object) -> None:
+def assert_no_secret(*texts: object) -> None:
     for text in map(str, texts):
-        assert not [secret for secret in (OURS, *FOREIGN) if secret in text], text
+        assert not [secret for secret in (OWN_SECRET, *OTHER_SECRETS) if secret in text], text
 
 
-def told(error: BaseException) -> str:
+def error_text(error: BaseException) -> str:
     return f"{error!s} {error!r} {vars(error)} {''.join(traceback.format_exception(error))}"
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_message_that_quotes_credentials_is_redacted_by_every_reader(reader: str) -> None:
+def test_quoted_credentials_in_an_answer_are_redacted_by_every_reader(reader: str) -> None:
     """As the whole answer, and as the message of each field in which these servers have one."""
-    fields = dict.fromkeys(("message", "error", "detail", "errorType", "error_code", "reason", "msg"), SAID)
-    for body in (SAID.encode(), json.dumps(fields).encode(), json.dumps([fields]).encode()):
+    fields = dict.fromkeys(("message", "error", "detail", "errorType", "error_code", "reason", "msg"), SERVER_TEXT)
+    for body in (SERVER_TEXT.encode(), json.dumps(fields).encode(), json.dumps([fields]).encode()):
         with answering(body) as url:
             try:
                 READERS[reader](url)
             except Exception as error:
-                nothing_in(told(error))
+                assert_no_secret(error_text(error))
 
 
-def test_an_error_of_a_database_is_redacted_and_its_driver_is_not_chained(
-    postgres: PostgresServer, postgres_database: str
-) -> None:
+def test_database_error_is_redacted_and_not_chained(postgres: PostgresServer, postgres_database: str) -> None:
     """PostgreSQL quotes the value that it cannot read."""
     with postgres.connect(postgres_database) as connection:
         source = SQLSource(dbapi_runner(connection), name="connection it")
@@ -71,24 +69,26 @@ def test_an_error_of_a_database_is_redacted_and_its_driver_is_not_chained(
             f"SELECT 1 AS good, max(v::int) AS total FROM (SELECT said AS v FROM quoted) q WHERE {BOUNDS.replace('ts', 'now()')}"
         )
         connection.execute("CREATE TABLE quoted (said text)")
-        connection.execute("INSERT INTO quoted VALUES (%s)", (SAID,))
+        connection.execute("INSERT INTO quoted VALUES (%s)", (SERVER_TEXT,))
         connection.commit()
         (found,) = source.measure([ask(ratio(query), datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))])
     assert isinstance(found, MeasurementError)
     assert "invalid input syntax" in found.message
     assert found.__cause__ is None
-    nothing_in(told(found))
+    assert_no_secret(error_text(found))
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 500, 503])
-def test_a_message_of_kubernetes_is_redacted(status: int) -> None:
+def test_kubernetes_message_is_redacted(status: int) -> None:
     question = Question("patch", "deployments", "shop", "model")
-    for body in (SAID, json.dumps({"kind": "Status", "message": SAID})):
-        nothing_in(told(fault_of_status(status, body, question)))
-    nothing_in(told(broken_off(OSError(SAID), question)), told(unreachable(OSError(SAID), question)))
+    for body in (SERVER_TEXT, json.dumps({"kind": "Status", "message": SERVER_TEXT})):
+        assert_no_secret(error_text(fault_of_status(status, body, question)))
+    assert_no_secret(
+        error_text(broken_off(OSError(SERVER_TEXT), question)), error_text(unreachable(OSError(SERVER_TEXT), question))
+    )
 
 
-def test_the_clients_own_exception_is_not_chained_to_a_refusal_of_kubernetes() -> None:
+def test_kubernetes_refusal_does_not_chain_the_clients_exception() -> None:
     """It would print the answer's headers and body."""
     from kubernetes import client
 
@@ -96,61 +96,61 @@ def test_the_clients_own_exception_is_not_chained_to_a_refusal_of_kubernetes() -
         api_client = client.ApiClient(client.Configuration(host="http://x", api_key={"authorization": "Bearer Kube1Token"}))
 
         def read_namespaced_deployment(self, *_: Any, **__: Any) -> Any:
-            error = client.ApiException(status=500, reason=SAID)
-            error.body, error.headers = SAID + " Kube1Token", {"X-Token": SAID}
+            error = client.ApiException(status=500, reason=SERVER_TEXT)
+            error.body, error.headers = SERVER_TEXT + " Kube1Token", {"X-Token": SERVER_TEXT}
             raise error
 
     with pytest.raises(ReasonedError) as caught:
         Cluster(Api()).deployment("shop", "model")
-    nothing_in(told(caught.value))
-    assert "Kube1Token" not in told(caught.value)
+    assert_no_secret(error_text(caught.value))
+    assert "Kube1Token" not in error_text(caught.value)
 
 
-def test_labels_and_annotations_of_an_alert_are_redacted() -> None:
+def test_alert_labels_and_annotations_are_redacted() -> None:
     data = {
-        "fingerprint": "1", "startsAt": "2026-11-01T00:00:00Z", "generatorURL": f"http://p/graph?token={FOREIGN[1]}",
-        "labels": {"slo": "checkout", "api_key": FOREIGN[3], "said": SAID}, "annotations": {"summary": SAID},
+        "fingerprint": "1", "startsAt": "2026-11-01T00:00:00Z", "generatorURL": f"http://p/graph?token={OTHER_SECRETS[1]}",
+        "labels": {"slo": "checkout", "api_key": OTHER_SECRETS[3], "said": SERVER_TEXT}, "annotations": {"summary": SERVER_TEXT},
     }  # fmt: skip
     alert = alertmanager._alert(data)
-    nothing_in(repr(alert))
+    assert_no_secret(repr(alert))
     assert alert.labels["slo"] == "checkout"
 
 
-def test_names_of_groups_are_redacted_and_groups_that_look_alike_are_refused() -> None:
+def test_group_names_are_redacted_and_equal_names_refused() -> None:
     at = datetime(2026, 11, 1, tzinfo=UTC)
-    named = by_name([(["eu", f"token={FOREIGN[1]}"], at), (["us", "x"], at)], twice=ValueError)
-    nothing_in(named)
+    named = by_name([(["eu", f"token={OTHER_SECRETS[1]}"], at), (["us", "x"], at)], twice=ValueError)
+    assert_no_secret(named)
     assert set(named) == {"eu/token=***", "us/x"}
     with pytest.raises(ValueError, match=r"token=\*\*\*"):
-        by_name([([f"token={one}"], at) for one in FOREIGN[:2]], twice=ValueError)
+        by_name([([f"token={one}"], at) for one in OTHER_SECRETS[:2]], twice=ValueError)
 
 
-def test_a_query_for_freshness_that_answers_two_series_names_no_credential() -> None:
+def test_freshness_query_with_two_series_names_no_credential() -> None:
     question = PrometheusQuestion(query="max(x)", gives="timestamp", group_by=("said",))
-    samples = [Sample({"said": SAID, "n": n}, Fraction(1), "1") for n in "12"]
+    samples = [Sample({"said": SERVER_TEXT, "n": n}, Fraction(1), "1") for n in "12"]
     with pytest.raises(MeasurementError) as caught:
         question.read(samples, at=datetime(2026, 11, 1, tzinfo=UTC), where="http://x")
-    nothing_in(told(caught.value))
+    assert_no_secret(error_text(caught.value))
 
 
-def test_a_culprit_is_named_without_a_credential() -> None:
-    found = stands_out({SAID: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
-    nothing_in(found)
+def test_incident_culprit_is_redacted() -> None:
+    found = stands_out({SERVER_TEXT: Fraction(9), "v2": Fraction(1)}, at_least=Fraction(0), times=Fraction(2))
+    assert_no_secret(found)
     assert found.name is not None
 
 
-def test_rows_and_notes_of_a_breakdown_are_redacted() -> None:
+def test_breakdown_rows_and_notes_are_redacted() -> None:
     span = {
-        "traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "name": f"GET /x?token={FOREIGN[1]}", "startTimeUnixNano": "1",
-        "endTimeUnixNano": "2", "attributes": [{"key": "model_version", "value": {"stringValue": f"api_key={FOREIGN[3]}"}}],
+        "traceId": "0" * 31 + "1", "spanId": "0" * 15 + "1", "name": f"GET /x?token={OTHER_SECRETS[1]}", "startTimeUnixNano": "1",
+        "endTimeUnixNano": "2", "attributes": [{"key": "model_version", "value": {"stringValue": f"api_key={OTHER_SECRETS[3]}"}}],
     }  # fmt: skip
     document = {"resourceSpans": [{"resource": {"attributes": []}, "scopeSpans": [{"spans": [span]}]}]}
     found = breakdown([document])
-    nothing_in(found.rows, found.to_dict())
+    assert_no_secret(found.rows, found.to_dict())
     assert found.rows[0].span == "GET /x?token=***"
 
 
-def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
+def test_token_issued_by_a_server_is_redacted_afterwards() -> None:
     from airflow_slo_provider.freshness.sources.http_client import ApiClient, ApiSettings
     from airflow_slo_provider.freshness.sources.http_steps import Call, mapping
 
@@ -161,10 +161,10 @@ def test_a_token_that_a_server_gives_is_a_secret_from_then_on() -> None:
             assert "Gv1enByTheServer" not in reply.text
             with pytest.raises(ReasonedError) as caught:
                 mapping(reply, Call("/x"), accepted=())
-    assert "Gv1enByTheServer" not in told(caught.value)
+    assert "Gv1enByTheServer" not in error_text(caught.value)
 
 
-def test_the_path_of_a_webhook_is_secret() -> None:
+def test_webhook_path_is_redacted() -> None:
     from types import SimpleNamespace
 
     from airflow_slo_provider.runtime.connections.webhook import post

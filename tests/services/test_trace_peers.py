@@ -1,4 +1,4 @@
-"""Round trips through real trace stores: spans go in over OTLP, and their durations come out as the truth has them."""
+"""Round trips through real trace stores: spans sent over OTLP are read back with their exact durations."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def wait_for(store: TraceStore, service: str, start: object, end: object, traces
         time.sleep(0.5)
 
 
-def test_mlflow_gives_the_truth_to_the_nanosecond(mlflow):
+def test_mlflow_is_exact_to_the_nanosecond(mlflow):
     send_truth(mlflow, {"x-mlflow-experiment-id": "0"})
     store = MlflowStore(mlflow)
     told = truth()
@@ -121,7 +121,7 @@ def test_mlflow_gives_the_truth_to_the_nanosecond(mlflow):
     assert "MLflow answers" in store.check()
 
 
-def test_phoenix_gives_the_truth_to_its_microsecond(phoenix):
+def test_phoenix_is_exact_to_the_microsecond(phoenix):
     send_truth(phoenix)
     store = PhoenixStore(phoenix)
     told = truth()
@@ -141,7 +141,7 @@ def test_phoenix_gives_the_truth_to_its_microsecond(phoenix):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_the_request_tracer_into_mlflow_and_back(mlflow, ratio):
+def test_mlflow_round_trip_of_the_request_tracer(mlflow, ratio):
     """What a model server traces is what the breakdown reads: over OTLP, with the head sampler on and off."""
     service = f"traced-{ratio:g}"
     begun = datetime.now(UTC) - timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""Tempo and Jaeger as they really answer: the truth to the nanosecond where they keep it, and what they leave out is reported."""
+"""Tempo and Jaeger from recorded answers: exact times, and missing data is reported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def span_times(spans: Iterable[Span]) -> dict[str, dict[str, int]]:
 
 
 @pytest.fixture(scope="module")
-def span_of_time() -> tuple[int, int]:
+def interval() -> tuple[int, int]:
     told = truth()
     return told["start_ns"], told["end_ns"]
 
@@ -36,7 +36,7 @@ def expected() -> tracing.LatencyBreakdown:
     return tracing.breakdown(recorded("otlp"))
 
 
-def same(found: tracing.LatencyBreakdown, expected: tracing.LatencyBreakdown) -> None:
+def assert_equal_breakdowns(found: tracing.LatencyBreakdown, expected: tracing.LatencyBreakdown) -> None:
     def rows(one: tracing.LatencyBreakdown) -> list[object]:
         names = ("span", "model_version", "count", "p50", "p95", "p99", "self_p50", "critical_share", "error_rate")
         return [tuple(getattr(row, name) for name in names) for row in one.rows]
@@ -48,105 +48,105 @@ def same(found: tracing.LatencyBreakdown, expected: tracing.LatencyBreakdown) ->
 
 
 @pytest.mark.parametrize("parents", [True, False])
-def test_tempo_gives_the_truth_with_and_without_parents_in_a_search(span_of_time, expected, parents):
+def test_tempo_spans_with_and_without_parents_in_a_search_are_exact(interval, expected, parents):
     with serving(TempoReplay(parents=parents)) as tempo:
-        stream = TempoStore(tempo.url).spans(SERVICE, *span_of_time)
+        stream = TempoStore(tempo.url).spans(SERVICE, *interval)
         spans = list(stream)
         assert (stream.truncated, stream.notes) == (False, [])
         assert span_times(spans) == truth_by_trace()
-        same(tracing.breakdown(spans), expected)
-        searches = [params for path, params in tempo.asked if path == "/api/search"]
-        by_id = [path for path, _ in tempo.asked if path != "/api/search"]
+        assert_equal_breakdowns(tracing.breakdown(spans), expected)
+        searches = [params for path, params in tempo.requests if path == "/api/search"]
+        by_id = [path for path, _ in tempo.requests if path != "/api/search"]
     assert len(by_id) == (0 if parents else 240)
     assert all(int(params["limit"]) > 20 and int(params["spss"]) > 3 for params in searches)
 
 
-def test_tempo_that_tells_no_parents_at_all_is_read_flat_and_says_so(span_of_time, expected):
+def test_tempo_without_any_parents_is_read_flat_and_reported(interval, expected):
     with serving(TempoReplay(parents=False, by_id=False)) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time))
-        assert len(tempo.asked) < 10
+        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *interval))
+        assert len(tempo.requests) < 10
     # In these traces every span is a child of the request, so that even the flat reading is right.
-    same(found, expected)
-    assert any("without parents" in note for note in found.notes)
+    assert_equal_breakdowns(found, expected)
+    assert any("no parent ids" in note for note in found.notes)
 
 
-def test_tempo_whole_traces_are_fetched_one_by_one_when_told(span_of_time, expected):
+def test_tempo_whole_traces_option_fetches_each_trace(interval, expected):
     with serving(TempoReplay()) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url, whole_traces=True).spans(SERVICE, *span_of_time))
-        assert sum(path.startswith("/api/v2/traces/") for path, _ in tempo.asked) == 240
-    same(found, expected)
+        found = tracing.breakdown(TempoStore(tempo.url, whole_traces=True).spans(SERVICE, *interval))
+        assert sum(path.startswith("/api/v2/traces/") for path, _ in tempo.requests) == 240
+    assert_equal_breakdowns(found, expected)
 
 
-def test_tempo_limit_is_reported(span_of_time):
+def test_tempo_limit_is_reported(interval):
     with serving(TempoReplay()) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time, limit=20))
+        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *interval, limit=20))
     assert (found.traces, found.truncated) == (20, True)
     assert "limit of 20" in found.notes[0]
 
 
-def test_tempo_spans_it_cut_are_fetched_or_reported(span_of_time, expected):
+def test_tempo_truncated_traces_are_fetched_or_reported(interval, expected):
     with serving(TempoReplay(most_spans=3)) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url, spans_per_trace=3).spans(SERVICE, *span_of_time))
-    same(found, expected)
+        found = tracing.breakdown(TempoStore(tempo.url, spans_per_trace=3).spans(SERVICE, *interval))
+    assert_equal_breakdowns(found, expected)
     assert not found.truncated
     with serving(TempoReplay(most_spans=3, by_id=False)) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url, spans_per_trace=3).spans(SERVICE, *span_of_time))
+        found = tracing.breakdown(TempoStore(tempo.url, spans_per_trace=3).spans(SERVICE, *interval))
     assert (found.truncated, found.partial) == (True, 240)
     assert found.row("feature_fetch", "v1").self_p50 is None
     assert found.row("feature_fetch", "v1").p50 == expected.row("feature_fetch", "v1").p50
-    assert "lack spans" in found.notes[0]
+    assert "are incomplete" in found.notes[0]
 
 
-def test_tempo_more_traces_than_a_page_are_found_by_halving(span_of_time, expected):
+def test_tempo_more_traces_than_a_page_halve_the_interval(interval, expected):
     with serving(TempoReplay()) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url, page=50).spans(SERVICE, *span_of_time))
-        assert len(tempo.asked) > 5
-    same(found, expected)
+        found = tracing.breakdown(TempoStore(tempo.url, page=50).spans(SERVICE, *interval))
+        assert len(tempo.requests) > 5
+    assert_equal_breakdowns(found, expected)
     assert not found.truncated
 
 
-def test_tempo_more_traces_in_a_second_than_a_page_are_reported(span_of_time):
+def test_tempo_more_traces_in_a_second_than_a_page_are_reported(interval):
     with serving(TempoReplay()) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url, page=3).spans(SERVICE, *span_of_time))
+        found = tracing.breakdown(TempoStore(tempo.url, page=3).spans(SERVICE, *interval))
     assert found.truncated
     assert 0 < found.traces < 240
 
 
-def test_tempo_blind_spot_is_reported_and_old_intervals_are_not(span_of_time):
+def test_tempo_query_end_cutoff_is_reported_for_recent_intervals(interval):
     now = datetime.now(UTC)
     with serving(TempoReplay(source="tempo-search-too-early")) as tempo:
         store = TempoStore(tempo.url)
-        late = tracing.breakdown(store.spans(SERVICE, span_of_time[0], now))
+        late = tracing.breakdown(store.spans(SERVICE, interval[0], now))
         assert (late.traces, late.truncated) == (80, True)
         assert any("30 s" in note for note in late.notes)
-        settled = tracing.breakdown(store.spans(SERVICE, span_of_time[0], now - timedelta(seconds=40)))
+        settled = tracing.breakdown(store.spans(SERVICE, interval[0], now - timedelta(seconds=40)))
         assert not settled.truncated
 
 
-def test_tempo_unfinished_search_is_reported(span_of_time):
+def test_tempo_unfinished_search_is_reported(interval):
     with serving(TempoReplay()) as tempo:
         tempo.jobs = (3, 7)
-        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time))
+        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *interval))
     assert found.truncated
     assert "3 of 7" in found.notes[0]
 
 
-def test_tempo_attributes_choose_whole_traces(span_of_time):
+def test_tempo_attributes_select_whole_traces(interval):
     with serving(TempoReplay()) as tempo:
-        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *span_of_time, {"model_version": "v2"}))
-        (query,) = {params["q"] for _, params in tempo.asked}
+        found = tracing.breakdown(TempoStore(tempo.url).spans(SERVICE, *interval, {"model_version": "v2"}))
+        (query,) = {params["q"] for _, params in tempo.requests}
     assert (found.traces, found.versions) == (80, ("v2",))
     assert '&& span.model_version = "v2"' in query
     assert {row.count for row in found.rows} == {80}
 
 
-def test_tempo_without_traces_and_refusals(span_of_time):
+def test_tempo_without_traces_is_empty_and_refusals_are_errors(interval):
     with serving(TempoReplay()) as tempo:
         store = TempoStore(tempo.url)
-        nothing = tracing.breakdown(store.spans("nobody", *span_of_time))
+        nothing = tracing.breakdown(store.spans("nobody", *interval))
         assert (nothing.rows, nothing.traces, nothing.truncated) == ((), 0, False)
         with pytest.raises(QueryError, match="max spans per span set is 100") as caught:
-            list(TempoStore(tempo.url, spans_per_trace=500).spans(SERVICE, *span_of_time))
+            list(TempoStore(tempo.url, spans_per_trace=500).spans(SERVICE, *interval))
         assert (caught.value.reason, caught.value.transient) == ("bad_query", False)
         assert store.trace("00000000000000000000000000000001") == []
         (known,) = {span.trace_id for span in store.trace("e4e417168deab89abf0cf4839b4f7482")}
@@ -157,9 +157,9 @@ def test_tempo_without_traces_and_refusals(span_of_time):
 # --- Jaeger
 
 
-def test_classic_jaeger_gives_the_truth_to_its_microsecond(span_of_time):
+def test_classic_jaeger_is_exact_to_the_microsecond(interval):
     with serving(JaegerReplay(), prefix="/select/jaeger") as jaeger:
-        stream = JaegerStore(jaeger.url).spans(SERVICE, *span_of_time)
+        stream = JaegerStore(jaeger.url).spans(SERVICE, *interval)
         spans = list(stream)
         assert not stream.truncated
         found = tracing.breakdown(spans)
@@ -170,37 +170,37 @@ def test_classic_jaeger_gives_the_truth_to_its_microsecond(span_of_time):
     assert {span.trace_id for span in spans if span.error} == failed
 
 
-def test_classic_jaeger_limit_and_tags(span_of_time):
+def test_classic_jaeger_limit_and_attributes(interval):
     with serving(JaegerReplay(), prefix="/select/jaeger") as jaeger:
         store = JaegerStore(jaeger.url)
-        cut = tracing.breakdown(store.spans(SERVICE, *span_of_time, limit=20))
+        cut = tracing.breakdown(store.spans(SERVICE, *interval, limit=20))
         assert (cut.traces, cut.truncated) == (20, True)
-        chosen = tracing.breakdown(store.spans(SERVICE, *span_of_time, {"model_version": "v2"}))
+        chosen = tracing.breakdown(store.spans(SERVICE, *interval, {"model_version": "v2"}))
         assert (chosen.traces, chosen.versions, chosen.truncated) == (80, ("v2",), False)
-        assert tracing.breakdown(store.spans("nobody", *span_of_time)).rows == ()
-        paged = tracing.breakdown(JaegerStore(jaeger.url, page=30).spans(SERVICE, *span_of_time))
+        assert tracing.breakdown(store.spans("nobody", *interval)).rows == ()
+        paged = tracing.breakdown(JaegerStore(jaeger.url, page=30).spans(SERVICE, *interval))
         assert (paged.traces, paged.truncated) == (240, False)
         with pytest.raises(QueryError, match="service name is required"):
-            list(store.spans("", *span_of_time))
+            list(store.spans("", *interval))
         assert "1 services" in store.check()
     with serving(JaegerReplay()) as jaeger:
         bare = JaegerStore(jaeger.url)
-        assert tracing.breakdown(bare.spans(SERVICE, *span_of_time)).traces == 240, "found below /select/jaeger by itself"
+        assert tracing.breakdown(bare.spans(SERVICE, *interval)).traces == 240, "found below /select/jaeger by itself"
         assert "1 services" in JaegerStore(jaeger.url).check()
 
 
 @pytest.mark.parametrize("chunks", [False, True])
-def test_version_3_is_asked_first_and_gives_the_truth_to_the_nanosecond(span_of_time, expected, chunks):
+def test_jaeger_version_3_is_queried_first_and_exact(interval, expected, chunks):
     with serving(JaegerReplay(classic=False, v3=True, chunks=chunks)) as jaeger:
         store = JaegerStore(jaeger.url)
-        spans = list(store.spans(SERVICE, *span_of_time))
+        spans = list(store.spans(SERVICE, *interval))
         assert span_times(spans) == truth_by_trace()
-        same(tracing.breakdown(spans), expected)
-        assert {path for path, _ in jaeger.asked} == {"/api/v3/traces"}
-        assert list(store.spans("nobody", *span_of_time)) == []
+        assert_equal_breakdowns(tracing.breakdown(spans), expected)
+        assert {path for path, _ in jaeger.requests} == {"/api/v3/traces"}
+        assert list(store.spans("nobody", *interval)) == []
         assert store.trace("1") == []
         assert len(store.trace("e4e417168deab89abf0cf4839b4f7482")) == 5
-        chosen = tracing.breakdown(store.spans(SERVICE, *span_of_time, {"model_version": "v2"}))
+        chosen = tracing.breakdown(store.spans(SERVICE, *interval, {"model_version": "v2"}))
         assert chosen.traces == 80, "an attribute the server does not filter by"
 
 
@@ -208,7 +208,7 @@ def test_version_3_is_asked_first_and_gives_the_truth_to_the_nanosecond(span_of_
 
 
 @pytest.fixture(params=["tempo", "jaeger"])
-def store_of(request) -> Iterator[tuple[object, object]]:
+def replay_and_store(request) -> Iterator[tuple[object, object]]:
     if request.param == "tempo":
         with serving(TempoReplay()) as replay:
             yield replay, TempoStore(replay.url)
@@ -217,10 +217,10 @@ def store_of(request) -> Iterator[tuple[object, object]]:
             yield replay, JaegerStore(replay.url, api="classic")
 
 
-def test_passing_faults_are_asked_again(store_of, span_of_time):
-    replay, store = store_of
+def test_stores_retry_transient_faults(replay_and_store, interval):
+    replay, store = replay_and_store
     replay.fail = [(503, "busy"), (429, "slow down")]
-    assert len(list(store.spans(SERVICE, *span_of_time))) == 1200
+    assert len(list(store.spans(SERVICE, *interval))) == 1200
 
 
 @pytest.mark.parametrize(
@@ -234,11 +234,11 @@ def test_passing_faults_are_asked_again(store_of, span_of_time):
         (200, '{"data": [{"spans": [{"spanID": "1"}]}], "traces": [{"traceID": 5}]}', "bad_answer", False),
     ],
 )
-def test_what_is_no_answer_is_an_error_and_never_an_empty_result(store_of, span_of_time, status, body, reason, transient):
-    replay, store = store_of
+def test_stores_bad_answer_is_an_error_and_not_an_empty_result(replay_and_store, interval, status, body, reason, transient):
+    replay, store = replay_and_store
     replay.fail = [(status, body)] * 5
     with pytest.raises(QueryError) as caught:
-        list(store.spans(SERVICE, *span_of_time))
+        list(store.spans(SERVICE, *interval))
     assert (caught.value.reason, caught.value.transient) == (reason, transient)
 
 
@@ -246,34 +246,34 @@ def test_what_is_no_answer_is_an_error_and_never_an_empty_result(store_of, span_
 @pytest.mark.parametrize(
     ("status", "body"), [(404, ""), (404, "404 page not found"), (200, ""), (200, "[]"), (200, "{}"), (404, "{}")]
 )
-def test_a_web_server_that_is_no_jaeger_is_no_empty_store(span_of_time, api, status, body):
+def test_jaeger_other_web_server_is_an_error(interval, api, status, body):
     with serving(JaegerReplay(classic=False)) as other:
         other.fail = [(status, body)] * 9
         with pytest.raises(QueryError):
-            list(JaegerStore(other.url, api=api).spans(SERVICE, *span_of_time))
+            list(JaegerStore(other.url, api=api).spans(SERVICE, *interval))
         other.fail = [(status, body)] * 9
         with pytest.raises(QueryError):
-            list(TempoStore(other.url).spans(SERVICE, *span_of_time))
+            list(TempoStore(other.url).spans(SERVICE, *interval))
 
 
-def test_a_server_that_is_not_there(span_of_time):
+def test_stores_unreachable_server_is_an_error(interval):
     for store in (TempoStore("http://127.0.0.1:1"), JaegerStore("http://127.0.0.1:1")):
         with pytest.raises(QueryError, match="refused the connection") as caught:
-            list(store.spans(SERVICE, *span_of_time))
+            list(store.spans(SERVICE, *interval))
         assert caught.value.transient
 
 
-def test_no_secret_in_a_message(span_of_time):
+def test_stores_messages_contain_no_secret(interval):
     with serving(TempoReplay()) as tempo:
         tempo.fail = [(403, "token hunter2 is not known")]
         store = TempoStore(HttpSettings(url=tempo.url.replace("://", "://me:hunter3@"), bearer="hunter2"))
         with pytest.raises(QueryError) as caught:
-            list(store.spans(SERVICE, *span_of_time))
+            list(store.spans(SERVICE, *interval))
     assert "hunter" not in str(caught.value) + repr(store._http._http.settings)
 
 
 @pytest.mark.parametrize(("start", "end", "limit"), [(2, 1, 5), (datetime(2026, 1, 1), datetime(2026, 1, 2), 5), (1, 2, 0)])
-def test_questions_that_make_no_sense_are_refused_before_they_are_asked(start, end, limit):
+def test_stores_invalid_interval_or_limit_is_refused(start, end, limit):
     for store in (TempoStore("http://127.0.0.1:1"), JaegerStore("http://127.0.0.1:1")):
         with pytest.raises(QueryError):
             store.spans(SERVICE, start, end, limit=limit)
@@ -297,7 +297,7 @@ def _send(url: str, run: str) -> dict[str, dict[str, int]]:
 
 
 @pytest.mark.parametrize(("variable", "kind"), [("SLO_TEST_TEMPO_URL", TempoStore), ("SLO_TEST_JAEGER_URL", JaegerStore)])
-def test_round_trip_through_a_real_server(variable, kind):
+def test_stores_round_trip_through_a_real_server(variable, kind):
     import time
     import uuid
 

@@ -41,10 +41,10 @@ def hex_id(text: str) -> str:
 
 
 class Replay:
-    """A store: how it answers, and what it was asked."""
+    """A store that answers from recordings and keeps the requests it received."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, dict[str, str]]] = []
+        self.requests: list[tuple[str, dict[str, str]]] = []
         self.fail: list[tuple[int, str]] = []  # statuses to answer first
         self.url = ""
         self._home = acceptance("traces")  # looked up here: a test cannot be skipped from a thread that answers
@@ -111,8 +111,8 @@ class TempoReplay(Replay):
         spans = []
         for span in trace["spanSet"]["spans"][:most]:
             above = self._above[span["spanID"]]
-            told = [{"key": "span:parentID", "value": {"stringValue": above}}] if parents and above else []
-            spans.append({**span, "attributes": [*span["attributes"], *told]})
+            converted = [{"key": "span:parentID", "value": {"stringValue": above}}] if parents and above else []
+            spans.append({**span, "attributes": [*span["attributes"], *converted]})
         cut = {"spans": spans, "matched": trace["spanSet"]["matched"]}
         return {**trace, "spanSet": cut, "spanSets": [cut]}
 
@@ -178,12 +178,12 @@ class JaegerReplay(Replay):
         traces: dict[str, list[dict[str, Any]]] = {}
         for scope in resource["scopeSpans"]:
             for span in scope["spans"]:
-                told = {**span, "traceId": hex_id(span["traceId"]), "spanId": hex_id(span["spanId"]), "kind": 1}
+                converted = {**span, "traceId": hex_id(span["traceId"]), "spanId": hex_id(span["spanId"]), "kind": 1}
                 if span.get("parentSpanId"):
-                    told["parentSpanId"] = hex_id(span["parentSpanId"])
+                    converted["parentSpanId"] = hex_id(span["parentSpanId"])
                 if span["status"]:
-                    told["status"] = {"code": 2, "message": span["status"].get("message", "")}
-                traces.setdefault(told["traceId"], []).append(told)
+                    converted["status"] = {"code": 2, "message": span["status"].get("message", "")}
+                traces.setdefault(converted["traceId"], []).append(converted)
         if identity:
             chosen = [traces[identity]] if identity in traces else []
         else:
@@ -210,7 +210,7 @@ def serving(replay: Replay, *, prefix: str = "") -> Iterator[Replay]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             params = {name: values[0] for name, values in parse_qs(parts.query).items()}
-            replay.asked.append((parts.path, params))
+            replay.requests.append((parts.path, params))
             status, body = replay.fail.pop(0) if replay.fail else replay.answer(parts.path, params)
             raw = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)

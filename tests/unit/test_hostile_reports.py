@@ -16,7 +16,7 @@ from airflow_slo_provider.evaluation.verdict.assessment import Plan
 from airflow_slo_provider.evaluation.verdict.assessment import assess as assess_model
 from airflow_slo_provider.evaluation.verdict.segments import SliceRule
 from airflow_slo_provider.evaluation.verdict.thresholds import Threshold
-from airflow_slo_provider.tracing.analysis.assessment import Rules
+from airflow_slo_provider.tracing.analysis.assessment import LatencyRules
 from airflow_slo_provider.tracing.analysis.assessment import assess as assess_latency
 from airflow_slo_provider.tracing.report.html import to_html as latency_report
 from tests.unit.evaluation.builders import frame, golden, said
@@ -85,7 +85,7 @@ def test_latency(evil: str) -> None:
         for turn, version, number in itertools.product(range(30), (evil, f"{evil}2"), range(4))
     ]  # fmt: skip
     found = tracing.breakdown(spans)
-    html = latency_report(assess_latency(found, Rules(fewest=1), service=evil, comparison=tracing.compare(found)), evil)
+    html = latency_report(assess_latency(found, LatencyRules(fewest=1), service=evil, comparison=tracing.compare(found)), evil)
     Page(html).check()
     assert evil.strip() in Page(html).text
 

@@ -144,7 +144,7 @@ class DirectoryRegistry:
         except FileNotFoundError:
             return {"aliases": {}, "moves": []}
         except ValueError as error:
-            reason = strict_json.reason_of(error, "corrupt")
+            reason = strict_json.json_error_reason(error, "corrupt")
             raise RegistryError(f"{place} is not readable: {error}", reason=reason) from error
         if not isinstance(document, dict) or not {"aliases", "moves"} <= set(document):
             raise RegistryError(f"{place} holds no aliases and moves", reason="corrupt")

@@ -64,7 +64,7 @@ class Move:
         try:
             return cls(**strict_json.loads(text))
         except (TypeError, ValueError) as error:
-            reason = strict_json.reason_of(error, "corrupt")
+            reason = strict_json.json_error_reason(error, "corrupt")
             raise RegistryError(f"a recorded move is not readable: {server_text(text, limit=200)!r}", reason=reason) from None
 
 

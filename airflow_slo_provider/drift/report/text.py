@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_slo_provider.core.text_columns import columns, printable
+from airflow_slo_provider.core.text_columns import columns, replace_unprintable
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 
 _HEAD = ("COLUMN", "VERDICT", "PSI", "D", "NULLS", "WHY")
@@ -21,4 +21,4 @@ def _row(column: ColumnDrift) -> tuple[str, ...]:
     ks = "-" if column.ks is None else f"{column.ks.lower:.4f}" + ("" if column.ks.exact else f"..{column.ks.upper:.4f}")
     nulls = "-" if column.nulls is None else f"{column.nulls.reference:.1%} > {column.nulls.current:.1%}"
     why = column.message + (f" [{column.hints[0]}]" if column.hints else "")
-    return (printable(column.name), column.verdict.value, psi, ks, nulls, printable(why))
+    return (replace_unprintable(column.name), column.verdict.value, psi, ks, nulls, replace_unprintable(why))

@@ -138,13 +138,3 @@ def two_sided(z: float) -> float:
     from scipy.special import ndtr
 
     return float(2 * ndtr(-abs(z)))
-
-
-def holm(pvalues: list[float]) -> list[float]:
-    """Adjust p-values for their number [Holm 1979]; each can then be compared with the overall level."""
-    count, running = len(pvalues), 0.0
-    adjusted = [1.0] * count
-    for place, index in enumerate(sorted(range(count), key=lambda i: pvalues[i])):
-        running = max(running, min(1.0, (count - place) * pvalues[index]))
-        adjusted[index] = running
-    return adjusted

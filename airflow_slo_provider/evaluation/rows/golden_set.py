@@ -119,7 +119,7 @@ def read_table(path: Any, form: str | None = None) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise NoData(f"{path}: the file is empty", source=str(path)) from None
     except (ValueError, UnicodeError) as error:
-        reason = strict_json.reason_of(error, InvalidMeasurement.default_reason)
+        reason = strict_json.json_error_reason(error, InvalidMeasurement.default_reason)
         raise InvalidMeasurement(f"{path}: not readable as {kind}: {error}", reason=reason, source=str(path)) from error
     except Exception as error:  # pyarrow has errors of its own, which are no ValueError in every release
         if type(error).__module__.partition(".")[0] != "pyarrow":

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.evaluation.intervals.bootstrap import REPLICATES
-from airflow_slo_provider.evaluation.intervals.closed_form import holm
 from airflow_slo_provider.evaluation.intervals.estimates import MIN_ROWS, Estimate
 from airflow_slo_provider.evaluation.intervals.latency import latency_estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import check_options, estimates

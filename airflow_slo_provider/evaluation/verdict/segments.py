@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.evaluation.intervals.closed_form import holm
+from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.evaluation.intervals.estimates import Estimate
 from airflow_slo_provider.evaluation.intervals.metric_estimates import estimates
 from airflow_slo_provider.evaluation.metrics.metric_names import RANKING, Metric

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from airflow_slo_provider.core.timestamps import in_utc, of_seconds
+from airflow_slo_provider.core.timestamps import in_utc, read_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.observation import Observation
 
@@ -82,5 +82,5 @@ def _moment(path: str, changed: Any) -> datetime:
         except ValueError as error:
             raise InvalidMeasurement(f"{path}: the storage says {error}", reason="bad_timestamp") from None
     if isinstance(changed, (int, float)) and not isinstance(changed, bool) and changed > 0:
-        return of_seconds(changed, what=f"{path}: time of the last change")
+        return read_seconds(changed, what=f"{path}: time of the last change")
     raise QueryError(f"{path}: the storage does not say when it was last changed", reason="no_timestamp")

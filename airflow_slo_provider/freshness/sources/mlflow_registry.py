@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
-from airflow_slo_provider.core.timestamps import of_seconds, read_timestamp
+from airflow_slo_provider.core.timestamps import read_seconds, read_timestamp
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.freshness.observation import Observation
 from airflow_slo_provider.freshness.sources.http_steps import Call, Reply, Steps, an_object, mapping
@@ -43,7 +43,7 @@ def version_of_alias(model: str, alias: str, *, promotion_tag: str | None = None
     if version.get("status", "READY") != "READY":  # PENDING_REGISTRATION, FAILED_REGISTRATION: its files may be missing
         note = f"version {number} is not ready: {version['status']}"
     elif promotion_tag is None:
-        moment = of_seconds(Fraction(_milliseconds(version, call, reply), 1000), what="creation_timestamp")
+        moment = read_seconds(Fraction(_milliseconds(version, call, reply), 1000), what="creation_timestamp")
     else:
         text = _tag(version, promotion_tag)
         note = f"version {number} was promoted then" if text else f"version {number} has no tag {promotion_tag}"

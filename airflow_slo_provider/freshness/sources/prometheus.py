@@ -8,7 +8,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import Protocol
 
-from airflow_slo_provider.core.timestamps import EPOCH, of_seconds
+from airflow_slo_provider.core.timestamps import EPOCH, read_seconds
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.group_names import by_name
 from airflow_slo_provider.freshness.observation import Observation
@@ -77,7 +77,7 @@ class PrometheusQuestion:
     def _moment(self, sample: Sample, at: datetime) -> datetime | None:
         if sample.value is None:
             return None
-        moment = of_seconds(sample.value, what="query")
+        moment = read_seconds(sample.value, what="query")
         try:
             return moment if self.gives == "timestamp" else at - (moment - EPOCH)
         except OverflowError:

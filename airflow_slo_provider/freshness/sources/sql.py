@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 
-from airflow_slo_provider.core.timestamps import EPOCH, of_seconds, read_timestamp
+from airflow_slo_provider.core.timestamps import EPOCH, read_seconds, read_timestamp
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.freshness.group_names import by_name, plain_name
 from airflow_slo_provider.freshness.observation import Observation
@@ -131,7 +131,7 @@ class QueryQuestion:
             if isinstance(cell, timedelta):  # a PostgreSQL interval
                 return now - cell
             # Parsed as seconds since 1970, so that text, NaN and milliseconds are rejected with the same messages.
-            seconds = of_seconds(cell if not isinstance(cell, str) else float(cell), what="query (age in seconds)")
+            seconds = read_seconds(cell if not isinstance(cell, str) else float(cell), what="query (age in seconds)")
             return now - (seconds - EPOCH)
         except (TypeError, ValueError):
             raise QueryError(

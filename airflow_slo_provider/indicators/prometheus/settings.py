@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from airflow_slo_provider.core.redaction import secrets_of
+from airflow_slo_provider.core.redaction import collect_secrets
 from airflow_slo_provider.http.settings import HttpSettings
 
 
@@ -30,7 +30,7 @@ class Settings(HttpSettings):
     def secrets(self) -> tuple[str, ...]:
         """Secrets that must not appear in a message."""
         named = {**(self.headers or {}), **(self.params or {})}
-        return secrets_of(url=self.url, basic=self.basic, bearer=self.bearer, named=named)
+        return collect_secrets(url=self.url, basic=self.basic, bearer=self.bearer, named=named)
 
     @property
     def server_params(self) -> dict[str, str]:

@@ -21,7 +21,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, TypeVar
 
-from airflow_slo_provider.core.database_faults import query_error
+from airflow_slo_provider.core.database_faults import database_error
 from airflow_slo_provider.exceptions import MeasurementError, NoData, QueryError
 from airflow_slo_provider.indicators.span_slices import slice_count
 from airflow_slo_provider.indicators.sql.measurement import buckets, check_shape, coverage, measurement, text_of
@@ -99,7 +99,7 @@ class SQLSource:
                         error.source = error.source or self._name
                         answers.append(error)
         except Exception as error:  # drivers raise any exception when a connection fails
-            fault = query_error(error, source=self._name)
+            fault = database_error(error, source=self._name)
             if self._deadline is not None and fault.transient:
                 self._deadline.give_up(self, fault)  # the next attempt might wait for the network as long as this one
             return [fault] * len(requests)
@@ -132,7 +132,7 @@ class SQLSource:
         try:
             columns, rows = self._run(query, parameters)
         except Exception as error:  # drivers have no common base class
-            fault = query_error(error, query=query, source=self._name)
+            fault = database_error(error, query=query, source=self._name)
             if self._deadline is not None:
                 self._deadline.note(self, [fault])
             # Not chained: drivers quote rows and addresses, and a traceback would print them.

@@ -175,7 +175,7 @@ class CulpritOperator(TextFields):
             from airflow_slo_provider.runtime.incidents.measurements import failing_versions
 
             return failing_versions(self.check, self.within)
-        from airflow_slo_provider.core.redaction import redacted
+        from airflow_slo_provider.core.redaction import redact_value
         from airflow_slo_provider.exceptions import QueryError
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
@@ -183,7 +183,7 @@ class CulpritOperator(TextFields):
         for sample in PrometheusHook(self.prometheus_conn_id).query(str(self.query)):
             name = sample.labels.get(self.by)
             if not name:
-                self.log.warning("A series has no label %s and is left out: %s", self.by, redacted(dict(sample.labels)))
+                self.log.warning("A series has no label %s and is left out: %s", self.by, redact_value(dict(sample.labels)))
             elif name in found:
                 # The choice between them could decide which version is blamed.
                 raise QueryError(

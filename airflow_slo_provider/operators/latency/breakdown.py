@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_slo_provider.results import CheckResult
-    from airflow_slo_provider.tracing.analysis.assessment import Assessment
+    from airflow_slo_provider.tracing.analysis.assessment import LatencyAssessment
 
 #: Span attribute with the model version, by default.
 _VERSION_KEYS = ("model_version",)
@@ -155,7 +155,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             raise AirflowFailException(f"{self.service}: {assessment.verdict.value}: {assessment.why}")
         return found
 
-    def _judge(self, context: Context, start: datetime, end: datetime) -> tuple[Assessment, dict[str, Any]]:
+    def _judge(self, context: Context, start: datetime, end: datetime) -> tuple[LatencyAssessment, dict[str, Any]]:
         from airflow_slo_provider.tracing.analysis.assessment import summary
 
         with non_retryable_errors(), record_unknown_on_error(context, lambda: self._unknown(start, end)):  # type: ignore[arg-type]
@@ -183,16 +183,16 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             evidence={"service": self.service},
         )
 
-    def _assess(self, start: datetime, end: datetime) -> Assessment:
+    def _assess(self, start: datetime, end: datetime) -> LatencyAssessment:
         from airflow_slo_provider.exceptions import NoData
         from airflow_slo_provider.hooks.trace_store import TraceStoreHook
-        from airflow_slo_provider.tracing.analysis.assessment import Rules, assess, read_budgets
+        from airflow_slo_provider.tracing.analysis.assessment import LatencyRules, assess, read_budgets
         from airflow_slo_provider.tracing.analysis.breakdown import breakdown
         from airflow_slo_provider.tracing.analysis.comparison import compare
 
         with non_retryable_value_errors():
             budgets = None if self.budgets is None else read_budgets(self.budgets)
-        rules = Rules(
+        rules = LatencyRules(
             budgets=budgets,
             fewest=self.min_spans,
             slower=self.slower,
@@ -255,7 +255,7 @@ class LatencyBreakdownOperator(BoundedDeferral, TextFields):
             self.log.info("the last spans before %s can be found from %s on", end.isoformat(), ready.isoformat())
             self.defer(trigger=DateTimeTrigger(moment=max(ready, earliest())), method_name="execute")
 
-    def _report(self, assessment: Assessment, context: Context, start: datetime, end: datetime) -> str | None:
+    def _report(self, assessment: LatencyAssessment, context: Context, start: datetime, end: datetime) -> str | None:
         """Write the report; a retry overwrites that of the previous try."""
         if not self.report_path:
             return None

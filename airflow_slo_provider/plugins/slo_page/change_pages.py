@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.core.timestamps import utc_text
+from airflow_slo_provider.core.timestamps import format_utc
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries.changes import CHANGES, changed_by, changed_from, changed_to
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
@@ -128,7 +128,7 @@ def _incident(row: Recorded, steps: Sequence[Recorded]) -> Incident:
             (_words(step, "action", "title", "name", "step"), evidence.text(step, "state", "status"))
             for step in evidence.sequence(source, "steps", "playbook")
         ][:MOST],
-        timeline=[(utc_text(when), what) for when, what in _happened(row, steps)]
+        timeline=[(format_utc(when), what) for when, what in _happened(row, steps)]
         or [
             (evidence.text(entry, "at", "time", "when"), _words(entry, "what", "text", "message", "event"))
             for entry in evidence.sequence(source, "timeline")

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from airflow_slo_provider.charts.markup import Html, tag
 from airflow_slo_provider.charts.report_page import SIGNS, TONES
 from airflow_slo_provider.core import exact_numbers
-from airflow_slo_provider.core.duration_text import in_words
+from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
 
@@ -44,7 +44,7 @@ def seconds(value: float | None) -> str:
     if abs(value) < 60 and value != int(value):
         return f"{value:.3g}s"
     try:
-        return in_words(timedelta(seconds=value), compact=True).replace(" ", NARROW)
+        return format_duration(timedelta(seconds=value), compact=True).replace(" ", NARROW)
     except OverflowError:
         return "for ever"
 
@@ -93,7 +93,7 @@ def _minute(when: datetime) -> str:
 
 
 def _rough(gone: float) -> str:
-    return in_words(timedelta(seconds=int(gone)), most=1).replace(" ", NARROW)
+    return format_duration(timedelta(seconds=int(gone)), most=1).replace(" ", NARROW)
 
 
 def tone(word: Any) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.core.database_faults import classify_opening
-from airflow_slo_provider.core.redaction import secrets_of, server_text
+from airflow_slo_provider.core.database_faults import classify_connect_error
+from airflow_slo_provider.core.redaction import collect_secrets, server_text
 from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.sql.runner import QUERY_SECONDS, TABLE_SECONDS, DbApiRunner, Table
 
@@ -41,7 +41,7 @@ class HookRunner:
         self._options = {**options, "dialect": self.dialect, "name": self._name}
         named = {str(name): str(value) for name, value in connection.extra_dejson.items()}
         # Registered for redaction, because a driver's error may quote the connection's secrets.
-        secrets_of(basic=(connection.login or "", connection.password or ""), named=named)
+        collect_secrets(basic=(connection.login or "", connection.password or ""), named=named)
         self._hook: Any = _hook_of(connection)
         if not hasattr(self._hook, "get_conn") or not hasattr(self._hook, "get_records"):
             raise QueryError(f"{self._name} is of type {kind}, which is no SQL database", reason="bad_connection")
@@ -84,7 +84,7 @@ class HookRunner:
         try:
             return self._hook.get_conn()
         except Exception as error:
-            fault = classify_opening(error)
+            fault = classify_connect_error(error)
             # Not chained: a driver may quote the connection string, and a traceback would print it.
             message = f"{self._name}: {type(error).__name__}: {server_text(error)}"
             raise QueryError(message, reason=fault.reason, transient=fault.transient) from None

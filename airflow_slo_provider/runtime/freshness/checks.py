@@ -172,7 +172,7 @@ def _prometheus(question: Question) -> Observation:
 
 
 def _sql(question: Question) -> Observation:
-    from airflow_slo_provider.core.database_faults import query_error
+    from airflow_slo_provider.core.database_faults import database_error
     from airflow_slo_provider.core.timestamps import read_zone
     from airflow_slo_provider.freshness.sources.sql import QueryQuestion, TableQuestion
     from airflow_slo_provider.runtime.connections.sql import HookRunner
@@ -188,7 +188,7 @@ def _sql(question: Question) -> Observation:
         query = QueryQuestion(query=more["query"], gives=more.get("query_gives", "timestamp"), group_by=groups, zone=zone)
         return query.observe(runner, now=datetime.now(UTC), where=where)
     except Exception as error:
-        raise query_error(error, source=where) from None
+        raise database_error(error, source=where) from None
 
 
 def _files(question: Question) -> Observation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from airflow_slo_provider.core.duration_text import in_words
+from airflow_slo_provider.core.duration_text import format_duration
 from airflow_slo_provider.core.exact_numbers import percent
 from airflow_slo_provider.core.text_columns import columns
 from airflow_slo_provider.slo.budget.reports import Decision, Outcome, SLOReport
@@ -26,7 +26,7 @@ def table(reports: Sequence[SLOReport]) -> str:
     rows = [_row(report) for report in reports]
     if any(report.silence is not None for report in reports):
         head = (*head[:-1], "no event for", head[-1])
-        silences = ["-" if report.silence is None else in_words(report.silence, compact=True) for report in reports]
+        silences = ["-" if report.silence is None else format_duration(report.silence, compact=True) for report in reports]
         rows = [(*row[:-1], silence, row[-1]) for row, silence in zip(rows, silences, strict=True)]
     return columns(head, rows, left=(0, len(head) - 1))
 
@@ -51,7 +51,7 @@ def _row(report: SLOReport) -> tuple[str, ...]:
         f"{_exact_percent(report.objective.target)} / {report.slo.window.duration}",
         percent(budget.sli, digits=4, padded=True) if budget else "-",
         percent(budget.remaining, padded=True) if budget else "-",
-        in_words(budget.remaining_time, compact=True) if budget else "-",
+        format_duration(budget.remaining_time, compact=True) if budget else "-",
         f"{float(rate.value):.2f}" if rate and rate.value is not None else "-",
         _exhaustion(report),
         report.status.value,
@@ -63,7 +63,7 @@ def _exhaustion(report: SLOReport) -> str:
         return "-"
     if report.budget.remaining <= 0:
         return "spent"
-    return "never" if report.time_to_exhaustion is None else in_words(report.time_to_exhaustion, compact=True)
+    return "never" if report.time_to_exhaustion is None else format_duration(report.time_to_exhaustion, compact=True)
 
 
 def _exact_percent(share: Fraction) -> str:

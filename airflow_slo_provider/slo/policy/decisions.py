@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from airflow_slo_provider.core.exact_numbers import percent
-from airflow_slo_provider.core.timestamps import utc_text
+from airflow_slo_provider.core.timestamps import format_utc
 from airflow_slo_provider.slo.budget.reports import Decision, Outcome, PolicyState, SLODecision, SLOReport, Status
 from airflow_slo_provider.slo.budget.windows import nominal_length
 from airflow_slo_provider.slo.catalog import SLOCatalog
@@ -78,7 +78,7 @@ def _decide_one(report: SLOReport, policy: ErrorBudgetPolicy, before: PolicyStat
     if not action.blocks and since is not None and report.at < since + policy.cool_down:
         action = before.action
         until = since + policy.cool_down
-        findings.append(_Finding(action, f"cool-down: blocked since {utc_text(since)}, stays so until {utc_text(until)}"))
+        findings.append(_Finding(action, f"cool-down: blocked since {format_utc(since)}, stays so until {format_utc(until)}"))
     blocked_since = (since or report.at) if action.blocks else None
     state = PolicyState(tuple(rule.name for rule in held if rule not in too_early), action, blocked_since)
     override = _override(policy, report)
@@ -111,7 +111,7 @@ def _decide_unknown(report: SLOReport, policy: ErrorBudgetPolicy, before: Policy
         reasons.append(_override_text(ordered))
     if before.action.blocks and outcome is not Outcome.FROZEN:
         outcome, action = Outcome.FROZEN, before.action
-        since = f" since {utc_text(before.blocked_since)}" if before.blocked_since else ""
+        since = f" since {format_utc(before.blocked_since)}" if before.blocked_since else ""
         reasons.append(f"blocked{since}, and missing data is no reason to go on")
     return SLODecision(report=report, outcome=outcome, action=action, reasons=tuple(reasons), state=before)
 
@@ -203,4 +203,4 @@ def _override(policy: ErrorBudgetPolicy, report: SLOReport) -> Override | None:
 
 def _override_text(override: Override) -> str:
     by = f" by {override.approved_by}" if override.approved_by else ""
-    return f"override{by} until {utc_text(override.until)}: {override.reason}"
+    return f"override{by} until {format_utc(override.until)}: {override.reason}"

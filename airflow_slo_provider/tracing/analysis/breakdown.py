@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from airflow_slo_provider.tracing.analysis.collector import Collector, RowKey
 from airflow_slo_provider.tracing.analysis.samples import SECOND, Samples, quantile, seconds
 from airflow_slo_provider.tracing.analysis.trace_tree import Trace
 from airflow_slo_provider.tracing.analysis.version_order import version_order
+from airflow_slo_provider.tracing.spans import to_datetime
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Numbers of a breakdown that its collector counts.
+_COUNTS = ("traces", "spans", "kept", "missing_parents", "skewed", "untimed", "duplicates")
 
 
 @dataclass(frozen=True)
@@ -101,28 +103,22 @@ class LatencyBreakdown:
         :param model_version: the version; by default the newest
         """
         found = [row for row in self.rows if row.span == span and model_version in (None, row.model_version)]
-        order = {version: place for place, version in enumerate(self.versions)}
+        order = {version: index for index, version in enumerate(self.versions)}
         return max(found, key=lambda row: (order.get(row.model_version, -1), row.count), default=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serialisable dict without the samples."""
         from dataclasses import asdict
 
-        from airflow_slo_provider.core.redaction import redacted
+        from airflow_slo_provider.core.redaction import redact_value
 
+        plain = (
+            "truncated", "traces", "spans", "kept", "only_kept", "partial", "missing_parents", "skewed", "untimed", "resolution",
+        )  # fmt: skip
         return {
-            "rows": redacted([asdict(row) for row in self.rows]),
-            "truncated": self.truncated,
+            "rows": redact_value([asdict(row) for row in self.rows]),
             "notes": list(self.notes),
-            "traces": self.traces,
-            "spans": self.spans,
-            "kept": self.kept,
-            "only_kept": self.only_kept,
-            "partial": self.partial,
-            "missing_parents": self.missing_parents,
-            "skewed": self.skewed,
-            "untimed": self.untimed,
-            "resolution": self.resolution,
+            **{name: getattr(self, name) for name in plain},
             "start": self.start.isoformat() if self.start else None,
             "end": self.end.isoformat() if self.end else None,
             "versions": list(self.versions),
@@ -155,36 +151,29 @@ def breakdown(
     rows = collector.rows or collector.kept_rows
     only_kept = not collector.rows and bool(collector.kept_rows)
     notes += _notes(collector, only_kept=only_kept)
-    versions = version_order(_seen(rows))
-    place = {version: index for index, version in enumerate(versions)}
+    versions = version_order(_version_times(rows))
     totals: dict[str | None, int] = {}
     for key, samples in rows.items():
         totals[key.version] = totals.get(key.version, 0) + samples.critical_ns
-    stats = [_stats(key, samples, totals[key.version]) for key, samples in rows.items()]
-    stats.sort(key=lambda row: (place[row.model_version], -(row.critical_share or 0.0), row.span, row.service))
+    stats = [_span_stats(key, samples, totals[key.version]) for key, samples in rows.items()]
+    stats.sort(key=lambda row: (versions.index(row.model_version), -(row.critical_share or 0.0), row.span, row.service))
     return LatencyBreakdown(
         rows=tuple(stats),
         truncated=truncated,
         notes=tuple(notes),
-        traces=collector.traces,
-        spans=collector.spans,
-        kept=collector.kept,
+        **{name: getattr(collector, name) for name in _COUNTS},
         only_kept=only_kept,
         partial=collector.partial + collector.cut,
-        missing_parents=collector.missing_parents,
-        skewed=collector.skewed,
-        untimed=collector.untimed,
-        duplicates=collector.duplicates,
         resolution=collector.resolution_ns / SECOND,
-        start=_moment(collector.first_ns),
-        end=_moment(collector.last_ns) if collector.traces else None,
+        start=None if collector.first_ns is None else to_datetime(collector.first_ns),
+        end=to_datetime(collector.last_ns) if collector.traces else None,
         versions=tuple(versions),
         samples=rows,
         slowest={version: trace for version, (_, trace) in collector.slowest.items()},
     )
 
 
-def _seen(rows: Mapping[RowKey, Samples]) -> dict[str | None, tuple[int, int]]:
+def _version_times(rows: Mapping[RowKey, Samples]) -> dict[str | None, tuple[int, int]]:
     """Return when each version's first and last span started, in nanoseconds since 1970."""
     seen: dict[str | None, tuple[int, int]] = {}
     for key, samples in rows.items():
@@ -194,49 +183,40 @@ def _seen(rows: Mapping[RowKey, Samples]) -> dict[str | None, tuple[int, int]]:
     return seen
 
 
-def _stats(key: RowKey, samples: Samples, total_ns: int) -> SpanStats:
-    durations = sorted(samples.durations)
-    selves = sorted(samples.selves)
-    told = samples.hits + samples.misses
+def _span_stats(key: RowKey, samples: Samples, total_ns: int) -> SpanStats:
+    durations, selves = sorted(samples.durations), sorted(samples.selves)
+    p50, p95, p99 = (seconds(quantile(durations, share)) for share in (0.50, 0.95, 0.99))
+    self_p50, self_p99 = (seconds(quantile(selves, share)) if selves else None for share in (0.50, 0.99))
+    lookups = samples.hits + samples.misses
     return SpanStats(
-        span=key.span,
-        model_version=key.version,
-        count=samples.count,
-        p50=seconds(quantile(durations, 0.50)),
-        p95=seconds(quantile(durations, 0.95)),
-        p99=seconds(quantile(durations, 0.99)),
-        self_p50=seconds(quantile(selves, 0.50)) if selves else None,
-        critical_share=samples.critical_ns / total_ns if total_ns else None,
-        error_rate=samples.errors / samples.count,
-        service=key.service,
-        self_p99=seconds(quantile(selves, 0.99)) if selves else None,
-        longest=seconds(float(durations[-1])),
-        top=samples.tops > 0,
-        cache_hit_rate=samples.hits / told if told else None,
-    )
+        span=key.span, model_version=key.version, service=key.service, top=samples.tops > 0, count=samples.count,
+        p50=p50, p95=p95, p99=p99, longest=seconds(float(durations[-1])), self_p50=self_p50, self_p99=self_p99,
+        critical_share=samples.critical_ns / total_ns if total_ns else None, error_rate=samples.errors / samples.count,
+        cache_hit_rate=samples.hits / lookups if lookups else None,
+    )  # fmt: skip
 
 
 def _notes(collector: Collector, *, only_kept: bool) -> list[str]:
     notes = []
     if collector.partial:
-        notes.append(f"{collector.partial} of {collector.traces} traces lack spans: only durations are read off them")
+        notes.append(f"{collector.partial} of {collector.traces} traces are incomplete: only durations are used")
     if collector.cut:
         notes.append(
-            f"{collector.cut} of {collector.traces} traces came in pieces too far apart: their own times are not right; raise "
+            f"{collector.cut} of {collector.traces} traces arrived in parts too far apart: their own times are wrong; raise "
             "max_open_spans or narrow the interval"
         )
     if collector.untimed:
         notes.append(
             f"{collector.untimed} of {collector.spans} spans have no usable end (they never ended, or ended before they began): "
-            "how long they took is not known, and they are left out"
+            "their duration is unknown, and they are left out"
         )
     if collector.flat:
         notes.append(
-            f"{collector.flat} of {collector.traces} traces came without parents: their spans are taken for children of the "
-            "longest, so self time and critical path hold only where no span nests deeper"
+            f"{collector.flat} of {collector.traces} traces have no parent ids: their spans are treated as children of the "
+            "longest, so self time and critical path are right only where no span nests deeper"
         )
     if collector.missing_parents:
-        notes.append(f"{collector.missing_parents} spans name a parent that is not there")
+        notes.append(f"{collector.missing_parents} spans have a parent that is missing")
     if collector.skewed:
         notes.append(f"{collector.skewed} spans were moved: their service's clock disagrees with their caller's")
     if only_kept:
@@ -246,9 +226,5 @@ def _notes(collector: Collector, *, only_kept: bool) -> list[str]:
     if any(samples.sampled for samples in collector.rows.values()):
         notes.append("some percentiles are those of a uniform sample")
     if collector.lumped:
-        notes.append(f"{collector.lumped} spans have too many different names; they are put together")
+        notes.append(f"{collector.lumped} spans have too many different names; they are combined")
     return notes
-
-
-def _moment(nanoseconds: int | None) -> datetime | None:
-    return None if nanoseconds is None else _EPOCH + timedelta(microseconds=nanoseconds // 1000)

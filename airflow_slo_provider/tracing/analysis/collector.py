@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 from airflow_slo_provider.core.redaction import redact
 from airflow_slo_provider.core.text_lists import text_list
 from airflow_slo_provider.tracing.analysis.samples import Samples
-from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace, analyse
-from airflow_slo_provider.tracing.span_formats import spans_of
-from airflow_slo_provider.tracing.spans import KEPT, Span
+from airflow_slo_provider.tracing.analysis.trace_tree import PlacedSpan, Trace, analyse
+from airflow_slo_provider.tracing.span_formats import read_spans
+from airflow_slo_provider.tracing.spans import KEPT_ATTRIBUTE, Span
 
 #: Name of the row that collects spans beyond ``max_rows``.
 OTHERS = "(others)"
@@ -48,7 +48,7 @@ class Collector:
         self._waiting = 0
         self._names: dict[str, str] = {}
         #: Traces closed before the end of the stream, oldest first, and whether more of their spans came.
-        self._taken: dict[int, bool] = {}
+        self._closed_early: dict[int, bool] = {}
         #: Traces sampled by the head sampler, apart from those kept by a rule, which would raise every percentile.
         self.rows: dict[RowKey, Samples] = {}
         self.kept_rows: dict[RowKey, Samples] = {}
@@ -61,7 +61,7 @@ class Collector:
 
     def add_all(self, spans: Iterable[Any]) -> None:
         """Add all spans of a stream, and close every trace at its end."""
-        for span in spans_of(spans):
+        for span in read_spans(spans):
             self.add(span)
         for trace in list(self._open):
             self._close(trace)
@@ -69,60 +69,58 @@ class Collector:
     def add(self, span: Span) -> None:
         """Add one span."""
         # Moved to the end, so that the trace without new spans for the longest time is closed first.
-        group = self._open.pop(span.trace_id, None)
-        if group is None:
-            group = []
+        group = self._open[span.trace_id] = self._open.pop(span.trace_id, [])
         group.append(span)
-        self._open[span.trace_id] = group
         self._waiting += 1
         while self._waiting > self._max_open:
-            taken = next(iter(self._open))
-            self._close(taken)
+            oldest = next(iter(self._open))
+            self._close(oldest)
             # Many ids are remembered: the hash takes less memory than the text.
-            self._taken.setdefault(hash(taken), False)
-            if len(self._taken) > self._max_values:
-                del self._taken[next(iter(self._taken))]
+            self._closed_early.setdefault(hash(oldest), False)
+            if len(self._closed_early) > self._max_values:
+                del self._closed_early[next(iter(self._closed_early))]
 
     def _close(self, trace_id: str) -> None:
         group = self._open.pop(trace_id)
         self._waiting -= len(group)
-        more = self._taken.get(hash(trace_id))
+        more = self._closed_early.get(hash(trace_id))
         if more is False:
-            self._taken[hash(trace_id)] = True
+            self._closed_early[hash(trace_id)] = True
             self.cut += 1
         trace = analyse(group, version_keys=self._keys, cut=more is not None)
         self.traces += more is None
-        self.spans += len(trace.parts)
+        self.spans += len(trace.spans)
         self.missing_parents += trace.missing_parents
         self.skewed += trace.skewed
         self.duplicates += trace.duplicates
         self.partial += not trace.whole and more is None
         self.flat += not trace.nested
-        kept = any(KEPT in part.span.attributes for part in trace.parts)
+        kept = any(KEPT_ATTRIBUTE in placed.span.attributes for placed in trace.spans)
         self.kept += kept
         # Kept traces are in no row, so a span of theirs without an end removes nothing from the numbers.
         self.untimed += 0 if kept else trace.untimed
         rows = self.kept_rows if kept else self.rows
-        for part in trace.parts:
-            span = part.span
+        for placed in trace.spans:
+            span = placed.span
             if span.timed:
-                self._row(rows, part).add(part)
+                self._row(rows, placed).add(placed)
             self.resolution_ns = max(self.resolution_ns, span.resolution_ns)
-            self.first_ns = part.start_ns if self.first_ns is None else min(self.first_ns, part.start_ns)
-            self.last_ns = max(self.last_ns, part.start_ns + span.duration_ns)
-        self._remember(trace)
+            self.first_ns = placed.start_ns if self.first_ns is None else min(self.first_ns, placed.start_ns)
+            self.last_ns = max(self.last_ns, placed.start_ns + span.duration_ns)
+        self._keep_slowest(trace)
 
-    def _row(self, rows: dict[RowKey, Samples], part: Part) -> Samples:
-        key = RowKey(self._shown(part.span.name), self._shown(part.span.service), part.version and self._shown(part.version))
-        found = rows.get(key)
-        if found is None:
+    def _row(self, rows: dict[RowKey, Samples], placed: PlacedSpan) -> Samples:
+        span, version = placed.span, placed.version
+        key = RowKey(self._redact_name(span.name), self._redact_name(span.service), version and self._redact_name(version))
+        samples = rows.get(key)
+        if samples is None:
             if len(rows) >= self._max_rows:
                 self.lumped += 1
                 key = RowKey(OTHERS, "", None)
-            found = rows.setdefault(key, Samples(self._max_values))
-        return found
+            samples = rows.setdefault(key, Samples(self._max_values))
+        return samples
 
-    def _shown(self, name: str) -> str:
+    def _redact_name(self, name: str) -> str:
         """Redact secrets in a span's name: rows go into logs, XCom and the ledger, and a name may contain a URL."""
         shown = self._names.get(name)
         if shown is None:
@@ -131,10 +129,10 @@ class Collector:
                 self._names[name] = shown
         return shown
 
-    def _remember(self, trace: Trace) -> None:
+    def _keep_slowest(self, trace: Trace) -> None:
         """Keep the slowest trace of each version, for the waterfall chart."""
-        timed = (part for part in trace.parts if part.top and part.span.timed)
-        longest = max(timed, key=lambda part: part.span.duration_ns, default=None)
+        timed = (placed for placed in trace.spans if placed.top and placed.span.timed)
+        longest = max(timed, key=lambda placed: placed.span.duration_ns, default=None)
         if longest is None:
             return
         best = self.slowest.get(longest.version)

@@ -9,10 +9,11 @@ alone is detected by the bootstrap interval of the p99, with a Bonferroni correc
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.exceptions import NoData
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.collector import OTHERS, RowKey
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 #: Probability of a false positive: any span reported as changed although nothing has changed.
 ALPHA = 0.01
 #: Changes of the median below this share of the baseline's are ignored, however significant.
-SMALLEST = 0.01
+MIN_CHANGE = 0.01
 #: Spans per version below which a span is not compared.
-FEWEST = 30
+MIN_SPANS = 30
 #: Spans per version from which the interval of the p99 is used: 1 % of fewer is only a handful of values.
-FEWEST_TAIL = 500
+MIN_TAIL_SPANS = 500
 _DRAWS = 2000
 
 
@@ -102,43 +103,41 @@ def compare(breakdown: LatencyBreakdown, baseline: str | None = None, candidate:
     :param candidate: the later one; by default the newest
     :raises NoData: when there are no two versions with enough spans of one name to compare
     """
-    before, after = _choose(breakdown, baseline, candidate)
+    before, after = _choose_versions(breakdown, baseline, candidate)
     pairs = _pairs(breakdown.samples, before, after)
     if not pairs:
-        raise NoData(
-            f"versions {before} and {after} have no span of which each has {FEWEST}; ask for a longer interval", reason="too_few"
-        )
+        message = f"versions {before} and {after} share no span with at least {MIN_SPANS} values each; use a longer interval"
+        raise NoData(message, reason="too_few")
     changes = _changes(pairs)
     worse = [change for change in changes if change.changed.startswith("slower")]
     better = [change for change in changes if change.changed.startswith("faster")]
-    guilty = max(worse, key=_weight) if worse else min(better, key=_weight, default=None)
-    slower = None if guilty is None else after if worse else before
-    ordered = sorted(changes, key=lambda change: (change is not guilty, -abs(change.mean_delta)))
+    main_change = max(worse, key=_importance) if worse else min(better, key=_importance, default=None)
+    slower = None if main_change is None else after if worse else before
+    ordered = sorted(changes, key=lambda change: (change is not main_change, -abs(change.mean_delta)))
     return VersionComparison(
         baseline=before,
         candidate=after,
         slower=slower,
-        span=None if guilty is None else guilty.span,
+        span=None if main_change is None else main_change.span,
         changes=tuple(ordered),
-        message=_sentence(before, after, guilty, bool(worse)),
+        message=_comparison_message(before, after, main_change, bool(worse)),
     )
 
 
-def _weight(change: SpanChange) -> tuple[bool, float]:
+def _importance(change: SpanChange) -> tuple[bool, float]:
     """Return the sort key of a change: whole distribution before tail, then by the time added to a request."""
     if "tail" in change.changed:
         return (False, change.p99_delta) if change.p99_delta > 0 else (True, change.p99_delta)
     return (True, change.mean_delta) if change.mean_delta > 0 else (False, change.mean_delta)
 
 
-def _choose(breakdown: LatencyBreakdown, baseline: str | None, candidate: str | None) -> tuple[str, str]:
+def _choose_versions(breakdown: LatencyBreakdown, baseline: str | None, candidate: str | None) -> tuple[str, str]:
     versions = [version for version in breakdown.versions if version is not None]
-    for asked in (baseline, candidate):
-        if asked is not None and asked not in versions:
-            raise NoData(
-                f"there are no spans of version {asked}; there are of {', '.join(versions) or 'none'}", reason="no_version"
-            )
-    after = candidate if candidate is not None else next((one for one in reversed(versions) if one != baseline), None)
+    for version in (baseline, candidate):
+        if version is not None and version not in versions:
+            message = f"there are no spans of version {version}; versions: {', '.join(versions) or 'none'}"
+            raise NoData(message, reason="no_version")
+    after = candidate if candidate is not None else next((version for version in reversed(versions) if version != baseline), None)
     earlier = versions[: versions.index(after)] if after in versions else []
     before = baseline if baseline is not None else next(iter(reversed(earlier)), None)
     if before is None or after is None or before == after:
@@ -154,12 +153,9 @@ def _pairs(samples: Mapping[RowKey, Samples], before: str, after: str) -> dict[t
         if key.version != before or key.span == OTHERS or new is None:
             continue
         # If own times are unknown in one version, durations are compared in both.
-        times = (
-            (old.selves, new.selves)
-            if len(old.selves) >= FEWEST and len(new.selves) >= FEWEST
-            else (old.durations, new.durations)
-        )
-        if min(map(len, times)) >= FEWEST:
+        own = min(len(old.selves), len(new.selves)) >= MIN_SPANS
+        times = (old.selves, new.selves) if own else (old.durations, new.durations)
+        if min(map(len, times)) >= MIN_SPANS:
             pairs[key.span, key.service] = times
     return pairs
 
@@ -183,28 +179,20 @@ def _changes(pairs: Mapping[tuple[str, str], tuple[Any, Any]]) -> list[SpanChang
         p50_old, p99_old = np.quantile(old, [0.5, 0.99])
         p50, p99 = np.quantile(new, [0.5, 0.99]) - (p50_old, p99_old)
         changed = ""
-        if pvalue < ALPHA and abs(p50) >= SMALLEST * p50_old:
+        if pvalue < ALPHA and abs(p50) >= MIN_CHANGE * p50_old:
             changed = "slower" if probability > 0.5 else "faster"
-        elif min(len(old), len(new)) >= FEWEST_TAIL and abs(p99) >= 5 * SMALLEST * p99_old:
+        elif min(len(old), len(new)) >= MIN_TAIL_SPANS and abs(p99) >= 5 * MIN_CHANGE * p99_old:
             share = ALPHA / len(measured) / 2
             lowest, highest = np.quantile(draws, [share, 1 - share])
             changed = "slower tail" if lowest > 0 else "faster tail" if highest < 0 else ""
         changes.append(
             SpanChange(
-                span=span,
-                service=service,
-                baseline_count=len(old),
-                candidate_count=len(new),
-                p50_delta=seconds(float(p50)),
-                p99_delta=seconds(float(p99)),
-                p99_low=seconds(float(low)),
-                p99_high=seconds(float(high)),
-                mean_delta=seconds(float(new.mean() - old.mean())),
-                pvalue=pvalue,
-                probability=probability,
-                changed=changed,
+                span=span, service=service, baseline_count=len(old), candidate_count=len(new),
+                p50_delta=seconds(float(p50)), p99_delta=seconds(float(p99)), p99_low=seconds(float(low)),
+                p99_high=seconds(float(high)), mean_delta=seconds(float(new.mean() - old.mean())),
+                pvalue=pvalue, probability=probability, changed=changed,
             )
-        )
+        )  # fmt: skip
     return changes
 
 
@@ -221,41 +209,26 @@ def p99_draws(ordered: NDArray[np.int64], generator: np.random.Generator) -> NDA
     import numpy as np
 
     count = len(ordered)
-    place = (count - 1) * 0.99
-    rank = int(place) + 1  # of the lower neighbour, from 1
+    position = (count - 1) * 0.99
+    rank = int(position) + 1  # of the lower neighbour, from 1
     lower = generator.beta(rank, count - rank + 1, _DRAWS)
     low = ordered[np.minimum((lower * count).astype(np.int64), count - 1)].astype(np.float64)
     if rank == count:
         return low
     upper = lower + (1 - lower) * generator.beta(1, count - rank, _DRAWS)
     high = ordered[np.minimum((upper * count).astype(np.int64), count - 1)]
-    drawn: NDArray[np.float64] = low + (high - low) * (place - int(place))
+    drawn: NDArray[np.float64] = low + (high - low) * (position - int(position))
     return drawn
 
 
-def holm(pvalues: Sequence[float]) -> list[float]:
-    """Adjust p-values by Holm's method (1979), so that a significance level bounds the probability of any false positive.
-
-    :param pvalues: p-values of the tests
-    :return: adjusted p-values in the same order
-    """
-    order = sorted(range(len(pvalues)), key=lambda index: pvalues[index])
-    adjusted = [0.0] * len(pvalues)
-    worst = 0.0
-    for place, index in enumerate(order):
-        worst = max(worst, min(1.0, pvalues[index] * (len(pvalues) - place)))
-        adjusted[index] = worst
-    return adjusted
-
-
-def _sentence(before: str, after: str, guilty: SpanChange | None, worse: bool) -> str:
-    if guilty is None:
+def _comparison_message(before: str, after: str, main_change: SpanChange | None, worse: bool) -> str:
+    if main_change is None:
         return f"no span of {after} differs from {before} beyond chance"
-    tail = " in its tail" if "tail" in guilty.changed else ""
+    tail = " in its tail" if "tail" in main_change.changed else ""
     return (
-        f"{guilty.span} is {'slower' if worse else 'faster'}{tail} since {after}: p50 {_ms(guilty.p50_delta)}, "
-        f"p99 {_ms(guilty.p99_delta)} [{guilty.p99_low * 1000:.3g}, {guilty.p99_high * 1000:.3g}] "
-        f"({guilty.candidate_count} spans against {guilty.baseline_count} of {before})"
+        f"{main_change.span} is {'slower' if worse else 'faster'}{tail} since {after}: p50 {_ms(main_change.p50_delta)}, "
+        f"p99 {_ms(main_change.p99_delta)} [{main_change.p99_low * 1000:.3g}, {main_change.p99_high * 1000:.3g}] "
+        f"({main_change.candidate_count} spans against {main_change.baseline_count} of {before})"
     )
 
 

@@ -11,15 +11,15 @@ from collections.abc import Collection
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.collector import OTHERS
 from airflow_slo_provider.tracing.analysis.comparison import VersionComparison
-from airflow_slo_provider.tracing.analysis.version_order import told_by_number
+from airflow_slo_provider.tracing.analysis.version_order import differ_only_in_numbers
 
 #: Share of spans, counted from the assessed version's middle span on, that other versions may have without being reported.
-SHARE = 0.05
+MAX_OTHER_SHARE = 0.05
 #: A version has ended when others served this many spans, for this many times its usual gap, after its last span.
 SILENCE = 10
 
 
-def judged_version(breakdown: LatencyBreakdown, comparison: VersionComparison | None, baseline: str | None) -> str | None:
+def version_to_assess(breakdown: LatencyBreakdown, comparison: VersionComparison | None, baseline: str | None) -> str | None:
     """Return the version to assess if none was named: the compared one, else the newest that is not the baseline."""
     if comparison is not None:
         return comparison.candidate
@@ -27,14 +27,16 @@ def judged_version(breakdown: LatencyBreakdown, comparison: VersionComparison | 
     return (others or breakdown.versions or (None,))[-1]
 
 
-def served_beside(breakdown: LatencyBreakdown, judged: str | None, names: Collection[str], baseline: str | None) -> str | None:
+def describe_concurrent_versions(
+    breakdown: LatencyBreakdown, assessed: str | None, names: Collection[str], baseline: str | None
+) -> str | None:
     """Describe versions that served at the same time as the assessed one or after it, if they make the choice ambiguous.
 
     Not ambiguous are versions that served before it (a rolling release), an older version at the same time whose name differs
     only in its numbers, and the baseline.
 
     :param breakdown: the latency breakdown
-    :param judged: the version to assess
+    :param assessed: the version to assess
     :param names: the spans that have a budget
     :param baseline: the named baseline version; it may serve at any time
     :return: one sentence; None if the choice is not ambiguous
@@ -46,19 +48,19 @@ def served_beside(breakdown: LatencyBreakdown, judged: str | None, names: Collec
             # A sampled row holds fewer starts than were served. If only the assessed version is sampled, the others' share
             # is overestimated.
             starts.setdefault(key.version, []).extend(samples.starts)
-    own = sorted(starts.pop(judged, ()))
+    own = sorted(starts.pop(assessed, ()))
     if not own:
         return None
     middle, last = own[len(own) // 2], own[-1]
     ended = last + SILENCE * (last - own[0]) // len(own)
     left = len(own) - len(own) // 2
-    for version, moments in starts.items():
+    for version, times in starts.items():
         who = "requests without a version" if version is None else f"requests of version {version}"
-        name = f"name the model_version to judge (and a baseline), {judged} is only taken for the newest"
-        after = sum(moment > last for moment in moments)
-        if after >= SILENCE and max(moments) > ended:
-            return f"{who} were served after the last one of {judged} ({after} spans): {name}"
-        beside = sum(moment >= middle for moment in moments)
-        if beside > SHARE * (beside + left) and not told_by_number(judged, version):
-            return f"{who} were served beside those of {judged} ({beside} spans against {left}): {name}"
+        remedy = f"set model_version (and baseline); {assessed} is only assumed to be the newest"
+        after = sum(start > last for start in times)
+        if after >= SILENCE and max(times) > ended:
+            return f"{who} were served after the last one of {assessed} ({after} spans): {remedy}"
+        beside = sum(start >= middle for start in times)
+        if beside > MAX_OTHER_SHARE * (beside + left) and not differ_only_in_numbers(assessed, version):
+            return f"{who} were served at the same time as those of {assessed} ({beside} spans against {left}): {remedy}"
     return None

@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
-from airflow_slo_provider.tracing.analysis.trace_tree import Part
+from airflow_slo_provider.tracing.analysis.trace_tree import PlacedSpan
 from airflow_slo_provider.tracing.spans import LATEST_NS
 
 #: Nanoseconds in a second.
@@ -29,13 +29,13 @@ class Samples:
         self.durations, self.starts, self.selves = array("q"), array("q"), array("q")
         self.count = self.errors = self.tops = self.critical_ns = self.hits = self.misses = 0
 
-    def add(self, part: Part) -> None:
+    def add(self, placed: PlacedSpan) -> None:
         """Add one span."""
-        span = part.span
+        span = placed.span
         self.count += 1
         self.errors += span.error
-        self.tops += part.top
-        self.critical_ns += part.critical_ns or 0
+        self.tops += placed.top
+        self.critical_ns += placed.critical_ns or 0
         hit = span.attributes.get("cache.hit")
         if hit is not None:
             # Some stores return every attribute as text.
@@ -43,18 +43,18 @@ class Samples:
             self.hits += found
             self.misses += not found
         # Corrections for clock skew add up along a trace; the sum must still fit into 64 bits.
-        start_ns = max(-LATEST_NS, min(LATEST_NS, part.start_ns))
+        start_ns = max(-LATEST_NS, min(LATEST_NS, placed.start_ns))
         slot = self.count - 1 if self.count <= self._bound else self._random.randrange(self.count)
         if slot == len(self.durations):
             self.durations.append(span.duration_ns)
             self.starts.append(start_ns)
         elif slot < self._bound:
             self.durations[slot], self.starts[slot] = span.duration_ns, start_ns
-        if part.self_ns is not None:
+        if placed.self_ns is not None:
             if len(self.selves) < self._bound:
-                self.selves.append(part.self_ns)
+                self.selves.append(placed.self_ns)
             elif slot < self._bound:
-                self.selves[slot] = part.self_ns
+                self.selves[slot] = placed.self_ns
 
     @property
     def sampled(self) -> bool:
@@ -70,14 +70,14 @@ def quantile(ordered: Sequence[Any], share: float) -> float:
     :param ordered: at least one number, ascending
     :param share: 0 to 1
     """
-    place = (len(ordered) - 1) * share
-    low = int(place)
+    position = (len(ordered) - 1) * share
+    low = int(position)
     first = ordered[low]
     if low + 1 >= len(ordered):
         return float(first)
     following = ordered[low + 1]
     # Rounding must not move the result above the upper neighbour.
-    return min(float(first + (following - first) * (place - low)), float(following))
+    return min(float(first + (following - first) * (position - low)), float(following))
 
 
 def seconds(nanoseconds: float) -> float:

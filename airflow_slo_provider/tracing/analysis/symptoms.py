@@ -24,7 +24,7 @@ from airflow_slo_provider.tracing.analysis.samples import SECOND, Samples, quant
 #: Ratio of p99 to p50 from which a tail is long; a log-normal span of the usual spread has about 2.
 LONG_TAIL = 4.0
 #: Number of time slices that latency is followed over, and the average number of requests each must have.
-PIECES, FEWEST_PER_PIECE = 20, 15
+SLICES, MIN_PER_SLICE = 20, 15
 #: Growth of the median from the first slice to the last from which it is reported.
 GROWTH = 0.15
 #: Spearman correlation of load and latency, or of time and latency, that is unlikely by chance with 20 slices (p < 0.001).
@@ -60,27 +60,27 @@ def diagnose(
     :param comparison: comparison with the previous version
     :param version: the model version; by default the newest
     """
-    judged = version if version is not None else (breakdown.versions[-1] if breakdown.versions else None)
-    found = list(_deploy(comparison))
-    found += _tails(breakdown, judged)
-    request = _request(breakdown, judged)
-    if request is not None:
-        found += _over_time(*request)
-    return found
+    assessed = version if version is not None else (breakdown.versions[-1] if breakdown.versions else None)
+    symptoms = [*_find_slow_deploy(comparison), *_find_long_tails(breakdown, assessed)]
+    requests = [row for row in breakdown.rows if row.top and row.model_version == assessed]
+    if requests:
+        row = max(requests, key=lambda row: row.count)
+        symptoms += _find_changes_over_time(row, breakdown.samples[RowKey(row.span, row.service, assessed)])
+    return symptoms
 
 
-def _deploy(comparison: VersionComparison | None) -> Iterator[Symptom]:
+def _find_slow_deploy(comparison: VersionComparison | None) -> Iterator[Symptom]:
     if comparison is not None and comparison.slower == comparison.candidate:
         yield Symptom(
             "latency spike after a deploy",
             comparison.span,
             f"version {comparison.candidate} is slower than {comparison.baseline}",
-            f"compare {comparison.span} by model_version; roll back {comparison.candidate} while you look",
+            f"compare {comparison.span} by model_version; roll back {comparison.candidate} meanwhile",
             comparison.message,
         )
 
 
-def _tails(breakdown: LatencyBreakdown, version: str | None) -> Iterator[Symptom]:
+def _find_long_tails(breakdown: LatencyBreakdown, version: str | None) -> Iterator[Symptom]:
     """Report the lowest spans with a long tail; the spans above them are slow because of them."""
     rows = [row for row in breakdown.rows if row.model_version == version and row.count >= 100]
     tails = [row for row in rows if row.self_p50 and row.self_p99 and row.self_p99 >= LONG_TAIL * row.self_p50]
@@ -97,32 +97,23 @@ def _tails(breakdown: LatencyBreakdown, version: str | None) -> Iterator[Symptom
     )
 
 
-def _request(breakdown: LatencyBreakdown, version: str | None) -> tuple[SpanStats, Samples] | None:
-    tops = [row for row in breakdown.rows if row.top and row.model_version == version]
-    if not tops:
-        return None
-    row = max(tops, key=lambda one: one.count)
-    return row, breakdown.samples[RowKey(row.span, row.service, version)]
-
-
-def _over_time(row: SpanStats, samples: Samples) -> Iterator[Symptom]:
+def _find_changes_over_time(row: SpanStats, samples: Samples) -> Iterator[Symptom]:
     """Report symptoms that show when requests are grouped into time slices."""
     first, last = min(samples.starts), max(samples.starts)
-    if len(samples.starts) < PIECES * FEWEST_PER_PIECE or last - first < SECOND:
+    if len(samples.starts) < SLICES * MIN_PER_SLICE or last - first < SECOND:
         return
-    pieces: list[list[int]] = [[] for _ in range(PIECES)]
+    slices: list[list[int]] = [[] for _ in range(SLICES)]
     for start, duration in zip(samples.starts, samples.durations, strict=True):
-        pieces[min(PIECES - 1, (start - first) * PIECES // (last - first))].append(duration)
-    filled = [sorted(piece) for piece in pieces if len(piece) >= 3]
-    if len(filled) < PIECES * 3 // 4:
+        slices[min(SLICES - 1, (start - first) * SLICES // (last - first))].append(duration)
+    filled = [sorted(part) for part in slices if len(part) >= 3]
+    if len(filled) < SLICES * 3 // 4:
         return
-    medians = [quantile(piece, 0.5) for piece in filled]
-    yield from _growing(medians)
-    yield from _at_the_peak(filled)
-    yield from _spikes(row, samples, filled)
+    yield from _find_growth([quantile(part, 0.5) for part in filled])
+    yield from _find_peak_load(filled)
+    yield from _find_spikes(row, samples, filled)
 
 
-def _growing(medians: Sequence[float]) -> Iterator[Symptom]:
+def _find_growth(medians: Sequence[float]) -> Iterator[Symptom]:
     edge = len(medians) // 4
     before, after = sorted(medians[:edge]), sorted(medians[-edge:])
     growth = quantile(after, 0.5) / max(1.0, quantile(before, 0.5)) - 1
@@ -136,12 +127,11 @@ def _growing(medians: Sequence[float]) -> Iterator[Symptom]:
         )
 
 
-def _at_the_peak(pieces: Sequence[Sequence[int]]) -> Iterator[Symptom]:
-    load = [float(len(piece)) for piece in pieces]
-    slow = [quantile(piece, 0.9) for piece in pieces]
+def _find_peak_load(slices: Sequence[Sequence[int]]) -> Iterator[Symptom]:
+    load = [len(part) for part in slices]
     if max(load) < 1.5 * quantile(sorted(load), 0.5):
         return
-    strength = spearman(load, slow)
+    strength = spearman(load, [quantile(part, 0.9) for part in slices])
     if strength >= STRONG:
         yield Symptom(
             "spike during the peak",
@@ -152,49 +142,30 @@ def _at_the_peak(pieces: Sequence[Sequence[int]]) -> Iterator[Symptom]:
         )
 
 
-def _spikes(row: SpanStats, samples: Samples, pieces: Sequence[Sequence[int]]) -> Iterator[Symptom]:
+def _find_spikes(row: SpanStats, samples: Samples, slices: Sequence[Sequence[int]]) -> Iterator[Symptom]:
     """Report spikes that are concentrated in a few time slices."""
     limit = SPIKE * quantile(sorted(samples.durations), 0.5)
-    counts = [sum(one > limit for one in piece) for piece in pieces]
+    counts = [sum(duration > limit for duration in part) for part in slices]
     total = sum(counts)
     if total < 10:
         return
-    struck = sorted(counts, reverse=True)[: max(1, len(counts) // 5)]
-    if sum(struck) >= 0.7 * total and sum(count > 0 for count in counts) <= len(counts) // 2:
+    worst = sorted(counts, reverse=True)[: max(1, len(counts) // 5)]
+    if sum(worst) >= 0.7 * total and sum(count > 0 for count in counts) <= len(counts) // 2:
         yield Symptom(
             "intermittent spikes",
             None,
             "garbage collection or network jitter",
-            "correlation of these moments with GC pauses, network errors and neighbours on the host",
-            f"{total} of {row.count} requests took more than {SPIKE:g} times the median, {sum(struck)} of them in {len(struck)} "
-            f"of {len(counts)} pieces of time",
+            "correlation of these times with GC pauses, network errors and neighbours on the host",
+            f"{total} of {row.count} requests took more than {SPIKE:g} times the median, {sum(worst)} of them in {len(worst)} "
+            f"of {len(counts)} time slices",
         )
 
 
-def spearman(one: Sequence[float], other: Sequence[float]) -> float:
+def spearman(series: Sequence[float], other: Sequence[float]) -> float:
     """Return Spearman's rank correlation of two series; 0 if one is constant."""
-    ranks = [_ranks(series) for series in (one, other)]
-    means = [sum(series) / len(series) for series in ranks]
-    centred = [[value - mean for value in series] for series, mean in zip(ranks, means, strict=True)]
-    spread = [sum(value * value for value in series) for series in centred]
-    if not all(spread):
-        return 0.0
-    product = sum(a * b for a, b in zip(*centred, strict=True))
-    return float(product / (spread[0] * spread[1]) ** 0.5)
+    from scipy.stats import spearmanr
 
-
-def _ranks(series: Sequence[float]) -> list[float]:
-    order = sorted(range(len(series)), key=lambda index: series[index])
-    ranks = [0.0] * len(series)
-    place = 0
-    while place < len(order):
-        end = place
-        while end + 1 < len(order) and series[order[end + 1]] == series[order[place]]:
-            end += 1
-        for index in order[place : end + 1]:
-            ranks[index] = (place + end) / 2
-        place = end + 1
-    return ranks
+    return float(spearmanr(series, other).statistic) if len(set(series)) > 1 and len(set(other)) > 1 else 0.0
 
 
 def _ms(value: float | None) -> str:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from airflow_slo_provider.tracing.spans import Span
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A span with its place in the trace.
+class PlacedSpan:
+    """A span with its position in the call tree.
 
     :param version: the model version named by the span or the nearest span above it
     :param self_ns: nanoseconds not covered by children; None if children may be missing
@@ -39,6 +40,7 @@ class Part:
 class Trace:
     """A trace with its call tree.
 
+    :param spans: parents before their children
     :param missing_parents: spans whose parent is named but was not read
     :param skewed: spans moved because their service's clock disagrees with their caller's
     :param duplicates: spans that were read more than once
@@ -47,7 +49,7 @@ class Trace:
     :param nested: False when the store returned no parents, and all spans are treated as children of the longest
     """
 
-    parts: tuple[Part, ...]
+    spans: tuple[PlacedSpan, ...]
     missing_parents: int
     skewed: int
     duplicates: int
@@ -63,7 +65,7 @@ def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_vers
     :param version_keys: attributes that may hold the model version, in order of preference
     :param cut: whether the trace is known to have other spans that are not among these
     """
-    listed = list(spans)
+    listed = sorted(spans, key=attrgetter("start_ns"))
     known: dict[str, Span] = {}
     for span in listed:
         other = known.get(span.span_id)
@@ -73,32 +75,27 @@ def analyse(spans: Iterable[Span], *, version_keys: Sequence[str] = ("model_vers
     untimed = sum(not span.timed for span in known.values())
     # Own times are unknown too if a child without an end may have covered part of them.
     complete = whole and not untimed
-    children, tops, missing = _family(known)
-    placed, skewed = _place(known, children, tops)
-    versions = _versions(known, children, tops, version_keys)
-    own = {key: _uncovered(placed, children.get(key, ()), *placed[key][:2]) for key in known} if complete else {}
-    path = _critical(placed, children, tops) if complete else {}
-    tops_set = set(tops)
-    parts = tuple(
-        Part(known[key], versions[key], own.get(key), path.get(key, 0) if complete else None, start, depth, key in tops_set)
-        for key, (start, _, depth) in placed.items()
-    )
+    children, tops, missing = _link_children(known)
+    placed, skewed = _place_spans(known, children, tops)
+    versions = _find_versions(known, children, tops, version_keys)
+    own = {key: _own_time(placed, children.get(key, ()), *placed[key][:2]) for key in known} if complete else {}
+    path = _critical_path(placed, children, tops) if complete else {}
+    top = set(tops)
     return Trace(
-        parts=parts,
-        missing_parents=missing,
-        skewed=skewed,
-        duplicates=len(listed) - len(known),
-        whole=whole,
-        untimed=untimed,
+        spans=tuple(
+            PlacedSpan(known[key], versions[key], own.get(key), path.get(key, 0) if complete else None, start, depth, key in top)
+            for key, (start, _, depth) in placed.items()
+        ),
+        missing_parents=missing, skewed=skewed, duplicates=len(listed) - len(known), whole=whole, untimed=untimed,
         nested=all(span.parent_known for span in listed),
-    )
+    )  # fmt: skip
 
 
 _Children = dict[str, list[str]]
 _Placed = dict[str, tuple[int, int, int]]
 
 
-def _family(known: dict[str, Span]) -> tuple[_Children, list[str], int]:
+def _link_children(known: dict[str, Span]) -> tuple[_Children, list[str], int]:
     """Return children by parent, the top spans, and the number of missing parents."""
     children: _Children = {}
     roots: list[str] = []
@@ -115,7 +112,7 @@ def _family(known: dict[str, Span]) -> tuple[_Children, list[str], int]:
         request = max(roots, key=lambda key: (known[key].duration_ns, -known[key].start_ns))
         children.setdefault(request, []).extend(key for key in roots if key != request)
         roots = [request]
-    _break_circles(known, children, roots, orphans)
+    _break_cycles(known, children, roots, orphans)
     if len(roots) == 1 and orphans:
         # The root waited for the missing parent, whichever it was: the orphans' time is not the root's own.
         children.setdefault(roots[0], []).extend(orphans)
@@ -127,33 +124,29 @@ def _family(known: dict[str, Span]) -> tuple[_Children, list[str], int]:
     return children, tops, missing
 
 
-def _break_circles(known: dict[str, Span], children: _Children, roots: list[str], orphans: list[str]) -> None:
+def _break_cycles(known: dict[str, Span], children: _Children, roots: list[str], orphans: list[str]) -> None:
     """Break cycles, so that no span is its own ancestor: the first span of each cycle is treated as an orphan."""
     reached: set[str] = set()
 
-    def reach(key: str) -> None:
-        waiting = [key]
+    def reach(waiting: list[str]) -> None:
         while waiting:
-            one = waiting.pop()
-            if one not in reached:
-                reached.add(one)
-                waiting += children.get(one, ())
+            key = waiting.pop()
+            if key not in reached:
+                reached.add(key)
+                waiting += children.get(key, ())
 
-    for key in (*roots, *orphans):
-        reach(key)
-    if len(reached) == len(known):
-        return
-    for key in sorted(known, key=lambda one: known[one].start_ns):
+    reach([*roots, *orphans])
+    for key in known:  # in the order of their start
         if key not in reached:
-            parent = known[key].parent_id
-            if parent is not None:
-                children[parent].remove(key)
+            children[known[key].parent_id or ""].remove(key)  # a span without parent was reached
             orphans.append(key)
-            reach(key)
+            reach([key])
 
 
-def _place(known: dict[str, Span], children: _Children, tops: list[str]) -> tuple[_Placed, int]:
-    """Return start, end and depth of each span on its caller's clock, parents before children, and the number moved.
+def _place_spans(known: dict[str, Span], children: _Children, tops: list[str]) -> tuple[_Placed, int]:
+    """Return start, end and depth of each span on its caller's clock, and the number moved.
+
+    Parents come before their children, and children are in the order of their start; those of a missing parent come last.
 
     A child in another service that is not within its caller's time shows clock skew. As in Jaeger, it is centred in its caller
     (assuming equal network latency both ways); its duration stays as measured.
@@ -167,7 +160,7 @@ def _place(known: dict[str, Span], children: _Children, tops: list[str]) -> tupl
         start = span.start_ns + shift
         end = start + span.duration_ns
         placed[key] = (start, end, depth)
-        for child in children.get(key, ()):
+        for child in reversed(children.get(key, ())):
             below = known[child]
             move = shift
             first, last = below.start_ns + shift, below.end_ns + shift
@@ -182,7 +175,7 @@ def _place(known: dict[str, Span], children: _Children, tops: list[str]) -> tupl
     return placed, skewed
 
 
-def _versions(known: dict[str, Span], children: _Children, tops: list[str], keys: Sequence[str]) -> dict[str, str | None]:
+def _find_versions(known: dict[str, Span], children: _Children, tops: list[str], keys: Sequence[str]) -> dict[str, str | None]:
     """Return each span's model version: its own, else that of the nearest span above, else the only one in the trace."""
     named: set[str] = set()
     found: dict[str, str | None] = {}
@@ -201,10 +194,10 @@ def _versions(known: dict[str, Span], children: _Children, tops: list[str], keys
     return {key: version if version is not None else only for key, version in found.items()}
 
 
-def _uncovered(placed: _Placed, children: Sequence[str], start: int, end: int) -> int:
+def _own_time(placed: _Placed, children: Sequence[str], start: int, end: int) -> int:
     """Return the part of ``start``..``end`` that no child covers."""
     free, until = end - start, start
-    if not children:
+    if not children:  # most spans: this function takes much of the time of a breakdown
         return free
     for first, last in sorted((placed[child][0], placed[child][1]) for child in children):
         first, last = max(first, until), min(last, end)
@@ -214,7 +207,7 @@ def _uncovered(placed: _Placed, children: Sequence[str], start: int, end: int) -
     return free
 
 
-def _critical(placed: _Placed, children: _Children, tops: list[str]) -> dict[str, int]:
+def _critical_path(placed: _Placed, children: _Children, tops: list[str]) -> dict[str, int]:
     """Return each span's own nanoseconds on the critical path; spans that are not on it are left out."""
     path: dict[str, int] = {}
     waiting = [(key, placed[key][0], placed[key][1]) for key in tops]

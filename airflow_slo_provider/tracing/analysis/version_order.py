@@ -14,33 +14,31 @@ def version_order(seen: Mapping[str | None, tuple[int, int]]) -> list[str | None
 
     :param seen: start of each version's first and last span, in nanoseconds since 1970
     """
-    ordered = sorted(seen, key=_by_name)
+    ordered = sorted(seen, key=_name_key)
     # Insertion sort by time: a version moves before those that began after it ended.
     for index in range(1, len(ordered)):
-        place = index
-        while place and ordered[place - 1] is not None and _before(seen, ordered[place], ordered[place - 1]):
-            ordered[place - 1], ordered[place] = ordered[place], ordered[place - 1]
-            place -= 1
+        while index and ordered[index - 1] is not None and _ended_before(seen, ordered[index], ordered[index - 1]):
+            ordered[index - 1], ordered[index] = ordered[index], ordered[index - 1]
+            index -= 1
     return ordered
 
 
-def told_by_number(one: str | None, other: str | None) -> bool:
+def differ_only_in_numbers(version: str | None, other: str | None) -> bool:
     """Whether two names differ only in their numbers, so that they show the newer version: ``v9`` and ``v10``, not two hashes."""
-    if one is None or other is None:
+    if version is None or other is None:
         return False
-    texts = [set(re.findall(r"[^0-9]+", name)) for name in (one, other)]
-    return texts[0] == texts[1]
+    return set(re.findall(r"[^0-9]+", version)) == set(re.findall(r"[^0-9]+", other))
 
 
-def _before(seen: Mapping[str | None, tuple[int, int]], one: str | None, other: str | None) -> bool:
-    """Whether at most a tenth of the time of ``one`` remained when ``other`` began."""
-    first, last = seen[one]
+def _ended_before(seen: Mapping[str | None, tuple[int, int]], version: str | None, other: str | None) -> bool:
+    """Whether at most a tenth of the time of ``version`` remained when ``other`` began."""
+    first, last = seen[version]
     return seen[other][0] > last - (last - first) // 10 and first < seen[other][0]
 
 
-def _by_name(version: str | None) -> tuple[int, list[tuple[int, int, str]]]:
+def _name_key(version: str | None) -> tuple[int, list[tuple[int, int, str]]]:
     if version is None:
         return (0, [])
     # Numbers are compared by length and digits: a version may be any text, and int() refuses thousands of digits.
-    numbers = [(piece, piece.lstrip("0")) for piece in re.findall(r"[0-9]+|[^0-9]+", version)]
-    return (1, [(1, len(number), number) if "0" <= piece[0] <= "9" else (0, 0, piece) for piece, number in numbers])
+    parts = [(part, part.lstrip("0")) for part in re.findall(r"[0-9]+|[^0-9]+", version)]
+    return (1, [(1, len(number), number) if "0" <= part[0] <= "9" else (0, 0, part) for part, number in parts])

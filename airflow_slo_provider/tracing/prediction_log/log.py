@@ -23,7 +23,7 @@ from typing import Any, Protocol
 
 from airflow_slo_provider.core.database_faults import classify
 from airflow_slo_provider.exceptions import writable
-from airflow_slo_provider.tracing.prediction_log.predictions import Prediction, answer_text, hex_trace_id
+from airflow_slo_provider.tracing.prediction_log.predictions import Prediction, hex_trace_id, prediction_text
 from airflow_slo_provider.tracing.recording.failure_log import log_failure
 
 
@@ -108,15 +108,15 @@ class PredictionLog:
         :return: whether the row was added
         """
         try:
-            took = float(latency)
-            if not math.isfinite(took):
-                raise ValueError(f"latency is {took}; write seconds")
+            duration = float(latency)
+            if not math.isfinite(duration):
+                raise ValueError(f"latency is {duration}; write seconds")
             row = Prediction(
                 request_id=writable(str(request_id)),
                 trace_id=hex_trace_id(trace_id),
                 model_version=writable(str(model_version)),
-                prediction=answer_text(prediction),
-                latency=took,
+                prediction=prediction_text(prediction),
+                latency=duration,
                 status=writable(str(status)),
                 timestamp=timestamp or datetime.now(UTC),
             )
@@ -125,12 +125,9 @@ class PredictionLog:
             self._queue.put_nowait(row)
             if self._thread is None or not self._thread.is_alive():
                 self._start()
-        except queue.Full:
-            with self._lock:
-                self._dropped += 1
-            return False
         except Exception as error:
-            log_failure("prediction log", error)
+            if not isinstance(error, queue.Full):
+                log_failure("prediction log", error)
             with self._lock:
                 self._dropped += 1
             return False
@@ -176,15 +173,15 @@ class PredictionLog:
 
     def _run(self) -> None:
         while True:
-            rows = self._next()
+            rows = self._next_batch()
             if rows:
-                self._deliver(rows)
+                self._write_batch(rows)
                 for _ in rows:
                     self._queue.task_done()
             elif self._closing.is_set():
                 return
 
-    def _next(self) -> list[Prediction]:
+    def _next_batch(self) -> list[Prediction]:
         """Return a batch: full, or the rows that arrived within ``every`` seconds."""
         rows: list[Prediction] = []
         deadline = time.monotonic() + self._every
@@ -197,22 +194,21 @@ class PredictionLog:
                     break
         return rows
 
-    def _deliver(self, rows: list[Prediction]) -> None:
-        fault: Exception | None = None
+    def _write_batch(self, rows: list[Prediction]) -> None:
+        error: Exception | None = None
         for attempt in range(self._attempts):
             if attempt:
                 self._closing.wait(0.2 * 2**attempt)
-            fault = self._put(rows)
-            if fault is None:
+            error = self._try_write(rows)
+            if error is None:
                 return
-        left = rows
-        # If the cause is neither the connection nor the disk, a single row may be at fault: the others are still written.
-        if fault and len(rows) > 1 and classify(getattr(fault, "orig", None) or fault).reason == "bad_query":
-            left = [row for row in rows if self._put([row]) is not None]
+        # If the cause is neither the connection nor the disk, it may be a single row: the others are still written.
+        if error and len(rows) > 1 and classify(getattr(error, "orig", None) or error).reason == "bad_query":
+            rows = [row for row in rows if self._try_write([row]) is not None]
         with self._lock:
-            self._dropped += len(left)
+            self._dropped += len(rows)
 
-    def _put(self, rows: list[Prediction]) -> Exception | None:
+    def _try_write(self, rows: list[Prediction]) -> Exception | None:
         """Write rows and count them; return the last error, or None."""
         try:
             self._sink.write(rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -51,14 +51,14 @@ def sample(predictions: Iterable[Prediction], count: int, *, per_version: bool =
     :param per_version: whether each model version gets an equal share, however many of its predictions failed
     :param seed: seed of the random generator
     """
-    traced = sorted((one for one in predictions if one.trace_id), key=lambda one: (one.request_id, one.trace_id))
-    chance = random.Random(seed)  # noqa: S311 - a sample, not a secret
-    chance.shuffle(traced)
+    traced = sorted((row for row in predictions if row.trace_id), key=lambda row: (row.request_id, row.trace_id))
+    generator = random.Random(seed)  # noqa: S311 - a sample, not a secret
+    generator.shuffle(traced)
     if not per_version:
         return traced[:count]
     groups: dict[str, list[Prediction]] = {}
-    for one in traced:
-        groups.setdefault(one.model_version, []).append(one)
+    for row in traced:
+        groups.setdefault(row.model_version, []).append(row)
     chosen: list[Prediction] = []
     while len(chosen) < count and any(groups.values()):
         for version in sorted(groups):
@@ -73,15 +73,10 @@ def failed(predictions: Iterable[Prediction], labels: Mapping[str, Any]) -> list
     :param predictions: rows of the log, see :func:`~airflow_slo_provider.tracing.prediction_log.log.read`
     :param labels: true labels by request id, from a golden set or from feedback
     """
-    return [one for one in predictions if one.request_id in labels and one.prediction != answer_text(labels[one.request_id])]
+    return [row for row in predictions if row.request_id in labels and row.prediction != prediction_text(labels[row.request_id])]
 
 
-def to_row(prediction: Prediction) -> dict[str, Any]:
-    """Return the columns of a row."""
-    return asdict(prediction)
-
-
-def answer_text(prediction: Any) -> str | None:
+def prediction_text(prediction: Any) -> str | None:
     """Return a model's answer as text; None if it gave none."""
     if prediction is None:
         return None

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_slo_provider.tracing.prediction_log.predictions import Prediction, to_row
+from airflow_slo_provider.core.timestamps import in_utc
+from airflow_slo_provider.tracing.prediction_log.predictions import Prediction
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine, Table
@@ -29,7 +31,7 @@ def open_sink(target: str, *, table: str) -> SqlSink | ParquetSink:
     if target.startswith("file://"):
         return ParquetSink(Path(target.removeprefix("file://")))
     if "://" in target:
-        raise ValueError(f"{target.partition(':')[0]} is no place for a prediction log: SQLite, PostgreSQL, or a directory")
+        raise ValueError(f"{target.partition(':')[0]} cannot hold a prediction log: use SQLite, PostgreSQL, or a directory")
     if Path(target).suffix in (".db", ".sqlite", ".sqlite3"):
         return SqlSink(f"sqlite:///{target}", table=table)
     return ParquetSink(Path(target))
@@ -60,7 +62,7 @@ class SqlSink:
 
             statement = sqlite_insert(table).on_conflict_do_nothing()
         with engine.begin() as connection:
-            connection.execute(statement, [{**to_row(row), "timestamp": row.timestamp.astimezone(UTC)} for row in rows])
+            connection.execute(statement, [{**asdict(row), "timestamp": row.timestamp.astimezone(UTC)} for row in rows])
 
     def read(self, request_ids: list[str] | None) -> list[Prediction]:
         """Read rows in order of time."""
@@ -70,16 +72,15 @@ class SqlSink:
         query = select(table).order_by(table.c.timestamp, table.c.request_id)
         found: list[Prediction] = []
         # Databases limit the number of parameters of a statement.
-        parts = [None] if request_ids is None else [request_ids[at : at + 500] for at in range(0, len(request_ids), 500)]
+        batches = [None] if request_ids is None else [request_ids[at : at + 500] for at in range(0, len(request_ids), 500)]
         with engine.connect() as connection:
-            for part in parts:
-                chosen = query if part is None else query.where(table.c.request_id.in_(part))
+            for ids in batches:
+                chosen = query if ids is None else query.where(table.c.request_id.in_(ids))
                 for row in connection.execute(chosen):
                     values = {name: getattr(row, name) for name in COLUMNS}
-                    moment = values.pop("timestamp")
-                    zone = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-                    found.append(Prediction(**values, timestamp=zone.astimezone(UTC)))
-        return sorted(found, key=lambda one: (one.timestamp, one.request_id))
+                    timestamp = values.pop("timestamp")
+                    found.append(Prediction(**values, timestamp=in_utc(timestamp, zone=UTC)))
+        return sorted(found, key=lambda row: (row.timestamp, row.request_id))
 
     def close(self) -> None:
         """Close the database connections."""
@@ -138,7 +139,7 @@ class ParquetSink:
         mark = uuid.uuid5(uuid.NAMESPACE_OID, "".join(f"{row.request_id}{row.trace_id}{row.timestamp}" for row in rows))
         path = self._directory / f"predictions-{first:%Y%m%dT%H%M%S%f}-{mark.hex[:12]}.parquet"
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        pq.write_table(pa.Table.from_pylist([to_row(row) for row in rows], schema=schema), partial)
+        pq.write_table(pa.Table.from_pylist([asdict(row) for row in rows], schema=schema), partial)
         partial.replace(path)
 
     def read(self, request_ids: list[str] | None) -> list[Prediction]:
@@ -146,13 +147,13 @@ class ParquetSink:
         import pyarrow.parquet as pq
 
         found = []
-        wanted = None if request_ids is None else set(request_ids)
+        selected = None if request_ids is None else set(request_ids)
         for path in sorted(self._directory.glob("predictions-*.parquet")):
             for row in pq.read_table(path).to_pylist():
-                if wanted is None or row["request_id"] in wanted:
-                    moment: datetime = row.pop("timestamp")
-                    found.append(Prediction(**row, timestamp=moment.astimezone(UTC)))
-        return sorted(found, key=lambda one: (one.timestamp, one.request_id))
+                if selected is None or row["request_id"] in selected:
+                    timestamp: datetime = row.pop("timestamp")
+                    found.append(Prediction(**row, timestamp=timestamp.astimezone(UTC)))
+        return sorted(found, key=lambda row: (row.timestamp, row.request_id))
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

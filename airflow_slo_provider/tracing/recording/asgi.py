@@ -46,25 +46,23 @@ class TracingMiddleware:
             await self._app(scope, receive, send)
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers") or ()}
-        tracer = MLRequestTracer(headers.get("x-request-id") or uuid.uuid4().hex, self._named())
+        tracer = MLRequestTracer(headers.get("x-request-id") or uuid.uuid4().hex, self._current_version())
         scope.setdefault("state", {})["ml_tracer"] = tracer
 
         async def answer(message: _Message) -> None:
             if message.get("type") == "http.response.start":
                 if int(message.get("status", 200)) >= 500:
                     tracer.fail(f"HTTP {message['status']}")
-                told = [
-                    (b"x-trace-id", tracer.trace_id.encode()),
-                    (b"x-request-id", tracer.request_id.encode("latin-1", "replace")),
-                ]
-                message = {**message, "headers": [*(message.get("headers") or ()), *told]}
+                request_id = tracer.request_id.encode("latin-1", "replace")
+                ids = ((b"x-trace-id", tracer.trace_id.encode()), (b"x-request-id", request_id))
+                message = {**message, "headers": [*(message.get("headers") or ()), *ids]}
             await send(message)
 
         attributes = {"http.request.method": scope.get("method", ""), "url.path": scope.get("path", "")}
         with tracer.trace_request(headers, attributes):
             await self._app(scope, receive, answer)
 
-    def _named(self) -> str:
+    def _current_version(self) -> str:
         if not callable(self._version):
             return self._version
         try:

@@ -58,32 +58,26 @@ def configure(
     :raises ValueError: for invalid arguments
     :raises RuntimeError: for ``install_globally`` inside an Airflow task, where Airflow owns the global provider
     """
-    _check(service_name, protocol, sample_ratio, keep_slow_ms, queue, delay_ms)
+    _check_arguments(service_name, protocol, sample_ratio, keep_slow_ms, queue, delay_ms)
     if install_globally and "airflow.sdk.execution_time.task_runner" in sys.modules:
-        raise RuntimeError(
-            "this is an Airflow worker: its OpenTelemetry provider is Airflow's; configure without install_globally"
-        )
+        raise RuntimeError("an Airflow worker has Airflow's OpenTelemetry provider; configure without install_globally")
     try:
         from airflow_slo_provider.tracing.recording import pipeline
 
-        built = pipeline.build(
+        configured = pipeline.build_pipeline(
             resource={**(resource or {}), "service.name": service_name},
-            exporter=exporter if exporter is not None else _exporter(endpoint, protocol, dict(headers or {})),
-            sample_ratio=sample_ratio,
-            keep_slow_ms=keep_slow_ms,
-            keep_errors=keep_errors,
-            queue=queue,
-            delay_ms=delay_ms,
-        )
+            exporter=exporter if exporter is not None else _create_exporter(endpoint, protocol, dict(headers or {})),
+            sample_ratio=sample_ratio, keep_slow_ms=keep_slow_ms, keep_errors=keep_errors, queue=queue, delay_ms=delay_ms,
+        )  # fmt: skip
     except ImportError as error:
         package = "opentelemetry-exporter-otlp-proto-" + ("grpc" if protocol == "grpc" else "http")
         raise TracingUnavailable(
             f"tracing.configure needs the OpenTelemetry SDK and {package}: pip install 'airflow-slo-provider[tracing]'"
             f"{' ' + package if protocol == 'grpc' else ''} ({error})"
         ) from error
-    provider = built.provider
+    provider = configured.provider
     assert provider is not None
-    pipeline.replace(built)
+    pipeline.activate(configured)
     if install_globally:
         from opentelemetry import trace
 
@@ -112,10 +106,12 @@ def shutdown(timeout: float = 5.0) -> None:
     """
     pipeline = sys.modules.get("airflow_slo_provider.tracing.recording.pipeline")
     if pipeline is not None:
-        pipeline.replace(None, timeout_millis=round(timeout * 1000))
+        pipeline.activate(None, timeout_millis=round(timeout * 1000))
 
 
-def _check(service_name: str, protocol: str, sample_ratio: float, keep_slow_ms: float | None, queue: int, delay_ms: int) -> None:
+def _check_arguments(
+    service_name: str, protocol: str, sample_ratio: float, keep_slow_ms: float | None, queue: int, delay_ms: int
+) -> None:
     if not service_name:
         raise ValueError("service_name is empty: the trace store finds spans by it")
     if protocol not in ("http", "http/protobuf", "grpc"):
@@ -128,7 +124,7 @@ def _check(service_name: str, protocol: str, sample_ratio: float, keep_slow_ms: 
         raise ValueError(f"queue is {queue} and delay_ms {delay_ms}; both start at 1")
 
 
-def _exporter(endpoint: str | None, protocol: str, headers: dict[str, str]) -> SpanExporter:
+def _create_exporter(endpoint: str | None, protocol: str, headers: dict[str, str]) -> SpanExporter:
     if endpoint is not None and endpoint.startswith("file://"):
         from pathlib import Path
         from urllib.parse import unquote

@@ -12,10 +12,10 @@ from airflow_slo_provider.tracing.recording.failure_log import log_failure
 from airflow_slo_provider.tracing.recording.request import MLRequestTracer
 
 #: Maximum number of characters in an exemplar's label names and values together, by the OpenMetrics specification.
-MOST = 128
+MAX_LENGTH = 128
 
 
-class Histogram(Protocol):
+class LatencyHistogram(Protocol):
     """A ``prometheus_client.Histogram``, with its labels set."""
 
     def observe(self, amount: float, exemplar: dict[str, str] | None = None) -> None:
@@ -23,7 +23,7 @@ class Histogram(Protocol):
         ...
 
 
-def observe(histogram: Histogram, seconds: float, tracer: MLRequestTracer | None) -> None:
+def observe(histogram: LatencyHistogram, seconds: float, tracer: MLRequestTracer | None) -> None:
     """Record a request's duration, with its trace as exemplar if the trace is exported.
 
     Call it after the request: only then is it known whether a rule kept the trace. No exemplar is added for a trace that is not
@@ -50,6 +50,6 @@ def exemplar(tracer: MLRequestTracer | None) -> dict[str, str] | None:
         return None
     labels: dict[str, Any] = {"trace_id": tracer.trace_id}
     request = str(tracer.request_id)
-    if request and len("trace_id") + 32 + len("request_id") + len(request) <= MOST:
+    if request and len("trace_id") + 32 + len("request_id") + len(request) <= MAX_LENGTH:
         labels["request_id"] = request
     return labels

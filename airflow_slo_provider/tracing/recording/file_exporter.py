@@ -50,7 +50,7 @@ class FileExporter(SpanExporter):
         line = (json.dumps(document, separators=(",", ":")) + "\n").encode()
         with self._lock:
             try:
-                self._make_room(len(line))
+                self._rotate_if_full(len(line))
                 handle = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
                 try:
                     written = os.write(handle, line)
@@ -60,7 +60,7 @@ class FileExporter(SpanExporter):
                 return SpanExportResult.FAILURE
         return SpanExportResult.SUCCESS if written == len(line) else SpanExportResult.FAILURE
 
-    def _make_room(self, more: int) -> None:
+    def _rotate_if_full(self, more: int) -> None:
         """Move the file if it would grow too large."""
         import fcntl
 

@@ -54,26 +54,18 @@ class Pipeline:
         for span in spans:
             flags = TraceFlags(span.get_span_context().trace_flags | TraceFlags.SAMPLED)
             parent = span.parent
-            above = (
-                SpanContext(trace_number, parent.span_id, False, flags)
-                if parent is not None and hasattr(parent, "attributes")
-                else parent
-            )
+            if parent is not None and hasattr(parent, "attributes"):
+                parent = SpanContext(trace_number, parent.span_id, False, flags)
             status = Status(StatusCode.ERROR, span.status) if span.error else Status(StatusCode.UNSET)
             self._processor.on_end(
                 ReadableSpan(
-                    name=span.name,
-                    context=SpanContext(trace_number, span.span_id, False, flags),
-                    parent=above,
-                    resource=self.provider.resource,
-                    attributes={key: _plain(value) for key, value in span.attributes.items() if value is not None},
+                    name=span.name, context=SpanContext(trace_number, span.span_id, False, flags), parent=parent,
+                    resource=self.provider.resource, status=status, start_time=span.start_ns, end_time=span.end_ns,
+                    attributes={key: _attribute_value(value) for key, value in span.attributes.items() if value is not None},
                     events=[Event(name, attributes, timestamp) for name, attributes, timestamp in span.events],
-                    status=status,
-                    start_time=span.start_ns,
-                    end_time=span.end_ns,
                     instrumentation_scope=scope,
                 )
-            )
+            )  # fmt: skip
 
     def force_flush(self, timeout_millis: int) -> bool:
         """Export the waiting spans; return whether it finished in time."""
@@ -87,7 +79,7 @@ class Pipeline:
             worker.join(timeout_millis / 1000)
 
 
-def _plain(value: Any) -> Any:
+def _attribute_value(value: Any) -> Any:
     """Return a value that a span attribute may hold; convert anything else to text."""
     if isinstance(value, (bool, int, float, str, bytes)):
         return value
@@ -111,7 +103,7 @@ def active() -> Pipeline:
     return _ambient
 
 
-def replace(pipeline: Pipeline | None, *, timeout_millis: int = 5000) -> None:
+def activate(pipeline: Pipeline | None, *, timeout_millis: int = 5000) -> None:
     """Activate a pipeline; the previous one exports its waiting spans and shuts down."""
     global _configured, _ambient
     with _lock:
@@ -120,7 +112,7 @@ def replace(pipeline: Pipeline | None, *, timeout_millis: int = 5000) -> None:
         before.shutdown(timeout_millis)
 
 
-def build(
+def build_pipeline(
     *,
     resource: Mapping[str, Any],
     exporter: SpanExporter,

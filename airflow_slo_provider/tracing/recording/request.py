@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from airflow_slo_provider.tracing.recording.failure_log import log_failure
 
 if TYPE_CHECKING:
-    from airflow_slo_provider.tracing.recording.request_spans import Request
+    from airflow_slo_provider.tracing.recording.request_spans import RequestSpans
 
 REQUEST, FEATURE_FETCH, CACHE_LOOKUP = "ml_prediction_request", "feature_fetch", "cache_lookup"
 MODEL_INFERENCE, POST_PROCESS = "model_inference", "post_process"
@@ -50,10 +50,10 @@ class MLRequestTracer:
     __slots__ = ("_request", "model_version", "request_id")
 
     def __init__(self, request_id: str, model_version: str) -> None:
-        _require()
+        _require_opentelemetry()
         self.request_id = request_id
         self.model_version = model_version
-        self._request: Request | None = None
+        self._request: RequestSpans | None = None
 
     @property
     def trace_id(self) -> str:
@@ -97,7 +97,7 @@ class MLRequestTracer:
     @overload
     def trace_request(
         self, headers: Mapping[str, str] | None = None, attributes: Mapping[str, Any] | None = None, **more: Any
-    ) -> Scope: ...
+    ) -> SpanScope: ...
 
     def trace_request(self, headers: Any = None, attributes: Mapping[str, Any] | None = None, **more: Any) -> Any:
         """Trace the whole request.
@@ -107,52 +107,52 @@ class MLRequestTracer:
         :param more: further attributes of the span
         """
         if callable(headers):
-            return Scope(self, REQUEST, {}, whole=True)(headers)
-        return Scope(self, REQUEST, {"request_id": self.request_id, **_merged(attributes, more)}, whole=True, headers=headers)
+            return SpanScope(self, REQUEST, {}, is_request=True)(headers)
+        return SpanScope(self, REQUEST, _merge_attributes(attributes, more), is_request=True, headers=headers)
 
-    def span_feature_fetch(self, entity_ids: Any, feature_count: int) -> Scope:
+    def span_feature_fetch(self, entity_ids: Any, feature_count: int) -> SpanScope:
         """Trace a feature fetch.
 
         :param entity_ids: the entities looked up, or how many; only their number is kept
         :param feature_count: features per entity
         """
-        return Scope(self, FEATURE_FETCH, {"entity_count": _count(entity_ids), "feature_count": feature_count})
+        return SpanScope(self, FEATURE_FETCH, {"entity_count": _count_entities(entity_ids), "feature_count": feature_count})
 
-    def span_cache_lookup(self, hit: bool | None = None) -> Scope:
+    def span_cache_lookup(self, hit: bool | None = None) -> SpanScope:
         """Trace a cache lookup: ``with tracer.span_cache_lookup() as span: span.set_attribute("cache.hit", ...)``.
 
         :param hit: whether the entry was found, if already known
         """
-        return Scope(self, CACHE_LOOKUP, {} if hit is None else {"cache.hit": _truth(hit)})
+        return SpanScope(self, CACHE_LOOKUP, {} if hit is None else {"cache.hit": _to_bool(hit)})
 
-    def span_model_inference(self, batch_size: int = 1) -> Scope:
+    def span_model_inference(self, batch_size: int = 1) -> SpanScope:
         """Trace the model inference.
 
         :param batch_size: number of rows in the batch
         """
-        return Scope(self, MODEL_INFERENCE, {"batch_size": batch_size})
+        return SpanScope(self, MODEL_INFERENCE, {"batch_size": batch_size})
 
-    def span_post_process(self, **attributes: Any) -> Scope:
+    def span_post_process(self, **attributes: Any) -> SpanScope:
         """Trace the post-processing of a prediction.
 
         :param attributes: attributes of the span
         """
-        return Scope(self, POST_PROCESS, attributes)
+        return SpanScope(self, POST_PROCESS, attributes)
 
-    def span(self, name: str, attributes: Mapping[str, Any] | None = None, **more: Any) -> Scope:
+    def span(self, name: str, attributes: Mapping[str, Any] | None = None, **more: Any) -> SpanScope:
         """Trace any other part of the request.
 
         :param name: name of the span
         :param attributes: attributes of the span, for names that are not Python identifiers
         :param more: further attributes of the span
         """
-        return Scope(self, name, _merged(attributes, more))
+        return SpanScope(self, name, _merge_attributes(attributes, more))
 
 
-class Scope:
+class SpanScope:
     """A span as a context manager, an asynchronous context manager, and a decorator."""
 
-    __slots__ = ("_attributes", "_headers", "_name", "_open", "_request", "_tracer", "_whole")
+    __slots__ = ("_attributes", "_headers", "_is_request", "_name", "_open", "_request", "_tracer")
 
     def __init__(
         self,
@@ -160,40 +160,37 @@ class Scope:
         name: str,
         attributes: dict[str, Any],
         *,
-        whole: bool = False,
+        is_request: bool = False,
         headers: Mapping[str, str] | None = None,
     ) -> None:
         attributes["model_version"] = tracer.model_version
-        if whole:
+        if is_request:
             attributes.setdefault("request_id", tracer.request_id)
         self._tracer, self._name, self._attributes = tracer, name, attributes
-        self._whole, self._headers = whole, headers
+        self._is_request, self._headers = is_request, headers
         self._open: Any = None
-        self._request: Request | None = None
+        self._request: RequestSpans | None = None
 
     def __enter__(self) -> Any:
         try:
             from airflow_slo_provider.tracing.recording import request_spans as recording
 
             tracer = self._tracer
-            if self._whole:
-                request = tracer._request = recording.Request(self._name, self._attributes, self._headers)
-            else:
-                found = tracer._request
-                request = recording.Request.outside() if found is None else found
-            self._request = request
-            self._open = request.enter(self._name, self._attributes, whole=self._whole)
+            if self._is_request:
+                tracer._request = recording.RequestSpans(self._name, self._attributes, self._headers)
+            self._request = recording.SpansOutsideRequest() if tracer._request is None else tracer._request
+            self._open = self._request.enter(self._name, self._attributes, is_request=self._is_request)
             return self._open[0]
         except Exception as error:
             log_failure(self._name, error)
-            return INERT
+            return NO_OP_SPAN
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         opened, self._open = self._open, None
         if opened is None or self._request is None:
             return
         try:
-            self._request.leave(opened, error, whole=self._whole)
+            self._request.leave(opened, error, is_request=self._is_request)
         except Exception as problem:
             log_failure(self._name, problem)
 
@@ -209,23 +206,23 @@ class Scope:
 
             @wraps(function)
             async def traced(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
+                with self._copy():
                     return await function(*args, **kwargs)
 
         else:
 
             @wraps(function)
             def traced(*args: Any, **kwargs: Any) -> Any:
-                with self._again():
+                with self._copy():
                     return function(*args, **kwargs)
 
         return traced  # type: ignore[return-value]
 
-    def _again(self) -> Scope:
-        return Scope(self._tracer, self._name, dict(self._attributes), whole=self._whole, headers=self._headers)
+    def _copy(self) -> SpanScope:
+        return SpanScope(self._tracer, self._name, dict(self._attributes), is_request=self._is_request, headers=self._headers)
 
 
-class _Inert:
+class _NoOpSpan:
     """A no-op replacement for a span that could not be created."""
 
     def __getattr__(self, name: str) -> Callable[..., None]:
@@ -236,13 +233,13 @@ class _Inert:
         return False
 
 
-INERT = _Inert()
-_found = False
+NO_OP_SPAN = _NoOpSpan()
+_opentelemetry_found = False
 
 
-def _require() -> None:
-    global _found
-    if not _found:
+def _require_opentelemetry() -> None:
+    global _opentelemetry_found
+    if not _opentelemetry_found:
         try:
             import opentelemetry.trace  # noqa: F401
         except ImportError as error:
@@ -250,10 +247,10 @@ def _require() -> None:
                 "MLRequestTracer needs OpenTelemetry: pip install 'airflow-slo-provider[tracing]', "
                 "or opentelemetry-sdk and opentelemetry-exporter-otlp-proto-http"
             ) from error
-        _found = True
+        _opentelemetry_found = True
 
 
-def _count(entities: Any) -> int:
+def _count_entities(entities: Any) -> int:
     if isinstance(entities, int):
         return entities
     try:
@@ -262,14 +259,14 @@ def _count(entities: Any) -> int:
         return 1
 
 
-def _truth(value: Any) -> bool:
+def _to_bool(value: Any) -> bool:
     try:
         return bool(value)
     except Exception:  # the truth value of an array is ambiguous
         return False
 
 
-def _merged(attributes: Any, more: dict[str, Any]) -> dict[str, Any]:
+def _merge_attributes(attributes: Any, more: dict[str, Any]) -> dict[str, Any]:
     """Merge two sets of attributes; log and ignore one that is not a mapping."""
     if attributes is None:
         return more

@@ -29,18 +29,8 @@ class UnsampledSpan(trace_api.Span):
     """
 
     __slots__ = (
-        "_context",
-        "attributes",
-        "end_ns",
-        "error",
-        "events",
-        "name",
-        "parent",
-        "request",
-        "span_id",
-        "start_ns",
-        "status",
-    )
+        "_context", "attributes", "end_ns", "error", "events", "name", "parent", "request", "span_id", "start_ns", "status",
+    )  # fmt: skip
 
     def __init__(
         self, request: TraceOwner, name: str, parent: SpanContext | UnsampledSpan | None, attributes: dict[str, Any]
@@ -99,10 +89,10 @@ class UnsampledSpan(trace_api.Span):
 
         kind = type(exception)
         text = "".join(traceback.format_exception(kind, exception, exception.__traceback__))
-        told = {
+        fields = {
             "exception.type": kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}",
             "exception.message": str(exception),
             "exception.stacktrace": text,
             "exception.escaped": str(escaped),
         }
-        self.add_event("exception", {**told, **dict(attributes or {})}, timestamp)
+        self.add_event("exception", {**fields, **dict(attributes or {})}, timestamp)

@@ -6,23 +6,20 @@ from airflow_slo_provider.charts.bars import Box, BoxRow, box_rows
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.svg import legend
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
-from airflow_slo_provider.tracing.analysis.trace_tree import Part, Trace
+from airflow_slo_provider.tracing.analysis.collector import RowKey
+from airflow_slo_provider.tracing.analysis.trace_tree import Trace
 
 #: Number of CSS classes of boxes, ``box-0`` and so on.
 _COLOURS = 8
-_MOST_BARS = 60
+_MAX_BARS = 60
 
 
-def stacked(found: LatencyBreakdown) -> str:
+def critical_path_chart(found: LatencyBreakdown) -> str:
     """Draw one bar per version: mean time on the critical path per request, by span."""
     bars: dict[str | None, list[tuple[str, float]]] = {}
     for row in found.rows:
-        requests = max((one.count for one in found.rows if one.top and one.model_version == row.model_version), default=0)
-        samples = next(
-            one
-            for key, one in found.samples.items()
-            if (key.span, key.service, key.version) == (row.span, row.service, row.model_version)
-        )
+        requests = max((top.count for top in found.rows if top.top and top.model_version == row.model_version), default=0)
+        samples = found.samples[RowKey(row.span, row.service, row.model_version)]
         if requests and samples.critical_ns:
             bars.setdefault(row.model_version, []).append((row.span, samples.critical_ns / requests / 1e6))
     # Every bar shows spans in the same order and colours.
@@ -33,7 +30,7 @@ def stacked(found: LatencyBreakdown) -> str:
     if not any(totals.values()):
         return ""
     order = sorted(totals, key=lambda span: -totals[span])
-    kinds = {span: f"box-{min(place, _COLOURS - 1)}" for place, span in enumerate(order)}
+    kinds = {span: f"box-{min(index, _COLOURS - 1)}" for index, span in enumerate(order)}
     drawn = []
     for version, bar in list(bars.items())[-20:]:
         boxes, left = [], 0.0
@@ -45,36 +42,18 @@ def stacked(found: LatencyBreakdown) -> str:
     return tag("figure", box_rows("critical path by version", drawn), tag("figcaption", legend(names, boxes=True)))
 
 
-def waterfall(trace: Trace, version: str | None) -> str:
+def waterfall_chart(trace: Trace, version: str | None) -> str:
     """Draw the spans of one trace over time."""
-    parts = _in_order(trace)
-    first = min(part.start_ns for part in parts)
+    first = min(placed.start_ns for placed in trace.spans)
     drawn = []
-    for part in parts[:_MOST_BARS]:
-        span = part.span
-        kind = "box-bad" if span.error else "box-0" if part.critical_ns else f"box-{_COLOURS - 1}"
-        lasted = f"{span.duration_ns / 1e6:.3f} ms" if span.timed else "no end is known"
-        told = f"{span.name} ({span.service}): {lasted}" + (", failed" if span.error else "")
-        drawn.append(BoxRow(span.name, [Box(part.start_ns - first, span.duration_ns, kind, told)], lasted, part.depth))
-    more = f"; {len(parts) - _MOST_BARS} more spans are not shown" if len(parts) > _MOST_BARS else ""
-    identity = tag("code", trace.parts[0].span.trace_id)
-    caption = tag("figcaption", f"version {version}, trace ", identity, "; blue: on the critical path, red: failed", more)
+    for placed in trace.spans[:_MAX_BARS]:
+        span = placed.span
+        kind = "box-bad" if span.error else "box-0" if placed.critical_ns else f"box-{_COLOURS - 1}"
+        duration = f"{span.duration_ns / 1e6:.3f} ms" if span.timed else "duration unknown"
+        title = f"{span.name} ({span.service}): {duration}" + (", failed" if span.error else "")
+        drawn.append(BoxRow(span.name, [Box(placed.start_ns - first, span.duration_ns, kind, title)], duration, placed.depth))
+    hidden = len(trace.spans) - _MAX_BARS
+    more = f"; {hidden} more spans are not shown" if hidden > 0 else ""
+    trace_id = tag("code", trace.spans[0].span.trace_id)
+    caption = tag("figcaption", f"version {version}, trace ", trace_id, "; blue: on the critical path, red: failed", more)
     return tag("figure", box_rows("waterfall of the slowest trace", drawn), caption)
-
-
-def _in_order(trace: Trace) -> list[Part]:
-    """Return spans in drawing order: parents before children, children by start."""
-    present = {part.span.span_id for part in trace.parts}
-    below: dict[str | None, list[Part]] = {}
-    for part in trace.parts:
-        parent = part.span.parent_id if not part.top and part.span.parent_id in present else None
-        below.setdefault(parent, []).append(part)
-    for parts in below.values():
-        parts.sort(key=lambda part: (part.depth, part.start_ns))
-    ordered: list[Part] = []
-    waiting = below.get(None, [])[::-1]
-    while waiting:
-        part = waiting.pop()
-        ordered.append(part)
-        waiting += below.get(part.span.span_id, [])[::-1]
-    return ordered

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from airflow_slo_provider.charts.markup import tag
 from airflow_slo_provider.charts.report_page import page, section, table
-from airflow_slo_provider.tracing.analysis.assessment import Assessment
-from airflow_slo_provider.tracing.report.charts import stacked, waterfall
+from airflow_slo_provider.tracing.analysis.assessment import LatencyAssessment
+from airflow_slo_provider.tracing.report.charts import critical_path_chart, waterfall_chart
 
 #: CSS specific to this report: notes, and charts with a row of text for each bar.
 _STYLE = """
@@ -16,7 +16,7 @@ svg.chart { min-width: 40rem; max-width: none; }
 """
 
 
-def to_html(assessment: Assessment, title: str) -> str:
+def to_html(assessment: LatencyAssessment, title: str) -> str:
     """Render the report of an assessment.
 
     :param assessment: the assessment to show
@@ -25,42 +25,42 @@ def to_html(assessment: Assessment, title: str) -> str:
     """
     found = assessment.breakdown
     parts = [
-        tag("p", f"{found.spans} spans of {found.traces} requests{_between(assessment)}. Resolution: {found.resolution:g} s."),
-        _notes(assessment),
+        tag("p", f"{found.spans} spans of {found.traces} requests{_interval(assessment)}. Resolution: {found.resolution:g} s."),
+        _notes_block(assessment),
         section(
             "Where the time goes",
-            tag("p", "Time on the critical path per request: spans that run side by side are not added up."),
-            stacked(found),
-            _spans(assessment),
+            tag("p", "Time on the critical path per request: parallel spans are not added up."),
+            critical_path_chart(found),
+            _span_table(assessment),
         ),
-        _budgets(assessment),
-        _comparison(assessment),
-        _symptoms(assessment),
+        _budget_section(assessment),
+        _comparison_section(assessment),
+        _symptom_section(assessment),
     ]
     versions = [version for version in found.versions if version in found.slowest]
     if versions:
-        drawn = (waterfall(found.slowest[version], version) for version in reversed(versions[-3:]))
+        drawn = (waterfall_chart(found.slowest[version], version) for version in reversed(versions[-3:]))
         parts.append(section("The slowest request", *drawn))
     verdict = assessment.verdict.value
     return page(title, *(part for part in parts if part), verdict=verdict, subtitle=assessment.why, style=_STYLE)
 
 
-def _between(assessment: Assessment) -> str:
+def _interval(assessment: LatencyAssessment) -> str:
     found = assessment.breakdown
     if found.start is None or found.end is None:
         return ""
     return f", from {found.start:%Y-%m-%d %H:%M:%S} to {found.end:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _notes(assessment: Assessment) -> str:
+def _notes_block(assessment: LatencyAssessment) -> str:
     if not assessment.breakdown.notes:
         return ""
-    word = "Something is missing" if assessment.breakdown.truncated else "To know"
+    word = "Incomplete data" if assessment.breakdown.truncated else "Notes"
     notes = tag("ul", *(tag("li", note) for note in assessment.breakdown.notes))
     return tag("div", tag("b", word), notes, class_="notes")
 
 
-def _spans(assessment: Assessment) -> str:
+def _span_table(assessment: LatencyAssessment) -> str:
     heads = (
         *("span", "version", "count", "p50 ms", "p95 ms", "p99 ms", "own p50 ms", "own p99 ms"),
         *("critical path", "errors", "cache hits"),
@@ -75,7 +75,7 @@ def _spans(assessment: Assessment) -> str:
     return table(heads, rows, numbers=range(2, len(heads)))
 
 
-def _budgets(assessment: Assessment) -> str:
+def _budget_section(assessment: LatencyAssessment) -> str:
     rows = [
         (
             check.name, _ms(check.value), _ms(check.target),
@@ -89,9 +89,9 @@ def _budgets(assessment: Assessment) -> str:
     return section(title, table(heads, rows, numbers=(1, 2, 3), verdicts=[4])) if rows else ""
 
 
-def _comparison(assessment: Assessment) -> str:
-    compared = assessment.comparison
-    if compared is None:
+def _comparison_section(assessment: LatencyAssessment) -> str:
+    comparison = assessment.comparison
+    if comparison is None:
         return ""
     rows = (
         (
@@ -99,16 +99,16 @@ def _comparison(assessment: Assessment) -> str:
             f"[{change.p99_low * 1000:.3g}, {change.p99_high * 1000:.3g}] ms", _delta(change.mean_delta),
             f"{change.pvalue:.2g}", change.changed or None,
         )
-        for change in compared.changes
+        for change in comparison.changes
     )  # fmt: skip
     heads = ("span", "p50", "p99", "95 % interval of p99", "mean", "p-value", "changed")
-    said = tag("p", f"{compared.message}. Own times, without what children take.")
-    return section(f"{compared.candidate} against {compared.baseline}", said, table(heads, rows, numbers=range(1, 6)))
+    summary = tag("p", f"{comparison.message}. Own times, without what children take.")
+    return section(f"{comparison.candidate} against {comparison.baseline}", summary, table(heads, rows, numbers=range(1, 6)))
 
 
-def _symptoms(assessment: Assessment) -> str:
-    rows = [(one.name, one.cause, one.check, one.evidence) for one in assessment.symptoms]
-    return section("What it looks like", table(("symptom", "likely cause", "look at", "seen"), rows)) if rows else ""
+def _symptom_section(assessment: LatencyAssessment) -> str:
+    rows = [(symptom.name, symptom.cause, symptom.check, symptom.evidence) for symptom in assessment.symptoms]
+    return section("Symptoms", table(("symptom", "likely cause", "next check", "evidence"), rows)) if rows else ""
 
 
 def _ms(value: float | None) -> str | None:

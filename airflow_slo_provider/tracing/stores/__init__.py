@@ -46,7 +46,7 @@ def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None 
     :raises ValueError: for an unknown kind, or a missing ``path`` or ``http``
     """
     if kind not in KINDS:
-        raise ValueError(f"{kind!r} is no kind of trace store; write one of {', '.join(KINDS)}")
+        raise ValueError(f"{kind!r} is not a kind of trace store; write one of {', '.join(KINDS)}")
     from airflow_slo_provider.tracing.stores.jaeger import JaegerStore
     from airflow_slo_provider.tracing.stores.mlflow import MlflowStore
     from airflow_slo_provider.tracing.stores.otlp_files import FileStore
@@ -59,10 +59,6 @@ def open_store(kind: str, *, path: str | None = None, http: HttpSettings | None 
         return FileStore(path, **options)
     if http is None:
         raise ValueError(f"a {kind} store needs an address")
-    if kind == "tempo":
-        return TempoStore(http, **options)
-    if kind == "jaeger":
-        return JaegerStore(http, **options)
-    if kind == "mlflow":
-        return MlflowStore(http, **options)
-    return PhoenixStore(http, **options)
+    stores = {"tempo": TempoStore, "jaeger": JaegerStore, "mlflow": MlflowStore, "phoenix": PhoenixStore}
+    store: TraceStore = stores[kind](http, **options)
+    return store

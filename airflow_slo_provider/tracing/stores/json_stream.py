@@ -7,6 +7,7 @@ them one by one, and yields each as a separate document.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import IO, Any
@@ -17,7 +18,7 @@ from airflow_slo_provider.core import strict_json
 BLOCK = 1 << 22
 
 
-def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
+def read_documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
     """Yield the consecutive JSON objects of a text, whether separated by line breaks or not.
 
     :param text: an open file
@@ -25,116 +26,96 @@ def documents(text: IO[str], *, block: int = BLOCK) -> Iterator[dict[str, Any]]:
     :raises json.JSONDecodeError: when the text is not valid JSON, or is truncated
     :raises JSONContradiction: for JSON that is ambiguous, nested too deep, or has too many values
     """
-    buffer = text.read(block)
-    place = 0
-    while True:
-        place = _skip(buffer, place)
-        if place >= len(buffer):
-            buffer, place = text.read(block), 0
-            if not buffer:
-                return
-            continue
+    window = _Window(text, block)
+    while window.peek():
         try:
-            document, place = _decoded(buffer, place)
+            document = window.read_value(most=2 * block)
         except json.JSONDecodeError:
-            if len(buffer) - place >= 2 * block:
-                yield from _large(text, buffer[place:], block)
-                return
-            more = text.read(block)
-            if not more:
+            if len(window.buffer) - window.position < 2 * block:
                 raise
-            buffer, place = buffer[place:] + more, 0
-            strict_json.check_values(buffer)
-            continue
+            yield from _read_by_span(window)
+            return
         if not isinstance(document, dict):
-            raise json.JSONDecodeError("not an object", buffer, place)
+            raise json.JSONDecodeError("not an object", window.buffer, window.position)
         yield document
-        if place > block:
-            buffer, place = buffer[place:], 0
-
-
-def _decoded(buffer: str, place: int) -> tuple[Any, int]:
-    """Decode one value; reject values that Python cannot hold (a number with thousands of digits) as invalid JSON."""
-    try:
-        return strict_json.raw_decode(buffer, place)
-    except (json.JSONDecodeError, strict_json.JSONContradiction):
-        raise
-    except ValueError as error:
-        raise json.JSONDecodeError(f"not to be read ({error})", buffer, place) from None
-
-
-def _skip(buffer: str, place: int) -> int:
-    while place < len(buffer) and buffer[place] in " \t\r\n,":
-        place += 1
-    return place
 
 
 class _Window:
-    """The part of a text that is in memory."""
+    """The part of a text that is in memory.
 
-    def __init__(self, text: IO[str], buffer: str, block: int) -> None:
-        self._text, self.buffer, self._block = text, buffer, block
-        self.place = 0
+    :param text: an open file
+    :param block: number of characters to read at once
+    """
 
-    def more(self) -> bool:
+    def __init__(self, text: IO[str], block: int) -> None:
+        self._text, self._block = text, block
+        self.buffer, self.position = "", 0
+
+    def read_more(self) -> bool:
         """Discard the text already parsed and read the next block; return False at the end."""
-        read = self._text.read(self._block)
-        self.buffer, self.place = self.buffer[self.place :] + read, 0
-        return bool(read)
+        block = self._text.read(self._block)
+        self.buffer, self.position = self.buffer[self.position :] + block, 0
+        return bool(block)
 
-    def next(self) -> str:
-        """Return the next non-blank character without consuming it; empty at the end."""
+    def peek(self) -> str:
+        """Return the next character that is not a blank or a comma, without consuming it; empty at the end."""
         while True:
-            self.place = _skip(self.buffer, self.place)
-            if self.place < len(self.buffer):
-                return self.buffer[self.place]
-            if not self.more():
+            while self.position < len(self.buffer) and self.buffer[self.position] in " \t\r\n,":
+                self.position += 1
+            if self.position < len(self.buffer):
+                return self.buffer[self.position]
+            if not self.read_more():
                 return ""
 
-    def value(self) -> Any:
-        """Consume and return one complete value."""
+    def read_value(self, *, most: float = math.inf) -> Any:
+        """Consume and return one complete value.
+
+        :param most: number of characters after which an incomplete value is an error
+        """
         while True:
             try:
-                value, self.place = _decoded(self.buffer, self.place)
+                value, self.position = strict_json.raw_decode(self.buffer, self.position)
+                return value
             except json.JSONDecodeError:
-                if not self.more():
+                if len(self.buffer) - self.position >= most or not self.read_more():
                     raise
                 strict_json.check_values(self.buffer)
-            else:
-                return value
+            except strict_json.JSONContradiction:
+                raise
+            except ValueError as error:  # a value that Python cannot hold, e.g. a number with thousands of digits
+                raise json.JSONDecodeError(f"cannot be parsed ({error})", self.buffer, self.position) from None
 
     def seek(self, names: Sequence[str]) -> str:
         """Advance past the next of these keys; return the key, empty at the end."""
         keys = re.compile("|".join(f'"{name}"\\s*:' for name in names))
         while True:
-            match = keys.search(self.buffer, self.place)
+            match = keys.search(self.buffer, self.position)
             if match and match.end() < len(self.buffer):
-                self.place = match.end()
+                self.position = match.end()
                 return match[0].split('"')[1]
             # A key may be cut at the end of the buffer.
-            self.place = max(self.place, len(self.buffer) - 64) if not match else match.start()
-            if not self.more():
+            self.position = max(self.position, len(self.buffer) - 64) if not match else match.start()
+            if not self.read_more():
                 return ""
 
 
-def _large(text: IO[str], buffer: str, block: int) -> Iterator[dict[str, Any]]:
+def _read_by_span(window: _Window) -> Iterator[dict[str, Any]]:
     """Yield documents of one span each from a document that is too large to parse at once.
 
     :raises json.JSONDecodeError: when spans come before the resource they belong to; every exporter writes it first
     """
-    window = _Window(text, buffer, block)
     resource: Any = None
     while name := window.seek(("resource", "spans")):
-        first = window.next()
+        first = window.peek()
         if name == "resource":
-            resource = window.value()
+            resource = window.read_value()
         elif first == "[":
-            window.place += 1
-            while (first := window.next()) != "]":
+            window.position += 1
+            while (first := window.peek()) != "]":
                 if resource is None or not first:
-                    raise json.JSONDecodeError("cut, or spans before their resource", window.buffer, window.place)
-                span = window.value()
+                    raise json.JSONDecodeError("truncated, or spans before their resource", window.buffer, window.position)
+                span = window.read_value()
                 yield {"resourceSpans": [{"resource": resource, "scopeSpans": [{"spans": [span]}]}]}
-            window.place += 1
+            window.position += 1
     if not window.buffer.rstrip().endswith("}"):
-        raise json.JSONDecodeError("cut", window.buffer, len(window.buffer))
+        raise json.JSONDecodeError("truncated", window.buffer, len(window.buffer))

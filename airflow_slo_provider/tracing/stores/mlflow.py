@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.http.settings import HttpSettings
 from airflow_slo_provider.tracing import otlp
-from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.protocol import Search, next_page, up_to
+from airflow_slo_provider.tracing.span_ids import parse_trace_id
+from airflow_slo_provider.tracing.spans import Span, SpanStream
+from airflow_slo_provider.tracing.stores.protocol import Search, limit_traces, next_page
 from airflow_slo_provider.tracing.stores.store_client import ServerStore
 
 _SEARCH, _BATCH = "/api/3.0/mlflow/traces/search", "/api/3.0/mlflow/traces/batchGet"
@@ -32,63 +32,63 @@ class MlflowStore(ServerStore):
 
     def __init__(self, settings: HttpSettings | str, *, experiments: Sequence[str] = ("0",)) -> None:
         super().__init__(settings)
-        self._experiments = tuple(str(one) for one in experiments)
+        self._experiments = tuple(str(experiment) for experiment in experiments)
 
-    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
+    def _search(self, stream: SpanStream, search: Search) -> Iterator[Span]:
         traces = (
             spans
-            for spans in self._found(stream, asked)
-            if asked.start <= min(span.start_ns for span in spans) < asked.end and asked.keeps(spans)
+            for spans in self._traces(stream, search)
+            if search.start <= min(span.start_ns for span in spans) < search.end and search.matches(spans)
         )
-        yield from up_to(asked.limit, traces, stream)
+        yield from limit_traces(search.limit, traces, stream)
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return all spans of one trace; empty if MLflow has no such trace."""
-        return next(iter(self._batch([f"tr-{trace_id_of(trace_id)}"])), [])
+        return next(iter(self._get_traces([f"tr-{parse_trace_id(trace_id)}"])), [])
 
     def check(self) -> str:
         """Search for one trace; return a sentence that describes the server."""
         body = self._page(int(datetime.now(UTC).timestamp() * 1000) - 60_000, 2**53, None, 1)
         # For an experiment without traces MLflow returns an empty object.
         if not isinstance(body, dict) or "error_code" in body or (body and not body.keys() & {"traces", "next_page_token"}):
-            raise self._wrong_server()
+            raise self._wrong_server_error()
         return f"MLflow answers searches in experiment {', '.join(self._experiments)}"
 
-    def _found(self, stream: SpanStream, asked: Search) -> Iterator[list[Span]]:
-        service = asked.service
+    def _traces(self, stream: SpanStream, search: Search) -> Iterator[list[Span]]:
+        service = search.service
         token: str | None = None
         seen: set[str] = set()
         while True:
             # Trace times are milliseconds: a slightly wider interval is requested, then filtered by the spans' times.
-            body = self._page(asked.start // 10**6, asked.end // 10**6 + 1, token, _PAGE)
-            with self._reading():
+            body = self._page(search.start // 10**6, search.end // 10**6 + 1, token, _PAGE)
+            with self._convert_read_errors():
                 infos = [info for info in body.get("traces") or () if _service(info) in ("", service) or not service]
                 names = [info["trace_id"] for info in infos]
-            for place in range(0, len(names), _AT_ONCE):
-                wanted = names[place : place + _AT_ONCE]
-                answered = self._batch(wanted)
-                if len(answered) < len(wanted):
-                    stream.lack(f"{len(wanted) - len(answered)} traces were found, but their spans are not there (yet)")
-                yield from answered
+            for index in range(0, len(names), _AT_ONCE):
+                batch = names[index : index + _AT_ONCE]
+                traces = self._get_traces(batch)
+                if len(traces) < len(batch):
+                    stream.lack(f"{len(batch) - len(traces)} traces were found, but their spans are missing so far")
+                yield from traces
             token = next_page(body.get("next_page_token"), seen, "MLflow", self._http.source)
             if token is None:
                 return
 
     def _page(self, first: int, last: int, token: str | None, count: int) -> dict[str, Any]:
         query = f"timestamp_ms >= {first} AND timestamp_ms <= {last}"
-        locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": one}} for one in self._experiments]
-        asked = {"locations": locations, "filter": query, "max_results": count, "order_by": ["timestamp_ms ASC"]}
+        locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": key}} for key in self._experiments]
+        fields = {"locations": locations, "filter": query, "max_results": count, "order_by": ["timestamp_ms ASC"]}
         if token:
-            asked["page_token"] = token
-        body = self._http.ask("POST", _SEARCH, body=asked, query=query).body
+            fields["page_token"] = token
+        body = self._http.request(_SEARCH, body=fields, query=query).body
         if not isinstance(body, dict):
-            raise QueryError("MLflow: the answer is no search result", reason="bad_answer", query=query, source=self._http.source)
+            raise self._http.error("the answer is not a search result", "bad_answer", query)
         return body
 
-    def _batch(self, trace_ids: list[str]) -> list[list[Span]]:
-        body = self._http.get(_BATCH, {"trace_ids": trace_ids}).body
+    def _get_traces(self, trace_ids: list[str]) -> list[list[Span]]:
+        body = self._http.request(_BATCH, {"trace_ids": trace_ids}).body
         found = []
-        with self._reading():
+        with self._convert_read_errors():
             for trace in body.get("traces") or ():
                 service = _service(trace.get("trace_info") or {})
                 spans = [otlp.read_span(span, service=service) for span in trace.get("spans") or ()]

@@ -17,9 +17,10 @@ from airflow_slo_provider.core import strict_json
 from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
 from airflow_slo_provider.tracing import otlp
 from airflow_slo_provider.tracing.otlp import ROTATED
-from airflow_slo_provider.tracing.spans import Span, SpanStream, trace_id_of
-from airflow_slo_provider.tracing.stores.json_stream import documents
-from airflow_slo_provider.tracing.stores.protocol import LIMIT, Search, SearchedStore, carries, lack_others
+from airflow_slo_provider.tracing.span_ids import parse_trace_id
+from airflow_slo_provider.tracing.spans import Span, SpanStream
+from airflow_slo_provider.tracing.stores.json_stream import read_documents
+from airflow_slo_provider.tracing.stores.protocol import LIMIT, Search, SearchedStore, has_attributes, report_limit_reached
 
 
 class FileStore(SearchedStore):
@@ -57,27 +58,27 @@ class FileStore(SearchedStore):
         """
         return super().spans(service, start, end, attributes, limit, selected)
 
-    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
-        before = _identities(self._files())
-        chosen = self._choose(stream, asked)
-        for span in self._all():
+    def _search(self, stream: SpanStream, search: Search) -> Iterator[Span]:
+        before = _inodes(self._files())
+        chosen = self._choose_traces(stream, search)
+        for span in self._all_spans():
             if int(span.trace_id, 16) in chosen:
                 yield span
-        if not before.items() <= _identities(self._files()).items():
+        if not before.items() <= _inodes(self._files()).items():
             stream.lack("files were moved away while they were read: spans may be missing; read them again")
 
     def trace(self, trace_id: str) -> list[Span]:
         """Return all spans of one trace; empty if the files have no such trace."""
-        identity = trace_id_of(trace_id)
-        return [span for span in self._all() if span.trace_id == identity]
+        identity = parse_trace_id(trace_id)
+        return [span for span in self._all_spans() if span.trace_id == identity]
 
     def check(self) -> str:
         """Check that the files exist; return a sentence that describes them."""
         return f"{len(self._files())} files"
 
-    def _choose(self, stream: SpanStream, asked: Search) -> set[int]:
+    def _choose_traces(self, stream: SpanStream, search: Search) -> set[int]:
         """Return the ids of the traces to stream, as integers; beyond the limit the earliest are kept."""
-        service, first, last, limit = asked.service, asked.start, asked.end, asked.limit
+        service, first, last, limit = search.service, search.start, search.end, search.limit
         starts: dict[int, int] = {}
         matching: set[int] = set()
         for file in self._files():
@@ -88,33 +89,31 @@ class FileStore(SearchedStore):
                 # Spans are written when they end: overwritten spans had ended before these.
                 if span.timed:
                     oldest = span.end_ns if oldest is None else min(oldest, span.end_ns)
-                if carries([span], service, asked.attributes):
+                if has_attributes([span], service, search.attributes):
                     matching.add(identity)
             if file.suffix == ROTATED and (oldest is None or first < oldest):
-                stream.lack(
-                    f"{file}: spans older than those in it may be gone, and the interval begins before; narrow the interval"
-                )
+                stream.lack(f"{file}: older spans may have been overwritten, and the interval begins before; narrow the interval")
         inside = [identity for identity in matching if first <= starts[identity] < last]
         if len(inside) > limit:
             inside = sorted(inside, key=lambda identity: starts[identity])[:limit]
-            lack_others(limit, stream)
+            report_limit_reached(limit, stream)
         return set(inside)
 
     def _files(self) -> list[Path]:
         path = Path(self._path)
         if path.is_dir():
-            names = {_named(file) for file in path.iterdir() if _named(file).suffix in (".json", ".jsonl", ".gz")}
-        elif path.is_file() or _rotated(path).is_file():
+            names = {_original_name(file) for file in path.iterdir() if _original_name(file).suffix in (".json", ".jsonl", ".gz")}
+        elif path.is_file() or _rotated_name(path).is_file():
             names = {path}
         else:
-            names = {_named(Path(name)) for name in glob.glob(self._path, recursive=True)}
+            names = {_original_name(Path(name)) for name in glob.glob(self._path, recursive=True)}
         # Older files first.
-        files = [file for name in sorted(names) for file in (_rotated(name), name) if file.is_file()]
+        files = [file for name in sorted(names) for file in (_rotated_name(name), name) if file.is_file()]
         if not files:
-            raise QueryError(f"{self._path}: no OTLP-JSON file is there", reason="not_found", source=self._path)
+            raise QueryError(f"{self._path}: there is no OTLP-JSON file", reason="not_found", source=self._path)
         return files
 
-    def _all(self) -> Iterator[Span]:
+    def _all_spans(self) -> Iterator[Span]:
         for file in self._files():
             yield from _read(file, None)
 
@@ -122,7 +121,7 @@ class FileStore(SearchedStore):
 def _read(file: Path, stream: SpanStream | None) -> Iterator[Span]:
     try:
         with _open(file) as text:
-            for number, document in enumerate(documents(text), 1):
+            for number, document in enumerate(read_documents(text), 1):
                 try:
                     yield from otlp.read_document(document)
                 except InvalidMeasurement as error:
@@ -132,26 +131,26 @@ def _read(file: Path, stream: SpanStream | None) -> Iterator[Span]:
     except json.JSONDecodeError as error:
         # The collector may still be writing the last line.
         if stream is not None:
-            stream.lack(f"{file}: the rest is no JSON ({error.msg}); it may still be being written")
+            stream.lack(f"{file}: the rest is not JSON ({error.msg}); it may still be being written")
     except (OSError, UnicodeDecodeError, EOFError) as error:
         raise QueryError(f"{file}: cannot be read: {error}", reason="bad_file", transient=True, source=str(file)) from None
 
 
-def _rotated(file: Path) -> Path:
+def _rotated_name(file: Path) -> Path:
     return file.with_name(file.name + ROTATED)
 
 
-def _named(file: Path) -> Path:
+def _original_name(file: Path) -> Path:
     """Return the name of a file before it was moved."""
     return file.with_suffix("") if file.suffix == ROTATED else file
 
 
-def _identities(files: Iterable[Path]) -> dict[Path, int]:
+def _inodes(files: Iterable[Path]) -> dict[Path, int]:
     """Return the inode of each file, to detect that one was moved while reading."""
     return {file: file.stat().st_ino for file in files if file.exists()}
 
 
 def _open(file: Path) -> IO[str]:
-    if _named(file).suffix == ".gz":
+    if _original_name(file).suffix == ".gz":
         return gzip.open(file, "rt", encoding="utf-8")
     return file.open(encoding="utf-8")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from airflow_slo_provider.core.redaction import server_text
-from airflow_slo_provider.exceptions import InvalidMeasurement, QueryError
-from airflow_slo_provider.tracing.otlp import UNREADABLE
+from airflow_slo_provider.core.timestamps import EPOCH
+from airflow_slo_provider.exceptions import QueryError
 from airflow_slo_provider.tracing.spans import Span, SpanStream
 
 #: Default maximum number of traces to read.
 LIMIT = 10_000
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class TraceStore(Protocol):
@@ -82,9 +78,9 @@ class Search:
     limit: int
     selected: tuple[str, ...]
 
-    def keeps(self, spans: list[Span]) -> bool:
+    def matches(self, spans: list[Span]) -> bool:
         """Whether a trace matches the attributes of the search."""
-        return not self.attributes or carries(spans, self.service, self.attributes)
+        return not self.attributes or has_attributes(spans, self.service, self.attributes)
 
 
 class SearchedStore:
@@ -101,68 +97,50 @@ class SearchedStore:
     ) -> SpanStream:
         """Stream the spans of a service, see :class:`TraceStore`."""
         first, last = interval(start, end, limit)
-        asked = Search(
+        search = Search(
             service=service, start=first, end=last, attributes=dict(attributes or {}), limit=limit, selected=tuple(selected)
         )
-        return SpanStream(lambda stream: self._search(stream, asked))
+        return SpanStream(lambda stream: self._search(stream, search))
 
-    def _search(self, stream: SpanStream, asked: Search) -> Iterator[Span]:
+    def _search(self, stream: SpanStream, search: Search) -> Iterator[Span]:
         """Yield the spans of whole traces."""
         raise NotImplementedError
 
 
-def up_to(limit: int, traces: Iterable[list[Span]], stream: SpanStream) -> Iterator[Span]:
+def limit_traces(limit: int, traces: Iterable[list[Span]], stream: SpanStream) -> Iterator[Span]:
     """Yield the spans of at most ``limit`` traces; report to the stream if there are more."""
     for number, spans in enumerate(traces):
         if number == limit:
-            lack_others(limit, stream)
+            report_limit_reached(limit, stream)
             return
         yield from spans
 
 
-def lack_others(limit: int, stream: SpanStream) -> None:
+def report_limit_reached(limit: int, stream: SpanStream) -> None:
     """Report to the stream that there are more traces than the limit."""
     stream.lack(f"the limit of {limit} traces is reached: there are more; raise the limit or narrow the interval")
 
 
-@contextmanager
-def reading(kind: str, source: str, query: str | None = None) -> Iterator[None]:
-    """Convert any exception raised while reading a malformed answer into a QueryError.
-
-    :param kind: name of the kind of store, e.g. ``Tempo``
-    :param source: address of the store, without credentials
-    :param query: the query, for the message
-    :raises QueryError: reason ``bad_answer``
-    """
-    try:
-        yield
-    except (*UNREADABLE, InvalidMeasurement) as error:
-        raise QueryError(
-            f"{kind}: the answer cannot be read: {type(error).__name__}: {server_text(error, limit=300)}",
-            reason="bad_answer", query=query, source=source,
-        ) from None  # fmt: skip
-
-
-def next_page(told: Any, seen: set[str], kind: str, source: str) -> str | None:
+def next_page(answered: Any, seen: set[str], kind: str, source: str) -> str | None:
     """Return the token of the next page; None on the last page.
 
-    :param told: the token from the server's answer
+    :param answered: the token from the server's answer
     :param seen: tokens returned before; the new one is added
     :param kind: name of the kind of store
     :param source: address of the store, without credentials
     :raises QueryError: reason ``bad_answer``, when a token is repeated, which would loop forever
     """
-    if not told:
+    if not answered:
         return None
-    token = str(told)
+    token = str(answered)
     if token in seen:
-        raise QueryError(f"{kind}: the answer goes on with a page that was there already", reason="bad_answer", source=source)
+        raise QueryError(f"{kind}: the answer repeats the token of an earlier page", reason="bad_answer", source=source)
     seen.add(token)
     return token
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredTrace:
     """One trace as returned by a store.
 
     :param trace_id: 32 hex digits
@@ -174,39 +152,36 @@ class Found:
     start_ns: int
     spans: list[Span]
 
-
-def found(spans: list[Span]) -> Found:
-    """Combine the spans of one trace.
-
-    :param spans: at least one
-    """
-    return Found(spans[0].trace_id, min(span.start_ns for span in spans), spans)
+    @classmethod
+    def of(cls, spans: list[Span]) -> StoredTrace:
+        """Return the trace of these spans (at least one)."""
+        return cls(spans[0].trace_id, min(span.start_ns for span in spans), spans)
 
 
-def by_trace(spans: Iterator[Span]) -> list[Found]:
+def group_by_trace(spans: Iterable[Span]) -> list[StoredTrace]:
     """Group spans by trace, in the order in which traces first appear."""
     groups: dict[str, list[Span]] = {}
     for span in spans:
         groups.setdefault(span.trace_id, []).append(span)
-    return [found(group) for group in groups.values()]
+    return [StoredTrace.of(group) for group in groups.values()]
 
 
-def nanoseconds(moment: datetime | float, *, what: str) -> int:
+def to_nanoseconds(timestamp: datetime | float, *, what: str) -> int:
     """Convert a timestamp to nanoseconds since 1970, exactly.
 
-    :param moment: an aware datetime; an int of nanoseconds (from 1e17 on); any other number is in seconds
+    :param timestamp: an aware datetime; an int of nanoseconds (from 1e17 on); any other number is in seconds
     :param what: name of the parameter, for the message
     :raises QueryError: for a datetime without a time zone
     """
-    if isinstance(moment, datetime):
-        if moment.tzinfo is None:
-            raise QueryError(f"{what} {moment} has no time zone; use an aware datetime", reason="naive_time")
+    if isinstance(timestamp, datetime):
+        if timestamp.tzinfo is None:
+            raise QueryError(f"{what} {timestamp} has no time zone; use an aware datetime", reason="naive_time")
         # Airflow uses pendulum datetimes, whose difference is not a plain timedelta.
-        since = datetime.combine(moment.date(), moment.timetz()) - _EPOCH
+        since = datetime.combine(timestamp.date(), timestamp.timetz()) - EPOCH
         return since // timedelta(microseconds=1) * 1000
-    if isinstance(moment, int):
-        return moment if moment >= 10**17 else moment * 10**9
-    return round(moment * 1e9)
+    if isinstance(timestamp, int):
+        return timestamp if timestamp >= 10**17 else timestamp * 10**9
+    return round(timestamp * 1e9)
 
 
 def interval(start: datetime | float, end: datetime | float, limit: int) -> tuple[int, int]:
@@ -214,15 +189,15 @@ def interval(start: datetime | float, end: datetime | float, limit: int) -> tupl
 
     :raises QueryError: when the interval is empty, or the limit is below 1
     """
-    first, last = nanoseconds(start, what="start"), nanoseconds(end, what="end")
+    first, last = to_nanoseconds(start, what="start"), to_nanoseconds(end, what="end")
     if first >= last:
-        raise QueryError(f"nothing lies between start {start} and end {end}", reason="bad_interval")
+        raise QueryError(f"start {start} is not before end {end}", reason="bad_interval")
     if limit < 1:
         raise QueryError(f"limit is {limit}; write at least 1", reason="bad_limit")
     return first, last
 
 
-def begins_within(trace: Found, start: int, end: int) -> bool:
+def begins_within(trace: StoredTrace, start: int, end: int) -> bool:
     """Whether a trace began in an interval, at the time resolution of its store.
 
     Without rounding, a store with microsecond times would place the first trace of an interval that begins within a microsecond
@@ -232,12 +207,12 @@ def begins_within(trace: Found, start: int, end: int) -> bool:
     return start // step * step <= trace.start_ns < max(end // step * step, start // step * step + 1)
 
 
-def carries(spans: list[Span], service: str, attributes: Mapping[str, Any]) -> bool:
+def has_attributes(spans: list[Span], service: str, attributes: Mapping[str, Any]) -> bool:
     """Whether one span of the service has all the attributes."""
-    wanted = {key: as_text(value) for key, value in attributes.items()}
+    texts = {key: as_text(value) for key, value in attributes.items()}
     return any(
         (not service or span.service == service)
-        and all(key in span.attributes and as_text(span.attributes[key]) == value for key, value in wanted.items())
+        and all(key in span.attributes and as_text(span.attributes[key]) == value for key, value in texts.items())
         for span in spans
     )
 
@@ -248,14 +223,14 @@ def as_text(value: Any) -> str:
 
 
 def page_through(
-    fetch: Callable[[int, int, int], list[Found]],
+    fetch: Callable[[int, int, int], list[StoredTrace]],
     stream: SpanStream,
-    asked: Search,
+    search: Search,
     *,
     page: int,
     smallest: int,
     largest: int,
-) -> Iterator[Found]:
+) -> Iterator[StoredTrace]:
     """Query an interval in slices, halving slices that hold more traces than the server returns at once.
 
     The stores have no paging: they return up to a number of traces, without telling which they left out. An answer with as many
@@ -263,32 +238,30 @@ def page_through(
 
     :param fetch: queries up to n traces between two times; may return traces that began earlier
     :param stream: missing traces are reported to it
-    :param asked: the search; traces that begin before its start belong to the previous interval
+    :param search: the search; traces that begin before its start belong to the previous interval
     :param page: number of traces to request at once
     :param smallest: width in nanoseconds from which a slice is no longer halved
     :param largest: maximum width of a slice in nanoseconds
     """
-    start, end, limit = asked.start, asked.end, asked.limit
-    pieces = [(low, min(low + largest, end)) for low in range(start, end, largest)][::-1]
+    start, end, limit = search.start, search.end, search.limit
+    slices = [(low, min(low + largest, end)) for low in range(start, end, largest)][::-1]
     seen: set[str] = set()
-    while pieces:
-        low, high = pieces.pop()
+    while slices:
+        low, high = slices.pop()
         left = limit - len(seen)
         count = min(page, left)
         traces = fetch(low, high, count)
         cut = len(traces) >= count
         if cut and count < left and high - low > smallest:
             middle = low + (high - low) // 2
-            pieces += [(middle, high), (low, middle)]
+            slices += [(middle, high), (low, middle)]
             continue
         for trace in traces:
             if trace.trace_id not in seen and begins_within(trace, start, end) and len(seen) < limit:
                 seen.add(trace.trace_id)
                 yield trace
         if cut and count < left:
-            stream.lack(
-                f"the store holds more than {page} traces of one moment ({high - low} ns) and answers no more: some are missing"
-            )
-        elif cut or (pieces and len(seen) >= limit):
+            stream.lack(f"the store holds more than {page} traces within {high - low} ns and returns no more: some are missing")
+        elif cut or (slices and len(seen) >= limit):
             stream.lack(f"the limit of {limit} traces is reached: there may be more; raise the limit or narrow the interval")
             return

@@ -195,8 +195,8 @@ CELLS = (
         where="another server (Alertmanager, registry, traces, model server, Airflow, Kubernetes): an old or ambiguous answer",
         sees="the try fails and says why: the answer is a cache's, or can be read in two ways",
         tests=(
-            "tests/services/test_answers_of_all_servers.py::test_an_answer_of_a_cache_is_refused_by_every_reader",
-            "tests/services/test_answers_of_all_servers.py::test_an_answer_with_a_repeated_key_is_refused_by_every_reader",
+            "tests/services/test_answers_of_all_servers.py::test_cached_answer_is_refused_by_every_reader",
+            "tests/services/test_answers_of_all_servers.py::test_repeated_key_in_an_answer_is_refused_by_every_reader",
         ),
     ),
     Cell(

@@ -1,4 +1,4 @@
-"""What drivers' exceptions mean."""
+"""Classification of the exceptions of database drivers."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ def _with(attribute: str, value: str) -> Exception:
         (_with("sqlite_errorname", "SQLITE_ERROR"), "bad_query", False),
     ],
 )
-def test_faults(error: Exception, reason: str, transient: bool) -> None:
+def test_classify_driver_errors_by_reason(error: Exception, reason: str, transient: bool) -> None:
     assert classify(error) == DatabaseFault(reason, transient)
 
 
-def test_a_real_driver_names_its_error() -> None:
+def test_classify_errors_of_sqlite() -> None:
     with pytest.raises(sqlite3.OperationalError) as caught:
         sqlite3.connect(":memory:").execute("SELECT * FROM nowhere")
     assert classify(caught.value) == DatabaseFault("bad_query", False)

@@ -1,4 +1,4 @@
-"""Durations as people read them."""
+"""Formatted durations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from airflow_slo_provider.core.duration_text import in_words
+from airflow_slo_provider.core.duration_text import format_duration
 
 
 @pytest.mark.parametrize(
@@ -23,17 +23,17 @@ from airflow_slo_provider.core.duration_text import in_words
         (-timedelta(minutes=3), "-3 min"),
     ],
 )
-def test_durations_in_words(duration: timedelta, words: str) -> None:
-    assert in_words(duration) == words
+def test_format_duration_two_largest_units(duration: timedelta, words: str) -> None:
+    assert format_duration(duration) == words
 
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [(0, "0s"), (59, "59s"), (43 * 60 + 12, "43m 12s"), (90061, "1d 1h"), (-3700, "-1h 1m"), (86400 * 30, "30d"), (3601, "1h")],
 )
-def test_durations_in_tables(seconds: int, words: str) -> None:
-    assert in_words(timedelta(seconds=seconds), compact=True) == words
+def test_format_duration_compact(seconds: int, words: str) -> None:
+    assert format_duration(timedelta(seconds=seconds), compact=True) == words
 
 
-def test_durations_with_one_unit() -> None:
-    assert in_words(timedelta(hours=25, minutes=5), most=1) == "1 d"
+def test_format_duration_with_one_unit() -> None:
+    assert format_duration(timedelta(hours=25, minutes=5), most=1) == "1 d"

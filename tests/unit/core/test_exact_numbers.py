@@ -1,4 +1,4 @@
-"""How shares are written."""
+"""Formatted percentages."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from airflow_slo_provider.core.exact_numbers import percent
         (0.95 - 0.9, "5 %", "5 %"),  # 0.04999999999999993
     ],
 )
-def test_what_is_left_is_rounded_down_and_what_is_spent_up(share, left, spent):
+def test_percent_remaining_is_rounded_down_and_spent_up(share, left, spent):
     assert (percent(share), percent(share, up=True)) == (left, spent)
 
 
-def test_columns_keep_their_zeros():
+def test_percent_padded_keeps_trailing_zeros():
     assert [percent(Fraction(one), padded=True) for one in ("0.5", "0.125", "-1", "0.0004")] == [
         "50.0 %", "12.5 %", "-100.0 %", "0.04 %",
     ]  # fmt: skip
@@ -39,7 +39,7 @@ def test_columns_keep_their_zeros():
     assert percent(Fraction("0.999"), digits=0) == "99 %"
 
 
-def test_left_and_spent_make_a_whole():
+def test_percent_remaining_and_spent_add_up_to_100():
     random = Random(7)
     for _ in range(2000):
         left = Fraction(random.randint(-3000, 1000), random.choice((1000, 777, 100_003)))

@@ -1,4 +1,4 @@
-"""JSON that is nested too deep, or holds millions of values in kilobytes: one typed error in every reader, and little memory."""
+"""JSON that is nested too deep or has millions of values: one typed error in every reader, and little memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _http_answer(data: bytes, _: Path) -> None:
 
     body = Body({"Content-Encoding": "gzip"}, 256 * 1024 * 1024)
     body.feed(gzip.compress(data))
-    read_json(body.whole(), source="http://server", status=200)
+    read_json(body.content(), source="http://server", status=200)
 
 
 def _golden_set(data: bytes, directory: Path) -> None:
@@ -98,7 +98,7 @@ READERS: dict[str, tuple[Callable[[bytes, Path], None], type[Exception]]] = {
 
 @pytest.mark.parametrize("data", [CLOSED, OPEN, JUST], ids=["closed", "open", "just_too_deep"])
 @pytest.mark.parametrize("reader", READERS)
-def test_json_too_deep_is_one_error_that_no_retry_fixes(reader: str, data: bytes, tmp_path: Path) -> None:
+def test_deep_json_is_a_non_retryable_error(reader: str, data: bytes, tmp_path: Path) -> None:
     read, kind = READERS[reader]
     with pytest.raises(kind) as caught:
         read(data, tmp_path)
@@ -106,7 +106,7 @@ def test_json_too_deep_is_one_error_that_no_retry_fixes(reader: str, data: bytes
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_json_bomb_is_refused_within_200_MB(reader: str, tmp_path: Path) -> None:
+def test_json_with_too_many_values_is_refused_within_200_MB(reader: str, tmp_path: Path) -> None:
     read, kind = READERS[reader]
     with pytest.raises(kind):  # what is imported is not counted
         read(CLOSED, tmp_path)
@@ -122,7 +122,7 @@ def test_json_bomb_is_refused_within_200_MB(reader: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("data", [CLOSED, OPEN, BOMB], ids=["closed", "open", "bomb"])
-def test_hostile_json_is_no_reason_to_fail_where_a_reader_has_a_default(data: bytes, tmp_path: Path) -> None:
+def test_hostile_json_with_a_reader_default_is_ignored(data: bytes, tmp_path: Path) -> None:
     from airflow_slo_provider.checks.kinds import named_in
     from airflow_slo_provider.deployment.kubernetes.api import _message
     from airflow_slo_provider.deployment.kubernetes.changes import _read
@@ -137,7 +137,7 @@ def test_hostile_json_is_no_reason_to_fail_where_a_reader_has_a_default(data: by
     assert len(_message(data)) < 1_000
 
 
-def test_connection_extra_too_deep_is_a_bad_connection() -> None:
+def test_deep_connection_extra_is_a_bad_connection() -> None:
     from types import SimpleNamespace
 
     from airflow_slo_provider.hooks.connection_forms.fields import read_object

@@ -1,4 +1,4 @@
-"""Packages that offer names: every name is there, and none is hidden by a module."""
+"""Lazily imported names of packages: each resolves, and no module hides one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def package(name: str) -> ModuleType:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_every_name_is_there_and_no_module(face: str) -> None:
+def test_lazy_names_all_resolve_and_none_is_a_module(face: str) -> None:
     found = package(face)
     assert len(found.__all__) == len(set(found.__all__)) > 4
     for name in found.__all__:
@@ -28,7 +28,7 @@ def test_every_name_is_there_and_no_module(face: str) -> None:
 
 
 @pytest.mark.parametrize("face", FACES[1:])
-def test_editors_see_what_is_imported(face: str) -> None:
+def test_lazy_names_match_type_checking_imports(face: str) -> None:
     """The imports for type checkers and the table of modules say the same."""
     found = package(face)
     tree = ast.parse(Path(str(found.__file__)).read_text(encoding="utf-8"))
@@ -42,13 +42,13 @@ def test_editors_see_what_is_imported(face: str) -> None:
 
 
 @pytest.mark.parametrize("face", FACES)
-def test_a_name_that_is_not_there(face: str) -> None:
+def test_lazy_names_unknown_name_raises_attribute_error(face: str) -> None:
     with pytest.raises(AttributeError, match=f"module 'airflow_slo_provider.{face}' has no attribute 'Nothing'"):
         _ = package(face).Nothing
 
 
 @pytest.mark.parametrize(("face", "name"), [("slo", "rules"), ("incidents", "timeline")])
-def test_a_function_is_not_hidden_by_the_module_of_its_name(face: str, name: str) -> None:
+def test_lazy_names_function_survives_import_of_module_of_same_name(face: str, name: str) -> None:
     program = (
         f"import airflow_slo_provider.{face}.{name}\n"
         f"from airflow_slo_provider import {face}\n"
@@ -59,7 +59,7 @@ def test_a_function_is_not_hidden_by_the_module_of_its_name(face: str, name: str
     assert done.returncode == 0, done.stderr
 
 
-def test_a_reader_of_decisions_loads_no_playbooks() -> None:
+def test_import_of_one_name_loads_no_other_modules() -> None:
     program = "import sys, airflow_slo_provider.incidents.serving; print([m for m in sys.modules if 'slo_provider.' in m])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     ours = ("core", "core.lazy_names", "core.moved_modules", "incidents", "incidents.serving")

@@ -1,4 +1,4 @@
-"""Import paths of the last release: they work, and the warning names the path to write."""
+"""Import paths of the previous release work, with a warning that names the new path."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def forgotten():
 
 
 @pytest.mark.parametrize("old", sorted(MOVED))
-def test_old_path_imports_with_a_warning_and_gives_the_same_names(old: str) -> None:
+def test_old_path_imports_the_same_names_with_a_warning(old: str) -> None:
     new, public = MOVED[old]
     home = pytest.importorskip(f"{PACKAGE}.{new}", exc_type=ImportError) if old.startswith("operators") else None
     with pytest.warns(DeprecationWarning, match=rf"{PACKAGE}\.{old} has moved.*import its names from {PACKAGE}\.{public}$"):
@@ -35,7 +35,7 @@ def test_old_path_imports_with_a_warning_and_gives_the_same_names(old: str) -> N
         found.no_such_name  # noqa: B018
 
 
-def test_warning_names_the_line_that_imports(tmp_path) -> None:
+def test_old_path_warning_names_the_importing_line(tmp_path) -> None:
     file = tmp_path / "old_dag.py"
     file.write_text("x = 1\nfrom airflow_slo_provider.slo.loading import load\n")
     program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import old_dag"
@@ -45,7 +45,7 @@ def test_warning_names_the_line_that_imports(tmp_path) -> None:
     assert 'old_dag.py", line 2' in done.stderr
 
 
-def test_functions_of_a_face_are_not_hidden_by_an_old_module_of_that_name() -> None:
+def test_old_module_does_not_hide_function_of_same_name() -> None:
     from airflow_slo_provider import slo
 
     with pytest.warns(DeprecationWarning, match="has moved"):
@@ -53,12 +53,12 @@ def test_functions_of_a_face_are_not_hidden_by_an_old_module_of_that_name() -> N
     assert slo.rules is import_module("airflow_slo_provider.slo.export.prometheus_rules").rules
 
 
-def test_unknown_modules_are_not_found() -> None:
+def test_old_path_unknown_module_is_not_found() -> None:
     with pytest.raises(ModuleNotFoundError):
         import_module("airflow_slo_provider.slo.no_such_module")
 
 
-def test_modules_that_became_packages_still_give_their_documented_names() -> None:
+def test_old_path_modules_that_became_packages_keep_their_names() -> None:
     from airflow_slo_provider import deployment, drift, tracing
     from airflow_slo_provider.deployment.kubernetes import rollback
     from airflow_slo_provider.drift.profiles import DatasetProfile, load_profile

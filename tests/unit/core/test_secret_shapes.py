@@ -1,4 +1,4 @@
-"""What has the shape of a credential is blanked whoever it belongs to, and the sentences around it stay."""
+"""Texts with the shape of a credential are redacted, and the words around them are kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from airflow_slo_provider.core.redaction import forget, redact, redacted, remember, secrets_of, server_text
+from airflow_slo_provider.core.redaction import collect_secrets, forget, redact, redact_value, remember, server_text
 from airflow_slo_provider.core.secret_shapes import is_secret_name
 from airflow_slo_provider.exceptions import MeasurementError, QueryError, ReasonedError
 from airflow_slo_provider.results import CheckResult, Verdict
@@ -93,7 +93,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("secret", "text"), QUOTED)
-def test_a_quoted_credential_is_blanked(secret: str, text: str) -> None:
+def test_redact_credential_by_shape_is_replaced(secret: str, text: str) -> None:
     shown = redact(f"before {text} after")
     assert secret not in shown
     assert "***" in shown
@@ -102,7 +102,7 @@ def test_a_quoted_credential_is_blanked(secret: str, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_a_sentence_without_a_credential_is_left_alone(text: str) -> None:
+def test_redact_text_without_credential_is_unchanged(text: str) -> None:
     assert redact(text) == text
 
 
@@ -114,7 +114,7 @@ def test_a_sentence_without_a_credential_is_left_alone(text: str) -> None:
      "<" + "a-" * 9_000 + "token", "password" + " " * 19_000, "--" + "token-" * 3_300, "\\u0061" * 3_300, "auth=" + " " * 19_000],
     ids=range(23),
 )  # fmt: skip
-def test_a_hostile_text_is_read_in_time_that_grows_with_its_length(text: str) -> None:
+def test_redact_hostile_text_takes_linear_time(text: str) -> None:
     """Twice the text takes about twice the time; a pattern that backtracks would take four times, or for ever."""
 
     def seconds(said: str) -> float:
@@ -126,8 +126,8 @@ def test_a_hostile_text_is_read_in_time_that_grows_with_its_length(text: str) ->
     assert min(seconds(text + str(n)) for n in range(3)) < 1.0
 
 
-def test_a_secret_of_a_connection_is_blanked_out_of_every_typed_error() -> None:
-    secrets_of(bearer="of-the-connection", basic=("me", "pass-of-me"), named={"X-Api-Key": "in-a-header"})
+def test_typed_errors_with_a_remembered_secret_are_redacted() -> None:
+    collect_secrets(bearer="of-the-connection", basic=("me", "pass-of-me"), named={"X-Api-Key": "in-a-header"})
     for kind in (ReasonedError, MeasurementError, QueryError):
         error = kind("it said of-the-connection, pass-of-me and in-a-header")
         for text in (str(error), repr(error), error.message, str(error.args)):
@@ -138,18 +138,18 @@ def test_a_secret_of_a_connection_is_blanked_out_of_every_typed_error() -> None:
     assert "of-the-connection" in str(QueryError("it said of-the-connection"))
 
 
-def test_a_remembered_secret_is_found_where_another_is_a_part_of_it() -> None:
+def test_remembered_secret_that_contains_another_is_replaced_whole() -> None:
     remember("abcd", "abcdefgh")
     assert redact("abcdefgh abcd") == "*** ***"
 
 
-def test_very_many_secrets_are_not_kept_for_ever() -> None:
+def test_remember_more_than_the_maximum_forgets_the_oldest() -> None:
     remember(*(f"secret-number-{n:05}" for n in range(1_500)))
     assert "01499" not in redact("secret-number-01499")
     assert "00000" in redact("secret-number-00000")
 
 
-def test_a_text_of_a_server_is_one_line_and_cut_after_the_blanking() -> None:
+def test_server_text_is_one_line_and_truncated_after_redaction() -> None:
     remember("s3cret-s3cret")
     assert server_text(b"a\r\n b\xff") == "a b\ufffd"
     assert server_text(ValueError("x")) == "x"
@@ -157,7 +157,7 @@ def test_a_text_of_a_server_is_one_line_and_cut_after_the_blanking() -> None:
         assert "s3cret" not in server_text("x" * before + "s3cret-s3cret", limit=100)
 
 
-def test_a_check_carries_no_secret_into_xcom_or_the_ledger() -> None:
+def test_check_result_with_secrets_is_redacted() -> None:
     remember("of-the-connection")
     said = "Authorization: Bearer of-the-connection"
     check = CheckResult(
@@ -171,19 +171,19 @@ def test_a_check_carries_no_secret_into_xcom_or_the_ledger() -> None:
     assert (check.evidence["rows"], check.evidence["key"]) == (5, "run/1")
 
 
-def test_values_other_than_texts_are_kept_as_they_are() -> None:
+def test_redact_value_other_types_are_unchanged() -> None:
     value = {"a": [1, None, True, 0.5], "b": {"c": ("x", "y")}}
-    assert redacted(value) == value
-    assert redacted({"password": "ab"}) == {"password": "ab"}, "shorter than what is looked for"
+    assert redact_value(value) == value
+    assert redact_value({"password": "ab"}) == {"password": "ab"}, "shorter than what is looked for"
 
 
 @pytest.mark.parametrize(
     "name", ["token", "api_key", "X-Api-Key", "Authorization", "db.password", "aws_secret_access_key", "cookie"]
 )
-def test_a_name_of_a_secret_is_one(name: str) -> None:
+def test_is_secret_name_of_secret_names_is_true(name: str) -> None:
     assert is_secret_name(name)
 
 
 @pytest.mark.parametrize("name", ["key", "max_tokens", "author", "monkey", "passenger", "region", "session", "a" * 200])
-def test_another_name_is_none(name: str) -> None:
+def test_is_secret_name_of_other_names_is_false(name: str) -> None:
     assert not is_secret_name(name)

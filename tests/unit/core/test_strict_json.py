@@ -1,4 +1,4 @@
-"""A JSON text that can be read in two ways is read in none, by whoever reads what others wrote."""
+"""Ambiguous JSON is refused by every reader of external texts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ VALUES = st.recursive(
 
 
 @given(VALUES)
-def test_strict_json_of_a_text_without_contradiction_is_what_json_reads(value: object) -> None:
+def test_strict_json_unambiguous_text_equals_json_loads(value: object) -> None:
     for text in (json.dumps(value), json.dumps(value).encode()):
         assert strict_json.loads(text) == json.loads(text)
 
@@ -45,7 +45,7 @@ def test_strict_json_of_a_text_without_contradiction_is_what_json_reads(value: o
         '{"a": 1, "\\u0061": 2}',
     ],
 )
-def test_strict_json_of_a_repeated_key_is_refused(text: str) -> None:
+def test_strict_json_repeated_key_is_refused(text: str) -> None:
     with pytest.raises(strict_json.JSONContradiction, match="occurs twice in one object") as caught:
         strict_json.loads(text)
     assert caught.value.reason == "repeated_key"
@@ -56,7 +56,7 @@ def test_strict_json_of_a_repeated_key_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
-def test_strict_json_of_a_literal_that_json_does_not_have_is_refused(literal: str) -> None:
+def test_strict_json_nan_or_infinity_is_refused(literal: str) -> None:
     for text in (literal, f'{{"value": [1, {literal}]}}'):
         with pytest.raises(strict_json.JSONContradiction, match="is not JSON") as caught:
             strict_json.loads(text)
@@ -65,12 +65,12 @@ def test_strict_json_of_a_literal_that_json_does_not_have_is_refused(literal: st
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "nothing", b"\xff\xfe\x00", '{"a": 1}}', "1" * 5000])
-def test_strict_json_of_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
+def test_strict_json_invalid_text_is_a_value_error(text: str | bytes) -> None:
     with pytest.raises(ValueError):
         strict_json.loads(text)
 
 
-def test_no_other_reader_of_json_is_in_the_package() -> None:
+def test_package_parses_json_only_with_strict_json() -> None:
     """``json.loads``, ``response.json()`` and their like keep the last of two equal keys."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):

@@ -1,4 +1,4 @@
-"""A text alone is one value."""
+"""Parameters that accept one text or several."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from airflow_slo_provider.tracing.analysis.collector import Collector
 @pytest.mark.parametrize(
     ("given", "expected"), [("psi", ("psi",)), (("a", "b"), ("a", "b")), (["a"], ("a",)), (None, ()), (pd.Index(["a"]), ("a",))]
 )
-def test_text_list_of_a_text_is_the_text(given: Any, expected: tuple[str, ...]) -> None:
+def test_text_list_single_text_is_not_split(given: Any, expected: tuple[str, ...]) -> None:
     assert text_list(given) == expected
 
 
 @pytest.mark.parametrize("given", [3, b"psi", 2.5])
-def test_text_list_of_something_else_is_refused(given: Any) -> None:
+def test_text_list_other_types_are_refused(given: Any) -> None:
     with pytest.raises(TypeError, match="write a text, or a list of texts"):
         text_list(given)
 
 
-def test_the_domain_takes_a_text_as_one_name() -> None:
+def test_domain_functions_accept_a_single_text() -> None:
     frame = pd.DataFrame({"age": [1.0, 2.0] * 300, "sex": [1.0, 0.0] * 300})
     assert list(profile(frame, "age").columns) == ["age"]
     found = compare(frame, frame, columns="age", tests="psi", label="age", categorical="age")

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.evaluation import compare, evaluate
-from airflow_slo_provider.evaluation.intervals.closed_form import exact, holm, mcnemar, paired_difference, wilson
+from airflow_slo_provider.evaluation.intervals.closed_form import exact, mcnemar, paired_difference, wilson
 from tests.support import acceptance
 
 

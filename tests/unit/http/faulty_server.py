@@ -1,4 +1,4 @@
-"""A server on a real socket that does one thing with every connection: answers, breaks off, drips, or is silent."""
+"""A server on a real socket that treats every connection the same: answers, breaks off, sends slowly, or is silent."""
 
 from __future__ import annotations
 

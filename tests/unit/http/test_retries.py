@@ -1,4 +1,4 @@
-"""A request that is sent again is one short warning, however often that is."""
+"""The log of retried requests: one short warning per request."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 
 
 @pytest.fixture
-def nobody() -> str:
+def refusing_address() -> str:
     """An address that refuses."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
@@ -25,21 +25,21 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def said(address: str) -> str:
-    return f"the request to {address.removeprefix('http://')} failed (connection_refused); trying again, 2 more at most"
+def expected_warning(address: str) -> str:
+    return f"the request to {address.removeprefix('http://')} failed (connection_refused); retrying, at most 2 times"
 
 
-def test_prometheus(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
-    client = PrometheusClient(nobody, retries=2)
+def test_retry_log_of_prometheus_client(refusing_address: str, caplog: pytest.LogCaptureFixture) -> None:
+    client = PrometheusClient(refusing_address, retries=2)
     with pytest.raises(QueryError, match="refused the connection"):
         client.connect.custom_query("up")
-    assert warnings(caplog) == [said(nobody)]
+    assert warnings(caplog) == [expected_warning(refusing_address)]
     with pytest.raises(QueryError):
         client.connect.custom_query("up")
-    assert warnings(caplog) == [said(nobody)] * 2
+    assert warnings(caplog) == [expected_warning(refusing_address)] * 2
 
 
-def test_mlflow(nobody: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_retry_log_of_mlflow_registry(refusing_address: str, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(RegistryError, match="refused the connection"):
-        MlflowRegistry(nobody, retries=2).alias("fraud", "champion")
-    assert warnings(caplog) == [said(nobody)]
+        MlflowRegistry(refusing_address, retries=2).alias("fraud", "champion")
+    assert warnings(caplog) == [expected_warning(refusing_address)]

@@ -1,4 +1,4 @@
-"""One fault means the same to every client: its reason, whether it may pass, no secret in its message, and an end in time."""
+"""Every client reports a wire fault alike: reason, transience, no secret in the message, within its time limit."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def outcomes(clients: dict[str, Any], url: str, limits: Any) -> dict[str, tuple[
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
-def test_a_fault_every_client_reports_the_same(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wire_fault_is_reported_alike_by_every_client(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(fault, monkeypatch) as (_, url):
         began = time.monotonic()
         found = outcomes(CLIENTS, url, SHORT if fault.slow else LONG)
@@ -168,7 +168,7 @@ def test_a_fault_every_client_reports_the_same(fault: Fault, monkeypatch: pytest
         assert PASSWORD not in text, name
 
 
-def test_a_redirect_to_another_host_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_redirect_to_another_host_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyServer(answer(200, b"{}")) as other:
         target = {"Location": f"http://{other.address}/{SECRET_PATH}?token={PASSWORD}"}
         fault = Fault(name="redirect", reason="redirected", transient=False, serve=answer(301, None, target))
@@ -179,7 +179,7 @@ def test_a_redirect_to_another_host_is_not_followed(monkeypatch: pytest.MonkeyPa
         assert other.connections == 0
 
 
-def test_netrc_is_sent_by_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+def test_netrc_credentials_are_sent_by_no_client(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
     file = tmp_path / "netrc"
     file.write_text(f"machine 127.0.0.1 login netrc password {PASSWORD}\ndefault login netrc password {PASSWORD}\n")
     file.chmod(0o600)
@@ -192,7 +192,7 @@ def test_netrc_is_sent_by_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -
 
 
 @pytest.mark.parametrize("name", ["json_5000_deep", "json_never_closed", "html", "status_404"])
-def test_what_stays_is_asked_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanent_fault_is_requested_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = next(one for one in FAULTS if one.name == name)
     for client in ("prometheus", "prometheus_async", "alertmanager", "tempo", "freshness", "freshness_async", "mlflow_registry"):
         with running(fault, monkeypatch) as (server, url):
@@ -201,7 +201,7 @@ def test_what_stays_is_asked_once(name: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize("name", ["closed_at_once", "status_503", "status_429_for_an_hour"])
-def test_what_may_pass_is_asked_again(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_transient_fault_is_retried(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fault = next(one for one in FAULTS if one.name == name)
     for client in ("prometheus", "prometheus_async", "alertmanager", "tempo", "freshness", "freshness_async", "mlflow_registry"):
         with running(fault, monkeypatch) as (server, url):

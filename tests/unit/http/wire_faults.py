@@ -1,4 +1,4 @@
-"""The table of what can go wrong on the wire, and what each fault means to every client."""
+"""The table of wire faults, and how every client reports each."""
 
 from __future__ import annotations
 

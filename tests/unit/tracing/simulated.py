@@ -1,4 +1,4 @@
-"""Requests with known latencies, for what can only be judged over many of them."""
+"""Simulated requests with known latencies, for statistical tests."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def requests(
     seed: int, *, count: int, version: str, slower: dict[str, float] | None = None, spread: float = SPREAD, begin: float = 0.0
 ) -> Iterator[Span]:
     """Yield the spans of requests one after another; times are log-normal, ``slower`` multiplies those of a span."""
-    chance = np.random.default_rng([seed, *version.encode()])
+    generator = np.random.default_rng([seed, *version.encode()])
     factors = slower or {}
     times = {
-        name: chance.lognormal(np.log(median * factors.get(name, 1.0)), spread, count) * MS for name, median in MEDIANS.items()
+        name: generator.lognormal(np.log(median * factors.get(name, 1.0)), spread, count) * MS for name, median in MEDIANS.items()
     }
-    gaps = chance.lognormal(np.log(0.4), spread, count) * MS
+    gaps = generator.lognormal(np.log(0.4), spread, count) * MS
     for number in range(count):
         trace = f"{seed:08x}{ord(version[-1]):08x}{number + 1:016x}"
         root = f"{number * 8 + 1:016x}"
@@ -37,8 +37,8 @@ def requests(
         for place, name in enumerate(MEDIANS):
             duration = int(times[name][number])
             begun = at + gap
-            key, told = f"{number * 8 + 2 + place:016x}", {"model_version": version}
-            spans.append(Span(trace, key, root, name, "model-server", begun, duration, False, told))
+            key, attributes = f"{number * 8 + 2 + place:016x}", {"model_version": version}
+            spans.append(Span(trace, key, root, name, "model-server", begun, duration, False, attributes))
             if name != "feature_fetch":  # cache_lookup begins beside it
                 at = max(span.end_ns for span in spans)
         yield from spans
@@ -49,12 +49,12 @@ def requests(
 
 
 def own_times(seed: int, *, count: int, slower: dict[str, float] | None = None, spread: float = SPREAD) -> LatencyBreakdown:
-    """Return a breakdown with the own times of two versions, v2 slower as told: as from spans, without making them."""
+    """Return a breakdown with the own times of two versions, v2 slower by the given factors, without creating the spans."""
     rows: dict[RowKey, Samples] = {}
     for version, factors in (("v1", {}), ("v2", slower or {})):
-        chance = np.random.default_rng([seed, *version.encode()])
+        generator = np.random.default_rng([seed, *version.encode()])
         for name, median in (*MEDIANS.items(), ("ml_prediction_request", 1.6)):
-            times = chance.lognormal(np.log(median * factors.get(name, 1.0)), spread, count) * MS
+            times = generator.lognormal(np.log(median * factors.get(name, 1.0)), spread, count) * MS
             samples = Samples(count)
             samples.selves = samples.durations = array("q", times.astype(np.int64).tolist())
             samples.count = count

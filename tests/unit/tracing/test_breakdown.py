@@ -1,4 +1,4 @@
-"""The breakdown: the truth to the nanosecond, what is missing, and a million spans in bounded memory."""
+"""The latency breakdown: exact times, missing data, and a million spans in bounded memory."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import pytest
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.exceptions import InvalidMeasurement
-from airflow_slo_provider.tracing.span_formats import spans_of
-from airflow_slo_provider.tracing.spans import Span, SpanStream, span_id_of, trace_id_of
+from airflow_slo_provider.tracing.span_formats import read_spans
+from airflow_slo_provider.tracing.span_ids import parse_span_id, parse_trace_id
+from airflow_slo_provider.tracing.spans import Span, SpanStream
 from airflow_slo_provider.tracing.stores import FileStore, open_store
 from tests.support import REPO, acceptance
 from tests.unit.tracing.builders import MS, T0, identity, span
@@ -35,7 +36,7 @@ def document() -> dict[str, object]:
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-def test_the_truth_comes_out_to_the_nanosecond(truth, document, version):
+def test_breakdown_of_recorded_traces_is_exact(truth, document, version):
     found = tracing.breakdown(document)
     assert (found.traces, found.spans, found.truncated, found.versions) == (240, 1200, False, ("v1", "v2"))
     mine = [one for one in truth if one["model_version"] == version]
@@ -59,7 +60,7 @@ def test_the_truth_comes_out_to_the_nanosecond(truth, document, version):
     assert found.row("ml_prediction_request", version).self_p50 == pytest.approx(0.0016, abs=1e-9)
 
 
-def test_rows_are_in_order_and_frozen(document):
+def test_breakdown_rows_are_ordered_and_frozen(document):
     found = tracing.breakdown(document)
     assert [row.model_version for row in found.rows] == ["v1"] * 5 + ["v2"] * 5
     assert found.rows[0].span == found.rows[5].span == "model_inference"
@@ -68,13 +69,13 @@ def test_rows_are_in_order_and_frozen(document):
     assert json.loads(json.dumps(found.to_dict()))["rows"][0]["span"] == "model_inference"
 
 
-def test_the_order_of_spans_does_not_matter(document):
-    spans = list(spans_of(document))
+def test_breakdown_is_independent_of_span_order(document):
+    spans = list(read_spans(document))
     random.Random(5).shuffle(spans)
     assert tracing.breakdown(spans) == tracing.breakdown(document)
 
 
-def test_spans_of_the_sdk_are_read(document):
+def test_read_spans_of_the_sdk(document):
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -89,7 +90,7 @@ def test_spans_of_the_sdk_are_read(document):
     assert {row.span for row in found.rows} == {"request", "model"}
 
 
-def test_what_is_no_span_is_refused():
+def test_read_spans_other_types_are_refused():
     for nonsense in ([1], ["span"], {"data": []}, [{"traceId": "x", "spanId": "y"}]):
         with pytest.raises(InvalidMeasurement):
             tracing.breakdown(nonsense)
@@ -101,29 +102,29 @@ def test_what_is_no_span_is_refused():
     ("text", "expected"),
     [("5OQXFo3quJq/DPSDm090gg==", "e4e417168deab89abf0cf4839b4f7482"), ("E4E417168DEAB89ABF0CF4839B4F7482",) * 2, ("1", "1")],
 )
-def test_trace_ids_in_hex_and_base64(text, expected):
-    assert trace_id_of(text) == expected.lower().rjust(32, "0")
+def test_parse_trace_id_hex_and_base64(text, expected):
+    assert parse_trace_id(text) == expected.lower().rjust(32, "0")
 
 
-def test_ids_that_are_none():
+def test_parse_ids_invalid_are_refused():
     for text in ("", "zz", "0" * 33, "5OQXFo3quJo="):
         with pytest.raises(InvalidMeasurement):
-            trace_id_of(text)
-    assert span_id_of("U0kH8jg084I=") == "534907f23834f382"
+            parse_trace_id(text)
+    assert parse_span_id("U0kH8jg084I=") == "534907f23834f382"
 
 
-def test_traces_a_rule_kept_do_not_make_the_percentiles_worse():
+def test_breakdown_kept_traces_are_excluded_from_percentiles():
     spans = [span("request", 0, 10, trace=f"t{n}", version="v1") for n in range(100)]
     spans += [span("request", 0, 900, trace=f"k{n}", version="v1", attributes={"sampling.kept": "slow"}) for n in range(50)]
     found = tracing.breakdown(spans)
     assert (found.row("request").p99, found.row("request").count, found.kept) == (0.01, 100, 50)
-    assert found.slowest["v1"].parts[0].span.duration_ns == 900 * MS
+    assert found.slowest["v1"].spans[0].span.duration_ns == 900 * MS
     only = tracing.breakdown(spans[100:])
     assert only.row("request").p50 == 0.9
     assert "such requests only" in only.notes[-1]
 
 
-def test_what_a_stream_lacks_is_in_the_breakdown():
+def test_breakdown_reports_missing_data_of_the_stream():
     def source(stream: SpanStream) -> Iterator[Span]:
         yield span("request", 0, 1)
         stream.lack("the rest")
@@ -132,7 +133,7 @@ def test_what_a_stream_lacks_is_in_the_breakdown():
     assert (found.truncated, found.notes) == (True, ("the rest",))
 
 
-def test_versions_in_order_of_time_and_side_by_side_by_number():
+def test_version_order_by_time_then_by_number():
     def serve(version: str, start: float, count: int = 20) -> list[Span]:
         return [span("r", start + n, start + n + 1, trace=f"{version}{start}{n}", version=version) for n in range(count)]
 
@@ -141,7 +142,7 @@ def test_versions_in_order_of_time_and_side_by_side_by_number():
     assert tracing.breakdown(serve("c", 0) + serve("b", 30) + serve("a", 60)).versions == ("c", "b", "a")
 
 
-def test_too_many_names_are_put_together_and_said():
+def test_breakdown_too_many_names_are_combined_and_reported():
     from airflow_slo_provider.tracing.analysis.collector import Collector
 
     collector = Collector(max_rows=10)
@@ -150,7 +151,7 @@ def test_too_many_names_are_put_together_and_said():
     assert collector.lumped == 40
 
 
-def test_a_sample_of_a_row_keeps_the_counts_and_nearly_the_percentiles():
+def test_breakdown_sampled_row_keeps_counts_and_approximate_percentiles():
     chance = random.Random(3)
     times = [chance.lognormvariate(0, 0.5) for _ in range(20_000)]
     found = tracing.breakdown((span("r", 0, one, trace=f"{n}") for n, one in enumerate(times)), max_values=2000)
@@ -169,7 +170,7 @@ def a_million(traces: int) -> Iterator[Span]:
             yield Span(trace, f"{key + place:016x}", f"{key:016x}", f"part{place}", "server", start + place * MS, MS)
 
 
-def test_memory_does_not_grow_with_the_number_of_spans():
+def test_breakdown_memory_is_independent_of_span_count():
     def peak(traces: int) -> int:
         tracemalloc.start()
         try:
@@ -187,7 +188,7 @@ def test_memory_does_not_grow_with_the_number_of_spans():
 # Twice what each needs. Were spans or traces kept, it would be 65 or 90 MB and more at the smaller number, their ids alone 130 MB
 # at the larger one.
 @pytest.mark.parametrize(("traces", "megabytes"), [(25_000, 55), pytest.param(200_000, 100, marks=pytest.mark.long)])
-def test_a_million_spans(traces, megabytes):
+def test_breakdown_of_a_million_spans_fits_in_memory(traces, megabytes):
     """In a process of its own: its peak is the operating system's word."""
     code = (
         "import resource\n"
@@ -204,18 +205,18 @@ def test_a_million_spans(traces, megabytes):
     assert int(done.stdout) * unit < megabytes * 1_000_000
 
 
-def test_spans_of_a_trace_that_come_far_apart_are_taken_as_they_are_and_said():
+def test_breakdown_trace_in_distant_parts_is_reported_as_truncated():
     first = [span("model", 1, 2, "request", trace="far", remote_parent=False)]
     between = [span("r", 0, 1, trace=f"t{n}") for n in range(100)]
     found = tracing.breakdown([*first, *between, span("request", 0, 3, trace="far")], max_open_spans=50)
     assert (found.traces, found.missing_parents, found.partial, found.truncated) == (101, 1, 1, True)
-    assert "1 of 101 traces came in pieces too far apart" in found.notes[0]
+    assert "1 of 101 traces arrived in parts too far apart" in found.notes[0]
     assert found.row("request").self_p50 is None, "its child is not there to be taken off"
     whole = tracing.breakdown([*first, *between, span("request", 0, 3, trace="far")], max_open_spans=102)
     assert (whole.traces, whole.partial, whole.truncated, whole.row("request").self_p50) == (101, 0, False, 0.002)
 
 
-def test_traces_that_did_not_wait_but_were_all_there_are_whole():
+def test_breakdown_complete_traces_closed_early_are_whole():
     spans = [one for n in range(100) for one in (span("m", 1, 2, "r", trace=f"t{n}"), span("r", 0, 3, trace=f"t{n}"))]
     found = tracing.breakdown(spans, max_open_spans=10)
     assert (found.traces, found.partial, found.truncated, found.notes) == (100, 0, False, ())
@@ -244,7 +245,7 @@ def lines(document: dict[str, object], path: object, *, hexadecimal: bool) -> No
 
 
 @pytest.mark.parametrize("form", ["one.json", "lines.jsonl", "lines.jsonl.gz"])
-def test_files_give_what_the_document_gives(tmp_path, document, form):
+def test_file_store_equals_the_document(tmp_path, document, form):
     import gzip
 
     path = tmp_path / form
@@ -262,10 +263,10 @@ def test_files_give_what_the_document_gives(tmp_path, document, form):
     assert "1 files" in store.check()
 
 
-def test_files_interval_attributes_and_limit(tmp_path, document, truth):
+def test_file_store_filters_by_interval_attributes_and_limit(tmp_path, document, truth):
     path = tmp_path / "lines.jsonl"
     lines(document, path, hexadecimal=False)
-    starts = {one.trace_id: one.start_ns for one in spans_of(document) if one.parent_id is None}
+    starts = {one.trace_id: one.start_ns for one in read_spans(document) if one.parent_id is None}
     middle = sorted(starts.values())[100]
     store = FileStore(path)
     before = tracing.breakdown(store.spans("model-server", 10**18, middle))
@@ -278,15 +279,15 @@ def test_files_interval_attributes_and_limit(tmp_path, document, truth):
     assert (cut.traces, cut.spans, cut.truncated) == (20, 100, True)
 
 
-def test_a_large_document_is_read_piece_by_piece(document):
+def test_read_documents_large_document_is_read_by_span(document):
     import io
 
     from airflow_slo_provider.tracing.otlp import read_document
-    from airflow_slo_provider.tracing.stores.json_stream import documents
+    from airflow_slo_provider.tracing.stores.json_stream import read_documents
 
     whole = list(read_document(document))
     for text in (json.dumps(document), json.dumps(document, indent=2), f"{json.dumps(document)}\n{json.dumps(document)}\n"):
-        pieces = list(documents(io.StringIO(text), block=3000))
+        pieces = list(read_documents(io.StringIO(text), block=3000))
         assert max(len(json.dumps(piece)) for piece in pieces) < 3000
         spans = [one for piece in pieces for one in read_document(piece)]
         assert spans == whole * (len(spans) // len(whole))
@@ -294,7 +295,7 @@ def test_a_large_document_is_read_piece_by_piece(document):
 
 
 @pytest.mark.parametrize("cut", [10, 2000])
-def test_a_file_that_is_still_being_written_is_reported(tmp_path, document, cut):
+def test_file_store_truncated_file_is_reported(tmp_path, document, cut):
     path = tmp_path / "lines.jsonl"
     lines(document, path, hexadecimal=True)
     path.write_text(path.read_text()[:-cut])
@@ -304,7 +305,7 @@ def test_a_file_that_is_still_being_written_is_reported(tmp_path, document, cut)
     assert "still be being written" in found.notes[0]
 
 
-def test_files_that_are_not_there_or_not_spans(tmp_path):
+def test_file_store_missing_or_invalid_files_are_errors(tmp_path):
     from airflow_slo_provider.exceptions import QueryError
 
     with pytest.raises(QueryError, match="no OTLP-JSON file"):
@@ -312,9 +313,9 @@ def test_files_that_are_not_there_or_not_spans(tmp_path):
     (tmp_path / "other.json").write_text('{"spans": "none"}')
     with pytest.raises(QueryError, match="without resourceSpans"):
         list(FileStore(tmp_path).spans())
-    with pytest.raises(ValueError, match="no kind of trace store"):
+    with pytest.raises(ValueError, match="not a kind of trace store"):
         open_store("zipkin")
 
 
-def test_identity_is_stable():
+def test_builder_identity_is_stable():
     assert identity("t", 32) == identity("t", 32)

@@ -1,4 +1,4 @@
-"""Budgets, symptoms and the report: what is over is named, what is not known is never a pass."""
+"""Latency budgets, symptoms and the report; missing data is never a pass."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.results import CheckResult, Verdict
-from airflow_slo_provider.tracing.analysis.assessment import DEFAULT_BUDGETS, Rules, assess, read_budgets, summary
+from airflow_slo_provider.tracing.analysis.assessment import DEFAULT_BUDGETS, LatencyRules, assess, read_budgets, summary
 from airflow_slo_provider.tracing.analysis.breakdown import LatencyBreakdown
 from airflow_slo_provider.tracing.analysis.symptoms import diagnose, spearman
 from airflow_slo_provider.tracing.report.html import to_html
@@ -28,11 +28,11 @@ def recorded() -> LatencyBreakdown:
 
 
 def verdicts(found: LatencyBreakdown, **rules: object) -> dict[str, str]:
-    assessment = assess(found, Rules(**{"fewest": 30, **rules}), service="s")
+    assessment = assess(found, LatencyRules(**{"fewest": 30, **rules}), service="s")
     return {check.name.removeprefix("s/"): check.verdict.value for check in assessment.checks}
 
 
-def test_the_usual_budget(recorded):
+def test_assess_without_budgets_uses_the_defaults(recorded):
     assert verdicts(recorded) == {
         "ml_prediction_request/p50": "fail",
         "ml_prediction_request/p99": "fail",
@@ -44,10 +44,10 @@ def test_the_usual_budget(recorded):
     assert set(DEFAULT_BUDGETS["ml_prediction_request"]) == {"p50", "p99"}
 
 
-def test_a_record_per_tier(recorded):
+def test_assess_creates_one_check_per_tier(recorded):
     interval = (datetime(2026, 11, 23, 21, tzinfo=UTC), datetime(2026, 11, 23, 22, tzinfo=UTC))
     compared = tracing.compare(recorded)
-    assessment = assess(recorded, Rules(fewest=30), service="s", comparison=compared, interval=interval)
+    assessment = assess(recorded, LatencyRules(fewest=30), service="s", comparison=compared, interval=interval)
     assert (assessment.verdict, assessment.version) == (Verdict.FAIL, "v2")
     p50, p99 = assessment.checks[:2]
     assert (p50.kind, p50.name, p50.unit, p50.op, p50.target) == (
@@ -71,7 +71,7 @@ def test_a_record_per_tier(recorded):
     assert (small["verdict"], small["slower"], small["span"], small["traces"]) == ("fail", "v2", "model_inference", 240)
 
 
-def test_the_same_span_in_several_services_is_judged_in_each():
+def test_assess_span_in_several_services_is_checked_in_each():
     spans = []
     for number in range(100):
         trace, at = f"t{number}", number * 1000.0
@@ -87,10 +87,10 @@ def test_the_same_span_in_several_services_is_judged_in_each():
         "feature_fetch/cache/p99": "fail",
         "model_inference/p99": "pass",
     }
-    assert assess(found, Rules(budgets={"feature_fetch": {"p99": 0.02}}), service="s").verdict is Verdict.FAIL
+    assert assess(found, LatencyRules(budgets={"feature_fetch": {"p99": 0.02}}), service="s").verdict is Verdict.FAIL
 
 
-def test_within_near_and_over(recorded):
+def test_assess_within_near_and_over_budget(recorded):
     p99 = recorded.row("model_inference", "v2").p99
     budgets = {"model_inference": {"p99": p99}}
     assert verdicts(recorded, budgets=budgets, warn_at=1.0) == {"model_inference/p99": "warn"}
@@ -98,7 +98,7 @@ def test_within_near_and_over(recorded):
     assert verdicts(recorded, budgets={"model_inference": {"p99": p99 * 0.9999}}) == {"model_inference/p99": "fail"}
 
 
-def test_what_is_not_known_is_no_pass(recorded):
+def test_assess_missing_data_is_unknown(recorded):
     generous = {"model_inference": {"p99": 10.0}}
     assert verdicts(recorded, budgets=generous) == {"model_inference/p99": "pass"}
     assert verdicts(recorded, budgets=generous, fewest=81) == {"model_inference/p99": "unknown"}
@@ -107,16 +107,16 @@ def test_what_is_not_known_is_no_pass(recorded):
     assert verdicts(recorded, budgets={**generous, "gone": {"p99": 1.0}})["gone/p99"] == "unknown"
     assert verdicts(tracing.breakdown([])) == {"traces": "unknown"}
     assert verdicts(tracing.breakdown([span("other", 0, 1)])) == {"budgets": "unknown"}
-    nothing = assess(tracing.breakdown([]), Rules(), service="s")
+    nothing = assess(tracing.breakdown([]), LatencyRules(), service="s")
     assert nothing.verdict is Verdict.UNKNOWN
     assert "no traces" in nothing.why
 
 
-def test_requests_that_were_kept_for_being_slow_say_nothing_of_the_others():
+def test_assess_only_kept_traces_is_unknown():
     slow = [span("request", n, n + 300, trace=f"k{n}", attributes={"sampling.kept": "slow"}) for n in range(120)]
     usual = [span("request", n, n + 20, trace=f"t{n}") for n in range(120)]
     for allowed in (False, True):
-        rules = Rules(budgets={"request": {"p50": 0.1, "p99": 0.1}}, allow_truncated=allowed)
+        rules = LatencyRules(budgets={"request": {"p50": 0.1, "p99": 0.1}}, allow_truncated=allowed)
         assessment = assess(tracing.breakdown(slow), rules, service="s")
         assert {check.verdict for check in assessment.checks} == {Verdict.UNKNOWN}
         assert "p50 is 300 ms" in assessment.why
@@ -125,9 +125,9 @@ def test_requests_that_were_kept_for_being_slow_say_nothing_of_the_others():
 
 
 @pytest.mark.parametrize(("slower", "verdict"), [("warn", "warn"), ("fail", "fail")])
-def test_a_slower_version_counts_as_told(recorded, slower, verdict):
+def test_assess_slower_version_follows_the_rule(recorded, slower, verdict):
     compared = tracing.compare(recorded)
-    rules = Rules(fewest=30, slower=slower, budgets={"model_inference": {"p99": 10.0}})
+    rules = LatencyRules(fewest=30, slower=slower, budgets={"model_inference": {"p99": 10.0}})
     assert assess(recorded, rules, service="s", comparison=compared).verdict.value == verdict
     doubtful = assess(replace(recorded, truncated=True), rules, service="s", comparison=compared)
     assert {check.verdict for check in doubtful.checks} == {Verdict.UNKNOWN}
@@ -136,10 +136,10 @@ def test_a_slower_version_counts_as_told(recorded, slower, verdict):
     assert len(ignored.checks) == 1
 
 
-# --- which version is judged
+# --- which version is assessed
 
 
-def in_turn(*versions: str | None, slow: str | None = "8") -> LatencyBreakdown:
+def serve_in_turn(*versions: str | None, slow: str | None = "8") -> LatencyBreakdown:
     """One request a second of these versions; those of one take 90 ms, all others 30 ms."""
     return tracing.breakdown(
         span("ml_prediction_request", at * 1000, at * 1000 + (90 if version == slow else 30), trace=f"t{at}", version=version)
@@ -151,7 +151,7 @@ IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
 
 
 @pytest.mark.parametrize(
-    ("versions", "judged", "verdict"),
+    ("versions", "assessed", "verdict"),
     [
         # A rolling release, with and without an overlap, from names that tell their order and from hashes.
         (["7"] * 300 + ["8"] * 200, "8", "fail"),
@@ -171,34 +171,34 @@ IN_TIME = {"ml_prediction_request": {"p99": 0.05}}
         (["7", "7-hotfix"] * 200, "7-hotfix", "unknown"),
     ],
 )
-def test_a_version_that_may_not_be_the_newest_is_not_judged(versions, judged, verdict):
-    found = in_turn(*versions)
-    assessment = assess(found, Rules(budgets=IN_TIME), service="s")
-    assert (assessment.version, assessment.verdict.value) == (judged, verdict)
-    assert ("name the model_version" in assessment.why) == (verdict == "unknown")
-    named = assess(found, Rules(budgets=IN_TIME), service="s", version=judged)
-    assert named.verdict is (Verdict.FAIL if judged == "8" else Verdict.PASS), "a version that was named is judged"
+def test_assess_ambiguous_newest_version_is_unknown(versions, assessed, verdict):
+    found = serve_in_turn(*versions)
+    assessment = assess(found, LatencyRules(budgets=IN_TIME), service="s")
+    assert (assessment.version, assessment.verdict.value) == (assessed, verdict)
+    assert ("set model_version" in assessment.why) == (verdict == "unknown")
+    named = assess(found, LatencyRules(budgets=IN_TIME), service="s", version=assessed)
+    assert named.verdict is (Verdict.FAIL if assessed == "8" else Verdict.PASS), "a version that was named is assessed"
 
 
-def test_a_named_baseline_may_serve_whenever_it_likes():
+def test_assess_named_baseline_may_serve_at_any_time():
     for versions in (["7"] * 300 + ["8"] * 200 + ["7"] * 300, ["7", "8"] * 200):
-        assessment = assess(in_turn(*versions), Rules(budgets=IN_TIME), service="s", baseline="7")
+        assessment = assess(serve_in_turn(*versions), LatencyRules(budgets=IN_TIME), service="s", baseline="7")
         assert (assessment.version, assessment.verdict) == ("8", Verdict.FAIL)
-    hashes = in_turn(*["a11", "f00"] * 200, slow="a11")
-    assert assess(hashes, Rules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
-    lost = in_turn(*["7", "8", None] * 200, slow=None)
-    assert assess(lost, Rules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
+    hashes = serve_in_turn(*["a11", "f00"] * 200, slow="a11")
+    assert assess(hashes, LatencyRules(budgets=IN_TIME), service="s", baseline="f00").version == "a11"
+    lost = serve_in_turn(*["7", "8", None] * 200, slow=None)
+    assert assess(lost, LatencyRules(budgets=IN_TIME), service="s", baseline="7").verdict is Verdict.UNKNOWN
 
 
-def test_tiers_and_comparison_judge_one_version():
-    found = in_turn(*["7", "8"] * 200, slow="7")
+def test_assess_budgets_and_comparison_use_one_version():
+    found = serve_in_turn(*["7", "8"] * 200, slow="7")
     compared = tracing.compare(found, "8")
-    assessment = assess(found, Rules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
+    assessment = assess(found, LatencyRules(budgets=IN_TIME), service="s", comparison=compared, baseline="8")
     assert {check.model_version for check in assessment.checks} == {"7"} == {assessment.version}
     assert assessment.verdict is Verdict.FAIL
 
 
-def test_budgets_as_people_write_them():
+def test_read_budgets_accepts_numbers_timedeltas_and_text():
     given = {"a": 0.02, "b": "20ms", "c": {"p50": "1.5 s", "p95": timedelta(milliseconds=3)}, "d": "250us"}
     assert read_budgets(given) == {"a": {"p99": 0.02}, "b": {"p99": 0.02}, "c": {"p50": 1.5, "p95": 0.003}, "d": {"p99": 0.00025}}
     for wrong in ({"a": "20"}, {"a": -1}, {"a": True}, {"a": None}, {"a": {"p90": 1}}, {"a": {}}, {"a": float("nan")}):
@@ -226,18 +226,18 @@ def noise(count: int = 4000, seed: int = 1, spread: float = 0.25) -> np.ndarray:
     return np.random.default_rng(seed).lognormal(np.log(50), spread, count)
 
 
-def test_usual_requests_have_no_symptom():
+def test_diagnose_usual_requests_have_no_symptom():
     for seed in range(20):
         assert names(served(noise(seed=seed))) == []
     assert names(tracing.breakdown(requests(1, count=500, version="v1"))) == []
 
 
-def test_cold_keys_show_as_high_p99_with_low_p50():
-    chance = np.random.default_rng(2)
-    cold = chance.random(2000) < 0.03
+def test_diagnose_cold_keys_are_a_long_tail():
+    generator = np.random.default_rng(2)
+    cold = generator.random(2000) < 0.03
     spans = []
     for number, miss in enumerate(cold):
-        at, took, trace = number * 100.0, (120 if miss else 8) * chance.lognormal(0, 0.1), f"t{number}"
+        at, took, trace = number * 100.0, (120 if miss else 8) * generator.lognormal(0, 0.1), f"t{number}"
         spans += [
             span("ml_prediction_request", at, at + took + 30, trace=trace, version="v1"),
             span("feature_fetch", at, at + took, "ml_prediction_request", trace=trace, attributes={"cache.hit": str(not miss)}),
@@ -251,36 +251,36 @@ def test_cold_keys_show_as_high_p99_with_low_p50():
     assert "percentiles" in symptom.check
 
 
-def test_a_deploy_that_made_it_slower(recorded):
+def test_diagnose_slow_deploy(recorded):
     (symptom,) = diagnose(recorded, tracing.compare(recorded))
     assert (symptom.name, symptom.span) == ("latency spike after a deploy", "model_inference")
     assert "roll back v2" in symptom.check
     assert diagnose(recorded, tracing.compare(recorded, "v2", "v1")) == []
 
 
-def test_intermittent_spikes():
+def test_diagnose_intermittent_spikes():
     latencies = noise()
     for at in (700, 2100, 3000):
         latencies[at : at + 40] *= 8
     assert "intermittent spikes" in names(served(latencies))
 
 
-def test_a_gradual_increase():
+def test_diagnose_gradual_increase():
     assert names(served(noise() * np.linspace(1, 1.6, 4000))) == ["gradual increase"]
 
 
-def test_a_spike_at_the_peak():
+def test_diagnose_spike_at_the_peak():
     gaps = np.full(4000, 100.0)
     load = 1 + 3 * np.exp(-(((np.arange(4000) - 2000) / 700) ** 2))
     assert "spike during the peak" in names(served(noise() * load**0.8, gaps / load))
 
 
-def test_rank_correlation_is_scipys():
+def test_spearman_is_scipys_and_zero_for_constant_series():
     from scipy.stats import spearmanr
 
-    chance = np.random.default_rng(4)
+    generator = np.random.default_rng(4)
     for _ in range(20):
-        one, other = (list(map(float, chance.integers(0, 8, 25))) for _ in range(2))
+        one, other = (list(map(float, generator.integers(0, 8, 25))) for _ in range(2))
         assert spearman(one, other) == pytest.approx(spearmanr(one, other).statistic)
     assert spearman([1, 1, 1], [1, 2, 3]) == 0
 
@@ -319,8 +319,8 @@ def parsed(html: str) -> Checker:
     return checker
 
 
-def test_the_report_says_it_all_in_one_file(recorded):
-    assessment = assess(recorded, Rules(fewest=30), service="s", comparison=tracing.compare(recorded))
+def test_latency_report_is_one_complete_file(recorded):
+    assessment = assess(recorded, LatencyRules(fewest=30), service="s", comparison=tracing.compare(recorded))
     html = to_html(assessment, "Latency of <b>model-server</b>")
     found = parsed(html)
     assert "<b>model-server" not in html
@@ -337,10 +337,12 @@ def test_the_report_says_it_all_in_one_file(recorded):
     assert "<script" not in html
 
 
-def test_the_report_of_little():
+def test_latency_report_of_little_data():
     for spans in ([], [span("r", 0, 0)], [span("r", 0, 5, whole=False)], [span("<i>", 0, 5, "gone", error=True, version="<v>")]):
         found = tracing.breakdown(spans)
-        html = to_html(assess(found, Rules(), service="s"), "little")
+        html = to_html(assess(found, LatencyRules(), service="s"), "little")
         parsed(html)
         assert "<i>" not in html
-    assert "Something is missing" in to_html(assess(tracing.breakdown([span("r", 0, 5, whole=False)]), Rules(), service="s"), "t")
+    assert "Incomplete data" in to_html(
+        assess(tracing.breakdown([span("r", 0, 5, whole=False)]), LatencyRules(), service="s"), "t"
+    )

@@ -1,4 +1,4 @@
-"""The prediction log: what is in it, that it holds nothing up, and what it loses is counted."""
+"""The prediction log: its rows, no blocking, and counted losses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def target(request, tmp_path) -> str:
     return f"sqlite:///{tmp_path}/a log.db" if request.param == "sqlite" else f"{tmp_path}/a log"
 
 
-def test_what_was_written_is_read_back(target):
+def test_prediction_log_rows_are_read_back(target):
     with PredictionLog(target) as log:
         assert log.write(request_id="r1", trace_id=TRACE, model_version="v42", prediction="benign", latency=0.045, timestamp=NOW)
         assert log.write(request_id="r2", trace_id=int(TRACE, 16), model_version="v42", prediction=None, latency=1, status=500)
@@ -40,7 +40,7 @@ def test_what_was_written_is_read_back(target):
     assert [row.request_id for row in read(target, request_ids=["r3", "nobody"])] == ["r3"]
 
 
-def test_with_a_tracer(target):
+def test_prediction_log_with_a_tracer_has_its_trace_id(target):
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     tracing.configure("s", exporter=InMemorySpanExporter())
@@ -58,13 +58,13 @@ def test_with_a_tracer(target):
     ("given", "expected"),
     [(TRACE, TRACE), (TRACE.upper(), TRACE), (1, "0" * 31 + "1"), ("0x1f", "0" * 30 + "1f"), ("", ""), (None, ""), (0, "")],
 )
-def test_trace_ids_have_32_digits(given, expected):
+def test_hex_trace_id_has_32_digits(given, expected):
     assert hex_trace_id(given) == expected
     for nonsense in ("0" * 32, "zz", "1" * 33):
         assert hex_trace_id(nonsense) == ""
 
 
-def test_the_same_batch_twice_is_there_once(target):
+def test_prediction_log_batch_written_twice_is_stored_once(target):
     from airflow_slo_provider.tracing.prediction_log.sinks import open_sink
 
     rows = [Prediction(f"r{n}", TRACE, "v1", "a", 0.1, "ok", NOW + timedelta(seconds=n)) for n in range(10)]
@@ -100,7 +100,7 @@ def put(log: PredictionLog, count: int) -> int:
     )
 
 
-def test_a_full_queue_drops_counts_and_never_waits():
+def test_prediction_log_full_queue_drops_and_counts_rows():
     slow = Slow()
     log = PredictionLog(slow, capacity=100, batch=10, every=0.01)
     taken = put(log, 1000)
@@ -116,7 +116,7 @@ def test_a_full_queue_drops_counts_and_never_waits():
 
 
 @pytest.mark.parametrize(("faults", "written"), [(2, 5), (3, 0)])
-def test_a_target_that_fails_is_tried_again_and_then_counted(faults, written):
+def test_prediction_log_failing_target_is_retried_then_counted(faults, written):
     slow = Slow()
     slow.go.set()
     slow.faults = faults
@@ -127,7 +127,7 @@ def test_a_target_that_fails_is_tried_again_and_then_counted(faults, written):
     assert (log.written, log.dropped, len(slow.rows)) == (written, 5 - written, written)
 
 
-def test_what_cannot_be_a_row_is_dropped_and_counted():
+def test_prediction_log_invalid_row_is_dropped_and_counted():
     slow = Slow()
     log = PredictionLog(slow)
     assert not log.write(request_id="r", trace_id=TRACE, model_version="v", prediction="a", latency="fast")
@@ -136,14 +136,14 @@ def test_what_cannot_be_a_row_is_dropped_and_counted():
 
 
 @pytest.mark.parametrize("latency", [float("nan"), float("inf")])
-def test_a_latency_that_is_no_number_costs_its_own_row_alone(target, latency):
+def test_prediction_log_invalid_latency_drops_one_row(target, latency):
     with PredictionLog(target) as log:
         put(log, 9)
         assert not log.write(request_id="bad", trace_id=TRACE, model_version="v", prediction="a", latency=latency)
     assert (log.written, log.dropped, len(read(target))) == (9, 1, 9)
 
 
-def test_texts_that_nothing_can_hold_are_written_as_they_can_be(target):
+def test_prediction_log_unwritable_characters_are_replaced(target):
     bad = "half \ud800, nul \x00"
     with PredictionLog(target) as log:
         put(log, 2)
@@ -170,7 +170,7 @@ class Picky(Slow):
 
 
 @pytest.mark.parametrize(("fault", "written", "tries"), [(ValueError("too long"), 9, 1 + 10), (ConnectionError("gone"), 0, 1)])
-def test_a_row_that_is_not_taken_goes_alone(fault, written, tries):
+def test_prediction_log_rejected_row_is_dropped_alone(fault, written, tries):
     picky = Picky(fault)
     log = PredictionLog(picky, batch=10, every=60, attempts=1)
     put(log, 9)
@@ -180,14 +180,14 @@ def test_a_row_that_is_not_taken_goes_alone(fault, written, tries):
     assert (log.written, log.dropped, picky.tries) == (written, 10 - written, tries)
 
 
-def test_rows_are_written_in_time_without_a_full_batch(target):
+def test_prediction_log_partial_batch_is_written_in_time(target):
     with PredictionLog(target, batch=1000, every=0.05) as log:
         put(log, 3)
         assert log.flush(5)
         assert len(read(target)) == 3
 
 
-def test_many_threads_lose_nothing(target):
+def test_prediction_log_many_threads_lose_no_row(target):
     with PredictionLog(target, capacity=100_000) as log:
 
         def work(name: int) -> None:
@@ -205,7 +205,7 @@ def test_many_threads_lose_nothing(target):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_forked_worker_writes_too(target):
+def test_prediction_log_forked_worker_writes(target):
     log = PredictionLog(target, every=0.02)
     put(log, 1)
     log.flush()
@@ -218,7 +218,7 @@ def test_a_forked_worker_writes_too(target):
     assert [row.request_id for row in read(target)] == ["r0", "child"]
 
 
-def test_traces_of_failed_predictions_are_sampled_evenly_by_version():
+def test_sample_of_failed_predictions_is_even_by_version():
     rows = [Prediction(f"a{n}", f"{n + 1:032x}", "v1", "benign", 0.1, "ok", NOW) for n in range(50)]
     rows += [Prediction(f"b{n}", f"{n + 99:032x}", "v2", "benign", 0.1, "ok", NOW) for n in range(5)]
     rows += [Prediction("untraced", "", "v2", "benign", 0.1, "ok", NOW), Prediction("none", TRACE, "v2", None, 0.1, "500", NOW)]
@@ -235,18 +235,18 @@ def test_traces_of_failed_predictions_are_sampled_evenly_by_version():
     assert len(sample(wrong, 10, per_version=False)) == 10
 
 
-def test_the_path_of_a_sqlite_file(tmp_path):
+def test_prediction_log_target_path_of_a_sqlite_file(tmp_path):
     with PredictionLog(tmp_path / "log.db") as log:
         put(log, 2)
     assert len(read(tmp_path / "log.db")) == len(read(f"sqlite:///{tmp_path}/log.db")) == 2
 
 
-def test_a_target_that_is_none():
-    with pytest.raises(ValueError, match="mysql is no place"):
+def test_prediction_log_unknown_target_is_refused():
+    with pytest.raises(ValueError, match="mysql cannot hold"):
         PredictionLog("mysql://x/y")
 
 
-def test_exemplars_lead_to_traces_that_are_there():
+def test_exemplars_only_name_exported_traces():
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
     class Histogram:

@@ -1,80 +1,24 @@
-"""The request tracer: the spans of a prediction, what is kept of a dropped one, and that it never breaks a prediction."""
+"""The request tracer: the spans of a prediction, the requests that rules keep, and errors that never reach the prediction."""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
 import logging
-import os
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import StatusCode
 
 from airflow_slo_provider import tracing
 from airflow_slo_provider.tracing.recording import failure_log, unsampled_span
-from tests.support import REPO
+from tests.unit.tracing.traced_predictions import NAMES, predict
 
 
-class Kept(SpanExporter):
-    """Remembers what is exported."""
-
-    def __init__(self) -> None:
-        self.spans: list = []
-
-    def export(self, spans):
-        self.spans += spans
-        return SpanExportResult.SUCCESS
-
-    def shutdown(self) -> None:
-        pass
-
-
-@pytest.fixture
-def exported():
-    """Configure tracing; flushing returns what was exported since."""
-
-    class Exported:
-        def configure(self, **settings) -> None:
-            self._exporter = Kept()
-            tracing.configure("model-server", exporter=self._exporter, **settings)
-
-        def spans(self) -> dict[str, object]:
-            assert tracing.flush()
-            found, self._exporter.spans = self._exporter.spans, []
-            names = [span.name for span in found]
-            assert len(set(names)) == len(names)
-            return {span.name: span for span in found}
-
-    yield Exported()
-    tracing.shutdown()
-
-
-def predict(tracer: tracing.MLRequestTracer, headers=None, fail: bool = False) -> float:
-    """The usage example of the design."""
-    with tracer.trace_request(headers):
-        with tracer.span_feature_fetch(entity_ids=["u1", "u2"], feature_count=24):
-            pass
-        with tracer.span_cache_lookup() as span:
-            span.set_attribute("cache.hit", True)
-        with tracer.span_model_inference(batch_size=2):
-            if fail:
-                raise MemoryError("out of memory")
-        with tracer.span_post_process():
-            pass
-    return 0.85
-
-
-NAMES = {"ml_prediction_request", "feature_fetch", "cache_lookup", "model_inference", "post_process"}
-
-
-def test_the_spans_of_a_prediction(exported):
+def test_tracer_records_the_spans_of_a_prediction(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v42")
     assert (tracer.trace_id, tracer.exported) == ("", False)
@@ -105,7 +49,7 @@ def test_the_spans_of_a_prediction(exported):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
+def test_tracer_failure_is_recorded_raised_and_kept(exported, ratio):
     exported.configure(sample_ratio=ratio, keep_errors=True)
     tracer = tracing.MLRequestTracer("r1", "v42")
     with pytest.raises(MemoryError, match="out of memory"):
@@ -128,7 +72,7 @@ def test_a_failure_is_recorded_raised_and_kept(exported, ratio):
     assert breakdown.row("model_inference").error_rate == 1
 
 
-def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(exported, monkeypatch):
+def test_tracer_unsampled_request_is_kept_only_when_slow(exported, monkeypatch):
     now = [time.time_ns()]
     monkeypatch.setattr(unsampled_span, "time", SimpleNamespace(time_ns=lambda: now[0], perf_counter=time.perf_counter))
     exported.configure(sample_ratio=0.0, keep_slow_ms=30, keep_errors=False)
@@ -148,7 +92,7 @@ def test_a_dropped_request_is_kept_when_it_was_slow_and_forgotten_otherwise(expo
     assert all(int(one.trace_id, 16) for one in (fast, slow, failed))
 
 
-def test_the_head_sampler_takes_its_share_and_says_so_downstream(exported):
+def test_tracer_samples_its_share_and_propagates_the_decision(exported):
     exported.configure(sample_ratio=0.25, keep_errors=False)
     taken = 0
     for number in range(400):
@@ -162,7 +106,7 @@ def test_the_head_sampler_takes_its_share_and_says_so_downstream(exported):
 
 
 @pytest.mark.parametrize(("flags", "sampled"), [("01", True), ("03", True), ("00", False), ("02", False)])
-def test_an_incoming_traceparent_is_joined_and_obeyed(exported, flags, sampled):
+def test_tracer_follows_an_incoming_traceparent(exported, flags, sampled):
     exported.configure(sample_ratio=0.0 if sampled else 1.0, keep_errors=False)
     trace_id, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
     tracer = tracing.MLRequestTracer("r1", "v1")
@@ -176,7 +120,7 @@ def test_an_incoming_traceparent_is_joined_and_obeyed(exported, flags, sampled):
         assert tracing.breakdown(list(spans.values())).missing_parents == 0
 
 
-def test_a_kept_request_hangs_from_its_caller(exported):
+def test_tracer_kept_request_has_its_callers_span_as_parent(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer("r1", "v1")
     predict(tracer, {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"})
@@ -185,7 +129,7 @@ def test_a_kept_request_hangs_from_its_caller(exported):
 
 
 @pytest.mark.parametrize("headers", [{"traceparent": "nonsense"}, {"traceparent": "00-" + "0" * 32 + "-" + "0" * 16 + "-01"}, {}])
-def test_a_traceparent_that_is_none_starts_a_trace(exported, headers):
+def test_tracer_invalid_traceparent_starts_a_trace(exported, headers):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
     predict(tracer, headers)
@@ -194,7 +138,7 @@ def test_a_traceparent_that_is_none_starts_a_trace(exported, headers):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_threads_and_tasks_hang_from_the_request(exported, ratio):
+def test_tracer_spans_of_threads_and_tasks_belong_to_the_request(exported, ratio):
     exported.configure(sample_ratio=ratio, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer("r1", "v1")
 
@@ -220,7 +164,7 @@ def test_threads_and_tasks_hang_from_the_request(exported, ratio):
     assert {span.context.trace_id for span in spans.values()} == {int(tracer.trace_id, 16)}
 
 
-def test_as_decorators_plain_and_async(exported):
+def test_tracer_spans_as_decorators(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
 
@@ -250,7 +194,7 @@ def test_as_decorators_plain_and_async(exported):
     assert again() != again()
 
 
-def test_a_client_that_goes_away_is_no_failure_of_the_model(exported):
+def test_tracer_cancelled_request_is_not_an_error(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
 
@@ -272,7 +216,7 @@ def test_a_client_that_goes_away_is_no_failure_of_the_model(exported):
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.0])
-def test_a_failure_without_an_exception(exported, ratio):
+def test_tracer_fail_marks_the_request_as_failed(exported, ratio):
     exported.configure(sample_ratio=ratio)
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.trace_request():
@@ -285,7 +229,7 @@ def test_a_failure_without_an_exception(exported, ratio):
     assert exported.spans()["ml_prediction_request"].status.status_code is StatusCode.ERROR
 
 
-def test_spans_of_other_instrumentation_follow_the_requests_sampling(exported):
+def test_tracer_sampling_applies_to_other_instrumentation(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.trace_request(), tracer.span_feature_fetch([1], 1):
@@ -299,7 +243,7 @@ def test_spans_of_other_instrumentation_follow_the_requests_sampling(exported):
     assert [(event.name, dict(event.attributes)) for event in span.events] == [("retry", {"attempt": 2})]
 
 
-def test_a_span_outside_of_a_request(exported):
+def test_tracer_span_outside_of_a_request_is_recorded(exported):
     exported.configure()
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.span("warm_up"):
@@ -309,7 +253,7 @@ def test_a_span_outside_of_a_request(exported):
     assert tracing.flush()
 
 
-def test_an_endless_request_does_not_fill_the_memory(exported):
+def test_tracer_unsampled_spans_are_limited(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0, queue=10_000)
     tracer = tracing.MLRequestTracer("r1", "v1")
     with tracer.trace_request():
@@ -337,7 +281,7 @@ class Broken:
 
 
 @pytest.mark.parametrize("where", ["start_span", "attach", "detach", "active", "record"])
-def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, caplog, where):
+def test_tracer_errors_never_reach_the_prediction(exported, monkeypatch, caplog, where):
     from airflow_slo_provider.tracing.recording import pipeline
     from airflow_slo_provider.tracing.recording import request_spans as recording
 
@@ -372,7 +316,7 @@ def test_errors_of_the_tracer_never_reach_the_prediction(exported, monkeypatch, 
     assert len(caplog.records) < 12, "said once, not each time"
 
 
-def test_strange_arguments_never_reach_the_prediction(exported):
+def test_tracer_invalid_arguments_never_reach_the_prediction(exported):
     exported.configure(sample_ratio=0.0, keep_slow_ms=0)
     tracer = tracing.MLRequestTracer(Broken(), Broken())
     with tracer.trace_request({"traceparent": "x"}, extra=Broken()):
@@ -390,7 +334,7 @@ def test_strange_arguments_never_reach_the_prediction(exported):
     assert tracing.flush()
 
 
-def test_a_dead_collector_costs_nothing_but_spans():
+def test_tracer_unreachable_collector_loses_only_spans():
     tracing.configure("s", endpoint="http://127.0.0.1:1", queue=50, delay_ms=10)
     try:
         logging.disable(logging.CRITICAL)
@@ -399,161 +343,3 @@ def test_a_dead_collector_costs_nothing_but_spans():
     finally:
         tracing.shutdown(timeout=0.5)
         logging.disable(logging.NOTSET)
-
-
-# --- without configuration, without OpenTelemetry, without Airflow
-
-
-def run(code: str, **env: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=REPO, capture_output=True, text=True, check=False, env={**os.environ, **env}
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-def test_without_configuration_the_ids_are_real_all_the_same():
-    code = """
-from airflow_slo_provider import tracing
-tracer = tracing.MLRequestTracer("r1", "v1")
-with tracer.trace_request():
-    inside = tracer.headers()
-    with tracer.span_model_inference(1): pass
-assert len(tracer.trace_id) == 32 and int(tracer.trace_id, 16), tracer.trace_id
-assert inside["traceparent"].split("-")[1] == tracer.trace_id
-assert not tracer.exported and tracing.flush()
-"""
-    run(code)
-
-
-def test_a_global_provider_is_used_and_none_is_installed():
-    code = """
-from opentelemetry import trace
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from airflow_slo_provider import tracing
-before = trace.get_tracer_provider()
-exporter = InMemorySpanExporter()
-tracing.configure("s", exporter=InMemorySpanExporter())
-assert trace.get_tracer_provider() is before
-tracing.shutdown()
-provider = TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(exporter))
-trace.set_tracer_provider(provider)
-tracer = tracing.MLRequestTracer("r1", "v1")
-with tracer.trace_request():
-    pass
-(span,) = exporter.get_finished_spans()
-assert f"{span.context.trace_id:032x}" == tracer.trace_id
-"""
-    run(code)
-
-
-def test_install_globally_but_not_in_an_airflow_worker(monkeypatch):
-    code = """
-from opentelemetry import trace
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from airflow_slo_provider import tracing
-tracing.configure("s", exporter=InMemorySpanExporter(), install_globally=True)
-assert trace.get_tracer_provider().resource.attributes["service.name"] == "s"
-"""
-    run(code)
-    monkeypatch.setitem(sys.modules, "airflow.sdk.execution_time.task_runner", object())
-    with pytest.raises(RuntimeError, match="Airflow worker"):
-        tracing.configure("s", exporter=Kept(), install_globally=True)
-
-
-BLOCK = """
-import sys
-class Block:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BLOCKED:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-sys.meta_path.insert(0, Block())
-"""
-
-
-def test_without_opentelemetry_a_tracer_says_what_to_install():
-    code = (
-        BLOCK.replace("BLOCKED", "('opentelemetry', 'airflow')")
-        + """
-from airflow_slo_provider import tracing
-from airflow_slo_provider.tracing import stores
-assert tracing.breakdown([]).rows == ()
-for make in (lambda: tracing.MLRequestTracer("r", "v"), lambda: tracing.configure("s")):
-    try:
-        make()
-    except tracing.TracingUnavailable as error:
-        assert isinstance(error, ImportError)
-        print(error)
-    else:
-        raise SystemExit("no error")
-"""
-    )
-    said = run(code)
-    assert "airflow-slo-provider[tracing]" in said.splitlines()[0]
-    assert "opentelemetry-exporter-otlp-proto-http" in said.splitlines()[1]
-
-
-def test_a_server_without_airflow_traces_and_logs(tmp_path):
-    code = (
-        BLOCK.replace("BLOCKED", "('airflow', 'pandas', 'scipy', 'numpy')")
-        + f"""
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from airflow_slo_provider import tracing
-tracing.configure("s", exporter=InMemorySpanExporter())
-tracer = tracing.MLRequestTracer("r1", "v1")
-with tracer.trace_request(): pass
-with tracing.prediction_log.PredictionLog("sqlite:///{tmp_path}/log.db") as log:
-    log.write(request_id="r1", trace_id=tracer.trace_id, model_version="v1", prediction=1, latency=0.1)
-(row,) = tracing.prediction_log.read("sqlite:///{tmp_path}/log.db")
-assert row.trace_id == tracer.trace_id
-"""
-    )
-    run(code)
-
-
-def test_importing_it_loads_nothing_heavy():
-    heavy = "{'airflow', 'opentelemetry', 'requests', 'httpx', 'numpy', 'scipy', 'pandas', 'sqlalchemy', 'pyarrow'}"
-    ours = "from airflow_slo_provider.tracing import MLRequestTracer, breakdown, compare, exemplars, stores"
-    rooms = "import airflow_slo_provider.tracing.analysis.assessment, airflow_slo_provider.tracing.report.html"
-    code = f"import sys; {ours}; {rooms}; print({heavy} & set(sys.modules))"
-    assert run(code) == "set()"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"service_name": ""}, "service_name"),
-        ({"protocol": "udp"}, "http or grpc"),
-        ({"sample_ratio": 1.5}, "from 0 to 1"),
-        ({"keep_slow_ms": -1}, "keep_slow_ms"),
-        ({"queue": 0}, "queue"),
-    ],
-)
-def test_arguments_that_make_no_sense(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        tracing.configure(**{"service_name": "s", **arguments})
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "url"),
-    [
-        ("http://collector:4318", "http://collector:4318/v1/traces"),
-        ("http://collector:4318/", "http://collector:4318/v1/traces"),
-        ("collector:4318", "http://collector:4318/v1/traces"),
-        ("https://tempo.example/otlp/v1/traces", "https://tempo.example/otlp/v1/traces"),
-    ],
-)
-def test_the_endpoint_of_otlp_over_http(endpoint, url):
-    from airflow_slo_provider.tracing.recording.configuration import _exporter
-
-    exporter = _exporter(endpoint, "http", {"x-scope": "a"})
-    assert exporter._endpoint == url
-    exporter.shutdown()
-
-
-def test_otlp_over_grpc_is_made():
-    tracing.configure("s", endpoint="127.0.0.1:1", protocol="grpc", headers={"X-Scope": "a"})
-    tracing.shutdown(timeout=0.5)

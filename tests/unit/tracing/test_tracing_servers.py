@@ -58,7 +58,7 @@ def client():
     return get
 
 
-def test_a_request_is_traced_and_its_answer_names_its_trace(client, traced):
+def test_middleware_traces_a_request_and_returns_its_trace_id(client, traced):
     answer = client("/predict/now", traceparent=f"00-{TRACE}-{CALLER}-01", **{"x-request-id": "r1"})
     assert answer.status_code == 200
     assert answer.json()["trace_id"] == answer.headers["x-trace-id"] == TRACE
@@ -76,7 +76,7 @@ def test_a_request_is_traced_and_its_answer_names_its_trace(client, traced):
 
 
 @pytest.mark.parametrize(("path", "error"), [("/broken", "ValueError: no such feature"), ("/busy", "HTTP 503")])
-def test_errors_and_server_errors_are_failures(client, traced, path, error):
+def test_middleware_exceptions_and_server_errors_are_failures(client, traced, path, error):
     answer = client(path)
     assert answer.status_code in (500, 503)
     assert tracing.flush()
@@ -86,14 +86,14 @@ def test_errors_and_server_errors_are_failures(client, traced, path, error):
     assert len(span["traceId"]) == 32
 
 
-def test_other_paths_pass_untouched(client, traced):
+def test_middleware_other_paths_are_not_traced(client, traced):
     answer = client("/health")
     assert "x-trace-id" not in answer.headers
     assert tracing.flush()
     assert not traced.exists()
 
 
-def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
+def test_file_exporter_files_are_rotated_and_read_back(tmp_path):
     from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
 
     path = tmp_path / "traces.jsonl"
@@ -113,7 +113,7 @@ def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
         assert (found.traces, found.spans, found.missing_parents) == (60, 120, 0), "the file that was moved and the one after it"
         assert found.row("post_process").count == 60
         assert found.truncated, "the first thirty are gone"
-        assert "older than those in it may be gone" in found.notes[0]
+        assert "older spans may have been overwritten" in found.notes[0]
     second = sorted(span.start_ns for span in FileStore(path).spans("filed") if span.parent_id is None)[1]
     kept = tracing.breakdown(FileStore(path).spans("filed", second))
     assert (kept.traces, kept.truncated, kept.notes) == (59, False, ())
@@ -121,7 +121,7 @@ def test_files_of_the_tracer_are_read_back_and_moved_when_they_grow(tmp_path):
     assert tracing.breakdown(FileStore(path).spans("filed")).traces == 30, "moved, and nothing was written since"
 
 
-def test_a_file_that_is_moved_while_it_is_read_is_reported(tmp_path):
+def test_file_store_file_moved_while_read_is_reported(tmp_path):
     from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
 
     path = tmp_path / "traces.jsonl"
@@ -140,7 +140,7 @@ def test_a_file_that_is_moved_while_it_is_read_is_reported(tmp_path):
     assert "moved away while they were read" in stream.notes[0]
 
 
-def test_of_two_processes_one_moves_the_file(tmp_path, monkeypatch):
+def test_file_exporter_two_processes_rotate_once(tmp_path, monkeypatch):
     from opentelemetry.sdk.trace import TracerProvider
 
     from airflow_slo_provider.tracing.recording.file_exporter import FileExporter
@@ -165,7 +165,7 @@ def test_of_two_processes_one_moves_the_file(tmp_path, monkeypatch):
     assert moved.count("\n") + path.read_text().count("\n") == 3, "nothing is lost"
 
 
-def test_a_disk_that_is_full_or_not_there_breaks_nothing(tmp_path):
+def test_file_exporter_disk_errors_raise_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     tracing.configure("s", endpoint=f"file://{tmp_path}/traces.jsonl")
     try:
@@ -178,7 +178,7 @@ def test_a_disk_that_is_full_or_not_there_breaks_nothing(tmp_path):
         tracing.shutdown()
 
 
-def test_otlp_over_grpc_arrives():
+def test_grpc_exporter_sends_spans():
     """A collector that speaks gRPC, of the protocol's own generated code."""
     from concurrent.futures import ThreadPoolExecutor
 

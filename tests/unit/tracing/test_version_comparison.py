@@ -1,4 +1,4 @@
-"""The slower version and the guilty span: named when there is one, and not invented."""
+"""Comparison of model versions: a slower span is found, and no change is reported where there is none."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 from scipy.stats import false_discovery_control, mannwhitneyu
 
 from airflow_slo_provider import tracing
+from airflow_slo_provider.core.holm import holm
 from airflow_slo_provider.exceptions import NoData
-from airflow_slo_provider.tracing.analysis.comparison import holm, p99_draws
+from airflow_slo_provider.tracing.analysis.comparison import p99_draws
 from tests.support import acceptance
 from tests.unit.tracing.simulated import own_times, requests
 
 SPANS = ("feature_fetch", "cache_lookup", "model_inference", "post_process")
 
 
-def test_in_the_recorded_traces_v2_is_slower_in_model_inference():
+def test_compare_recorded_traces_v2_is_slower_in_model_inference():
     found = tracing.breakdown(json.loads(acceptance("traces", "otlp.json").read_text()))
     compared = tracing.compare(found)
     assert (compared.baseline, compared.candidate, compared.slower, compared.span) == ("v1", "v2", "v2", "model_inference")
@@ -32,26 +33,26 @@ def test_in_the_recorded_traces_v2_is_slower_in_model_inference():
 
 
 @pytest.mark.parametrize("guilty", SPANS)
-def test_ten_percent_slower_is_found_from_spans(guilty):
+def test_compare_ten_percent_slower_span_is_found(guilty):
     spans = [*requests(0, count=2000, version="v1"), *requests(0, count=2000, version="v2", slower={guilty: 1.1})]
     compared = tracing.compare(tracing.breakdown(spans))
     assert (compared.slower, compared.span) == ("v2", guilty), compared
 
 
-def test_ten_percent_slower_is_found_200_times_of_200():
+def test_compare_ten_percent_slower_is_found_200_times_of_200():
     for seed in range(200):
         guilty = SPANS[seed % len(SPANS)]
         compared = tracing.compare(own_times(seed, count=2000, slower={guilty: 1.1}))
         assert (compared.slower, compared.span) == ("v2", guilty), (seed, compared)
 
 
-def test_nothing_is_found_where_nothing_is():
+def test_compare_equal_versions_have_few_false_positives():
     accused = [tracing.compare(own_times(5000 + seed, count=2000)).slower is not None for seed in range(200)]
     # At 1 % of accusations, 10 of 200 would be a chance of 1 in 10,000.
     assert sum(accused) < 10
 
 
-def test_a_slower_tail_alone_is_found():
+def test_compare_slower_tail_alone_is_found():
     rng = np.random.default_rng(1)
     found = own_times(3, count=5000)
     for key, samples in found.samples.items():
@@ -63,31 +64,31 @@ def test_a_slower_tail_alone_is_found():
     assert "in its tail" in compared.message
 
 
-def test_a_change_too_small_to_matter_is_no_accusation():
+def test_compare_change_below_the_minimum_is_ignored():
     compared = tracing.compare(own_times(1, count=200_000, slower={"model_inference": 1.005}))
     (change,) = (one for one in compared.changes if one.span == "model_inference")
     assert change.pvalue < 0.01
     assert (compared.slower, change.changed) == (None, "")
 
 
-def test_a_slow_child_does_not_accuse_its_parent():
+def test_compare_slow_child_does_not_affect_its_parent():
     spans = [*requests(1, count=500, version="v1"), *requests(1, count=500, version="v2", slower={"model_inference": 2.0})]
     compared = tracing.compare(tracing.breakdown(spans))
     assert {change.span: change.changed for change in compared.changes}["ml_prediction_request"] == ""
 
 
-def test_versions_that_cannot_be_compared():
+def test_compare_without_two_versions_raises_no_data():
     one = tracing.breakdown(requests(1, count=100, version="v1"))
     with pytest.raises(NoData, match="two versions are needed"):
         tracing.compare(one)
     few = tracing.breakdown([*requests(1, count=100, version="v1"), *requests(1, count=10, version="v2")])
-    with pytest.raises(NoData, match="each has 30"):
+    with pytest.raises(NoData, match="share no span with at least 30 values each"):
         tracing.compare(few)
-    with pytest.raises(NoData, match="no spans of version v7; there are of v1, v2"):
+    with pytest.raises(NoData, match="no spans of version v7; versions: v1, v2"):
         tracing.compare(few, "v7")
 
 
-def test_the_baseline_is_the_version_before():
+def test_compare_default_baseline_is_the_version_before():
     spans = [
         *requests(1, count=50, version="v1"),
         *requests(1, count=50, version="v2", begin=10_000),
@@ -99,7 +100,7 @@ def test_the_baseline_is_the_version_before():
         assert (compared.baseline, compared.candidate) == expected
 
 
-def test_the_bootstrap_of_order_statistics_is_the_bootstrap():
+def test_p99_draws_equal_a_plain_bootstrap():
     times = np.sort(np.random.default_rng(3).lognormal(0, 0.5, 800) * 1e6).astype(np.int64)
     quick = p99_draws(times, np.random.default_rng(1))
     drawn = np.random.default_rng(2).choice(times, (4000, len(times)))
@@ -108,7 +109,7 @@ def test_the_bootstrap_of_order_statistics_is_the_bootstrap():
         assert np.quantile(quick, share) == pytest.approx(np.quantile(plain, share), rel=0.02)
 
 
-def test_holm_against_the_definition():
+def test_holm_follows_its_definition():
     assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
     assert holm([0.5, 0.9]) == pytest.approx([1.0, 1.0])
     assert holm([]) == []
@@ -116,7 +117,7 @@ def test_holm_against_the_definition():
     assert all(one >= other for one, other in zip(holm(many), false_discovery_control(many), strict=True))
 
 
-def test_the_p_value_is_scipys():
+def test_compare_p_value_is_scipys():
     found = own_times(9, count=300, slower={"post_process": 1.03})
     (old, new) = (
         found.samples[next(key for key in found.samples if (key.span, key.version) == ("post_process", version))].selves
