@@ -124,23 +124,23 @@ def timed(work: Callable[[], Any], repeat: int = 7) -> float:
 def in_process(url: str, slos: int) -> dict[str, float]:
     """What the parts of the page cost when nothing is kept, and the obvious query beside it."""
     from airflow_slo_provider.ledger import open_ledger
-    from airflow_slo_provider.ledger.queries import checks as browse
-    from airflow_slo_provider.ledger.queries import slos as browse_slos
-    from airflow_slo_provider.plugins.slo_page.access import Scope
-    from airflow_slo_provider.plugins.slo_page.objectives import choices, overview, sparklines
+    from airflow_slo_provider.ledger.queries import checks as check_queries
+    from airflow_slo_provider.ledger.queries import slos as slo_queries
+    from airflow_slo_provider.plugins.slo_page.access import ReadableDags
     from airflow_slo_provider.plugins.slo_page.responses import Page, render
+    from airflow_slo_provider.plugins.slo_page.slo_summaries import overview_values, read_overview, read_sparklines
 
-    nothing = {"q": "", "status": "", "service": "", "tier": ""}
     with open_ledger(url) as ledger:
-        dags = frozenset(browse.dag_ids(ledger))
-        everything, some = Scope(dags, everything=True), Scope(frozenset(sorted(dags)[:3]), everything=False)
-        sparks = sparklines(ledger, everything)
-        found = overview(ledger, everything, sparks)
-        assert len(found.objectives) == slos, len(found.objectives)
-        assert all(len(one.spark) > 20 for one in found.objectives)
+        dags = frozenset(check_queries.dag_ids(ledger))
+        everything = ReadableDags(dags, complete=True)
+        some = ReadableDags(frozenset(sorted(dags)[:3]), complete=False)
+        sparklines = read_sparklines(ledger, everything)
+        overview = read_overview(ledger, everything, sparklines)
+        assert len(overview.slos) == slos, len(overview.slos)
+        assert all(len(slo.sparkline) > 20 for slo in overview.slos)
 
         def page() -> None:
-            Page.of(render("overview.html", found=found, chosen=found.objectives, filters=nothing, **choices(found.objectives)))
+            Page.from_html(render("overview.html", **overview_values(overview)))
 
         if ledger._engine.dialect.name == "postgresql":
             obvious = "SELECT DISTINCT ON (name) * FROM checks WHERE kind = 'slo' ORDER BY name, checked_at DESC"
@@ -152,11 +152,11 @@ def in_process(url: str, slos: int) -> dict[str, float]:
                 assert len(connection.exec_driver_sql(obvious).all()) == slos
 
         return {
-            "newest check of every SLO": timed(lambda: browse_slos.newest(ledger)),
+            "newest check of every SLO": timed(lambda: slo_queries.newest(ledger)),
             "the same, as one would write it first": timed(obviously, 3),
-            "overview's data, all DAGs": timed(lambda: overview(ledger, everything, sparks)),
-            "overview's data, 3 of 10 DAGs": timed(lambda: overview(ledger, some, sparks)),
-            "small charts (every 60 s)": timed(lambda: sparklines(ledger, everything), 3),
+            "overview's data, all DAGs": timed(lambda: read_overview(ledger, everything, sparklines)),
+            "overview's data, 3 of 10 DAGs": timed(lambda: read_overview(ledger, some, sparklines)),
+            "small charts (every 60 s)": timed(lambda: read_sparklines(ledger, everything), 3),
             "rendering and compressing": timed(page),
         }
 

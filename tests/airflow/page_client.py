@@ -15,8 +15,8 @@ from starlette.testclient import TestClient
 
 from airflow_slo_provider.ledger import Ledger
 from airflow_slo_provider.plugins.slo_page import PREFIX
-from airflow_slo_provider.plugins.slo_page.app import make_app
-from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+from airflow_slo_provider.plugins.slo_page.app import create_app
+from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
 #: Which DAGs a user may not read. The token of a user is the name.
 HIDDEN = {"admin": set(), "guest": {"secret_dag"}, "nobody": None}
@@ -36,12 +36,12 @@ class Manager(SimpleAuthManager):
 
 
 @contextmanager
-def pages(ledger: Ledger | None, *, desk: Desk | None = None) -> Iterator[TestClient]:
+def pages(ledger: Ledger | None, *, source: CachedLedger | None = None) -> Iterator[TestClient]:
     """A client of the pages, mounted as Airflow mounts them. It follows no redirects, and is nobody until it gets a cookie."""
     before, _AuthManagerState.instance = _AuthManagerState.instance, Manager()
     try:
         server = FastAPI()
-        server.mount(PREFIX, make_app(desk or Desk(lambda: ledger)))
+        server.mount(PREFIX, create_app(source or CachedLedger(lambda: ledger)))
         with TestClient(server, base_url="http://airflow.example", follow_redirects=False) as client:
             yield client
     finally:

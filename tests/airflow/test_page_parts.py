@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.plugins.slo_page import formatting as words
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
+from airflow_slo_provider.plugins.slo_page import formatting, safe_evidence
 from airflow_slo_provider.plugins.slo_page.cache import Cache
-from airflow_slo_provider.plugins.slo_page.objectives import window_length
+from airflow_slo_provider.plugins.slo_page.slo_summaries import window_length
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -119,7 +118,7 @@ def test_old_keys_go_when_there_are_too_many() -> None:
     ],
 )
 def test_shares_are_never_rounded_up(share: float | None, shown: str) -> None:
-    assert words.percent(share).replace(words.NARROW, " ") == shown
+    assert formatting.format_percent(share).replace(formatting.NO_BREAK_SPACE, " ") == shown
 
 
 @pytest.mark.parametrize(
@@ -136,21 +135,21 @@ def test_shares_are_never_rounded_up(share: float | None, shown: str) -> None:
     ],
 )
 def test_values_are_shown_with_their_unit(value: float | None, unit: str | None, shown: str) -> None:
-    assert words.measured(value, unit).replace(words.NARROW, " ") == shown
+    assert formatting.format_value(value, unit).replace(formatting.NO_BREAK_SPACE, " ") == shown
 
 
 @pytest.mark.parametrize(
     ("gone", "said"), [(10, "just now"), (90, "1 min ago"), (7200, "2 h ago"), (200000, "2 d ago"), (-7200, "in 2 h")]
 )
 def test_how_long_ago(gone: int, said: str) -> None:
-    assert f">{said}<" in words.ago(T0, T0 + timedelta(seconds=gone)).replace(words.NARROW, " ")
+    assert f">{said}<" in formatting.format_age(T0, T0 + timedelta(seconds=gone)).replace(formatting.NO_BREAK_SPACE, " ")
 
 
 @pytest.mark.parametrize("value", ["..", ".", "...", "a/../b", "a?b#c&d", "ü %"])
 def test_a_name_is_one_part_of_a_url(value: str) -> None:
     from urllib.parse import unquote
 
-    made = words.part(value)
+    made = formatting.quote_url_part(value)
     assert unquote(made) == value
     assert not set("/?#& ") & set(made)
     assert set(made) != {"."}
@@ -158,12 +157,12 @@ def test_a_name_is_one_part_of_a_url(value: str) -> None:
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [1], {"k": None}, {"k": float("nan")}, {"k": True}, {"k": {"k": 1}}, {"k": ["a"]}])
 def test_odd_evidence_is_absent_evidence(odd: Any) -> None:
-    assert evidence.number(odd, "k") is None
-    assert evidence.text(odd, "k") in ("", "nan")
-    assert isinstance(evidence.pretty(odd), str)
-    assert list(evidence.trace_ids(odd)) == []
-    assert list(evidence.reports(odd)) == []
-    assert dict(evidence.scalars(odd)) is not None
+    assert safe_evidence.number(odd, "k") is None
+    assert safe_evidence.text(odd, "k") in ("", "nan")
+    assert isinstance(safe_evidence.format_json(odd), str)
+    assert list(safe_evidence.trace_ids(odd)) == []
+    assert list(safe_evidence.report_keys(odd)) == []
+    assert dict(safe_evidence.scalars(odd)) is not None
 
 
 @pytest.mark.parametrize(

@@ -14,17 +14,17 @@ from airflow_slo_provider.drift.report.ledger_records import MOST_WORST, checks
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.verdict.thresholds import State
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
-from airflow_slo_provider.plugins.slo_page.access import Scope
-from airflow_slo_provider.plugins.slo_page.heat_maps import HEAT_DAYS, heat_maps
-from airflow_slo_provider.plugins.slo_page.objectives import choices, overview
+from airflow_slo_provider.plugins.slo_page.access import ReadableDags
+from airflow_slo_provider.plugins.slo_page.heat_maps import HEAT_DAYS, read_heat_maps
 from airflow_slo_provider.plugins.slo_page.responses import render
-from airflow_slo_provider.plugins.slo_page.slo_details import slo_view
+from airflow_slo_provider.plugins.slo_page.slo_details import read_slo
+from airflow_slo_provider.plugins.slo_page.slo_summaries import overview_values, read_overview
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_data import slo_check
 
 NOW = datetime(2025, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-EVERYTHING = Scope(frozenset({"d"}), everything=True)
+EVERYTHING = ReadableDags(frozenset({"d"}), complete=True)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class TestHeatMap:
 
     def cells(self, ledger: Ledger) -> dict[str, list[str]]:
         """The last two days of each feature."""
-        (found,) = heat_maps(ledger, EVERYTHING, NOW)
+        (found,) = read_heat_maps(ledger, EVERYTHING, NOW)
         assert {len(cells) for _, cells in found.rows} == {HEAT_DAYS}
         return {feature: [cell.verdict for cell in cells[-2:]] for feature, cells in found.rows}
 
@@ -103,32 +103,31 @@ class TestAge:
     )
     def test_a_check_older_than_its_window_is_no_knowledge(self, ledger: Ledger, age: timedelta, status: str, shown: str) -> None:
         self.record(ledger, age, status)
-        found = overview(ledger, EVERYTHING, {}, now=NOW)
+        found = read_overview(ledger, EVERYTHING, {}, now=NOW)
         assert found.counts == {shown: 1}
-        view = slo_view(ledger, EVERYTHING, "a", now=NOW)
+        view = read_slo(ledger, EVERYTHING, "a", now=NOW)
         assert view is not None
-        assert view.objective.status == shown
-        said = "Nobody has checked it for longer than its window" in render("slo.html", view=view)
+        assert view.slo.status == shown
+        said = "The newest check is older than the SLO's window" in render("slo.html", view=view)
         assert said == (age > 8 * DAY)
 
     def test_it_stands_before_what_is_healthy_and_says_what_was_known(self, ledger: Ledger) -> None:
         self.record(ledger, 90 * DAY)
         for name, status, verdict in (("b", "WARNING", "warn"), ("c", "EXHAUSTED", "fail"), ("d", "HEALTHY", "pass")):
             ledger.record([slo_check(name, status, verdict, 0.5, 0.9995, NOW)], RunKey("d", "r", "t"))
-        found = overview(ledger, EVERYTHING, {}, now=NOW)
-        assert [(one.name, one.status) for one in found.objectives] == [
+        found = read_overview(ledger, EVERYTHING, {}, now=NOW)
+        assert [(one.name, one.status) for one in found.slos] == [
             ("c", "EXHAUSTED"),
             ("a", "unknown"),
             ("b", "WARNING"),
             ("d", "HEALTHY"),
         ]
-        assert choices(found.objectives)["statuses"] == ["EXHAUSTED", "unknown", "WARNING", "HEALTHY"]
-        filters = {"q": "", "status": "", "service": "", "tier": ""}
-        page = render("overview.html", found=found, chosen=found.objectives, filters=filters, **choices(found.objectives))
-        assert "last known 99.99" in page
-        assert found.objectives[1].exhausted_in is None
+        values = overview_values(found)
+        assert values["statuses"] == ["EXHAUSTED", "unknown", "WARNING", "HEALTHY"]
+        assert "last known 99.99" in render("overview.html", **values)
+        assert found.slos[1].exhausted_in is None
 
     @pytest.mark.parametrize("window", ["1h", "1d"])
     def test_a_dag_that_runs_once_a_day_may_be_late(self, ledger: Ledger, window: str) -> None:
         self.record(ledger, timedelta(hours=24, minutes=50), window=window)
-        assert overview(ledger, EVERYTHING, {}, now=NOW).counts == {"HEALTHY": 1}
+        assert read_overview(ledger, EVERYTHING, {}, now=NOW).counts == {"HEALTHY": 1}

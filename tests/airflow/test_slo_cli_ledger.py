@@ -118,17 +118,17 @@ class TestEnvironments:
     def test_the_pages_say_when_tasks_use_another_ledger(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         from starlette.testclient import TestClient
 
-        from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+        from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
         monkeypatch.delenv("AIRFLOW__SLO__LEDGER_URL", raising=False)
         monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
-        desk = Desk()
-        desk.ledger().close()
+        source = CachedLedger()
+        source.ledger().close()
         assert isinstance(TestClient, type)
-        place = desk.place()
-        assert place.where == f"{tmp_path}/slo_ledger.db"
-        assert "CeleryExecutor" in place.problem
+        info = source.info()
+        assert info.database == f"{tmp_path}/slo_ledger.db"
+        assert "CeleryExecutor" in info.problem
 
 
 class TestAttempts:

@@ -18,8 +18,8 @@ from starlette.testclient import TestClient
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
-from airflow_slo_provider.plugins.slo_page.app import make_app
-from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+from airflow_slo_provider.plugins.slo_page.app import create_app
+from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_client import as_user, pages
 from tests.airflow.page_data import HOSTILE, fill, slo_check
@@ -100,7 +100,7 @@ def test_a_browser_loads_nothing_else(client: TestClient, path: str) -> None:
 
 
 def _paths(client: TestClient) -> list[str]:
-    routes = [route.path for route in make_app(Desk()).routes]
+    routes = [route.path for route in create_app(CachedLedger()).routes]
     return [
         *(path.replace("{name}", "slo.css").replace("{path:path}", "anything/at/all") for path in routes),
         *(f"/{page}" for page in PAGES),
@@ -242,7 +242,7 @@ def _down(calls: list[str]) -> Callable[[], Ledger]:
 
 def test_a_ledger_that_does_not_answer_is_said_and_asked_once_in_a_while(ledger: Ledger) -> None:
     calls: list[str] = []
-    with pages(None, desk=Desk(_down(calls), clock=lambda: 0.0)) as client:
+    with pages(None, source=CachedLedger(_down(calls), clock=lambda: 0.0)) as client:
         for page in ("overview", "checks", "slo?name=x", "data/slos", "metrics"):
             answer = client.get(f"/slo/{page}", headers=as_user("admin"))
             assert answer.status_code == 503
@@ -254,23 +254,23 @@ def test_a_ledger_that_does_not_answer_is_said_and_asked_once_in_a_while(ledger:
 def test_a_ledger_that_answers_again_is_used_again(ledger: Ledger) -> None:
     state: dict[str, Any] = {"now": 0.0, "calls": []}
     down = _down(state["calls"])
-    desk = Desk(lambda: ledger if state["now"] > 1 else down(), clock=lambda: state["now"])
+    source = CachedLedger(lambda: ledger if state["now"] > 1 else down(), clock=lambda: state["now"])
     for _ in range(3):
         with pytest.raises(LedgerError, match="could not be reached"):
-            desk.dag_ids()
+            source.dag_ids()
     assert len(state["calls"]) == 1
     state["now"] += 6
-    assert "promote_model" in desk.dag_ids()
+    assert "promote_model" in source.dag_ids()
 
 
 def test_a_slow_ledger_does_not_take_the_servers_threads() -> None:
     calls: list[str] = []
-    desk = Desk(_down(calls), clock=lambda: 0.0)
+    source = CachedLedger(_down(calls), clock=lambda: 0.0)
     errors: list[str] = []
 
     def ask() -> None:
         try:
-            desk.ledger()
+            source.ledger()
         except LedgerError as error:
             errors.append(error.reason)
 

@@ -93,14 +93,14 @@ def _ask(stack, path: str, *, login: bool, method: str = "GET") -> tuple[int, st
 
 
 def test_strangers_get_401_on_every_route(airflow_stack, recorded) -> None:
-    from airflow_slo_provider.plugins.slo_page.app import make_app
-    from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+    from airflow_slo_provider.plugins.slo_page.app import create_app
+    from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
     query = "?name=page-live&kind=slo&dag_id=e2e_slo_pages&run_id=x&task_id=record&id=0"
-    paths = {route.path for route in make_app(Desk()).routes}
+    paths = {route.path for route in create_app(CachedLedger()).routes}
     assert len(paths) > 15
     for path in paths:
-        asked = "/slo" + path.replace("{name}", "slo.css").replace("{what}", "report").replace("{path:path}", "a/b") + query
+        asked = "/slo" + path.replace("{name}", "slo.css").replace("{button}", "report").replace("{path:path}", "a/b") + query
         assert _ask(airflow_stack, asked, login=False)[0] == 401, asked
 
 
