@@ -131,7 +131,7 @@ def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
         database.executemany("INSERT INTO requests VALUES (?, ?)", [(at, 200)] * 980 + [(at, 500)] * 20)
     database.close()
     installed.env["AIRFLOW_CONN_ORDERS_DB"] = json.dumps({**json.loads(connection), "host": str(log)})
-    assert "1 SLO, no fault" in installed.airflow("slo", "validate", str(slos))
+    assert "1 SLO, no errors" in installed.airflow("slo", "validate", str(slos))
     installed.airflow("slo", "status", str(slos), code=1)  # spent
     decided = json.loads(installed.python("-c", GATE, str(dag), str(REPO)).splitlines()[-1])
     assert decided == {"state": "success", "outcome": "frozen", "skipped": ["promote"]}
