@@ -42,23 +42,23 @@ GONE = {"name": "c", "skip_reason": "Dependency not found on PyPI and could not 
         ([], audit.NOT_AUDITED, "NOT AUDITED"),
     ],
 )
-def test_what_an_answer_means(packages: list[dict[str, Any]], code: int, said: str) -> None:
+def test_audit_output_determines_the_exit_code(packages: list[dict[str, Any]], code: int, said: str) -> None:
     found = audit.read_answer(json.dumps({"dependencies": packages, "fixes": []}), "")
     assert found.code == code
     assert said in found.told()
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}"])
-def test_no_answer_is_no_pass(text: str) -> None:
+def test_audit_without_output_does_not_pass(text: str) -> None:
     found = audit.read_answer(text, "Traceback ...\nrequests.exceptions.ConnectionError: Failed to resolve 'api.osv.dev'\n")
     assert found.code == audit.NOT_AUDITED
     assert "api.osv.dev" in found.told()
 
 
-def test_a_program_that_is_not_there_is_no_pass(tmp_path: Path) -> None:
+def test_audit_without_the_program_does_not_pass(tmp_path: Path) -> None:
     assert audit.ask(tmp_path / "pip-audit", REPO / "constraints.txt", "pypi").code == audit.NOT_AUDITED
 
 
-def test_what_is_installed_fits_together() -> None:
+def test_installed_packages_are_consistent() -> None:
     ran = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

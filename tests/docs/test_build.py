@@ -39,13 +39,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "html"
 
 
-def test_every_page_is_there(built: Path) -> None:
+def test_build_contains_every_page(built: Path) -> None:
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md") if "_build" not in path.parts}
     assert pages <= {path.relative_to(built) for path in built.rglob("*.html")}
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_the_reference_shows_parameters(built: Path, name: str) -> None:
+def test_built_reference_shows_parameters(built: Path, name: str) -> None:
     page = (built / "reference" / "operators.html").read_text()
     entry = re.search(
         rf'<dt class="sig[^>]*?id="[\w.]+\.{name}">(.*?)</dt>(.*?)(?=<dt class="sig sig-object py"[^>]*id=|\Z)', page, re.DOTALL
@@ -55,7 +55,7 @@ def test_the_reference_shows_parameters(built: Path, name: str) -> None:
     assert [one for one in described if f"<strong>{one}</strong>" not in entry[2]] == []
 
 
-def test_its_tools_are_an_extra() -> None:
+def test_build_tools_are_an_extra() -> None:
     import tomllib
 
     extras = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]

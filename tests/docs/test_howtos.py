@@ -27,11 +27,11 @@ def how_to(name: str) -> Block | None:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_there_is_a_how_to(name: str) -> None:
+def test_public_class_has_a_how_to(name: str) -> None:
     assert how_to(name), f"no page below docs/ has a heading with `{name}` and a Python snippet that uses it"
 
 
-def test_the_list_of_how_tos_is_whole() -> None:
+def test_list_of_how_tos_is_complete() -> None:
     text = (DOCS / "how-to.md").read_text()
     assert [name for name in public_names() if f"`{name}`" not in text] == []
 
@@ -53,13 +53,13 @@ def parameters(cls: type) -> set[str]:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_every_parameter_is_documented(name: str) -> None:
+def test_public_parameters_are_documented(name: str) -> None:
     described = set(re.findall(r":param (\w+):", documented(name)))
     assert parameters(public_classes()[name]) - described == set()
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_parameters_of_a_base_are_one_step_away(name: str) -> None:
+def test_docstring_links_to_parameters_of_base_classes(name: str) -> None:
     """The class's own docstring names where the others are, and so does the page that lists them."""
     cls = public_classes()[name]
     page = (DOCS / "reference" / "operators.md").read_text()
@@ -73,7 +73,7 @@ def test_parameters_of_a_base_are_one_step_away(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_templated_parameters_say_so(name: str) -> None:
+def test_template_fields_are_documented_as_templated(name: str) -> None:
     """A reader of the reference sees which parameters Jinja renders."""
     cls = public_classes()[name]
     text = " ".join(documented(name).split())
@@ -83,7 +83,7 @@ def test_templated_parameters_say_so(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_errors_are_documented(name: str) -> None:
+def test_raised_errors_are_documented(name: str) -> None:
     """What fails, what is retried, what is refused when the DAG is read."""
     assert re.search(r":raises |\bfails?\b|retried|refuse", documented(name))
 
@@ -176,7 +176,7 @@ READ_ONLY = {
 }
 
 
-def test_each_is_run_or_says_why_not() -> None:
+def test_how_to_snippet_is_run_or_names_a_reason() -> None:
     assert sorted([*RUNS, *READ_ONLY]) == public_names()
     for reason in READ_ONLY.values():
         for file in re.findall(r"tests/[\w/]+\.py", reason):
@@ -184,7 +184,7 @@ def test_each_is_run_or_says_why_not() -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_to_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     RUNS[name].before(world)
@@ -203,7 +203,7 @@ def golden_sets(heading: str, world: World) -> dict[str, Any]:
     return {task.task_id: task for task in dag.tasks}
 
 
-def test_the_ranking_golden_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranking_golden_set_snippet_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     ran = run_task(golden_sets("Judge a ranking, query by query", world)["evaluate"])
@@ -212,7 +212,9 @@ def test_the_ranking_golden_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("serving", "said"), [("", "promoted from nothing to 7"), ("6", "promoted from 6 to 7")])
-def test_the_first_champion_and_the_next(serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_champion_snippet_promotes_the_first_and_the_next_version(
+    serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
     from airflow_slo_provider.deployment.registries.registry import Wanted
 
@@ -243,7 +245,7 @@ READ = {
 }
 
 
-def test_the_table_of_metrics_is_whole() -> None:
+def test_table_of_metrics_is_complete() -> None:
     """Each name and other name that is known, and which way is better."""
     from airflow_slo_provider.evaluation.metrics import metric_names as metrics
 
@@ -287,7 +289,7 @@ def classified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def test_a_segment_that_is_a_feature(classified: World) -> None:
+def test_segment_snippet_accepts_a_feature(classified: World) -> None:
     """It is one where it is named, and without that the model misses it."""
     task = golden_sets("What the model is given: `features`", classified)["evaluate"]
     ran = run_task(task)
@@ -296,7 +298,7 @@ def test_a_segment_that_is_a_feature(classified: World) -> None:
     assert "columns are missing: {'country'}" in str(run_task(task).error)
 
 
-def test_a_function_of_probabilities(classified: World) -> None:
+def test_metric_snippet_receives_probabilities(classified: World) -> None:
     ran = run_task(golden_sets("What a metric gets", classified)["evaluate"])
     assert ran.state == "success", ran.log
     found = ran.xcoms["return_value"]["metrics"]
@@ -305,7 +307,7 @@ def test_a_function_of_probabilities(classified: World) -> None:
 
 
 @pytest.mark.parametrize("predictor", ["model", "classes", "probabilities", "words"])
-def test_what_a_metric_gets(predictor: str, tmp_path: Path) -> None:
+def test_metric_snippet_receives_documented_arguments(predictor: str, tmp_path: Path) -> None:
     """The table of docs/golden-sets.md, row by row, by what metrics make of it."""
     import numpy as np
 
@@ -332,7 +334,9 @@ def test_what_a_metric_gets(predictor: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("wrong", "way"), [(0.03, "gate"), (0.5, "hold")])
-def test_another_way_than_a_red_run(wrong: float, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quality_branch_snippet_holds_a_bad_model(
+    wrong: float, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A bad model ends at hold; promote refuses it where somebody draws the way wrong."""
     import random
 

@@ -45,7 +45,7 @@ def measured(url: str, old: str = "", new: str = "") -> SLOReport:
     return report
 
 
-def test_it_is_measured_with_increase_and_what_a_series_begins_with_is_not_counted(url: str) -> None:
+def test_latency_slo_ignores_the_first_value_of_a_series(url: str) -> None:
     report = measured(url)
     assert (report.status, report.sli) == (Status.HEALTHY, Fraction(49, 50))
     assert 'good: sum(increase(request_duration_seconds_bucket{le="0.25"}[1h]))' in report.query
@@ -53,6 +53,6 @@ def test_it_is_measured_with_increase_and_what_a_series_begins_with_is_not_count
     assert report.total == 60 * 50, "the 1,000 that the new process had when it was first seen are in no count"
 
 
-def test_a_bound_that_is_no_bucket_is_no_good_event(url: str) -> None:
+def test_latency_bound_without_a_bucket_counts_no_good_events(url: str) -> None:
     report = measured(url, 'le="0.25"', 'le="0.3"')
     assert (report.status, report.sli) == (Status.EXHAUSTED, 0)

@@ -37,19 +37,19 @@ def granted(postgres: PostgresServer, postgres_database: str) -> Iterator[dict[s
     connected(postgres, postgres_database, "DROP OWNED BY slo_worker, slo_reader; DROP ROLE slo_worker, slo_reader")
 
 
-def test_the_database_is_made(postgres: PostgresServer) -> None:
+def test_production_statements_create_the_database(postgres: PostgresServer) -> None:
     connected(postgres, "postgres", CREATE)
     connected(postgres, "postgres", "DROP DATABASE slo_ledger")
 
 
-def test_a_worker_records_and_reads(granted: dict[str, str]) -> None:
+def test_worker_role_records_and_reads(granted: dict[str, str]) -> None:
     with open_ledger(granted["slo_worker"]) as ledger:
         ledger.record([check()], key())
         ledger.record([check(verdict="fail")], key())  # a retry replaces its row
         assert [row.result.verdict for row in ledger.checks()] == ["fail"]
 
 
-def test_a_reader_only_reads(granted: dict[str, str]) -> None:
+def test_reader_role_only_reads(granted: dict[str, str]) -> None:
     with open_ledger(granted["slo_worker"]) as ledger:
         ledger.record([check()], key())
     with open_ledger(granted["slo_reader"]) as ledger:
@@ -59,7 +59,7 @@ def test_a_reader_only_reads(granted: dict[str, str]) -> None:
     assert caught.value.reason == "access_denied"
 
 
-def test_a_worker_withdraws_prunes_and_adopts_and_a_reader_does_not(granted: dict[str, str]) -> None:
+def test_worker_role_withdraws_prunes_and_adopts_and_reader_role_does_not(granted: dict[str, str]) -> None:
     now = datetime.now(UTC)
     with open_ledger(granted["slo_worker"]) as ledger:
         for days in (402, 401, 399):

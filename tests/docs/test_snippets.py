@@ -64,14 +64,14 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_no_block_goes_unseen() -> None:
+def test_every_block_has_a_known_language() -> None:
     """A block in another language would be tested by nobody."""
     seen = {"python", "yaml", "bash", "sql", "text", "{toctree}", "{eval-rst}"}
     assert [block.name for page in PAGES for block in blocks_of(page) if block.language not in seen] == []
 
 
 @pytest.mark.parametrize("block", [one for one in blocks("python") if is_dag_code(one) and one.page != TUTORIAL], ids=ids)
-def test_airflow_reads_the_dags(block: Block, world: World) -> None:
+def test_dag_snippets_are_read_by_airflow(block: Block, world: World) -> None:
     dags = dags_of(block, world)
     assert dags and all(dag.tasks for dag in dags.values())
 
@@ -80,7 +80,7 @@ PLAIN = [one for one in blocks("python") if not is_dag_code(one) and one.page !=
 
 
 @pytest.mark.parametrize("page", sorted({one.page for one in PLAIN}), ids=lambda page: str(page.relative_to(REPO)))
-def test_python_runs(page: Path, world: World) -> None:
+def test_python_snippets_run(page: Path, world: World) -> None:
     """The blocks of a page, one after the other in one process."""
     code = "\n".join(world.placed(block.text) for block in PLAIN if block.page == page)
     done = subprocess.run(
@@ -154,7 +154,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=ids)
-def test_yaml_is_read_by_what_it_is_for(block: Block, tmp_path: Path) -> None:
+def test_yaml_snippets_are_read_by_their_reader(block: Block, tmp_path: Path) -> None:
     kinds = kinds_of(block)
     readers = {check for kind in kinds for pattern, check in READERS.items() if re.fullmatch(pattern, kind)}
     assert readers, f"nobody reads {kinds}: add a reader here"
@@ -206,7 +206,7 @@ def commands_of(block: Block) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("block", [one for one in blocks("bash") if one.page != TUTORIAL], ids=ids)
-def test_shell_names_commands_that_exist(block: Block) -> None:
+def test_shell_snippets_name_existing_commands(block: Block) -> None:
     commands = commands_of(block)
     assert commands
     for words in commands:
@@ -216,18 +216,18 @@ def test_shell_names_commands_that_exist(block: Block) -> None:
 @pytest.mark.parametrize("line", sorted({
     line for page in PAGES for line in re.findall(r"`(airflow slo [a-z]+)", page.read_text())
 }))  # fmt: skip
-def test_commands_in_the_text_exist(line: str) -> None:
+def test_commands_named_in_text_exist(line: str) -> None:
     from airflow_slo_provider.cli.definition import SLO_COMMANDS
 
     assert line.split()[2] in {command.name for command in SLO_COMMANDS}
 
 
-def test_dag_files_in_the_text_exist() -> None:
+def test_dag_files_named_in_text_exist() -> None:
     named = {(page.name, name) for page in PAGES for name in re.findall(r"dags/(\w+\.py)", page.read_text()) if page != TUTORIAL}
     assert {(page, name) for page, name in named if not (REPO / "dags" / name).exists()} == set()
 
 
-def test_connections_in_shell_can_be_used() -> None:
+def test_connections_in_shell_snippets_have_an_installed_provider() -> None:
     for block in blocks("bash"):
         for text in re.findall(r"AIRFLOW_CONN_\w+='(\{.*?\})'$", block.text, re.M):
             kind = json.loads(text.replace("'$PWD'", "/here"))["conn_type"]
@@ -236,7 +236,7 @@ def test_connections_in_shell_can_be_used() -> None:
             assert any(f"apache-airflow-providers-{kind}" in line for line in installed), f"{block.name}: {kind} is not installed"
 
 
-def test_the_kinds_of_checks_are_listed() -> None:
+def test_kinds_of_checks_are_listed() -> None:
     from airflow_slo_provider.plugins.slo_page import checks_page
 
     text = (REPO / "docs" / "slo_pages.md").read_text().partition("| `kind` | recorded by |")[2].partition("\n\n")[0]
@@ -250,7 +250,7 @@ def test_the_kinds_of_checks_are_listed() -> None:
     assert listed == {*shown, "error_budget", *literal} - {"promotion"}  # the provider itself records no promotion
 
 
-def test_objectives_have_the_names_that_documents_say() -> None:
+def test_objective_names_match_the_comments_in_documents() -> None:
     text = "\n---\n".join(one.text for one in blocks("yaml") if one.page.name == "documents.md")
     catalog = read(text).catalog
     assert catalog

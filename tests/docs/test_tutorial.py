@@ -35,12 +35,12 @@ def spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_every_block_is_a_file_a_command_or_what_it_prints() -> None:
+def test_tutorial_blocks_are_files_commands_or_output() -> None:
     assert {block.language for block in BLOCKS} <= {"bash", "python", "yaml", "text"}
     assert all(block.file for block in BLOCKS if block.language in ("python", "yaml"))
 
 
-def test_the_tutorial(tmp_path: Path) -> None:
+def test_tutorial_commands_print_the_documented_output(tmp_path: Path) -> None:
     assert shutil.which("bash")
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"

@@ -83,7 +83,7 @@ def runs(airflow_stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     pause(client, FROZEN, ALLOWED, f"{FROZEN}_consumer", f"{ALLOWED}_consumer")
 
 
-def test_blocked_tasks_of_every_form_do_not_run(runs: Runs) -> None:
+def test_blocked_tasks_in_every_form_do_not_run(runs: Runs) -> None:
     state, states = runs.ended(FROZEN), runs.states(FROZEN)
     groups, tasks = ("literal", "over", "tolerant"), ("gate", "promote", "tail")
     others = {f"{group}.{task}[1]": "success" for group in groups for task in tasks}
@@ -92,7 +92,7 @@ def test_blocked_tasks_of_every_form_do_not_run(runs: Runs) -> None:
     assert state == "failed", "a gate fails where a task behind it would run after a skip"
 
 
-def test_allowed_tasks_of_every_form_run(runs: Runs) -> None:
+def test_allowed_tasks_in_every_form_run(runs: Runs) -> None:
     state, states = runs.ended(ALLOWED), runs.states(ALLOWED)
     skipped = {"hold", "stay", "branches.hold[0]", "branches.hold[1]"}
     assert {task: one for task, one in states.items() if one != ("skipped" if task in skipped else "success")} == {}
@@ -105,7 +105,7 @@ def test_allowed_tasks_of_every_form_run(runs: Runs) -> None:
     assert runs.marked(ALLOWED) == once | {f"{task}[{index}]" for task in acted for index in (0, 1)}
 
 
-def test_events_leave_only_what_allowed(runs: Runs) -> None:
+def test_asset_events_are_emitted_only_by_allowed_tasks(runs: Runs) -> None:
     runs.ended(FROZEN), runs.ended(ALLOWED)
     assert runs.events(ALLOWED) == {
         ("plain", "plain", -1), ("alias", "plain", -1), ("branch", "branch", -1),
@@ -119,7 +119,7 @@ def test_events_leave_only_what_allowed(runs: Runs) -> None:
     assert runs.consumed(FROZEN) == 0
 
 
-def test_blocked_tasks_that_are_cleared_alone_do_not_run(runs: Runs) -> None:
+def test_blocked_tasks_cleared_alone_do_not_run(runs: Runs) -> None:
     runs.ended(FROZEN)
     before = runs.states(FROZEN)
     runs.client.clear(FROZEN, runs.ids[FROZEN], *CLEARED)

@@ -26,7 +26,7 @@ def decisions(stack: Any, run_id: str) -> list[tuple[str, int, str]]:
     return [(row.result.name, row.key.attempt, row.result.evidence["outcome"]) for row in rows if row.key.run_id == run_id]
 
 
-def test_clearing_does_not_thaw_and_marking_as_successful_lets_nothing_go(airflow_stack, run_dag, requests: RequestLog):
+def test_clearing_or_marking_a_frozen_gate_releases_nothing(airflow_stack, run_dag, requests: RequestLog):
     client = airflow_stack.client
     marked, state = run_dag("e2e_marked", run_id="marked")
     assert state == "failed"

@@ -124,7 +124,7 @@ def until(happened: Callable[[], Any], tell: Callable[[], object] = lambda: "", 
     return found
 
 
-def test_both_versions_are_scraped_as_the_committed_file_says(stack: Native):
+def test_prometheus_scrapes_both_model_versions(stack: Native):
     scraped = 'up{job=~"model|pushgateway|alertmanager|prometheus"}'
     until(lambda: [one["value"][1] for one in measured(stack, scraped)] == ["1"] * 5, lambda: measured(stack, scraped))
     counted = until(lambda: measured(stack, "sum by (role, model_version) (model_requests_total) > 0")[1:], seconds=30)
@@ -134,7 +134,7 @@ def test_both_versions_are_scraped_as_the_committed_file_says(stack: Native):
     until(lambda: measured(stack, 'model_request_duration_seconds_bucket{role="champion",le="0.1"} > 0'))
 
 
-def test_the_generated_rules_evaluate_and_their_alert_reaches_alertmanager(stack: Native):
+def test_generated_rules_fire_an_alert_at_alertmanager(stack: Native):
     # The candidate refuses 13 of 569; asked more often than the champion, it spends the budget of both.
     load.send(stack.url("candidate-server:8000"), model.measured_rows(), passes=3)
     alerts = f"{stack.url('alertmanager:9093')}/api/v2/alerts?filter=slo%3Dpredictions-available&receiver=pager"
@@ -152,7 +152,7 @@ def test_the_generated_rules_evaluate_and_their_alert_reaches_alertmanager(stack
     assert states == {"ok"}, groups
 
 
-def test_the_gate_decides_on_that_prometheus_and_the_decision_is_in_postgresql(stack: Native, database: PostgresServer):
+def test_gate_reads_prometheus_and_records_its_decision_in_postgresql(stack: Native, database: PostgresServer):
     until(lambda: measured(stack, f"{FAILED} > 0.0105"), lambda: measured(stack, FAILED))
     stack.finish("airflow-init")
     registry = stack.path("/srv/slo/registry") / "tumour-classifier" / "registry.json"
@@ -170,7 +170,7 @@ def test_the_gate_decides_on_that_prometheus_and_the_decision_is_in_postgresql(s
     assert rows["tumour-classifier"].kind == "golden_set"
 
 
-def test_what_the_ledger_knows_is_pushed_and_scraped(stack: Native):
+def test_ledger_metrics_are_pushed_and_scraped(stack: Native):
     stack.finish("airflow-init")
     stack.run("scheduler", "airflow", "dags", "test", "example_push_metrics")
     wanted = 'airflow_slo_error_budget_remaining_ratio{slo="predictions-available",job="airflow_slo"} < 0'
@@ -194,14 +194,14 @@ print(ModelRegistryHook().test_connection()[0], PrometheusHook().test_connection
 """
 
 
-def test_the_other_connections_of_airflow_lead_somewhere(stack: Native):
+def test_other_airflow_connections_reach_their_services(stack: Native):
     stack.wait_for("mlflow", stack.url("mlflow:5000") + "/health", timeout=180)
     out = stack.run("scheduler", "python", "-c", CONNECTIONS)
     assert out.splitlines()[-1] == "True True True", out
 
 
 @pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost:15000", 200), ("elsewhere:5000", 403)])
-def test_mlflow_answers_to_its_name_in_the_stack_and_to_no_stranger(stack: Native, host: str, status: int):
+def test_mlflow_accepts_only_its_host_names(stack: Native, host: str, status: int):
     stack.wait_for("mlflow", stack.url("mlflow:5000") + "/health", timeout=180)
     address = f"{stack.url('mlflow:5000')}/api/2.0/mlflow/registered-models/search"
     request = urllib.request.Request(address, headers={"Host": host})
@@ -213,11 +213,11 @@ def test_mlflow_answers_to_its_name_in_the_stack_and_to_no_stranger(stack: Nativ
     assert found == status
 
 
-def test_the_model_servers_send_their_spans_to_the_trace_store(stack: Native):
+def test_model_servers_send_spans_to_the_trace_store(stack: Native):
     until(lambda: stack.traces.received > 1, lambda: stack.log("champion-server").read_text()[-2000:])
 
 
-def test_each_service_sees_its_own_database_only(stack: Native, database: PostgresServer):
+def test_service_accounts_access_only_their_own_database(stack: Native, database: PostgresServer):
     import psycopg
 
     login = {"host": "127.0.0.1", "port": database.port, "user": "mlflow", "password": PASSWORDS["MLFLOW_PASSWORD"]}
@@ -227,7 +227,7 @@ def test_each_service_sees_its_own_database_only(stack: Native, database: Postgr
         psycopg.connect(dbname="slo_ledger", **login)
 
 
-def test_the_first_models_stay_when_the_stack_is_started_again(stack: Native):
+def test_first_models_are_kept_on_restart(stack: Native):
     card = stack.path("/srv/slo/candidate/model.json")
     before: tuple[str, Path] = (card.read_text(), card)
     assert "the champion is version 1" in stack.run("trainer")

@@ -16,7 +16,7 @@ from tests.e2e.people import answer, pause
 pytestmark = pytest.mark.e2e
 
 
-def test_scheduled_checks(airflow_stack, run_dag) -> None:
+def test_scheduled_checks_example_succeeds(airflow_stack, run_dag) -> None:
     client = airflow_stack.client
     try:
         for dag_id, task, ways in (
@@ -31,7 +31,7 @@ def test_scheduled_checks(airflow_stack, run_dag) -> None:
         pause(client, "hourly_freshness", "nightly_golden_set")
 
 
-def test_a_gate_for_each_model(airflow_stack, run_dag) -> None:
+def test_per_model_gate_example_promotes_only_allowed_models(airflow_stack, run_dag) -> None:
     client, dag_id = airflow_stack.client, "per_model_gate"
     try:
         run_id, state = run_dag(dag_id, timeout=200)
@@ -44,7 +44,7 @@ def test_a_gate_for_each_model(airflow_stack, run_dag) -> None:
         pause(client, dag_id)
 
 
-def test_serving_slos_and_the_connection_that_takes_the_examples_place(airflow_stack, run_dag, tmp_path: Path) -> None:
+def test_serving_slos_example_uses_the_configured_connection(airflow_stack, run_dag, tmp_path: Path) -> None:
     client, dag_id = airflow_stack.client, "serving_slos"
     log = tmp_path / "a service's own log.db"
     with sqlite3.connect(log) as connection:
@@ -85,7 +85,7 @@ def started(client: Any, *, timeout: float = 120) -> dict[str, Any]:
     return runs[0]
 
 
-def test_a_bad_release_is_noticed_rolled_back_verified_and_written_down(airflow_stack, rollbacks) -> None:
+def test_rollback_example_reverts_and_documents_a_bad_release(airflow_stack, rollbacks) -> None:
     client, registry = rollbacks, DirectoryRegistry(airflow_stack.home / "slo_models")
     rehearsal = client.trigger("rollback_rehearsal", run_id="rehearsal")
     run = started(client)

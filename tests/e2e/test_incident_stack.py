@@ -72,7 +72,7 @@ def rolled_back(stage: Stage, service: str, seconds: float = 120) -> datetime:
     return datetime.fromisoformat(stage.champion(service).at)
 
 
-def test_a_bad_version_is_found_rolled_back_verified_and_written_down(airflow_stack, stage: Stage):
+def test_bad_version_is_rolled_back_and_documented(airflow_stack, stage: Stage):
     service, client = "svc0", airflow_stack.client
     deployed = stage.point(service, "2")
     applied = rolled_back(stage, service)
@@ -105,7 +105,7 @@ def test_a_bad_version_is_found_rolled_back_verified_and_written_down(airflow_st
 
 
 @pytest.mark.long
-def test_two_incidents_at_once_start_two_runs(airflow_stack, stage: Stage):
+def test_two_concurrent_incidents_start_two_runs(airflow_stack, stage: Stage):
     for service in ("svc1", "svc2"):
         stage.point(service, "2")
     for service in ("svc1", "svc2"):
@@ -117,7 +117,7 @@ def test_two_incidents_at_once_start_two_runs(airflow_stack, stage: Stage):
 
 
 @pytest.mark.long
-def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airflow_stack, stage: Stage):
+def test_triggerer_killed_during_an_incident_starts_no_second_run(airflow_stack, stage: Stage):
     service, client = "svc3", airflow_stack.client
     stage.point(service, "2")
     (run,) = until(lambda: runs_about(airflow_stack, "e2e_incident", service), 90, "a run has begun")
@@ -136,7 +136,7 @@ def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airf
 
 
 @pytest.mark.long
-def test_the_same_through_an_alertmanager(airflow_stack, stage: Stage):
+def test_alertmanager_alert_is_rolled_back_and_documented(airflow_stack, stage: Stage):
     service, client = "alerted0", airflow_stack.client
     deployed = stage.point(service, "2")
     applied = rolled_back(stage, service)
@@ -151,7 +151,7 @@ def test_the_same_through_an_alertmanager(airflow_stack, stage: Stage):
 
 @pytest.mark.long
 @pytest.mark.parametrize("answer", ["Approve", "Reject", None])
-def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage: Stage, answer: str | None):
+def test_approval_is_accepted_rejected_or_times_out(airflow_stack, stage: Stage, answer: str | None):
     service, client = "asked0", airflow_stack.client
     client.wait_for_dag("e2e_asking")
     client.unpause("e2e_asking")
@@ -190,7 +190,7 @@ def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage:
 
 
 @pytest.mark.long
-def test_a_prometheus_that_is_down_is_told_and_is_never_calm(airflow_stack, stage: Stage):
+def test_unreachable_prometheus_is_reported_and_never_counts_as_recovered(airflow_stack, stage: Stage):
     client = airflow_stack.client
     before = {run["dag_run_id"] for run in runs(client, "e2e_incident")}
     stage.stop_prometheus()

@@ -84,7 +84,7 @@ def answer(log: RequestLog, over: threading.Event) -> None:
 
 
 @pytest.mark.parametrize("kind", list(IncidentType))
-def test_a_playbook_is_worked_through(airflow_stack, run_dag, log: RequestLog, kind: IncidentType):
+def test_playbook_runs_all_its_steps(airflow_stack, run_dag, log: RequestLog, kind: IncidentType):
     client, now = airflow_stack.client, datetime.now(UTC)
     log.clear()
     log.write(2000, 0)

@@ -37,7 +37,7 @@ def started_by_an_asset(client, *, timeout: float = 120) -> str:
         time.sleep(0.5)
 
 
-def test_drift_starts_it_and_people_decide(airflow_stack, run_dag, client) -> None:
+def test_drift_starts_retraining_and_an_approval_decides(airflow_stack, run_dag, client) -> None:
     registry = DirectoryRegistry(airflow_stack.home / "slo_models")
     checked, state = run_dag("daily_drift", conf={"shift": 1.0}, timeout=200)
     states = client.task_states("daily_drift", checked)

@@ -31,7 +31,7 @@ def server(airflow_stack) -> Iterator[RepeatingServer]:
         yield running
 
 
-def test_a_run_shows_no_credentials(airflow_stack, run_dag, server: RepeatingServer):
+def test_run_shows_no_credentials(airflow_stack, run_dag, server: RepeatingServer):
     run_id, _ = run_dag("e2e_secrets", timeout=400)
     client = airflow_stack.client
     states = client.task_states("e2e_secrets", run_id)

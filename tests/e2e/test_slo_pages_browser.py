@@ -70,7 +70,7 @@ def results(airflow_stack, recorded, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_person(results: dict[str, str | None], scenario: str) -> None:
+def test_browser_scenario_passes(results: dict[str, str | None], scenario: str) -> None:
     assert results[scenario] is None, results[scenario]
 
 
@@ -92,7 +92,7 @@ def _ask(stack, path: str, *, login: bool, method: str = "GET") -> tuple[int, st
         return error.code, error.read().decode(), error.headers.get("Location") or ""
 
 
-def test_strangers_get_401_on_every_route(airflow_stack, recorded) -> None:
+def test_route_without_login_responds_401(airflow_stack, recorded) -> None:
     from airflow_slo_provider.plugins.slo_page.app import create_app
     from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
@@ -104,7 +104,7 @@ def test_strangers_get_401_on_every_route(airflow_stack, recorded) -> None:
         assert _ask(airflow_stack, asked, login=False)[0] == 401, asked
 
 
-def test_the_buttons_of_a_task_instance(airflow_stack, recorded) -> None:
+def test_buttons_of_a_task_instance_open_their_pages(airflow_stack, recorded) -> None:
     path = "/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/links".format(
         run=quote(recorded["run_id"], safe=""), **recorded
     )
@@ -122,7 +122,7 @@ def test_the_buttons_of_a_task_instance(airflow_stack, recorded) -> None:
     assert urlsplit(_ask(airflow_stack, inside["Trace"], login=True)[2]).path == "../run"
 
 
-def test_the_plugin_loads_without_an_error(airflow_stack) -> None:
+def test_plugin_loads_without_an_error(airflow_stack) -> None:
     plugins = {one["name"]: one for one in airflow_stack.client.call("GET", "/api/v2/plugins?limit=100")["plugins"]}
     assert [view["destination"] for view in plugins["slo"]["external_views"]] == ["nav", "dag", "dag_run", "task_instance"]
     assert airflow_stack.client.call("GET", "/api/v2/plugins/importErrors")["import_errors"] == []

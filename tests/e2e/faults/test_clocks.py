@@ -36,7 +36,9 @@ def clock(ahead: timedelta) -> type[datetime]:
 
 
 @pytest.mark.parametrize(("hours", "said"), [(1, "behind"), (-1, "ahead of")])
-def test_prometheus(ledger_file: LedgerFile, seen: Callable[[str], None], hours: int, said: str) -> None:
+def test_gate_with_a_prometheus_clock_one_hour_off_is_unknown(
+    ledger_file: LedgerFile, seen: Callable[[str], None], hours: int, said: str
+) -> None:
     """An hour behind, a worker would not see what has failed since; an hour ahead, it would see no failures yet."""
     gate = ErrorBudgetBranchOperator(
         task_id="gate", slos=prometheus_documents(), follow_task_ids_if_allowed="promote", if_unknown="ask", retries=1
@@ -52,7 +54,7 @@ def test_prometheus(ledger_file: LedgerFile, seen: Callable[[str], None], hours:
     seen("retried, then the way for the unknown; the message says by how much")
 
 
-def test_a_small_difference_is_none(ledger_file: LedgerFile) -> None:
+def test_small_clock_difference_is_tolerated(ledger_file: LedgerFile) -> None:
     gate = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=prometheus_documents()), ["promote"])
     with FaultyPrometheus("ok", clock_ahead=timedelta(minutes=2)) as server:
         ran = run_task(gate, connections={"prometheus_default": {"conn_type": "prometheus", "host": server.url}})
@@ -60,7 +62,7 @@ def test_a_small_difference_is_none(ledger_file: LedgerFile) -> None:
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(0), -timedelta(minutes=10)], ids=["ahead", "right", "behind"])
-def test_a_freeze_of_a_worker_with_another_clock(
+def test_freeze_recorded_with_another_clock_still_applies(
     request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None],
     ahead: timedelta,
 ) -> None:  # fmt: skip
@@ -94,7 +96,7 @@ def test_a_freeze_of_a_worker_with_another_clock(
 
 
 @pytest.mark.parametrize("second", [timedelta(hours=1), -timedelta(hours=1)], ids=["ahead", "behind"])
-def test_two_runs_about_one_incident(
+def test_two_runs_with_different_clocks_handle_an_incident_once(
     ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None], second: timedelta
 ) -> None:
     one = Incident(
@@ -114,7 +116,7 @@ def test_two_runs_about_one_incident(
     seen("the second run skips everything")
 
 
-def test_a_rollback_after_a_promotion_from_the_future(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rollback_after_a_promotion_recorded_in_the_future_takes_effect(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     """3 replaced 2 an hour ahead of time; then 3 is put in place of 1: its predecessor is 1, whatever the clocks said."""
     from airflow_slo_provider.deployment.registries import registry
 

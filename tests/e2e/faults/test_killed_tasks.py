@@ -29,7 +29,7 @@ GATE_STEPS = {
 
 @pytest.mark.parametrize("step", GATE_STEPS, ids=str)
 @pytest.mark.parametrize(("bad", "outcome"), [(0, "allowed"), (20, "frozen")])
-def test_gate(
+def test_gate_killed_at_each_step_decides_on_retry(
     request_log: RequestLog, ledger_file: LedgerFile, seen: Callable[[str], None], step: Step, bad: int, outcome: str
 ) -> None:
     request_log.write(1000 - bad, bad)
@@ -62,7 +62,9 @@ MOVE_STEPS: dict[Step, tuple[bool, list[str], list[str]]] = {
 
 @pytest.mark.parametrize("step", MOVE_STEPS, ids=str)
 @pytest.mark.parametrize(("kind", "to"), [("promote", "3"), ("rollback", "1")])
-def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], None], step: Step, kind: str, to: str) -> None:
+def test_version_change_killed_at_each_step_happens_once(
+    models: Models, ledger_file: LedgerFile, seen: Callable[[str], None], step: Step, kind: str, to: str
+) -> None:
     moved, promoting, rolling_back = MOVE_STEPS[step]
     killed_at(step, lambda: models.run(kind, 1))
     assert models.registry.alias("fraud", "champion") == (to if moved else "2")
@@ -84,7 +86,7 @@ def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], Non
         ("rollback", f"{LEDGER}:upsert", True, True, []),
     ],
 )
-def test_move_in_the_middle_of_a_record(
+def test_version_change_killed_during_its_record_happens_once(
     models: Models, ledger_file: LedgerFile, kind: str, place: str, done: bool, moved: bool, rows: list[str]
 ) -> None:
     """Nothing of a record that was cut off is there, and everything of the one before it."""
@@ -97,7 +99,7 @@ def test_move_in_the_middle_of_a_record(
     assert (models.moves(), row.result.verdict) == ([("2", to)], "pass")
 
 
-def test_registration(models: Models, tmp_path: Path, seen: Callable[[str], None]) -> None:
+def test_registration_killed_halfway_is_completed_on_retry(models: Models, tmp_path: Path, seen: Callable[[str], None]) -> None:
     """Half a version is none: it cannot be promoted, and is made whole by the retry."""
     source = tmp_path / "candidate"
     source.mkdir()

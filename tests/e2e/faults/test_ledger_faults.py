@@ -68,7 +68,7 @@ def ended(ran: Ran, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_gate(
+def test_gate_with_a_broken_ledger_fails_closed(
     broken: Callable[..., contextlib.AbstractContextManager[None]], request_log: RequestLog, ledger_file: LedgerFile,
     seen: Callable[[str], None], fault: str,
 ) -> None:  # fmt: skip
@@ -89,7 +89,7 @@ def test_gate(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_promotion(
+def test_promotion_with_a_broken_ledger_moves_nothing(
     broken: Callable[..., contextlib.AbstractContextManager[None]], tmp_path: Path, ledger_file: LedgerFile,
     seen: Callable[[str], None], fault: str,
 ) -> None:  # fmt: skip
@@ -104,7 +104,7 @@ def test_promotion(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_rollback(
+def test_rollback_with_a_broken_ledger_is_done_and_recorded_on_retry(
     broken: Callable[..., contextlib.AbstractContextManager[None]], tmp_path: Path, ledger_file: LedgerFile,
     seen: Callable[[str], None], fault: str,
 ) -> None:  # fmt: skip
@@ -153,7 +153,9 @@ def limited(size: int, what: Callable[[], Ran | None]) -> str:
     return told
 
 
-def test_a_file_size_limit(request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Path, seen: Callable[[str], None]) -> None:
+def test_ledger_at_its_file_size_limit_fails_closed(
+    request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Path, seen: Callable[[str], None]
+) -> None:
     """The operating system refuses the write, not SQLite: gate and promotion."""
     request_log.write(1000, 0)
     ledger_file.open().close()
@@ -169,7 +171,7 @@ def test_a_file_size_limit(request_log: RequestLog, ledger_file: LedgerFile, tmp
     seen("retried; then 1 decision, 1 move")
 
 
-def test_the_registrys_disk_is_full(tmp_path: Path, seen: Callable[[str], None]) -> None:
+def test_registry_on_a_full_disk_keeps_its_state(tmp_path: Path, seen: Callable[[str], None]) -> None:
     models = Models(tmp_path)
     place = tmp_path / "registry" / "fraud"
     before = (place / "registry.json").read_bytes()

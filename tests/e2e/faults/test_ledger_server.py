@@ -46,7 +46,7 @@ def _write(url: str, writer: int, over: object, told: object) -> None:
     told.put((number, faults))  # type: ignore[attr-defined]
 
 
-def test_writers(server: PostgresServer, seen: Callable[[str], None]) -> None:
+def test_writers_during_a_server_restart_lose_no_rows(server: PostgresServer, seen: Callable[[str], None]) -> None:
     url = server.url("postgres")
     open_ledger(url).close()
     over, told = _processes.Event(), _processes.Queue()
@@ -74,7 +74,7 @@ def test_writers(server: PostgresServer, seen: Callable[[str], None]) -> None:
     seen(f"{written} confirmed records of {WRITERS} writers through {RESTARTS} restarts: all there, each once")
 
 
-def test_gate_and_promotion(
+def test_gate_and_promotion_during_a_server_restart_succeed_on_retry(
     server: PostgresServer, request_log: RequestLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None]
 ) -> None:
     with server.connect(autocommit=True) as connection:

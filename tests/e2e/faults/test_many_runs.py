@@ -61,7 +61,9 @@ def all_at_once(run: Callable[[str, int], str]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
-def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path, seen: Callable[[str], None]) -> None:
+def test_concurrent_gates_and_promotions_lose_and_repeat_nothing(
+    url: str, request_log: RequestLog, tmp_path: Path, seen: Callable[[str], None]
+) -> None:
     """Each passes the gate; all promote version 3 in place of 2, and one does it."""
     request_log.write(1000, 0)
     models = Models(tmp_path)
@@ -89,7 +91,7 @@ def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path,
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-def test_a_run_that_is_overtaken_while_it_opens_an_incident(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_overtaken_while_opening_an_incident_does_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The slow one looked at the clock first, the fast one wrote first. Each by itself would believe that it is the first."""
     one = incident("answered-1")
     fast, slow = RunKey("a_dag", "fast", "open"), RunKey("a_dag", "slow", "open")
@@ -116,7 +118,7 @@ def incident(name: str) -> Incident:
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-def test_one_of_them_takes_care_of_an_incident(url: str, seen: Callable[[str], None]) -> None:
+def test_concurrent_runs_handle_an_incident_once(url: str, seen: Callable[[str], None]) -> None:
     """Events of 25 incidents, each delivered eight times: the eight runs of one open it at the same moment."""
 
     def run(run_id: str, number: int) -> str:

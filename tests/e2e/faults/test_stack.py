@@ -117,7 +117,7 @@ def scene(airflow_stack: AirflowStack, tmp_path_factory: pytest.TempPathFactory)
     return Scene(airflow_stack, tmp_path_factory.mktemp("faults of airflow"))
 
 
-def test_the_scheduler_is_killed(scene: Scene, seen: Callable[[str], None]) -> None:
+def test_killed_scheduler_loses_no_run(scene: Scene, seen: Callable[[str], None]) -> None:
     """And its workers with it: nobody tells Airflow what became of the task."""
     mark = scene.held("scheduler")
     scene.stack.restart_component("scheduler")
@@ -126,7 +126,7 @@ def test_the_scheduler_is_killed(scene: Scene, seen: Callable[[str], None]) -> N
     seen("try 2; 1 move, 1 row")
 
 
-def test_the_api_server_is_killed(scene: Scene, seen: Callable[[str], None]) -> None:
+def test_killed_api_server_loses_no_run(scene: Scene, seen: Callable[[str], None]) -> None:
     """The task ends its work while nobody is there to tell it to."""
     mark = scene.held("api-server")
     scene.stack.kill_component("api-server")
@@ -137,7 +137,9 @@ def test_the_api_server_is_killed(scene: Scene, seen: Callable[[str], None]) -> 
     seen(f"try {last}; 1 move, 1 row")
 
 
-def test_postgresql_is_restarted(scene: Scene, metadata_server: PostgresServer | None, seen: Callable[[str], None]) -> None:
+def test_restarted_postgresql_loses_no_run(
+    scene: Scene, metadata_server: PostgresServer | None, seen: Callable[[str], None]
+) -> None:
     if metadata_server is None:
         pytest.skip("Airflow's metadata is not in PostgreSQL here: initdb is not installed")
     mark = scene.held("postgresql")
@@ -154,7 +156,7 @@ def test_postgresql_is_restarted(scene: Scene, metadata_server: PostgresServer |
     seen(f"try {last}; 1 move, 1 row")
 
 
-def test_an_asset_event_is_delivered_twice(scene: Scene, seen: Callable[[str], None]) -> None:
+def test_asset_event_delivered_twice_rolls_back_once(scene: Scene, seen: Callable[[str], None]) -> None:
     """Once before a run has begun, and once after: a rollback that is told twice goes back one version and not two."""
     client = scene.client
     (asset,) = client.call("GET", "/api/v2/assets?name_pattern=e2e_faults_burning")["assets"]
@@ -190,7 +192,7 @@ def test_an_asset_event_is_delivered_twice(scene: Scene, seen: Callable[[str], N
 
 
 @pytest.mark.long
-def test_two_hundred_runs(scene: Scene, seen: Callable[[str], None]) -> None:
+def test_two_hundred_runs_lose_and_repeat_nothing(scene: Scene, seen: Callable[[str], None]) -> None:
     """Two hundred runs promote version 2 of the same model in place of 1. One does it; the others say that 1 is gone."""
     began = time.monotonic()
     scene.model("many", "1")
