@@ -251,7 +251,7 @@ def in_a_triggerer(options: argparse.Namespace) -> None:
             # An ordinary triggerer takes this many.
             "AIRFLOW__TRIGGERER__CAPACITY": str(options.count),
         }
-        stack = AirflowStack(Path(home) / "home", [folder], settings=settings, say=lambda text: print(f"# {text}", flush=True))
+        stack = AirflowStack(Path(home) / "home", [folder], settings=settings, report=lambda text: print(f"# {text}", flush=True))
         with stack:
             client = stack.client
             client.call("POST", "/api/v2/pools", {"name": "closed", "slots": 0})

@@ -186,10 +186,10 @@ def over_http(url: str, readers: int, seconds: float) -> tuple[float, list[float
     """The first answer of a fresh API server, and those to many readers at once."""
     airflow_stack.COMPONENTS = ("api-server",)
     home = Path(tempfile.mkdtemp(prefix="slo-bench-airflow-"))
-    stack = AirflowStack(home / "home", [home / "dags"], settings={"AIRFLOW__SLO__LEDGER_URL": url}, say=lambda text: None)
+    stack = AirflowStack(home / "home", [home / "dags"], settings={"AIRFLOW__SLO__LEDGER_URL": url}, report=lambda text: None)
     try:
         (home / "dags").mkdir()
-        stack.begin()
+        stack.start_components()
         stack.wait_until_healthy(parts=("metadatabase",))
         stack.client.import_errors()  # logs in
         page, token = f"{stack.url}/slo/overview", str(stack.client._token)

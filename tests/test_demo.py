@@ -106,11 +106,11 @@ def test_end_kills_a_child_that_ignores_signals_in_its_own_session(tmp_path):
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     child = int(mark.read_text())
-    members = processes.family([process.pid])
+    members = processes.process_tree([process.pid])
     assert {process.pid, child} <= set(members)
     assert processes.end([process], grace=0.5) == []
-    assert processes.alive(members) == {}
-    assert child not in processes.table()
+    assert processes.still_running(members) == {}
+    assert child not in processes.read_table()
 
 
 def test_end_lets_a_process_finish_on_sigterm(tmp_path):

@@ -62,14 +62,14 @@ def airflow_stack(metadata_database: dict[str, str], tmp_path_factory: pytest.Te
     started = time.monotonic()
     home = tmp_path_factory.mktemp("real airflow") / "home"
     tell = lambda text: print(f"airflow {time.monotonic() - started:4.0f} s  {text}")  # noqa: E731
-    stack = AirflowStack(home, DAG_FOLDERS, settings=SETTINGS | metadata_database, say=tell)
+    stack = AirflowStack(home, DAG_FOLDERS, settings=SETTINGS | metadata_database, report=tell)
     stack.start()
     try:
         yield stack
     finally:
         members = stack.members()
         stack.stop()
-        assert not processes.alive(members), "processes of the test's Airflow are left"
+        assert not processes.still_running(members), "processes of the test's Airflow are left"
 
 
 @pytest.fixture
