@@ -45,7 +45,7 @@ pytest_plugins = [
     "tests.airflow.prometheus_connections",
     "tests.airflow.freshness_runs",
     "tests.services.kube_world",
-    "tests.e2e.faults.recording",
+    "tests.e2e.faults.recorder",
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.people import pause
+from tests.e2e.approvals import pause
 
 pytestmark = pytest.mark.e2e
 

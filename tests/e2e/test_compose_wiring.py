@@ -1,6 +1,6 @@
 """The wiring of docker-compose.yaml, without containers: its commands, environment and configuration files, as processes.
 
-Only addresses and paths are put in place (``tests.e2e.natively``). Not here, for want of a package: Grafana and Tempo; what would
+Only addresses and paths are replaced (``tests.e2e.local_services``). Without a package, Grafana and Tempo are not started; what would
 go to Tempo's OTLP endpoint is counted. Airflow's DAGs run in one process (``airflow dags test``) with compose's environment; that
 its four components work is for the other tests of this directory.
 """
@@ -23,7 +23,7 @@ import pytest
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from demo import load, model
 from tests import compose
-from tests.e2e.natively import Native
+from tests.e2e.local_services import LocalServices
 from tests.peers import peer
 from tests.services.postgres import PostgresServer, running_postgres
 from tests.support import need
@@ -69,11 +69,11 @@ def database() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="module")
-def stack(database: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
+def stack(database: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
     """All services that can be had; the candidate is the release with the bug."""
     directory = tmp_path_factory.mktemp("compose")
     found = compose.services(directory, PASSWORDS | {"CANDIDATE_ARGS": "--zero-is-missing", "LOAD_RATE": "50"})
-    native = Native(directory / "root", found, database.port)
+    native = LocalServices(directory / "root", found, database.port)
     login = {"PGHOST": "127.0.0.1", "PGPORT": str(database.port), "PGPASSWORD": PASSWORDS["POSTGRES_PASSWORD"]}
     sink = TraceSink(int(native.addresses["tempo:4318"].rpartition(":")[2]))
     threading.Thread(target=sink.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
@@ -110,7 +110,7 @@ def ask(url: str) -> Any:
         return json.load(answer)
 
 
-def measured(stack: Native, query: str) -> list[dict[str, Any]]:
+def measured(stack: LocalServices, query: str) -> list[dict[str, Any]]:
     """What Prometheus answers."""
     address = f"{stack.url('prometheus:9090')}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     return list(ask(address)["data"]["result"])
@@ -124,7 +124,7 @@ def until(happened: Callable[[], Any], tell: Callable[[], object] = lambda: "", 
     return found
 
 
-def test_prometheus_scrapes_both_model_versions(stack: Native):
+def test_prometheus_scrapes_both_model_versions(stack: LocalServices):
     scraped = 'up{job=~"model|pushgateway|alertmanager|prometheus"}'
     until(lambda: [one["value"][1] for one in measured(stack, scraped)] == ["1"] * 5, lambda: measured(stack, scraped))
     counted = until(lambda: measured(stack, "sum by (role, model_version) (model_requests_total) > 0")[1:], seconds=30)
@@ -134,7 +134,7 @@ def test_prometheus_scrapes_both_model_versions(stack: Native):
     until(lambda: measured(stack, 'model_request_duration_seconds_bucket{role="champion",le="0.1"} > 0'))
 
 
-def test_generated_rules_fire_an_alert_at_alertmanager(stack: Native):
+def test_generated_rules_fire_an_alert_at_alertmanager(stack: LocalServices):
     # The candidate refuses 13 of 569; asked more often than the champion, it spends the budget of both.
     load.send(stack.url("candidate-server:8000"), model.measured_rows(), passes=3)
     alerts = f"{stack.url('alertmanager:9093')}/api/v2/alerts?filter=slo%3Dpredictions-available&receiver=pager"
@@ -152,7 +152,7 @@ def test_generated_rules_fire_an_alert_at_alertmanager(stack: Native):
     assert states == {"ok"}, groups
 
 
-def test_gate_reads_prometheus_and_records_its_decision_in_postgresql(stack: Native, database: PostgresServer):
+def test_gate_reads_prometheus_and_records_its_decision_in_postgresql(stack: LocalServices, database: PostgresServer):
     until(lambda: measured(stack, f"{FAILED} > 0.0105"), lambda: measured(stack, FAILED))
     stack.finish("airflow-init")
     registry = stack.path("/srv/slo/registry") / "tumour-classifier" / "registry.json"
@@ -170,7 +170,7 @@ def test_gate_reads_prometheus_and_records_its_decision_in_postgresql(stack: Nat
     assert rows["tumour-classifier"].kind == "golden_set"
 
 
-def test_ledger_metrics_are_pushed_and_scraped(stack: Native):
+def test_ledger_metrics_are_pushed_and_scraped(stack: LocalServices):
     stack.finish("airflow-init")
     stack.run("scheduler", "airflow", "dags", "test", "example_push_metrics")
     wanted = 'airflow_slo_error_budget_remaining_ratio{slo="predictions-available",job="airflow_slo"} < 0'
@@ -194,14 +194,14 @@ print(ModelRegistryHook().test_connection()[0], PrometheusHook().test_connection
 """
 
 
-def test_other_airflow_connections_reach_their_services(stack: Native):
+def test_other_airflow_connections_reach_their_services(stack: LocalServices):
     stack.wait_for("mlflow", stack.url("mlflow:5000") + "/health", timeout=180)
     out = stack.run("scheduler", "python", "-c", CONNECTIONS)
     assert out.splitlines()[-1] == "True True True", out
 
 
 @pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost:15000", 200), ("elsewhere:5000", 403)])
-def test_mlflow_accepts_only_its_host_names(stack: Native, host: str, status: int):
+def test_mlflow_accepts_only_its_host_names(stack: LocalServices, host: str, status: int):
     stack.wait_for("mlflow", stack.url("mlflow:5000") + "/health", timeout=180)
     address = f"{stack.url('mlflow:5000')}/api/2.0/mlflow/registered-models/search"
     request = urllib.request.Request(address, headers={"Host": host})
@@ -213,11 +213,11 @@ def test_mlflow_accepts_only_its_host_names(stack: Native, host: str, status: in
     assert found == status
 
 
-def test_model_servers_send_spans_to_the_trace_store(stack: Native):
+def test_model_servers_send_spans_to_the_trace_store(stack: LocalServices):
     until(lambda: stack.traces.received > 1, lambda: stack.log("champion-server").read_text()[-2000:])
 
 
-def test_service_accounts_access_only_their_own_database(stack: Native, database: PostgresServer):
+def test_service_accounts_access_only_their_own_database(stack: LocalServices, database: PostgresServer):
     import psycopg
 
     login = {"host": "127.0.0.1", "port": database.port, "user": "mlflow", "password": PASSWORDS["MLFLOW_PASSWORD"]}
@@ -227,7 +227,7 @@ def test_service_accounts_access_only_their_own_database(stack: Native, database
         psycopg.connect(dbname="slo_ledger", **login)
 
 
-def test_first_models_are_kept_on_restart(stack: Native):
+def test_first_models_are_kept_on_restart(stack: LocalServices):
     card = stack.path("/srv/slo/candidate/model.json")
     before: tuple[str, Path] = (card.read_text(), card)
     assert "the champion is version 1" in stack.run("trainer")

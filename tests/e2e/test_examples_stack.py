@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from tests.e2e.people import answer, pause
+from tests.e2e.approvals import answer, pause
 
 pytestmark = pytest.mark.e2e
 

@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
-from tests.e2e.people import answer, pause
+from tests.e2e.approvals import answer, pause
 
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.e2e

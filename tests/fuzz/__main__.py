@@ -74,7 +74,7 @@ def fuzz(name: str, python: Path, *, seconds: float, seed: int = 0, keep: Path |
         if ran.returncode:
             found[f"ended with {ran.returncode}"] = ran.stdout[-4000:]
         measured = subprocess.run(
-            [sys.executable, "-m", "tests.fuzz.lines", name, str(corpus)],
+            [sys.executable, "-m", "tests.fuzz.line_coverage", name, str(corpus)],
             cwd=REPO,
             text=True,
             check=False,

@@ -19,7 +19,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["airflow_slo_provider"]):
-    from tests.fuzz.mutating import mutate
+    from tests.fuzz.mutations import mutate
     from tests.fuzz.targets import TARGETS
 
     for _target in TARGETS.values():

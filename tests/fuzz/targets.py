@@ -56,11 +56,11 @@ class Target:
 TARGETS = {
     target.name: target
     for target in (
-        Target("documents", "reading_documents", ("slo",), "lines"),
-        Target("prometheus", "reading_prometheus", ("indicators.prometheus.source", "slo.promql.selectors"), "json"),
+        Target("documents", "documents_target", ("slo",), "lines"),
+        Target("prometheus", "prometheus_target", ("indicators.prometheus.source", "slo.promql.selectors"), "json"),
         Target(
             "traces",
-            "reading_traces",
+            "traces_target",
             (
                 "tracing.otlp", "tracing.span_formats", "tracing.spans", "tracing.stores", "tracing.analysis.trace_tree",
                 "tracing.analysis.collector", "tracing.analysis.samples", "tracing.analysis.version_order",
@@ -68,6 +68,6 @@ TARGETS = {
             ),
             "json",
         ),
-        Target("playbooks", "reading_playbooks", ("incidents", "documents"), "lines"),
+        Target("playbooks", "playbooks_target", ("incidents", "documents"), "lines"),
     )
 }  # fmt: skip

@@ -13,9 +13,9 @@ import pytest
 
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.acceptance_seeds import acceptance_seeds
-from tests.fuzz.keep import keep
-from tests.fuzz.lines import measure
-from tests.fuzz.mutating import mutate
+from tests.fuzz.case_file import keep
+from tests.fuzz.line_coverage import measure
+from tests.fuzz.mutations import mutate
 from tests.fuzz.targets import CASES, TARGETS, read_case
 from tests.peers import peer
 from tests.support import REPO, acceptance
@@ -99,7 +99,7 @@ def test_covered_lines_are_counted() -> None:
 
 
 def test_stored_case_is_readable_and_round_trips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.fuzz.keep.CASES", tmp_path)
+    monkeypatch.setattr("tests.fuzz.case_file.CASES", tmp_path)
     assert read_case(keep("playbooks", "one", bytes(range(256)), "every byte")) == bytes(range(256))
     assert read_case(keep("playbooks", "two", ["a", ["b", 3]], "pieces")) == b"abbb"
     for path in CASES.rglob("*.json"):

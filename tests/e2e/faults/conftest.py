@@ -9,7 +9,7 @@ import pytest
 
 from tests.airflow.gates import ledger_file, request_log
 from tests.e2e.faults.models import Models
-from tests.e2e.faults.recording import SEEN
+from tests.e2e.faults.recorder import SEEN
 from tests.services.postgres import postgres, postgres_database
 
 __all__ = ["ledger_file", "postgres", "postgres_database", "request_log"]

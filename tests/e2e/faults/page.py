@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from tests.e2e.faults.matrix import CELLS, FAULTS, Cell
-from tests.e2e.faults.recording import Shown
+from tests.e2e.faults.recorder import Shown
 from tests.support import REPO
 
 PAGE = REPO / "docs" / "faults.md"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.faults.matrix import CELLS, FAULTS, NOTHING, Cell
 from tests.e2e.faults.page import FAILED, NOT_RUN, PAGE, expected, lines_of, seen, written
-from tests.e2e.faults.recording import SEEN, Recorder, Shown
+from tests.e2e.faults.recorder import SEEN, Recorder, Shown
 from tests.support import REPO
 
 HERE = Path(__file__).parent

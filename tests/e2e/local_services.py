@@ -47,7 +47,7 @@ LISTEN = {
 _PATHS = re.compile(r"(?<![\w.:/-])/(etc|srv|opt/airflow|opt/app|prometheus|alertmanager|docker-entrypoint-initdb\.d)\b")
 
 
-class Native:
+class LocalServices:
     """Runs services.
 
     :param root: directory in place of the containers' file systems

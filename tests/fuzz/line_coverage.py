@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.lines TARGET DIRECTORY``: which lines of a reader the inputs of a directory run, as JSON."""
+"""``python -m tests.fuzz.line_coverage TARGET DIRECTORY``: which lines of a reader the inputs of a directory run, as JSON."""
 
 from __future__ import annotations
 
