@@ -1,4 +1,4 @@
-"""docker-compose.yaml and what its services mount, read by the services' own checkers where there are any."""
+"""docker-compose.yaml and the files its services mount, read by the services' own checkers if available."""
 
 from __future__ import annotations
 

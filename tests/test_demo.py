@@ -1,4 +1,4 @@
-"""The demo's parts: the server, its log and its bug; and that no process outlives its end."""
+"""The parts of the demo: the server, its log and its bug; and the end of all its processes."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_demo_documents_have_no_errors(directory):
 
 
 def test_latency_report_of_two_traced_versions_names_the_slower_one(trained, tmp_path):
-    """Real predictions with a real feature lookup; the second model asks twenty members where the first asks one."""
+    """Real predictions with a real feature lookup; the second model has twenty members, the first one has one."""
     from airflow_slo_provider import tracing
     from airflow_slo_provider.tracing.stores import FileStore
     from demo.model_server import FeatureStore

@@ -1,4 +1,4 @@
-"""A machine without servers and acceptance data: what is said of it at the start, and that no test fails for want of them."""
+"""A machine without servers and acceptance data: missing things are reported first, and no test fails because of them."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ class TestBareMachine:
 
 
 def test_benchmark_without_its_server_exits_with_a_message() -> None:
-    """No pytest runs it: it skips nothing, and there is no test to skip."""
+    """A benchmark runs outside of pytest, so it exits instead of skipping."""
     without = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {"CI": "true"}
     text = "from tests.support import acceptance; acceptance('no such file')"
     ran = subprocess.run([sys.executable, "-c", text], cwd=REPO, env=without, capture_output=True, text=True, check=False)
@@ -156,7 +156,7 @@ def test_hypothesis_profiles_have_no_deadline() -> None:
 
 
 def test_tests_do_not_assert_elapsed_time() -> None:
-    """A clock that is read before and after a pause shows less than the pause now and then; an upper bound catches what hangs."""
+    """Clocks read before and after a pause may differ by less than the pause; only upper bounds are safe."""
     clocks = {"time.monotonic()", "time.perf_counter()", "time.time()"}
     wrong = []
     for path in sorted((REPO / "tests").rglob("test_*.py")):
@@ -167,7 +167,7 @@ def test_tests_do_not_assert_elapsed_time() -> None:
                     measured = [any(ast.unparse(inner) in clocks for inner in ast.walk(side)) for side in sides]
                     if any(measured) and not (measured == [True, False] and isinstance(one.ops[0], ast.Lt)):
                         wrong.append(f"{path.relative_to(REPO)}:{one.lineno}: {ast.unparse(one)}")
-    # Not a pause: what a server says by the same clock, about the time that has come.
+    # Not a pause: a server reports a time of the same clock.
     assert wrong == [
         one for one in wrong if one.startswith("tests/services/test_freshness_prometheus.py") and "fresh_at" in one
     ], "count, move a clock (tests.support.Clock), or ask the code's own clock"

@@ -45,13 +45,13 @@ class TestProviderInfo:
         jsonschema.validate(get_provider_info(), airflow_schema("provider_info.schema.json"))
 
     def test_connection_types_match_the_schema_of_provider_yaml(self):
-        # Airflow ignores keys it does not know, without a word; this schema does not.
+        # Airflow silently ignores unknown keys; this schema rejects them.
         schema = airflow_schema("provider.yaml.schema.json")["properties"]["connection-types"]
         types = get_provider_info()["connection-types"]
         assert "prometheus" in {one["connection-type"] for one in types}
         jsonschema.validate(types, schema)
         known = set(schema["items"]["properties"])
-        # What Airflow 3.2 does not know of a form yet, it ignores.
+        # Airflow 3.2 ignores newer keys of a form.
         assert importlib.metadata.version("apache-airflow").startswith("3.2.") or all(set(one) <= known for one in types)
 
     def test_provider_info_names_existing_modules_and_classes(self):
@@ -74,7 +74,7 @@ class TestProviderInfo:
         assert PrometheusHook.hook_name == form["hook-name"]
 
     def test_provider_info_imports_no_airflow(self):
-        # Airflow calls it while it reads its configuration: importing Airflow there goes round in circles.
+        # Airflow calls it while it reads its configuration; importing Airflow there would be a circular import.
         code = (
             "import sys; from airflow_slo_provider.get_provider_info import get_provider_info; get_provider_info();"
             "print([m for m in sys.modules if m == 'airflow' or m.startswith(('airflow.', 'sqlalchemy', 'requests', 'pandas'))])"
@@ -237,7 +237,7 @@ class TestTools:
 
 
 class TestHouse:
-    """What CONTRIBUTING.md says of the layout."""
+    """The layout rules of CONTRIBUTING.md."""
 
     def test_no_room_has_more_than_sixteen_files(self):
         rooms = [path.parent for path in (REPO / "airflow_slo_provider").rglob("__init__.py")]

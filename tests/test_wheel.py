@@ -1,6 +1,6 @@
-"""The wheel, as somebody gets it who has pip and nothing of this tree: with the oldest Airflow it supports.
+"""The wheel, installed by pip without this tree, with the oldest supported Airflow.
 
-It does what README.md says under "Use it". What else holds on that Airflow: ``make test AIRFLOW=3.2``.
+Checks the section "Use it" of README.md. All other tests with that Airflow: ``make test AIRFLOW=3.2``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests import wheel
 from tests.peers import may_install
 from tests.support import REPO
 
-#: Runs the gate of a DAG file in Airflow's task runner (why not by ``dag.test()``: see CONTRIBUTING.md).
+#: Runs the gate of a DAG file in Airflow's task runner (CONTRIBUTING.md explains why not with ``dag.test()``).
 GATE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -36,7 +36,7 @@ print(json.dumps({"state": ran.state, "outcome": ran.xcoms["decision"]["outcome"
 
 
 class Installed:
-    """The environment, run from a directory that holds nothing of the tree."""
+    """The environment, used from a directory outside of the tree."""
 
     def __init__(self, programs: Path, home: Path) -> None:
         self.programs, self.home = programs, home
@@ -48,7 +48,7 @@ class Installed:
         }
 
     def python(self, *arguments: str, code: int = 0) -> str:
-        """Run its Python, and return what it printed."""
+        """Run its Python and return the output."""
         done = subprocess.run(
             [str(self.programs / "python"), *arguments], env=self.env, cwd=self.home, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
@@ -141,7 +141,7 @@ def test_readme_steps_work_with_the_wheel(installed: Installed):
 
 
 def test_extras_are_installable_with_the_constraints() -> None:
-    """pip finds versions of everything that stand beside those of constraints.txt; nothing is installed."""
+    """pip resolves all extras together with constraints.txt; nothing is installed."""
     if not may_install():
         pytest.skip("asks the package index; set SLO_TEST_INSTALL=1 to let the test do that")
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--constraint", "constraints.txt", ".[all]"]

@@ -1,4 +1,4 @@
-"""The SLO pages as the API server mounts them, with users of a test."""
+"""The SLO pages, mounted as in the API server, with test users."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_slo_provider.plugins.slo_page import PREFIX
 from airflow_slo_provider.plugins.slo_page.app import create_app
 from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
-#: Which DAGs a user may not read. The token of a user is the name.
+#: DAGs that a user may not read; None for all. The token of a user is the name.
 HIDDEN = {"admin": set(), "guest": {"secret_dag"}, "nobody": None}
 
 
@@ -37,7 +37,7 @@ class Manager(SimpleAuthManager):
 
 @contextmanager
 def pages(ledger: Ledger | None, *, source: CachedLedger | None = None) -> Iterator[TestClient]:
-    """A client of the pages, mounted as Airflow mounts them. It follows no redirects, and is nobody until it gets a cookie."""
+    """Yield a client of the pages, mounted as in Airflow. It follows no redirects and is not logged in."""
     before, _AuthManagerState.instance = _AuthManagerState.instance, Manager()
     try:
         server = FastAPI()
@@ -49,5 +49,5 @@ def pages(ledger: Ledger | None, *, source: CachedLedger | None = None) -> Itera
 
 
 def as_user(name: str) -> dict[str, str]:
-    """The header that a user's browser or program sends."""
+    """Return the headers of a user's browser."""
     return {"Authorization": f"Bearer {name}", "Accept": "text/html"}

@@ -1,4 +1,4 @@
-"""Runs a promotion or a rollback as a task in a process of its own, so that a test can kill it.
+"""Run a promotion or a rollback as a task in a separate process, so that a test can kill it.
 
 ``python -m tests.airflow.promotion_process '{"operator": ..., "arguments": {...}, "try_number": 1, "connections": {...}}'``
 """

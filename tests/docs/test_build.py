@@ -1,4 +1,4 @@
-"""The documentation is built without a warning, in an environment of its own: see ``docs`` in tests/peers.py."""
+"""The documentation builds without a warning, in its own environment: see ``docs`` in tests/peers.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import REPO
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pages as HTML. A link to nothing, a page that no navigation names and a docstring that is none are failures."""
+    """Build the pages as HTML. Broken links, pages outside of the navigation and invalid docstrings are errors."""
     programs, out = peer("docs"), tmp_path_factory.mktemp("docs")
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     command = [

@@ -1,4 +1,4 @@
-"""The latency SLO of docs/documents.md on a real server: what the page says of buckets and of new series is so."""
+"""The latency SLO of docs/documents.md on a real server: the statements about buckets and new series are true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTES = 120
 
 
 def histogram() -> Iterator[str]:
-    """Two hours, 50 requests a minute, 49 of them within 250 ms. Ten minutes ago a process came that had answered 1,000."""
+    """Two hours of 50 requests a minute, 49 within 250 ms. A process with 1,000 requests was first scraped ten minutes ago."""
     yield "# TYPE request_duration_seconds histogram\n"
     for pod, first, value in (("old", MINUTES, lambda ago, each: each * (MINUTES - ago)), ("new", 10, lambda ago, each: 1000)):
         for name, each in (('bucket{le="0.25",', 49), ('bucket{le="+Inf",', 50), ("count{", 50)):
@@ -36,7 +36,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def measured(url: str, old: str = "", new: str = "") -> SLOReport:
-    """Measure the page's SLO over an hour, with its text changed."""
+    """Measure the SLO of the page over an hour, with a replaced text."""
     text = "---\n".join(one.text for one in blocks_of(DOCS / "documents.md") if one.language == "yaml")
     assert old in text
     catalog = load(text.replace("duration: 30d", "duration: 1h").replace(old, new))

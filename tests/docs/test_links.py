@@ -1,4 +1,4 @@
-"""Links between pages, and to files of the repository, lead somewhere."""
+"""Links between pages and to files of the repository are valid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SQL of docs/production.md, on a real PostgreSQL: each account can do what the page says it needs, and no more."""
+"""The SQL of docs/production.md on a real PostgreSQL: each account has exactly the documented permissions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connected(server: PostgresServer, database: str, statements: str) -> None:
 
 @pytest.fixture
 def granted(postgres: PostgresServer, postgres_database: str) -> Iterator[dict[str, str]]:
-    """URLs of the ledger by account, once the owner has opened it and run the page's second block."""
+    """Return URLs of the ledger by account, after the owner has opened it and run the second block of the page."""
     owner = postgres.url(postgres_database)
     open_ledger(owner).close()
     connected(postgres, postgres_database, GRANT)

@@ -1,4 +1,4 @@
-"""The tutorial, block by block, in an empty directory: what it says happens, happens."""
+"""The tutorial, block by block, in an empty directory: its commands print the documented output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.docs.pages import DOCS, Block, blocks_of
 from tests.support import REPO
 
 BLOCKS = blocks_of(DOCS / "tutorial.md")
-#: What a block prints stands between two of these.
+#: Separates the outputs of the blocks.
 MARK = "---- block "
 
 
 def script(home: Path) -> str:
-    """Make one shell script of the page. Installing is done already; all else is as it stands."""
+    """Build a shell script from the page, without the installation."""
     steps = ["set -euo pipefail"]
     for number, block in enumerate(BLOCKS):
         if block.file:

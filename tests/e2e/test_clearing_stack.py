@@ -1,4 +1,4 @@
-"""A gate that somebody clears, or marks as successful, on real components."""
+"""A gate that is cleared or marked as successful, on real components."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def requests(airflow_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 
 def decisions(stack: Any, run_id: str) -> list[tuple[str, int, str]]:
-    """Name, attempt and outcome of what a run decided, oldest first."""
+    """Return name, attempt and outcome of a run's decisions, oldest first."""
     with open_ledger(f"sqlite:///{stack.home / 'slo_ledger.db'}") as ledger:
         rows = ledger.checks("decision", newest_first=False)
     return [(row.result.name, row.key.attempt, row.result.evidence["outcome"]) for row in rows if row.key.run_id == run_id]

@@ -1,8 +1,8 @@
 """The wiring of docker-compose.yaml, without containers: its commands, environment and configuration files, as processes.
 
-Only addresses and paths are replaced (``tests.e2e.local_services``). Without a package, Grafana and Tempo are not started; what would
-go to Tempo's OTLP endpoint is counted. Airflow's DAGs run in one process (``airflow dags test``) with compose's environment; that
-its four components work is for the other tests of this directory.
+Only addresses and paths are replaced (``tests.e2e.local_services``). Grafana and Tempo have no package and are not started; what
+would go to Tempo's OTLP endpoint is counted. DAGs run in one process (``airflow dags test``) with compose's environment; the
+other tests of this directory run Airflow's four components.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ from tests.support import need
 pytestmark = pytest.mark.e2e
 
 PASSWORDS = {name: secrets.token_hex(16) for name in compose.SECRETS}
-#: The share of requests that failed, over everything that was measured.
+#: The share of failed requests over the whole measured time.
 FAILED = 'sum(increase(model_requests_total{code=~"5.."}[1d])) / sum(increase(model_requests_total[1d]))'
 
 
 class TraceSink(ThreadingHTTPServer):
-    """Takes spans where Tempo would, and counts the requests."""
+    """Receives spans instead of Tempo, and counts the requests."""
 
     daemon_threads = True
     received = 0
@@ -60,7 +60,7 @@ class TraceSink(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgresServer]:
-    """PostgreSQL as its image leaves it: the user airflow with its database, and what the mounted script made."""
+    """Start PostgreSQL as its image does: the user airflow with its database, and the databases of the mounted script."""
     with running_postgres() as server:
         with server.connect(autocommit=True) as connection:
             connection.execute(f"CREATE ROLE airflow SUPERUSER LOGIN PASSWORD '{PASSWORDS['POSTGRES_PASSWORD']}'")
@@ -70,7 +70,7 @@ def database() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="module")
 def stack(database: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
-    """All services that can be had; the candidate is the release with the bug."""
+    """Start all available services; the candidate is the release with the bug."""
     directory = tmp_path_factory.mktemp("compose")
     found = compose.services(directory, PASSWORDS | {"CANDIDATE_ARGS": "--zero-is-missing", "LOAD_RATE": "50"})
     native = LocalServices(directory / "root", found, database.port)
@@ -111,7 +111,7 @@ def ask(url: str) -> Any:
 
 
 def measured(stack: LocalServices, query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers."""
+    """Return the result of a Prometheus query."""
     address = f"{stack.url('prometheus:9090')}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     return list(ask(address)["data"]["result"])
 
@@ -135,7 +135,7 @@ def test_prometheus_scrapes_both_model_versions(stack: LocalServices):
 
 
 def test_generated_rules_fire_an_alert_at_alertmanager(stack: LocalServices):
-    # The candidate refuses 13 of 569; asked more often than the champion, it spends the budget of both.
+    # The candidate rejects 13 of 569 rows; with more requests than the champion, it spends the budget of both.
     load.send(stack.url("candidate-server:8000"), model.measured_rows(), passes=3)
     alerts = f"{stack.url('alertmanager:9093')}/api/v2/alerts?filter=slo%3Dpredictions-available&receiver=pager"
     (alert,) = until(lambda: ask(alerts), lambda: measured(stack, FAILED))
@@ -161,7 +161,7 @@ def test_gate_reads_prometheus_and_records_its_decision_in_postgresql(stack: Loc
     ledger_url = f"postgresql+psycopg://slo_ledger:{PASSWORDS['SLO_LEDGER_PASSWORD']}@127.0.0.1:{database.port}/slo_ledger"
     with open_ledger(ledger_url, test_run=True) as ledger:
         rows = {row.result.name: row.result for row in ledger.checks()}
-        # What `airflow dags test` records counts nowhere: what a run of the scheduler would have recorded is pushed below.
+        # Records of `airflow dags test` count nowhere, so the records of a scheduled run are created below.
         scheduled = RunKey("gated_model_promotion", "scheduled", "gate")
         ledger.seen_by_tests(False).record([rows["predictions-available"]], scheduled)
     decision = rows["gated_model_promotion.gate"]
@@ -177,7 +177,7 @@ def test_ledger_metrics_are_pushed_and_scraped(stack: LocalServices):
     until(lambda: measured(stack, wanted), lambda: measured(stack, '{job="airflow_slo"}'))
 
 
-#: Asks through Airflow's connections, as triggers and operators do.
+#: Queries through Airflow's connections, as triggers and operators do.
 CONNECTIONS = """
 import asyncio
 from airflow.sdk import BaseHook

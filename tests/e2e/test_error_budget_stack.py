@@ -18,7 +18,7 @@ from tests.airflow.gates import RequestLog
 
 pytestmark = pytest.mark.e2e
 
-#: Seconds after which something is taken never to happen. Nothing is judged by how soon it does.
+#: Timeout in seconds. No assertion depends on how soon something happens.
 NEVER = 300
 
 
@@ -88,7 +88,7 @@ def test_deferred_sensor_resumes_after_a_triggerer_restart(airflow_stack, reques
     first = _instance(client, run_id)
     airflow_stack.restart_component("triggerer")
     looks = lambda: client.log("e2e_wait", run_id, "wait").count(table.BEGIN)  # noqa: E731
-    # Still frozen: it looks again and defers again, in the triggerer that was started in place of the killed one.
+    # Still frozen: it checks and defers again, in the restarted triggerer.
     until(lambda: looks() >= 2, lambda: client.log("e2e_wait", run_id, "wait"))
     now = _instance(client, run_id)
     assert now["state"] in ("deferred", "scheduled", "queued", "running")
@@ -104,14 +104,14 @@ def test_deferred_sensor_resumes_after_a_triggerer_restart(airflow_stack, reques
 
 
 def test_backfilled_gate_evaluates_the_end_of_its_interval(airflow_stack, requests: RequestLog):
-    """Spent on the first of March, healthy since: each run of the backfill sees its own day."""
+    """Spent on the first of March, healthy since: each run of the backfill evaluates its own day."""
     requests.write(990, 10, at=datetime(2026, 3, 1, 12, tzinfo=UTC))
     requests.write(1000, 0, at=datetime(2026, 3, 2, 12, tzinfo=UTC))
     requests.write(1000, 0)
     client = airflow_stack.client
     client.wait_for_dag("e2e_past")
     client.unpause("e2e_past")
-    # The interval of a cron timetable is a point: the run of the second is about all that came before it.
+    # The interval of a cron timetable is a point: the run of the second evaluates all time before it.
     span = {"from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-03T00:00:00Z"}
     client.call("POST", "/api/v2/backfills", {"dag_id": "e2e_past", "dag_run_conf": {}, "max_active_runs": 1, **span})
     path = "/api/v2/dags/e2e_past/dagRuns?run_type=backfill&order_by=logical_date"
@@ -140,7 +140,7 @@ def _instance(client, run_id: str) -> dict:
 
 
 def _mismatches(client) -> list:
-    """When Airflow itself gave a task up: it had been queued again before its worker's exit was seen."""
+    """Return when Airflow failed a task itself because it was queued again before its worker's exit was detected."""
     return client.call("GET", "/api/v2/eventLogs?event=state%20mismatch")["event_logs"]
 
 

@@ -1,4 +1,4 @@
-"""The other example DAGs on real Airflow components, as they stand; their other exits are in tests/airflow."""
+"""The other example DAGs on real Airflow components, unchanged; their other branches are tested in tests/airflow."""
 
 from __future__ import annotations
 
@@ -102,13 +102,13 @@ def test_rollback_example_reverts_and_documents_a_bad_release(airflow_stack, rol
     told = client.xcom("rollback", run_id, "post_mortem")
     assert f"from {moves[1].after} to {moves[0].after}" in Path(told["markdown"].removeprefix("file://")).read_text()
 
-    # The same incident by hand, and a person who says no: nothing is moved.
+    # The same incident, triggered manually and rejected: nothing is moved.
     incident = {**client.xcom("rollback", run_id, "playbook.open", key="incident"), "id": "by-hand"}
     run_id = client.trigger("rollback", conf={"incident": incident})
     answer(client, "rollback", run_id, "playbook.approve", "Reject")
     client.wait_for_task("rollback", run_id, "playbook.recovered", states=("running", "up_for_reschedule"), timeout=60)
     assert client.task_states("rollback", run_id)["playbook.roll_back_model"] == "skipped"
-    # It would wait for half an hour: stop that, and read what was written.
+    # It would wait for half an hour; end the wait and read the post-mortem.
     instance = f"/api/v2/dags/rollback/dagRuns/{run_id}/taskInstances/playbook.recovered"
     client.call("PATCH", instance, {"new_state": "failed"})
     assert client.wait_for_run("rollback", run_id, timeout=90) == "failed"

@@ -169,7 +169,7 @@ def test_sensor_timeout_includes_time_spent_deferred(stack, checks):
     found = checks(run_id)
     for name, seconds in {"in_the_triggerer": 15, "on_workers": 25, "rescheduled": 15, "skips": 2}.items():
         waited = (found[name].checked_at - datetime.fromisoformat(found[name].evidence["waiting_since"])).total_seconds()
-        # It ends when its own time is over, at its next look: how soon a worker comes to that is the machine's affair.
+        # It times out at its next check; when that runs depends on the machine.
         assert seconds <= waited, name
         assert found[name].verdict == "unknown"
         assert tasks[name]["try_number"] == 1
@@ -186,9 +186,9 @@ def test_sensor_timeout_restarts_on_clearing_but_not_on_retry(stack, run_dag, ch
     (task,) = client.task_instances(dag_id, run_id)
     assert task["try_number"] == 2
     began = datetime.fromisoformat(first.evidence["waiting_since"])
-    assert first.checked_at - began >= timedelta(seconds=9)  # the time of the last look, which ends after the timeout
+    assert first.checked_at - began >= timedelta(seconds=9)  # the last check, which ends after the timeout
     assert began < datetime.fromisoformat(task["start_date"]) - timedelta(seconds=6), "the timeout counts from the first try"
-    # The second try had less than the timeout for itself: with all of it, it would have looked ten times.
+    # The second try had less than the whole timeout, which would be enough for ten checks.
     assert client.log(dag_id, run_id, "retried").count("no file matches") <= 6
     client.clear(dag_id, run_id, "retried")
     until(lambda: client.run_state(dag_id, run_id) not in ("failed",))

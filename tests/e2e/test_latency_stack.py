@@ -1,4 +1,4 @@
-"""The latency breakdown on real components: a worker without a metadata database, a connection from the API, a way taken."""
+"""The latency breakdown on real components: a worker without a metadata database, a connection from the API, a branch."""
 
 from __future__ import annotations
 

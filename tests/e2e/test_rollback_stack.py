@@ -1,4 +1,4 @@
-"""A rollback on real Airflow components: waits in the triggerer, survives its death, and is done once."""
+"""A rollback on real Airflow components: it waits in the triggerer, survives its restart, and is done once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The SLO pages inside a real Airflow, in a real Chromium. What is done there stands in browser/slo_pages.py."""
+"""The SLO pages inside a real Airflow, in a real Chromium. The scenarios are in browser/slo_pages.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCENARIOS = re.findall(r"^@scenario\ndef (\w+)", SCRIPT.read_text(), re.MULTILIN
 
 @pytest.fixture(scope="module")
 def recorded(airflow_stack) -> dict[str, Any]:
-    """A run that recorded checks, in a ledger that holds a month of others."""
+    """Run a DAG that records checks, in a ledger with a month of other checks."""
     report = airflow_stack.home / "slo_reports" / "drift.html"
     report.parent.mkdir(exist_ok=True)
     report.write_text(
@@ -46,7 +46,7 @@ def recorded(airflow_stack) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def results(airflow_stack, recorded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    """Every scenario, done once by one browser: what went wrong, or None."""
+    """Run all scenarios in one browser; return the error of each, or None."""
     chromium = need("chromium")
     programs = peer("browser")
     (axe,) = programs.parent.glob("lib/python*/site-packages/axe_playwright_python/axe.min.js")

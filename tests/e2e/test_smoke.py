@@ -1,4 +1,4 @@
-"""Before anything of ours is judged: the components themselves work."""
+"""The Airflow components themselves work."""
 
 from __future__ import annotations
 

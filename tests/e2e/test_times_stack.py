@@ -1,4 +1,4 @@
-"""Backfills and partitions on a real scheduler: the present counts once, what acts refuses, a partition is judged by itself."""
+"""Backfills and partitions on a real scheduler: one measurement of the present, no actions, separate results of partitions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def remaining(ledger: Ledger) -> float:
 
 
 def backfilled(client, dag_id: str, first: str, last: str) -> list[str]:
-    """Run a backfill to its end; return its runs."""
+    """Run a backfill to its end and return its runs."""
     client.wait_for_dag(dag_id)
     client.unpause(dag_id)
     span = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
@@ -56,7 +56,7 @@ def test_backfill_does_not_restore_a_budget(airflow_stack):
         runs = backfilled(client, "e2e_times", "2026-03-01", "2026-03-12")
         assert len(runs) == 12
         assert {client.task_states("e2e_times", run_id)["check"] for run_id in runs} == {"success"}
-        # The scheduler starts a run of today as soon as the DAG is active: it observes for all of them, or one of them for it.
+        # The scheduler starts a run of today as soon as the DAG is active: either that run or one of these observes for all.
         assert len([row for row in ledger.checks("freshness", "e2e-times") if row.key.dag_id == "e2e_times"]) == 1
         assert remaining(ledger) < 0
 

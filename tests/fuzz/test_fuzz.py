@@ -1,4 +1,4 @@
-"""Half a minute of fuzzing, what was found before, and whether the searching itself works."""
+"""Fuzz for half a minute, replay earlier findings, and check the fuzzer itself."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tests.fuzz.targets import CASES, TARGETS, read_case
 from tests.peers import peer
 from tests.support import REPO, acceptance
 
-#: Together half a minute.
+#: Seconds per target; half a minute in total.
 SECONDS = 7.0
-#: An input that takes longer hangs, as far as a reader of documents is concerned.
+#: Seconds; a slower input counts as hanging.
 HANGS = 5.0
 
 KEPT = [(target.name, name) for target in TARGETS.values() for name in target.cases]
@@ -60,7 +60,7 @@ def test_short_fuzzing_run_has_no_findings(target: str) -> None:
 
 
 def test_fuzzing_run_finds_a_planted_defect(tmp_path: Path) -> None:
-    """The engine on a reader with a fault three decisions deep."""
+    """Run the engine on a reader with a defect behind three conditions."""
     program = tmp_path / "find.py"
     program.write_text(
         "import sys, atheris\n"

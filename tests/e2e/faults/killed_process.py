@@ -1,4 +1,4 @@
-"""Runs something in a process of its own that is killed (SIGKILL) at a step of the code, as an out-of-memory killer does it."""
+"""Run a function in a separate process that is killed (SIGKILL) at a step of the code, as by an out-of-memory killer."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-#: As a worker forks its tasks: what is imported is there already.
+#: Forked, as a worker forks its tasks: modules are already imported.
 _processes = multiprocessing.get_context("fork")
 
 
 @dataclass(frozen=True)
 class Step:
-    """A moment in the code.
+    """A step of the code.
 
-    :param said: what has been done by then, and what has not
+    :param said: description of what has been done by then
     :param place: ``module:function`` or ``module:Class.method``
-    :param done: whether the process dies after the call, and not before it
+    :param done: whether the process is killed after the call instead of before it
     """
 
     said: str
@@ -32,10 +32,10 @@ class Step:
 
 
 def killed_at(step: Step, what: Callable[[], object], *, seconds: float = 60) -> None:
-    """Run ``what`` in another process that dies at the step.
+    """Run ``what`` in another process that is killed at the step.
 
-    :param seconds: how long it may take to get there
-    :raises AssertionError: when it ended in any other way: the step was never reached
+    :param seconds: maximum duration until the step
+    :raises AssertionError: if the step was never reached
     """
     process = _processes.Process(target=_run, args=(step, what))
     process.start()

@@ -1,4 +1,4 @@
-"""The fault matrix as data: what breaks, where, what is expected of it, and which tests show it."""
+"""The fault matrix as data: fault, place, expected result, and the tests that show it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ AIRFLOW = "Tasks that Airflow maps, skips or clears"
 CLEARED = "Task cleared"
 APART = "Ledger of one machine, ledger of another release"
 
-#: Every fault, in the page's order.
+#: All faults, in the order of the page.
 FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST, AIRFLOW, CLEARED, APART)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One fault at one place.
+    """One fault at one point of a run.
 
     :param fault: one of :data:`FAULTS`
-    :param where: what was going on
+    :param where: what is running when it happens
     :param sees: what the user is expected to see
-    :param tests: ids of the tests that show it, without parameters; all must have run and passed
+    :param tests: ids of the tests, without parameters; all must have passed
     :param lost: what is lost
     :param twice: what is done twice
     """

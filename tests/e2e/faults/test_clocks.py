@@ -1,4 +1,4 @@
-"""Clocks that differ: of a worker and Prometheus, of two workers that share a ledger or a registry."""
+"""Different clocks of a worker and Prometheus, or of two workers that share a ledger or a registry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.services.faulty_prometheus import FaultyPrometheus
 
 
 def clock(ahead: timedelta) -> type[datetime]:
-    """A ``datetime`` whose now is wrong."""
+    """Return a ``datetime`` class with a shifted current time."""
 
     class Wrong(datetime):
         @classmethod
@@ -39,7 +39,7 @@ def clock(ahead: timedelta) -> type[datetime]:
 def test_gate_with_a_prometheus_clock_one_hour_off_is_unknown(
     ledger_file: LedgerFile, seen: Callable[[str], None], hours: int, said: str
 ) -> None:
-    """An hour behind, a worker would not see what has failed since; an hour ahead, it would see no failures yet."""
+    """An hour behind, a worker would miss recent failures; an hour ahead, it would read an empty last hour."""
     gate = ErrorBudgetBranchOperator(
         task_id="gate", slos=prometheus_documents(), follow_task_ids_if_allowed="promote", if_unknown="ask", retries=1
     )
@@ -66,7 +66,7 @@ def test_freeze_recorded_with_another_clock_still_applies(
     request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None],
     ahead: timedelta,
 ) -> None:  # fmt: skip
-    """Frozen at 0 %, it stays so until more than 10 % are back; 5 % are."""
+    """Frozen at 0 %, a gate stays frozen until more than 10 % are left; here it is 5 %."""
 
     def gate(run_id: str) -> Ran:
         operator = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), ["promote"])
@@ -81,7 +81,7 @@ def test_freeze_recorded_with_another_clock_still_applies(
     ran = gate("two")
     assert (ran.xcoms["decision"]["outcome"], ran.skipped) == ("frozen", {"promote"})
     if ahead > timedelta(0):
-        # And what that worker allows later on hides no freeze of others.
+        # A later decision of that worker does not hide a freeze of others.
         request_log.write(20_000, 0)
         with monkeypatch.context() as patched:
             patched.setattr(gates, "datetime", clock(ahead))
@@ -117,7 +117,7 @@ def test_two_runs_with_different_clocks_handle_an_incident_once(
 
 
 def test_rollback_after_a_promotion_recorded_in_the_future_takes_effect(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    """3 replaced 2 an hour ahead of time; then 3 is put in place of 1: its predecessor is 1, whatever the clocks said."""
+    """3 replaced 2 one hour in the future; then 1 and 3 are promoted: the predecessor of 3 is 1, whatever the clocks."""
     from airflow_slo_provider.deployment.registries import registry
 
     def move(key: str, to: str | None, kind: str = "promote") -> str:

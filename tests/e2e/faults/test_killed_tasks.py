@@ -1,4 +1,4 @@
-"""A worker is killed at each step of a gate, a promotion, a rollback and a registration. Its retry finds what was done."""
+"""A worker is killed at each step of a gate, a promotion, a rollback and a registration; the retry continues correctly."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.e2e.faults.models import Models
 LEDGER, GATE = "airflow_slo_provider.ledger.store", "airflow_slo_provider.runtime.error_budget.decision"
 REGISTRY, MOVES = "airflow_slo_provider.deployment.registries.directory", "airflow_slo_provider.operators.model_registry"
 
-#: Step of the gate -> rows its killed try has left.
+#: Step of the gate -> number of rows that the killed try has recorded.
 GATE_STEPS = {
     Step("nothing is measured", f"{GATE}:read_documents", False): 0,
     Step("measured, nothing recorded", f"{LEDGER}:Ledger.record_decision", False): 0,
@@ -81,7 +81,7 @@ def test_version_change_killed_at_each_step_happens_once(
 @pytest.mark.parametrize(
     ("kind", "place", "done", "moved", "rows"),
     [
-        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records, that it is about to begin
+        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records: the change is about to start
         ("promote", f"{LEDGER}:upsert", True, True, ["unknown"]),
         ("rollback", f"{LEDGER}:upsert", True, True, []),
     ],
@@ -89,7 +89,7 @@ def test_version_change_killed_at_each_step_happens_once(
 def test_version_change_killed_during_its_record_happens_once(
     models: Models, ledger_file: LedgerFile, kind: str, place: str, done: bool, moved: bool, rows: list[str]
 ) -> None:
-    """Nothing of a record that was cut off is there, and everything of the one before it."""
+    """An interrupted record leaves no row; the record before it is complete."""
     to = {"promote": "3", "rollback": "1"}[kind]
     killed_at(Step("", place, done), lambda: models.run(kind, 1))
     assert models.moves() == ([("2", to)] if moved else [])
@@ -100,7 +100,7 @@ def test_version_change_killed_during_its_record_happens_once(
 
 
 def test_registration_killed_halfway_is_completed_on_retry(models: Models, tmp_path: Path, seen: Callable[[str], None]) -> None:
-    """Half a version is none: it cannot be promoted, and is made whole by the retry."""
+    """An incomplete version cannot be promoted; the retry completes it."""
     source = tmp_path / "candidate"
     source.mkdir()
     for name in ("model.bin", "model.json"):

@@ -1,4 +1,4 @@
-"""The matrix is complete, names tests that are there, and is what ``docs/faults.md`` shows."""
+"""The matrix is complete, names existing tests, and matches ``docs/faults.md``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def ids_of(path: Path) -> set[str]:
-    """Ids of the tests of a file, without parameters."""
+    """Return the ids of the tests of a file, without parameters."""
     name, found = path.relative_to(REPO).as_posix(), set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -48,7 +48,7 @@ def test_fault_tests_are_named_by_a_cell() -> None:
 
 
 def test_faults_page_shows_a_complete_passing_run() -> None:
-    """``python -m tests.e2e.faults`` says what to run; with ``SLO_TEST_WRITE_DOCS=1`` the run writes the page."""
+    """``python -m tests.e2e.faults`` lists the tests to run; with ``SLO_TEST_WRITE_DOCS=1`` the run writes the page."""
     shown = lines_of(PAGE.read_text())
     for fault in FAULTS:
         lines = shown[fault]
