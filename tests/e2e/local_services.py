@@ -1,7 +1,7 @@
 """Run services of docker-compose.yaml as local processes, with their commands, environment and configuration files.
 
-Addresses and paths are replaced: ``name:port`` becomes a free local port, and all containers' paths are below one directory, which
-the services share like named volumes. Instead of the image of PostgreSQL, the test starts a cluster.
+Addresses and paths are replaced: ``name:port`` becomes a free local port, and all containers' paths are below one directory that
+the services share, like named volumes. Instead of the image of PostgreSQL, the test starts a cluster.
 """
 
 from __future__ import annotations
