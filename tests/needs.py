@@ -25,16 +25,16 @@ _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 class Unit:
     """A function or method.
 
-    :param asks: what it requests itself
-    :param spares: what it uses only if available
+    :param requests: what it requests itself
+    :param optional: what it uses only if available
     :param names: functions and classes it mentions
     :param methods: methods it calls
     :param own: names of its own class that it mentions
     :param fixtures: its fixtures
     """
 
-    asks: set[str] = field(default_factory=set)
-    spares: set[str] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
+    optional: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     methods: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
@@ -59,16 +59,16 @@ class Unit:
 
     def _call(self, function: str, literals: list[object]) -> None:
         if function == "acceptance":
-            self.asks.add(DATA)
+            self.requests.add(DATA)
         elif function == "need":
-            self.asks.add(str(literals[0]))
+            self.requests.add(str(literals[0]))
         elif function == "peer":
-            self.asks.add(f".peers/{literals[0]}")
+            self.requests.add(f".peers/{literals[0]}")
         elif function == "wheel.make":
-            self.asks.add(f".peers/{wheel.NAME}")
+            self.requests.add(f".peers/{wheel.NAME}")
         elif function == "find" and literals:
             package = next((programs for programs in machine.PROGRAMS.values() if literals[0] in programs), ())
-            self.spares |= set(package)
+            self.optional |= set(package)
         elif function.endswith(("mark.usefixtures", ".getfixturevalue")):
             self.fixtures |= set(map(str, literals))
 
@@ -103,13 +103,13 @@ class Suite:
     @cached_property
     def needs(self) -> dict[Place, set[str]]:
         """Return the needs of each function."""
-        found = {place: set(unit.asks) for place, unit in self._units.items()}
+        found = {place: set(unit.requests) for place, unit in self._units.items()}
         after = {place: set(self._leads_to(place, unit)) for place, unit in self._units.items()}
         changed = True
         while changed:
             changed = False
             for place, others in after.items():
-                more = set().union(*(found[one] for one in others)) - found[place] - self._units[place].spares
+                more = set().union(*(found[one] for one in others)) - found[place] - self._units[place].optional
                 found[place] |= more
                 changed = changed or bool(more)
         return found
@@ -170,7 +170,7 @@ def missing() -> dict[str, list[str]]:
     return found | {f"python -m tests.peers {name}": [f".peers/{name}"] for name in environments}
 
 
-def told(lacking: Mapping[str, list[str]], suite: Suite) -> Iterator[str]:
+def report_lines(lacking: Mapping[str, list[str]], suite: Suite) -> Iterator[str]:
     """Yield a line for each missing thing that skips a test: name, remedy, number of skipped tests and their files."""
     for remedy, what in lacking.items():
         tests = suite.tests(*what)
@@ -182,7 +182,7 @@ def told(lacking: Mapping[str, list[str]], suite: Suite) -> Iterator[str]:
 
 def main() -> None:
     """Print what is missing."""
-    lines = list(told(missing(), Suite.here()))
+    lines = list(report_lines(missing(), Suite.here()))
     if not lines:
         print("test: nothing that a test needs is missing on this machine")
         return

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 
 from tests import machine
-from tests.needs import DATA, Suite, told
+from tests.needs import DATA, Suite, report_lines
 from tests.peers import peer
 from tests.support import REPO, acceptance, need
 
@@ -87,7 +87,7 @@ class TestWhoNeedsWhat:
         assert asked == programs
 
     def test_line_of_a_missing_program_names_remedy_and_tests(self, suite: Suite) -> None:
-        (line,) = told({"apt-get install chromium": ["chromium"], "nothing": ["of no use"]}, suite)
+        (line,) = report_lines({"apt-get install chromium": ["chromium"], "nothing": ["of no use"]}, suite)
         assert line == "chromium (apt-get install chromium): 1 in tests/e2e/test_slo_pages_browser.py"
 
 

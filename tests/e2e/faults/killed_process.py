@@ -18,17 +18,17 @@ _processes = multiprocessing.get_context("fork")
 class Step:
     """A step of the code.
 
-    :param said: description of what has been done by then
-    :param place: ``module:function`` or ``module:Class.method``
+    :param description: what has been done by then
+    :param function: ``module:function`` or ``module:Class.method``
     :param done: whether the process is killed after the call instead of before it
     """
 
-    said: str
-    place: str
+    description: str
+    function: str
     done: bool
 
     def __str__(self) -> str:
-        return self.said
+        return self.description
 
 
 def killed_at(step: Step, what: Callable[[], object], *, seconds: float = 60) -> None:
@@ -43,22 +43,22 @@ def killed_at(step: Step, what: Callable[[], object], *, seconds: float = 60) ->
     if process.exitcode is None:
         process.kill()
         process.join()
-        raise AssertionError(f"it did not come to {step.place} within {seconds:g} s")
-    assert process.exitcode == -signal.SIGKILL, f"it ended with {process.exitcode}, and never came to {step.place}"
+        raise AssertionError(f"it did not come to {step.function} within {seconds:g} s")
+    assert process.exitcode == -signal.SIGKILL, f"it ended with {process.exitcode}, and never came to {step.function}"
 
 
 def _run(step: Step, what: Callable[[], object]) -> None:
-    module, _, path = step.place.partition(":")
+    module, _, path = step.function.partition(":")
     *owners, name = path.split(".")
     owner: Any = importlib.import_module(module)
-    for one in owners:
-        owner = getattr(owner, one)
+    for name_of_owner in owners:
+        owner = getattr(owner, name_of_owner)
     real = getattr(owner, name)
 
-    def dies(*arguments: Any, **keywords: Any) -> Any:
+    def call_and_kill(*arguments: Any, **keywords: Any) -> Any:
         if step.done:
             real(*arguments, **keywords)
         os.kill(os.getpid(), signal.SIGKILL)
 
-    setattr(owner, name, dies)
+    setattr(owner, name, call_and_kill)
     what()
