@@ -37,39 +37,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     check.add_argument("kind", help="slo, golden_set, or module:function for a check of your own")
     check.add_argument("--spec", required=True, help="what to check: a JSON object, @FILE, or - for standard input")
     check.add_argument("--xcom", nargs="?", const=XCOM_FILE, help=f"write the result to this file (default {XCOM_FILE})")
-    chosen = parser.parse_args(arguments)
-    content = _check(chosen.kind, chosen.spec)
-    print(json.dumps(content, indent=None if chosen.xcom else 2), flush=True)  # noqa: T201
-    if chosen.xcom:
-        Path(chosen.xcom).write_text(json.dumps(content), encoding="utf-8")
+    options = parser.parse_args(arguments)
+    content = _run_check(options.kind, options.spec)
+    print(json.dumps(content, indent=None if options.xcom else 2), flush=True)  # noqa: T201
+    if options.xcom:
+        Path(options.xcom).write_text(json.dumps(content), encoding="utf-8")
         return PASSED
     if "error" in content:
         return FAULT if content["error"]["transient"] else UNUSABLE
     return PASSED if all(result["verdict"] in ("pass", "warn") for result in content["results"]) else FAILED
 
 
-def _check(kind: str, spec: str) -> dict[str, Any]:
+def _run_check(kind: str, spec: str) -> dict[str, Any]:
     from airflow_slo_provider.checks.envelope import seal, seal_error
     from airflow_slo_provider.checks.kinds import run
 
     try:
-        return seal(run(kind, _read(spec)))
+        return seal(run(kind, _read_spec(spec)))
     except Exception as error:
         return seal_error(error)
 
 
-def _read(spec: str) -> Mapping[str, Any]:
+def _read_spec(spec: str) -> Mapping[str, Any]:
     from airflow_slo_provider.exceptions import CheckError
 
     try:
-        text = sys.stdin.read() if spec == "-" else Path(spec[1:]).read_text(encoding="utf-8") if spec.startswith("@") else spec
-        found = strict_json.loads(text)
+        text = sys.stdin.read() if spec == "-" else spec
+        if spec.startswith("@"):
+            text = Path(spec[1:]).read_text(encoding="utf-8")
+        content = strict_json.loads(text)
     except (OSError, ValueError) as error:
         reason = strict_json.json_error_reason(error, "bad_spec")
         raise CheckError(f"the spec cannot be read: {error}", reason=reason) from error
-    if not isinstance(found, dict):
-        raise CheckError(f"the spec is a JSON {type(found).__name__}, not an object", reason="bad_spec")
-    return found
+    if not isinstance(content, dict):
+        raise CheckError(f"the spec is a JSON {type(content).__name__}, not an object", reason="bad_spec")
+    return content
 
 
 if __name__ == "__main__":

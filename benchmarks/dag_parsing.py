@@ -1,4 +1,4 @@
-"""What reading each example DAG file costs the DAG processor, beyond what it has imported itself: time, and libraries it loads.
+"""Measure what reading each example DAG file costs the DAG processor beyond its own imports: time, and libraries loaded.
 
     python -m benchmarks.dag_parsing [--repeat 7]
 
@@ -22,7 +22,7 @@ from benchmarks.import_time import HEAVY
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 0.2
-#: Reads files of the given names, so many times each, and prints a line for each time.
+#: Reads each named file a number of times and prints one line per reading.
 PROGRAM = """
 import gc, json, os, sys, time
 import airflow.dag_processing.processor
@@ -38,8 +38,8 @@ def read(file):
     print("MEASURED", json.dumps([file, seconds, cpu, len(bag.dags), sorted(set(sys.modules) - before)]), flush=True)
 
 gc.collect()
-gc.freeze()  # what Airflow itself has allocated is not this file's to collect
-for _ in range(int(sys.argv[1])):  # in turn, so that a busy machine spoils all alike
+gc.freeze()  # Airflow's own objects are excluded from garbage collection
+for _ in range(int(sys.argv[1])):  # in turn, so that load of the machine affects all files equally
     for file in sys.argv[2:]:
         child = os.fork()
         if not child:

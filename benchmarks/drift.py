@@ -1,4 +1,4 @@
-"""Drift on two parquet files: seconds and peak memory of whole processes, side by side with peers.
+"""Measure drift on two parquet files: seconds and peak memory of whole processes, compared with other libraries.
 
     python benchmarks/drift.py --rows 1000000
     python benchmarks/drift.py --rows 10000000 --peer evidently=/tmp/evidently/bin/python --peer nannyml=/tmp/nannyml/bin/python
@@ -24,7 +24,7 @@ PIECE = 1_000_000
 
 
 def piece(rng, rows, shift):
-    """Make some rows as an Arrow table."""
+    """Generate rows as an Arrow table."""
     import numpy as np
     import pyarrow as pa
 
@@ -99,7 +99,7 @@ def ours_exact(reference, current):
 
 
 def ours_profile(reference, current):
-    """Compare one file with a stored profile of the other (made before, not counted)."""
+    """Compare one file with a stored profile of the other; creating the profile is not measured."""
     return ours(_drift().load_profile(f"{reference}.profile.json"), current)
 
 
@@ -115,7 +115,7 @@ def make_profile(reference, current):
 
 
 def scipy_loop(reference, current):
-    """What most people write: pandas, scipy.stats.ks_2samp per column, chi-square for texts."""
+    """Run the usual loop: pandas, scipy.stats.ks_2samp per column, chi-square for texts."""
     import numpy as np
     import pandas as pd
     from scipy import stats
@@ -189,7 +189,7 @@ CONTENDERS = {
 
 
 def linked(path, times):
-    """Make a directory of links to a file."""
+    """Create a directory of links to a file."""
     home = Path(f"{path}.{times}")
     home.mkdir(exist_ok=True)
     for number in range(times):
@@ -200,7 +200,7 @@ def linked(path, times):
 
 
 def measure(python, name, reference, current, seconds):
-    """Run one contender, and return seconds, megabytes and what it said."""
+    """Run one library; return seconds, megabytes and its output."""
     command = [python, str(HERE), "run", name, reference, current]
     environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1]), "ARROW_DEFAULT_MEMORY_POOL": "system"}
     started = time.monotonic()
@@ -222,7 +222,7 @@ def measure(python, name, reference, current, seconds):
 
 def run(name, reference, current):
     said = CONTENDERS[name](reference, current)
-    # ru_maxrss would also remember the process this one was forked from.
+    # ru_maxrss would include the parent process.
     peak = next(int(line.split()[1]) for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
     times = os.times()
     print(json.dumps({"megabytes": peak / 1024, "cpu": times.user + times.system, "said": said}, default=str))

@@ -1,4 +1,4 @@
-"""How often drift is cried without any, and how often it is found: simulated days of 25 columns.
+"""Measure false alarms and detected drift on simulated days of 25 columns.
 
     python benchmarks/drift_quality.py --rows 500,2000,20000 --days 2000
     python benchmarks/drift_quality.py --rows 2000 --days 50 --peer evidently=/tmp/evidently/bin/python --peer
@@ -99,7 +99,7 @@ def evidently(before, after):
 def nannyml(before, after):
     import nannyml as nml
 
-    # Its defaults: ten chunks of each side, and thresholds from how the reference's chunks differ. Any alert is an alarm.
+    # NannyML's defaults: ten chunks per side, and thresholds from the variation of the reference's chunks. Any alert is an alarm.
     calculator = nml.UnivariateDriftCalculator(column_names=list(before.columns))
     calculator.fit(before)
     result = calculator.calculate(after).filter(period="analysis").to_df()

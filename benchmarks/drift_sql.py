@@ -1,4 +1,4 @@
-"""Drift counted in PostgreSQL and DuckDB, beside the time of the database's own quantile query over the same columns.
+"""Measure drift in PostgreSQL and DuckDB, compared with the database's own quantile query over the same columns.
 
     python benchmarks/drift_sql.py --rows 1000000 --columns 10
 

@@ -1,4 +1,4 @@
-"""100 SLOs x 4 windows on one Prometheus server: ours, slo-generator 2.6, and four queries grouped by hand, in one run.
+"""Measure 100 SLOs x 4 windows on one Prometheus server: ours, slo-generator 2.6, and four queries grouped by hand.
 
     python -m benchmarks.error_budget [--slos 100] [--repeat 5] [--peers DIRECTORY]
 
@@ -41,7 +41,7 @@ TARGET = "0.999"
 
 
 def history(slos: int) -> Iterator[str]:
-    """Thirty days of counters of ``slos`` services."""
+    """Return thirty days of counters of ``slos`` services."""
     start = int(END.timestamp()) - 30 * 86400
     yield "# TYPE requests counter\n"
     for number in range(slos):
@@ -56,17 +56,17 @@ def selectors(service: str) -> tuple[str, str]:
 
 
 def catalog(slos: int) -> SLOCatalog:
-    def one(name: str) -> SLO:
+    def build_slo(name: str) -> SLO:
         good, total = (MetricSource("Prometheus", None, f"sum(increase({text}[{{{{.window}}}}]))") for text in selectors(name))
         indicator = Indicator(name, RatioMetric(good=good, total=total, counter=True))
         window = TimeWindow(parse_duration("30d"))
         return SLO(name, name, indicator, window, BudgetingMethod.OCCURRENCES, (Objective(Fraction(TARGET)),))
 
-    return SLOCatalog(tuple(one(f"s{number}") for number in range(slos)))
+    return SLOCatalog(tuple(build_slo(f"s{number}") for number in range(slos)))
 
 
 def ours(url: str, documents: SLOCatalog) -> dict[str, Fraction]:
-    """Four windows of every SLO, and the burn rate of each."""
+    """Measure four windows of every SLO, and the burn rate of each."""
     source = PrometheusSource(PrometheusClient(url))
     pairs = [(slo, name) for slo in documents for name in WINDOWS]
     requests = [MeasureRequest(slo.indicator_of(slo.objectives[0]), END - WINDOWS[name], END) for slo, name in pairs]
@@ -80,7 +80,7 @@ def ours(url: str, documents: SLOCatalog) -> dict[str, Fraction]:
 
 
 def by_hand(url: str) -> dict[str, Fraction]:
-    """What somebody would write for this one case: a query a window, grouped by service and code."""
+    """Run hand-written queries for this case: one per window, grouped by service and code."""
     client = PrometheusClient(url)
     found = {}
     for name in WINDOWS:

@@ -1,4 +1,4 @@
-"""Intervals for a million rows and for 100,000 ranking groups: ours beside the obvious scikit-learn loop and MLflow's evaluate.
+"""Measure intervals for a million rows and 100,000 ranking groups, compared with a scikit-learn loop and MLflow's evaluate.
 
     python -m benchmarks.evaluation [--rows N] [--groups N] [--replicates N] [--loop-replicates N] [--mlflow PYTHON]
 
@@ -17,7 +17,7 @@ import sys
 import time
 from typing import Any
 
-LIST = 20  # rows a ranking group
+LIST = 20  # rows per ranking group
 
 
 def rows(n: int) -> tuple[Any, Any]:
@@ -46,7 +46,7 @@ def ours_rows(n: int, replicates: int) -> dict[str, Any]:
 
 
 def closed_rows(n: int, replicates: int) -> dict[str, Any]:
-    """What is done by default: DeLong and Wilson where they exist, the bootstrap for log-loss."""
+    """Compute the default intervals: DeLong and Wilson where they exist, the bootstrap for log-loss."""
     from airflow_slo_provider.evaluation import evaluate
 
     y, share = rows(n)
@@ -112,7 +112,7 @@ def loop_lists(groups: int, replicates: int) -> dict[str, Any]:
     }
 
 
-#: Run by the Python of the environment that has MLflow.
+#: Runs in the environment that has MLflow.
 MLFLOW = """
 import json, resource, sys, tempfile, time
 import numpy as np, pandas as pd, mlflow

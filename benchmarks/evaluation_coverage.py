@@ -1,4 +1,4 @@
-"""How often the interval holds the truth, and how often a gate opens wrongly: simulated golden sets of known truth.
+"""Measure how often intervals contain the true value and how often a gate opens wrongly, on simulated golden sets.
 
     python -m benchmarks.evaluation_coverage [--sets 2000] [--sizes 200,2000,20000] [--replicates 1000] [--seed 1]
 
@@ -56,7 +56,7 @@ def coverage(
 
 
 def equal_models(rng: np.random.Generator, n: int) -> tuple[Any, Any, Any]:
-    """Two models that see the same, each with a noise of its own."""
+    """Simulate two equal models with independent noise."""
     shared = rng.normal(size=n)
     y = (rng.random(n) < expit(1.5 * shared)).astype(int)
     one, two = (expit(1.5 * shared + rng.normal(scale=0.7, size=n)) for _ in range(2))
@@ -64,7 +64,7 @@ def equal_models(rng: np.random.Generator, n: int) -> tuple[Any, Any, Any]:
 
 
 def unequal_models(rng: np.random.Generator, n: int, metric: str) -> tuple[Any, Any, Any]:
-    """A champion better by 0.04: accuracy 0.90 and 0.86, areas 0.80 and 0.76."""
+    """Simulate a champion that is better by 0.04: accuracy 0.90 and 0.86, areas 0.80 and 0.76."""
     y = rng.integers(0, 2, n)
     if metric == "accuracy":
         champion, candidate = (np.where(rng.random(n) < share, y, 1 - y) for share in (0.90, 0.86))

@@ -1,9 +1,9 @@
-"""What a thousand waiting freshness sensors cost: in the triggerer's event loop, and as rescheduled sensors.
+"""Measure the cost of a thousand waiting freshness sensors: in the triggerer's event loop, and as rescheduled sensors.
 
-    python -m benchmarks.freshness_sensors                 # triggers in an event loop of their own, a minute each way
-    python -m benchmarks.freshness_sensors --real          # in a real triggerer, and what one worker start costs
+    python -m benchmarks.freshness_sensors                 # triggers in a separate event loop, one minute per mode
+    python -m benchmarks.freshness_sensors --real          # in a real triggerer, and the cost of one worker start
 
-Every way asks the same real Prometheus server (Debian's ``prometheus``), which counts the requests itself.
+Every mode asks the same real Prometheus server (Debian's ``prometheus``), which counts the requests itself.
 
 - ``shared``: this provider's trigger, all asking one question
 - ``distinct``: the same, each asking a question of its own
@@ -37,7 +37,7 @@ def queries_so_far(url: str) -> int:
 
 
 def memory(pid: int) -> float:
-    """Resident memory of a process in MB, without what it shares with the processes it was forked from."""
+    """Return the resident memory of a process in MB, without memory shared with its parent processes."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if line.endswith("kB")}
     return (kilobytes["Private_Clean"] + kilobytes["Private_Dirty"]) / 1024
@@ -56,18 +56,18 @@ def prometheus():
         yield url
 
 
-# --- triggers in an event loop of their own -------------------------------------------------------------------------------
+# --- triggers in a separate event loop ------------------------------------------------------------------------------------
 
 
-def trigger(way: str, number: int, interval: float):
+def trigger(mode: str, number: int, interval: float):
     from airflow_slo_provider.triggers.freshness import FreshnessTrigger
 
-    # Always 7200 s old, so nobody is ever woken up.
-    query = "vector(7200)" if way == "shared" else f"vector(7200 + {number})"
+    # Always 7200 s old, so no sensor ever succeeds.
+    query = "vector(7200)" if mode == "shared" else f"vector(7200 + {number})"
     made = FreshnessTrigger(
         kind="query", conn_id="prom", arguments={"query": query, "query_gives": "age"}, interval=interval, max_age=3600.0
     )
-    if way == "alone":
+    if mode == "alone":
         made.run = lambda: alone(query, interval, number)
     return made
 
@@ -86,21 +86,21 @@ async def alone(query: str, interval: float, number: int):
             yield None
 
 
-async def measure(way: str, count: int, interval: float, seconds: float, url: str) -> dict[str, float]:
+async def measure(mode: str, count: int, interval: float, seconds: float, url: str) -> dict[str, float]:
     async def drain(one):
         async for _ in one.run():
             pass
 
-    # One waiting trigger has loaded every library: what counts is what the others add.
-    warm = asyncio.create_task(drain(trigger(way, count, 0.2)))
+    # The first waiting trigger has loaded all libraries; the cost of the others is measured.
+    warm = asyncio.create_task(drain(trigger(mode, count, 0.2)))
     await asyncio.sleep(3)
     warm.cancel()
     await asyncio.gather(warm, return_exceptions=True)
     before = memory(os.getpid())
     started = time.process_time()
-    many = 0 if way == "idle" else count
-    tasks = [asyncio.create_task(drain(trigger(way, number, interval))) for number in range(many)]
-    await asyncio.sleep(interval + 1)  # all have asked once: it runs evenly now
+    many = 0 if mode == "idle" else count
+    tasks = [asyncio.create_task(drain(trigger(mode, number, interval))) for number in range(many)]
+    await asyncio.sleep(interval + 1)  # all have polled once: the load is even now
     begin, cpu, lags = queries_so_far(url), time.process_time(), []
     opening = cpu - started
     end = time.monotonic() + seconds
@@ -131,29 +131,29 @@ def in_a_loop(options: argparse.Namespace) -> None:
         env = {**os.environ, "AIRFLOW_CONN_PROM": json.dumps({"conn_type": "prometheus", "host": url}), "SLO_BENCH_URL": url}
         env |= {"AIRFLOW_HOME": tempfile.mkdtemp(), "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING", "PYTHONPATH": str(ROOT)}
         found = {}
-        for way in options.ways.split(","):
-            command = [sys.executable, "-m", "benchmarks.freshness_sensors", "--one", way, "--count", str(options.count)]
+        for mode in options.ways.split(","):
+            command = [sys.executable, "-m", "benchmarks.freshness_sensors", "--one", mode, "--count", str(options.count)]
             command += ["--interval", str(options.interval), "--seconds", str(options.seconds)]
             done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True)
             if done.returncode:
                 raise SystemExit(done.stderr)
-            found[way] = json.loads(done.stdout.splitlines()[-1])
+            found[mode] = json.loads(done.stdout.splitlines()[-1])
     print(f"{options.count} waiting triggers, a look every {options.interval:g} s, {options.seconds:g} s measured\n")
     print("| way | added memory MB | loop lag p50 / p99 / max ms | queries per s | CPU of a core | CPU s to begin | ended |")
     print("|---|---|---|---|---|---|---|")
-    for way, one in found.items():
+    for mode, one in found.items():
         print(
-            f"| {way} | {one['memory_mb']:.1f} | {one['lag_p50_ms']:.2f} / {one['lag_p99_ms']:.2f} / {one['lag_max_ms']:.1f} "
+            f"| {mode} | {one['memory_mb']:.1f} | {one['lag_p50_ms']:.2f} / {one['lag_p99_ms']:.2f} / {one['lag_max_ms']:.1f} "
             f"| {one['queries_per_s']:.2f} | {one['cpu_share'] * 100:.1f} % | {one['opening_cpu_s']:.1f} | {one['ended']} |"
         )
     base = found.get("alone")
-    for way in found if base else ():
-        if way in ("alone", "idle"):
+    for mode in found if base else ():
+        if mode in ("alone", "idle"):
             continue
         print(
-            f"\nalone / {way}: memory x{base['memory_mb'] / max(found[way]['memory_mb'], 0.1):.1f}, "
-            f"queries x{base['queries_per_s'] / max(found[way]['queries_per_s'], 1e-9):.1f}, "
-            f"CPU x{base['cpu_share'] / max(found[way]['cpu_share'], 1e-9):.1f}"
+            f"\nalone / {mode}: memory x{base['memory_mb'] / max(found[mode]['memory_mb'], 0.1):.1f}, "
+            f"queries x{base['queries_per_s'] / max(found[mode]['queries_per_s'], 1e-9):.1f}, "
+            f"CPU x{base['cpu_share'] / max(found[mode]['cpu_share'], 1e-9):.1f}"
         )
 
 
@@ -181,8 +181,8 @@ bench_deferred()
 bench_rescheduled()
 """
 
-#: Runs in the stack's environment. The sensors are put where a worker would have put them after their first look: starting a
-#: thousand workers for it would take an hour on two cores, and is not what is measured.
+#: Runs in the stack's environment. Stores the sensors in the state after their first check: starting a thousand workers for that
+#: would take an hour on two cores and is not measured.
 DEFER = """
 import sys
 from datetime import timedelta
@@ -192,12 +192,12 @@ from airflow.utils.session import create_session
 from airflow.sdk import timezone
 from airflow.providers.standard.triggers.temporal import DateTimeTrigger
 from airflow_slo_provider.triggers.freshness import FreshnessTrigger
-count, interval, way = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
+count, interval, mode = int(sys.argv[1]), float(sys.argv[2]), sys.argv[3]
 
 def trigger(number):
-    if way == "airflow":
+    if mode == "airflow":
         return DateTimeTrigger(moment=timezone.utcnow() + timedelta(days=1, seconds=number))
-    query = f"vector(7200 + {number})" if way == "distinct" else "vector(7200)"
+    query = f"vector(7200 + {number})" if mode == "distinct" else "vector(7200)"
     return FreshnessTrigger(
         kind="query", conn_id="prom", arguments={"query": query, "query_gives": "age"}, interval=interval, max_age=3600.0)
 
@@ -216,7 +216,7 @@ print("deferred", count)
 
 
 def tree_cpu(pid: int) -> float:
-    """CPU seconds of a process, its descendants and those of them that have ended."""
+    """Return the CPU seconds of a process and its descendants, including ended ones."""
     import psutil
 
     total = 0.0
@@ -230,7 +230,7 @@ def tree_cpu(pid: int) -> float:
 
 
 def tree_memory(pid: int) -> float:
-    """Private memory of a process and its descendants, in MB."""
+    """Return the private memory of a process and its descendants in MB."""
     import psutil
 
     return sum(memory(one.pid) for one in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)])
@@ -248,27 +248,27 @@ def in_a_triggerer(options: argparse.Namespace) -> None:
             "AIRFLOW_CONN_PROM": json.dumps({"conn_type": "prometheus", "host": url}),
             "AIRFLOW__CORE__MAX_MAP_LENGTH": str(options.count),
             "AIRFLOW__SCHEDULER__MAX_DAGRUNS_PER_LOOP_TO_SCHEDULE": "5",
-            # An ordinary triggerer takes this many.
+            # The default capacity of a triggerer.
             "AIRFLOW__TRIGGERER__CAPACITY": str(options.count),
         }
-        stack = AirflowStack(Path(home) / "home", [folder], settings=settings, say=lambda text: print(f"# {text}", flush=True))
+        stack = AirflowStack(Path(home) / "home", [folder], settings=settings, report=lambda text: print(f"# {text}", flush=True))
         with stack:
             client = stack.client
             client.call("POST", "/api/v2/pools", {"name": "closed", "slots": 0})
             for dag_id in ("bench_deferred", "bench_rescheduled"):
                 client.wait_for_dag(dag_id)
                 client.unpause(dag_id)
-            # What one rescheduled look costs.
+            # The cost of one rescheduled check.
             looks = 0 if options.way == "airflow" else 45
             run_id = client.trigger("bench_rescheduled")
             time.sleep(10)
             busy = [stack.running[name].pid for name in ("scheduler", "api-server")]
             cost = lambda: sum(tree_cpu(pid) for pid in busy)  # noqa: E731
             log = stack.home / "logs"
-            looked = lambda: sum(path.read_text().count("Rescheduling task") for path in log.rglob("attempt=*.log"))  # noqa: E731
-            cpu, seen, began = cost(), looked(), time.monotonic()
+            check_count = lambda: sum(path.read_text().count("Rescheduling task") for path in log.rglob("attempt=*.log"))  # noqa: E731
+            cpu, seen, began = cost(), check_count(), time.monotonic()
             time.sleep(looks)
-            cpu, seen, took = cost() - cpu, looked() - seen, time.monotonic() - began
+            cpu, seen, took = cost() - cpu, check_count() - seen, time.monotonic() - began
             client.call("PATCH", f"/api/v2/dags/bench_rescheduled/dagRuns/{run_id}", {"state": "failed"})
             per_start = cpu / max(seen, 1)
 
@@ -283,7 +283,7 @@ def in_a_triggerer(options: argparse.Namespace) -> None:
                 assert time.monotonic() < deadline, answer["total_entries"]
                 time.sleep(1)
             triggerer = stack.running["triggerer"].pid
-            # The event loop lives in a child of the triggerer: all of its processes count.
+            # The event loop runs in a child process of the triggerer: all its processes are measured.
             before, log = tree_memory(triggerer), stack.component_log("triggerer")
             warned = log.read_text().count("thread was blocked")
             stack.kill_component("scheduler")

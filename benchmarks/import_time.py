@@ -1,4 +1,4 @@
-"""What naming all operators and sensors costs a DAG file beyond ``import airflow.sdk``, beside what other providers cost.
+"""Measure what importing all operators and sensors costs a DAG file beyond ``import airflow.sdk``, compared with other providers.
 
     python -m benchmarks.import_time [--repeat 15]
 
@@ -31,7 +31,7 @@ HEAVY = (
     "pandas", "numpy", "scipy", "kubernetes", "sqlalchemy.orm", "sklearn", "pyarrow", "duckdb", "mlflow", "requests", "httpx",
     "aiohttp",
 )  # fmt: skip
-#: Makes Python compile our modules whenever they are imported.
+#: Makes Python compile our modules on every import.
 UNCOMPILED = """
 from importlib.machinery import SourceFileLoader
 kept = SourceFileLoader.get_code
@@ -57,7 +57,7 @@ print("MEASURED", json.dumps([seconds, sorted(set(sys.modules) - before)]))
 
 @dataclass(frozen=True)
 class Subject:
-    """What is imported.
+    """The modules of one provider.
 
     :param name: as it is shown
     :param work: lines of Python
@@ -139,7 +139,7 @@ def main() -> int:
     every = subjects()
     runs: dict[str, list[tuple[float, list[str]]]] = {one.name: [] for one in every}
     with tempfile.TemporaryDirectory() as bytecode:
-        for one in every:  # whoever comes first compiles
+        for one in every:  # the first import compiles
             one.measured(bytecode)
         for _ in range(options.repeat):
             for one in every:

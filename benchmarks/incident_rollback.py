@@ -1,4 +1,4 @@
-"""Seconds from a burning budget (the condition first true in Prometheus) to the rollback applied.
+"""Measure the seconds from a burning budget (the condition first true in Prometheus) to the completed rollback.
 
     python -m benchmarks.incident_rollback [--runs 5] [--way trigger|alertmanager|both]
 
@@ -51,7 +51,7 @@ def main() -> None:
             ports = free_ports(2)
             for name, port in zip(("prometheus", "alertmanager"), ports, strict=True):
                 stack.client.add_connection(f"e2e_incident_{name}", "prometheus", host=f"http://127.0.0.1:{port}")
-            services = {way: [f"{_DAGS[way][1]}{n}" for n in range(runs)] for way in _DAGS}
+            services = {mode: [f"{_DAGS[mode][1]}{n}" for n in range(runs)] for mode in _DAGS}
             stage = Stage(stack.home / "incidents", services["trigger"], services["alertmanager"])
             with stage.running(Path(home) / "stage", prometheus_port=ports[0], alertmanager_port=ports[1]):
                 stage.ask(*services["trigger"], *services["alertmanager"], rate=10)
@@ -76,11 +76,11 @@ def run(stack: AirflowStack, stage: Stage, dag_id: str, service: str) -> float:
     return found["applied"]
 
 
-def report(way: str, seconds: list[float]) -> None:
+def report(mode: str, seconds: list[float]) -> None:
     """Print the result."""
     ordered = ", ".join(f"{one:.1f}" for one in sorted(seconds))
     at = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    print(f"{way}: median {statistics.median(seconds):.1f} s of {len(seconds)} runs ({ordered}), {at}", flush=True)
+    print(f"{mode}: median {statistics.median(seconds):.1f} s of {len(seconds)} runs ({ordered}), {at}", flush=True)
 
 
 if __name__ == "__main__":

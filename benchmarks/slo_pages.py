@@ -1,9 +1,9 @@
-"""The SLO overview on a real Airflow API server: 500 SLOs, 2 million checks, a year of history, 20 readers at once.
+"""Measure the SLO overview on a real Airflow API server: 500 SLOs, 2 million checks, a year of history, 20 concurrent readers.
 
     python -m benchmarks.slo_pages [--backend postgresql sqlite] [--slos 500] [--rows 2000000] [--readers 20] [--seconds 30]
 
-Beside it the same rows asked for as one would write it first: ``DISTINCT ON`` on PostgreSQL, ``GROUP BY`` with ``MAX`` on SQLite.
-PostgreSQL is started for this run (Debian's ``postgresql``), with its default settings but for ``fsync``.
+For comparison the same rows are read by the simplest query: ``DISTINCT ON`` on PostgreSQL, ``GROUP BY`` with ``MAX`` on SQLite.
+PostgreSQL is started for this run (Debian's ``postgresql``), with its default settings except ``fsync``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from demo import airflow_stack
 from demo.airflow_stack import AirflowStack
 
 YEAR = 365 * 86400 * 1_000_000
-#: One row of the gate's own making; remaining and SLI vary from row to row.
+#: Evidence as the gate writes it; the remaining budget varies from row to row.
 QUERY = 'sum(rate(http_requests_total{service="shop",code!~"5.."}[30d])) / sum(rate(http_requests_total{service="shop"}[30d]))'
 EVIDENCE = {
     "service": "shop",
@@ -52,7 +52,7 @@ EVIDENCE = {
 
 @contextlib.contextmanager
 def backend(name: str) -> Iterator[str]:
-    """An empty database: its SQLAlchemy URL."""
+    """Create an empty database and yield its SQLAlchemy URL."""
     if name == "sqlite":
         directory = Path(tempfile.mkdtemp(prefix="slo-bench-"))
         try:
@@ -69,7 +69,7 @@ def backend(name: str) -> Iterator[str]:
 
 
 def fill(url: str, slos: int, rows: int) -> None:
-    """Write the year, made by the database itself: every SLO is checked ``rows / slos`` times, by one of ten DAGs."""
+    """Write a year of rows with one SQL statement: each SLO is checked ``rows / slos`` times, by one of ten DAGs."""
     from airflow_slo_provider.ledger import open_ledger
 
     before, after = json.dumps(EVIDENCE).split('"@"')
@@ -80,7 +80,7 @@ def fill(url: str, slos: int, rows: int) -> None:
         head = (
             "" if postgres else "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < :rows - 1) "
         )
-        # Two texts side by side: unique, and as long and as scattered as the digests that the ledger writes.
+        # Two concatenated digests: unique, and as long and as random as those that the ledger writes.
         identity = "md5(n::text) || md5((-n)::text)" if postgres else "lower(hex(randomblob(32)))"
         remaining = "(((n * 7919) % 1000) / 1000.0)"
         from sqlalchemy import text
@@ -122,41 +122,41 @@ def timed(work: Callable[[], Any], repeat: int = 7) -> float:
 
 
 def in_process(url: str, slos: int) -> dict[str, float]:
-    """What the parts of the page cost when nothing is kept, and the obvious query beside it."""
+    """Measure the parts of the page without a cache, and the simplest query for comparison."""
     from airflow_slo_provider.ledger import open_ledger
-    from airflow_slo_provider.ledger.queries import checks as browse
-    from airflow_slo_provider.ledger.queries import slos as browse_slos
-    from airflow_slo_provider.plugins.slo_page.access import Scope
-    from airflow_slo_provider.plugins.slo_page.objectives import choices, overview, sparklines
+    from airflow_slo_provider.ledger.queries import checks as check_queries
+    from airflow_slo_provider.ledger.queries import slos as slo_queries
+    from airflow_slo_provider.plugins.slo_page.access import ReadableDags
     from airflow_slo_provider.plugins.slo_page.responses import Page, render
+    from airflow_slo_provider.plugins.slo_page.slo_summaries import overview_values, read_overview, read_sparklines
 
-    nothing = {"q": "", "status": "", "service": "", "tier": ""}
     with open_ledger(url) as ledger:
-        dags = frozenset(browse.dag_ids(ledger))
-        everything, some = Scope(dags, everything=True), Scope(frozenset(sorted(dags)[:3]), everything=False)
-        sparks = sparklines(ledger, everything)
-        found = overview(ledger, everything, sparks)
-        assert len(found.objectives) == slos, len(found.objectives)
-        assert all(len(one.spark) > 20 for one in found.objectives)
+        dags = frozenset(check_queries.dag_ids(ledger))
+        everything = ReadableDags(dags, complete=True)
+        some = ReadableDags(frozenset(sorted(dags)[:3]), complete=False)
+        sparklines = read_sparklines(ledger, everything)
+        overview = read_overview(ledger, everything, sparklines)
+        assert len(overview.slos) == slos, len(overview.slos)
+        assert all(len(slo.sparkline) > 20 for slo in overview.slos)
 
         def page() -> None:
-            Page.of(render("overview.html", found=found, chosen=found.objectives, filters=nothing, **choices(found.objectives)))
+            Page.from_html(render("overview.html", **overview_values(overview)))
 
         if ledger._engine.dialect.name == "postgresql":
-            obvious = "SELECT DISTINCT ON (name) * FROM checks WHERE kind = 'slo' ORDER BY name, checked_at DESC"
+            simplest_query = "SELECT DISTINCT ON (name) * FROM checks WHERE kind = 'slo' ORDER BY name, checked_at DESC"
         else:
-            obvious = "SELECT *, MAX(checked_at) FROM checks WHERE kind = 'slo' GROUP BY name"
+            simplest_query = "SELECT *, MAX(checked_at) FROM checks WHERE kind = 'slo' GROUP BY name"
 
-        def obviously() -> None:
+        def run_simplest_query() -> None:
             with ledger._engine.connect() as connection:
-                assert len(connection.exec_driver_sql(obvious).all()) == slos
+                assert len(connection.exec_driver_sql(simplest_query).all()) == slos
 
         return {
-            "newest check of every SLO": timed(lambda: browse_slos.newest(ledger)),
-            "the same, as one would write it first": timed(obviously, 3),
-            "overview's data, all DAGs": timed(lambda: overview(ledger, everything, sparks)),
-            "overview's data, 3 of 10 DAGs": timed(lambda: overview(ledger, some, sparks)),
-            "small charts (every 60 s)": timed(lambda: sparklines(ledger, everything), 3),
+            "newest check of every SLO": timed(lambda: slo_queries.newest(ledger)),
+            "the same, as one would write it first": timed(run_simplest_query, 3),
+            "overview's data, all DAGs": timed(lambda: read_overview(ledger, everything, sparklines)),
+            "overview's data, 3 of 10 DAGs": timed(lambda: read_overview(ledger, some, sparklines)),
+            "small charts (every 60 s)": timed(lambda: read_sparklines(ledger, everything), 3),
             "rendering and compressing": timed(page),
         }
 
@@ -172,9 +172,9 @@ async def _read(url: str, token: str, readers: int, seconds: float) -> list[floa
         async def reader() -> None:
             while time.perf_counter() < end:
                 started = time.perf_counter()
-                async with session.get(url) as answer:
-                    body = await answer.read()
-                    assert answer.status == 200, answer.status
+                async with session.get(url) as response:
+                    body = await response.read()
+                    assert response.status == 200, response.status
                     assert len(body) > 10_000
                 took.append(time.perf_counter() - started)
 
@@ -183,13 +183,13 @@ async def _read(url: str, token: str, readers: int, seconds: float) -> list[floa
 
 
 def over_http(url: str, readers: int, seconds: float) -> tuple[float, list[float]]:
-    """The first answer of a fresh API server, and those to many readers at once."""
+    """Measure the first response of a new API server, and the responses to many concurrent readers."""
     airflow_stack.COMPONENTS = ("api-server",)
     home = Path(tempfile.mkdtemp(prefix="slo-bench-airflow-"))
-    stack = AirflowStack(home / "home", [home / "dags"], settings={"AIRFLOW__SLO__LEDGER_URL": url}, say=lambda text: None)
+    stack = AirflowStack(home / "home", [home / "dags"], settings={"AIRFLOW__SLO__LEDGER_URL": url}, report=lambda text: None)
     try:
         (home / "dags").mkdir()
-        stack.begin()
+        stack.start_components()
         stack.wait_until_healthy(parts=("metadatabase",))
         stack.client.import_errors()  # logs in
         page, token = f"{stack.url}/slo/overview", str(stack.client._token)

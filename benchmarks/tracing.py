@@ -1,4 +1,4 @@
-"""What tracing costs a model server, and how sure the comparison of two versions is.
+"""Measure the cost of tracing in a model server, and the error rates of the comparison of two versions.
 
     python -m benchmarks.tracing [cost] [server] [dead-collector] [versions] [spans] [--requests N] [--repeat N]
 
@@ -56,7 +56,7 @@ def ours() -> None:
 
 
 def bare(sample_ratio: float) -> Callable[[], None]:
-    """The same spans, with OpenTelemetry alone and as its documentation shows."""
+    """Return a function that records the same spans with OpenTelemetry alone, as its documentation shows."""
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
@@ -75,7 +75,7 @@ def bare(sample_ratio: float) -> Callable[[], None]:
 
 
 def sink():
-    """An exporter that takes everything and keeps nothing."""
+    """Return an exporter that discards all spans."""
     from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
     class Sink(SpanExporter):
@@ -89,7 +89,7 @@ def sink():
 
 
 def cost(requests: int, repeat: int) -> None:
-    logging.disable(logging.CRITICAL)  # a full queue says so
+    logging.disable(logging.CRITICAL)  # a full queue logs a warning
     settings = {
         "sampled": {"sample_ratio": 1.0},
         "dropped, slow and failed ones kept": {"sample_ratio": 0.0, "keep_slow_ms": 1000.0, "keep_errors": True},
@@ -105,7 +105,7 @@ def cost(requests: int, repeat: int) -> None:
                 began = time.process_time()
                 for _ in range(requests):
                     function()
-                if run:  # the first warms up
+                if run:  # the first run is a warm-up
                     taken[which].append((time.process_time() - began) / requests * 1e6)
         ratio = median(one / other for one, other in zip(taken["ours"], taken["bare"], strict=True))
         print(f"| {name} | {median(taken['ours']):.1f} | {median(taken['bare']):.1f} | {ratio:.2f} |", flush=True)
@@ -115,7 +115,7 @@ def cost(requests: int, repeat: int) -> None:
 
 @contextmanager
 def collector():
-    """A collector that takes what it is sent, in a process of its own."""
+    """Run a collector that accepts all spans, in a separate process."""
     code = (
         "from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer\n"
         "class H(BaseHTTPRequestHandler):\n"
@@ -143,7 +143,7 @@ def server(requests: int, repeat: int) -> None:
         rates: dict[str, list[tuple[float, float]]] = {}
         modes = {"not configured": [], "0 %": ["0"], "1 %": ["0.01"], "100 %": ["1"]}
         for turn in range(repeat):
-            # Each mode is the first one in its turn.
+            # The order of the modes rotates.
             order = list(modes.items())
             for mode, ratio in order[turn % len(order) :] + order[: turn % len(order)]:
                 traces = ["--traces", url, "--sample-ratio", *ratio] if ratio else []
@@ -157,7 +157,7 @@ def server(requests: int, repeat: int) -> None:
 
 
 def throughput(home: Path, arguments: list[str], requests: int, clients: int = 4) -> tuple[float, float]:
-    """Return requests per second, and the CPU the server took for each, in microseconds: that holds on a busy machine too."""
+    """Return requests per second and CPU microseconds per request; the latter is valid on a busy machine too."""
     command = [sys.executable, "-m", "demo.model_server", "--model", str(home / "model"), "--log", str(home / "log.db")]
     command += ["--port", "0", "--features", str(home / "features.db"), *arguments]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=REPO)
@@ -165,7 +165,7 @@ def throughput(home: Path, arguments: list[str], requests: int, clients: int = 4
     try:
         port = int(process.stdout.readline().strip().rpartition(":")[2])
 
-        def ask(count: int) -> None:
+        def send_requests(count: int) -> None:
             connection = http.client.HTTPConnection("127.0.0.1", port)
             for number in range(count):
                 connection.request("POST", "/predict", body=json.dumps({"entity_id": number % 569}))
@@ -174,8 +174,8 @@ def throughput(home: Path, arguments: list[str], requests: int, clients: int = 4
                 assert answer.status == 200
             connection.close()
 
-        ask(200)
-        threads = [threading.Thread(target=ask, args=(requests // clients,)) for _ in range(clients)]
+        send_requests(200)
+        threads = [threading.Thread(target=send_requests, args=(requests // clients,)) for _ in range(clients)]
         began, used = time.monotonic(), cpu(process.pid)
         for thread in threads:
             thread.start()
@@ -189,14 +189,14 @@ def throughput(home: Path, arguments: list[str], requests: int, clients: int = 4
 
 
 def cpu(pid: int) -> float:
-    """Seconds of CPU that a process has taken."""
+    """Return the CPU seconds that a process has used."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(") ")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident() -> float:
-    """Megabytes of this process that are in memory."""
+    """Return the resident memory of this process in MB."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 

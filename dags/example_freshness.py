@@ -1,10 +1,10 @@
-"""Wait for a fresh pipeline, fresh features and a fresh model before features are built and customers scored.
+"""Wait for a fresh pipeline, fresh features and a fresh model before features are built and customers are scored.
 
-Runs as it stands: the pipeline is an asset that another DAG here updates, features and models are two tables in a SQLite file.
-Beside each source stands what a larger deployment would write there. ``example_freshness_checks`` measures the same three every
-hour, whether anybody waits for them or not: ``demo/slos_freshness`` makes SLOs of what it records.
+Runs without setup: the pipeline is an asset that another DAG here updates, features and models are two tables in a SQLite file.
+The comment of each source shows the settings of a larger deployment. ``example_freshness_checks`` measures the same three every
+hour, whether a sensor waits for them or not: ``demo/slos_freshness`` defines SLOs over its records.
 
-Trigger ``example_ingest`` first: it plays the part of the pipeline that others run.
+Trigger ``example_ingest`` first: it simulates the upstream pipeline.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from airflow_slo_provider.sensors.freshness import FeatureFreshnessSensor, ModelFreshnessSensor, PipelineFreshnessSensor
 
 HOME = Path(os.environ.get("SLO_DEMO_HOME") or Path(os.environ.get("AIRFLOW_HOME", ".")) / "example_freshness")
-# The connection of the feature store. Somewhere else it is kept in Airflow; here it is the SQLite file of this example.
+# The connection of the feature store, here the SQLite file of this example; a deployment defines it in Airflow.
 os.environ.setdefault("AIRFLOW_CONN_EXAMPLE_FEATURES", f'{{"conn_type": "sqlite", "host": "{HOME / "features.db"}"}}')
 
 EVENTS = Asset("example_events")
 MODEL_MAX_AGE, FEATURES_MAX_AGE, PIPELINE_MAX_AGE = timedelta(hours=24), timedelta(hours=1), timedelta(hours=4)
 
-# The three sources, as the sensors and the hourly checks both take them.
+# The three sources, as parameters of the sensors and the hourly checks.
 PIPELINE = {"asset": EVENTS}  # elsewhere: external_dag_id="ingest", conn_id="other_airflow"
 FEATURES = {
     "conn_id": "example_features",
@@ -41,12 +41,12 @@ MODEL = {
 }  # with MLflow: model="churn", alias="champion"; on Kubernetes: deployment="serving/churn"
 
 
-# A run that is not done within four hours cannot keep the pipeline fresh: somebody is told, even if nothing waits for it.
+# A run that takes longer than four hours cannot keep the pipeline fresh: a notification is sent, even if no sensor waits for it.
 @dag(schedule=None, deadline=freshness_deadline(PIPELINE_MAX_AGE, name="pipeline-fresh"), tags=["slo", "freshness"])
 def example_ingest():
     @task(outlets=[EVENTS])
     def ingest() -> int:
-        """Write features of a thousand customers, and a model if there is none; then the asset is updated."""
+        """Write features of a thousand customers, and a model if there is none; the task updates the asset."""
         import sqlite3
         from contextlib import closing
         from datetime import UTC, datetime
@@ -67,7 +67,7 @@ def example_ingest():
 @dag(
     schedule=None,
     tags=["slo", "freshness"],
-    # A retry does not start a sensor's timeout anew.
+    # A retry does not restart a sensor's timeout.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=1)},
     doc_md=__doc__,
 )
@@ -82,12 +82,12 @@ def example_freshness():
 
     @task
     def build_features() -> str:
-        """Stand in for the feature pipeline."""
+        """Simulate the feature pipeline."""
         return "features built on fresh events"
 
     @task
     def score() -> str:
-        """Stand in for the scoring job."""
+        """Simulate the scoring job."""
         return "scored with a fresh model on fresh features"
 
     chain(pipeline_fresh, build_features(), [features_fresh, model_fresh], score())
@@ -95,7 +95,7 @@ def example_freshness():
 
 @dag(schedule="@hourly", catchup=False, tags=["slo", "freshness"])
 def example_freshness_checks():
-    """Measure every hour, so that each of demo/slos_freshness has a history. Nothing fails here: the SLOs judge."""
+    """Measure every hour, so that the SLOs of demo/slos_freshness have a history. A stale source does not fail the task."""
     FreshnessCheckOperator(task_id="pipeline", name="tumour-classifier/pipeline", max_age=PIPELINE_MAX_AGE, **PIPELINE)
     FreshnessCheckOperator(task_id="features", name="tumour-classifier/features", max_age=FEATURES_MAX_AGE, **FEATURES)
     FreshnessCheckOperator(task_id="model", name="tumour-classifier/model", max_age=MODEL_MAX_AGE, **MODEL)

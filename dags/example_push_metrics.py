@@ -1,7 +1,7 @@
-"""Hand the newest of every check to a Pushgateway every five minutes, for dashboards and alerts on what Prometheus cannot see.
+"""Push the newest result of every check to a Pushgateway every five minutes, for dashboards and alerts on results in the ledger.
 
-SLIs, budgets and verdicts of SQL, ledger, freshness, drift and golden sets are known to the ledger only. To run it as it stands:
-the Airflow connection ``pushgateway_default``, of type ``http``.
+SLIs, budgets and verdicts of SQL, ledger, freshness, drift and golden sets are only in the ledger. Requires
+the Airflow connection ``pushgateway_default`` of type ``http``.
 """
 
 from __future__ import annotations

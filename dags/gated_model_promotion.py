@@ -1,16 +1,16 @@
 """Promote a candidate model only while the service's error budget allows it.
 
-The candidate is evaluated on a golden set beside the champion, then `ErrorBudgetBranchOperator` reads the SLO documents,
-measures them and takes one of three ways: promote, ask a person, or hold.
+The candidate is compared with the champion on a golden set, then `ErrorBudgetBranchOperator` reads the SLO documents,
+measures them and follows one of three branches: promote, request an approval, or hold.
 
 | exit | what it means | the run |
 |---|---|---|
-| `promote` | the budget allows it, or a person does although it is low or not known | success |
-| `hold` | the budget is spent or burns fast, or the person who was asked said no (nobody's answer is a no) | success |
+| `promote` | the budget allows it, or it is low or unknown and an approver allows it | success |
+| `hold` | the budget is spent or burns fast, or the approval was rejected (no answer counts as a rejection) | success |
 | `evaluate` fails | the candidate is not good enough, or worse than the champion | failed |
-| `gate` fails | the documents or the connection are wrong: somebody must mend them | failed |
+| `gate` fails | the documents or the connection are invalid and must be corrected | failed |
 
-`make demo` runs this DAG as it stands; to run it elsewhere, set the Airflow connection `prediction_log` and the params.
+`make demo` runs this DAG unchanged; to run it elsewhere, set the Airflow connection `prediction_log` and the params.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HOME = Path(os.environ.get("SLO_DEMO_HOME", HERE / ".demo"))
 SLOS = os.environ.get("SLO_DEMO_SLOS", str(HERE / "demo" / "slos"))
 MODEL = "tumour-classifier"
 
-# Where ways meet again after a branch: one of them was taken, and the others are skipped.
+# Where branches join: one of them was followed, the others are skipped.
 JOIN = "none_failed_min_one_success"
 
 
@@ -51,7 +51,7 @@ JOIN = "none_failed_min_one_success"
 def gated_model_promotion():
     @task
     def register(params: dict | None = None) -> dict:
-        """Put the candidate into the registry, and the rows it has never seen into a golden set."""
+        """Register the candidate, and write the held-out rows to a golden set."""
         import json
 
         from sklearn.datasets import load_breast_cancer
@@ -82,7 +82,7 @@ def gated_model_promotion():
     def of_candidate(name: str) -> str:
         return f"{{{{ ti.xcom_pull(task_ids='register')['{name}'] }}}}"
 
-    # Below the least accuracy, or worse than the champion on the same rows, a candidate goes no further.
+    # A candidate below the minimum accuracy, or worse than the champion on the same rows, is not promoted.
     evaluate = GoldenSetEvaluationOperator(
         task_id="evaluate",
         golden_set=of_candidate("golden_set"),
@@ -113,11 +113,11 @@ def gated_model_promotion():
         body="{{ ti.xcom_pull(task_ids='gate', key='decision')['reasons'] | join('\n\n') }}",
         options=["Approve", "Reject"],
         options_mapping={"Approve": "promote", "Reject": "hold"},
-        defaults=["Reject"],  # nobody's answer is a no
+        defaults=["Reject"],  # no answer counts as a rejection
         response_timeout=timedelta(hours=8),
     )
 
-    # Reached from the gate or from the person: whichever of the two did not take part is skipped.
+    # Upstream are the gate and the approval; the one that was not used is skipped.
     promote = PromoteModelOperator(
         task_id="promote",
         model=MODEL,
@@ -130,7 +130,7 @@ def gated_model_promotion():
 
     @task(trigger_rule=JOIN)
     def hold(candidate: dict, ti=None) -> str:
-        """Leave the champion alone, and say why."""
+        """Keep the champion, and report the reason."""
         import logging
 
         decision = ti.xcom_pull(task_ids="gate", key="decision")
@@ -141,7 +141,7 @@ def gated_model_promotion():
 
     @task(trigger_rule=JOIN)
     def report(params: dict | None = None) -> dict | None:
-        """Write down which model serves now, for whoever does not ask the registry; a notification would go here."""
+        """Write the current champion to a file, for readers without the registry; add a notification here."""
         import json
 
         from airflow_slo_provider.deployment import DirectoryRegistry
@@ -151,12 +151,12 @@ def gated_model_promotion():
         if not moves:
             return None
         last = moves[-1]
-        _, _, rest = last.key.partition("/")  # of the operator: DAG, run, task; by hand: anything
+        _, _, rest = last.key.partition("/")  # the operator writes DAG, run, task; a manual move has any key
         run_id = rest.partition("/")[0] or last.key
         record = {"version": last.after, "directory": f"{MODEL}/versions/{last.after}", "run_id": run_id, "promoted_at": last.at}
         draft = home / "champion.json.new"
         draft.write_text(json.dumps(record, indent=2) + "\n")
-        draft.replace(home / "champion.json")  # a reader sees the old champion or the new one, never half of either
+        draft.replace(home / "champion.json")  # readers see the old champion or the new one, never a partial file
         return record
 
     held = hold(registered)

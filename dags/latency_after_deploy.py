@@ -1,8 +1,8 @@
-"""Find out whether the newest model version made predictions slower, and where, and take a way accordingly.
+"""Detect whether the newest model version made predictions slower, and in which span, and follow a branch accordingly.
 
 ``LatencyBreakdownBranchOperator`` reads the traces of the model server from the connection ``trace_store_default`` (Tempo,
-Jaeger, MLflow, Phoenix, or OTLP-JSON files), breaks latency down by span and model version, holds it against a budget, and
-compares the newest version with the one before. The ways only say what they would do: put a rollback or a page in their place.
+Jaeger, MLflow, Phoenix, or OTLP-JSON files), breaks latency down by span and model version, compares it with a budget, and
+compares the newest version with the one before. The branches only print what they would do: replace them by a rollback or a page.
 """
 
 from __future__ import annotations

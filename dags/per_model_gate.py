@@ -1,23 +1,23 @@
-"""Promote every model whose error budget allows it, and no other: a gate for each model, in a mapped task group.
+"""Promote each model whose error budget allows it: one gate per model, in a mapped task group.
 
-**What it does.** `models` reads the documents in `slos/models` and returns the name of each SLO, which is that of a model. The
-task group `per_model` is mapped over them: its gate measures one model's budget, and only where that allows it, `promote` of the
-same map index runs. Adding an SLO adds a model and no line of Python.
+**What it does.** `models` reads the documents in `slos/models` and returns the names of the SLOs, which are names of models. The
+task group `per_model` is mapped over them: its gate measures one model's budget, and only if that allows it, `promote` of the
+same map index runs. Adding an SLO adds a model, without a change in Python.
 
-| what a gate finds of its model | the gate | `promote` and `announce` of that model |
+| budget of the model | its gate | `promote` and `announce` of the model |
 |---|---|---|
 | the budget is healthy, or low | succeeds | run |
 | the budget is spent | is skipped | are skipped |
 | the budget cannot be measured | fails | do not run (`upstream_failed`) |
 
 `report` runs in any case: the gate allows it by name (`may_run_when_blocked`). `all_promoted` is outside of the group and runs
-only where every model was promoted.
+only if every model was promoted.
 
-**As it stands** it needs no server: `todays_requests` writes a log into a SQLite file, and its parameters play a bad day.
+**Without changes** it needs no server: `todays_requests` writes a log into a SQLite file, and its parameters simulate a bad day.
 
 **For production**
 
-- connection `models_log`: the database with your request log; once Airflow knows it, the example's file is not used. Delete
+- connection `models_log`: the database with your request log; if it exists, the example's file is not used. Delete
   `todays_requests` and `pre_execute=`.
 - parameter `slos`: your documents.
 - `promote`: `PromoteModelOperator`, or whatever puts a model into production.
@@ -41,7 +41,7 @@ LOG = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_ex
 
 
 def unless_there_is_a_connection(context: Any) -> None:
-    """Until Airflow knows the connection models_log, take the log of this example."""
+    """Use the log of this example if the connection models_log does not exist."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -59,7 +59,7 @@ def unless_there_is_a_connection(context: Any) -> None:
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     params={
         "slos": Param(str(SLOS), type="string", description="SLO documents: a file or a directory"),
-        # How the example's day goes; they go with todays_requests.
+        # Parameters of the example's day; delete them with todays_requests.
         "bad": Param("fraud", type="string", description="example: the model whose requests fail, or none"),
         "silent": Param("", type="string", description="example: the model that nobody asks, or none"),
     },
@@ -69,7 +69,7 @@ def unless_there_is_a_connection(context: Any) -> None:
 def per_model_gate():
     @task
     def models(params: dict[str, Any] | None = None) -> list[str]:
-        """Return the names of the SLOs, each of which is about a model."""
+        """Return the names of the SLOs, one for each model."""
         from airflow_slo_provider import slo
 
         return [one.name for one in slo.load(params["slos"])]
@@ -82,7 +82,7 @@ def per_model_gate():
 
     @task
     def announce(model: str) -> None:
-        """Tell those who use it."""
+        """Notify the users of the model."""
         logging.getLogger(__name__).info("a new version of %s is in production", model)
 
     @task_group
@@ -100,7 +100,7 @@ def per_model_gate():
 
     @task(trigger_rule="all_done")
     def report(names: list[str], ti: Any = None) -> dict[str, str]:
-        """Say of each model what its gate decided."""
+        """Report each gate's decision."""
         said = {}
         for index, model in enumerate(names):
             decision = ti.xcom_pull(task_ids="per_model.gate", key="decision", map_indexes=index)
@@ -119,7 +119,7 @@ def per_model_gate():
 
 @task
 def todays_requests(params: dict[str, Any] | None = None) -> int:
-    """Write the log of the day, in place of the one before: of the bad model every twentieth request fails."""
+    """Write the log of the day, replacing the previous one: every twentieth request of the bad model fails."""
     import sqlite3
     from contextlib import closing
     from datetime import UTC

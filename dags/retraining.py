@@ -1,33 +1,33 @@
-"""Train again when the data drift or the model has grown old, and promote the new one only when everything speaks for it.
+"""Retrain when the data drift or the model is old, and promote the new model only if all checks allow it.
 
-**What it does.** It waits for fresh data, asks whether there is a reason to train, trains, compares with the champion on a golden
-set, asks the error budget of the service, lets the candidate answer a share of the requests, and promotes it. `scheduled_checks`
-updates the two assets that start it; it can be triggered by hand as well. A run that fails after `canary` promotes nothing and
-leaves that alias with the candidate: clear the failed task, and it goes on from there.
+**What it does.** It waits for fresh data, checks for a reason to train, trains, compares with the champion on a golden
+set, checks the error budget of the service, sends a share of the requests to the candidate, and promotes it. `scheduled_checks`
+updates the two assets that start it; it can also be triggered manually. A run that fails after `canary` promotes nothing and
+leaves that alias with the candidate: clear the failed task to continue.
 
 | exit | what it means | the run |
 |---|---|---|
-| `data_is_stale` | no fresh data in time: somebody must look at the pipeline | failed |
-| `keep_model` | no drift, and the model is young: there is nothing to do | success |
-| `look_at_the_data` | whether the data drifted cannot be said (too few rows, a changed schema): a person looks | success |
+| `data_is_stale` | no fresh data in time: the pipeline must be checked | failed |
+| `keep_model` | no drift, and the model is recent: nothing to do | success |
+| `look_at_the_data` | drift cannot be judged (too few rows, a changed schema): the data must be checked manually | success |
 | `keep_champion` | the candidate is not shown to be as good as the champion | success |
-| `hold` | the error budget is spent, or the person who was asked said no (nobody's answer is a no) | success |
-| `withdraw` | the canary failed requests, or was asked too little to tell: its alias names the champion again | success |
-| `withdraw` fails | the same of the first model, with no champion to go back to: somebody must take the alias from it | failed |
+| `hold` | the error budget is spent, or the approval was rejected (no answer counts as a rejection) | success |
+| `withdraw` | the canary failed requests, or had too few requests to judge: its alias names the champion again | success |
+| `withdraw` fails | the same for the first model, without a champion to go back to: remove the alias manually | failed |
 | `promote` | the candidate is the champion | success |
 
-**As it stands** it needs no server and no connection: `todays_customers` makes the data, the model registry is the directory
-`slo_models` in `AIRFLOW_HOME`, and the ledger is the SQLite file there. Its parameters play a day that goes wrong. It needs the
+**Without changes** it needs no server and no connection: `todays_customers` creates the data, the model registry is the directory
+`slo_models` in `AIRFLOW_HOME`, and the ledger is the SQLite file there. Its parameters simulate a bad day. It needs the
 extras `evaluation` and `drift`.
 
 **For production**
 
 - connection `model_registry_default`: your MLflow server. `train` then ends with `mlflow.sklearn.log_model(...,
   registered_model_name=MODEL)`, and the predictors are `MlflowModel("models:/churn/...")` or `HttpModel`.
-- parameter `home`: where the data are, e.g. `s3://models/churn`; delete `todays_customers`.
+- parameter `home`: the location of the data, e.g. `s3://models/churn`; delete `todays_customers`.
 - parameter `slos`: your SLO documents, with a DataSource of type Prometheus or SQL that names your connection.
-- your servers answer for the alias `canary`: put a wait in the place of `canary_requests`, as long as the window of
-  `churn-canary-answers`, so that a canary is judged by requests of its own.
+- your servers respond for the alias `canary`: replace `canary_requests` by a wait as long as the window of
+  `churn-canary-answers`, so that a canary is judged by its own requests.
 - `[slo] ledger_conn_id`: a PostgreSQL that all workers share.
 """
 
@@ -56,10 +56,10 @@ HOME = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_e
 TODAY = "{{ params.home }}/customers.csv"
 
 CUSTOMERS = Asset("churn_customers")
-# Updated by scheduled_checks.py; an asset is known by its name.
+# Updated by scheduled_checks.py; an asset is identified by its name.
 DRIFTED, STALE = Asset("churn_drifted"), Asset("churn_model_stale")
 
-# Where ways meet again after a branch: one of them was taken, and the others are skipped.
+# Where branches join: one of them was followed, the others are skipped.
 JOIN = "none_failed_min_one_success"
 
 
@@ -70,7 +70,7 @@ JOIN = "none_failed_min_one_success"
     params={
         "home": Param(str(HOME), type="string", description="directory of the data, the golden set and the profiles"),
         "slos": Param(str(SLOS), type="string", description="SLO documents: a file or a directory"),
-        # How the example's day goes; they go with todays_customers and canary_requests.
+        # Parameters of the example's day; delete them with todays_customers and canary_requests.
         "rows": Param(5000, type="integer", minimum=10, description="example: customers of the day"),
         "shift": Param(0.0, type="number", description="example: how far amounts moved, in standard deviations"),
         "missing": Param(0.0, type="number", minimum=0, maximum=1, description="example: share of customers without an amount"),
@@ -84,7 +84,7 @@ JOIN = "none_failed_min_one_success"
     doc_md=__doc__,
 )
 def retraining():
-    # Fresh data, or none at all: both wait in the triggerer, not on a worker. A retry does not start their timeout anew.
+    # Both sensors wait in the triggerer, not on a worker. A retry does not restart their timeout.
     today = {"max_age": timedelta(hours=26), "deferrable": True, "poke_interval": 60, "timeout": timedelta(hours=2)}
     pipeline_fresh = PipelineFreshnessSensor(task_id="pipeline_fresh", asset=CUSTOMERS, **today)
     features_fresh = FeatureFreshnessSensor(task_id="features_fresh", path=TODAY, **today)
@@ -95,7 +95,7 @@ def retraining():
 
     @task.branch
     def reason(age: dict[str, Any]) -> str:
-        """An old model is trained again in any case, and so is the first; else the data decide."""
+        """Retrain an old model in any case, and train the first one; otherwise the drift decides."""
         return "drifted" if age["verdict"] in ("pass", "warn") else "train"
 
     drifted = DriftBranchOperator(
@@ -112,10 +112,10 @@ def retraining():
     keep_model = EmptyOperator(task_id="keep_model")
     look_at_the_data = EmptyOperator(task_id="look_at_the_data")
 
-    # A candidate, and what it is worth.
+    # A candidate and its evaluation.
     @task(trigger_rule=JOIN)
     def train(params: dict[str, Any] | None = None, run_id: str | None = None) -> dict[str, str]:
-        """Train on the labels of the day, register the model, and keep the rows that people have labelled as the golden set."""
+        """Train on the labels of the day, register the model, and store the manually labelled rows as the golden set."""
         import re
         import tempfile
 
@@ -130,7 +130,7 @@ def retraining():
         rows = customers[~customers["golden"]]
         registry = ModelRegistryHook().get_conn()
         champion = registry.alias(MODEL, "champion")
-        version = re.sub(r"[^\w.-]", "-", run_id)  # of the run, not of the moment: a retry trains and registers the same
+        version = re.sub(r"[^\w.-]", "-", run_id)  # by run, not by time: a retry trains and registers the same version
         model = LogisticRegression().fit(rows[FEATURES], rows["label"])
         with tempfile.TemporaryDirectory() as directory:
             joblib.dump(model, Path(directory) / "model.joblib")
@@ -147,7 +147,7 @@ def retraining():
 
     trained = train()
     candidate = {"model": MODEL, "version": from_training("version")}
-    # What the next run compares its data with.
+    # The reference of the next run's drift check.
     profile = DriftProfileOperator(
         task_id="profile", data=TODAY, profile_path=f"{{{{ params.home }}}}/profiles/{from_training('version')}.json"
     )
@@ -156,13 +156,13 @@ def retraining():
         golden_set="{{ params.home }}/golden_set.csv",
         predictor=ModelFile(from_training("path"), trusted=True),
         champion=ModelFile(from_training("champion_path"), trusted=True),
-        champion_may_be_missing=True,  # the first model has nobody to beat
+        champion_may_be_missing=True,  # the first model has no champion to compare with
         features=FEATURES,
         metrics=["roc_auc", "accuracy"],
         thresholds={"roc_auc": 0.75},
         compare_on=["roc_auc"],
-        margin=0.01,  # not worse by a point: a model trained on nearly the same rows is rarely better
-        fail_on=(),  # the next task takes the way
+        margin=0.01,  # at most one point worse: a model trained on nearly the same rows is rarely better
+        fail_on=(),  # the next task follows the branch
         name="churn/golden-set",
         model_version=from_training("version"),
         report_path="{{ params.home }}/reports",
@@ -170,11 +170,11 @@ def retraining():
 
     @task.branch
     def better(evaluation: dict[str, Any]) -> str:
-        """What is inconclusive or not known is no improvement."""
+        """An inconclusive or unknown result counts as no improvement."""
         return "gate" if evaluation["verdict"] in ("pass", "warn") else "keep_champion"
 
     keep_champion = EmptyOperator(task_id="keep_champion")
-    # The service can afford a change, or somebody says so.
+    # The error budget allows a change, or an approver does.
     gate = ErrorBudgetBranchOperator(
         task_id="gate",
         slos="{{ params.slos }}",
@@ -208,15 +208,15 @@ def retraining():
     )
     promote = PromoteModelOperator(
         task_id="promote",
-        expected_champion=from_training("champion"),  # the one it was compared with; if another serves by now, it stays
+        expected_champion=from_training("champion"),  # the champion of the comparison; another one is not replaced
         evaluation=evaluate.output,
-        gate="canary_budget",  # a second wall behind the branch: without its decision of this run, nothing is promoted
+        gate="canary_budget",  # a second check after the branch: nothing is promoted without the gate's decision of this run
         **candidate,
     )
     withdraw = PromoteModelOperator(
         task_id="withdraw",
         model=MODEL,
-        version=from_training("champion"),  # of the first model there is none: this fails, and the canary must be taken by hand
+        version=from_training("champion"),  # the first model has none: this fails, and the alias must be removed manually
         alias="canary",
         expected_champion=from_training("version"),
         trigger_rule=JOIN,
@@ -224,7 +224,7 @@ def retraining():
 
     @task(trigger_rule=JOIN)
     def report() -> dict[str, str | None]:
-        """Say which version serves now; a notification would go here."""
+        """Report the serving version; add a notification here."""
         from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
         return {alias: ModelRegistryHook().alias(MODEL, alias) for alias in ("champion", "canary")}
@@ -236,7 +236,7 @@ def retraining():
     reason(model_age.output) >> [drifted, trained]
     drifted >> [trained, keep_model, look_at_the_data]
     trained >> [profile, evaluate]
-    # A model without its profile could never be checked for drift: it goes no further.
+    # A model without its profile could not be checked for drift, so it is not promoted.
     [evaluate, profile] >> better(evaluate.output) >> [gate, keep_champion]
     gate >> [canary, ask_a_person, hold]
     ask_a_person >> [canary, hold]
@@ -250,14 +250,14 @@ def retraining():
 
 @task(outlets=[CUSTOMERS])
 def todays_customers(params: dict[str, Any] | None = None) -> None:
-    """Play the pipeline that delivers the data (who spends little and came lately is likely to leave), and yesterday's log."""
+    """Simulate the pipeline that delivers the data (recent customers with low spending often leave), and yesterday's log."""
     import numpy as np
     import pandas as pd
 
     rng, rows = np.random.default_rng(7), params["rows"]
     amount, tenure = rng.normal(50 + 10 * params["shift"], 10, rows), rng.poisson(24, rows)
     leaves = rng.random(rows) < 1 / (1 + np.exp((amount - 50) / 5 + (tenure - 24) / 10))
-    golden = rng.random(rows) < 0.3  # labelled by people; the others by a job that may be wrong
+    golden = rng.random(rows) < 0.3  # labelled manually; the others by a job that may be wrong
     wrong = ~golden & (rng.random(rows) < params["wrong_labels"])
     customers = pd.DataFrame({"id": np.arange(rows), "amount": amount.round(2), "tenure_months": tenure})
     customers = customers.assign(label=(leaves ^ wrong).astype(int), golden=golden)
@@ -270,7 +270,7 @@ def todays_customers(params: dict[str, Any] | None = None) -> None:
 
 @task.branch
 def canary_requests(candidate: dict[str, str], params: dict[str, Any] | None = None) -> str:
-    """Play the servers: the canary is asked about some of today's customers, as they are, and its answers are counted."""
+    """Simulate the servers: send some of today's customers to the canary and count its responses."""
     import joblib
     import pandas as pd
 
@@ -280,15 +280,15 @@ def canary_requests(candidate: dict[str, str], params: dict[str, Any] | None = N
     for number in range(len(requests)):
         try:
             model.predict(requests.iloc[[number]])
-        except ValueError:  # it cannot do without an amount
+        except ValueError:  # it needs an amount
             failed += 1
     count_requests("churn/canary-requests", total=len(requests), failed=failed, version=candidate["version"])
-    # The budget's hour may also hold requests of the canary before: those say nothing about this one.
+    # The hour of the budget may contain requests of an earlier canary, which must not count for this one.
     return "canary_budget" if len(requests) >= 100 else "withdraw"
 
 
 def count_requests(name: str, *, total: int, failed: int, version: str | None = None) -> None:
-    """Put a count of requests into the ledger, where the SLO documents of this example find it."""
+    """Record a number of requests in the ledger, for the SLO documents of this example."""
     from airflow.sdk import get_current_context
 
     from airflow_slo_provider.results import CheckResult

@@ -1,22 +1,22 @@
-"""A burning error budget starts this DAG by itself, and the model version that burns it is rolled back.
+"""A burning error budget starts this DAG, and the model version that burns it is rolled back.
 
-**What it does.** A trigger watches how fast the budgets of the documents in `SLOS` burn. When one burns, a run begins: it opens
-the incident, measures, finds the model version that fails, asks a person, gives the alias back to the version before, waits until
-the budget burns no longer, and writes the post-mortem. The steps are those of the playbook `model_serving_degradation`.
+**What it does.** A trigger watches the burn rates of the documents in `SLOS`. When a budget burns, a run starts: it opens
+the incident, measures, finds the failing model version, requests an approval, moves the alias back, waits until
+the budget no longer burns, and writes the post-mortem. The steps are those of the playbook `model_serving_degradation`.
 
 | exit | what it means | the run |
 |---|---|---|
-| `roll_back_model`, `recovered`, `post_mortem` succeed | rolled back, verified, written down | success |
-| `approve`: no, or no answer | nothing is moved; `recovered` waits half an hour for somebody to mend it | by `recovered` |
-| `culprit` is skipped | no version stands out: nothing is moved, a person must look | by `recovered` |
-| `roll_back_model` fails | another version serves by now, or there is none to go back to | failed |
-| `open` skips everything | another run takes care of this incident | success |
-| `open` skips all but `post_mortem` | nothing was known about the budget for an hour | failed |
+| `roll_back_model`, `recovered`, `post_mortem` succeed | rolled back, verified, documented | success |
+| `approve`: rejected, or no answer | nothing is moved; `recovered` waits half an hour for a manual fix | by `recovered` |
+| `culprit` is skipped | no single version fails: nothing is moved, the incident needs a manual analysis | by `recovered` |
+| `roll_back_model` fails | another version serves by now, or there is no previous version | failed |
+| `open` skips everything | another run handles this incident | success |
+| `open` skips all but `post_mortem` | the budget could not be measured for an hour | failed |
 
-The post-mortem is written in every case but the last two, whatever became of the steps before it.
+The post-mortem is written in all cases except the last two, even if earlier steps failed.
 
-**As it stands** it needs no server and no connection: the requests are counted in the ledger, and the model registry is the
-directory `slo_models` in `AIRFLOW_HOME`. To see it work, unpause it and `rollback_rehearsal`, trigger the latter, and approve the
+**Without changes** it needs no server and no connection: the requests are counted in the ledger, and the model registry is the
+directory `slo_models` in `AIRFLOW_HOME`. To try it, unpause it and `rollback_rehearsal`, trigger the latter, and approve the
 rollback a minute later (Airflow's UI lists it under Required Actions).
 
 **For production**
@@ -25,8 +25,8 @@ rollback a minute later (Airflow's UI lists it under Required Actions).
 - `CULPRIT`: delete `actions=`, and add to `values=` the PromQL that gives the failures by model version:
   `"failures_by_version": "sum by (model_version) (rate(errors[2m])) / sum by (model_version) (rate(requests[2m]))"`.
 - connection `model_registry_default`: your MLflow server. A model server on Kubernetes: `"deployment": "model-server"` in
-  `values=`, and `without=` leaves out `roll_back_model` in place of `roll_back`.
-- `notifiers=` of the task group: who is told that an incident was opened; `POST_MORTEMS`: e.g. `s3://incidents`.
+  `values=`, and `without=` leaves out `roll_back_model` instead of `roll_back`.
+- `notifiers=` of the task group: notifications about opened incidents; `POST_MORTEMS`: e.g. `s3://incidents`.
 - delete the rehearsal.
 """
 
@@ -47,8 +47,8 @@ MODEL = "recommender"
 SLOS = str(Path(__file__).resolve().parent / "slos" / "rollback")
 POST_MORTEMS = str(Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_examples" / "post-mortems")
 
-# The trigger runs in the triggerer: the documents and their connections must be there as well. When nothing is known for an
-# hour, it starts a run that says so, and fails.
+# The trigger runs in the triggerer, which needs the documents and their connections too. If nothing can be measured for an
+# hour, it starts a run that reports this and fails.
 BURNING = Asset(
     "recommender_burns",
     watchers=[AssetWatcher(name="burn_rate", trigger=BurnRateTrigger(slos=SLOS, poll_interval=10, blind_after=3600))],
@@ -56,11 +56,11 @@ BURNING = Asset(
 
 
 def culprit(task_id: str) -> CulpritOperator:
-    """Find the version that fails by what the ledger counted; without this, the playbook asks Prometheus."""
+    """Find the failing version by the counts in the ledger; without this function, the playbook queries Prometheus."""
     return CulpritOperator(task_id=task_id, check="recommender/requests")
 
 
-# Several runs: an incident that begins while another one is worked on does not wait for it.
+# Several runs, so that an incident does not wait for the end of another one.
 @dag(schedule=[BURNING], max_active_runs=4, tags=["slo", "incident", "example"], doc_md=__doc__)
 def rollback():
     playbook = PlaybookTaskGroup(
@@ -68,19 +68,19 @@ def rollback():
         playbook="model_serving_degradation",
         values={"slos": SLOS, "model": MODEL},
         actions={"culprit": culprit},
-        # Steps that this deployment has nothing for; add "approve" where nobody need be asked.
+        # Steps that do not apply to this deployment; add "approve" to roll back without an approval.
         without=("dashboard", "latency", "roll_back"),
-        approval_timeout=timedelta(minutes=10),  # nobody's answer is a no
+        approval_timeout=timedelta(minutes=10),  # no answer counts as a rejection
     )
     playbook >> PostmortemOperator(task_id="post_mortem", path=POST_MORTEMS, slos=SLOS)
 
 
-# ---- Only for the example: a release that goes wrong, to see the DAG above at work -----------------------------------------
+# ---- Only for the example: a bad release, to try the DAG above --------------------------------------------------------------
 
 
 @dag(schedule=None, max_active_runs=1, tags=["slo", "incident", "example"])
 def rollback_rehearsal():
-    """Put a good version into service, then one that fails every second request, and wait until somebody rolls it back."""
+    """Promote a good version, then one that fails every second request, and wait until it is rolled back."""
 
     @task
     def two_versions(run_id: str | None = None) -> dict[str, str]:
@@ -113,7 +113,7 @@ def rollback_rehearsal():
 
     @task.sensor(poke_interval=5, timeout=1200, mode="reschedule")
     def rolled_back(good: str) -> bool:
-        """Wait for the DAG above, or for you."""
+        """Wait until the DAG above, or a user, has rolled back."""
         from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 
         return ModelRegistryHook().alias(MODEL) == good

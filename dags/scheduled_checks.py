@@ -1,32 +1,32 @@
-"""Check freshness every hour, drift every day and the golden set every night: whatever the documents in `slos/checks` ask for.
+"""Check freshness every hour, drift every day and the golden set every night, as defined by the documents in `slos/checks`.
 
-**What they do.** A task reads the documents and makes one mapped task for each promise, so that adding an SLO adds a check and no
-line of Python. Each check is a row in the ledger, which the documents' own SLOs count: see `airflow slo status dags/slos/checks`.
-What was found takes a way, and updates the assets that start `retraining`.
+**What they do.** A task reads the documents and creates one mapped task per SLO, so that adding an SLO adds a check without a
+change in Python. Each check is a row in the ledger, which the documents' SLOs count: see `airflow slo status dags/slos/checks`.
+The results select a branch, and update the assets that start `retraining`.
 
 | DAG | exit | what it means |
 |---|---|---|
 | `hourly_freshness` | `all_fresh` | nothing is older than its document allows |
-| | `data_are_stale` | data are too old, or of unknown age: somebody must look at the pipeline |
+| | `data_are_stale` | data are too old, or of unknown age: the pipeline must be checked |
 | | `model_is_stale` | the champion is too old, or there is none: updates the asset `churn_model_stale` |
-| `daily_drift` | `no_drift` | the data are like those of the training |
-| | `drifted` | they are not: updates the asset `churn_drifted` |
-| | `look_at_the_data` | it cannot be said: too few rows, a column that came, went or changed its type |
-| `nightly_golden_set` | `good_enough` | the model is right often enough |
-| | `model_is_worse` | it is not: somebody must decide between a rollback and a training |
-| | `look_at_the_golden_set` | it cannot be said: an interval holds the threshold, rows or predictions are missing |
+| `daily_drift` | `no_drift` | the data have the distribution of the training data |
+| | `drifted` | they do not: updates the asset `churn_drifted` |
+| | `look_at_the_data` | drift cannot be judged: too few rows, a column added, removed or changed in type |
+| `nightly_golden_set` | `good_enough` | the model reaches its threshold |
+| | `model_is_worse` | it does not: decide between a rollback and a new training |
+| | `look_at_the_golden_set` | inconclusive: an interval contains the threshold, or rows or predictions are missing |
 
-What does not exist or does not answer (a table, a database) fails the run: nothing was checked. So does a DAG for whose kind no
-document says, by the annotation `scheduled-checks/source`, what to check.
+A missing table or a database that does not respond fails the run, because nothing was checked. So does a DAG for whose kind no
+document defines a check by the annotation `scheduled-checks/source`.
 
-**As they stand** they need no server and no connection: `example_data` makes the data, and its parameters play a bad day. They
+**Without changes** they need no server and no connection: `example_data` creates data; its parameters simulate a bad day. They
 need the extras `drift` and `evaluation`.
 
 **For production**
 
 - parameter `slos`: your documents. A source names its connection: `{conn_id: warehouse, table: features, timestamp_column: ts}`,
   `{engine: sql, sql_conn_id: warehouse, reference: profile.json, current: features}`.
-- parameter `data`: where paths begin, e.g. `s3://features`; delete `example_data`.
+- parameter `data`: the base of relative paths, e.g. `s3://features`; delete `example_data`.
 - connection `model_registry_default`: your MLflow server.
 """
 
@@ -49,7 +49,7 @@ SLOS = Path(__file__).resolve().parent / "slos" / "checks"
 DATA = Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser() / "slo_examples" / "checks"
 SOURCE = "scheduled-checks/source"
 
-# retraining.py is scheduled by these; an asset is known by its name.
+# retraining.py is scheduled by these; an asset is identified by its name.
 DRIFTED, STALE = Asset("churn_drifted"), Asset("churn_model_stale")
 
 SETTINGS: dict[str, Any] = {
@@ -60,7 +60,7 @@ SETTINGS: dict[str, Any] = {
     "params": {
         "slos": Param(str(SLOS), type="string", description="SLO documents: a file or a directory"),
         "data": Param(str(DATA), type="string", description="where paths begin"),
-        # How the example's day goes; they go with example_data.
+        # Parameters of the example's day; delete them with example_data.
         "age_hours": Param(0, type="number", minimum=0, description="example: age of the data"),
         "rows": Param(5000, type="integer", minimum=1, description="example: customers of the day"),
         "shift": Param(0.0, type="number", description="example: how far amounts moved, in standard deviations"),
@@ -73,7 +73,7 @@ SETTINGS: dict[str, Any] = {
 
 @task
 def documents(kind: str, params: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """Return an operator's parameters for each SLO that counts checks of a kind; for none there would be nothing to check."""
+    """Return an operator's parameters for each SLO that counts checks of a kind; fail if there is none."""
     import yaml
     from airflow.sdk.exceptions import AirflowFailException
 
@@ -109,7 +109,7 @@ def hourly_freshness():
 
     @task.branch
     def how_fresh(asked: list[dict[str, Any]], found: list[dict[str, Any]]) -> list[str]:
-        """What is not known is not fresh."""
+        """An unknown age counts as stale."""
         old = [one for one, check in zip(asked, found, strict=True) if check["verdict"] not in ("pass", "warn")]
         models = [one for one in old if "model" in one]
         ways = {"model_is_stale": bool(models), "data_are_stale": len(old) > len(models), "all_fresh": not old}
@@ -129,7 +129,7 @@ def daily_drift():
 
     @task.branch
     def what_moved(found: list[dict[str, Any]]) -> str:
-        """Drift somewhere is drift; only when all are known to be alike there is none."""
+        """Any drift counts as drift; there is none only if all comparisons found none."""
         states = {check["verdict"] for check in found}
         if "drift" in states:
             return "drifted"
@@ -145,12 +145,12 @@ def daily_drift():
 
 @dag(schedule="0 2 * * *", **SETTINGS)
 def nightly_golden_set():
-    # A model that is worse takes its way below; here, it must not fail.
+    # A worse model is handled by the branch below and must not fail this task.
     checked = GoldenSetEvaluationOperator.partial(task_id="golden_set", fail_on=()).expand_kwargs(documents("golden_set"))
 
     @task.branch
     def how_good(found: list[dict[str, Any]]) -> str:
-        """One model that is shown to be worse is what matters most."""
+        """A model that is worse takes precedence over inconclusive results."""
         verdicts = {check["verdict"] for check in found}
         if "fail" in verdicts:
             return "model_is_worse"

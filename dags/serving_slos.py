@@ -1,26 +1,26 @@
-"""Judge what a model server promises, tier by tier: p50, p99, availability, throughput and freshness.
+"""Evaluate the SLOs of a model server by tier: p50, p99, availability, throughput and freshness.
 
-**What it does.** Every five minutes it measures the SLO documents in `slos/serving` on the server's request log, judges each
-tier on its own, takes the tier's way, and shows the result: as a table in the task logs, on the SLO pages of Airflow's UI, in
-XCom, and as a line for each promise in `show`.
+**What it does.** Every five minutes it measures the SLO documents in `slos/serving` on the server's request log, evaluates each
+tier separately, follows the tier's branch, and shows the result: as a table in the task log, on the SLO pages of Airflow's UI, in
+XCom, and as one line per SLO in `show`.
 
 | exit of a tier | what it means |
 |---|---|
 | `healthy` | every budget of the tier is healthy |
 | `running_low` | a budget is low |
-| `spent` | a budget is spent: gold calls somebody, silver opens a ticket, once you put that in the place of the empty task |
-| `not_known` | a budget cannot be measured (no requests): that is nobody's pass |
+| `spent` | a budget is spent: replace the empty task, e.g. by a page for gold and a ticket for silver |
+| `not_known` | a budget cannot be measured (no requests), which does not count as healthy |
 
-A fault (a database that does not answer, a wrong query) fails the run.
+A fault (a database that does not respond, an invalid query) fails the run.
 
-**As it stands** it needs no server: `todays_requests` writes a log into a SQLite file, and its parameters play a bad hour.
+**Without changes** it needs no server: `todays_requests` writes a log into a SQLite file, and its parameters simulate a bad hour.
 
 **For production**
 
-- connection `serving_log`: the database with your request log; once Airflow knows it, the example's file is not used. Delete
+- connection `serving_log`: the database with your request log; if it exists, the example's file is not used. Delete
   `todays_requests` and `pre_execute=`.
 - parameter `slos`: your documents. For metrics in Prometheus change the DataSource and the queries, as in `demo/slos_prometheus`.
-- the tiers are the documents' annotation `airflow-slo/tier`; `informational` is measured and gates nothing.
+- the tiers are the documents' annotation `airflow-slo/tier`; `informational` is measured and blocks nothing.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def silver(slo: SLO) -> bool:
 
 
 def unless_there_is_a_connection(context: Any) -> None:
-    """Until Airflow knows the connection serving_log, take the log of this example."""
+    """Use the log of this example if the connection serving_log does not exist."""
     from airflow.sdk import BaseHook
     from airflow.sdk.exceptions import AirflowNotFoundException
 
@@ -68,7 +68,7 @@ def unless_there_is_a_connection(context: Any) -> None:
     default_args={"retries": 2, "retry_delay": timedelta(seconds=30)},
     params={
         "slos": Param(str(SLOS), type="string", description="SLO documents: a file or a directory"),
-        # How the example's hour goes; they go with todays_requests.
+        # Parameters of the example's hour; delete them with todays_requests.
         "requests": Param(7200, type="integer", minimum=0, description="example: requests of the hour; 0: nothing is known"),
         "failed": Param(0.001, type="number", minimum=0, maximum=1, description="example: share of requests that fail"),
         "slow": Param(0.001, type="number", minimum=0, maximum=1, description="example: share of requests that take a second"),
@@ -79,7 +79,7 @@ def unless_there_is_a_connection(context: Any) -> None:
 )
 def serving_slos():
     def judged(tier: str, chosen: Any) -> Any:
-        """One tier: its own decision, and a task for each way."""
+        """Add one tier: its decision, and a task for each branch."""
 
         @task_group(group_id=tier)
         def judge_tier() -> None:
@@ -99,7 +99,7 @@ def serving_slos():
 
     @task(trigger_rule="none_failed_min_one_success")
     def show(ti: Any = None) -> dict[str, str]:
-        """Say in a line what became of each promise; a dashboard or a message would be fed here."""
+        """Report each SLO in one line; feed a dashboard or send a message here."""
         import logging
 
         said = {}
@@ -120,7 +120,7 @@ def serving_slos():
 
 @task
 def todays_requests(params: dict[str, Any] | None = None) -> int:
-    """Write the log of the last hour, in place of the one before."""
+    """Write the log of the last hour, replacing the previous one."""
     import sqlite3
     from contextlib import closing
     from datetime import UTC, datetime
@@ -129,7 +129,7 @@ def todays_requests(params: dict[str, Any] | None = None) -> int:
 
     def row(number: int) -> tuple[str, int, float, float]:
         at = now - timedelta(hours=1) * (number + 1) / wanted
-        # Spread over the hour: of every thousand the first so many fail, and the last so many are slow.
+        # Spread over the hour: of every thousand requests the first ones fail, and the last ones are slow.
         place = (number * 389) % 1000 / 1000
         status = 503 if place < params["failed"] else 200
         latency = 1000.0 if place >= 1 - params["slow"] else 20 + 60 * place

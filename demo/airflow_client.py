@@ -1,4 +1,4 @@
-"""The few calls of Airflow's REST API v2 that the demo and the tests need. Standard library only."""
+"""Calls of Airflow's REST API v2 for the demo and the tests. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FINISHED = ("success", "failed")
 
 
 class AirflowAPIError(Exception):
-    """The API server answered with an error; ``status`` is the HTTP status, 0 where there was no answer."""
+    """The API server responded with an error; ``status`` is the HTTP status, 0 without a response."""
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
@@ -35,10 +35,10 @@ class AirflowClient:
     def call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, login: bool = True, timeout: float = 30
     ) -> Any:
-        """Send one request and return the decoded JSON answer.
+        """Send one request and return the decoded JSON response.
 
         :param path: path with query, e.g. ``/api/v2/dags``
-        :raises AirflowAPIError: for an HTTP error, or when the server does not answer
+        :raises AirflowAPIError: for an HTTP error, or if the server does not respond
         """
         if login and self._token is None:
             self._token = self.call("POST", "/auth/token", self._credentials, login=False)["access_token"]
@@ -60,7 +60,7 @@ class AirflowClient:
         return json.loads(text) if text else None
 
     def health(self) -> dict[str, str]:
-        """Status of each component, e.g. ``{"scheduler": "healthy"}``; empty while the server does not answer."""
+        """Return the status of each component, e.g. ``{"scheduler": "healthy"}``; empty while the server does not respond."""
         try:
             answer = self.call("GET", "/api/v2/monitor/health", login=False, timeout=5)
         except AirflowAPIError:
@@ -70,7 +70,7 @@ class AirflowClient:
     def wait_for_dag(self, dag_id: str, *, timeout: float = 180) -> None:
         """Wait until the DAG processor has read a DAG.
 
-        :raises AirflowAPIError: with the import errors, when it does not appear
+        :raises AirflowAPIError: if it does not appear; with the import errors
         """
 
         def present() -> bool:
@@ -88,11 +88,11 @@ class AirflowClient:
             )
 
     def import_errors(self) -> list[dict[str, Any]]:
-        """What the DAG processor could not read."""
+        """Return the import errors of the DAG processor."""
         return list(self.call("GET", "/api/v2/importErrors")["import_errors"])
 
     def unpause(self, dag_id: str) -> None:
-        """Let the scheduler run a DAG."""
+        """Unpause a DAG."""
         self.call("PATCH", f"/api/v2/dags/{_quote(dag_id)}", {"is_paused": False})
 
     def trigger(
@@ -100,7 +100,7 @@ class AirflowClient:
     ) -> str:
         """Start a run and return its id.
 
-        :param logical_date: ISO 8601 with a zone; None for a run without one, as the UI and asset events make them
+        :param logical_date: ISO 8601 with a time zone; None for a run without one, as the UI and asset events create them
         """
         body: dict[str, Any] = {"conf": dict(conf or {}), "logical_date": logical_date}
         if run_id is not None:
@@ -108,24 +108,24 @@ class AirflowClient:
         return str(self.call("POST", f"/api/v2/dags/{_quote(dag_id)}/dagRuns", body)["dag_run_id"])
 
     def run_state(self, dag_id: str, run_id: str) -> str:
-        """State of a run, e.g. ``running``."""
+        """Return the state of a run, e.g. ``running``."""
         return str(self.call("GET", _run(dag_id, run_id))["state"])
 
     def wait_for_run(self, dag_id: str, run_id: str, *, timeout: float = 300, states: tuple[str, ...] = FINISHED) -> str:
         """Wait until a run has one of ``states`` and return it.
 
-        :raises TimeoutError: with the states of its tasks
+        :raises TimeoutError: after ``timeout`` seconds; with the states of its tasks
         """
         if not _until(lambda: self.run_state(dag_id, run_id) in states, timeout, 0.5):
             raise TimeoutError(f"run {run_id} of {dag_id} did not end within {timeout:.0f} s: {self.task_states(dag_id, run_id)}")
         return self.run_state(dag_id, run_id)
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
-        """The task instances of a run, as the API describes them."""
+        """Return the task instances of a run, as the API describes them."""
         return list(self.call("GET", _run(dag_id, run_id) + "/taskInstances?limit=1000")["task_instances"])
 
     def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
-        """State of each task of a run; None before it is scheduled. Mapped tasks are named ``task[0]``, ``task[1]``, ..."""
+        """Return the state of each task of a run; None before it is scheduled. Mapped tasks are named ``task[0]``, ..."""
         return {
             one["task_id"] if one["map_index"] < 0 else f"{one['task_id']}[{one['map_index']}]": one["state"]
             for one in self.task_instances(dag_id, run_id)
@@ -134,7 +134,7 @@ class AirflowClient:
     def wait_for_task(self, dag_id: str, run_id: str, task_id: str, *, states: tuple[str, ...], timeout: float = 300) -> str:
         """Wait until a task has one of ``states``, e.g. ``("deferred",)``, and return it.
 
-        :raises TimeoutError: with the states of all tasks
+        :raises TimeoutError: after ``timeout`` seconds; with the states of all tasks
         """
         if not _until(lambda: self.task_states(dag_id, run_id).get(task_id) in states, timeout, 0.5):
             raise TimeoutError(
@@ -143,9 +143,9 @@ class AirflowClient:
         return str(self.task_states(dag_id, run_id)[task_id])
 
     def log(self, dag_id: str, run_id: str, task_id: str, *, attempt: int | None = None, map_index: int = -1) -> str:
-        """Text of a task's log, one line per event, with the error where an event carries one.
+        """Return a task's log as text, one line per event, with the error of an event if it has one.
 
-        :param attempt: which try, from 1; None for the last one
+        :param attempt: number of the try, from 1; None for the last one
         """
         if attempt is None:
             mapped = f"/{map_index}" if map_index >= 0 else ""
@@ -165,7 +165,7 @@ class AirflowClient:
         return "\n".join(lines)
 
     def xcom(self, dag_id: str, run_id: str, task_id: str, *, key: str = "return_value", map_index: int = -1) -> Any:
-        """A value that a task pushed; None where there is none."""
+        """Return an XCom of a task; None if there is none."""
         path = f"{_run(dag_id, run_id)}/taskInstances/{_quote(task_id)}/xcomEntries/{_quote(key)}?map_index={map_index}"
         try:
             value = self.call("GET", path)["value"]

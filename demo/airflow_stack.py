@@ -1,7 +1,7 @@
 """A real Airflow on this machine: API server, scheduler, DAG processor and triggerer on free ports. Standard library only.
 
-``airflow standalone`` would start 32 workers and leave children behind, so the four components are started here, each the
-leader of its own process group, and ended with everything they forked.
+``airflow standalone`` would start 32 workers and leave child processes behind. Here each of the four components is the leader of
+its own process group and is ended with all its child processes.
 """
 
 from __future__ import annotations
@@ -31,23 +31,23 @@ def free_ports(count: int) -> list[int]:
     """Find TCP ports that nothing listens on."""
     sockets = [socket.socket() for _ in range(count)]
     try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        for listener in sockets:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in sockets]
     finally:
-        for one in sockets:
-            one.close()
+        for listener in sockets:
+            listener.close()
 
 
 class AirflowStack:
     """The four components, one metadata database and one user.
 
-    :param home: AIRFLOW_HOME; made if it is not there
+    :param home: AIRFLOW_HOME; created if missing
     :param dags: the DAG folders
     :param settings: more environment for all components, e.g. ``AIRFLOW_CONN_...``; with
-        ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`` a metadata database of your own instead of SQLite
-    :param parallelism: tasks that may run at the same time
-    :param say: where progress is told
+        ``AIRFLOW__DATABASE__SQL_ALCHEMY_CONN`` another metadata database than SQLite
+    :param parallelism: maximum number of concurrent tasks
+    :param report: called with each line of progress
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class AirflowStack:
         *,
         settings: Mapping[str, str] | None = None,
         parallelism: int = 2,
-        say: Callable[[str], None] = print,
+        report: Callable[[str], None] = print,
     ) -> None:
         self.home = home.resolve()
-        self.say = say
+        self.report = report
         self.password = secrets.token_urlsafe(12)
         port, worker_logs, trigger_logs = free_ports(3)
         self.url = f"http://127.0.0.1:{port}"
@@ -70,37 +70,37 @@ class AirflowStack:
         self.env.update(settings or {})
 
     def start(self, *, timeout: float = 240) -> None:
-        """Make the metadata database, start the components and wait until all are healthy.
+        """Create the metadata database, start the components and wait until all are healthy.
 
-        :param timeout: seconds for everything together
-        :raises RuntimeError: with the end of the log, when a component dies or does not become healthy
+        :param timeout: maximum duration in seconds
+        :raises RuntimeError: if a component exits or does not become healthy; with the end of its log
         """
         deadline = time.monotonic() + timeout
         try:
-            self.begin(timeout=timeout)
+            self.start_components(timeout=timeout)
             self.wait_until_healthy(timeout=deadline - time.monotonic())
         except BaseException:
             self.stop()
             raise
 
-    def begin(self, *, timeout: float = 240) -> None:
-        """Make the metadata database and start the components, without waiting for them."""
+    def start_components(self, *, timeout: float = 240) -> None:
+        """Create the metadata database and start the components, without waiting for them."""
         self.home.mkdir(parents=True, exist_ok=True)
         passwords = Path(self.env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"])
         passwords.touch(mode=0o600)
         passwords.write_text(json.dumps({USER: self.password}))
-        self.say("making Airflow's metadata database")
+        self.report("creating Airflow's metadata database")
         self.airflow("db", "migrate", timeout=timeout)
-        self.say("starting " + ", ".join(COMPONENTS))
+        self.report("starting " + ", ".join(COMPONENTS))
         for name in COMPONENTS:
             self.start_component(name)
 
     def airflow(self, *arguments: str, timeout: float = 120) -> str:
         """Run one ``airflow`` command in this stack's environment and return its output.
 
-        :raises RuntimeError: with the end of its output, when it fails or takes longer than ``timeout`` seconds
+        :raises RuntimeError: if it fails or takes longer than ``timeout`` seconds; with the end of its output
         """
-        # Not the `airflow` script: its first line cannot hold a path with a space.
+        # The first line of the `airflow` script cannot contain a path with a space.
         command = [sys.executable, "-m", "airflow", *arguments]
         try:
             done = subprocess.run(
@@ -109,10 +109,10 @@ class AirflowStack:
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
             raise RuntimeError(
-                f"airflow {' '.join(arguments)} did not end within {timeout:.0f} s:\n{_end(str(error.output))}"
+                f"airflow {' '.join(arguments)} did not end within {timeout:.0f} s:\n{_last_lines(str(error.output))}"
             ) from error
         if done.returncode:
-            raise RuntimeError(f"airflow {' '.join(arguments)} ended with {done.returncode}:\n{_end(done.stdout)}")
+            raise RuntimeError(f"airflow {' '.join(arguments)} ended with {done.returncode}:\n{_last_lines(done.stdout)}")
         return done.stdout
 
     def start_component(self, name: str) -> None:
@@ -122,37 +122,39 @@ class AirflowStack:
         self.running[name] = processes.start(command, log=self.component_log(name), env=self.env, cwd=self.home)
 
     def component_log(self, name: str) -> Path:
-        """Where a component's own output goes."""
+        """Return the log file of a component."""
         return self.home / "components" / f"{name}.log"
 
     def wait_until_healthy(self, *, timeout: float = 120, parts: Sequence[str] = HEALTHY) -> None:
         """Wait until the API server reports ``parts`` as healthy.
 
-        :raises RuntimeError: when one of the components dies, or time is up
+        :raises RuntimeError: if a component exits, or after ``timeout`` seconds
         """
-        deadline, told = time.monotonic() + timeout, ""
+        deadline, reported = time.monotonic() + timeout, ""
         while True:
             for name, process in self.running.items():
                 if process.poll() is not None:
-                    raise RuntimeError(f"{name} ended with {process.returncode}:\n{_end(self.component_log(name).read_text())}")
+                    raise RuntimeError(
+                        f"{name} ended with {process.returncode}:\n{_last_lines(self.component_log(name).read_text())}"
+                    )
             health = self.client.health()
             waiting = [part for part in parts if health.get(part) != "healthy"]
             if not waiting:
                 return
             if time.monotonic() > deadline:
-                logs = "\n".join(f"--- {name}\n{_end(self.component_log(name).read_text(), 15)}" for name in self.running)
+                logs = "\n".join(f"--- {name}\n{_last_lines(self.component_log(name).read_text(), 15)}" for name in self.running)
                 raise RuntimeError(f"not healthy after {timeout:.0f} s: {', '.join(waiting)}\n{logs}")
-            news = "waiting for " + (", ".join(waiting) if health else "the API server")
-            if news != told:
-                self.say(news)
-                told = news
+            status = "waiting for " + (", ".join(waiting) if health else "the API server")
+            if status != reported:
+                self.report(status)
+                reported = status
             time.sleep(0.5)
 
     def kill_component(self, name: str, sig: signal.Signals = signal.SIGKILL) -> None:
-        """End one component and everything it forked, without warning by default."""
+        """End one component and its child processes, with SIGKILL by default."""
         process = self.running.pop(name)
         if sig is signal.SIGKILL:
-            for pid in processes.family([process.pid]):
+            for pid in processes.process_tree([process.pid]):
                 os.kill(pid, sig)
             process.wait(timeout=10)
         else:
@@ -166,13 +168,13 @@ class AirflowStack:
         self.start_component(name)
 
     def members(self) -> dict[int, processes.ProcessInfo]:
-        """Every process of this stack."""
-        return processes.family(process.pid for process in self.running.values())
+        """Return all processes of this stack."""
+        return processes.process_tree(process.pid for process in self.running.values())
 
     def stop(self) -> None:
         """End every process of this stack.
 
-        :raises RuntimeError: when one cannot be ended
+        :raises RuntimeError: if one cannot be ended
         """
         left = processes.end(list(self.running.values()))
         self.running.clear()
@@ -190,7 +192,7 @@ class AirflowStack:
 def _environment(
     home: Path, dags: Sequence[Path], port: int, worker_logs: int, trigger_logs: int, parallelism: int
 ) -> dict[str, str]:
-    """The environment of the components: this one's, without any setting of another Airflow."""
+    """Return the environment of the components: that of this process without its Airflow settings."""
     bundles = [
         {
             "name": f"dags-{number}" if number else "dags",
@@ -226,10 +228,10 @@ def _environment(
         "PYTHONPATH": os.pathsep.join(part for part in (str(ROOT), os.environ.get("PYTHONPATH")) if part),
         "PYTHONUNBUFFERED": "1",
     }
-    if sys.platform == "darwin":  # macOS refuses what Airflow does after fork() otherwise
+    if sys.platform == "darwin":  # without these settings, macOS stops Airflow's processes after fork()
         env |= {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES", "no_proxy": "*"}
     return env
 
 
-def _end(text: str, lines: int = 40) -> str:
+def _last_lines(text: str, lines: int = 40) -> str:
     return "\n".join(text.splitlines()[-lines:])

@@ -1,7 +1,7 @@
-"""A model server that follows the champion of a model registry, without a restart in between.
+"""A model server that serves the champion of a model registry and loads a new champion without a restart.
 
-It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): degraded, it answers with
-the most frequent class and leaves the model alone. Metrics carry the model version: a bad one can be told from a good one.
+It also follows the decision of the error-budget policy (``airflow_slo_provider.incidents.serving``): while degraded, it responds
+with the most frequent class without using the model. Metrics have the model version as a label, so versions can be compared.
 
 The registry is a directory (``airflow_slo_provider.deployment.registries.directory``): ``ROOT/MODEL/registry.json`` names the
 champion, ``ROOT/MODEL/versions/2`` holds ``model.joblib`` and ``model.json``. ``"zero_is_missing": true`` in ``model.json`` is
@@ -23,59 +23,59 @@ from airflow_slo_provider.incidents.serving import read_decision
 from airflow_slo_provider.tracing import MLRequestTracer
 from demo.model_server import Model, PredictionLog, Server
 
-#: Seconds between two looks at the champion and at the decision.
-LOOK_EVERY = 0.2
+#: Seconds between two reads of the champion and the decision.
+POLL_SECONDS = 0.2
 
 
 class ChampionServer(Server):
     """The server.
 
-    :param place: the model's directory in the registry
-    :param decision: path of the policy's decision; None for none
+    :param directory: the model's directory in the registry
+    :param decision: path of the policy's decision; None without one
     """
 
-    def __init__(self, address: tuple[str, int], place: Path, log: PredictionLog, decision: Path | None = None) -> None:
-        self.place, self.decision, self.degraded = place, decision, False
+    def __init__(self, address: tuple[str, int], directory: Path, log: PredictionLog, decision: Path | None = None) -> None:
+        self.directory, self.decision, self.degraded = directory, decision, False
         self._read, self._classes = "", [""]
-        self._over = threading.Event()
-        model = self._champion()
+        self._closed = threading.Event()
+        model = self._load_champion()
         assert model is not None
         super().__init__(address, model, log)
-        threading.Thread(target=self._follow, daemon=True).start()
+        threading.Thread(target=self._poll_forever, daemon=True).start()
 
     def predict(self, tracer: MLRequestTracer, request: Mapping[str, Any]) -> str:
-        """Answer a request; degraded, with the most frequent class."""
+        """Predict; while degraded, return the most frequent class."""
         return self._classes[-1] if self.degraded else super().predict(tracer, request)
 
-    def look(self) -> None:
-        """Load the champion, if it is another one; read the decision."""
-        model = self._champion()
+    def poll(self) -> None:
+        """Load the champion if it has changed; read the decision."""
+        model = self._load_champion()
         if model is not None:
             self.metrics.serve(model.version)
             self.model = model
         if self.decision is not None:
             self.degraded = read_decision(self.decision).degraded
 
-    def _champion(self) -> Model | None:
-        text = (self.place / "registry.json").read_text()
+    def _load_champion(self) -> Model | None:
+        text = (self.directory / "registry.json").read_text()
         if text == self._read:
             return None
-        directory = self.place / "versions" / json.loads(text)["aliases"]["champion"]
+        directory = self.directory / "versions" / json.loads(text)["aliases"]["champion"]
         card = json.loads((directory / "model.json").read_text())
         model = Model(directory, zero_is_missing=bool(card.get("zero_is_missing")))
         self._classes, self._read = card["classes"], text
         return model
 
-    def _follow(self) -> None:
-        while not self._over.wait(LOOK_EVERY):
+    def _poll_forever(self) -> None:
+        while not self._closed.wait(POLL_SECONDS):
             try:
-                self.look()
-            except (OSError, ValueError, KeyError) as error:  # whoever moves it is not done yet
+                self.poll()
+            except (OSError, ValueError, KeyError) as error:  # the champion is being changed
                 print(f"the champion cannot be read: {error}", flush=True)
 
     def server_close(self) -> None:
-        """End."""
-        self._over.set()
+        """Stop polling and close the server."""
+        self._closed.set()
         super().server_close()
 
 

@@ -1,6 +1,6 @@
-"""The models that docker-compose.yaml begins with: version 1 is the champion in the registry, version 2 the candidate.
+"""Train the first models of docker-compose.yaml: version 1 is the champion in the registry, version 2 the candidate.
 
-What is there already stays as it is, so that starting the stack again undoes no promotion.
+Existing models are kept, so that a restart of the stack reverts no promotion.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ NAME = "tumour-classifier"
 
 
 def make(registry: Path, candidate: Path) -> None:
-    """Train what is missing.
+    """Train missing models.
 
     :param registry: directory of the model registry
     :param candidate: directory of the candidate

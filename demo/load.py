@@ -1,4 +1,4 @@
-"""Send real rows to the model server and count its answers. Standard library only, but for the rows."""
+"""Send real rows to the model server and count its responses. Standard library only, except for the rows."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 def send(
     url: str, rows: Sequence[Mapping[str, float]], *, passes: int = 1, workers: int = 2, rate: float | None = None
 ) -> Counter[int]:
-    """Ask for a prediction of each row, ``passes`` times.
+    """Request a prediction of each row, ``passes`` times.
 
     :param url: the server's address
-    :param workers: connections at the same time
-    :param rate: requests per second, over all connections; None for as fast as the server answers
-    :return: how often the server answered with each HTTP status
-    :raises OSError: when the server cannot be reached
+    :param workers: number of concurrent connections
+    :param rate: requests per second, over all connections; None for no limit
+    :return: number of responses by HTTP status
+    :raises OSError: if the server cannot be reached
     """
     parts = [list(rows)[start::workers] * passes for start in range(workers)]
     pause = workers / rate if rate else 0.0
@@ -50,13 +50,13 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description="send real rows to model servers")
     parser.add_argument("urls", nargs="+", metavar="URL")
-    parser.add_argument("--passes", type=int, default=1, help="how often all 569 rows are sent")
-    parser.add_argument("--forever", action="store_true", help="go on until stopped")
+    parser.add_argument("--passes", type=int, default=1, help="number of times that all 569 rows are sent")
+    parser.add_argument("--forever", action="store_true", help="repeat until stopped")
     parser.add_argument("--rate", type=float, default=20, help="requests per second, to each server")
     options = parser.parse_args()
     rows = measured_rows()
 
-    def ask(url: str) -> None:
+    def send_repeatedly(url: str) -> None:
         while True:
             try:
                 print(url, dict(send(url, rows, passes=options.passes, rate=options.rate)), flush=True)
@@ -69,7 +69,7 @@ def main() -> None:
                 return
 
     with ThreadPoolExecutor(len(options.urls)) as pool:
-        list(pool.map(ask, options.urls))
+        list(pool.map(send_repeatedly, options.urls))
 
 
 if __name__ == "__main__":

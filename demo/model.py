@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-# The same rows are held out everywhere: DAG, demo and server must agree on what a model has never seen.
+# The same rows are held out in the DAG, the demo and the server.
 HELD_OUT = {"test_size": 0.3, "random_state": 7}
 
 
@@ -18,7 +18,7 @@ def train(directory: Path, *, version: str, regularisation: float = 1.0, members
     :param version: the model's version, as it appears in the prediction log
     :param regularisation: inverse strength of the L2 penalty
     :param members: models that vote; with many of them a prediction takes longer
-    :return: what ``model.json`` says: version, accuracy on the held-out rows, feature names
+    :return: the content of ``model.json``: version, accuracy on the held-out rows, feature names
     """
     import joblib
     from sklearn.datasets import load_breast_cancer
@@ -49,7 +49,7 @@ def train(directory: Path, *, version: str, regularisation: float = 1.0, members
 
 
 def measured_rows() -> list[dict[str, float]]:
-    """All 569 rows as requests to the server: feature name -> measured value."""
+    """Return all 569 rows as requests to the server: feature name -> measured value."""
     from sklearn.datasets import load_breast_cancer
 
     data = load_breast_cancer()

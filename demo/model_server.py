@@ -1,10 +1,10 @@
 """A small model server over HTTP: ``POST /predict``, ``GET /health``, ``GET /metrics``; every prediction goes into a log.
 
-The prediction log is a SQLite table ``predictions(request_id, ts, model_version, prediction, latency_ms, status, trace_id)``. It
-is what the demo's SLOs are measured on. A request holds its features, or the ``entity_id`` under which they are looked up in a
-SQLite file (``--features``). ``--traces`` says where its spans go: a collector, or ``file:///...`` for an OTLP-JSON file.
+The prediction log, a SQLite table ``predictions(request_id, ts, model_version, prediction, latency_ms, status, trace_id)``,
+is the source of the demo's SLOs. A request contains its features, or the ``entity_id`` under which they are looked up in a
+SQLite file (``--features``). ``--traces`` sets the destination of spans: a collector, or ``file:///...`` for an OTLP-JSON file.
 ``--zero-is-missing`` starts the release with the bug: a check that was meant for missing
-features says ``if not value`` and so refuses every tumour whose measured concavity is 0.0 - 13 of 569.
+features uses ``if not value`` and so rejects every tumour whose measured concavity is 0.0 - 13 of 569.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CREATE INDEX IF NOT EXISTS predictions_ts ON predictions (ts);
 
 
 class PredictionLog:
-    """Writes each prediction at once: a request that was answered is in the log."""
+    """Writes each prediction at once, so that every answered request is in the log."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +108,7 @@ class FeatureStore:
 class Metrics:
     """Request counters and latency histograms in Prometheus' text format, by model version.
 
-    :param model_version: the version that answers first
+    :param model_version: the first serving version
     """
 
     def __init__(self, model_version: str) -> None:
@@ -119,10 +119,10 @@ class Metrics:
         self.serve(model_version)
 
     def serve(self, version: str) -> None:
-        """Begin to count for a version."""
+        """Start counting for a version."""
         with self._lock:
             self.serving = version
-            for status in (200, 500):  # from the start: a series that appears with its first error loses it to increase()
+            for status in (200, 500):  # created at the start: increase() ignores the first error of a series that appears with it
                 self._requests[version, status] += 0
 
     def observe(self, status: int, seconds: float) -> None:
@@ -177,7 +177,7 @@ class Model:
 
     @property
     def feature_count(self) -> int:
-        """How many features a prediction takes."""
+        """Return the number of features of a prediction."""
         return len(self._features)
 
     def vector(self, features: Mapping[str, Any]) -> list[Any]:
@@ -214,7 +214,7 @@ class Server(ThreadingHTTPServer):
         self.model, self.log, self.metrics, self.features = model, log, Metrics(model.version), features
 
     def predict(self, tracer: MLRequestTracer, request: Mapping[str, Any]) -> str:
-        """Answer a request: look its features up where it names an entity, and ask the model.
+        """Predict: read the features of the named entity, if any, and call the model.
 
         :raises KeyError: when the entity has no features
         :raises ValueError: when a feature is missing
@@ -259,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
             with tracer.trace_request(dict(self.headers)):
                 prediction = self.server.predict(tracer, json.loads(body))
             status, answer = 200, {"request_id": request_id, "model_version": self.server.model.version, "prediction": prediction}
-        except Exception as error:  # as web frameworks do: what the code did not foresee is a 500
+        except Exception as error:  # as in web frameworks, an unexpected exception is a 500
             status, answer = 500, {"request_id": request_id, "error": f"{type(error).__name__}: {error}"}
         seconds = time.perf_counter() - started
         self.server.log.write(
@@ -282,7 +282,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-        """Say nothing: the prediction log is the record."""
+        """Log nothing, because the prediction log has all requests."""
 
 
 def main() -> None:

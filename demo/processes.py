@@ -1,4 +1,4 @@
-"""Start processes so that every one of them can be found and ended again, whatever they forked. Standard library only."""
+"""Start processes and end them with all their child processes. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 class ProcessInfo:
     """One row of the process table.
 
-    :param started: when it started, in the system's own unit: with ``pid`` it names one process for ever
+    :param started: start time in the unit of the system; together with ``pid`` it identifies one process
     """
 
     pid: int
@@ -25,7 +25,7 @@ class ProcessInfo:
     started: str
 
 
-def table() -> dict[int, ProcessInfo]:
+def read_table() -> dict[int, ProcessInfo]:
     """Read the process table; zombies are left out."""
     if Path("/proc/self/stat").exists():
         return {info.pid: info for entry in os.listdir("/proc") if entry.isdigit() and (info := _from_proc(entry))}
@@ -39,14 +39,14 @@ def _from_proc(pid: str) -> ProcessInfo | None:
         text = Path("/proc", pid, "stat").read_text()
     except OSError:
         return None
-    # The command stands in brackets and may hold anything, brackets and spaces too.
+    # The command is in brackets and may itself contain brackets and spaces.
     fields = text[text.rindex(")") + 2 :].split()
     state, ppid, pgid, started = fields[0], fields[1], fields[2], fields[19]
     return None if state in "ZX" else ProcessInfo(int(pid), int(ppid), int(pgid), started)
 
 
 def start(command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Path | None = None) -> subprocess.Popen[bytes]:
-    """Start a process as the leader of its own session and process group, its output going to ``log``."""
+    """Start a process as the leader of its own session and process group; its output is written to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -60,9 +60,9 @@ def start(command: Sequence[str], *, log: Path, env: Mapping[str, str], cwd: Pat
         )
 
 
-def family(leaders: Iterable[int]) -> dict[int, ProcessInfo]:
-    """The processes ``leaders``, all they forked, and whoever is in one of their process groups."""
-    rows = table()
+def process_tree(leaders: Iterable[int]) -> dict[int, ProcessInfo]:
+    """Return the processes ``leaders``, their descendants, and the members of their process groups."""
+    rows = read_table()
     found = {pid: rows[pid] for pid in leaders if pid in rows}
     groups = set(leaders)
     while True:
@@ -72,18 +72,18 @@ def family(leaders: Iterable[int]) -> dict[int, ProcessInfo]:
         found.update(more)
 
 
-def alive(members: Mapping[int, ProcessInfo]) -> dict[int, ProcessInfo]:
-    """Those of ``members`` that still run; a reused process id is not one of them."""
-    rows = table()
+def still_running(members: Mapping[int, ProcessInfo]) -> dict[int, ProcessInfo]:
+    """Return the processes of ``members`` that are still running; a reused process id is not one of them."""
+    rows = read_table()
     return {pid: info for pid, info in members.items() if pid in rows and rows[pid].started == info.started}
 
 
 def end(leaders: Sequence[subprocess.Popen[bytes]], *, grace: float = 20.0) -> list[int]:
-    """End processes and everything they started: first asked, then killed. Return the ids that are left: none, if all went well.
+    """End processes and everything they started, with SIGTERM and then SIGKILL. Return the ids that are left, normally none.
 
-    :param grace: seconds between asking and killing
+    :param grace: seconds between SIGTERM and SIGKILL
     """
-    members = family(process.pid for process in leaders)
+    members = process_tree(process.pid for process in leaders)
     left = end_members(members, leaders=[process.pid for process in leaders], grace=grace)
     for process in leaders:
         with suppress(subprocess.TimeoutExpired):
@@ -92,25 +92,25 @@ def end(leaders: Sequence[subprocess.Popen[bytes]], *, grace: float = 20.0) -> l
 
 
 def end_members(members: Mapping[int, ProcessInfo], *, leaders: Sequence[int], grace: float = 20.0) -> list[int]:
-    """Like :func:`end`, for processes that another program started and that are known by their table rows."""
+    """Like :func:`end`, for processes of another program, which are known by their rows of the process table."""
     members = dict(members)
     for pid in leaders:
-        if pid in alive(members):
+        if pid in still_running(members):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + grace
-    while (rest := alive(members)) and time.monotonic() < deadline:
-        members.update(family(pid for pid in leaders if pid in rest))  # what they forked while we waited
+    while (rest := still_running(members)) and time.monotonic() < deadline:
+        members.update(process_tree(pid for pid in leaders if pid in rest))  # started in the meantime
         if not any(pid in rest for pid in leaders):
-            deadline = min(deadline, time.monotonic() + 2)  # orphans get a moment, not the whole grace
+            deadline = min(deadline, time.monotonic() + 2)  # without leaders, two seconds are enough
         time.sleep(0.1)
-    for pid in alive(members):
+    for pid in still_running(members):
         with suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
     deadline = time.monotonic() + 5
-    while alive(members) and time.monotonic() < deadline:
+    while still_running(members) and time.monotonic() < deadline:
         for pid in leaders:
-            with suppress(ChildProcessError):  # reap our own children, or they stay as zombies
+            with suppress(ChildProcessError):  # reap child processes, which remain as zombies otherwise
                 os.waitpid(pid, os.WNOHANG)
         time.sleep(0.05)
-    return sorted(alive(members))
+    return sorted(still_running(members))

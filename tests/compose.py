@@ -1,4 +1,4 @@
-"""docker-compose.yaml as compose understands it: variables filled in, anchors resolved. That needs no container engine."""
+"""Read docker-compose.yaml as compose does, with variables and anchors resolved. Needs no container engine."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from tests.support import REPO
 
-#: What compose.env.example asks for.
+#: The variables of compose.env.example.
 SECRETS = (
     "POSTGRES_PASSWORD",
     "AIRFLOW_ADMIN_PASSWORD",
@@ -27,12 +27,12 @@ SECRETS = (
 
 
 def config(directory: Path, variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
-    """Let podman-compose read the file.
+    """Read the file with podman-compose.
 
-    :param directory: for files on the way
-    :param variables: what would stand in ``.env``
+    :param directory: directory for temporary files
+    :param variables: the content of ``.env``
     """
-    # It asks for an engine's version first, and for nothing else of an engine.
+    # It only queries the version of a container engine.
     engine = directory / "podman"
     engine.write_text("#!/bin/sh\necho podman version 5.0.0\n")
     engine.chmod(0o755)
@@ -53,8 +53,8 @@ def config(directory: Path, variables: Mapping[str, str]) -> subprocess.Complete
 def services(directory: Path, variables: Mapping[str, str]) -> dict[str, dict[str, Any]]:
     """Return the services by name.
 
-    :param directory: for files on the way
-    :param variables: what would stand in ``.env``
+    :param directory: directory for temporary files
+    :param variables: the content of ``.env``
     """
     done = config(directory, variables)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Airflow reads its environment when it is imported: give it a private home before any test module does that."""
+"""Set a private AIRFLOW_HOME before any test module imports Airflow."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
     del os.environ[_name]
 
 _REAL_AIRFLOW = "tests/e2e/"
-_HOME = tempfile.mkdtemp(prefix="slo tests ")  # with a space, as a user's may be
+_HOME = tempfile.mkdtemp(prefix="slo tests ")  # with a space, as a user's path may have
 atexit.register(shutil.rmtree, _HOME, ignore_errors=True)
 
 os.environ |= {
@@ -33,7 +33,7 @@ os.environ |= {
     "NO_PROXY": "127.0.0.1,localhost",
 }
 
-# How long an example takes is the machine's affair; elsewhere than in CI, Hypothesis would fail one that takes 200 ms.
+# The duration of an example depends on the machine; outside of CI, Hypothesis would fail one that takes 200 ms.
 hypothesis.settings.register_profile(
     "no clock", hypothesis.settings.default, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
@@ -45,7 +45,7 @@ pytest_plugins = [
     "tests.airflow.prometheus_connections",
     "tests.airflow.freshness_runs",
     "tests.services.kube_world",
-    "tests.e2e.faults.recording",
+    "tests.e2e.faults.recorder",
 ]
 
 
@@ -60,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class Skipped:
-    """Writes down which tests were skipped."""
+    """Writes the skipped tests to a file."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.names = path, list[str]()
@@ -74,14 +74,14 @@ class Skipped:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``-n`` what needs the real Airflow comes first: it takes longest."""
+    """With ``-n``, run the tests on the real Airflow first, because they take longest."""
     if hasattr(config, "workerinput"):
         items.sort(key=lambda item: not item.nodeid.startswith(_REAL_AIRFLOW))
 
 
 @pytest.fixture(autouse=True)
 def _no_secrets_of_other_tests() -> None:
-    """Forget the secrets of earlier tests: a password such as ``admin`` would blank that word out of later messages."""
+    """Clear the secrets of earlier tests: a password such as ``admin`` would be masked in later messages."""
     from airflow_slo_provider.core.redaction import forget
 
     forget()
@@ -89,7 +89,7 @@ def _no_secrets_of_other_tests() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """With ``-n`` a file stays in one process, and all that shares the real Airflow in one."""
+    """With ``-n``, run each file in one process, and all tests of the real Airflow in one."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):

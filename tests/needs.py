@@ -1,6 +1,6 @@
-"""What is missing on this machine, and which tests that skips: ``python -m tests.needs``, read from the source of the tests.
+"""Report missing programs and data, and the tests that are skipped: ``python -m tests.needs``. Reads the source of the tests.
 
-A test needs what it, its fixtures and the functions it calls ask ``need``, ``peer`` and ``acceptance`` for.
+A test needs what it, its fixtures and the functions it calls request with ``need``, ``peer`` and ``acceptance``.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 class Unit:
     """A function or method.
 
-    :param asks: what it asks for itself
-    :param spares: what it does without where it is not there
+    :param requests: what it requests itself
+    :param optional: what it uses only if available
     :param names: functions and classes it mentions
     :param methods: methods it calls
-    :param own: what it mentions of its own class
-    :param fixtures: fixtures it has
+    :param own: names of its own class that it mentions
+    :param fixtures: its fixtures
     """
 
-    asks: set[str] = field(default_factory=set)
-    spares: set[str] = field(default_factory=set)
+    requests: set[str] = field(default_factory=set)
+    optional: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
     methods: set[str] = field(default_factory=set)
     own: set[str] = field(default_factory=set)
     fixtures: set[str] = field(default_factory=set)
 
     def read(self, nodes: Iterable[ast.AST], foreign: set[str]) -> None:
-        """Take in what stands in some code.
+        """Read names and requests from code.
 
-        :param foreign: names of what is imported from elsewhere: their attributes are no methods of ours
+        :param foreign: names imported from other packages, whose attributes are not our methods
         """
         for node in (inner for outer in nodes for inner in ast.walk(outer)):
             if isinstance(node, ast.Name):
@@ -59,22 +59,22 @@ class Unit:
 
     def _call(self, function: str, literals: list[object]) -> None:
         if function == "acceptance":
-            self.asks.add(DATA)
+            self.requests.add(DATA)
         elif function == "need":
-            self.asks.add(str(literals[0]))
+            self.requests.add(str(literals[0]))
         elif function == "peer":
-            self.asks.add(f".peers/{literals[0]}")
+            self.requests.add(f".peers/{literals[0]}")
         elif function == "wheel.make":
-            self.asks.add(f".peers/{wheel.NAME}")
+            self.requests.add(f".peers/{wheel.NAME}")
         elif function == "find" and literals:
             package = next((programs for programs in machine.PROGRAMS.values() if literals[0] in programs), ())
-            self.spares |= set(package)
+            self.optional |= set(package)
         elif function.endswith(("mark.usefixtures", ".getfixturevalue")):
             self.fixtures |= set(map(str, literals))
 
 
 class Suite:
-    """What each function of the tests needs.
+    """The needs of each function of the tests.
 
     :param sources: text of each module of ``tests``, by dotted name
     """
@@ -96,20 +96,20 @@ class Suite:
         return cls({".".join(name.with_suffix("").parts): path.read_text(encoding="utf-8") for name, path in paths.items()})
 
     def tests(self, *what: str) -> list[str]:
-        """Return the tests that need any of it, each as ``path::name``."""
+        """Return the tests that need one of some things, as ``path::name``."""
         needing = [place for place, needs in self.needs.items() if needs & set(what) and is_test(place)]
         return sorted(f"{module.replace('.', '/')}.py::{name.replace('.', '::')}" for module, name in needing)
 
     @cached_property
     def needs(self) -> dict[Place, set[str]]:
-        """What each function needs."""
-        found = {place: set(unit.asks) for place, unit in self._units.items()}
+        """Return the needs of each function."""
+        found = {place: set(unit.requests) for place, unit in self._units.items()}
         after = {place: set(self._leads_to(place, unit)) for place, unit in self._units.items()}
         changed = True
         while changed:
             changed = False
             for place, others in after.items():
-                more = set().union(*(found[one] for one in others)) - found[place] - self._units[place].spares
+                more = set().union(*(found[one] for one in others)) - found[place] - self._units[place].optional
                 found[place] |= more
                 changed = changed or bool(more)
         return found
@@ -149,29 +149,29 @@ class Suite:
             home, there = self._imports[module].get(one, (module, one))
             places += [(home, there), *((home, f"{there}.{how}") for how in _MAKING)]
         for one in unit.methods:
-            if len(self._methods.get(one, ())) == 1:  # a name that several classes have says nothing
+            if len(self._methods.get(one, ())) == 1:  # a name of several classes is ambiguous
                 places += self._methods[one]
         yield from (one for one in places if one in self._units)
 
 
 def is_test(place: Place) -> bool:
-    """Whether pytest runs it."""
+    """Return whether pytest runs it."""
     return all(part.rpartition(".")[2].startswith("test_") for part in place)
 
 
 def missing() -> dict[str, list[str]]:
-    """Return what is missing on this machine, by how to get it."""
+    """Return what is missing on this machine, by remedy."""
     found = {f"apt-get install {package}": programs for package, programs in machine.missing_programs().items()}
     if not machine.acceptance_home().is_dir():
         found[f"SLO_ACCEPTANCE_DIR={machine.acceptance_home()}"] = [DATA]
-    if peers.may_install():  # a test that needs an environment makes it
+    if peers.may_install():  # a test that needs an environment creates it
         return found
     environments = [name for name in peers.PROGRAMS if not peers.is_made(name)] + [wheel.NAME] * (not wheel.is_made())
     return found | {f"python -m tests.peers {name}": [f".peers/{name}"] for name in environments}
 
 
-def told(lacking: Mapping[str, list[str]], suite: Suite) -> Iterator[str]:
-    """Yield a line for whatever is missing and skips a test: what, how to get it, how many tests are skipped, and where."""
+def report_lines(lacking: Mapping[str, list[str]], suite: Suite) -> Iterator[str]:
+    """Yield a line for each missing thing that skips a test: name, remedy, number of skipped tests and their files."""
     for remedy, what in lacking.items():
         tests = suite.tests(*what)
         files = sorted({one.partition("::")[0] for one in tests})
@@ -181,8 +181,8 @@ def told(lacking: Mapping[str, list[str]], suite: Suite) -> Iterator[str]:
 
 
 def main() -> None:
-    """Say what is missing."""
-    lines = list(told(missing(), Suite.here()))
+    """Print what is missing."""
+    lines = list(report_lines(missing(), Suite.here()))
     if not lines:
         print("test: nothing that a test needs is missing on this machine")
         return

@@ -1,7 +1,7 @@
-"""Programs from PyPI that must not share this environment: each gets a virtual environment of its own, made once in ``.peers``.
+"""Programs from PyPI that conflict with this environment: each has its own virtual environment in ``.peers``, created once.
 
-In CI one that cannot be made is a failure; elsewhere the test skips and says how to get it. ``python -m tests.peers`` makes
-them all, or those that are named; CI makes them beside its first tests, which do not need them.
+In CI, one that cannot be created is a failure; elsewhere the test is skipped with the remedy. ``python -m tests.peers`` creates
+all, or the named ones; CI creates them in parallel with its first tests, which do not need them.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ PROGRAMS = {
     "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
     "phoenix": ("arize-phoenix==20.26.1",),
 }
-#: Installed without what they ask for: a test lays them beside the environment it runs in.
+#: Installed without dependencies; a test adds them to the path of its own environment.
 ALONE = {"drift-spark": ("apache-airflow-providers-apache-spark==6.3.4",)}
 PEERS = Path(os.environ.get("SLO_TEST_PEERS") or REPO / ".peers")
 
 
 def peer(name: str) -> Path:
-    """Return the ``bin`` directory of the environment ``name``, made where it is not there yet.
+    """Return the ``bin`` directory of the environment ``name``; create it if missing.
 
-    Making one takes up to a minute, so it is done in CI (``CI=true``) or when asked for (``SLO_TEST_INSTALL=1``).
+    Creation takes up to a minute, so it is done only in CI (``CI=true``) or with ``SLO_TEST_INSTALL=1``.
 
     :param name: one of ``PROGRAMS``
     """
@@ -53,14 +53,14 @@ def peer(name: str) -> Path:
 
 
 def may_install() -> bool:
-    """Whether a test may install what it needs: in CI, and where ``SLO_TEST_INSTALL`` is set."""
+    """Return whether a test may install what it needs: in CI, or if ``SLO_TEST_INSTALL`` is set."""
     return bool(os.environ.get("CI") or os.environ.get("SLO_TEST_INSTALL"))
 
 
 def make(name: str) -> Path:
-    """Make an environment, or wait for whoever makes it; return its ``bin`` directory.
+    """Create an environment, or wait for the process that creates it; return its ``bin`` directory.
 
-    :raises subprocess.CalledProcessError: with what was printed
+    :raises subprocess.CalledProcessError: if a command fails; with its output
     """
     home = PEERS / name
     PEERS.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ def make(name: str) -> Path:
         if not is_made(name):
             run(sys.executable, "-m", "venv", "--clear", str(home))
             pip = [str(home / "bin" / "python"), "-m", "pip", "--disable-pip-version-check", "install", "-q"]
-            # Most of what is installed is never imported: what is, is compiled when it is.
+            # Most installed modules are never imported; the others are compiled on import.
             run(*pip, "--no-compile", *PROGRAMS[name])
             if name in ALONE:
                 run(*pip, "--no-compile", "--no-deps", *ALONE[name])
@@ -92,7 +92,7 @@ def is_made(name: str) -> bool:
 def run(*command: str) -> None:
     """Run a command.
 
-    :raises subprocess.CalledProcessError: with what was printed
+    :raises subprocess.CalledProcessError: if a command fails; with its output
     """
     subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, stdin=subprocess.DEVNULL, check=True)
 

@@ -1,4 +1,4 @@
-"""What tests share: finding real servers and the acceptance data. Missing ones fail in CI and skip elsewhere."""
+"""Find real servers and the acceptance data. If missing, the test fails in CI and is skipped elsewhere."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ __all__ = ["REPO", "acceptance", "find", "need"]
 
 
 def in_a_test() -> None:
-    """Refuse to look for something where a skip skips no test, on every machine.
+    """Raise an error where a skip would not skip a test, on every machine.
 
-    That is another thread than the test's, and a module that is imported: parameters are made before there is a test. A
-    benchmark, which no pytest runs, may ask anywhere.
+    That is in another thread than the test's, and on import of a module: parameters are created before a test runs. A
+    benchmark, which pytest does not run, may call this anywhere.
     """
     if "PYTEST_VERSION" not in os.environ:
         return
@@ -36,7 +36,7 @@ def in_a_test() -> None:
 
 
 def missing(what: str) -> NoReturn:
-    """Fail in CI (``CI=true``), skip with the reason elsewhere; end a benchmark."""
+    """Fail in CI (``CI=true``), skip with the reason elsewhere, exit in a benchmark."""
     if "PYTEST_VERSION" not in os.environ:
         raise SystemExit(what)
     if os.environ.get("CI"):
@@ -62,9 +62,9 @@ def acceptance(*parts: str) -> Path:
 
 
 class Clock:
-    """A clock that stands still until a test moves it. It takes the place of ``datetime`` in modules that ask for the time.
+    """A clock that only a test moves. It replaces ``datetime`` in modules that read the time.
 
-    :param modules: of the package, each with ``datetime`` among its names
+    :param modules: modules of the package that import ``datetime``
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *modules: ModuleType) -> None:
@@ -80,17 +80,17 @@ class Clock:
             monkeypatch.setattr(module, "datetime", Asked)
 
     def forward(self, seconds: float) -> None:
-        """Let time pass."""
+        """Advance the clock."""
         self.now += timedelta(seconds=seconds)
 
 
 class Timeout(BaseException):
-    """Stands for ``AirflowTaskTimeout``, which is no ``Exception`` either."""
+    """Replaces ``AirflowTaskTimeout``, which is not an ``Exception`` either."""
 
 
 @contextmanager
 def airflow_timeout(seconds: float) -> Iterator[None]:
-    """End what is inside as ``execution_timeout`` does: by a signal, wherever the main thread is. It must not end before."""
+    """Interrupt a block by a signal, as ``execution_timeout`` does. The block must not end before."""
 
     def ring(*_: object) -> None:
         raise Timeout

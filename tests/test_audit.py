@@ -1,4 +1,4 @@
-"""The audit says what it found, and never calls fine what it could not look up."""
+"""tools/audit.py reports its findings, and never passes packages that it could not look up."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ GONE = {"name": "c", "skip_reason": "Dependency not found on PyPI and could not 
 
 
 @pytest.mark.parametrize(
-    ("packages", "code", "said"),
+    ("packages", "code", "text"),
     [
-        ([GOOD], audit.FINE, "1 packages were looked up, 0 advisories"),
-        ([GOOD, BAD], audit.WRONG, "vulnerable: b 2: PYSEC-1, mended in 3"),
-        ([BAD], audit.WRONG, "GHSA-2, mended in no release"),
+        ([GOOD], audit.PASSED, "1 packages were looked up, 0 advisories"),
+        ([GOOD, BAD], audit.FAILED, "vulnerable: b 2: PYSEC-1, fixed in 3"),
+        ([BAD], audit.FAILED, "GHSA-2, fixed in no release"),
         ([GONE], audit.NOT_AUDITED, "NOT AUDITED: none of 1 packages could be looked up"),
         ([GOOD, GONE], audit.NOT_AUDITED, "not audited: c: Dependency not found"),
-        ([BAD, GONE], audit.WRONG, "vulnerable: b"),
+        ([BAD, GONE], audit.FAILED, "vulnerable: b"),
         ([], audit.NOT_AUDITED, "NOT AUDITED"),
     ],
 )
-def test_what_an_answer_means(packages: list[dict[str, Any]], code: int, said: str) -> None:
-    found = audit.read_answer(json.dumps({"dependencies": packages, "fixes": []}), "")
-    assert found.code == code
-    assert said in found.told()
+def test_audit_output_determines_the_exit_code(packages: list[dict[str, Any]], code: int, text: str) -> None:
+    result = audit.parse_output(json.dumps({"dependencies": packages, "fixes": []}), "")
+    assert result.code == code
+    assert text in result.format()
 
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "{}"])
-def test_no_answer_is_no_pass(text: str) -> None:
-    found = audit.read_answer(text, "Traceback ...\nrequests.exceptions.ConnectionError: Failed to resolve 'api.osv.dev'\n")
-    assert found.code == audit.NOT_AUDITED
-    assert "api.osv.dev" in found.told()
+def test_audit_without_output_does_not_pass(text: str) -> None:
+    result = audit.parse_output(text, "Traceback ...\nrequests.exceptions.ConnectionError: Failed to resolve 'api.osv.dev'\n")
+    assert result.code == audit.NOT_AUDITED
+    assert "api.osv.dev" in result.format()
 
 
-def test_a_program_that_is_not_there_is_no_pass(tmp_path: Path) -> None:
-    assert audit.ask(tmp_path / "pip-audit", REPO / "constraints.txt", "pypi").code == audit.NOT_AUDITED
+def test_audit_without_the_program_does_not_pass(tmp_path: Path) -> None:
+    assert audit.run_pip_audit(tmp_path / "pip-audit", REPO / "constraints.txt", "pypi").code == audit.NOT_AUDITED
 
 
-def test_what_is_installed_fits_together() -> None:
+def test_installed_packages_are_consistent() -> None:
     ran = subprocess.run([sys.executable, "-m", "pip", "check"], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout

@@ -1,4 +1,4 @@
-"""docker-compose.yaml and what its services mount, read by the services' own checkers where there are any."""
+"""docker-compose.yaml and the files its services mount, read by the services' own checkers if available."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def checked(*command: str, **more) -> str:
 
 
 class TestServices:
-    def test_the_production_shape(self, services):
+    def test_services_have_the_production_shape(self, services):
         assert set(services) == LASTING | ENDING | {"load"}
 
     def test_images_are_pinned(self, services):
@@ -51,12 +51,12 @@ class TestServices:
                 image = service["image"]
             assert re.search(r":v?\d+\.\d+[\w.-]*@sha256:[0-9a-f]{64}$", image), f"{name}: {image}"
 
-    def test_what_lasts_is_asked_for_its_health_and_started_again(self, services):
+    def test_long_running_services_have_health_checks_and_restart(self, services):
         for name in LASTING:
             assert services[name]["healthcheck"]["test"][0] == "CMD", name
             assert services[name]["restart"] == "unless-stopped", name
 
-    def test_nothing_runs_as_root_but_what_hands_volumes_over(self, services):
+    def test_only_volume_setup_runs_as_root(self, services):
         for name, service in services.items():
             assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges:true"]), name
             if name == "volumes-init":
@@ -70,12 +70,12 @@ class TestServices:
             else:
                 assert service["user"] not in ("0", "root"), name
 
-    def test_ports_are_published_on_this_machine_only(self, services):
+    def test_ports_are_published_on_localhost_only(self, services):
         ports = [str(port) for service in services.values() for port in service.get("ports", ())]
         assert len(ports) == 5
         assert all(port.startswith("127.0.0.1:") for port in ports)
 
-    def test_what_has_to_be_there_first_is_waited_for(self, services):
+    def test_services_wait_for_their_dependencies(self, services):
         for name, service in services.items():
             for other, how in service.get("depends_on", {}).items():
                 wanted = "service_completed_successfully" if other in ENDING else "service_healthy"
@@ -87,18 +87,18 @@ class TestServices:
         assert done.returncode != 0
         assert name in done.stderr
 
-    def test_the_example_names_every_secret_and_no_value(self):
+    def test_example_env_file_names_every_secret_without_values(self):
         lines = [line for line in (DEMO / "compose.env.example").read_text().splitlines() if not line.startswith("#")]
         assert sorted(lines) == sorted(f"{name}=" for name in compose.SECRETS)
 
-    def test_files_it_mounts_exist(self, services):
+    def test_mounted_files_exist(self, services):
         mounts = [volume.split(":")[0] for service in services.values() for volume in service.get("volumes", ())]
         files = [mount for mount in mounts if mount.startswith(".")]
         assert len(files) == 7
         assert all((REPO / mount).exists() for mount in files)
         assert os.access(DEMO / "postgres" / "databases.sh", os.X_OK)
 
-    def test_docker_reads_it_too(self):
+    def test_docker_accepts_the_compose_file(self):
         docker = shutil.which("docker")
         if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode:
             pytest.skip("no docker compose here; podman-compose has read the file")
@@ -106,11 +106,11 @@ class TestServices:
 
 
 class TestFiles:
-    def test_prometheus_takes_its_configuration_and_the_rules(self):
+    def test_prometheus_accepts_its_configuration_and_rules(self):
         said = checked(need("promtool"), "check", "config", "demo/prometheus/prometheus.yml")
         assert "28 rules found" in said
 
-    def test_alertmanager_takes_its_configuration(self):
+    def test_alertmanager_accepts_its_configuration(self):
         amtool = need("amtool")
         checked(amtool, "check-config", "demo/alertmanager/alertmanager.yml")
         for severity, receiver in (("page", "pager"), ("ticket", "nobody")):
@@ -119,17 +119,17 @@ class TestFiles:
             )
             assert said.split()[0] == receiver
 
-    def test_the_shell_takes_the_script_for_postgresql(self):
+    def test_shell_accepts_the_postgresql_script(self):
         checked("sh", "-n", "demo/postgres/databases.sh")
 
-    def test_airflow_has_no_word_against_its_settings(self, services, tmp_path):
+    def test_airflow_accepts_its_settings(self, services, tmp_path):
         env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         own = {name: str(value) for name, value in services["scheduler"]["environment"].items()}
         own |= {"AIRFLOW_HOME": str(tmp_path), "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db"}
         said = checked(sys.executable, "-m", "airflow", "config", "lint", env=env | own)
         assert "No issues found" in said
 
-    def test_rules_and_dashboard_are_what_the_documents_give(self):
+    def test_rules_and_dashboard_match_the_documents(self):
         from airflow_slo_provider.slo import load, rules
         from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 
@@ -138,7 +138,7 @@ class TestFiles:
         dashboard = (DEMO / "grafana" / "dashboards" / "slo.json").read_text()
         assert dashboard == json.dumps(grafana_dashboard(catalog), indent=2) + "\n"
 
-    def test_grafana_finds_its_dashboard_and_its_sources_exist(self, services):
+    def test_grafana_dashboard_and_data_sources_exist(self, services):
         (provider,) = yaml.safe_load((DEMO / "grafana/provisioning/dashboards/dashboards.yaml").read_text())["providers"]
         mounts = dict(volume.split(":")[1::-1] for volume in services["grafana"]["volumes"])
         assert (REPO / mounts[provider["options"]["path"]] / "slo.json").is_file()
@@ -146,7 +146,7 @@ class TestFiles:
         assert {one["type"] for one in sources} == {"prometheus", "alertmanager", "tempo"}
         assert [one["type"] for one in sources if one.get("isDefault")] == ["prometheus"]
 
-    def test_spans_are_sent_where_tempo_listens(self, services):
+    def test_spans_are_sent_to_the_port_of_tempo(self, services):
         tempo = yaml.safe_load((DEMO / "tempo" / "tempo.yaml").read_text())
         http = tempo["distributor"]["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
         assert http == "0.0.0.0:4318"
@@ -156,7 +156,7 @@ class TestFiles:
         connection = json.loads(services["scheduler"]["environment"]["AIRFLOW_CONN_TRACE_STORE_DEFAULT"])
         assert connection["host"] == f"http://tempo:{tempo['server']['http_listen_port']}"
 
-    def test_every_address_in_a_file_is_a_service(self, services):
+    def test_addresses_in_files_are_services(self, services):
         texts = [yaml.safe_dump(service) for service in services.values()]
         texts += [
             path.read_text()
@@ -167,7 +167,7 @@ class TestFiles:
         assert len(found) > 6
         assert found - {"localhost"} <= set(services)
 
-    def test_the_mlflow_image_holds_what_the_tests_run(self):
+    def test_mlflow_image_has_the_tested_version(self):
         from tests.peers import PROGRAMS
 
         text = (DEMO / "mlflow" / "Dockerfile").read_text()

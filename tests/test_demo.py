@@ -1,4 +1,4 @@
-"""The demo's parts: the server, its log and its bug; and that no process outlives its end."""
+"""The parts of the demo: the server, its log and its bug; and the end of all its processes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def serve(trained, tmp_path):
 
 
 @pytest.mark.parametrize(("zero_is_missing", "failures"), [(False, 0), (True, 13)])
-def test_server_answers_logs_and_counts_every_request(serve, zero_is_missing, failures):
+def test_server_answers_logs_and_counts_requests(serve, zero_is_missing, failures):
     url, log = serve(zero_is_missing=zero_is_missing)
     answers = load.send(url, model.measured_rows())
     assert answers == ({200: 569} if not failures else {200: 556, 500: 13})
@@ -68,7 +68,7 @@ def test_server_answers_logs_and_counts_every_request(serve, zero_is_missing, fa
     assert 'model_request_duration_seconds_count{model_version="7"} 569\n' in metrics
 
 
-def test_metrics_page_is_what_prometheus_reads(serve):
+def test_metrics_page_is_valid_prometheus_text(serve):
     url, _ = serve(zero_is_missing=False)
     load.send(url, model.measured_rows()[:5])
     page = urllib.request.urlopen(f"{url}/metrics").read()
@@ -76,7 +76,7 @@ def test_metrics_page_is_what_prometheus_reads(serve):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_really_missing_feature_is_an_error_with_and_without_the_bug(serve):
+def test_missing_feature_is_an_error_with_and_without_the_bug(serve):
     url, _ = serve(zero_is_missing=False)
     row = model.measured_rows()[0]
     del row["mean radius"]
@@ -98,7 +98,7 @@ time.sleep(600)
 """
 
 
-def test_end_leaves_nothing_not_even_a_child_that_ignores_it_in_a_session_of_its_own(tmp_path):
+def test_end_kills_a_child_that_ignores_signals_in_its_own_session(tmp_path):
     program, mark = tmp_path / "a program.py", tmp_path / "started"
     program.write_text(STUBBORN)
     process = processes.start([sys.executable, str(program), str(mark)], log=tmp_path / "log", env=os.environ)
@@ -106,14 +106,14 @@ def test_end_leaves_nothing_not_even_a_child_that_ignores_it_in_a_session_of_its
     while not (mark.exists() and mark.read_text()) and time.monotonic() < deadline:
         time.sleep(0.05)
     child = int(mark.read_text())
-    members = processes.family([process.pid])
+    members = processes.process_tree([process.pid])
     assert {process.pid, child} <= set(members)
     assert processes.end([process], grace=0.5) == []
-    assert processes.alive(members) == {}
-    assert child not in processes.table()
+    assert processes.still_running(members) == {}
+    assert child not in processes.read_table()
 
 
-def test_end_lets_a_willing_process_finish(tmp_path):
+def test_end_lets_a_process_finish_on_sigterm(tmp_path):
     handler = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))"
     code = f"import signal, sys, time; {handler}; print('ready', flush=True); time.sleep(600)"
     process = processes.start([sys.executable, "-c", code], log=tmp_path / "log", env=os.environ)
@@ -123,7 +123,7 @@ def test_end_lets_a_willing_process_finish(tmp_path):
     assert process.returncode == 3
 
 
-def test_a_reused_process_id_is_not_ended(tmp_path):
+def test_end_leaves_a_reused_process_id_alone(tmp_path):
     process = processes.start([sys.executable, "-c", "import time; time.sleep(600)"], log=tmp_path / "log", env=os.environ)
     try:
         other = processes.ProcessInfo(process.pid, 1, process.pid, "another time")
@@ -134,7 +134,7 @@ def test_a_reused_process_id_is_not_ended(tmp_path):
         process.wait()
 
 
-def test_the_decision_is_cut_out_of_the_gates_log():
+def test_decision_of_returns_the_last_decision_of_a_log():
     from airflow_slo_provider.slo.budget import text_table as table
     from demo.run import Unexpected, decision_of
 
@@ -146,15 +146,15 @@ def test_the_decision_is_cut_out_of_the_gates_log():
 
 
 @pytest.mark.parametrize("directory", ["slos", "slos_prometheus"])
-def test_documents_are_read_without_a_fault(directory):
+def test_demo_documents_have_no_errors(directory):
     from airflow_slo_provider import slo
 
     catalog = slo.load(REPO / "demo" / directory)
     assert {one.name for one in catalog.slos} == {"predictions-available", "predictions-fast"}
 
 
-def test_two_versions_are_traced_and_the_slower_one_is_named(trained, tmp_path):
-    """Real predictions with a real feature lookup; the second model asks twenty members where the first asks one."""
+def test_latency_report_of_two_traced_versions_names_the_slower_one(trained, tmp_path):
+    """Real predictions with a real feature lookup; the second model has twenty members, the first one has one."""
     from airflow_slo_provider import tracing
     from airflow_slo_provider.tracing.stores import FileStore
     from demo.model_server import FeatureStore

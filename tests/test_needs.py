@@ -1,4 +1,4 @@
-"""A machine without servers and acceptance data: what is said of it at the start, and that no test fails for want of them."""
+"""A machine without servers and acceptance data: missing things are reported first, and no test fails because of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 
 from tests import machine
-from tests.needs import DATA, Suite, told
+from tests.needs import DATA, Suite, report_lines
 from tests.peers import peer
 from tests.support import REPO, acceptance, need
 
@@ -65,7 +65,7 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 class TestWhoNeedsWhat:
-    def test_fixtures_functions_and_methods_are_followed(self) -> None:
+    def test_needs_follow_fixtures_functions_and_methods(self) -> None:
         sources = {
             "tests.conftest": "pytest_plugins = ['tests.plugin']",
             "tests.plugin": PLUGIN,
@@ -77,17 +77,17 @@ class TestWhoNeedsWhat:
         assert Suite(sources).tests(".peers/kubectl") == ["tests/unit/test_x.py::test_by_a_method"]
         assert len(Suite(sources).tests("java")) == 5
 
-    def test_what_is_done_without_is_not_needed(self) -> None:
+    def test_optional_program_is_not_needed(self) -> None:
         text = "def start(): need('initdb')\ndef test_database():\n  if find('initdb'): start()"
         assert Suite({"tests.test_x": text}).tests("initdb") == []
 
-    def test_every_program_of_the_table_is_needed_and_none_beside_it(self, suite: Suite) -> None:
+    def test_table_of_programs_matches_the_needs_of_the_tests(self, suite: Suite) -> None:
         programs = {one for programs in machine.PROGRAMS.values() for one in programs}
         asked = {what for needs in suite.needs.values() for what in needs if what != DATA and not what.startswith(".peers/")}
         assert asked == programs
 
-    def test_a_line_says_what_is_missing_the_remedy_and_the_tests(self, suite: Suite) -> None:
-        (line,) = told({"apt-get install chromium": ["chromium"], "nothing": ["of no use"]}, suite)
+    def test_line_of_a_missing_program_names_remedy_and_tests(self, suite: Suite) -> None:
+        (line,) = report_lines({"apt-get install chromium": ["chromium"], "nothing": ["of no use"]}, suite)
         assert line == "chromium (apt-get install chromium): 1 in tests/e2e/test_slo_pages_browser.py"
 
 
@@ -95,7 +95,7 @@ class TestWhereItMayBeAsked:
     @pytest.mark.parametrize(
         "ask", [lambda: need("sh"), lambda: peer("docs"), lambda: acceptance()], ids=["need", "peer", "data"]
     )
-    def test_another_thread_is_refused_on_every_machine(self, ask: Callable[[], object]) -> None:
+    def test_need_in_another_thread_is_rejected(self, ask: Callable[[], object]) -> None:
         with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="nobody hears of a skip in this thread"):
             pool.submit(ask).result()
         assert threading.current_thread() is threading.main_thread()
@@ -103,18 +103,18 @@ class TestWhereItMayBeAsked:
     @pytest.mark.parametrize(
         "ask", [lambda: need("sh"), lambda: peer("docs"), lambda: acceptance()], ids=["need", "peer", "data"]
     )
-    def test_collection_is_refused_on_every_machine(self, ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_need_during_collection_is_rejected(self, ask: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("PYTEST_CURRENT_TEST")
         with pytest.raises(RuntimeError, match="no test is running"):
             ask()
 
-    def test_a_program_that_is_not_in_the_table_is_refused(self) -> None:
+    def test_need_of_a_program_outside_the_table_is_rejected(self) -> None:
         with pytest.raises(LookupError, match=r"add sh to PROGRAMS in tests/machine\.py"):
             need("sh")
 
 
 class TestBareMachine:
-    def test_it_has_the_tools_of_a_shell_and_no_server(self) -> None:
+    def test_bare_machine_has_shell_tools_and_no_servers(self) -> None:
         programs = [one for programs in machine.PROGRAMS.values() for one in programs]
         done = run(
             *BARE, "sh", "-c", f"command -v sed; command -v {' '.join(programs)} kubectl docker; echo [$CI$SLO_TEST_INSTALL]"
@@ -122,41 +122,41 @@ class TestBareMachine:
         found = done.stdout.split()
         assert (len(found), found[0].endswith("/sed"), found[1]) == (2, True, "[]")
 
-    def test_its_exit_code_is_the_commands(self) -> None:
+    def test_bare_machine_returns_the_exit_code_of_its_command(self) -> None:
         assert run(*BARE, "sh", "-c", "exit 3").returncode == 3
 
-    def test_what_it_lacks_is_said_with_the_tests_that_skip(self) -> None:
+    def test_bare_machine_reports_missing_programs_and_skipped_tests(self) -> None:
         done = run(*BARE, sys.executable, "-m", "tests.needs")
         head, *lines = done.stdout.splitlines()
         assert head.endswith("tests that are skipped:")
         for what in (*(", ".join(programs) for programs in machine.PROGRAMS.values()), DATA, ".peers/kubectl"):
             assert any(line.startswith(f"test:   {what} (") for line in lines), what
 
-    def test_a_server_that_is_missing_in_ci_fails(self) -> None:
+    def test_missing_server_in_ci_fails(self) -> None:
         nowhere = str(REPO / "nowhere")
         done = run(*BARE, "env", "CI=true", sys.executable, "-m", "tests.needs", SLO_ACCEPTANCE_DIR=nowhere)
         assert "tests that fail, as CI is set" in done.stdout
 
-    def test_make_test_says_it_before_anything_else(self) -> None:
+    def test_make_test_reports_missing_programs_first(self) -> None:
         recipe = (REPO / "Makefile").read_text().partition("\ntest:")[2].partition("\n\n")[0]
         assert 0 < recipe.index("-m tests.needs") < recipe.index("$(MAKE) lint") < recipe.index("-m pytest")
 
 
-def test_a_benchmark_finds_what_tests_find_and_ends_where_it_is_missing() -> None:
-    """No pytest runs it: it skips nothing, and there is no test to skip."""
+def test_benchmark_without_its_server_exits_with_a_message() -> None:
+    """A benchmark runs outside of pytest, so it exits instead of skipping."""
     without = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {"CI": "true"}
     text = "from tests.support import acceptance; acceptance('no such file')"
     ran = subprocess.run([sys.executable, "-c", text], cwd=REPO, env=without, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stderr.startswith("acceptance data ")) == (1, True), ran.stderr
 
 
-def test_no_example_of_hypothesis_fails_by_the_clock() -> None:
+def test_hypothesis_profiles_have_no_deadline() -> None:
     assert hypothesis.settings.default.deadline is None
     assert hypothesis.HealthCheck.too_slow in hypothesis.settings.default.suppress_health_check
 
 
-def test_no_test_asserts_that_a_pause_was_long_enough() -> None:
-    """A clock that is read before and after a pause shows less than the pause now and then; an upper bound catches what hangs."""
+def test_tests_do_not_assert_elapsed_time() -> None:
+    """Clocks read before and after a pause may differ by less than the pause; only upper bounds are safe."""
     clocks = {"time.monotonic()", "time.perf_counter()", "time.time()"}
     wrong = []
     for path in sorted((REPO / "tests").rglob("test_*.py")):
@@ -167,7 +167,7 @@ def test_no_test_asserts_that_a_pause_was_long_enough() -> None:
                     measured = [any(ast.unparse(inner) in clocks for inner in ast.walk(side)) for side in sides]
                     if any(measured) and not (measured == [True, False] and isinstance(one.ops[0], ast.Lt)):
                         wrong.append(f"{path.relative_to(REPO)}:{one.lineno}: {ast.unparse(one)}")
-    # Not a pause: what a server says by the same clock, about the time that has come.
+    # Not a pause: a server reports a time of the same clock.
     assert wrong == [
         one for one in wrong if one.startswith("tests/services/test_freshness_prometheus.py") and "fresh_at" in one
     ], "count, move a clock (tests.support.Clock), or ask the code's own clock"

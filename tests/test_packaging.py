@@ -41,20 +41,20 @@ def airflow_schema(name: str) -> dict:
 
 
 class TestProviderInfo:
-    def test_keeps_airflows_schema(self):
+    def test_provider_info_matches_airflows_schema(self):
         jsonschema.validate(get_provider_info(), airflow_schema("provider_info.schema.json"))
 
-    def test_connection_types_keep_the_stricter_schema_of_provider_yaml(self):
-        # Airflow ignores keys it does not know, without a word; this schema does not.
+    def test_connection_types_match_the_schema_of_provider_yaml(self):
+        # Airflow silently ignores unknown keys; this schema rejects them.
         schema = airflow_schema("provider.yaml.schema.json")["properties"]["connection-types"]
         types = get_provider_info()["connection-types"]
         assert "prometheus" in {one["connection-type"] for one in types}
         jsonschema.validate(types, schema)
         known = set(schema["items"]["properties"])
-        # What Airflow 3.2 does not know of a form yet, it ignores.
+        # Airflow 3.2 ignores newer keys of a form.
         assert importlib.metadata.version("apache-airflow").startswith("3.2.") or all(set(one) <= known for one in types)
 
-    def test_every_module_and_class_it_names_exists(self):
+    def test_provider_info_names_existing_modules_and_classes(self):
         info = get_provider_info()
         names = [
             name for part in ("operators", "sensors", "hooks", "triggers") for one in info[part] for name in one["python-modules"]
@@ -65,7 +65,7 @@ class TestProviderInfo:
         assert done.returncode == 0, done.stderr
         assert len(done.stdout.splitlines()) == len(names) > 4
 
-    def test_the_hook_agrees_with_its_connection_type(self):
+    def test_hook_class_matches_its_connection_type(self):
         from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
         form = next(one for one in get_provider_info()["connection-types"] if one["connection-type"] == "prometheus")
@@ -73,8 +73,8 @@ class TestProviderInfo:
         assert PrometheusHook.conn_type == "prometheus"
         assert PrometheusHook.hook_name == form["hook-name"]
 
-    def test_imports_no_airflow(self):
-        # Airflow calls it while it reads its configuration: importing Airflow there goes round in circles.
+    def test_provider_info_imports_no_airflow(self):
+        # Airflow calls it while it reads its configuration; importing Airflow there would be a circular import.
         code = (
             "import sys; from airflow_slo_provider.get_provider_info import get_provider_info; get_provider_info();"
             "print([m for m in sys.modules if m == 'airflow' or m.startswith(('airflow.', 'sqlalchemy', 'requests', 'pandas'))])"
@@ -84,7 +84,7 @@ class TestProviderInfo:
 
 
 class TestDiscovery:
-    def test_airflow_lists_the_provider_its_hook_and_its_configuration(self, tmp_path):
+    def test_airflow_discovers_the_provider_its_hook_and_configuration(self, tmp_path):
         require_installed()
         code = (
             "import json\n"
@@ -104,7 +104,7 @@ class TestDiscovery:
         assert "get_slo_cli_commands" in found["cli"]
         assert found["ledger_url"] == ""
 
-    def test_airflows_own_command_describes_it(self, tmp_path):
+    def test_airflow_providers_command_describes_the_provider(self, tmp_path):
         require_installed()
         done = run(
             sys.executable,
@@ -133,11 +133,11 @@ class TestMetadata:
         assert points == ["airflow_slo_provider.get_provider_info:get_provider_info"]
         assert any(url.startswith("Documentation, https://") for url in distribution.metadata.get_all("Project-URL"))
 
-    def test_the_package_says_that_it_is_typed(self):
+    def test_package_is_marked_as_typed(self):
         assert (REPO / "airflow_slo_provider" / "py.typed").exists()
 
     @pytest.mark.parametrize(("airflow", "version"), [("", "3.3.2"), ("3.2", "3.2.2")])
-    def test_constraints_hold_names_and_versions_only(self, airflow, version):
+    def test_constraints_contain_only_names_and_versions(self, airflow, version):
         from tests.wheel import constraints
 
         lines = [line for line in constraints(airflow).splitlines() if not line.startswith("#")]
@@ -147,7 +147,7 @@ class TestMetadata:
         assert len({line.partition("==")[0] for line in lines}) == len(lines) > 100
         assert not any(line.startswith(NAME) for line in lines)
 
-    def test_the_licence_is_there_in_full(self):
+    def test_licence_is_complete(self):
         text = (REPO / "LICENSE").read_text()
         assert "Apache License" in text
         assert "END OF TERMS AND CONDITIONS" in text
@@ -177,7 +177,7 @@ class TestImportCheck:
             "from airflow.providers.common.sql.hooks.sql import DbApiHook",
         ],
     )
-    def test_finds_what_loads_with_an_operator(self, offences, text):
+    def test_import_check_reports_heavy_imports_of_an_operator(self, offences, text):
         assert len(offences(operators__some=text)) == 1
 
     @pytest.mark.parametrize(
@@ -190,10 +190,10 @@ class TestImportCheck:
             "class A:\n    def f(self):\n        from sqlalchemy import select",
         ],
     )
-    def test_lets_pass_what_does_not(self, offences, text):
+    def test_import_check_accepts_lazy_imports(self, offences, text):
         assert offences(operators__some=text) == []
 
-    def test_follows_our_own_modules_and_packages(self, offences):
+    def test_import_check_follows_modules_of_the_package(self, offences):
         domain = {"ledger": "from airflow_slo_provider.ledger.store import A", "ledger__store": "import sqlalchemy"}
         assert offences(hooks__some="def f():\n    from airflow_slo_provider.ledger import A", **domain) == []
         for text in ("from airflow_slo_provider import ledger", "import airflow_slo_provider.ledger.store"):
@@ -217,27 +217,27 @@ class TestImportCheck:
 
 
 class TestTools:
-    def test_find_python_takes_the_one_it_is_given(self):
+    def test_find_python_uses_the_configured_python(self):
         done = run("sh", "tools/find_python.sh", env={"PYTHON": sys.executable})
         assert done.stdout.strip() == sys.executable
 
-    def test_find_python_finds_one_by_itself(self):
+    def test_find_python_finds_a_python_on_path(self):
         done = run("sh", "tools/find_python.sh", env={"PYTHON": ""})
         assert done.returncode == 0, done.stderr
         assert run(done.stdout.strip(), "-c", "import sys; sys.exit(sys.version_info < (3, 11))").returncode == 0
 
-    def test_find_python_refuses_what_is_no_python(self):
+    def test_find_python_rejects_another_program(self):
         done = run("sh", "tools/find_python.sh", env={"PYTHON": "/bin/false"})
         assert done.returncode == 1
         assert "/bin/false" in done.stderr
 
-    def test_ci_script_is_sound_shell(self):
+    def test_ci_script_is_valid_shell(self):
         assert [run("bash", "-n", script).returncode for script in (".ci/run", ".ci/older_airflow")] == [0, 0]
         assert os.access(REPO / ".ci" / "run", os.X_OK)
 
 
 class TestHouse:
-    """What CONTRIBUTING.md says of the layout."""
+    """The layout rules of CONTRIBUTING.md."""
 
     def test_no_room_has_more_than_sixteen_files(self):
         rooms = [path.parent for path in (REPO / "airflow_slo_provider").rglob("__init__.py")]
@@ -251,7 +251,7 @@ class TestHouse:
         rooms = {path.parent.name for path in package.rglob("__init__.py")} - {package.name}
         assert {room for room in rooms if f"{room}/" not in page} == set()
 
-    def test_circles_are_found(self):
+    def test_import_cycles_are_reported(self):
         sys.path.insert(0, str(REPO / "tools"))
         try:
             from no_circles import circles

@@ -1,6 +1,6 @@
-"""The wheel, as somebody gets it who has pip and nothing of this tree: with the oldest Airflow it supports.
+"""The wheel, installed by pip without this tree, with the oldest supported Airflow.
 
-It does what README.md says under "Use it". What else holds on that Airflow: ``make test AIRFLOW=3.2``.
+Checks the section "Use it" of README.md. All other tests with that Airflow: ``make test AIRFLOW=3.2``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests import wheel
 from tests.peers import may_install
 from tests.support import REPO
 
-#: Runs the gate of a DAG file in Airflow's task runner (why not by ``dag.test()``: see CONTRIBUTING.md).
+#: Runs the gate of a DAG file in Airflow's task runner (CONTRIBUTING.md explains why not with ``dag.test()``).
 GATE = """
 import json, sys
 from airflow.dag_processing.dagbag import DagBag
@@ -36,7 +36,7 @@ print(json.dumps({"state": ran.state, "outcome": ran.xcoms["decision"]["outcome"
 
 
 class Installed:
-    """The environment, run from a directory that holds nothing of the tree."""
+    """The environment, used from a directory outside of the tree."""
 
     def __init__(self, programs: Path, home: Path) -> None:
         self.programs, self.home = programs, home
@@ -48,7 +48,7 @@ class Installed:
         }
 
     def python(self, *arguments: str, code: int = 0) -> str:
-        """Run its Python, and return what it printed."""
+        """Run its Python and return the output."""
         done = subprocess.run(
             [str(self.programs / "python"), *arguments], env=self.env, cwd=self.home, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=180, check=False,
@@ -72,11 +72,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return Installed(programs, tmp_path_factory.mktemp("a user"))
 
 
-def test_what_pip_brought_fits_together(installed: Installed):
+def test_installed_dependencies_are_consistent(installed: Installed):
     assert "No broken requirements" in installed.python("-m", "pip", "--disable-pip-version-check", "check")
 
 
-def test_its_entry_points_load_and_every_module_does(installed: Installed):
+def test_installed_entry_points_and_modules_import(installed: Installed):
     code = (
         "import airflow, importlib, importlib.metadata as m, json, pathlib, pkgutil\n"
         "import airflow_slo_provider as p\n"
@@ -93,14 +93,14 @@ def test_its_entry_points_load_and_every_module_does(installed: Installed):
     assert found["airflow"].startswith(f"{wheel.AIRFLOW}.")
 
 
-def test_airflow_lists_it_and_has_its_command(installed: Installed):
+def test_installed_provider_is_listed_and_has_its_command(installed: Installed):
     listed = json.loads(re.search(r"^\[\{.*\}\]$", installed.airflow("providers", "list", "--output", "json"), re.MULTILINE)[0])
     assert [one["version"] for one in listed if one["package_name"] == "airflow-slo-provider"] == [__version__]
     said = installed.airflow("slo", "--help")
     assert all(command in said for command in ("validate", "status", "report", "rules", "drift", "backfill"))
 
 
-def test_the_example_dags_are_read(installed: Installed):
+def test_example_dags_are_read_with_the_wheel(installed: Installed):
     code = (
         "import json, sys\nfrom airflow.dag_processing.dagbag import DagBag\n"
         "bag = DagBag(dag_folder=sys.argv[1], load_op_links=False)\n"
@@ -112,7 +112,7 @@ def test_the_example_dags_are_read(installed: Installed):
     assert len(found["dags"]) >= len(list((REPO / "dags").glob("*.py")))
 
 
-def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
+def test_readme_steps_work_with_the_wheel(installed: Installed):
     text = (REPO / "README.md").read_text()
     (documents,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
     (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
@@ -131,7 +131,7 @@ def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
         database.executemany("INSERT INTO requests VALUES (?, ?)", [(at, 200)] * 980 + [(at, 500)] * 20)
     database.close()
     installed.env["AIRFLOW_CONN_ORDERS_DB"] = json.dumps({**json.loads(connection), "host": str(log)})
-    assert "1 SLO, no fault" in installed.airflow("slo", "validate", str(slos))
+    assert "1 SLO, no errors" in installed.airflow("slo", "validate", str(slos))
     installed.airflow("slo", "status", str(slos), code=1)  # spent
     decided = json.loads(installed.python("-c", GATE, str(dag), str(REPO)).splitlines()[-1])
     assert decided == {"state": "success", "outcome": "frozen", "skipped": ["promote"]}
@@ -140,8 +140,8 @@ def test_the_readme_is_true_from_documents_to_decision(installed: Installed):
     assert recorded == {"slo": "orders-answered", "decision": "promote_when_the_budget_allows.gate"}
 
 
-def test_every_extra_can_be_had_with_the_constraints() -> None:
-    """pip finds versions of everything that stand beside those of constraints.txt; nothing is installed."""
+def test_extras_are_installable_with_the_constraints() -> None:
+    """pip resolves all extras together with constraints.txt; nothing is installed."""
     if not may_install():
         pytest.skip("asks the package index; set SLO_TEST_INSTALL=1 to let the test do that")
     pip = [sys.executable, "-m", "pip", "install", "--dry-run", "--quiet", "--constraint", "constraints.txt", ".[all]"]

@@ -1,6 +1,6 @@
-"""The wheel of this tree, installed by pip alone into an environment of its own, beside the oldest Airflow that it supports.
+"""The wheel of this tree, installed by pip into its own environment with the oldest supported Airflow.
 
-The environment is made once, in ``.peers`` (see ``tests.peers``); the wheel in it is always that of the tree as it is.
+The environment is created once, in ``.peers`` (see ``tests.peers``); the wheel in it is always built from the current tree.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NAME = f"wheel-airflow-{AIRFLOW}"
 
 
 def constraints(airflow: str = AIRFLOW) -> str:
-    """Return the versions for a version of Airflow, as ``make env`` takes them; the usual ones for an empty text."""
+    """Return the constraints for a version of Airflow, as ``make env`` uses them; the default ones for an empty text."""
     spec = importlib.util.spec_from_file_location("build_env", REPO / "tools" / "build_env.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -29,7 +29,7 @@ def constraints(airflow: str = AIRFLOW) -> str:
 
 
 def is_made() -> bool:
-    """Whether there is an environment, whatever wheel is in it."""
+    """Return whether the environment exists, with any wheel."""
     stamp = PEERS / NAME / ".complete"
     return stamp.is_file() and stamp.read_text() == _fingerprint()
 
@@ -37,7 +37,7 @@ def is_made() -> bool:
 def make() -> Path:
     """Build the wheel and install it; return the ``bin`` directory.
 
-    :raises subprocess.CalledProcessError: with what was printed
+    :raises subprocess.CalledProcessError: if a command fails; with its output
     """
     home = PEERS / NAME
     PEERS.mkdir(parents=True, exist_ok=True)

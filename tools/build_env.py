@@ -1,8 +1,8 @@
-"""Build the virtual environment ``.venv`` of this checkout, or say within a blink that it is up to date.
+"""Build the virtual environment ``.venv`` of this checkout, unless it is up to date.
 
-``build_env.py 3.2`` builds ``.venv-3.2``, with the versions that constraints-3.2.txt puts in place of some in constraints.txt.
-Runs on the standard library alone. The environment is rebuilt when pyproject.toml, the constraints, the Python or the place
-of the checkout changes; a half-built one (interrupted, no network) is never taken for a finished one.
+``build_env.py 3.2`` builds ``.venv-3.2``, where the versions of constraints-3.2.txt replace those of constraints.txt. Needs only
+the standard library. The environment is rebuilt if pyproject.toml, the constraints, the Python or the path of the checkout
+changes; an incomplete one (interrupted, no network) is never used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ AIRFLOW = sys.argv[1] if __name__ == "__main__" and sys.argv[1:] else ""
 VENV = ROOT / (f".venv-{AIRFLOW}" if AIRFLOW else ".venv")
 STAMP = VENV / ".complete"
 EXTRAS = "dev"
-NEWS_EVERY = 5.0  # seconds between progress lines when pip is busy
+PROGRESS_SECONDS = 5.0  # seconds between progress lines when pip is busy
 
 
 def fingerprint() -> str:
@@ -34,7 +34,7 @@ def fingerprint() -> str:
 
 
 def constraints(airflow: str = "") -> str:
-    """Return constraints.txt; for a version of Airflow, with the lines of its own file in place of others."""
+    """Return constraints.txt; for a version of Airflow, with the lines of its own file instead of theirs."""
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     if airflow:
         own = (ROOT / f"constraints-{airflow}.txt").read_text().splitlines()
@@ -47,8 +47,8 @@ def venv_python() -> Path:
     return VENV / "bin" / "python"
 
 
-def works() -> bool:
-    """Whether VENV holds an interpreter of this version that starts."""
+def has_interpreter() -> bool:
+    """Return whether VENV has a working interpreter of this Python version."""
     check = f"import sys; sys.exit(sys.version_info[:2] != {sys.version_info[:2]})"
     try:
         return subprocess.run([venv_python(), "-c", check], capture_output=True, check=False).returncode == 0
@@ -57,7 +57,7 @@ def works() -> bool:
 
 
 def run(command: list[str | os.PathLike[str]], *, started: float) -> None:
-    """Run a command, showing a line of its news now and then; on failure show its last words and end."""
+    """Run a command and print its progress; on failure print the end of its output and exit."""
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True, cwd=ROOT
     )
@@ -68,38 +68,38 @@ def run(command: list[str | os.PathLike[str]], *, started: float) -> None:
         tail.append(line)
         packages += bool(re.match(r"\s*Collecting ", line))
         if line.startswith("Installing collected"):
-            say(f"unpacking them into {VENV.name}", started)
-        elif line.lstrip().startswith("Collecting") and time.monotonic() - shown >= NEWS_EVERY:
+            print_progress(f"unpacking them into {VENV.name}", started)
+        elif line.lstrip().startswith("Collecting") and time.monotonic() - shown >= PROGRESS_SECONDS:
             shown = time.monotonic()
-            say(f"{packages} packages so far; {line.strip().split(' (')[0]}", started)
+            print_progress(f"{packages} packages so far; {line.strip().split(' (')[0]}", started)
     if process.wait() != 0:
         sys.stdout.writelines(tail)
-        sys.exit(f"env: {' '.join(map(str, command[:5]))} ... ended with {process.returncode}; its last words are above")
+        sys.exit(f"env: {' '.join(map(str, command[:5]))} ... ended with {process.returncode}; the end of its output is above")
 
 
-def say(text: str, started: float) -> None:
+def print_progress(text: str, started: float) -> None:
     print(f"env {time.monotonic() - started:5.0f} s  {text}", flush=True)
 
 
 def build(started: float) -> None:
     STAMP.unlink(missing_ok=True)
-    if not works():
-        say(f"creating {VENV.name} with Python {sys.version.split()[0]}", started)
+    if not has_interpreter():
+        print_progress(f"creating {VENV.name} with Python {sys.version.split()[0]}", started)
         shutil.rmtree(VENV, ignore_errors=True)
-        made = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
-        if made.returncode:
+        created = subprocess.run([sys.executable, "-m", "venv", str(VENV)], capture_output=True, text=True, check=False)
+        if created.returncode:
             sys.exit(
-                f"env: python -m venv failed:\n{made.stdout}{made.stderr}\n"
+                f"env: python -m venv failed:\n{created.stdout}{created.stderr}\n"
                 "On Debian and Ubuntu the module is a package of its own: apt-get install python3-venv"
             )
-    say("installing airflow-slo-provider, Apache Airflow and the test tools (about a minute)", started)
+    print_progress("installing airflow-slo-provider, Apache Airflow and the test tools (about a minute)", started)
     pip = [venv_python(), "-m", "pip", "--disable-pip-version-check", "install", "--progress-bar=off", "--no-input"]
-    chosen = VENV / "constraints.txt"
-    chosen.write_text(constraints(AIRFLOW))
-    run([*pip, "--constraint", chosen.relative_to(ROOT), "--editable", f".[{EXTRAS}]"], started=started)
+    versions = VENV / "constraints.txt"
+    versions.write_text(constraints(AIRFLOW))
+    run([*pip, "--constraint", versions.relative_to(ROOT), "--editable", f".[{EXTRAS}]"], started=started)
     run([venv_python(), "-m", "pip", "--disable-pip-version-check", "check"], started=started)
     STAMP.write_text(fingerprint())
-    say("the environment is ready", started)
+    print_progress("the environment is ready", started)
 
 
 def main() -> None:
@@ -111,10 +111,10 @@ def main() -> None:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another make builds the environment; waiting for it", started)
+            print_progress("another process builds the environment; waiting for it", started)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if STAMP.is_file() and STAMP.read_text() == fingerprint() and works():
-            say(f"the environment in {VENV.name} is up to date (Python {sys.version.split()[0]})", started)
+        if STAMP.is_file() and STAMP.read_text() == fingerprint() and has_interpreter():
+            print_progress(f"the environment in {VENV.name} is up to date (Python {sys.version.split()[0]})", started)
         else:
             build(started)
 

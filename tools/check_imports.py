@@ -1,7 +1,7 @@
-"""Refuse what loads with an operator: a DAG file that names one must not pay for pandas, nor for our own domain.
+"""Reject imports that load with an operator: a DAG file that uses one must load neither pandas nor our own domain.
 
-Import Linter (see pyproject.toml) watches who may know whom; it cannot tell an import at module top from one inside the
-function that needs it. This follows imports at module top, through our own modules, from every adapter.
+Import Linter (see pyproject.toml) checks which packages may import each other; it cannot distinguish an import at module top
+from one inside a function. This tool follows imports at module top, through our own modules, from every adapter.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ HEAVY = frozenset(
     {"aiohttp", "duckdb", "httpx", "kubernetes", "mlflow", "numpy", "opentelemetry", "pandas", "plotly", "prometheus_api_client"}
     | {"pyarrow", "pyspark", "requests", "scipy", "sklearn", "sqlalchemy"}
 )
-# Light by name, and bring one of the above along.
+# Packages that import one of the above.
 COSTLY = ("airflow.providers.common.sql", "airflow.providers.cncf.kubernetes")
-# What a DAG file names, and what that may load with it. Every frozen dataclass takes up to a millisecond to make, so the domain
-# waits for a task, but for constants and checks of parameters that are needed when a DAG file is read.
-NAMED = ("operators", "sensors")
-BESIDE = (*NAMED, "hooks", "links", "runtime")
+# Rooms that a DAG file imports, and rooms that may load with them. Creating a frozen dataclass takes up to a millisecond, so the
+# domain loads when a task runs, except for constants and parameter checks that are needed when a DAG file is read.
+IMPORTED_BY_DAGS = ("operators", "sensors")
+LOADED_WITH_DAGS = (*IMPORTED_BY_DAGS, "hooks", "links", "runtime")
 LIGHT = frozenset(
     {"core.lazy_names", "core.moved_modules", "core.text_lists", "deployment.registries.names", "evaluation.verdict.outcomes"}
     | {"exceptions", "freshness.limits", "tracing.stores.kinds"}
@@ -33,49 +33,52 @@ LIGHT = frozenset(
 
 
 def is_light(room: str) -> bool:
-    """Whether a module, by its name without the package's, may load with a DAG file; so may the packages it is in."""
-    return any(one == room or one.startswith(room + ".") for one in LIGHT)
+    """Return whether a module may load with a DAG file; so may the packages that contain it.
+
+    :param room: name of the module without that of the package
+    """
+    return any(name == room or name.startswith(room + ".") for name in LIGHT)
 
 
 def top_imports(tree: ast.Module) -> Iterator[str]:
-    """Yield every module, and every ``module.name``, that is imported when the module itself is."""
-    waiting: list[ast.stmt] = list(tree.body)
-    while waiting:
-        node = waiting.pop(0)
+    """Yield every module, and every ``module.name``, that is imported together with a module."""
+    queue: list[ast.stmt] = list(tree.body)
+    while queue:
+        node = queue.pop(0)
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            waiting += node.orelse
+            queue += node.orelse
         elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             for part in ("body", "orelse", "finalbody"):
-                waiting += getattr(node, part, [])
+                queue += getattr(node, part, [])
             for handler in getattr(node, "handlers", []):
-                waiting += handler.body
+                queue += handler.body
 
 
-def heavy(module: str) -> str | None:
-    """The heavy library that ``module`` is or brings along."""
+def heavy_library(module: str) -> str | None:
+    """Return the heavy library that ``module`` is or imports."""
     if module.partition(".")[0] in HEAVY:
         return module.partition(".")[0]
     return next((part for part in COSTLY if module == part or module.startswith(part + ".")), None)
 
 
-def ways_of(adapter: str, imports: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """Return our modules that load with an adapter, each with the way to it.
+def import_paths(adapter: str, imports: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Return our modules that load with an adapter, each with the path of imports to it.
 
-    :param imports: what each module of the package imports at its top, by dotted name
+    :param imports: the imports at the top of each module of the package, by dotted name
     """
-    ways, waiting = {adapter: [adapter]}, [adapter]
-    while waiting:
-        module = waiting.pop(0)
+    paths, queue = {adapter: [adapter]}, [adapter]
+    while queue:
+        module = queue.pop(0)
         for target in _loads(module, imports):
-            if target in imports and target not in ways:
-                ways[target] = [*ways[module], target]
-                waiting.append(target)
-    return ways
+            if target in imports and target not in paths:
+                paths[target] = [*paths[module], target]
+                queue.append(target)
+    return paths
 
 
 def _loads(module: str, imports: Mapping[str, Iterable[str]]) -> list[str]:
@@ -83,23 +86,28 @@ def _loads(module: str, imports: Mapping[str, Iterable[str]]) -> list[str]:
 
 
 def offences(sources: Mapping[str, str]) -> list[str]:
-    """Return a sentence for each heavy library that an adapter loads, and each room of the domain that an operator does.
+    """Return a message for each heavy library that an adapter loads, and each room of the domain that an operator loads.
 
     :param sources: text of each module of the package, by dotted name
     """
     imports = {name: list(top_imports(ast.parse(text, name))) for name, text in sources.items()}
     found = []
     for adapter in sorted(name for name in sources if name.split(".")[1:2] and name.split(".")[1] in ADAPTERS):
-        named = set()
-        for module, way in ways_of(adapter, imports).items():
+        reported = set()
+        for module, path in import_paths(adapter, imports).items():
             room = module.partition(".")[2]
-            if adapter.split(".")[1] in NAMED and room and room.split(".")[0] not in BESIDE and not is_light(room):
-                found.append(f"{' -> '.join(way)}: {room} would load with a DAG file; import it in the function that needs it")
+            if (
+                adapter.split(".")[1] in IMPORTED_BY_DAGS
+                and room
+                and room.split(".")[0] not in LOADED_WITH_DAGS
+                and not is_light(room)
+            ):
+                found.append(f"{' -> '.join(path)}: {room} would load with a DAG file; import it in the function that needs it")
             for target in _loads(module, imports):
-                library = heavy(target)
-                if library and library not in named:
-                    named.add(library)
-                    found.append(f"{' -> '.join(way)} loads {library}: import it in the function that needs it")
+                library = heavy_library(target)
+                if library and library not in reported:
+                    reported.add(library)
+                    found.append(f"{' -> '.join(path)} loads {library}: import it in the function that needs it")
     return found
 
 

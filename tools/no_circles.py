@@ -1,6 +1,6 @@
 """A contract of Import Linter: no modules import each other in a circle.
 
-Imports inside functions and under ``TYPE_CHECKING`` count: a circle that they hide ties the modules all the same.
+Imports inside functions and under ``TYPE_CHECKING`` count, because such modules depend on each other too.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from importlinter import Contract, ContractCheck, output
 
 
 class NoCircles(Contract):
-    """No module of the root package leads back to itself."""
+    """No module of the root package imports itself, directly or through others."""
 
     type_name = "no_circles"
 
     def check(self, graph: Any, verbose: bool) -> ContractCheck:
-        """Look for circles.
+        """Find circles.
 
-        :param graph: of all imports
+        :param graph: the graph of all imports
         """
         root = self.session_options["root_packages"][0]
         modules = {name for name in graph.modules if name == root or name.startswith(root + ".")}
@@ -34,27 +34,27 @@ class NoCircles(Contract):
 
 
 def circles(imports: Mapping[str, set[str]]) -> list[list[str]]:
-    """Return one circle for each module that leads back to itself and is in none that was found before.
+    """Return one circle for each module that imports itself through others and is in no circle found before.
 
-    :param imports: what each module imports
+    :param imports: the imports of each module
     """
     found: list[list[str]] = []
     seen: set[str] = set()
     for start in sorted(imports):
         if start in seen:
             continue
-        way_to: dict[str, str] = {}
-        waiting = [start]
-        while waiting and start not in way_to:
-            module = waiting.pop(0)
+        imported_by: dict[str, str] = {}
+        queue = [start]
+        while queue and start not in imported_by:
+            module = queue.pop(0)
             for target in sorted(imports.get(module, ())):
-                if target not in way_to:
-                    way_to[target] = module
-                    waiting.append(target)
-        if start in way_to:
+                if target not in imported_by:
+                    imported_by[target] = module
+                    queue.append(target)
+        if start in imported_by:
             circle = [start]
-            while way_to[circle[0]] != start:
-                circle.insert(0, way_to[circle[0]])
+            while imported_by[circle[0]] != start:
+                circle.insert(0, imported_by[circle[0]])
             circle = [start, *circle[:-1]]
             seen.update(circle)
             found.append(circle)

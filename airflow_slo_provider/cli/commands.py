@@ -6,7 +6,8 @@ import json
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,14 +23,14 @@ def validate(args: Namespace) -> None:
     from airflow_slo_provider.slo import read
 
     reading = read(args.path)
-    for fault in reading.faults:
-        print(f"fault: {fault}")
+    for error in reading.faults:
+        print(f"error: {error}")
     for warning in reading.warnings:
         print(f"warning: {warning}")
+    counts = f"{_count(reading.faults, 'error')}, {_count(reading.warnings, 'warning')}"
     if reading.catalog is None:
-        leave(1, f"{_count(reading.faults, 'fault')}, {_count(reading.warnings, 'warning')}")
-    catalog = reading.catalog
-    print(f"{_count(catalog.slos, 'SLO')}, no fault, {_count(reading.warnings, 'warning')}")
+        exit_with(1, counts)
+    print(f"{_count(reading.catalog.slos, 'SLO')}, {counts}")
 
 
 def status(args: Namespace) -> None:
@@ -41,16 +42,14 @@ def status(args: Namespace) -> None:
     from airflow_slo_provider.slo.budget.reports import Status
     from airflow_slo_provider.slo.budget.text_table import table
 
-    catalog = load_documents(args.path, otherwise=2)
-    as_server()
-    try:
+    catalog = load_documents(args.path, exit_code=2)
+    read_connections_from_database()
+    with exit_on_error():
         at = read_instant(args.at, what="--at") if args.at else datetime.now(UTC)
         with sources() as source:
             reports = SLOMonitor(catalog, source, deadline=evaluation_deadline()).evaluate(at, args.select)
-    except ValueError as error:
-        leave(2, str(error))
     if args.output == "json":
-        print(json.dumps({"at": at.astimezone(UTC).isoformat(), "slos": [_plain(report) for report in reports]}, indent=2))
+        print(json.dumps({"at": at.astimezone(UTC).isoformat(), "slos": [_report_json(report) for report in reports]}, indent=2))
     else:
         print(table(reports))
         for report in reports:
@@ -67,26 +66,24 @@ def rules(args: Namespace) -> None:
     from airflow_slo_provider.slo import rules as write_rules
     from airflow_slo_provider.slo.export.grafana_dashboard import grafana_dashboard
 
-    catalog = load_documents(args.path, otherwise=1)
-    try:
-        text = write_rules(catalog, select=args.select, interval=args.interval, extra_labels=_labels(args.label))
-        drawn = replace(catalog, slos=catalog.select(args.select)) if args.select else catalog
-        dashboard = grafana_dashboard(drawn) if args.grafana else None
+    catalog = load_documents(args.path, exit_code=1)
+    with exit_on_error(1):
+        text = write_rules(catalog, select=args.select, interval=args.interval, extra_labels=_parse_labels(args.label))
+        selected = replace(catalog, slos=catalog.select(args.select)) if args.select else catalog
+        dashboard = grafana_dashboard(selected) if args.grafana else None
         if args.output_file:
             Path(args.output_file).write_text(text, encoding="utf-8")
         else:
             print(text, end="")
         if dashboard is not None:
             Path(args.grafana).write_text(json.dumps(dashboard, indent=2) + "\n", encoding="utf-8")
-    except (ValueError, OSError) as error:
-        leave(1, str(error))
 
 
-def load_documents(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
+def load_documents(paths: Sequence[str], *, exit_code: int) -> SLOCatalog:
     """Read SLO documents and print warnings on standard error; exit if the documents have errors.
 
     :param paths: files and directories
-    :param otherwise: exit code if the documents have errors
+    :param exit_code: the exit code if the documents have errors
     """
     from airflow_slo_provider.slo import read
 
@@ -94,40 +91,53 @@ def load_documents(paths: Sequence[str], *, otherwise: int) -> SLOCatalog:
     for warning in reading.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if reading.catalog is None:
-        for fault in reading.faults:
-            print(f"fault: {fault}", file=sys.stderr)
-        leave(otherwise, f"{_count(reading.faults, 'fault')}: nothing is done")
+        for error in reading.faults:
+            print(f"error: {error}", file=sys.stderr)
+        exit_with(exit_code, f"{_count(reading.faults, 'error')} in the documents; correct them first")
     return reading.catalog
 
 
-def _plain(report: SLOReport) -> dict[str, Any]:
+def _report_json(report: SLOReport) -> dict[str, Any]:
     from airflow_slo_provider.slo.budget.ledger_records import report_dict
 
-    error = report.error
-    told = {"reason": error.reason, "transient": error.transient, "message": str(error)} if error is not None else None
-    return {**report_dict(report), "error": told, "query": report.query}
+    error = report.error and {"reason": report.error.reason, "transient": report.error.transient, "message": str(report.error)}
+    return {**report_dict(report), "error": error, "query": report.query}
 
 
-def _labels(texts: Sequence[str] | None) -> dict[str, str]:
-    found = {}
+def _parse_labels(texts: Sequence[str] | None) -> dict[str, str]:
+    labels = {}
     for text in texts or ():
         key, sign, value = text.partition("=")
         if not sign or not key:
             raise ValueError(f"--label {text!r} is not of the form KEY=VALUE")
-        found[key] = value
-    return found
+        labels[key] = value
+    return labels
 
 
-def _count(things: Sequence[Any], word: str) -> str:
-    return f"{len(things) or 'no'} {word}{'' if len(things) == 1 else 's'}"
+def _count(items: Sequence[Any], noun: str) -> str:
+    return f"{len(items) or 'no'} {noun}{'' if len(items) == 1 else 's'}"
 
 
-def as_server() -> None:
+def read_connections_from_database() -> None:
     """Let a command read connections from Airflow's metadata database, by declaring the process a server and not a worker."""
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
 
 
-def leave(code: int, message: str) -> NoReturn:
+@contextmanager
+def exit_on_error(code: int = 2) -> Iterator[None]:
+    """Print an error of the arguments, of a file or of the ledger on standard error, and exit.
+
+    :param code: the exit code
+    """
+    from airflow_slo_provider.exceptions import LedgerError
+
+    try:
+        yield
+    except (ValueError, OSError, LedgerError) as error:
+        exit_with(code, str(error))
+
+
+def exit_with(code: int, message: str) -> NoReturn:
     """Print a message on standard error and exit.
 
     :param code: the exit code

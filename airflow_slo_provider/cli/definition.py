@@ -11,44 +11,44 @@ _HISTORY = "airflow_slo_provider.cli.history"
 _LEDGER = "airflow_slo_provider.cli.ledger"
 
 ARG_PATH = Arg(("path",), metavar="PATH", nargs="+", help="SLO documents: files, or directories that hold *.yaml and *.yml files")
-ARG_SELECT = Arg(("--select",), metavar="NAME", action="append", help="Only the SLO of this name; may be given several times")
-ARG_AT = Arg(("--at",), metavar="ISO", help="The instant to evaluate, e.g. 2026-11-24T05:00:00+00:00 (default: now)")
+ARG_SELECT = Arg(("--select",), metavar="NAME", action="append", help="Only the SLO of this name; may be set several times")
+ARG_AT = Arg(("--at",), metavar="ISO", help="The time to evaluate, e.g. 2026-11-24T05:00:00+00:00 (default: now)")
 ARG_OUTPUT = Arg(("-o", "--output"), choices=("table", "json"), default="table", help="Output format (default: table)")
 ARG_OUTPUT_FILE = Arg(("--output-file",), metavar="FILE", help="Write the rules here (default: to standard output)")
 ARG_INTERVAL = Arg(
     ("--interval",), metavar="DURATION", help="Evaluation interval of the rule groups, e.g. 30s (default: the server's)"
 )
-ARG_LABEL = Arg(
-    ("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be given several times"
-)
+ARG_LABEL = Arg(("--label",), metavar="KEY=VALUE", action="append", help="A label to add to every rule; may be set several times")
 ARG_GRAFANA = Arg(("--grafana",), metavar="FILE", help="Also write a Grafana dashboard over the recorded series, as JSON")
-ARG_SINCE = Arg(("--since",), metavar="ISO", help="Where to begin (report: 30 days before the end; decisions: no limit)")
-ARG_UNTIL = Arg(("--until",), metavar="ISO", help="Where to end (default: now)")
-ARG_LIMIT = Arg(("--limit",), metavar="N", type=int, default=20, help="Show at most so many, the newest ones (default: 20)")
-ARG_DAG = Arg(("--dag",), metavar="DAG_ID", help="Only what runs of this DAG recorded")
-ARG_EVERY = Arg(("--every",), metavar="DURATION", default="1d", help="Distance of the instants, e.g. 6h (default: 1d)")
+ARG_SINCE = Arg(("--since",), metavar="ISO", help="Start of the time range (report: 30 days before the end; decisions: no limit)")
+ARG_UNTIL = Arg(("--until",), metavar="ISO", help="End of the time range (default: now)")
+ARG_LIMIT = Arg(("--limit",), metavar="N", type=int, default=20, help="Show at most N, newest first (default: 20)")
+ARG_DAG = Arg(("--dag",), metavar="DAG_ID", help="Only what runs of this DAG have recorded")
+ARG_EVERY = Arg(("--every",), metavar="DURATION", default="1d", help="Interval between evaluations, e.g. 6h (default: 1d)")
 ARG_TEST_RUNS = Arg(
-    ("--test-runs",), action="store_true", help="Also what dag.test(), airflow dags test and airflow tasks test recorded"
+    ("--test-runs",), action="store_true", help="Also what dag.test(), airflow dags test and airflow tasks test have recorded"
 )
 ARG_NAME = Arg(("name",), metavar="NAME", help="The environment that gets the rows, e.g. production")
-ARG_KEEP = Arg(("--keep",), metavar="DURATION", required=True, help="How long rows stay, e.g. 400d; at least the longest window")
-ARG_DRY_RUN = Arg(("--dry-run",), action="store_true", help="Only say what would be removed")
-ARG_ANY_PATH = Arg(("path",), metavar="PATH", nargs="*", help="SLO documents whose windows --keep must hold, too")
+ARG_KEEP = Arg(
+    ("--keep",), metavar="DURATION", required=True, help="How long rows are kept, e.g. 400d; at least the longest window"
+)
+ARG_DRY_RUN = Arg(("--dry-run",), action="store_true", help="Only report what would be removed")
+ARG_ANY_PATH = Arg(("path",), metavar="PATH", nargs="*", help="SLO documents whose windows --keep must also cover")
 
 _ENVIRONMENT_COMMANDS = (
     ActionCommand(
         name="list",
-        help="Show the environments of the ledger, and how many rows each has",
+        help="Show the environments of the ledger and their numbers of rows",
         func=lazy_load_command(f"{_LEDGER}.environments"),
         args=(ARG_OUTPUT,),
     ),
     ActionCommand(
         name="adopt",
-        help="Give the rows of the unnamed environment to a named one",
+        help="Move the rows of the unnamed environment to a named one",
         description=(
-            "Moves what was recorded before [slo] environment was set: freezes, checks, incidents, promotions. All or none; run "
-            "again, it moves nothing more. Rows that the environment has of the same task instances already stay where they are, "
-            "and are counted."
+            "Moves what was recorded before [slo] environment was set: freezes, checks, incidents, promotions. All or none; a "
+            "second run moves nothing more. Rows of task instances that already have rows in the environment are not moved; "
+            "their number is reported."
         ),
         func=lazy_load_command(f"{_LEDGER}.adopt"),
         args=(ARG_NAME,),
@@ -58,55 +58,53 @@ _ENVIRONMENT_COMMANDS = (
 SLO_COMMANDS = (
     ActionCommand(
         name="validate",
-        help="Check SLO documents: list every fault with its file and line",
+        help="Check SLO documents: list every error with its file and line",
         description=(
-            "Reads the documents together and lists every fault and every warning with file, line and the place in the document. "
-            "Exits with 1 when there is a fault, else with 0."
+            "Reads the documents together and lists every error and every warning with file, line and path in the document. "
+            "Exits with 1 if there is an error, else with 0."
         ),
         func=lazy_load_command(f"{_MODULE}.validate"),
         args=(ARG_PATH,),
     ),
     ActionCommand(
         name="status",
-        help="Measure SLOs and show what is left of their error budgets",
+        help="Measure SLOs and show their remaining error budgets",
         description=(
             "Measures the SLOs through Airflow's connections and prints them. Nothing is recorded, and no policy is applied. "
-            "Exits with 0 when every budget is known and none is exhausted, with 1 when one is exhausted, and with 2 when one "
-            "could not be measured (this wins over 1) or the documents, the selection or the instant are wrong."
+            "Exits with 0 if every budget is known and none is exhausted, with 1 if one is exhausted, and with 2 if one "
+            "could not be measured (this takes precedence over 1) or the documents, the selection or the time are invalid."
         ),
         func=lazy_load_command(f"{_MODULE}.status"),
         args=(ARG_PATH, ARG_SELECT, ARG_AT, ARG_OUTPUT),
     ),
     ActionCommand(
         name="report",
-        help="Show what became of error budgets, from the recorded checks",
+        help="Show the history of error budgets, from the recorded checks",
         description=(
-            "Reads the ledger: the last status of each SLO, what is left of its budget, the least that was left, how often it "
-            "could not be measured and how often it froze deployments. Measures nothing. Exits with 2 when nothing was recorded "
-            "of an SLO."
+            "Reads the ledger: the last status of each SLO, its remaining and its lowest budget, how often it could not be "
+            "measured and how often it froze deployments. Measures nothing. Exits with 2 if an SLO has no recorded check."
         ),
         func=lazy_load_command(f"{_HISTORY}.report"),
         args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_OUTPUT, ARG_TEST_RUNS),
     ),
     ActionCommand(
         name="decisions",
-        help="Show what gates decided, what was promoted, deployed and rolled back, and what stood in the way",
+        help="Show gate decisions, promotions, deployments, rollbacks, and the evaluations that stopped them",
         description=(
             "Reads the ledger, newest first: when, which gate or model, the outcome (of a decision allowed, warning, frozen or "
             "unknown; of a change pass, fail or unknown), the model version, the DAG run and the reasons. Golden sets and drift "
-            "are shown where they did not pass. With --select, the decisions that looked at the SLO and what else their runs "
-            "did. Exits with 2 when there is nothing to show."
+            "are shown if they did not pass. With --select, the decisions that evaluated the SLO and the other records of their "
+            "runs. Exits with 2 if there is nothing to show."
         ),
         func=lazy_load_command(f"{_HISTORY}.decisions"),
         args=(ARG_SELECT, ARG_DAG, ARG_SINCE, ARG_UNTIL, ARG_LIMIT, ARG_OUTPUT, ARG_TEST_RUNS),
     ),
     ActionCommand(
         name="backfill",
-        help="Evaluate SLOs at past instants and record them",
+        help="Evaluate SLOs at past times and record the results",
         description=(
-            "Evaluates the SLOs at instants of the past, oldest first, and records each in the ledger: a history for the UI and "
-            "for `report` from the first day. Running it again replaces its own rows. Exits with 2 when something could not be "
-            "measured."
+            "Evaluates the SLOs at past times, oldest first, and records each result in the ledger: a history for the UI and for "
+            "`report` from the first day. A second run replaces its own rows. Exits with 2 if an SLO could not be measured."
         ),
         func=lazy_load_command(f"{_HISTORY}.backfill"),
         args=(ARG_PATH, ARG_SELECT, ARG_SINCE, ARG_UNTIL, ARG_EVERY),
@@ -116,7 +114,7 @@ SLO_COMMANDS = (
         help="Write Prometheus recording and burn-rate alert rules for SLOs",
         description=(
             "Writes a Prometheus rule file that `promtool check rules` accepts: error ratios from counts over whole windows, and "
-            "multi-window, multi-burn-rate alerts. Exits with 1 when the documents have faults."
+            "multi-window, multi-burn-rate alerts. Exits with 1 if the documents have errors."
         ),
         func=lazy_load_command(f"{_MODULE}.rules"),
         args=(ARG_PATH, ARG_SELECT, ARG_OUTPUT_FILE, ARG_INTERVAL, ARG_LABEL, ARG_GRAFANA),
@@ -128,12 +126,12 @@ SLO_COMMANDS = (
     ),
     ActionCommand(
         name="prune",
-        help="Remove old rows of the ledger, and none that a decision may still need",
+        help="Remove old rows of the ledger, except those that a decision may still need",
         description=(
-            "Removes what is older than --keep in this environment, in batches, and says how many rows of each kind. It keeps "
-            "the newest row of each check, promotions, deployments, rollbacks and culprits, and what open incidents need. "
-            "Refuses a --keep that is shorter than 30 days or than the longest window of an SLO that is recorded or in the "
-            "documents given."
+            "Removes rows older than --keep in this environment, in batches, and reports their number by kind. It keeps the "
+            "newest row of each check, promotions, deployments, rollbacks and culprits, and the rows of open incidents. "
+            "Rejects a --keep that is shorter than 30 days or than the longest window of an SLO in the ledger or in the "
+            "documents."
         ),
         func=lazy_load_command(f"{_LEDGER}.prune"),
         args=(ARG_ANY_PATH, ARG_KEEP, ARG_DRY_RUN),

@@ -8,44 +8,33 @@ from argparse import Namespace
 from airflow.cli.cli_config import ActionCommand, Arg, lazy_load_command
 
 ARG_REFERENCE = Arg(
-    ("reference",), metavar="REF", help="What to compare with: a file, glob, directory or URI, or a stored profile (.json)"
+    ("reference",), metavar="REF", help="The reference: a file, glob, directory or URI, or a stored profile (.json)"
 )
-ARG_CURRENT = Arg(("current",), metavar="CUR", help="What to compare: the same")
-ARG_COLUMN = Arg(("--column",), metavar="NAME", action="append", help="Only this column; may be given several times")
+ARG_CURRENT = Arg(("current",), metavar="CUR", help="The current data, in the same forms")
+ARG_COLUMN = Arg(("--column",), metavar="NAME", action="append", help="Only this column; may be set several times")
 ARG_IGNORE = Arg(
-    ("--ignore",),
-    metavar="PATTERN",
-    action="append",
-    help="Leave out columns of this name or pattern; may be given several times",
+    ("--ignore",), metavar="PATTERN", action="append", help="Ignore columns of this name or pattern; may be set several times"
 )
 ARG_CATEGORICAL = Arg(
-    ("--categorical",), metavar="NAME", action="append", help="A column of numbers that are codes; may be given several times"
+    ("--categorical",), metavar="NAME", action="append", help="A column whose numbers are codes; may be set several times"
 )
 ARG_EXACT = Arg(("--exact",), action="store_true", help="Compute every Kolmogorov-Smirnov statistic exactly")
 ARG_OUTPUT = Arg(("-o", "--output"), choices=("table", "json"), default="table", help="Output format (default: table)")
-ARG_REPORT = Arg(("--report",), metavar="FILE", help="Also write a report: HTML where the name ends in .html, else JSON")
-ARG_SAVE_PROFILE = Arg(("--save-profile",), metavar="FILE", help="Also store the profile of REF, to be compared with later")
+ARG_REPORT = Arg(("--report",), metavar="FILE", help="Also write a report: HTML if the name ends in .html, else JSON")
+ARG_SAVE_PROFILE = Arg(("--save-profile",), metavar="FILE", help="Also store the profile of REF, for later comparisons")
+
+_INPUTS = (ARG_REFERENCE, ARG_CURRENT, ARG_COLUMN, ARG_IGNORE, ARG_CATEGORICAL)
 
 DRIFT_COMMAND = ActionCommand(
     name="drift",
     help="Compare two datasets, column by column",
     description=(
         "Compares CUR with REF by population stability index and Kolmogorov-Smirnov statistic, and prints a verdict for each "
-        "column, worst first. Nothing is recorded. Exits with 0 when no drift was found, with 1 on drift, and with 2 when it "
+        "column, worst first. Nothing is recorded. Exits with 0 if no drift was found, with 1 on drift, and with 2 if the data "
         "could not be judged (too few rows, changed types, unreadable data)."
     ),
     func=lazy_load_command("airflow_slo_provider.cli.drift.drift"),
-    args=(
-        ARG_REFERENCE,
-        ARG_CURRENT,
-        ARG_COLUMN,
-        ARG_IGNORE,
-        ARG_CATEGORICAL,
-        ARG_EXACT,
-        ARG_OUTPUT,
-        ARG_REPORT,
-        ARG_SAVE_PROFILE,
-    ),
+    args=(*_INPUTS, ARG_EXACT, ARG_OUTPUT, ARG_REPORT, ARG_SAVE_PROFILE),
 )
 
 
@@ -55,7 +44,7 @@ def drift(args: Namespace) -> None:
     from airflow_slo_provider.drift.report.text import table
     from airflow_slo_provider.exceptions import SLOProviderError
 
-    bar = _Bar()
+    progress = _ProgressBar()
     try:
         reference = args.reference
         if args.save_profile:
@@ -68,13 +57,13 @@ def drift(args: Namespace) -> None:
             ignore=args.ignore or (),
             categorical=args.categorical or (),
             exact=args.exact,
-            progress=bar,
+            progress=progress,
         )
-        bar.clear()
+        progress.clear()
         if args.report:
             save_report(report, args.report)
     except (SLOProviderError, ValueError, OSError) as error:
-        bar.clear()
+        progress.clear()
         print(error, file=sys.stderr)
         sys.exit(2)
     print(report.to_json() if args.output == "json" else table(report))
@@ -82,7 +71,7 @@ def drift(args: Namespace) -> None:
         sys.exit(1 if report.verdict == "drift" else 2)
 
 
-class _Bar:
+class _ProgressBar:
     """A progress bar on standard error; silent if standard error is not a terminal."""
 
     width = 40
@@ -94,12 +83,8 @@ class _Bar:
         filled = self.width * done // max(1, total)
         if sys.stderr.isatty() and filled != self._shown:
             self._shown = filled
-            print(
-                f"\r[{'#' * filled}{'.' * (self.width - filled)}] {100 * done // max(1, total):3d}%",
-                end="",
-                file=sys.stderr,
-                flush=True,
-            )
+            bar = f"\r[{'#' * filled}{'.' * (self.width - filled)}] {100 * done // max(1, total):3d}%"
+            print(bar, end="", file=sys.stderr, flush=True)
 
     def clear(self) -> None:
         """Remove the bar from the terminal."""

@@ -1,4 +1,4 @@
-"""DAGs around a gate for the tests of what blocks: read as Airflow's DAG processor reads them, and run task by task."""
+"""DAGs around a gate for the tests of blocking: read as by Airflow's DAG processor, and run task by task."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tests.airflow.gates import sql_documents
 
 
 def made(build: Callable[[], Any]) -> DAG:
-    """Make a DAG; nothing has checked it yet."""
+    """Build a DAG without checking it."""
     with DAG("blocking", schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC)) as dag:
         build()
     return dag
 
 
 def read(build: Callable[[], Any]) -> DAG:
-    """Make a DAG and put it into a DagBag.
+    """Build a DAG and add it to a DagBag.
 
-    :raises ValueError: when the DAG is refused
+    :raises ValueError: if the DAG is rejected
     """
     dag = made(build)
     dag.validate()

@@ -1,4 +1,4 @@
-"""Credentials that would be known anywhere, servers that repeat what they were sent, and the looking for one in the other."""
+"""Recognizable credentials, servers that repeat requests, and a search for the credentials in all output."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from airflow_slo_provider.ledger import open_ledger
 from tests.airflow.running import Ran
 
 LOGIN = "someone"
-#: With what URLs, JSON, HTML and base64 write differently.
+#: With characters that URLs, JSON, HTML and base64 encode differently.
 PASSWORD = "Zk3vQ9xLm2Tt/+&\"<é' ?"
 TOKEN = "Tk7wRb4Yc8NnUu3eKd"
 HEADER = "Hd5sPq6Jf1GgMm4aVx"
 _LEAST = 8
 
-#: Credentials of others that a server may quote, by the forms they are quoted in: what must not be found, and the text around it.
+#: Credentials of others that a server may quote, by form: the secret that must not be found, and the text around it.
 FOREIGN = {
     "Fb1xBearerOfAnother": "Authorization: Bearer Fb1xBearerOfAnother",
     "Fq2yQueryToken": "GET /v1/series?limit=1&token=Fq2yQueryToken&x=1",
@@ -36,14 +36,14 @@ FOREIGN = {
     "AKIAFAKEFAKEFAKE1234": "credentials AKIAFAKEFAKEFAKE1234 were refused",
     "Fs5vAwsSecret/abc": "aws_secret_access_key: Fs5vAwsSecret/abc",
 }
-#: How a server may fail, and still have read everything it was sent. ``warnings`` and ``labels`` are Prometheus' own answers.
+#: Failures of a server that has read the whole request. ``warnings`` and ``labels`` are successful responses of Prometheus.
 MODES = ("refused", "401", "500", "302", "garbage", "error", "cut", "warnings", "labels")
 
 
 def needles() -> list[str]:
-    """The beginning of every secret: half of one is too much already."""
+    """Return the first part of every secret, because a partial secret must not appear either."""
     pairs = [base64.b64encode(f"{LOGIN}:{PASSWORD}".encode(code)).decode() for code in ("utf-8", "latin-1")]
-    # What stands before the password in the base64 is the login's, which is no secret.
+    # The base64 starts with the login, which is not secret.
     start = len(LOGIN) * 4 // 3 + 3
     ours = [text[:_LEAST] for text in (PASSWORD, TOKEN, HEADER)] + [pair[start : start + 12] for pair in pairs]
     return ours + [text[:_LEAST] for text in FOREIGN]
@@ -54,7 +54,7 @@ def found_in(text: str) -> list[str]:
 
 
 class _Repeating(BaseHTTPRequestHandler):
-    """Repeats the request, its credentials decoded, in an answer of the kind that the first part of the path names."""
+    """Repeats the request with decoded credentials; the first part of the path selects the response."""
 
     def _answer(self) -> None:
         mode = self.path.split("/")[1]
@@ -85,9 +85,9 @@ class _Repeating(BaseHTTPRequestHandler):
 
 
 def _prometheus(mode: str, text: str, sent: str) -> dict[str, Any]:
-    """A success of Prometheus that quotes what was sent where only its own texts stand."""
+    """Return a successful response of Prometheus that quotes the request in its warnings or labels."""
     at = float(parse_qs(sent).get("time", ["0"])[0])
-    # Names of labels say what is secret, too.
+    # Label names can contain secrets too.
     names = {"reason": text, "api_key": "Fk4wApiKey", "auth_token": TOKEN, "password": PASSWORD}
     rows = [{"metric": {**names, "n": number}, "value": [at, "1"]} for number in "12"] if mode == "labels" else []
     answer: dict[str, Any] = {"status": "success", "data": {"resultType": "vector", "result": rows}}
@@ -96,17 +96,17 @@ def _prometheus(mode: str, text: str, sent: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RepeatingServer:
-    """Where the servers are."""
+    """The addresses of the servers."""
 
     port: int
     dead: int
     seen: list[str]
 
     def connection(self, mode: str, form: str, conn_type: str, **extra: Any) -> dict[str, Any]:
-        """An Airflow connection full of secrets.
+        """Return an Airflow connection with secrets.
 
         :param mode: one of :data:`MODES`
-        :param form: where the secret stands: ``url``, ``basic`` or ``token``; a secret header is always there
+        :param form: place of the secret: ``url``, ``basic`` or ``token``; a secret header is always set
         """
         place = f"127.0.0.1:{self.dead if mode == 'refused' else self.port}/{mode}"
         user = f"{LOGIN}:{quote(PASSWORD, safe='')}@" if form == "url" else ""
@@ -134,7 +134,7 @@ def repeating_server() -> Iterator[RepeatingServer]:
 
 
 def left_behind(ran: Ran, home: Path) -> dict[str, str]:
-    """Everything a task leaves where somebody may read it, by where that is."""
+    """Return everything readable that a task leaves, by place."""
     told = [msg for msg in ran.messages if not isinstance(msg, comms.MaskSecret)]
     places = {
         "log": ran.log,
@@ -156,7 +156,7 @@ def _entry(entry: Any) -> str:
 
 
 def files_in(home: Path) -> dict[str, str]:
-    """Reports, and the ledger's every row and byte."""
+    """Return reports, rows of the ledger and the bytes of its file."""
     found = {}
     for path in sorted(home.rglob("*")):
         if path.is_file():

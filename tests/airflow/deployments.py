@@ -1,4 +1,4 @@
-"""What the tests of operators that change Deployments share."""
+"""Helpers of the tests of operators that change Deployments."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOON = {"rollout_timeout": timedelta(seconds=5), "poll_interval": timedelta(seco
 
 
 def connected(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The emulator, also where a real cluster is named: rollouts must be complete when a test says so. And a connection to it."""
+    """Start the emulator, also if a real cluster is configured, because tests complete rollouts; add a connection to it."""
     for world in emulated(home):
         extra = {"kube_config_path": str(world.kubeconfig)}
         monkeypatch.setenv("AIRFLOW_CONN_KUBERNETES_DEFAULT", json.dumps({"conn_type": "kubernetes", "extra": extra}))
@@ -31,7 +31,7 @@ def connected(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def own_ledger(home: Path, monkeypatch: pytest.MonkeyPatch) -> Ledger:
-    """A ledger of the test's own, as the default one."""
+    """Create a separate ledger and configure it as the default."""
     url = f"sqlite:///{home / 'ledger.db'}"
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", url)
     return open_ledger(url)
@@ -43,7 +43,7 @@ def rollback(world: World, **arguments: Any) -> DeploymentRollbackOperator:
 
 
 def complete_when_patched(world: World) -> None:
-    """Let each rollout be complete as soon as it begins."""
+    """Complete each rollout as soon as it starts."""
 
     def watch(method: str, resource: str) -> None:
         if method == "PATCH":
@@ -53,7 +53,7 @@ def complete_when_patched(world: World) -> None:
 
 
 def fire(ran: Ran) -> dict[str, Any]:
-    """Run the trigger a task deferred to, as a triggerer does, and return its event."""
+    """Run the trigger of a deferred task, as a triggerer does, and return its event."""
     assert ran.deferral is not None
     assert ran.deferral.classpath == "airflow_slo_provider.triggers.rollout.RolloutTrigger"
     from airflow.sdk.serde import deserialize

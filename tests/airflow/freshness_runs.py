@@ -1,4 +1,4 @@
-"""What the tests of freshness sensors and operators share."""
+"""Helpers of the tests of freshness sensors and operators."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Features:
     path: Path
 
     def write(self, *ages: timedelta | None) -> None:
-        """Replace the rows: entities e0, e1, ... of these ages."""
+        """Replace the rows with entities e0, e1, ... of these ages."""
         now = datetime.now(UTC)
         rows = [(f"e{n}", None if age is None else (now - age).isoformat()) for n, age in enumerate(ages)]
         with sqlite3.connect(self.path) as connection:
@@ -35,13 +35,13 @@ class Features:
 
     @property
     def connections(self) -> dict[str, Any]:
-        """Connections of a run."""
+        """Return the connections of a run."""
         return {"db": {"conn_type": "sqlite", "host": str(self.path)}}
 
 
 @pytest.fixture
 def features(tmp_path: Path) -> Features:
-    """Make an empty table."""
+    """Create an empty table."""
     made = Features(tmp_path / "features.db")
     made.write()
     return made
@@ -49,7 +49,7 @@ def features(tmp_path: Path) -> Features:
 
 @pytest.fixture
 def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """A ledger of this test's own, which tasks write to."""
+    """Open a separate ledger that the tasks of a test write to."""
     url = f"sqlite:///{tmp_path / 'ledger.db'}"
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", url)
     with open_ledger(url) as opened:
@@ -57,6 +57,6 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
 
 
 def only(ledger: Ledger) -> Recorded:
-    """Return the one check the ledger holds."""
+    """Return the only check in the ledger."""
     (found,) = ledger.checks()
     return found

@@ -1,4 +1,4 @@
-"""A gate in a DAG with all its ways, what it followed, and logs that lead to an outcome."""
+"""A gate in a DAG with all its branches, the followed branch, and request logs for each outcome."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def followed(ran: Ran) -> set[str]:
 
 
 def counts(log: RequestLog, outcome: str) -> None:
-    """Write a log that leads to an outcome: of 1,000 requests, ten may fail."""
+    """Write a request log for an outcome: of 1,000 requests, ten may fail."""
     bad = {"allowed": 1, "warning": 9, "frozen": 10, "escalated": 10, "unknown": None}[outcome]
     if bad is not None:
         log.write(1000 - bad, bad)

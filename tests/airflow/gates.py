@@ -1,4 +1,4 @@
-"""What the tests of gates and sensors share: SLO documents, a request log in SQLite, a ledger of each test's own."""
+"""Helpers of the tests of gates and sensors: SLO documents, a request log in SQLite, a ledger per test."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAY = timedelta(days=1)
 
 SQL = "SELECT COALESCE(SUM(ok), 0) AS good, COUNT(*) AS total FROM requests WHERE ts >= :date_from AND ts < :date_to"
 
-#: Freezes on a spent budget, until more than a tenth is back.
+#: Freezes on a spent budget, until more than a tenth is left.
 POLICY = """
   rules:
     - name: budget-spent
@@ -42,7 +42,7 @@ def data_source(kind: str, conn_id: str | None, name: str = "source") -> str:
 
 
 def slo(name: str = "answered", *, query: str = SQL, source: str = "source", annotations: str = "", window: str = "1d") -> str:
-    """A ratio of 99 % over a day, both counts from one SQL query, judged by ``the-policy``."""
+    """Return an SLO of 99 % over a day with ``the-policy``; one SQL query returns both counts."""
     return f"""apiVersion: openslo/v1
 kind: SLO
 metadata:
@@ -73,7 +73,7 @@ def sql_documents(spec: str = POLICY, *slos: str) -> str:
 
 
 def prometheus_documents(conn_id: str = "prometheus_default", *, spec: str = POLICY) -> str:
-    """The same promise, counted by Prometheus. ``{{.window}}`` is the server's, not Jinja's."""
+    """Return the same SLO, counted by Prometheus. ``{{.window}}`` is not rendered by Jinja."""
     return (
         SERVICE
         + policy(spec)
@@ -107,7 +107,7 @@ spec:
 
 
 class RequestLog:
-    """A log of requests in a SQLite file, as a model server writes one."""
+    """A request log in a SQLite file, as a model server writes it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -116,7 +116,7 @@ class RequestLog:
         connection.close()
 
     def write(self, good: int, bad: int, *, at: datetime | None = None) -> None:
-        """Log requests, three hours ago by default: outside of the short burn windows."""
+        """Log requests; by default three hours ago, outside of the short burn-rate windows."""
         moment = (at or datetime.now(UTC) - 180 * MINUTE).astimezone(UTC)
         with sqlite3.connect(self.path) as connection:
             text = moment.strftime("%Y-%m-%d %H:%M:%S.%f")
@@ -130,12 +130,12 @@ class RequestLog:
 
     @property
     def connection(self) -> dict[str, dict[str, Any]]:
-        """As ``run_task`` takes it."""
+        """Return the connection for ``run_task``."""
         return {"request_log": {"conn_type": "sqlite", "host": str(self.path)}}
 
 
 class LedgerFile:
-    """The ledger a test's tasks write."""
+    """The ledger that the tasks of a test write to."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -144,14 +144,14 @@ class LedgerFile:
         return open_ledger(f"sqlite:///{self.path}")
 
     def checks(self, kind: str | None = None) -> list[Recorded]:
-        """What is recorded, oldest first; nothing while there is no ledger."""
+        """Return the recorded checks, oldest first; empty without a ledger."""
         if not self.path.exists():
             return []
         with self.open() as ledger:
             return ledger.checks(kind=kind, newest_first=False)
 
     def outcomes(self) -> list[str]:
-        """Outcomes of the recorded decisions, oldest first."""
+        """Return the outcomes of the recorded decisions, oldest first."""
         return [one.result.evidence["outcome"] for one in self.checks("decision")]
 
 
@@ -162,7 +162,7 @@ def request_log(tmp_path: Path) -> RequestLog:
 
 @pytest.fixture
 def ledger_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LedgerFile:
-    """Set ``[slo] ledger_url`` to a file of this test's own."""
+    """Set ``[slo] ledger_url`` to a separate file."""
     path = tmp_path / "ledger.db"
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{path}")
     return LedgerFile(path)

@@ -1,4 +1,4 @@
-"""What the tests of the golden-set operator share: a golden set in a file, predictions of two models, a ledger."""
+"""Helpers of the tests of the golden-set operator: a golden set in a file, predictions of two models, a ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from airflow_slo_provider.ledger.records import Recorded
 
 
 class GoldenFiles:
-    """Files in a directory with a space in its name, and the ledger the task writes."""
+    """Files in a directory with a space in its name, and the ledger that the task writes to."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -40,14 +40,14 @@ class GoldenFiles:
         return str(self.home / name)
 
     def predictions(self, wrong: float, name: str, rows: pd.DataFrame | None = None) -> str:
-        """Predictions of which a share is wrong."""
+        """Write predictions of which a share is wrong."""
         rows = self.rows if rows is None else rows
         flip = np.random.default_rng(len(name)).random(len(rows)) < wrong
         said = np.where(flip, 1 - rows["label"], rows["label"])
         return self.write(pd.DataFrame({"id": rows["id"], "prediction": said}), name)
 
     def checks(self) -> dict[str, Recorded]:
-        """The ledger by name of the check."""
+        """Return the recorded checks by name."""
         with open_ledger(f"sqlite:///{self.home / 'ledger.db'}") as ledger:
             return {one.result.name: one for one in ledger.checks(kind="golden_set")}
 
@@ -58,7 +58,7 @@ class GoldenFiles:
 
 @pytest.fixture
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GoldenFiles:
-    """A directory with a golden set; ``[slo] ledger_url`` points into it."""
+    """Create a directory with a golden set; ``[slo] ledger_url`` is in it."""
     made = GoldenFiles(tmp_path / "golden files")
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{made.home / 'ledger.db'}")
     return made

@@ -1,4 +1,4 @@
-"""The SLO pages as the API server mounts them, with users of a test."""
+"""The SLO pages, mounted as in the API server, with test users."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from starlette.testclient import TestClient
 
 from airflow_slo_provider.ledger import Ledger
 from airflow_slo_provider.plugins.slo_page import PREFIX
-from airflow_slo_provider.plugins.slo_page.app import make_app
-from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+from airflow_slo_provider.plugins.slo_page.app import create_app
+from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
-#: Which DAGs a user may not read. The token of a user is the name.
+#: DAGs that a user may not read; None for all. The token of a user is the name.
 HIDDEN = {"admin": set(), "guest": {"secret_dag"}, "nobody": None}
 
 
@@ -36,12 +36,12 @@ class Manager(SimpleAuthManager):
 
 
 @contextmanager
-def pages(ledger: Ledger | None, *, desk: Desk | None = None) -> Iterator[TestClient]:
-    """A client of the pages, mounted as Airflow mounts them. It follows no redirects, and is nobody until it gets a cookie."""
+def pages(ledger: Ledger | None, *, source: CachedLedger | None = None) -> Iterator[TestClient]:
+    """Yield a client of the pages, mounted as in Airflow. It follows no redirects and is not logged in."""
     before, _AuthManagerState.instance = _AuthManagerState.instance, Manager()
     try:
         server = FastAPI()
-        server.mount(PREFIX, make_app(desk or Desk(lambda: ledger)))
+        server.mount(PREFIX, create_app(source or CachedLedger(lambda: ledger)))
         with TestClient(server, base_url="http://airflow.example", follow_redirects=False) as client:
             yield client
     finally:
@@ -49,5 +49,5 @@ def pages(ledger: Ledger | None, *, desk: Desk | None = None) -> Iterator[TestCl
 
 
 def as_user(name: str) -> dict[str, str]:
-    """The header that a user's browser or program sends."""
+    """Return the headers of a user's browser."""
     return {"Authorization": f"Bearer {name}", "Accept": "text/html"}

@@ -1,4 +1,4 @@
-"""A ledger as a month of use leaves it, for tests of the pages: every kind of check, and names that are an attack."""
+"""Fill a ledger with a month of checks for tests of the pages: every kind of check, and hostile names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATUSES = {
 def slo_check(
     name: str, status: str, verdict: str, remaining: float | None, sli: float | None, at: datetime, **more: Any
 ) -> CheckResult:
-    """A check of kind ``slo`` with the evidence that the gate writes."""
+    """Return a check of kind ``slo`` with the evidence that the gate writes."""
     burn = None if remaining is None else round(max(0.0, 2.5 - 2 * remaining), 3)
     evidence = {
         "service": "models" if name in ("page-ranking", "page-embedding", "page-predictions") else "shop",
@@ -62,10 +62,10 @@ def slo_check(
 
 
 def fill(ledger: Ledger, *, now: datetime | None = None, hostile: bool = True, report: str = "") -> None:
-    """Write the month.
+    """Write the checks of a month.
 
-    :param hostile: also a DAG and checks whose every text is an attack
-    :param report: the URI of a report that the drift check names
+    :param hostile: whether to add a DAG and checks in which every text is hostile
+    :param report: URI of the report of the drift check
     """
     now = now or datetime.now(UTC)
     for step in range(31):

@@ -1,7 +1,7 @@
-"""Pictures of the SLO pages for the README, as text: ``python -m tests.airflow.page_pictures`` writes ``docs/pictures/*.svg``.
+"""Create pictures of the SLO pages for the README: ``python -m tests.airflow.page_pictures`` writes ``docs/pictures/*.svg``.
 
-A month of checks is put into a ledger, judged by the provider itself, and what the pages then serve is laid into an SVG: the
-page's own HTML and style sheet, which the reader's browser draws.
+The provider records a month of checks in a ledger, and the served pages are embedded in an SVG: the
+HTML and the style sheet of the page, which the reader's browser renders.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from pathlib import Path
 from tests.support import REPO
 
 PICTURES = REPO / "docs" / "pictures"
-#: File, page and height. What is below stays out of the picture.
+#: File, page and height; the rest of the page is cut off.
 SHOTS = (("overview.svg", "overview", 620), ("slo.svg", "slo?name=prices-answered", 830))
 WIDTH = 1280
 DAYS = 28
-#: What HTML reads in small letters, and SVG does not.
+#: Attribute names that are lower-case in HTML but not in SVG.
 _SVG_NAMES = {"viewbox": "viewBox", "preserveaspectratio": "preserveAspectRatio"}
 _VOID = {"area", "base", "br", "col", "hr", "img", "input", "link", "meta"}
 
-#: Name, service, target, share of bad events, and on which days from the end on it was how bad instead.
+#: Name, service, target, share of bad events, and other shares by day before the end.
 PROMISES: tuple[tuple[str, str, str, float, Mapping[int, float]], ...] = (
     ("prices-answered", "prices", "0.99", 0.003, {9: 0.10, 8: 0.13}),
     ("prices-fast", "prices", "0.95", 0.02, {}),
@@ -58,7 +58,7 @@ spec:
 
 
 def documents() -> str:
-    """The promises as OpenSLO."""
+    """Return the SLOs as OpenSLO documents."""
     services = "".join(
         f"---\napiVersion: openslo/v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{}}\n"
         for name in dict.fromkeys(promise[1] for promise in PROMISES)
@@ -69,7 +69,7 @@ def documents() -> str:
 
 
 def live(ledger: object, now: datetime) -> None:
-    """Put a month into the ledger: requests every six hours, a gate twice a day, a new version every week."""
+    """Fill the ledger with a month: requests every six hours, a gate twice a day, a new version every week."""
     from airflow_slo_provider.ledger import Ledger, RunKey
     from airflow_slo_provider.results import CheckResult
     from airflow_slo_provider.runtime.error_budget.decision import evaluate, read_documents
@@ -101,7 +101,7 @@ def live(ledger: object, now: datetime) -> None:
 
 
 class _Xml(HTMLParser):
-    """Writes HTML as XML, with no script in it."""
+    """Converts HTML to XML without scripts."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -114,7 +114,7 @@ class _Xml(HTMLParser):
             return
         space = [("xmlns", "http://www.w3.org/2000/svg")] if tag == "svg" else []
         given = [(_SVG_NAMES.get(name, name), name if value is None else value) for name, value in attrs]
-        # A picture leads nowhere.
+        # A picture has no links.
         said = "".join(
             f' {name}="{escape(str(value))}"'
             for name, value in [*space, *given]
@@ -133,16 +133,16 @@ class _Xml(HTMLParser):
 
 
 def picture(html: str, style: str, height: int) -> str:
-    """Lay a page into an SVG.
+    """Embed a page in an SVG.
 
-    :param html: the page, complete
+    :param html: the complete page
     :param style: its style sheet
     """
     body = html[html.index("<body>") + len("<body>") : html.index("</body>")]
     made = _Xml()
     made.feed(body)
     made.close()
-    # In a README the picture is narrow, and the page in it is not: rules for narrow windows stay out.
+    # A README shows the picture narrow, but the page in it is wide, so rules for narrow windows are removed.
     style = re.sub(r"@media \(max-width[^{]*\{(?:[^{}]*\{[^{}]*\})*[^{}]*\}", "", style)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{height}" viewBox="0 0 {WIDTH} {height}">\n'
@@ -153,7 +153,7 @@ def picture(html: str, style: str, height: int) -> str:
 
 
 def pictures(home: Path) -> Iterator[tuple[str, str]]:
-    """File names and pictures.
+    """Yield file names and pictures.
 
     :param home: an empty directory for the ledger
     """

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def prometheus_connection(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Store a connection the way a deployment may, in the environment, and return a hook for it."""
-    # Here, and not for every test: those of the domain need no Airflow, and its import takes longer than most of them.
+    """Store a connection in the environment, as a deployment may, and return a hook for it."""
+    # Imported here, because domain tests need no Airflow and its import takes longer than most of them.
     from airflow_slo_provider.hooks.prometheus import PrometheusHook
 
     def store(url: str | None, *, extra: Any = None, **fields: Any) -> PrometheusHook:

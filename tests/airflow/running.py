@@ -1,7 +1,7 @@
-"""Runs an operator in Airflow's own task runner: no database, no API server, everything else as on a worker.
+"""Run an operator in Airflow's own task runner: without database and API server, otherwise as on a worker.
 
-What a worker would ask its supervisor is answered from what the test says (connections, XComs, answers by message), and what
-it would tell it is recorded: XComs, skipped tasks, a deferral, a retry.
+Requests to the supervisor are answered with values of the test (connections, XComs, answers by message), and messages
+to it are recorded: XComs, skipped tasks, a deferral, a retry.
 
 >>> ran = run_task(operator, connections={"prometheus_default": {"conn_type": "prometheus", "host": url}})
 >>> ran.state, ran.xcoms["decision"], ran.skipped, ran.log
@@ -28,12 +28,12 @@ from airflow.sdk.exceptions import ErrorType
 from airflow.sdk.execution_time import comms, task_runner
 from structlog.testing import LogCapture
 
-#: What a test adds to the supervisor: by class of the message, the answer or a function of the message.
+#: Answers of the supervisor by class of the message: a value, or a function of the message.
 Answers = Mapping[type, Any]
 
 
 class Supervisor:
-    """Stands where the worker's supervisor would: answers, and remembers what it was told.
+    """Replaces the worker's supervisor: answers requests and records messages.
 
     :param connections: Airflow connections by id, as fields: ``{"conn_type": "sqlite", "host": path}``
     :param variables: Airflow variables
@@ -55,7 +55,7 @@ class Supervisor:
         self._answers = dict(answers or {})
 
     def send(self, msg: Any) -> Any:
-        """Take a message and return the answer, as ``CommsDecoder.send`` does."""
+        """Return the answer to a message, as ``CommsDecoder.send`` does."""
         self.messages.append(msg)
         if type(msg) in self._answers:
             answer = self._answers[type(msg)]
@@ -85,19 +85,19 @@ class Supervisor:
         return None
 
     async def asend(self, msg: Any) -> Any:
-        """The same for code in an event loop."""
+        """Do the same for code in an event loop."""
         return self.send(msg)
 
 
 @dataclass(frozen=True)
 class Ran:
-    """How a task ended.
+    """The result of a task.
 
     :param state: e.g. ``success``, ``failed``, ``up_for_retry``, ``deferred``, ``up_for_reschedule``, ``skipped``
-    :param error: the exception it ended with, if any
-    :param messages: everything it told or asked its supervisor, in order
+    :param error: the exception that it raised, if any
+    :param messages: all messages to its supervisor, in order
     :param log: its log, one line per event
-    :param task: the operator as it ran, which is what listeners get to see
+    :param task: the operator after the run, as listeners receive it
     """
 
     state: str
@@ -109,32 +109,32 @@ class Ran:
 
     @property
     def xcoms(self) -> dict[str, Any]:
-        """What it pushed, by key."""
+        """Return its XComs by key."""
         return {msg.key: msg.value for msg in self.messages if isinstance(msg, comms.SetXCom)}
 
     @property
     def skipped(self) -> set[str]:
-        """Ids of the tasks it skipped; empty when it skipped none."""
+        """Return the ids of the tasks that it skipped."""
         tasks = [one for msg in self.messages if isinstance(msg, comms.SkipDownstreamTasks) for one in msg.tasks]
         return {one if isinstance(one, str) else one[0] for one in tasks}
 
     @property
     def deferral(self) -> comms.DeferTask | None:
-        """The deferral it asked for."""
+        """Return its deferral."""
         return next((msg for msg in self.messages if isinstance(msg, comms.DeferTask)), None)
 
     def position(self, wanted: Callable[[Any], bool]) -> int:
-        """Where in :attr:`messages` the first wanted message is.
+        """Return the index of the first wanted message in :attr:`messages`.
 
-        :raises StopIteration: when there is none
+        :raises StopIteration: if there is none
         """
         return next(number for number, msg in enumerate(self.messages) if wanted(msg))
 
 
 def in_dag(operator: BaseOperator, downstream: Iterable[str] = (), *, dag_id: str = "a_dag") -> BaseOperator:
-    """Put an operator into a DAG, with an empty task downstream of it for each name.
+    """Add an operator to a DAG, with an empty downstream task for each name.
 
-    :param operator: made outside of a DAG
+    :param operator: created outside of a DAG
     """
     from airflow.providers.standard.operators.empty import EmptyOperator
 
@@ -146,7 +146,7 @@ def in_dag(operator: BaseOperator, downstream: Iterable[str] = (), *, dag_id: st
 
 
 def instance_id(*of: Any, made: int) -> UUID:
-    """The id that Airflow gives to a try: its own, the same for each look and after a deferral, and later ones are greater."""
+    """Return Airflow's id of a try: unique, the same for each check and after a deferral, and greater for later tries."""
     moment = 1_700_000_000_000 + made * 1_000_000 + int(of[-1])
     number = int.from_bytes(sha256(repr(of).encode()).digest()[:8])
     return UUID(int=moment << 80 | 7 << 76 | 2 << 62 | number >> 2)
@@ -178,17 +178,17 @@ def run_task(
 ) -> Ran:
     """Run one try of a task.
 
-    :param operator: the task; put into a DAG of its own when it is in none
+    :param operator: the task; added to a new DAG if it has none
     :param run_type: ``manual``, ``scheduled``, ``backfill``, ``asset_triggered``
-    :param try_number: which try, from 1
-    :param max_tries: retries the scheduler allows; the operator's ``retries`` by default
+    :param try_number: number of the try, from 1
+    :param max_tries: allowed retries; the operator's ``retries`` by default
     :param data_interval: start and end; with it, ``logical_date`` is its start by default
-    :param start_date: when this try began (a deferral keeps it); now by default
+    :param start_date: start of this try, which a deferral keeps; now by default
     :param next_method: with ``next_kwargs``: resume a deferred task
-    :param partition: key and date of a partitioned run; it has no data interval, and Airflow 3.2 knows no date
-    :param run_after: when the run was due; by default the end of its interval, or now
-    :param run_started: when the run was started, by the scheduler; now by default
-    :param run_made: how often a run of that id was deleted before: Airflow counts the tries of the new one from 1
+    :param partition: key and date of a partitioned run, which has no data interval; Airflow 3.2 has no date
+    :param run_after: due time of the run; by default the end of its interval, or now
+    :param run_started: when the scheduler started the run; now by default
+    :param run_made: how often a run of that id was deleted before; Airflow counts the tries of the new one from 1
     :param connections: see :class:`Supervisor`; a connection in the environment (``AIRFLOW_CONN_...``) works too
     """
     task = operator if operator.has_dag() else in_dag(operator)
@@ -241,7 +241,7 @@ def run_task(
 
 
 def resume(operator: BaseOperator, deferral: comms.DeferTask, event: Any = None, **arguments: Any) -> Ran:
-    """Run what follows a deferral, once its trigger has fired with ``event``."""
+    """Run the method after a deferral, after its trigger has fired with ``event``."""
     from airflow.sdk.serde import deserialize
 
     kwargs = {**deserialize(deferral.next_kwargs or {}), "event": event}
@@ -256,7 +256,7 @@ def _serialized(kwargs: Mapping[str, Any]) -> Any:
 
 @contextmanager
 def _logged() -> Iterator[list[Any]]:
-    """Collect what is logged at INFO and above, whatever level the tests' Airflow writes."""
+    """Collect log messages of INFO and above, whatever the log level of the tests."""
     before, capture = structlog.get_config(), LogCapture()
     structlog.configure(
         processors=[capture],
@@ -271,7 +271,7 @@ def _logged() -> Iterator[list[Any]]:
 
 @contextmanager
 def _supervised_by(supervisor: Supervisor) -> Iterator[None]:
-    """Put a supervisor where the task runner looks for it; afterwards, undo what a run changes in this process."""
+    """Install a supervisor for the task runner; afterwards, undo the changes of a run in this process."""
     handler = signal.getsignal(signal.SIGTERM)
     try:
         with mock.patch.object(task_runner, "SUPERVISOR_COMMS", supervisor, create=True), mock.patch.dict("os.environ"):

@@ -15,7 +15,7 @@ def parser() -> Any:
 
     found = get_parser()
     group = next(action for action in found._actions if getattr(action, "choices", None) and "dags" in action.choices)
-    if "slo" not in group.choices:  # the package is not installed here: add what its entry point would
+    if "slo" not in group.choices:  # the package is not installed here: add its commands
         from airflow.cli.cli_parser import _add_command
 
         for command in get_slo_cli_commands():

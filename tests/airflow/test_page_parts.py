@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 
-from airflow_slo_provider.plugins.slo_page import formatting as words
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
+from airflow_slo_provider.plugins.slo_page import formatting, safe_evidence
 from airflow_slo_provider.plugins.slo_page.cache import Cache
-from airflow_slo_provider.plugins.slo_page.objectives import window_length
+from airflow_slo_provider.plugins.slo_page.slo_summaries import window_length
 
 T0 = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -23,7 +22,7 @@ class Clock:
         return self.now
 
 
-def test_an_answer_is_kept_for_its_time_and_made_anew_after() -> None:
+def test_cache_renews_a_value_after_its_maximum_age() -> None:
     clock, made = Clock(), iter(range(10))
     cache = Cache(clock=clock)
 
@@ -39,7 +38,7 @@ def test_an_answer_is_kept_for_its_time_and_made_anew_after() -> None:
     assert ask() == 2
 
 
-def test_many_who_ask_at_once_let_one_do_the_work() -> None:
+def test_cache_with_concurrent_readers_creates_the_value_once() -> None:
     cache, started, go, calls = Cache(), threading.Event(), threading.Event(), []
 
     def slow() -> str:
@@ -60,7 +59,7 @@ def test_many_who_ask_at_once_let_one_do_the_work() -> None:
     assert len(calls) == 1
 
 
-def test_while_one_makes_it_anew_the_others_get_the_one_before_but_not_for_ever() -> None:
+def test_cache_returns_the_old_value_during_renewal_until_twice_its_age() -> None:
     clock = Clock()
     cache, started, go = Cache(clock=clock), threading.Event(), threading.Event()
     cache.get("k", lambda: "old", seconds=5)
@@ -87,7 +86,7 @@ def test_while_one_makes_it_anew_the_others_get_the_one_before_but_not_for_ever(
     assert late == ["new"]
 
 
-def test_an_error_is_not_kept_and_keeps_nobody_out() -> None:
+def test_cache_does_not_store_errors() -> None:
     cache = Cache()
 
     def broken() -> None:
@@ -99,7 +98,7 @@ def test_an_error_is_not_kept_and_keeps_nobody_out() -> None:
     assert cache.get("k", lambda: "up", seconds=60) == "up"
 
 
-def test_old_keys_go_when_there_are_too_many() -> None:
+def test_cache_over_its_size_removes_the_least_recently_used_key() -> None:
     cache, made = Cache(size=2), []
     for key in ("a", "b", "a", "c", "a", "b"):
         cache.get(key, lambda key=key: made.append(key), seconds=60)
@@ -118,8 +117,8 @@ def test_old_keys_go_when_there_are_too_many() -> None:
         (None, "–"),
     ],
 )
-def test_shares_are_never_rounded_up(share: float | None, shown: str) -> None:
-    assert words.percent(share).replace(words.NARROW, " ") == shown
+def test_format_percent_rounds_down(share: float | None, shown: str) -> None:
+    assert formatting.format_percent(share).replace(formatting.NO_BREAK_SPACE, " ") == shown
 
 
 @pytest.mark.parametrize(
@@ -135,39 +134,39 @@ def test_shares_are_never_rounded_up(share: float | None, shown: str) -> None:
         (None, "ratio", "–"),
     ],
 )
-def test_values_are_shown_with_their_unit(value: float | None, unit: str | None, shown: str) -> None:
-    assert words.measured(value, unit).replace(words.NARROW, " ") == shown
+def test_format_value_appends_the_unit(value: float | None, unit: str | None, shown: str) -> None:
+    assert formatting.format_value(value, unit).replace(formatting.NO_BREAK_SPACE, " ") == shown
 
 
 @pytest.mark.parametrize(
     ("gone", "said"), [(10, "just now"), (90, "1 min ago"), (7200, "2 h ago"), (200000, "2 d ago"), (-7200, "in 2 h")]
 )
-def test_how_long_ago(gone: int, said: str) -> None:
-    assert f">{said}<" in words.ago(T0, T0 + timedelta(seconds=gone)).replace(words.NARROW, " ")
+def test_format_age_uses_the_largest_unit(gone: int, said: str) -> None:
+    assert f">{said}<" in formatting.format_age(T0, T0 + timedelta(seconds=gone)).replace(formatting.NO_BREAK_SPACE, " ")
 
 
 @pytest.mark.parametrize("value", ["..", ".", "...", "a/../b", "a?b#c&d", "ü %"])
-def test_a_name_is_one_part_of_a_url(value: str) -> None:
+def test_quote_url_part_returns_one_reversible_segment(value: str) -> None:
     from urllib.parse import unquote
 
-    made = words.part(value)
+    made = formatting.quote_url_part(value)
     assert unquote(made) == value
     assert not set("/?#& ") & set(made)
     assert set(made) != {"."}
 
 
 @pytest.mark.parametrize("odd", [None, 7, "x", [1], {"k": None}, {"k": float("nan")}, {"k": True}, {"k": {"k": 1}}, {"k": ["a"]}])
-def test_odd_evidence_is_absent_evidence(odd: Any) -> None:
-    assert evidence.number(odd, "k") is None
-    assert evidence.text(odd, "k") in ("", "nan")
-    assert isinstance(evidence.pretty(odd), str)
-    assert list(evidence.trace_ids(odd)) == []
-    assert list(evidence.reports(odd)) == []
-    assert dict(evidence.scalars(odd)) is not None
+def test_safe_evidence_with_wrong_types_counts_as_missing(odd: Any) -> None:
+    assert safe_evidence.number(odd, "k") is None
+    assert safe_evidence.text(odd, "k") in ("", "nan")
+    assert isinstance(safe_evidence.format_json(odd), str)
+    assert list(safe_evidence.trace_ids(odd)) == []
+    assert list(safe_evidence.report_keys(odd)) == []
+    assert dict(safe_evidence.scalars(odd)) is not None
 
 
 @pytest.mark.parametrize(
     ("window", "days"), [("30d", 30), ("1M", 30.4375), ("4w", 28), ("", 30), ("forever", 30), ("999999999w", 30), ("9Y", 400)]
 )
-def test_the_length_of_a_window(window: str, days: float) -> None:
+def test_window_length_of_an_invalid_window_is_30_days(window: str, days: float) -> None:
     assert window_length(window) == timedelta(days=days)

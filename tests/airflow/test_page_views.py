@@ -14,17 +14,17 @@ from airflow_slo_provider.drift.report.ledger_records import MOST_WORST, checks
 from airflow_slo_provider.drift.verdict.results import ColumnDrift, DriftReport
 from airflow_slo_provider.drift.verdict.thresholds import State
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
-from airflow_slo_provider.plugins.slo_page.access import Scope
-from airflow_slo_provider.plugins.slo_page.heat_maps import HEAT_DAYS, heat_maps
-from airflow_slo_provider.plugins.slo_page.objectives import choices, overview
+from airflow_slo_provider.plugins.slo_page.access import ReadableDags
+from airflow_slo_provider.plugins.slo_page.heat_maps import HEAT_DAYS, read_heat_maps
 from airflow_slo_provider.plugins.slo_page.responses import render
-from airflow_slo_provider.plugins.slo_page.slo_details import slo_view
+from airflow_slo_provider.plugins.slo_page.slo_details import read_slo
+from airflow_slo_provider.plugins.slo_page.slo_summaries import overview_values, read_overview
 from airflow_slo_provider.results import CheckResult
 from tests.airflow.page_data import slo_check
 
 NOW = datetime(2025, 11, 20, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
-EVERYTHING = Scope(frozenset({"d"}), everything=True)
+EVERYTHING = ReadableDags(frozenset({"d"}), complete=True)
 
 
 @pytest.fixture
@@ -51,18 +51,18 @@ class TestHeatMap:
 
     def cells(self, ledger: Ledger) -> dict[str, list[str]]:
         """The last two days of each feature."""
-        (found,) = heat_maps(ledger, EVERYTHING, NOW)
+        (found,) = read_heat_maps(ledger, EVERYTHING, NOW)
         assert {len(cells) for _, cells in found.rows} == {HEAT_DAYS}
         return {feature: [cell.verdict for cell in cells[-2:]] for feature, cells in found.rows}
 
-    def test_more_features_drift_than_a_summary_lists(self, ledger: Ledger) -> None:
+    def test_features_beyond_the_summary_are_read_from_their_own_checks(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
         assert len(many) > MOST_WORST
         self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1)
         self.drifted(ledger, {name: State.DRIFT if name == "h" else State.OK for name in many}, days=0)
         assert self.cells(ledger) == {name: ["fail", "fail" if name == "h" else "pass"] for name in many}
 
-    def test_what_is_neither_listed_nor_recorded_is_not_fine(self, ledger: Ledger) -> None:
+    def test_feature_neither_listed_nor_recorded_has_an_empty_cell(self, ledger: Ledger) -> None:
         many = list("abcdefgh")
         self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=1, drop=[f"features.{name}" for name in many])
         self.drifted(ledger, dict.fromkeys(many, State.DRIFT), days=0)
@@ -72,12 +72,12 @@ class TestHeatMap:
         ]
 
     @pytest.mark.parametrize(("drop", "other"), [((), "pass"), (("skipped",), "")], ids=["now", "before they were named"])
-    def test_what_was_not_judged_is_not_fine(self, ledger: Ledger, drop: Any, other: str) -> None:
+    def test_skipped_feature_has_no_passing_cell(self, ledger: Ledger, drop: Any, other: str) -> None:
         self.drifted(ledger, {"a": State.SKIPPED, "b": State.OK, "c": State.INSUFFICIENT_DATA}, days=1, drop=drop)
         self.drifted(ledger, {"a": State.DRIFT, "b": State.SCHEMA_CHANGE, "c": State.OK}, days=0)
         assert self.cells(ledger) == {"a": ["", "fail"], "b": [other, "fail"], "c": ["unknown", "pass"]}
 
-    def test_checks_of_ones_own_that_count_nothing_say_nothing_of_others(self, ledger: Ledger) -> None:
+    def test_custom_check_without_counts_leaves_other_features_empty(self, ledger: Ledger) -> None:
         for days, name in ((1, "a"), (0, "b")):
             found = {"worst": [{"column": name, "state": "drift"}]}
             check = CheckResult(kind="drift", name="own", verdict="fail", checked_at=NOW - days * DAY, evidence=found)
@@ -101,34 +101,35 @@ class TestAge:
             (90 * DAY, "NO_DATA", "NO_DATA"),
         ],
     )
-    def test_a_check_older_than_its_window_is_no_knowledge(self, ledger: Ledger, age: timedelta, status: str, shown: str) -> None:
+    def test_check_older_than_its_window_is_unknown_unless_worse(
+        self, ledger: Ledger, age: timedelta, status: str, shown: str
+    ) -> None:
         self.record(ledger, age, status)
-        found = overview(ledger, EVERYTHING, {}, now=NOW)
+        found = read_overview(ledger, EVERYTHING, {}, now=NOW)
         assert found.counts == {shown: 1}
-        view = slo_view(ledger, EVERYTHING, "a", now=NOW)
+        view = read_slo(ledger, EVERYTHING, "a", now=NOW)
         assert view is not None
-        assert view.objective.status == shown
-        said = "Nobody has checked it for longer than its window" in render("slo.html", view=view)
+        assert view.slo.status == shown
+        said = "The newest check is older than the SLO's window" in render("slo.html", view=view)
         assert said == (age > 8 * DAY)
 
-    def test_it_stands_before_what_is_healthy_and_says_what_was_known(self, ledger: Ledger) -> None:
+    def test_stale_slo_ranks_before_healthy_ones_with_its_last_known_value(self, ledger: Ledger) -> None:
         self.record(ledger, 90 * DAY)
         for name, status, verdict in (("b", "WARNING", "warn"), ("c", "EXHAUSTED", "fail"), ("d", "HEALTHY", "pass")):
             ledger.record([slo_check(name, status, verdict, 0.5, 0.9995, NOW)], RunKey("d", "r", "t"))
-        found = overview(ledger, EVERYTHING, {}, now=NOW)
-        assert [(one.name, one.status) for one in found.objectives] == [
+        found = read_overview(ledger, EVERYTHING, {}, now=NOW)
+        assert [(one.name, one.status) for one in found.slos] == [
             ("c", "EXHAUSTED"),
             ("a", "unknown"),
             ("b", "WARNING"),
             ("d", "HEALTHY"),
         ]
-        assert choices(found.objectives)["statuses"] == ["EXHAUSTED", "unknown", "WARNING", "HEALTHY"]
-        filters = {"q": "", "status": "", "service": "", "tier": ""}
-        page = render("overview.html", found=found, chosen=found.objectives, filters=filters, **choices(found.objectives))
-        assert "last known 99.99" in page
-        assert found.objectives[1].exhausted_in is None
+        values = overview_values(found)
+        assert values["statuses"] == ["EXHAUSTED", "unknown", "WARNING", "HEALTHY"]
+        assert "last known 99.99" in render("overview.html", **values)
+        assert found.slos[1].exhausted_in is None
 
     @pytest.mark.parametrize("window", ["1h", "1d"])
-    def test_a_dag_that_runs_once_a_day_may_be_late(self, ledger: Ledger, window: str) -> None:
+    def test_check_of_a_late_daily_dag_is_not_stale(self, ledger: Ledger, window: str) -> None:
         self.record(ledger, timedelta(hours=24, minutes=50), window=window)
-        assert overview(ledger, EVERYTHING, {}, now=NOW).counts == {"HEALTHY": 1}
+        assert read_overview(ledger, EVERYTHING, {}, now=NOW).counts == {"HEALTHY": 1}

@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 def _status(uri: str, root: Path | str) -> int:
     try:
-        report_files.read(uri, [str(root)])
+        report_files.read_report(uri, [str(root)])
     except HTTPException as error:
         return error.status_code
     return 200
@@ -43,7 +43,7 @@ def _status(uri: str, root: Path | str) -> int:
 
 @pytest.mark.parametrize("form", ["{root}/r.html", "{root}//deep/./r.html", "file://{root}/r.html", "file://{root}/deep/r.html"])
 def test_a_report_below_a_root_is_read(root: Path, form: str) -> None:
-    text, media = report_files.read(form.format(root=root), [str(root)])
+    text, media = report_files.read_report(form.format(root=root), [str(root)])
     assert text in (b"deep", b"<h1>drift</h1><script>alert(1)</script>")
     assert media.startswith("text/html")
 
@@ -90,13 +90,13 @@ def test_whatever_lies_elsewhere_is_refused(root: Path, form: str) -> None:
     ],
 )
 def test_a_root_in_object_storage(uri: str, allowed: bool) -> None:
-    assert report_files.permitted(uri, ["s3://bucket/reports"]) is allowed
+    assert report_files.is_below_roots(uri, ["s3://bucket/reports"]) is allowed
 
 
 def test_a_report_that_is_gone_or_huge(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _status(f"{root}/absent.html", root) == 404
     assert _status(f"{root}/deep", root) == 404
-    monkeypatch.setattr(report_files, "MOST_BYTES", 3)
+    monkeypatch.setattr(report_files, "MAX_BYTES", 3)
     assert _status(f"{root}/r.html", root) == 413
 
 
@@ -181,4 +181,4 @@ def test_two_names_have_two_directories(tmp_path: Path) -> None:
 def test_without_configuration_the_root_is_below_airflow_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AIRFLOW__SLO__REPORT_ROOTS", raising=False)
     monkeypatch.setenv("AIRFLOW_HOME", "/home/of/airflow")
-    assert report_files.roots() == ["/home/of/airflow/slo_reports"]
+    assert report_files.report_roots() == ["/home/of/airflow/slo_reports"]

@@ -38,7 +38,7 @@ def connected(request_log: RequestLog, monkeypatch: pytest.MonkeyPatch) -> Reque
 
 class TestValidate:
     def test_sound_documents(self, slo_command: Any, documents: Path) -> None:
-        assert slo_command("validate", documents) == (0, "1 SLO, no fault, no warnings\n", "")
+        assert slo_command("validate", documents) == (0, "1 SLO, no errors, no warnings\n", "")
         assert slo_command("validate", REPO / "demo" / "slos")[0] == 0
 
     def test_every_fault_with_its_line(self, slo_command: Any, tmp_path: Path) -> None:
@@ -50,13 +50,13 @@ class TestValidate:
         lines = text.splitlines()
         for word in ("budgetingMethod", "target"):
             line = next(number for number, one in enumerate(lines, start=1) if word in one)
-            assert f"fault: {path}:{line}: SLO/answered" in out
-        assert err == "2 faults, no warnings\n"
+            assert f"error: {path}:{line}: SLO/answered" in out
+        assert err == "2 errors, no warnings\n"
 
     def test_files_that_are_not_there(self, slo_command: Any, tmp_path: Path) -> None:
         code, out, _ = slo_command("validate", tmp_path / "nothing.yaml", tmp_path / "nor.yaml")
         assert code == 1
-        assert len([line for line in out.splitlines() if line.startswith("fault: ")]) == 2
+        assert len([line for line in out.splitlines() if line.startswith("error: ")]) == 2
 
 
 class TestStatus:
@@ -125,7 +125,7 @@ class TestStatus:
     def test_wrong_documents(self, slo_command: Any, tmp_path: Path) -> None:
         code, _, err = slo_command("status", tmp_path / "nothing.yaml")
         assert code == 2
-        assert "fault: " in err
+        assert "error: " in err
 
 
 class TestRules:
@@ -190,7 +190,7 @@ class TestHistory:
         span = ("--since", (END - 3 * DAY).isoformat(), "--until", END.isoformat())
         for _ in range(2):
             code, out, err = slo_command("backfill", documents, *span)
-            assert (code, "4 instants recorded, 1 of them" in out) == (2, True), err
+            assert (code, "4 times recorded, 1 of them" in out) == (2, True), err
         rows = ledger_file.checks()
         states = {row.result.checked_at: row.result.evidence["status"] for row in rows}
         assert [states[at] for at in sorted(states)] == ["HEALTHY", "EXHAUSTED", "NO_DATA", "HEALTHY"]
@@ -269,7 +269,7 @@ class TestHistory:
 
     def test_nothing_recorded_is_said(self, slo_command: Any, documents: Path, ledger_file: LedgerFile) -> None:
         code, _, err = slo_command("report", documents)
-        assert (code, err) == (2, f"never recorded in that time: answered (ledger: {ledger_file.path})\n")
+        assert (code, err) == (2, f"no check recorded in this time range: answered (ledger: {ledger_file.path})\n")
 
     @pytest.mark.parametrize(
         ("arguments", "said"),

@@ -64,7 +64,7 @@ def test_as_json_and_filtered(slo_command: Any, recorded: LedgerFile) -> None:
 
 
 def test_nothing_to_show_is_said(slo_command: Any, ledger_file: LedgerFile) -> None:
-    said = f"ledger: {ledger_file.path}\nnothing of that kind was recorded\n"
+    said = f"ledger: {ledger_file.path}\nno matching record\n"
     assert slo_command("decisions") == (2, "", said)
     assert slo_command("decisions", "-o", "json") == (2, "[]\n", said)
 

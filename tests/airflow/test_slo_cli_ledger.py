@@ -79,7 +79,7 @@ class TestEnvironments:
         monkeypatch.setenv("AIRFLOW__SLO__ENVIRONMENT", "production")
         assert slo_command("environment", "adopt", "prodction")[0] == 2
         assert slo_command("environment", "adopt", "production")[:2] == (
-            0, "2 rows and 0 corrections belong to environment production now\n",
+            0, "2 rows and 0 corrections moved to environment production\n",
         )  # fmt: skip
         assert slo_command("environment", "adopt", "production")[1].startswith("0 rows")
         assert slo_command("environment", "adopt", "a b")[0] == 2
@@ -118,17 +118,17 @@ class TestEnvironments:
     def test_the_pages_say_when_tasks_use_another_ledger(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
         from starlette.testclient import TestClient
 
-        from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+        from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
         monkeypatch.delenv("AIRFLOW__SLO__LEDGER_URL", raising=False)
         monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
         monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
-        desk = Desk()
-        desk.ledger().close()
+        source = CachedLedger()
+        source.ledger().close()
         assert isinstance(TestClient, type)
-        place = desk.place()
-        assert place.where == f"{tmp_path}/slo_ledger.db"
-        assert "CeleryExecutor" in place.problem
+        info = source.info()
+        assert info.database == f"{tmp_path}/slo_ledger.db"
+        assert "CeleryExecutor" in info.problem
 
 
 class TestAttempts:
@@ -233,7 +233,7 @@ class TestPrune:
     @pytest.mark.parametrize(
         ("keep", "window", "said"),
         [
-            ("7d", "1d", "shorter than 30 days: nothing younger is pruned; write 30d or more, e.g. 400d"),
+            ("7d", "1d", "shorter than 30 days: younger rows are never pruned; write 30d or more, e.g. 400d"),
             ("400", "1d", "is not a duration"),
             ("13M", "1d", "calendar duration, of no fixed length; write 30d or more, e.g. 400d"),
             ("80d", "90d", "shorter than 90 days: the window of answered"),

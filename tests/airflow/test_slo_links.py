@@ -50,7 +50,7 @@ def _drift(name: str, **evidence: object) -> CheckResult:
 
 @pytest.mark.parametrize(("link", "page"), [(SLOLink(), "run"), (ReportLink(), "run/report"), (TraceLink(), "run/trace")])
 @pytest.mark.parametrize(("index", "expected"), [(-1, "-1"), (None, "-1"), (3, "3")])
-def test_the_buttons_lead_to_the_task_instances_own_page(
+def test_button_url_of_a_task_instance_names_its_run_and_map_index(
     ledger_url: str, link, page: str, index: int | None, expected: str
 ) -> None:
     key = SimpleNamespace(dag_id="d", run_id="manual__2026-11-20T00:00:00+00:00", task_id="g.check", map_index=index)
@@ -76,7 +76,9 @@ def test_the_buttons_lead_to_the_task_instances_own_page(
         ("trace", [], "../run?dag_id=d&run_id=r&task_id=t&map_index=-1"),
     ],
 )
-def test_where_the_buttons_lead_on(ledger_url: str, what: str, results: list[CheckResult], expected: str) -> None:
+def test_button_redirects_to_the_report_trace_check_or_run(
+    ledger_url: str, what: str, results: list[CheckResult], expected: str
+) -> None:
     key = RunKey("d", "r", "t")
     with open_ledger(ledger_url) as ledger:
         ledger.record([_drift("elsewhere", report="/x/y.html", trace_id="9")], RunKey("d", "r", "other"))
@@ -92,7 +94,9 @@ def test_where_the_buttons_lead_on(ledger_url: str, what: str, results: list[Che
 
 
 @pytest.mark.parametrize("form", ["", "https://traces.example/", "javascript:alert('{trace_id}')", "//evil/{trace_id}"])
-def test_a_trace_without_an_address_leads_to_the_check(ledger_url: str, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+def test_trace_button_without_a_valid_trace_url_redirects_to_the_check(
+    ledger_url: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
     monkeypatch.setenv("AIRFLOW__SLO__TRACE_URL", form)
     key = RunKey("d", "r", "t")
     with open_ledger(ledger_url) as ledger, pages(ledger) as client:
@@ -104,7 +108,7 @@ def test_a_trace_without_an_address_leads_to_the_check(ledger_url: str, monkeypa
     assert 'class="outside"' not in page
 
 
-def test_metrics_are_behind_the_login_and_the_permissions_too(ledger_url: str) -> None:
+def test_metrics_require_login_and_hide_unreadable_dags(ledger_url: str) -> None:
     with open_ledger(ledger_url) as ledger, pages(ledger) as client:
         ledger.record([_drift("seen")], RunKey("d", "r", "t"))
         ledger.record([_drift("hidden")], RunKey("secret_dag", "r", "t"))
@@ -116,9 +120,7 @@ def test_metrics_are_behind_the_login_and_the_permissions_too(ledger_url: str) -
     assert "hidden" not in some
 
 
-def test_a_record_sends_gauges_and_a_broken_metrics_server_fails_nothing(
-    ledger_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_sends_gauges_and_ignores_a_broken_metrics_server(ledger_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from airflow.sdk.observability import stats
 
     sent: dict[tuple[str, ...], float] = {}
@@ -147,7 +149,7 @@ def test_a_record_sends_gauges_and_a_broken_metrics_server_fails_nothing(
     metrics.emit([slo])
 
 
-def test_the_plugin_is_registered_where_airflow_looks() -> None:
+def test_plugin_is_registered_as_entry_point_with_all_views() -> None:
     from tests.support import REPO
 
     text = (REPO / "pyproject.toml").read_text()
@@ -160,7 +162,7 @@ def test_the_plugin_is_registered_where_airflow_looks() -> None:
     assert app["app"] is plugin.fastapi_apps[0]["app"]
 
 
-def test_a_worker_that_loads_the_plugin_does_not_load_the_pages() -> None:
+def test_plugin_import_on_a_worker_does_not_import_the_pages() -> None:
     program = (
         "import airflow.sdk.plugins_manager, sys; before = set(sys.modules)\n"
         "from airflow_slo_provider.plugins.slo_page import SLOPagePlugin as p; p(); p().external_views\n"

@@ -18,9 +18,8 @@ from starlette.testclient import TestClient
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
-from airflow_slo_provider.plugins.slo_page.app import make_app
-from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
-from airflow_slo_provider.results import CheckResult
+from airflow_slo_provider.plugins.slo_page.app import create_app
+from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 from tests.airflow.page_client import as_user, pages
 from tests.airflow.page_data import HOSTILE, fill, slo_check
 
@@ -75,7 +74,7 @@ class Tags(HTMLParser):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_whatever_is_shown_stays_text(client: TestClient, path: str) -> None:
+def test_page_with_hostile_values_shows_them_as_text(client: TestClient, path: str) -> None:
     answer = client.get(f"/slo/{path}", headers=as_user("admin"))
     assert answer.status_code == (404 if "nobody" in path else 200), answer.text
     seen = Tags(answer.text)
@@ -87,7 +86,7 @@ def test_whatever_is_shown_stays_text(client: TestClient, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_a_browser_loads_nothing_else(client: TestClient, path: str) -> None:
+def test_page_headers_allow_only_resources_of_this_server(client: TestClient, path: str) -> None:
     answer = client.get(f"/slo/{path}", headers=as_user("admin"))
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy
@@ -100,7 +99,7 @@ def test_a_browser_loads_nothing_else(client: TestClient, path: str) -> None:
 
 
 def _paths(client: TestClient) -> list[str]:
-    routes = [route.path for route in make_app(Desk()).routes]
+    routes = [route.path for route in create_app(CachedLedger()).routes]
     return [
         *(path.replace("{name}", "slo.css").replace("{path:path}", "anything/at/all") for path in routes),
         *(f"/{page}" for page in PAGES),
@@ -108,7 +107,7 @@ def _paths(client: TestClient) -> list[str]:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
-def test_strangers_get_401_everywhere(client: TestClient, accept: str) -> None:
+def test_route_without_login_responds_401(client: TestClient, accept: str) -> None:
     paths = _paths(client)
     assert len(paths) > 25
     for path in paths:
@@ -121,11 +120,11 @@ def test_strangers_get_401_everywhere(client: TestClient, accept: str) -> None:
     assert client.get("/slo/overview", headers={"Authorization": "Bearer forged"}).status_code == 403
 
 
-def test_the_sessions_cookie_is_enough(client: TestClient) -> None:
+def test_session_cookie_is_accepted_as_login(client: TestClient) -> None:
     assert client.get("/slo/overview", headers={"Cookie": "_token=admin"}).status_code == 200
 
 
-def test_checks_of_a_dag_that_may_not_be_read_are_not_there(client: TestClient, ledger: Ledger) -> None:
+def test_checks_of_an_unreadable_dag_are_hidden_on_every_route(client: TestClient, ledger: Ledger) -> None:
     secret = ("page-payroll", "salaries", "secret_dag")
     everything = "".join(client.get(f"/slo/{page}", headers=as_user("admin")).text for page in ("overview", "checks"))
     assert all(word in everything for word in secret)
@@ -151,7 +150,7 @@ def test_checks_of_a_dag_that_may_not_be_read_are_not_there(client: TestClient, 
     assert missing.text == client.get(f"/slo/check?id={identity}", headers=as_user("guest")).text
 
 
-def test_whoever_may_read_no_dag_sees_empty_pages(client: TestClient) -> None:
+def test_user_without_readable_dags_sees_empty_pages(client: TestClient) -> None:
     for page in ("overview", "checks", "deployments", "incidents"):
         answer = client.get(f"/slo/{page}", headers=as_user("nobody"))
         assert answer.status_code == 200
@@ -159,7 +158,7 @@ def test_whoever_may_read_no_dag_sees_empty_pages(client: TestClient) -> None:
     assert client.get("/slo/dag?dag_id=promote_model", headers=as_user("nobody")).status_code == 403
 
 
-def test_a_dag_that_appears_is_not_shown_before_it_was_asked_for(tmp_path: Path) -> None:
+def test_new_dag_is_hidden_until_its_permission_is_checked(tmp_path: Path) -> None:
     with open_ledger(f"sqlite:///{tmp_path / 'l.db'}") as ledger:
         fill(ledger, hostile=False)
         with pages(ledger) as client:
@@ -168,7 +167,7 @@ def test_a_dag_that_appears_is_not_shown_before_it_was_asked_for(tmp_path: Path)
             assert "page-new" not in client.get("/slo/overview", headers=as_user("admin")).text
 
 
-def test_the_worst_comes_first(client: TestClient) -> None:
+def test_overview_lists_the_worst_slo_first(client: TestClient) -> None:
     found = [one["name"] for one in client.get("/slo/data/slos", headers=as_user("guest")).json()["slos"]]
     assert found[:8] == [
         "page-checkout",
@@ -182,7 +181,7 @@ def test_the_worst_comes_first(client: TestClient) -> None:
     ]
 
 
-def test_an_unanswered_question_shows_what_was_known_before(client: TestClient) -> None:
+def test_failed_measurement_shows_the_last_known_value(client: TestClient) -> None:
     found = {one["name"]: one for one in client.get("/slo/data/slos", headers=as_user("guest")).json()["slos"]}
     one = found["page-ranking"]
     assert (one["status"], one["sli"], one["last_known"]["sli"]) == ("QUERY_ERROR", None, 0.9999)
@@ -193,7 +192,7 @@ def test_an_unanswered_question_shows_what_was_known_before(client: TestClient) 
     assert found["page-checkout"]["last_known"] is None
 
 
-def test_the_filters_work_on_the_server_too(client: TestClient) -> None:
+def test_overview_filters_in_the_url_select_slos(client: TestClient) -> None:
     def names(query: str) -> set[str]:
         page = client.get(f"/slo/overview?{query}", headers=as_user("guest")).text
         return set(re.findall(r'href="slo\?name=([^"&]*)&amp;service=', page))
@@ -204,7 +203,7 @@ def test_the_filters_work_on_the_server_too(client: TestClient) -> None:
     assert names("q=nothing+like+it") == set()
 
 
-def test_what_happened_is_marked_on_the_budget(client: TestClient) -> None:
+def test_budget_chart_marks_deployments_freezes_and_incidents(client: TestClient) -> None:
     found = client.get("/slo/data/slo?name=page-checkout", headers=as_user("guest")).json()
     what = [event["what"] for event in found["events"]]
     assert what.count("freeze") == 1
@@ -217,12 +216,12 @@ def test_what_happened_is_marked_on_the_budget(client: TestClient) -> None:
     assert "page: 1h above 14.4" in page  # the factor of 30 days
 
 
-def test_a_check_leads_to_its_task_instance(client: TestClient) -> None:
+def test_check_links_to_its_task_instance(client: TestClient) -> None:
     page = client.get("/slo/slo?name=page-checkout", headers=as_user("guest")).text
     assert 'class="airflow" href="../dags/promote_model/runs/scheduled__30/tasks/gate"' in page
 
 
-def test_the_overview_travels_compressed(client: TestClient) -> None:
+def test_overview_is_compressed_if_the_client_accepts_gzip(client: TestClient) -> None:
     answer = client.get("/slo/overview", headers={**as_user("admin"), "Accept-Encoding": "gzip"})
     assert answer.headers["content-encoding"] == "gzip"
     plain = client.get("/slo/overview", headers={**as_user("admin"), "Accept-Encoding": "identity"})
@@ -240,9 +239,9 @@ def _down(calls: list[str]) -> Callable[[], Ledger]:
     return opener
 
 
-def test_a_ledger_that_does_not_answer_is_said_and_asked_once_in_a_while(ledger: Ledger) -> None:
+def test_unreachable_ledger_responds_503_and_is_opened_once(ledger: Ledger) -> None:
     calls: list[str] = []
-    with pages(None, desk=Desk(_down(calls), clock=lambda: 0.0)) as client:
+    with pages(None, source=CachedLedger(_down(calls), clock=lambda: 0.0)) as client:
         for page in ("overview", "checks", "slo?name=x", "data/slos", "metrics"):
             answer = client.get(f"/slo/{page}", headers=as_user("admin"))
             assert answer.status_code == 503
@@ -251,26 +250,26 @@ def test_a_ledger_that_does_not_answer_is_said_and_asked_once_in_a_while(ledger:
         assert client.get("/slo/overview").status_code == 401
 
 
-def test_a_ledger_that_answers_again_is_used_again(ledger: Ledger) -> None:
+def test_recovered_ledger_is_used_after_a_pause(ledger: Ledger) -> None:
     state: dict[str, Any] = {"now": 0.0, "calls": []}
     down = _down(state["calls"])
-    desk = Desk(lambda: ledger if state["now"] > 1 else down(), clock=lambda: state["now"])
+    source = CachedLedger(lambda: ledger if state["now"] > 1 else down(), clock=lambda: state["now"])
     for _ in range(3):
         with pytest.raises(LedgerError, match="could not be reached"):
-            desk.dag_ids()
+            source.dag_ids()
     assert len(state["calls"]) == 1
     state["now"] += 6
-    assert "promote_model" in desk.dag_ids()
+    assert "promote_model" in source.dag_ids()
 
 
-def test_a_slow_ledger_does_not_take_the_servers_threads() -> None:
+def test_slow_ledger_is_opened_by_one_thread_only() -> None:
     calls: list[str] = []
-    desk = Desk(_down(calls), clock=lambda: 0.0)
+    source = CachedLedger(_down(calls), clock=lambda: 0.0)
     errors: list[str] = []
 
     def ask() -> None:
         try:
-            desk.ledger()
+            source.ledger()
         except LedgerError as error:
             errors.append(error.reason)
 
@@ -284,17 +283,17 @@ def test_a_slow_ledger_does_not_take_the_servers_threads() -> None:
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=1001", "limit=x", f"name={'x' * 501}"])
-def test_questions_are_bounded(client: TestClient, query: str) -> None:
+def test_query_parameter_out_of_bounds_is_rejected(client: TestClient, query: str) -> None:
     assert client.get(f"/slo/data/checks?kind=slo&{query}", headers=as_user("admin")).status_code == 422
 
 
-def test_an_error_about_a_parameter_holds_no_markup(client: TestClient) -> None:
+def test_parameter_error_is_json_without_markup(client: TestClient) -> None:
     answer = client.get("/slo/data/checks?kind=slo&limit=<img src=x>", headers=as_user("admin"))
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_drift_is_shown_feature_by_feature_and_day_by_day(client: TestClient) -> None:
+def test_drift_heat_map_shows_features_by_day(client: TestClient) -> None:
     page = client.get("/slo/checks", headers=as_user("guest")).text
     heat = page[page.index("training vs today: feature by feature") :]
     rows = re.findall(r'<tr><th scope="row">([^<]*)</th>(.*?)</tr>', heat[: heat.index("</table>")])
@@ -308,7 +307,7 @@ def test_drift_is_shown_feature_by_feature_and_day_by_day(client: TestClient) ->
     assert "training vs today.feature_5: feature by feature" not in page
 
 
-def test_metrics_of_a_golden_set_are_shown_over_versions(client: TestClient) -> None:
+def test_golden_set_metrics_are_shown_by_version(client: TestClient) -> None:
     page = client.get("/slo/checks", headers=as_user("guest")).text
     auc = page[page.index("churn: auc over versions") : page.index("churn: recall over versions")]
     assert re.findall(r'<tr><th scope="row">([^<]*)</th>', auc) == ["5", "4", "3", "2", "1"]
@@ -318,7 +317,7 @@ def test_metrics_of_a_golden_set_are_shown_over_versions(client: TestClient) -> 
     assert "churn/auc: " not in page
 
 
-def test_an_incident_shows_its_playbook_and_what_happened(client: TestClient) -> None:
+def test_incident_shows_its_playbook_and_timeline(client: TestClient) -> None:
     page = client.get("/slo/incidents", headers=as_user("guest")).text
     one = page[page.index("<h2>checkout-1a2b</h2>") :]
     assert "Playbook: 1 of 2 steps done" in one
@@ -327,14 +326,14 @@ def test_an_incident_shows_its_playbook_and_what_happened(client: TestClient) ->
     )
 
 
-def test_a_deployment_shows_from_what_to_what_and_by_whom(client: TestClient) -> None:
+def test_deployment_shows_versions_and_user(client: TestClient) -> None:
     page = client.get("/slo/deployments", headers=as_user("guest")).text
     row = page[page.index("champion is 5") - 400 : page.index("champion is 5")]
     assert "4 → 5" in row
     assert "<td>mia</td>" in row
 
 
-def test_teams_are_airflows_own(monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
+def test_multi_team_setting_shows_only_dags_that_airflow_lists(monkeypatch: pytest.MonkeyPatch, client: TestClient) -> None:
     """With several teams only Airflow knows whose a DAG is: one that it does not list is not shown."""
     from airflow.api_fastapi.app import get_auth_manager
 
@@ -345,78 +344,3 @@ def test_teams_are_airflows_own(monkeypatch: pytest.MonkeyPatch, client: TestCli
     found = [one["name"] for one in client.get("/slo/data/slos", headers=as_user("admin")).json()["slos"]]
     assert "page-checkout" in found
     assert "page-payroll" not in found
-
-
-@pytest.fixture(scope="module")
-def teams(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
-    """Two teams with an SLO of one name, and a check of that name that names no service."""
-    now = datetime.now(UTC)
-    with open_ledger(f"sqlite:///{tmp_path_factory.mktemp('teams') / 'ledger.db'}") as ledger:
-        for day in range(10, -1, -1):
-            at = now - timedelta(days=day, minutes=2)
-            spent = slo_check("availability", "EXHAUSTED", "fail", -9.0, 0.9, at, service="checkout")
-            well = slo_check("availability", "HEALTHY", "pass", 1.0, 1.0, at + timedelta(minutes=1), service="search")
-            ledger.record([spent, slo_check("answered", "HEALTHY", "pass", 1.0, 1.0, at)], RunKey("team_a", f"{day}", "gate"))
-            ledger.record([well], RunKey("secret_dag", f"{day}", "gate"))
-        ledger.record(
-            [CheckResult(kind="slo", name="availability", verdict="warn", checked_at=now)], RunKey("team_a", "old", "by hand")
-        )
-        with pages(ledger) as made:
-            yield made
-
-
-def test_slos_of_two_teams_with_one_name_are_two(teams: TestClient) -> None:
-    slos = teams.get("/slo/data/slos", headers=as_user("admin")).json()["slos"]
-    assert {(one["service"], one["status"], one["remaining"]) for one in slos if one["name"] == "availability"} == {
-        ("checkout", "EXHAUSTED", -9.0),
-        ("search", "HEALTHY", 1.0),
-        ("", "warn", None),
-    }
-    assert [one["last_known"] for one in slos if one["service"] == ""] == [None]  # what another service had is not known of it
-    page = teams.get("/slo/overview", headers=as_user("admin")).text
-    links = re.findall(r'href="(slo\?name=availability[^"]*)"', page)
-    assert sorted(links) == [f"slo?name=availability&amp;service={service}" for service in ("", "checkout", "search")]
-    assert "from -900 % to -900 %" in page.replace("\u00a0", " ")
-    for link in links:
-        assert "<h1>availability" in teams.get(f"/slo/{link.replace('&amp;', '&')}", headers=as_user("admin")).text
-    dag = teams.get("/slo/dag?dag_id=team_a", headers=as_user("admin")).text
-    assert len(re.findall(r'href="slo\?name=availability&amp;service=(?:checkout)?"', dag)) == 2
-
-
-@pytest.mark.parametrize(("service", "left"), [("checkout", {-9.0}), ("search", {1.0}), ("", {None})])
-def test_the_history_of_one_is_not_that_of_the_other(teams: TestClient, service: str, left: set[float | None]) -> None:
-    found = teams.get(f"/slo/data/slo?name=availability&service={service}", headers=as_user("admin")).json()
-    assert found["service"] == service
-    assert {point["remaining"] for point in found["history"]} == left
-    assert len(found["history"]) == (11 if service else 1)
-    page = teams.get(f"/slo/slo?name=availability&service={service}", headers=as_user("admin")).text
-    assert page.count("/runs/") - page.count('<td class="nowrap">freeze') == (11 if service else 1)  # each of its last checks
-    rows = teams.get(f"/slo/data/checks?kind=slo&name=availability&service={service}", headers=as_user("admin")).json()["checks"]
-    assert {row["evidence"].get("service", "") for row in rows} == {service}
-
-
-def test_a_name_without_a_service_shows_the_one_or_a_choice(teams: TestClient) -> None:
-    assert "<h1>answered" in teams.get("/slo/slo?name=answered", headers=as_user("admin")).text
-    page = teams.get("/slo/slo?name=availability", headers=as_user("admin")).text
-    assert sorted(re.findall(r'href="slo\?name=([^"&]*)&amp;service=([^"]*)"', page)) == [
-        ("availability", service) for service in ("", "checkout", "search")
-    ]
-    assert "3 of 4 shown" in page
-    answer = teams.get("/slo/data/slo?name=availability", headers=as_user("admin"))
-    assert answer.status_code == 409
-    assert "one of: '', 'checkout', 'search'" in answer.json()["detail"]
-    # What may not be seen is no choice, and not said to be there.
-    answer = teams.get("/slo/data/slo?name=availability", headers=as_user("guest"))
-    assert "one of: '', 'checkout'\"" in answer.text
-    for path in ("slo?name=availability&service=search", "data/slo?name=availability&service=absent"):
-        assert teams.get(f"/slo/{path}", headers=as_user("guest")).status_code == 404
-
-
-def test_the_metrics_of_one_name_are_two_series(teams: TestClient) -> None:
-    lines = teams.get("/slo/metrics", headers=as_user("admin")).text.splitlines()
-    series = [line.rsplit(" ", 1)[0] for line in lines if not line.startswith("#")]
-    assert len(series) == len(set(series))
-    assert 'airflow_slo_error_budget_remaining_ratio{slo="availability",service="checkout"} -9.0' in lines
-    assert 'airflow_slo_error_budget_remaining_ratio{slo="availability",service="search"} 1.0' in lines
-    assert 'airflow_slo_check_verdict{kind="slo",name="availability",service="checkout",verdict="fail"} 1.0' in lines
-    assert 'airflow_slo_check_verdict{kind="slo",name="availability",service="search",verdict="fail"} 0.0' in lines

@@ -1,9 +1,9 @@
-"""Runs whole DAG files in this process: Airflow's own scheduling of tasks, trigger rules and mapping, without components.
+"""Run whole DAG files in this process: Airflow's own scheduling of tasks, trigger rules and mapping, without components.
 
 >>> ran = example("retraining.py").run("retraining", shift=1.0)
 >>> ran.state, ran.states["train"], ran.xcom("train")
 
-What needs more than one process (asset scheduling, answers through the API, triggers that outlive a task) is in tests/e2e.
+Tests that need several processes (asset scheduling, answers through the API, triggers that outlive a task) are in tests/e2e.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support import REPO
 
 @dataclass(frozen=True)
 class WholeRun:
-    """How a run ended.
+    """The result of a run.
 
     :param state: ``success`` or ``failed``
     :param states: of each task; mapped ones are named ``task[0]``, ``task[1]``, ...
@@ -40,16 +40,16 @@ class WholeRun:
     _run: Any
 
     def in_state(self, state: str) -> set[str]:
-        """Ids of the tasks in a state."""
+        """Return the ids of the tasks in a state."""
         return {task for task, found in self.states.items() if found == state}
 
     @property
     def run_id(self) -> str:
-        """The run's id."""
+        """Return the id of the run."""
         return str(self._run.run_id)
 
     def xcom(self, task_id: str, key: str = "return_value") -> Any:
-        """What a task pushed."""
+        """Return an XCom of a task."""
         from airflow.models.xcom import XComModel  # noqa: TID251 - a test may look into the database
         from airflow.sdk.serde import deserialize
         from airflow.utils.session import create_session  # noqa: TID251
@@ -59,7 +59,7 @@ class WholeRun:
             return deserialize(session.scalars(asked.limit(1)).one().value)
 
     def asset_events(self) -> set[str]:
-        """Names of the assets that the run updated."""
+        """Return the names of the assets that the run updated."""
         from airflow.models.asset import AssetEvent  # noqa: TID251
         from airflow.utils.session import create_session  # noqa: TID251
         from sqlalchemy import select
@@ -81,7 +81,7 @@ class DagFile:
     def run(self, dag_id: str, *, change: Callable[[DAG], None] = lambda dag: None, **conf: Any) -> WholeRun:
         """Run a DAG to its end.
 
-        :param change: changes the DAG before, e.g. shortens a timeout
+        :param change: changes the DAG before the run, e.g. shortens a timeout
         :param conf: parameters of the run
         """
         _make_database()
@@ -105,14 +105,14 @@ def example(name: str) -> DagFile:
 
 @cache
 def _make_database() -> None:
-    """Make the tables of Airflow's metadata database, in the tests' own AIRFLOW_HOME."""
+    """Create the tables of Airflow's metadata database in the AIRFLOW_HOME of the tests."""
     done = subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @cache
 def _one_api() -> None:
-    """Let all tasks of this process share one API, as Airflow 3.3 does: 3.2 makes one for each task, in two seconds."""
+    """Share one API among all tasks of this process, as Airflow 3.3 does; 3.2 creates one per task, in two seconds."""
     from airflow.sdk.execution_time import supervisor
 
     if not hasattr(supervisor.in_process_api_server, "cache_info"):
@@ -120,7 +120,7 @@ def _one_api() -> None:
 
 
 def _only_file_of_the_bundle(file: Path) -> None:
-    """Airflow reads the folder before it runs a DAG: let it read this file and no other."""
+    """Limit the DAG bundle to this file, because Airflow reads the whole folder before it runs a DAG."""
     folder = Path(os.environ["AIRFLOW__CORE__DAGS_FOLDER"])
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.iterdir():
@@ -129,7 +129,7 @@ def _only_file_of_the_bundle(file: Path) -> None:
 
 
 def answering(task_id: str, answer: str) -> Callable[[DAG], None]:
-    """Let somebody answer an approval at once: the operator goes on as when Airflow brings it the answer."""
+    """Answer an approval at once: the operator continues as after an answer in Airflow."""
 
     def change(dag: DAG) -> None:
         from datetime import UTC, datetime
@@ -146,9 +146,9 @@ def answering(task_id: str, answer: str) -> Callable[[DAG], None]:
 
 @contextmanager
 def nobody_answering(task_id: str) -> Iterator[Callable[[DAG], None]]:
-    """Let an approval wait for a second, in vain: what the scheduler does about overdue approvals is done beside the run.
+    """Let an approval time out after a second; a thread handles overdue approvals as the scheduler does.
 
-    :return: what to give as ``change``
+    :return: the value of ``change``
     """
     from airflow.jobs.job import Job
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner

@@ -1,4 +1,4 @@
-"""The documentation as the tests see it: pages, their headings, and the blocks of code on them."""
+"""Read the documentation: pages, headings and code blocks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from markdown_it import MarkdownIt
 from tests.support import REPO
 
 DOCS = REPO / "docs"
-#: Every page of the documentation, and those beside it.
+#: Every page of the documentation, and the pages in the root directory.
 PAGES = [REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)]
 _MARKDOWN = MarkdownIt("commonmark").enable("table")
 
@@ -22,7 +22,7 @@ class Block:
     """One fenced block.
 
     :param line: of the page, from 1
-    :param heading: the heading it stands below
+    :param heading: the heading above it
     """
 
     page: Path
@@ -37,7 +37,7 @@ class Block:
 
     @property
     def file(self) -> str | None:
-        """The file it says it is, in a comment on its first line."""
+        """Return the file name in the comment on its first line."""
         named = re.match(r"# ([\w./-]+\.(?:py|yaml))\n", self.text)
         return named[1] if named else None
 
@@ -68,7 +68,7 @@ def links_of(page: Path) -> Iterator[tuple[int, str]]:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub and MyST make them."""
+    """Return the anchors of a page's headings, as GitHub and MyST generate them."""
     tokens = _MARKDOWN.parse(page.read_text(encoding="utf-8"))
     headings = [tokens[number + 1].content for number, token in enumerate(tokens) if token.type == "heading_open"]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

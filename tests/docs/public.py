@@ -1,4 +1,4 @@
-"""What of the provider is public: operators, sensors, task groups, triggers of watchers, the notifier."""
+"""List the public classes: operators, sensors, task groups, triggers of watchers, the notifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The documentation is built without a warning, in an environment of its own: see ``docs`` in tests/peers.py."""
+"""The documentation builds without a warning, in its own environment: see ``docs`` in tests/peers.py."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import REPO
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The pages as HTML. A link to nothing, a page that no navigation names and a docstring that is none are failures."""
+    """Build the pages as HTML. Broken links, pages outside of the navigation and invalid docstrings are errors."""
     programs, out = peer("docs"), tmp_path_factory.mktemp("docs")
     env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
     command = [
@@ -39,13 +39,13 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out / "html"
 
 
-def test_every_page_is_there(built: Path) -> None:
+def test_build_contains_every_page(built: Path) -> None:
     pages = {path.relative_to(DOCS).with_suffix(".html") for path in DOCS.rglob("*.md") if "_build" not in path.parts}
     assert pages <= {path.relative_to(built) for path in built.rglob("*.html")}
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_the_reference_shows_parameters(built: Path, name: str) -> None:
+def test_built_reference_shows_parameters(built: Path, name: str) -> None:
     page = (built / "reference" / "operators.html").read_text()
     entry = re.search(
         rf'<dt class="sig[^>]*?id="[\w.]+\.{name}">(.*?)</dt>(.*?)(?=<dt class="sig sig-object py"[^>]*id=|\Z)', page, re.DOTALL
@@ -55,7 +55,7 @@ def test_the_reference_shows_parameters(built: Path, name: str) -> None:
     assert [one for one in described if f"<strong>{one}</strong>" not in entry[2]] == []
 
 
-def test_its_tools_are_an_extra() -> None:
+def test_build_tools_are_an_extra() -> None:
     import tomllib
 
     extras = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -21,46 +21,46 @@ from tests.docs.world import DAY, World
 
 
 def how_to(name: str) -> Block | None:
-    """The snippet below the heading that names the class."""
+    """Return the snippet below the heading that names the class."""
     found = [one for one in blocks("python") if f"`{name}`" in one.heading and re.search(rf"\b{name}\(", one.text)]
     return found[0] if found else None
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_there_is_a_how_to(name: str) -> None:
+def test_public_class_has_a_how_to(name: str) -> None:
     assert how_to(name), f"no page below docs/ has a heading with `{name}` and a Python snippet that uses it"
 
 
-def test_the_list_of_how_tos_is_whole() -> None:
+def test_list_of_how_tos_is_complete() -> None:
     text = (DOCS / "how-to.md").read_text()
     assert [name for name in public_names() if f"`{name}`" not in text] == []
 
 
 def documented(name: str) -> str:
-    """The docstring of a class and of those of our own that it is made of."""
+    """Return the docstrings of a class and of its base classes in this package."""
     return "\n".join(
         inspect.getdoc(one) or "" for one in public_classes()[name].__mro__ if one.__module__.startswith("airflow_slo")
     )
 
 
 def parameters(cls: type) -> set[str]:
-    """The parameters that a class of ours takes, its bases' included."""
+    """Return the parameters of a class, including those of its base classes."""
     found: set[str] = set()
     for one in cls.__mro__:
         if one.__module__.startswith("airflow_slo") and "__init__" in vars(one):
             found |= set(inspect.signature(vars(one)["__init__"]).parameters) - {"self", "kwargs"}
-    return found - {"poke_interval", "timeout", "mode"}  # those of every Airflow sensor
+    return found - {"poke_interval", "timeout", "mode"}  # parameters of every Airflow sensor
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_every_parameter_is_documented(name: str) -> None:
+def test_public_parameters_are_documented(name: str) -> None:
     described = set(re.findall(r":param (\w+):", documented(name)))
     assert parameters(public_classes()[name]) - described == set()
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_parameters_of_a_base_are_one_step_away(name: str) -> None:
-    """The class's own docstring names where the others are, and so does the page that lists them."""
+def test_docstring_links_to_parameters_of_base_classes(name: str) -> None:
+    """The docstring of the class names the base class that documents them, and so does the reference page."""
     cls = public_classes()[name]
     page = (DOCS / "reference" / "operators.md").read_text()
     missing = parameters(cls) - set(re.findall(r":param (\w+):", cls.__doc__ or ""))
@@ -73,7 +73,7 @@ def test_parameters_of_a_base_are_one_step_away(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_templated_parameters_say_so(name: str) -> None:
+def test_template_fields_are_documented_as_templated(name: str) -> None:
     """A reader of the reference sees which parameters Jinja renders."""
     cls = public_classes()[name]
     text = " ".join(documented(name).split())
@@ -83,18 +83,18 @@ def test_templated_parameters_say_so(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", public_names())
-def test_errors_are_documented(name: str) -> None:
-    """What fails, what is retried, what is refused when the DAG is read."""
+def test_raised_errors_are_documented(name: str) -> None:
+    """Each class documents what fails, what is retried and what is rejected when the DAG is read."""
     assert re.search(r":raises |\bfails?\b|retried|refuse", documented(name))
 
 
 @dataclass(frozen=True)
 class Run:
-    """How the snippet of a class is run.
+    """How to run the snippet of a class.
 
-    :param sees: what its log, its error or its XCom shows
-    :param before: what the world needs first
-    :param arguments: for ``run_task``, made when the snippet is run: some of them tell the time
+    :param sees: expected text in its log, error or XCom
+    :param before: prepares the world
+    :param arguments: arguments of ``run_task``, created when the snippet runs because some depend on the time
     """
 
     state: str = "success"
@@ -159,7 +159,7 @@ RUNS = {
     "PolicyDecisionOperator": Run(sees="allow"),
     "ServingDecisionOperator": Run(sees="degrade"),
 }
-#: Their snippets are read as DAGs (tests/docs/test_snippets.py); what they do needs more than a process.
+#: Their snippets are only read as DAGs (tests/docs/test_snippets.py); running them needs several processes.
 READ_ONLY = {
     "AlertmanagerTrigger": "an Alertmanager: tests/services/test_burn_rate_trigger.py",
     "BurnRateTrigger": "a triggerer: tests/services/test_burn_rate_trigger.py, tests/e2e/test_incident_stack.py",
@@ -176,7 +176,7 @@ READ_ONLY = {
 }
 
 
-def test_each_is_run_or_says_why_not() -> None:
+def test_how_to_snippet_is_run_or_names_a_reason() -> None:
     assert sorted([*RUNS, *READ_ONLY]) == public_names()
     for reason in READ_ONLY.values():
         for file in re.findall(r"tests/[\w/]+\.py", reason):
@@ -184,7 +184,7 @@ def test_each_is_run_or_says_why_not() -> None:
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_the_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_to_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     RUNS[name].before(world)
@@ -197,13 +197,13 @@ def test_the_snippet_runs(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def golden_sets(heading: str, world: World) -> dict[str, Any]:
-    """The tasks of the snippet below a heading of docs/golden-sets.md, by id."""
+    """Return the tasks of the snippet below a heading of docs/golden-sets.md, by id."""
     (block,) = (one for one in blocks_of(DOCS / "golden-sets.md") if one.heading == heading and is_dag_code(one))
     (dag,) = dags_of(block, world).values()
     return {task.task_id: task for task in dag.tasks}
 
 
-def test_the_ranking_golden_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranking_golden_set_snippet_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(tmp_path)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///{tmp_path / 'ledger.db'}")
     ran = run_task(golden_sets("Judge a ranking, query by query", world)["evaluate"])
@@ -212,7 +212,9 @@ def test_the_ranking_golden_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("serving", "said"), [("", "promoted from nothing to 7"), ("6", "promoted from 6 to 7")])
-def test_the_first_champion_and_the_next(serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_champion_snippet_promotes_the_first_and_the_next_version(
+    serving: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
     from airflow_slo_provider.deployment.registries.registry import Wanted
 
@@ -243,8 +245,8 @@ READ = {
 }
 
 
-def test_the_table_of_metrics_is_whole() -> None:
-    """Each name and other name that is known, and which way is better."""
+def test_table_of_metrics_is_complete() -> None:
+    """Check names, aliases and the better direction."""
     from airflow_slo_provider.evaluation.metrics import metric_names as metrics
 
     text = (DOCS / "golden-sets.md").read_text().partition("### Metrics by name")[2].partition("\n### ")[0]
@@ -258,13 +260,13 @@ def test_the_table_of_metrics_is_whole() -> None:
             assert any(word in gets for word in ([words] if isinstance(words, str) else words)), f"{name}: {gets}"
     cut = {f"{name}@k" for name in ("ndcg", "ndcg_exp", "map", "mrr", "recall")}
     assert set(shown) == {*metrics._KNOWN, *metrics._ALIASES, *cut, "ndcg", "ndcg_exp", "map", "mrr"}
-    for name in ("recall", "recall@10"):  # one is of classes, the other of a ranking: both are in the table
+    for name in ("recall", "recall@10"):  # precision of classes and of rankings: both are in the table
         assert metrics.find(name).reads == ("label" if name == "recall" else "ranking")
 
 
 @pytest.fixture
 def classified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    """A world whose golden set can be told by its features, and version 7 of a classifier that reads both of them."""
+    """Create a world whose golden set is separable by its features, and version 7 of a classifier that reads both."""
     import joblib
     import numpy as np
     import pandas as pd
@@ -287,8 +289,8 @@ def classified(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def test_a_segment_that_is_a_feature(classified: World) -> None:
-    """It is one where it is named, and without that the model misses it."""
+def test_segment_snippet_accepts_a_feature(classified: World) -> None:
+    """With ``features`` set the segment column is passed to the model; without it the model reports a missing column."""
     task = golden_sets("What the model is given: `features`", classified)["evaluate"]
     ran = run_task(task)
     assert ran.state == "success", ran.log
@@ -296,17 +298,17 @@ def test_a_segment_that_is_a_feature(classified: World) -> None:
     assert "columns are missing: {'country'}" in str(run_task(task).error)
 
 
-def test_a_function_of_probabilities(classified: World) -> None:
+def test_metric_snippet_receives_probabilities(classified: World) -> None:
     ran = run_task(golden_sets("What a metric gets", classified)["evaluate"])
     assert ran.state == "success", ran.log
     found = ran.xcoms["return_value"]["metrics"]
     assert 0 < found["expected_cost"]["value"] < 1
-    assert found["recall"]["value"] > 0.9  # at a fifth; at a half it is less
+    assert found["recall"]["value"] > 0.9  # with threshold 0.2; with 0.5 it is lower
 
 
 @pytest.mark.parametrize("predictor", ["model", "classes", "probabilities", "words"])
-def test_what_a_metric_gets(predictor: str, tmp_path: Path) -> None:
-    """The table of docs/golden-sets.md, row by row, by what metrics make of it."""
+def test_metric_snippet_receives_documented_arguments(predictor: str, tmp_path: Path) -> None:
+    """Each row of the table in docs/golden-sets.md matches what a metric receives."""
     import numpy as np
 
     from airflow_slo_provider import evaluation
@@ -319,21 +321,23 @@ def test_what_a_metric_gets(predictor: str, tmp_path: Path) -> None:
 
     chances = np.asarray([0.1, 0.3, 0.6, 0.9] * 25)
     truth = np.asarray([0, 0, 1, 1] * 25)
-    classes = (chances >= 0.7).astype(int)  # where the model itself has cut
+    classes = (chances >= 0.7).astype(int)  # thresholded by the model
     beside = chances if predictor == "model" else None
     said = {"probabilities": chances, "words": np.asarray(["no", "yes"])[classes]}.get(predictor, classes)
     if predictor == "words":
         truth = np.asarray(["no", "yes"])[truth]
     names = ["recall", "roc_auc", seen]
     found = evaluation.evaluate(truth, said, names, y_score=beside, decision_threshold=0.4, replicates=100)
-    assert sorted(got[0]) == sorted(said)  # all of them, cut by nobody
+    assert sorted(got[0]) == sorted(said)  # all of them, without a threshold
     assert found["recall"].value == (1.0 if predictor == "probabilities" else 0.5)
     assert found["roc_auc"].value == {"model": 1.0, "probabilities": 1.0, "classes": 0.75, "words": None}[predictor]
 
 
 @pytest.mark.parametrize(("wrong", "way"), [(0.03, "gate"), (0.5, "hold")])
-def test_another_way_than_a_red_run(wrong: float, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bad model ends at hold; promote refuses it where somebody draws the way wrong."""
+def test_quality_branch_snippet_holds_a_bad_model(
+    wrong: float, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bad model ends at hold; promote rejects it if the branch is wired wrongly."""
     import random
 
     world = World(tmp_path)
@@ -360,10 +364,10 @@ def test_another_way_than_a_red_run(wrong: float, way: str, tmp_path: Path, monk
     assert promoted.state == ("success" if way == "gate" else "failed"), promoted.log
     assert way == "gate" or "its evaluation ended with fail" in str(promoted.error)
     file.unlink()
-    assert run_task(tasks["evaluate"]).state == "failed"  # what could not be judged is no verdict
+    assert run_task(tasks["evaluate"]).state == "failed"  # a model that could not be judged has no verdict
 
 
 def check(name: str, ran: Ran) -> None:
-    """See that it ended as it should, and shows what it found."""
+    """Check that the task ended as expected and shows its result."""
     assert ran.state == RUNS[name].state, f"{ran.error}\n{ran.log}"
     assert RUNS[name].sees in f"{ran.log}\n{ran.xcoms}"

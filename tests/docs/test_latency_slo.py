@@ -1,4 +1,4 @@
-"""The latency SLO of docs/documents.md on a real server: what the page says of buckets and of new series is so."""
+"""The latency SLO of docs/documents.md on a real server: the statements about buckets and new series are true."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTES = 120
 
 
 def histogram() -> Iterator[str]:
-    """Two hours, 50 requests a minute, 49 of them within 250 ms. Ten minutes ago a process came that had answered 1,000."""
+    """Two hours of 50 requests a minute, 49 within 250 ms. A process with 1,000 requests was first scraped ten minutes ago."""
     yield "# TYPE request_duration_seconds histogram\n"
     for pod, first, value in (("old", MINUTES, lambda ago, each: each * (MINUTES - ago)), ("new", 10, lambda ago, each: 1000)):
         for name, each in (('bucket{le="0.25",', 49), ('bucket{le="+Inf",', 50), ("count{", 50)):
@@ -36,7 +36,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def measured(url: str, old: str = "", new: str = "") -> SLOReport:
-    """Measure the page's SLO over an hour, with its text changed."""
+    """Measure the SLO of the page over an hour, with a replaced text."""
     text = "---\n".join(one.text for one in blocks_of(DOCS / "documents.md") if one.language == "yaml")
     assert old in text
     catalog = load(text.replace("duration: 30d", "duration: 1h").replace(old, new))
@@ -45,7 +45,7 @@ def measured(url: str, old: str = "", new: str = "") -> SLOReport:
     return report
 
 
-def test_it_is_measured_with_increase_and_what_a_series_begins_with_is_not_counted(url: str) -> None:
+def test_latency_slo_ignores_the_first_value_of_a_series(url: str) -> None:
     report = measured(url)
     assert (report.status, report.sli) == (Status.HEALTHY, Fraction(49, 50))
     assert 'good: sum(increase(request_duration_seconds_bucket{le="0.25"}[1h]))' in report.query
@@ -53,6 +53,6 @@ def test_it_is_measured_with_increase_and_what_a_series_begins_with_is_not_count
     assert report.total == 60 * 50, "the 1,000 that the new process had when it was first seen are in no count"
 
 
-def test_a_bound_that_is_no_bucket_is_no_good_event(url: str) -> None:
+def test_latency_bound_without_a_bucket_counts_no_good_events(url: str) -> None:
     report = measured(url, 'le="0.25"', 'le="0.3"')
     assert (report.status, report.sli) == (Status.EXHAUSTED, 0)

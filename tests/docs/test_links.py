@@ -1,4 +1,4 @@
-"""Links between pages, and to files of the repository, lead somewhere."""
+"""Links between pages and to files of the repository are valid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.support import REPO
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPO)))
-def test_links_lead_to_files_and_headings(page: Path) -> None:
+def test_links_point_to_existing_files_and_headings(page: Path) -> None:
     wrong = []
     for line, target in links_of(page):
         if "://" in target or target.startswith("mailto:"):

@@ -1,4 +1,4 @@
-"""The SQL of docs/production.md, on a real PostgreSQL: each account can do what the page says it needs, and no more."""
+"""The SQL of docs/production.md on a real PostgreSQL: each account has exactly the documented permissions."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connected(server: PostgresServer, database: str, statements: str) -> None:
 
 @pytest.fixture
 def granted(postgres: PostgresServer, postgres_database: str) -> Iterator[dict[str, str]]:
-    """URLs of the ledger by account, once the owner has opened it and run the page's second block."""
+    """Return URLs of the ledger by account, after the owner has opened it and run the second block of the page."""
     owner = postgres.url(postgres_database)
     open_ledger(owner).close()
     connected(postgres, postgres_database, GRANT)
@@ -37,19 +37,19 @@ def granted(postgres: PostgresServer, postgres_database: str) -> Iterator[dict[s
     connected(postgres, postgres_database, "DROP OWNED BY slo_worker, slo_reader; DROP ROLE slo_worker, slo_reader")
 
 
-def test_the_database_is_made(postgres: PostgresServer) -> None:
+def test_production_statements_create_the_database(postgres: PostgresServer) -> None:
     connected(postgres, "postgres", CREATE)
     connected(postgres, "postgres", "DROP DATABASE slo_ledger")
 
 
-def test_a_worker_records_and_reads(granted: dict[str, str]) -> None:
+def test_worker_role_records_and_reads(granted: dict[str, str]) -> None:
     with open_ledger(granted["slo_worker"]) as ledger:
         ledger.record([check()], key())
         ledger.record([check(verdict="fail")], key())  # a retry replaces its row
         assert [row.result.verdict for row in ledger.checks()] == ["fail"]
 
 
-def test_a_reader_only_reads(granted: dict[str, str]) -> None:
+def test_reader_role_only_reads(granted: dict[str, str]) -> None:
     with open_ledger(granted["slo_worker"]) as ledger:
         ledger.record([check()], key())
     with open_ledger(granted["slo_reader"]) as ledger:
@@ -59,7 +59,7 @@ def test_a_reader_only_reads(granted: dict[str, str]) -> None:
     assert caught.value.reason == "access_denied"
 
 
-def test_a_worker_withdraws_prunes_and_adopts_and_a_reader_does_not(granted: dict[str, str]) -> None:
+def test_worker_role_withdraws_prunes_and_adopts_and_reader_role_does_not(granted: dict[str, str]) -> None:
     now = datetime.now(UTC)
     with open_ledger(granted["slo_worker"]) as ledger:
         for days in (402, 401, 399):

@@ -1,4 +1,4 @@
-"""Every block of code in the documentation is run, read or parsed by what it is meant for."""
+"""Every code block in the documentation is run, read or parsed by its target program."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.docs.pages import PAGES, Block, blocks, blocks_of
 from tests.docs.world import World
 from tests.support import REPO, need
 
-TUTORIAL = REPO / "docs" / "tutorial.md"  # tests/docs/test_tutorial.py runs it as a whole
+TUTORIAL = REPO / "docs" / "tutorial.md"  # tests/docs/test_tutorial.py runs the whole page
 SHELL = {"cp", "docker", "export", "git", "kubectl", "make", "pg_dump", "promtool", "python", "pip", "airflow", "pipx"}
 PLACES = {"PATH...": "slos/", "REF": "a.csv", "CUR": "b.csv"}
 
@@ -30,14 +30,14 @@ def ids(block: Block) -> str:
 
 
 def is_dag_code(block: Block) -> bool:
-    """Whether it belongs into a DAG file: it makes tasks, or what starts them."""
+    """Return whether it belongs in a DAG file: it creates tasks or watchers."""
     return bool(
         re.search(r"^from airflow_slo_provider\.(operators|sensors|triggers|notifications|deadlines)|@dag\b", block.text, re.M)
     )
 
 
 def dag_code(block: Block) -> str:
-    """A DAG file: as it stands, or as the body of a DAG."""
+    """Return it as a DAG file: unchanged, or as the body of a DAG."""
     if re.search(r"@dag\b|\bDAG\(", block.text):
         return block.text
     head = "from datetime import UTC, datetime\nfrom airflow.sdk import DAG\n"
@@ -48,7 +48,7 @@ def dag_code(block: Block) -> str:
 def dags_of(block: Block, world: World) -> dict[str, Any]:
     """Read a block as the DAG processor does.
 
-    :raises AssertionError: with what Airflow says of it
+    :raises AssertionError: if Airflow rejects it
     """
     from airflow.dag_processing.dagbag import DagBag
 
@@ -64,14 +64,14 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_no_block_goes_unseen() -> None:
-    """A block in another language would be tested by nobody."""
+def test_every_block_has_a_known_language() -> None:
+    """A block in another language would not be tested."""
     seen = {"python", "yaml", "bash", "sql", "text", "{toctree}", "{eval-rst}"}
     assert [block.name for page in PAGES for block in blocks_of(page) if block.language not in seen] == []
 
 
 @pytest.mark.parametrize("block", [one for one in blocks("python") if is_dag_code(one) and one.page != TUTORIAL], ids=ids)
-def test_airflow_reads_the_dags(block: Block, world: World) -> None:
+def test_dag_snippets_are_read_by_airflow(block: Block, world: World) -> None:
     dags = dags_of(block, world)
     assert dags and all(dag.tasks for dag in dags.values())
 
@@ -80,8 +80,8 @@ PLAIN = [one for one in blocks("python") if not is_dag_code(one) and one.page !=
 
 
 @pytest.mark.parametrize("page", sorted({one.page for one in PLAIN}), ids=lambda page: str(page.relative_to(REPO)))
-def test_python_runs(page: Path, world: World) -> None:
-    """The blocks of a page, one after the other in one process."""
+def test_python_snippets_run(page: Path, world: World) -> None:
+    """Run the blocks of a page in order in one process."""
     code = "\n".join(world.placed(block.text) for block in PLAIN if block.page == page)
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -113,14 +113,14 @@ def kinds_of(block: Block) -> set[str]:
 
 
 def check_slos(block: Block, tmp_path: Path) -> None:
-    """Read together what stands on one page, as it belongs together."""
+    """Read the documents of one page together."""
     together = [one.text for one in blocks_of(block.page) if one.language == "yaml" and re.fullmatch(OURS, min(kinds_of(one)))]
     reading = read("\n---\n".join(together))
     assert (reading.faults, reading.warnings) == ([], [])
 
 
 def check_import(block: Block, tmp_path: Path) -> None:
-    """What is not imported of another tool's document is a warning, which is no fault of the page."""
+    """Parts of another tool's document that are not imported give warnings, which are accepted."""
     assert read(block.text).faults == []
 
 
@@ -140,7 +140,7 @@ def check_rules(block: Block, tmp_path: Path) -> None:
 
 
 def check_rbac(block: Block, tmp_path: Path) -> None:
-    """What it grants is compared with what is asked for by tests/unit/deployment/test_kubernetes_docs.py."""
+    """tests/unit/deployment/test_kubernetes_docs.py compares the granted permissions with the used ones."""
     assert {document["kind"] for document in yaml.safe_load_all(block.text)} <= {"Role", "RoleBinding"}
 
 
@@ -154,7 +154,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("block", blocks("yaml"), ids=ids)
-def test_yaml_is_read_by_what_it_is_for(block: Block, tmp_path: Path) -> None:
+def test_yaml_snippets_are_read_by_their_reader(block: Block, tmp_path: Path) -> None:
     kinds = kinds_of(block)
     readers = {check for kind in kinds for pattern, check in READERS.items() if re.fullmatch(pattern, kind)}
     assert readers, f"nobody reads {kinds}: add a reader here"
@@ -174,9 +174,9 @@ def make_targets() -> set[str]:
 
 
 def check_command(words: list[str], block: Block) -> None:
-    """See that a command exists, and takes its arguments.
+    """Check that a command exists and accepts its arguments.
 
-    :raises AssertionError: with the block and what is wrong
+    :raises AssertionError: if not; with the block
     """
     while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
         words = words[1:]
@@ -206,7 +206,7 @@ def commands_of(block: Block) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("block", [one for one in blocks("bash") if one.page != TUTORIAL], ids=ids)
-def test_shell_names_commands_that_exist(block: Block) -> None:
+def test_shell_snippets_name_existing_commands(block: Block) -> None:
     commands = commands_of(block)
     assert commands
     for words in commands:
@@ -216,28 +216,28 @@ def test_shell_names_commands_that_exist(block: Block) -> None:
 @pytest.mark.parametrize("line", sorted({
     line for page in PAGES for line in re.findall(r"`(airflow slo [a-z]+)", page.read_text())
 }))  # fmt: skip
-def test_commands_in_the_text_exist(line: str) -> None:
+def test_commands_named_in_text_exist(line: str) -> None:
     from airflow_slo_provider.cli.definition import SLO_COMMANDS
 
     assert line.split()[2] in {command.name for command in SLO_COMMANDS}
 
 
-def test_dag_files_in_the_text_exist() -> None:
+def test_dag_files_named_in_text_exist() -> None:
     named = {(page.name, name) for page in PAGES for name in re.findall(r"dags/(\w+\.py)", page.read_text()) if page != TUTORIAL}
     assert {(page, name) for page, name in named if not (REPO / "dags" / name).exists()} == set()
 
 
-def test_connections_in_shell_can_be_used() -> None:
+def test_connections_in_shell_snippets_have_an_installed_provider() -> None:
     for block in blocks("bash"):
         for text in re.findall(r"AIRFLOW_CONN_\w+='(\{.*?\})'$", block.text, re.M):
             kind = json.loads(text.replace("'$PWD'", "/here"))["conn_type"]
             installed = re.findall(r"^pip install .*", block.page.read_text(), re.M)
-            # A connection needs the provider of its type, which a plain install does not bring.
+            # A connection needs the provider of its type, which is not a dependency.
             assert any(f"apache-airflow-providers-{kind}" in line for line in installed), f"{block.name}: {kind} is not installed"
 
 
-def test_the_kinds_of_checks_are_listed() -> None:
-    from airflow_slo_provider.plugins.slo_page import checks_page as kinds
+def test_kinds_of_checks_are_listed() -> None:
+    from airflow_slo_provider.plugins.slo_page import checks_page
 
     text = (REPO / "docs" / "slo_pages.md").read_text().partition("| `kind` | recorded by |")[2].partition("\n\n")[0]
     listed = {kind for line in re.findall(r"^\| (`.*?) \|", text, re.M) for kind in re.findall(r"`(\w+)`", line)}
@@ -246,10 +246,11 @@ def test_the_kinds_of_checks_are_listed() -> None:
         for path in (REPO / "airflow_slo_provider").rglob("*.py")
         for kind in re.findall(r"CheckResult\(\s*kind=\"(\w+)\"", path.read_text())
     }
-    assert listed == {*kinds.ELSEWHERE, *kinds._FIRST, "error_budget", *literal} - {"promotion"}  # which nothing here records
+    shown = {*checks_page.KINDS_WITH_OWN_PAGE, *checks_page._FIRST}
+    assert listed == {*shown, "error_budget", *literal} - {"promotion"}  # the provider itself records no promotion
 
 
-def test_objectives_have_the_names_that_documents_say() -> None:
+def test_objective_names_match_the_comments_in_documents() -> None:
     text = "\n---\n".join(one.text for one in blocks("yaml") if one.page.name == "documents.md")
     catalog = read(text).catalog
     assert catalog

@@ -1,4 +1,4 @@
-"""The tutorial, block by block, in an empty directory: what it says happens, happens."""
+"""The tutorial, block by block, in an empty directory: its commands print the documented output."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from tests.docs.pages import DOCS, Block, blocks_of
 from tests.support import REPO
 
 BLOCKS = blocks_of(DOCS / "tutorial.md")
-#: What a block prints stands between two of these.
+#: Separates the outputs of the blocks.
 MARK = "---- block "
 
 
 def script(home: Path) -> str:
-    """Make one shell script of the page. Installing is done already; all else is as it stands."""
+    """Build a shell script from the page, without the installation."""
     steps = ["set -euo pipefail"]
     for number, block in enumerate(BLOCKS):
         if block.file:
@@ -35,12 +35,12 @@ def spaced(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_every_block_is_a_file_a_command_or_what_it_prints() -> None:
+def test_tutorial_blocks_are_files_commands_or_output() -> None:
     assert {block.language for block in BLOCKS} <= {"bash", "python", "yaml", "text"}
     assert all(block.file for block in BLOCKS if block.language in ("python", "yaml"))
 
 
-def test_the_tutorial(tmp_path: Path) -> None:
+def test_tutorial_commands_print_the_documented_output(tmp_path: Path) -> None:
     assert shutil.which("bash")
     env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"

@@ -1,4 +1,4 @@
-"""A small installation for the snippets: what stands below ``/opt`` in the documentation is below a directory here."""
+"""A small installation for the snippets: ``/opt`` of the documentation is a temporary directory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from tests.docs.pages import DOCS, blocks_of
 from tests.support import REPO
 
-#: The day that ``{{ ds }}`` is in the snippets that are run.
+#: The value of ``{{ ds }}`` in snippets.
 DAY = datetime(2026, 11, 20, tzinfo=UTC)
 NAMES = ("orders-answered", "checkout-availability", "checkout-latency")
 
@@ -24,7 +24,7 @@ class World:
         self.home = home
         for part in ("slos", "data/training", "data/days", "data/golden", "models/churn/7", "models/fraud/7", "reports"):
             (home / "opt" / part).mkdir(parents=True)
-        (home / "slos").symlink_to(home / "opt" / "slos")  # where the page says slos/
+        (home / "slos").symlink_to(home / "opt" / "slos")  # for pages that write slos/
         self._slos()
         self._requests()
         self._tables()
@@ -32,14 +32,14 @@ class World:
         self._registry()
 
     def placed(self, text: str) -> str:
-        """The text with ``/opt/`` where this is."""
+        """Return the text with ``/opt/`` replaced by the directory of this world."""
         for before in ('"', '"file://', '"sqlite:///'):
             text = text.replace(f"{before}/opt/", f"{before}{self.home}/opt/")
         return text
 
     @property
     def connections(self) -> dict[str, dict[str, Any]]:
-        """What the snippets name."""
+        """Return the connections that the snippets use."""
         log = {"conn_type": "sqlite", "host": str(self.home / "opt" / "data" / "orders.db"), "extra": {"mode": "ro"}}
         return {
             "orders_db": log,
@@ -58,7 +58,7 @@ class World:
         (self.home / "opt" / "slos" / "orders.yaml").write_text("---\n".join([rest, *renamed]))
 
     def _requests(self) -> None:
-        """2,000 requests of six days, 5 of them failed; features of ten customers, all fresh."""
+        """Create 2,000 requests over six days, 5 of them failed, and fresh features of ten customers."""
         with sqlite3.connect(self.home / "opt" / "data" / "orders.db") as log:
             log.execute("CREATE TABLE requests (created_at TEXT, status INTEGER)")
             now, step = datetime.now(UTC), timedelta(days=6) / 2000
@@ -69,7 +69,7 @@ class World:
         log.close()
 
     def _tables(self) -> None:
-        """Training data and a day of the same kind."""
+        """Create training data and a day with the same distribution."""
         for path, seed in (("training/one.csv", 1), ("training/two.csv", 2), (f"days/{DAY:%Y-%m-%d}.csv", 3)):
             chance = random.Random(seed)
             lines = ["customer_id,amount,country"]
@@ -96,7 +96,7 @@ class World:
         (self.home / "opt" / "models" / "fraud" / "7" / "predictions.csv").write_text("\n".join(predictions) + "\n")
 
     def _registry(self) -> None:
-        """Models churn and fraud: version 6 was promoted before 7 of churn; 6 of fraud serves and 7 wants to."""
+        """Create the models churn (6 and then 7 were promoted) and fraud (6 is the champion, 7 a candidate)."""
         from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
         from airflow_slo_provider.deployment.registries.registry import Wanted
 
@@ -109,7 +109,7 @@ class World:
                 registry.move(model, Wanted(kind="promote", alias="champion", key=f"made/{version}", to=version, by="world"))
 
     def traces(self) -> None:
-        """Let the model server of docs/tracing.md write its traces, as if ten minutes ago: stores need a while to show them."""
+        """Run the model server of docs/tracing.md with a clock ten minutes back, because stores show traces with a delay."""
         import re
         import subprocess
         import sys
@@ -122,7 +122,7 @@ class World:
         file.write_text(earlier)
 
     def environment(self) -> dict[str, str]:
-        """The environment of a process that runs a snippet."""
+        """Return the environment of a process that runs a snippet."""
         import os
 
         named = {f"AIRFLOW_CONN_{name.upper()}": json.dumps(one) for name, one in self.connections.items()}

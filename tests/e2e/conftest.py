@@ -1,6 +1,6 @@
-"""A real Airflow for the tests of this directory: four components, started once. It never skips: Airflow is a dependency.
+"""A real Airflow for the tests of this directory: four components, started once. Never skipped, because Airflow is a dependency.
 
-Its metadata database is a real PostgreSQL where there is one (in CI there must be), SQLite elsewhere.
+Its metadata database is a real PostgreSQL if available (required in CI), else SQLite.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from tests.support import find
 
 HERE = Path(__file__).resolve().parent
 DAG_FOLDERS = (HERE / "dags", HERE.parents[1] / "dags")
-# A dead triggerer is noticed within seconds, so that a test of its restart need not wait half a minute; what a dead scheduler has
-# left behind is looked for every few seconds (it counts as dead after half a minute all the same). And so is the exit of a task:
-# by default its worker notices up to five seconds late, and a task that resumes in the meantime is taken for a killed one.
+# A dead triggerer is detected within seconds, so that a test of its restart need not wait half a minute. Orphaned tasks of a dead
+# scheduler are searched every few seconds (it counts as dead only after half a minute). So is the exit of a task:
+# by default it is detected up to five seconds late, and a task that resumes in the meantime is treated as killed.
 SETTINGS = {
     "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
     "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
@@ -33,7 +33,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="session")
 def metadata_server() -> Iterator[PostgresServer | None]:
-    """Where Airflow's metadata is, in the database ``airflow``; None where there is no PostgreSQL."""
+    """Start the PostgreSQL server of Airflow's metadata, database ``airflow``; None without PostgreSQL."""
     if not (os.environ.get("CI") or find("initdb")):
         yield None
         return
@@ -45,7 +45,7 @@ def metadata_server() -> Iterator[PostgresServer | None]:
 
 @pytest.fixture(scope="session")
 def metadata_database(metadata_server: PostgresServer | None) -> dict[str, str]:
-    """Airflow's settings for its database. SQLite has one writer at a time, and Airflow answers 503 when it has to wait."""
+    """Return Airflow's settings for its database. SQLite allows one writer at a time, and Airflow responds 503 while waiting."""
     if metadata_server is None:
         return {}
     url = metadata_server.url("airflow").replace("postgresql://", "postgresql+psycopg2://")
@@ -54,7 +54,7 @@ def metadata_database(metadata_server: PostgresServer | None) -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def airflow_stack(metadata_database: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStack]:
-    """API server, scheduler, DAG processor and triggerer with the DAGs of tests/e2e/dags and of dags/.
+    """Start API server, scheduler, DAG processor and triggerer with the DAGs of tests/e2e/dags and dags/.
 
     ``stack.client`` speaks to the API (trigger, wait, states, logs, XComs, connections); ``stack.restart_component("triggerer")``
     kills and restarts one of the four. The SLO ledger is the default one: ``stack.home / "slo_ledger.db"``.
@@ -62,19 +62,19 @@ def airflow_stack(metadata_database: dict[str, str], tmp_path_factory: pytest.Te
     started = time.monotonic()
     home = tmp_path_factory.mktemp("real airflow") / "home"
     tell = lambda text: print(f"airflow {time.monotonic() - started:4.0f} s  {text}")  # noqa: E731
-    stack = AirflowStack(home, DAG_FOLDERS, settings=SETTINGS | metadata_database, say=tell)
+    stack = AirflowStack(home, DAG_FOLDERS, settings=SETTINGS | metadata_database, report=tell)
     stack.start()
     try:
         yield stack
     finally:
         members = stack.members()
         stack.stop()
-        assert not processes.alive(members), "processes of the test's Airflow are left"
+        assert not processes.still_running(members), "processes of the test's Airflow are left"
 
 
 @pytest.fixture
 def run_dag(airflow_stack: AirflowStack):
-    """Run a DAG to its end: ``run_dag(dag_id, conf=..., timeout=...)`` returns ``(run_id, state)``."""
+    """Return a function that runs a DAG to its end: ``run_dag(dag_id, conf=..., timeout=...)`` returns ``(run_id, state)``."""
 
     def run(dag_id: str, *, timeout: float = 300, **arguments) -> tuple[str, str]:
         client = airflow_stack.client

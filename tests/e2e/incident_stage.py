@@ -1,4 +1,4 @@
-"""What the tests of incidents play on: model servers, Prometheus, Alertmanager and requests, all real, on one machine."""
+"""Model servers, Prometheus, Alertmanager and requests for the tests of incidents, all real, on one machine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ALERT = """
     labels: {{severity: page, slo: {service}}}
     annotations: {{summary: the error budget of {service} burns}}
 """
-#: When the page rule holds, asked of Prometheus itself. (Its factor would be 0.48 in one day; a budget that lasts does not burn.)
+#: The condition of the page rule in PromQL. (Its factor for one day would be 0.48, which does not exhaust a budget.)
 BURNING = (
     '((1 - sum(increase(model_requests_total{service="%s",code="200"}[5m]))'
     ' / sum(increase(model_requests_total{service="%s"}[5m])))'
@@ -59,11 +59,11 @@ class Stage:
         rows = model.measured_rows()
         zeros = [row for row in rows if 0.0 in row.values()]
         others = [row for row in rows if 0.0 not in row.values()]
-        # One in five is of those that the release with the bug refuses.
+        # One row in five is rejected by the release with the bug.
         self._rows = [row for number, zero in enumerate(zeros) for row in (zero, *others[4 * number : 4 * number + 4])]
 
     def prepare(self) -> None:
-        """Train both versions, and put the good one into service everywhere."""
+        """Train both versions, and promote the good one for all services."""
         good, bad = self.home / "models" / "version-1", self.home / "models" / "version-2"
         model.train(good, version="1")
         model.train(bad, version="2", regularisation=0.1)
@@ -75,22 +75,22 @@ class Stage:
             self.point(service, "1")
 
     def point(self, service: str, version: str) -> datetime:
-        """Put a version into service; return when."""
+        """Promote a version; return the time."""
         wanted = Wanted(kind=PROMOTE, alias=CHAMPION, key=f"test/{time.time_ns()}", to=version, by="test")
         self._registry.move(service, wanted)
         return datetime.now(UTC)
 
     def champion(self, service: str) -> Move:
-        """The last move of the champion's alias."""
+        """Return the last move of the champion's alias."""
         return self._registry.moves(service)[-1]
 
     def serving(self, service: str) -> str:
-        """The version that answers."""
+        """Return the version that responds."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[service]}/health", timeout=5) as answer:
             return str(json.load(answer)["model_version"])
 
     def ask(self, *services: str, rate: float = 25) -> None:
-        """Send requests until the end, to each service."""
+        """Send requests to each service until the stage is closed."""
         for service in services:
             thread = threading.Thread(target=self._ask, args=(service, rate), daemon=True)
             thread.start()
@@ -104,13 +104,13 @@ class Stage:
                 load.send(f"http://127.0.0.1:{self.ports[service]}", part, workers=1, rate=rate)
 
     def query(self, query: str) -> list[Any]:
-        """Ask Prometheus."""
+        """Query Prometheus."""
         address = f"{self.prometheus}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         with urllib.request.urlopen(address, timeout=10) as answer:
             return list(json.load(answer)["data"]["result"])
 
     def burning_since(self, service: str, start: datetime, end: datetime) -> datetime:
-        """When the condition was first true, to half a second, in what Prometheus holds."""
+        """Return when the condition was first true in Prometheus, to half a second."""
         parameters = {
             "query": BURNING % ((service,) * 4), "start": start.timestamp(), "end": end.timestamp(), "step": "0.5",
         }  # fmt: skip
@@ -121,7 +121,7 @@ class Stage:
 
     @contextlib.contextmanager
     def running(self, directory: Path, *, prometheus_port: int, alertmanager_port: int) -> Iterator[Stage]:
-        """Run everything."""
+        """Run all servers."""
         self.prepare()
         arguments = [f"{service}={port}" for service, port in self.ports.items()]
         log = directory / "champions.log"
@@ -148,7 +148,7 @@ class Stage:
             processes.end([servers])
 
     def start_prometheus(self) -> None:
-        """Start Prometheus; with the history it has, where it ran before."""
+        """Start Prometheus, with its history of an earlier run."""
         self.prometheus = self._prometheus.enter_context(self._enter())
 
     def stop_prometheus(self) -> None:

@@ -1,4 +1,4 @@
-"""What an operator of ours blocks does not run, whatever is mapped and however, on Airflow's own scheduler."""
+"""Tasks that our operators block do not run, in every form of task mapping, on Airflow's own scheduler."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.people import pause
+from tests.e2e.approvals import pause
 
 pytestmark = pytest.mark.e2e
 
 FROZEN, ALLOWED = "e2e_blocking_frozen", "e2e_blocking_allowed"
-#: States of the DAG in which the first model's budget is spent and the second one's is whole. A gate in a mapped form is skipped
-#: itself; one that has tasks behind it that would run after a skip fails.
+#: Task states in the DAG where the first model's budget is spent and the second one's is not. A mapped gate is skipped itself;
+#: one with downstream tasks that would run after a skip fails.
 HELD = {
     "plain": "success", "prep": "skipped", "deep[0]": "skipped", "deep[1]": "skipped",
     "over_xcom": "skipped", "behind.first": "skipped", "behind.second": "skipped",
@@ -29,11 +29,11 @@ HELD = {
     "branches.branch[1]": "success", "branches.promote[1]": "success", "branches.hold[1]": "skipped",
     "mapped_branch[0]": "success", "mapped_branch[1]": "success", "go": "skipped", "stay": "skipped",
 }  # fmt: skip
-#: The tasks that leave a mark although a budget is spent: those of the other model, and what a branch follows.
+#: Tasks that run although a budget is spent: those of the other model, and those that a branch follows.
 MARKS = {
     "branches.hold[0]", "branches.promote[1]", "literal.promote[1]", "literal.tail[1]", "over.tail[1]", "tolerant.tail[1]",
 }  # fmt: skip
-#: What somebody clears alone, with nothing around it.
+#: Tasks that are cleared alone.
 CLEARED: list[Any] = [
     "prep", "over_xcom", "after_mapped", "after_mapped_2", "after_kwargs", "promote", "after_literal",
     ["literal.promote", 0], ["literal.tail", 0], ["over.promote", 0], ["over.tail", 0],
@@ -43,7 +43,7 @@ CLEARED: list[Any] = [
 
 
 class Runs:
-    """A run of each DAG."""
+    """Run each DAG once."""
 
     def __init__(self, client: Any, directory: Path) -> None:
         self.client, self.marks, self.ids = client, {}, {}
@@ -65,7 +65,7 @@ class Runs:
         return {one.name.removesuffix("[-1]") for one in self.marks[dag_id].iterdir()}
 
     def events(self, dag_id: str) -> set[tuple[str, str, int]]:
-        """Asset, task and map index of each event that left the run."""
+        """Return asset, task and map index of each event of the run."""
         found = self.client.call("GET", f"/api/v2/assets/events?source_dag_id={dag_id}&limit=100")["asset_events"]
         return {(one["name"].removeprefix(f"{dag_id}_"), one["source_task_id"], one["source_map_index"]) for one in found}
 
@@ -83,7 +83,7 @@ def runs(airflow_stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ru
     pause(client, FROZEN, ALLOWED, f"{FROZEN}_consumer", f"{ALLOWED}_consumer")
 
 
-def test_blocked_tasks_of_every_form_do_not_run(runs: Runs) -> None:
+def test_blocked_tasks_in_every_form_do_not_run(runs: Runs) -> None:
     state, states = runs.ended(FROZEN), runs.states(FROZEN)
     groups, tasks = ("literal", "over", "tolerant"), ("gate", "promote", "tail")
     others = {f"{group}.{task}[1]": "success" for group in groups for task in tasks}
@@ -92,7 +92,7 @@ def test_blocked_tasks_of_every_form_do_not_run(runs: Runs) -> None:
     assert state == "failed", "a gate fails where a task behind it would run after a skip"
 
 
-def test_allowed_tasks_of_every_form_run(runs: Runs) -> None:
+def test_allowed_tasks_in_every_form_run(runs: Runs) -> None:
     state, states = runs.ended(ALLOWED), runs.states(ALLOWED)
     skipped = {"hold", "stay", "branches.hold[0]", "branches.hold[1]"}
     assert {task: one for task, one in states.items() if one != ("skipped" if task in skipped else "success")} == {}
@@ -105,7 +105,7 @@ def test_allowed_tasks_of_every_form_run(runs: Runs) -> None:
     assert runs.marked(ALLOWED) == once | {f"{task}[{index}]" for task in acted for index in (0, 1)}
 
 
-def test_events_leave_only_what_allowed(runs: Runs) -> None:
+def test_asset_events_are_emitted_only_by_allowed_tasks(runs: Runs) -> None:
     runs.ended(FROZEN), runs.ended(ALLOWED)
     assert runs.events(ALLOWED) == {
         ("plain", "plain", -1), ("alias", "plain", -1), ("branch", "branch", -1),
@@ -119,7 +119,7 @@ def test_events_leave_only_what_allowed(runs: Runs) -> None:
     assert runs.consumed(FROZEN) == 0
 
 
-def test_blocked_tasks_that_are_cleared_alone_do_not_run(runs: Runs) -> None:
+def test_blocked_tasks_cleared_alone_do_not_run(runs: Runs) -> None:
     runs.ended(FROZEN)
     before = runs.states(FROZEN)
     runs.client.clear(FROZEN, runs.ids[FROZEN], *CLEARED)

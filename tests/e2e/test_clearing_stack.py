@@ -1,4 +1,4 @@
-"""A gate that somebody clears, or marks as successful, on real components."""
+"""A gate that is cleared or marked as successful, on real components."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def requests(airflow_stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 
 def decisions(stack: Any, run_id: str) -> list[tuple[str, int, str]]:
-    """Name, attempt and outcome of what a run decided, oldest first."""
+    """Return name, attempt and outcome of a run's decisions, oldest first."""
     with open_ledger(f"sqlite:///{stack.home / 'slo_ledger.db'}") as ledger:
         rows = ledger.checks("decision", newest_first=False)
     return [(row.result.name, row.key.attempt, row.result.evidence["outcome"]) for row in rows if row.key.run_id == run_id]
 
 
-def test_clearing_does_not_thaw_and_marking_as_successful_lets_nothing_go(airflow_stack, run_dag, requests: RequestLog):
+def test_clearing_or_marking_a_frozen_gate_releases_nothing(airflow_stack, run_dag, requests: RequestLog):
     client = airflow_stack.client
     marked, state = run_dag("e2e_marked", run_id="marked")
     assert state == "failed"

@@ -1,8 +1,8 @@
 """The wiring of docker-compose.yaml, without containers: its commands, environment and configuration files, as processes.
 
-Only addresses and paths are put in place (``tests.e2e.natively``). Not here, for want of a package: Grafana and Tempo; what would
-go to Tempo's OTLP endpoint is counted. Airflow's DAGs run in one process (``airflow dags test``) with compose's environment; that
-its four components work is for the other tests of this directory.
+Only addresses and paths are replaced (``tests.e2e.local_services``). Grafana and Tempo have no package and are not started; what
+would go to Tempo's OTLP endpoint is counted. DAGs run in one process (``airflow dags test``) with compose's environment; the
+other tests of this directory run Airflow's four components.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import pytest
 from airflow_slo_provider.ledger import RunKey, open_ledger
 from demo import load, model
 from tests import compose
-from tests.e2e.natively import Native
+from tests.e2e.local_services import LocalServices
 from tests.peers import peer
 from tests.services.postgres import PostgresServer, running_postgres
 from tests.support import need
@@ -31,12 +31,12 @@ from tests.support import need
 pytestmark = pytest.mark.e2e
 
 PASSWORDS = {name: secrets.token_hex(16) for name in compose.SECRETS}
-#: The share of requests that failed, over everything that was measured.
+#: The share of failed requests over the whole measured time.
 FAILED = 'sum(increase(model_requests_total{code=~"5.."}[1d])) / sum(increase(model_requests_total[1d]))'
 
 
 class TraceSink(ThreadingHTTPServer):
-    """Takes spans where Tempo would, and counts the requests."""
+    """Receives spans instead of Tempo, and counts the requests."""
 
     daemon_threads = True
     received = 0
@@ -60,7 +60,7 @@ class TraceSink(ThreadingHTTPServer):
 
 @pytest.fixture(scope="module")
 def database() -> Iterator[PostgresServer]:
-    """PostgreSQL as its image leaves it: the user airflow with its database, and what the mounted script made."""
+    """Start PostgreSQL as its image does: the user airflow with its database, and the databases of the mounted script."""
     with running_postgres() as server:
         with server.connect(autocommit=True) as connection:
             connection.execute(f"CREATE ROLE airflow SUPERUSER LOGIN PASSWORD '{PASSWORDS['POSTGRES_PASSWORD']}'")
@@ -69,11 +69,11 @@ def database() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="module")
-def stack(database: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Native]:
-    """All services that can be had; the candidate is the release with the bug."""
+def stack(database: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServices]:
+    """Start all available services; the candidate is the release with the bug."""
     directory = tmp_path_factory.mktemp("compose")
     found = compose.services(directory, PASSWORDS | {"CANDIDATE_ARGS": "--zero-is-missing", "LOAD_RATE": "50"})
-    native = Native(directory / "root", found, database.port)
+    native = LocalServices(directory / "root", found, database.port)
     login = {"PGHOST": "127.0.0.1", "PGPORT": str(database.port), "PGPASSWORD": PASSWORDS["POSTGRES_PASSWORD"]}
     sink = TraceSink(int(native.addresses["tempo:4318"].rpartition(":")[2]))
     threading.Thread(target=sink.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
@@ -110,8 +110,8 @@ def ask(url: str) -> Any:
         return json.load(answer)
 
 
-def measured(stack: Native, query: str) -> list[dict[str, Any]]:
-    """What Prometheus answers."""
+def measured(stack: LocalServices, query: str) -> list[dict[str, Any]]:
+    """Return the result of a Prometheus query."""
     address = f"{stack.url('prometheus:9090')}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
     return list(ask(address)["data"]["result"])
 
@@ -124,7 +124,7 @@ def until(happened: Callable[[], Any], tell: Callable[[], object] = lambda: "", 
     return found
 
 
-def test_both_versions_are_scraped_as_the_committed_file_says(stack: Native):
+def test_prometheus_scrapes_both_model_versions(stack: LocalServices):
     scraped = 'up{job=~"model|pushgateway|alertmanager|prometheus"}'
     until(lambda: [one["value"][1] for one in measured(stack, scraped)] == ["1"] * 5, lambda: measured(stack, scraped))
     counted = until(lambda: measured(stack, "sum by (role, model_version) (model_requests_total) > 0")[1:], seconds=30)
@@ -134,8 +134,8 @@ def test_both_versions_are_scraped_as_the_committed_file_says(stack: Native):
     until(lambda: measured(stack, 'model_request_duration_seconds_bucket{role="champion",le="0.1"} > 0'))
 
 
-def test_the_generated_rules_evaluate_and_their_alert_reaches_alertmanager(stack: Native):
-    # The candidate refuses 13 of 569; asked more often than the champion, it spends the budget of both.
+def test_generated_rules_fire_an_alert_at_alertmanager(stack: LocalServices):
+    # The candidate rejects 13 of 569 rows; with more requests than the champion, it spends the budget of both.
     load.send(stack.url("candidate-server:8000"), model.measured_rows(), passes=3)
     alerts = f"{stack.url('alertmanager:9093')}/api/v2/alerts?filter=slo%3Dpredictions-available&receiver=pager"
     (alert,) = until(lambda: ask(alerts), lambda: measured(stack, FAILED))
@@ -152,7 +152,7 @@ def test_the_generated_rules_evaluate_and_their_alert_reaches_alertmanager(stack
     assert states == {"ok"}, groups
 
 
-def test_the_gate_decides_on_that_prometheus_and_the_decision_is_in_postgresql(stack: Native, database: PostgresServer):
+def test_gate_reads_prometheus_and_records_its_decision_in_postgresql(stack: LocalServices, database: PostgresServer):
     until(lambda: measured(stack, f"{FAILED} > 0.0105"), lambda: measured(stack, FAILED))
     stack.finish("airflow-init")
     registry = stack.path("/srv/slo/registry") / "tumour-classifier" / "registry.json"
@@ -161,7 +161,7 @@ def test_the_gate_decides_on_that_prometheus_and_the_decision_is_in_postgresql(s
     ledger_url = f"postgresql+psycopg://slo_ledger:{PASSWORDS['SLO_LEDGER_PASSWORD']}@127.0.0.1:{database.port}/slo_ledger"
     with open_ledger(ledger_url, test_run=True) as ledger:
         rows = {row.result.name: row.result for row in ledger.checks()}
-        # What `airflow dags test` records counts nowhere: what a run of the scheduler would have recorded is pushed below.
+        # Records of `airflow dags test` count nowhere, so the records of a scheduled run are created below.
         scheduled = RunKey("gated_model_promotion", "scheduled", "gate")
         ledger.seen_by_tests(False).record([rows["predictions-available"]], scheduled)
     decision = rows["gated_model_promotion.gate"]
@@ -170,14 +170,14 @@ def test_the_gate_decides_on_that_prometheus_and_the_decision_is_in_postgresql(s
     assert rows["tumour-classifier"].kind == "golden_set"
 
 
-def test_what_the_ledger_knows_is_pushed_and_scraped(stack: Native):
+def test_ledger_metrics_are_pushed_and_scraped(stack: LocalServices):
     stack.finish("airflow-init")
     stack.run("scheduler", "airflow", "dags", "test", "example_push_metrics")
     wanted = 'airflow_slo_error_budget_remaining_ratio{slo="predictions-available",job="airflow_slo"} < 0'
     until(lambda: measured(stack, wanted), lambda: measured(stack, '{job="airflow_slo"}'))
 
 
-#: Asks through Airflow's connections, as triggers and operators do.
+#: Queries through Airflow's connections, as triggers and operators do.
 CONNECTIONS = """
 import asyncio
 from airflow.sdk import BaseHook
@@ -194,14 +194,14 @@ print(ModelRegistryHook().test_connection()[0], PrometheusHook().test_connection
 """
 
 
-def test_the_other_connections_of_airflow_lead_somewhere(stack: Native):
+def test_other_airflow_connections_reach_their_services(stack: LocalServices):
     stack.wait_for("mlflow", stack.url("mlflow:5000") + "/health", timeout=180)
     out = stack.run("scheduler", "python", "-c", CONNECTIONS)
     assert out.splitlines()[-1] == "True True True", out
 
 
 @pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost:15000", 200), ("elsewhere:5000", 403)])
-def test_mlflow_answers_to_its_name_in_the_stack_and_to_no_stranger(stack: Native, host: str, status: int):
+def test_mlflow_accepts_only_its_host_names(stack: LocalServices, host: str, status: int):
     stack.wait_for("mlflow", stack.url("mlflow:5000") + "/health", timeout=180)
     address = f"{stack.url('mlflow:5000')}/api/2.0/mlflow/registered-models/search"
     request = urllib.request.Request(address, headers={"Host": host})
@@ -213,11 +213,11 @@ def test_mlflow_answers_to_its_name_in_the_stack_and_to_no_stranger(stack: Nativ
     assert found == status
 
 
-def test_the_model_servers_send_their_spans_to_the_trace_store(stack: Native):
+def test_model_servers_send_spans_to_the_trace_store(stack: LocalServices):
     until(lambda: stack.traces.received > 1, lambda: stack.log("champion-server").read_text()[-2000:])
 
 
-def test_each_service_sees_its_own_database_only(stack: Native, database: PostgresServer):
+def test_service_accounts_access_only_their_own_database(stack: LocalServices, database: PostgresServer):
     import psycopg
 
     login = {"host": "127.0.0.1", "port": database.port, "user": "mlflow", "password": PASSWORDS["MLFLOW_PASSWORD"]}
@@ -227,7 +227,7 @@ def test_each_service_sees_its_own_database_only(stack: Native, database: Postgr
         psycopg.connect(dbname="slo_ledger", **login)
 
 
-def test_the_first_models_stay_when_the_stack_is_started_again(stack: Native):
+def test_first_models_are_kept_on_restart(stack: LocalServices):
     card = stack.path("/srv/slo/candidate/model.json")
     before: tuple[str, Path] = (card.read_text(), card)
     assert "the champion is version 1" in stack.run("trainer")

@@ -18,7 +18,7 @@ from tests.airflow.gates import RequestLog
 
 pytestmark = pytest.mark.e2e
 
-#: Seconds after which something is taken never to happen. Nothing is judged by how soon it does.
+#: Timeout in seconds. No assertion depends on how soon something happens.
 NEVER = 300
 
 
@@ -41,7 +41,7 @@ def recorded(stack, run_id: str) -> list:
 
 
 @pytest.mark.parametrize(("bad", "taken"), [(0, "promote"), (None, "look"), (20, "hold")], ids=["allowed", "unknown", "frozen"])
-def test_the_branch_takes_the_way_the_budget_says(airflow_stack, run_dag, requests: RequestLog, bad: int | None, taken: str):
+def test_gate_follows_the_branch_of_its_decision(airflow_stack, run_dag, requests: RequestLog, bad: int | None, taken: str):
     if bad is not None:
         requests.write(1000 - bad, bad)
     run_id, state = run_dag("e2e_gate", run_id=f"e2e-{taken}")
@@ -59,7 +59,7 @@ def test_the_branch_takes_the_way_the_budget_says(airflow_stack, run_dag, reques
     }
 
 
-def test_a_gate_that_is_killed_after_its_decision_decides_anew_beside_it(airflow_stack, requests: RequestLog, tmp_path: Path):
+def test_gate_killed_after_its_decision_decides_again_on_retry(airflow_stack, requests: RequestLog, tmp_path: Path):
     requests.write(1000, 0)
     client = airflow_stack.client
     client.wait_for_dag("e2e_gate")
@@ -78,7 +78,7 @@ def test_a_gate_that_is_killed_after_its_decision_decides_anew_beside_it(airflow
     assert client.task_states("e2e_gate", run_id)["promote"] == "success"
 
 
-def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airflow_stack, requests: RequestLog):
+def test_deferred_sensor_resumes_after_a_triggerer_restart(airflow_stack, requests: RequestLog):
     requests.write(990, 10)
     client = airflow_stack.client
     client.wait_for_dag("e2e_wait")
@@ -88,7 +88,7 @@ def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airfl
     first = _instance(client, run_id)
     airflow_stack.restart_component("triggerer")
     looks = lambda: client.log("e2e_wait", run_id, "wait").count(table.BEGIN)  # noqa: E731
-    # Still frozen: it looks again and defers again, in the triggerer that was started in place of the killed one.
+    # Still frozen: it checks and defers again, in the restarted triggerer.
     until(lambda: looks() >= 2, lambda: client.log("e2e_wait", run_id, "wait"))
     now = _instance(client, run_id)
     assert now["state"] in ("deferred", "scheduled", "queued", "running")
@@ -103,15 +103,15 @@ def test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes(airfl
     assert sorted(row.result.kind for row in rows) == ["decision", "slo"], "one row of each, however often it looked"
 
 
-def test_a_backfill_decides_about_the_end_of_its_own_interval(airflow_stack, requests: RequestLog):
-    """Spent on the first of March, healthy since: each run of the backfill sees its own day."""
+def test_backfilled_gate_evaluates_the_end_of_its_interval(airflow_stack, requests: RequestLog):
+    """Spent on the first of March, healthy since: each run of the backfill evaluates its own day."""
     requests.write(990, 10, at=datetime(2026, 3, 1, 12, tzinfo=UTC))
     requests.write(1000, 0, at=datetime(2026, 3, 2, 12, tzinfo=UTC))
     requests.write(1000, 0)
     client = airflow_stack.client
     client.wait_for_dag("e2e_past")
     client.unpause("e2e_past")
-    # The interval of a cron timetable is a point: the run of the second is about all that came before it.
+    # The interval of a cron timetable is a point: the run of the second evaluates all time before it.
     span = {"from_date": "2026-03-02T00:00:00Z", "to_date": "2026-03-03T00:00:00Z"}
     client.call("POST", "/api/v2/backfills", {"dag_id": "e2e_past", "dag_run_conf": {}, "max_active_runs": 1, **span})
     path = "/api/v2/dags/e2e_past/dagRuns?run_type=backfill&order_by=logical_date"
@@ -124,7 +124,7 @@ def test_a_backfill_decides_about_the_end_of_its_own_interval(airflow_stack, req
     assert [client.task_states("e2e_past", run_id)["deploy"] for run_id in runs] == ["skipped", "success"]
 
 
-def test_the_command_knows_airflows_connections(airflow_stack, requests: RequestLog, tmp_path: Path):
+def test_slo_command_reads_airflow_connections(airflow_stack, requests: RequestLog, tmp_path: Path):
     requests.write(995, 5)
     path = tmp_path / "documents.yaml"
     text = (Path(__file__).parent / "dags" / "e2e_error_budget.py").read_text().split('"""')[3]
@@ -140,7 +140,7 @@ def _instance(client, run_id: str) -> dict:
 
 
 def _mismatches(client) -> list:
-    """When Airflow itself gave a task up: it had been queued again before its worker's exit was seen."""
+    """Return when Airflow failed a task itself because it was queued again before its worker's exit was detected."""
     return client.call("GET", "/api/v2/eventLogs?event=state%20mismatch")["event_logs"]
 
 

@@ -1,4 +1,4 @@
-"""The other example DAGs on real Airflow components, as they stand; their other exits are in tests/airflow."""
+"""The other example DAGs on real Airflow components, unchanged; their other branches are tested in tests/airflow."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
-from tests.e2e.people import answer, pause
+from tests.e2e.approvals import answer, pause
 
 pytestmark = pytest.mark.e2e
 
 
-def test_scheduled_checks(airflow_stack, run_dag) -> None:
+def test_scheduled_checks_example_succeeds(airflow_stack, run_dag) -> None:
     client = airflow_stack.client
     try:
         for dag_id, task, ways in (
@@ -31,7 +31,7 @@ def test_scheduled_checks(airflow_stack, run_dag) -> None:
         pause(client, "hourly_freshness", "nightly_golden_set")
 
 
-def test_a_gate_for_each_model(airflow_stack, run_dag) -> None:
+def test_per_model_gate_example_promotes_only_allowed_models(airflow_stack, run_dag) -> None:
     client, dag_id = airflow_stack.client, "per_model_gate"
     try:
         run_id, state = run_dag(dag_id, timeout=200)
@@ -44,7 +44,7 @@ def test_a_gate_for_each_model(airflow_stack, run_dag) -> None:
         pause(client, dag_id)
 
 
-def test_serving_slos_and_the_connection_that_takes_the_examples_place(airflow_stack, run_dag, tmp_path: Path) -> None:
+def test_serving_slos_example_uses_the_configured_connection(airflow_stack, run_dag, tmp_path: Path) -> None:
     client, dag_id = airflow_stack.client, "serving_slos"
     log = tmp_path / "a service's own log.db"
     with sqlite3.connect(log) as connection:
@@ -85,7 +85,7 @@ def started(client: Any, *, timeout: float = 120) -> dict[str, Any]:
     return runs[0]
 
 
-def test_a_bad_release_is_noticed_rolled_back_verified_and_written_down(airflow_stack, rollbacks) -> None:
+def test_rollback_example_reverts_and_documents_a_bad_release(airflow_stack, rollbacks) -> None:
     client, registry = rollbacks, DirectoryRegistry(airflow_stack.home / "slo_models")
     rehearsal = client.trigger("rollback_rehearsal", run_id="rehearsal")
     run = started(client)
@@ -102,13 +102,13 @@ def test_a_bad_release_is_noticed_rolled_back_verified_and_written_down(airflow_
     told = client.xcom("rollback", run_id, "post_mortem")
     assert f"from {moves[1].after} to {moves[0].after}" in Path(told["markdown"].removeprefix("file://")).read_text()
 
-    # The same incident by hand, and a person who says no: nothing is moved.
+    # The same incident, triggered manually and rejected: nothing is moved.
     incident = {**client.xcom("rollback", run_id, "playbook.open", key="incident"), "id": "by-hand"}
     run_id = client.trigger("rollback", conf={"incident": incident})
     answer(client, "rollback", run_id, "playbook.approve", "Reject")
     client.wait_for_task("rollback", run_id, "playbook.recovered", states=("running", "up_for_reschedule"), timeout=60)
     assert client.task_states("rollback", run_id)["playbook.roll_back_model"] == "skipped"
-    # It would wait for half an hour: stop that, and read what was written.
+    # It would wait for half an hour; end the wait and read the post-mortem.
     instance = f"/api/v2/dags/rollback/dagRuns/{run_id}/taskInstances/playbook.recovered"
     client.call("PATCH", instance, {"new_state": "failed"})
     assert client.wait_for_run("rollback", run_id, timeout=90) == "failed"

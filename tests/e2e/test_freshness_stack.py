@@ -53,7 +53,7 @@ def until(happened, timeout=300):
     return found
 
 
-def test_each_kind_of_run_counts_and_a_later_failure_does_not(stack, run_dag, checks):
+def test_freshness_counts_every_kind_of_successful_run(stack, run_dag, checks):
     client = stack.client
     good, state = run_dag("e2e_pipeline")
     assert state == "success"
@@ -90,7 +90,7 @@ def test_each_kind_of_run_counts_and_a_later_failure_does_not(stack, run_dag, ch
     assert client.xcom("e2e_freshness_checks", run_id, "made")["name"] == "asset:e2e_made"
 
 
-def test_a_mapped_task_succeeded_when_all_of_its_instances_did(stack, run_dag, checks):
+def test_mapped_task_is_fresh_when_all_instances_succeeded(stack, run_dag, checks):
     client = stack.client
 
     def found():
@@ -113,7 +113,7 @@ def test_a_mapped_task_succeeded_when_all_of_its_instances_did(stack, run_dag, c
     assert datetime.fromisoformat(seen.evidence["observed_at"]) == last
 
 
-def test_what_cannot_be_asked_fails_at_once_and_says_why(stack, run_dag, checks):
+def test_unanswerable_freshness_check_fails_without_retry(stack, run_dag, checks):
     client = stack.client
     run_id, state = run_dag("e2e_freshness_refusals")
     assert state == "failed"
@@ -131,7 +131,7 @@ def test_what_cannot_be_asked_fails_at_once_and_says_why(stack, run_dag, checks)
     assert {one.verdict for one in checks(run_id).values()} == {"unknown"}
 
 
-def test_it_waits_through_a_restart_of_the_triggerer(stack, run_dag, checks, tmp_path):
+def test_waiting_sensor_survives_a_triggerer_restart(stack, run_dag, checks, tmp_path):
     client, dag_id = stack.client, "e2e_freshness_waits"
     client.wait_for_dag(dag_id)
     client.unpause(dag_id)
@@ -153,7 +153,7 @@ def test_it_waits_through_a_restart_of_the_triggerer(stack, run_dag, checks, tmp
     assert {one["try_number"] for one in client.task_instances(dag_id, run_id)} == {1}
 
 
-def test_it_times_out_when_it_should_also_after_deferrals(stack, checks):
+def test_sensor_timeout_includes_time_spent_deferred(stack, checks):
     client, dag_id = stack.client, "e2e_freshness_timeouts"
     client.wait_for_dag(dag_id)
     client.unpause(dag_id)
@@ -169,7 +169,7 @@ def test_it_times_out_when_it_should_also_after_deferrals(stack, checks):
     found = checks(run_id)
     for name, seconds in {"in_the_triggerer": 15, "on_workers": 25, "rescheduled": 15, "skips": 2}.items():
         waited = (found[name].checked_at - datetime.fromisoformat(found[name].evidence["waiting_since"])).total_seconds()
-        # It ends when its own time is over, at its next look: how soon a worker comes to that is the machine's affair.
+        # It times out at its next check; when that runs depends on the machine.
         assert seconds <= waited, name
         assert found[name].verdict == "unknown"
         assert tasks[name]["try_number"] == 1
@@ -178,7 +178,7 @@ def test_it_times_out_when_it_should_also_after_deferrals(stack, checks):
     assert "not fresh within 25 s" in log
 
 
-def test_a_retry_does_not_start_the_timeout_anew_and_clearing_does(stack, run_dag, checks):
+def test_sensor_timeout_restarts_on_clearing_but_not_on_retry(stack, run_dag, checks):
     client, dag_id = stack.client, "e2e_freshness_retried"
     run_id, state = run_dag(dag_id)
     assert state == "failed"
@@ -186,9 +186,9 @@ def test_a_retry_does_not_start_the_timeout_anew_and_clearing_does(stack, run_da
     (task,) = client.task_instances(dag_id, run_id)
     assert task["try_number"] == 2
     began = datetime.fromisoformat(first.evidence["waiting_since"])
-    assert first.checked_at - began >= timedelta(seconds=9)  # the time of the last look, which ends after the timeout
+    assert first.checked_at - began >= timedelta(seconds=9)  # the last check, which ends after the timeout
     assert began < datetime.fromisoformat(task["start_date"]) - timedelta(seconds=6), "the timeout counts from the first try"
-    # The second try had less than the timeout for itself: with all of it, it would have looked ten times.
+    # The second try had less than the whole timeout, which would be enough for ten checks.
     assert client.log(dag_id, run_id, "retried").count("no file matches") <= 6
     client.clear(dag_id, run_id, "retried")
     until(lambda: client.run_state(dag_id, run_id) not in ("failed",))
@@ -198,7 +198,7 @@ def test_a_retry_does_not_start_the_timeout_anew_and_clearing_does(stack, run_da
     assert second.checked_at - datetime.fromisoformat(second.evidence["waiting_since"]) >= timedelta(seconds=9)
 
 
-def test_a_run_that_is_late_is_told(stack, tmp_path):
+def test_late_run_is_reported(stack, tmp_path):
     client, dag_id, mark = stack.client, "e2e_late", tmp_path / "enough"
     client.wait_for_dag(dag_id)
     client.unpause(dag_id)
@@ -215,7 +215,7 @@ def test_a_run_that_is_late_is_told(stack, tmp_path):
     assert client.wait_for_run(dag_id, run_id) == "success"
 
 
-def test_the_example_runs_as_it_stands_and_its_slos_have_a_budget(stack, run_dag):
+def test_freshness_example_succeeds_and_its_slos_have_a_budget(stack, run_dag):
     from airflow_slo_provider import slo
     from airflow_slo_provider.indicators.ledger import LedgerSource
     from tests.support import REPO

@@ -33,11 +33,11 @@ def stage(airflow_stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     found = Stage(home, [*SERVICES, "asked0"], ALERTED)
     with found.running(tmp_path_factory.mktemp("stage"), prometheus_port=prometheus, alertmanager_port=alertmanager):
         found.ask(*SERVICES, *ALERTED, "asked0", rate=20)
-        time.sleep(12)  # something good to begin with
+        time.sleep(12)  # start with good requests
         for dag_id in ("e2e_incident", "e2e_alerted"):
             client.wait_for_dag(dag_id)
             client.unpause(dag_id)
-        time.sleep(15)  # the triggerer has taken the watchers over
+        time.sleep(15)  # the triggerer runs the watchers
         yield found
 
 
@@ -66,13 +66,13 @@ def until(happened, seconds: float, what: str = "") -> Any:
 
 
 def rolled_back(stage: Stage, service: str, seconds: float = 120) -> datetime:
-    """When the good version was put back."""
+    """Return when the good version was restored."""
     until(lambda: stage.champion(service).after == "1", seconds, f"{service} is rolled back")
     assert stage.champion(service).kind == "rollback"
     return datetime.fromisoformat(stage.champion(service).at)
 
 
-def test_a_bad_version_is_found_rolled_back_verified_and_written_down(airflow_stack, stage: Stage):
+def test_bad_version_is_rolled_back_and_documented(airflow_stack, stage: Stage):
     service, client = "svc0", airflow_stack.client
     deployed = stage.point(service, "2")
     applied = rolled_back(stage, service)
@@ -105,7 +105,7 @@ def test_a_bad_version_is_found_rolled_back_verified_and_written_down(airflow_st
 
 
 @pytest.mark.long
-def test_two_incidents_at_once_start_two_runs(airflow_stack, stage: Stage):
+def test_two_concurrent_incidents_start_two_runs(airflow_stack, stage: Stage):
     for service in ("svc1", "svc2"):
         stage.point(service, "2")
     for service in ("svc1", "svc2"):
@@ -117,7 +117,7 @@ def test_two_incidents_at_once_start_two_runs(airflow_stack, stage: Stage):
 
 
 @pytest.mark.long
-def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airflow_stack, stage: Stage):
+def test_triggerer_killed_during_an_incident_starts_no_second_run(airflow_stack, stage: Stage):
     service, client = "svc3", airflow_stack.client
     stage.point(service, "2")
     (run,) = until(lambda: runs_about(airflow_stack, "e2e_incident", service), 90, "a run has begun")
@@ -128,7 +128,7 @@ def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airf
     log = airflow_stack.component_log("triggerer")
     until(lambda: log.read_text().count("trigger ID") and "starting" in log.read_text(), 60)
     airflow_stack.wait_until_healthy(timeout=60)
-    # Its windows still burn: the new triggerer has looked at it several times by now.
+    # Its windows still burn, and the new triggerer has polled several times by now.
     time.sleep(30)
     assert stage.query(f'model_requests_total{{service="{service}"}}')
     assert len(runs(client, "e2e_incident")) == before
@@ -136,7 +136,7 @@ def test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run(airf
 
 
 @pytest.mark.long
-def test_the_same_through_an_alertmanager(airflow_stack, stage: Stage):
+def test_alertmanager_alert_is_rolled_back_and_documented(airflow_stack, stage: Stage):
     service, client = "alerted0", airflow_stack.client
     deployed = stage.point(service, "2")
     applied = rolled_back(stage, service)
@@ -151,7 +151,7 @@ def test_the_same_through_an_alertmanager(airflow_stack, stage: Stage):
 
 @pytest.mark.long
 @pytest.mark.parametrize("answer", ["Approve", "Reject", None])
-def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage: Stage, answer: str | None):
+def test_approval_is_accepted_rejected_or_times_out(airflow_stack, stage: Stage, answer: str | None):
     service, client = "asked0", airflow_stack.client
     client.wait_for_dag("e2e_asking")
     client.unpause("e2e_asking")
@@ -160,7 +160,7 @@ def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage:
         "id": f"by-hand-{answer}", "kind": "burning", "subject": service, "severity": "page", "message": "a test",
         "started_at": datetime.now(UTC).isoformat(), "evidence": {"slo": service},
     }  # fmt: skip
-    time.sleep(25)  # the bad version has answered long enough to stand out
+    time.sleep(25)  # the bad version has enough requests to be identified
     run_id = client.trigger("e2e_asking", conf={"incident": incident})
     client.wait_for_task("e2e_asking", run_id, "playbook.approve", states=("awaiting_input", "deferred"), timeout=90)
     if answer is not None:
@@ -172,13 +172,13 @@ def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage:
     client.wait_for_task("e2e_asking", run_id, "playbook.roll_back_model", states=(wanted,), timeout=60)
     assert stage.champion(service).after == ("1" if answer == "Approve" else "2")
     if answer != "Approve":
-        stage.point(service, "1")  # what a person does in its place
+        stage.point(service, "1")  # the manual step instead
     approval = client.xcom("e2e_asking", run_id, "playbook.approve", key="approval")
     assert approval["approved"] is (answer == "Approve") and approval["timed_out"] is (answer is None)
     if answer == "Approve":
         assert client.wait_for_run("e2e_asking", run_id, timeout=120) == "success"
         return
-    # Nothing was mitigated here, and the windows burn for minutes to come: stop waiting, and read what was written.
+    # Nothing was mitigated here, and the windows burn for minutes; end the wait and read the post-mortem.
     client.wait_for_task("e2e_asking", run_id, "playbook.recovered", states=("running", "up_for_reschedule"), timeout=60)
     instance = f"/api/v2/dags/e2e_asking/dagRuns/{run_id}/taskInstances/playbook.recovered"
     client.call("PATCH", instance, {"new_state": "failed"})
@@ -190,7 +190,7 @@ def test_an_approval_is_given_rejected_or_not_given_at_all(airflow_stack, stage:
 
 
 @pytest.mark.long
-def test_a_prometheus_that_is_down_is_told_and_is_never_calm(airflow_stack, stage: Stage):
+def test_unreachable_prometheus_is_reported_and_never_counts_as_recovered(airflow_stack, stage: Stage):
     client = airflow_stack.client
     before = {run["dag_run_id"] for run in runs(client, "e2e_incident")}
     stage.stop_prometheus()
@@ -210,6 +210,6 @@ def test_a_prometheus_that_is_down_is_told_and_is_never_calm(airflow_stack, stag
         assert len(runs(client, "e2e_incident")) == len(before) + 1, "told once"
     finally:
         stage.start_prometheus()
-    # Seen again: what burned before is the same incident as before.
+    # After the outage, the same incident is still open.
     time.sleep(20)
     assert len(runs(client, "e2e_incident")) == len(before) + 1

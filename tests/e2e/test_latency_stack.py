@@ -1,4 +1,4 @@
-"""The latency breakdown on real components: a worker without a metadata database, a connection from the API, a way taken."""
+"""The latency breakdown on real components: a worker without a metadata database, a connection from the API, a branch."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def traces(airflow_stack) -> None:
     [(("2026-11-23T21:52:00Z", "2026-11-23T21:53:00Z"), "roll_back"), ((None, None), "look_closer")],
     ids=["slower", "no-traces"],
 )
-def test_the_example_dag_takes_its_way(airflow_stack, run_dag, tmp_path: Path, interval, taken):
+def test_latency_example_follows_the_branch_of_its_verdict(airflow_stack, run_dag, tmp_path: Path, interval, taken):
     conf = {"start": interval[0], "end": interval[1], "reports": str(tmp_path)}
     run_id, state = run_dag(DAG, run_id=f"e2e-{taken}", conf=conf)
     client = airflow_stack.client

@@ -1,4 +1,4 @@
-"""Each playbook that ships, from its opening to its post-mortem, on real components."""
+"""Each included playbook, from the opening to the post-mortem, on real components."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ EVIDENCE = {
 }
 
 
-#: Traces of a model server, as it writes them.
+#: Traces as a model server writes them.
 TRACES = """
 import sys
 from airflow_slo_provider import tracing
@@ -78,17 +78,17 @@ def log(airflow_stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Req
 
 
 def answer(log: RequestLog, over: threading.Event) -> None:
-    """All the while, some requests are answered."""
+    """Send requests during the test."""
     while not over.wait(1):
         log.write(5, 0, at=datetime.now(UTC))
 
 
 @pytest.mark.parametrize("kind", list(IncidentType))
-def test_a_playbook_is_worked_through(airflow_stack, run_dag, log: RequestLog, kind: IncidentType):
+def test_playbook_runs_all_its_steps(airflow_stack, run_dag, log: RequestLog, kind: IncidentType):
     client, now = airflow_stack.client, datetime.now(UTC)
     log.clear()
     log.write(2000, 0)
-    log.write(40, 60, at=now - timedelta(minutes=45))  # over, but for the long windows
+    log.write(40, 60, at=now - timedelta(minutes=45))  # recovered, except for the long windows
     incident = {
         "id": f"{kind}-1", "kind": "burning", "subject": "e2e-playbook", "severity": "page", "evidence": EVIDENCE[kind],
         "message": "a test", "started_at": (now - timedelta(minutes=46)).isoformat(),
@@ -120,7 +120,7 @@ def test_a_playbook_is_worked_through(airflow_stack, run_dag, log: RequestLog, k
 
 def check_what_it_did(kind: IncidentType, stack, run_id: str) -> None:
     client, dag_id = stack.client, f"e2e_playbook_{kind}"
-    # All incidents share one document, and what each asks for stays beside what the others do.
+    # All incidents share one document, and the settings of one do not change those of the others.
     asked = {entry["held_by"]: entry["action"] for entry in holding(stack.home / "playbooks" / "decision.json")}
     own = asked.get(f"{dag_id}/{run_id}")
     if kind is IncidentType.MODEL_SERVING_DEGRADATION:

@@ -1,4 +1,4 @@
-"""dags/retraining.py on real Airflow components: drift that dags/scheduled_checks.py finds starts it, and people are asked."""
+"""dags/retraining.py on real Airflow components: drift found by dags/scheduled_checks.py starts it, and it requests approvals."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from airflow_slo_provider.deployment.registries.directory import DirectoryRegistry
 from airflow_slo_provider.ledger import open_ledger
-from tests.e2e.people import answer, pause
+from tests.e2e.approvals import answer, pause
 
 pytest.importorskip("sklearn")
 pytestmark = pytest.mark.e2e
@@ -37,13 +37,13 @@ def started_by_an_asset(client, *, timeout: float = 120) -> str:
         time.sleep(0.5)
 
 
-def test_drift_starts_it_and_people_decide(airflow_stack, run_dag, client) -> None:
+def test_drift_starts_retraining_and_an_approval_decides(airflow_stack, run_dag, client) -> None:
     registry = DirectoryRegistry(airflow_stack.home / "slo_models")
     checked, state = run_dag("daily_drift", conf={"shift": 1.0}, timeout=200)
     states = client.task_states("daily_drift", checked)
     assert (state, states["drift[0]"], states["drifted"], states["no_drift"]) == ("success", "success", "success", "skipped")
 
-    # As it stands: no parameter, no connection.
+    # Unchanged: no parameter, no connection.
     first = started_by_an_asset(client)
     assert client.wait_for_run(DAG, first, timeout=300) == "success", client.task_states(DAG, first)
     states = client.task_states(DAG, first)
@@ -52,7 +52,7 @@ def test_drift_starts_it_and_people_decide(airflow_stack, run_dag, client) -> No
     assert champion is not None and client.xcom(DAG, first, "report") == {"champion": champion, "canary": champion}
 
     for option, exit_task, other in (("Keep the champion", "hold", "promote"), ("Try it", "promote", "hold")):
-        # The data have drifted, and the budget is low: a tenth of it is left.
+        # The data have drifted, and a tenth of the budget is left.
         run_id = client.trigger(DAG, conf={"shift": 1.0, "failed": 0.0175 if other == "promote" else 0.009})
         answer(client, DAG, run_id, "ask_a_person", option)
         assert client.wait_for_run(DAG, run_id, timeout=300) == "success", client.task_states(DAG, run_id)

@@ -1,4 +1,4 @@
-"""A rollback on real Airflow components: waits in the triggerer, survives its death, and is done once."""
+"""A rollback on real Airflow components: it waits in the triggerer, survives its restart, and is done once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     yield from emulated(tmp_path)
 
 
-def test_roll_back(airflow_stack, world: World):
+def test_deferred_rollback_completes_after_a_triggerer_restart(airflow_stack, world: World):
     client = airflow_stack.client
     client.wait_for_dag("e2e_rollback")
     client.add_connection("e2e_cluster", "kubernetes", extra=f'{{"kube_config_path": "{world.kubeconfig}"}}')

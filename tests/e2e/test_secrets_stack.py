@@ -1,4 +1,4 @@
-"""Whole runs on real components with credentials that would be known anywhere: they are in no log, XCom, template or ledger."""
+"""Runs on real components with recognizable credentials: they appear in no log, XCom, rendered template or ledger."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def server(airflow_stack) -> Iterator[RepeatingServer]:
         yield running
 
 
-def test_a_run_shows_no_credentials(airflow_stack, run_dag, server: RepeatingServer):
+def test_run_shows_no_credentials(airflow_stack, run_dag, server: RepeatingServer):
     run_id, _ = run_dag("e2e_secrets", timeout=400)
     client = airflow_stack.client
     states = client.task_states("e2e_secrets", run_id)
-    # A query that the server refuses fails at once; a fault that may pass goes, on the last try, the way for what is not known.
+    # A query that the server rejects fails at once; a transient fault takes the branch `if_unknown` on the last try.
     gates = {mode: states[f"gate_{mode}"] for mode in ("401", "500", "302")}
     assert gates == {"401": "failed", "500": "success", "302": "failed"}, states
     assert {states[name] for name in ("pipeline", "model", "promote", "latency")} == {"failed"}, states

@@ -1,4 +1,4 @@
-"""The SLO pages inside a real Airflow, in a real Chromium. What is done there stands in browser/slo_pages.py."""
+"""The SLO pages inside a real Airflow, in a real Chromium. The scenarios are in browser/slo_pages.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SCENARIOS = re.findall(r"^@scenario\ndef (\w+)", SCRIPT.read_text(), re.MULTILIN
 
 @pytest.fixture(scope="module")
 def recorded(airflow_stack) -> dict[str, Any]:
-    """A run that recorded checks, in a ledger that holds a month of others."""
+    """Run a DAG that records checks, in a ledger with a month of other checks."""
     report = airflow_stack.home / "slo_reports" / "drift.html"
     report.parent.mkdir(exist_ok=True)
     report.write_text(
@@ -46,7 +46,7 @@ def recorded(airflow_stack) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def results(airflow_stack, recorded, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str | None]:
-    """Every scenario, done once by one browser: what went wrong, or None."""
+    """Run all scenarios in one browser; return the error of each, or None."""
     chromium = need("chromium")
     programs = peer("browser")
     (axe,) = programs.parent.glob("lib/python*/site-packages/axe_playwright_python/axe.min.js")
@@ -70,7 +70,7 @@ def results(airflow_stack, recorded, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
-def test_a_person(results: dict[str, str | None], scenario: str) -> None:
+def test_browser_scenario_passes(results: dict[str, str | None], scenario: str) -> None:
     assert results[scenario] is None, results[scenario]
 
 
@@ -92,19 +92,19 @@ def _ask(stack, path: str, *, login: bool, method: str = "GET") -> tuple[int, st
         return error.code, error.read().decode(), error.headers.get("Location") or ""
 
 
-def test_strangers_get_401_on_every_route(airflow_stack, recorded) -> None:
-    from airflow_slo_provider.plugins.slo_page.app import make_app
-    from airflow_slo_provider.plugins.slo_page.ledger_view import Desk
+def test_route_without_login_responds_401(airflow_stack, recorded) -> None:
+    from airflow_slo_provider.plugins.slo_page.app import create_app
+    from airflow_slo_provider.plugins.slo_page.cached_ledger import CachedLedger
 
     query = "?name=page-live&kind=slo&dag_id=e2e_slo_pages&run_id=x&task_id=record&id=0"
-    paths = {route.path for route in make_app(Desk()).routes}
+    paths = {route.path for route in create_app(CachedLedger()).routes}
     assert len(paths) > 15
     for path in paths:
-        asked = "/slo" + path.replace("{name}", "slo.css").replace("{what}", "report").replace("{path:path}", "a/b") + query
+        asked = "/slo" + path.replace("{name}", "slo.css").replace("{button}", "report").replace("{path:path}", "a/b") + query
         assert _ask(airflow_stack, asked, login=False)[0] == 401, asked
 
 
-def test_the_buttons_of_a_task_instance(airflow_stack, recorded) -> None:
+def test_buttons_of_a_task_instance_open_their_pages(airflow_stack, recorded) -> None:
     path = "/api/v2/dags/{dag_id}/dagRuns/{run}/taskInstances/{task_id}/links".format(
         run=quote(recorded["run_id"], safe=""), **recorded
     )
@@ -122,7 +122,7 @@ def test_the_buttons_of_a_task_instance(airflow_stack, recorded) -> None:
     assert urlsplit(_ask(airflow_stack, inside["Trace"], login=True)[2]).path == "../run"
 
 
-def test_the_plugin_loads_without_an_error(airflow_stack) -> None:
+def test_plugin_loads_without_an_error(airflow_stack) -> None:
     plugins = {one["name"]: one for one in airflow_stack.client.call("GET", "/api/v2/plugins?limit=100")["plugins"]}
     assert [view["destination"] for view in plugins["slo"]["external_views"]] == ["nav", "dag", "dag_run", "task_instance"]
     assert airflow_stack.client.call("GET", "/api/v2/plugins/importErrors")["import_errors"] == []

@@ -1,4 +1,4 @@
-"""Before anything of ours is judged: the components themselves work."""
+"""The Airflow components themselves work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from demo.airflow_client import AirflowAPIError, AirflowClient
 pytestmark = pytest.mark.e2e
 
 
-def test_a_trivial_dag_runs_on_real_components(airflow_stack, run_dag):
+def test_trivial_dag_runs_on_real_components(airflow_stack, run_dag):
     run_id, state = run_dag("e2e_smoke")
     client = airflow_stack.client
     assert state == "success"
@@ -18,20 +18,20 @@ def test_a_trivial_dag_runs_on_real_components(airflow_stack, run_dag):
     assert "adding one and two" in client.log("e2e_smoke", run_id, "add")
 
 
-def test_every_dag_file_is_read(airflow_stack):
+def test_dag_files_have_no_import_errors(airflow_stack):
     airflow_stack.client.wait_for_dag("e2e_smoke")
     airflow_stack.client.wait_for_dag("gated_model_promotion")
     assert airflow_stack.client.import_errors() == []
 
 
-def test_the_api_is_closed_to_strangers(airflow_stack):
+def test_api_without_login_is_refused(airflow_stack):
     stranger = AirflowClient(airflow_stack.url, "demo", "not the password")
     with pytest.raises(AirflowAPIError) as caught:
         stranger.import_errors()
     assert caught.value.status == 401
 
 
-def test_the_triggerer_can_be_killed_and_comes_back(airflow_stack):
+def test_killed_triggerer_recovers(airflow_stack):
     before = airflow_stack.running["triggerer"].pid
     airflow_stack.restart_component("triggerer")
     assert airflow_stack.running["triggerer"].pid != before

@@ -1,4 +1,4 @@
-"""Backfills and partitions on a real scheduler: the present counts once, what acts refuses, a partition is judged by itself."""
+"""Backfills and partitions on a real scheduler: one measurement of the present, no actions, separate results of partitions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def remaining(ledger: Ledger) -> float:
 
 
 def backfilled(client, dag_id: str, first: str, last: str) -> list[str]:
-    """Run a backfill to its end; return its runs."""
+    """Run a backfill to its end and return its runs."""
     client.wait_for_dag(dag_id)
     client.unpause(dag_id)
     span = {"from_date": f"{first}T00:00:00Z", "to_date": f"{last}T00:00:00Z"}
@@ -47,7 +47,7 @@ def backfilled(client, dag_id: str, first: str, last: str) -> list[str]:
     return [one["dag_run_id"] for one in found()]
 
 
-def test_a_backfill_mends_no_budget(airflow_stack):
+def test_backfill_does_not_restore_a_budget(airflow_stack):
     client = airflow_stack.client
     with ledger_of(airflow_stack) as ledger:
         write(ledger, Verdict.PASS, 20)
@@ -56,12 +56,12 @@ def test_a_backfill_mends_no_budget(airflow_stack):
         runs = backfilled(client, "e2e_times", "2026-03-01", "2026-03-12")
         assert len(runs) == 12
         assert {client.task_states("e2e_times", run_id)["check"] for run_id in runs} == {"success"}
-        # The scheduler starts a run of today as soon as the DAG is active: it observes for all of them, or one of them for it.
+        # The scheduler starts a run of today as soon as the DAG is active: either that run or one of these observes for all.
         assert len([row for row in ledger.checks("freshness", "e2e-times") if row.key.dag_id == "e2e_times"]) == 1
         assert remaining(ledger) < 0
 
 
-def test_behind_mapped_gates_only_what_its_own_gate_allows_acts(airflow_stack, run_dag):
+def test_task_behind_a_mapped_gate_runs_only_if_its_own_gate_allows(airflow_stack, run_dag):
     with ledger_of(airflow_stack) as ledger:
         write(ledger, Verdict.PASS, 900)
     run_id, state = run_dag("e2e_mapped_walls")
@@ -72,7 +72,7 @@ def test_behind_mapped_gates_only_what_its_own_gate_allows_acts(airflow_stack, r
     assert "the gate each.gate[1] is failed, not a success" in airflow_stack.client.log("e2e_mapped_walls", run_id, "outside")
 
 
-def test_a_backfill_of_a_partition_judges_the_partition_and_changes_nothing(airflow_stack):
+def test_backfill_of_a_partition_evaluates_it_and_changes_nothing(airflow_stack):
     client = airflow_stack.client
     (run_id,) = backfilled(client, "e2e_partitions", "2026-03-05", "2026-03-05")
     log = client.log("e2e_partitions", run_id, "gate")

@@ -1,7 +1,7 @@
-"""``python -m tests.fuzz TARGET --seconds N``: search for inputs that a reader cannot bear.
+"""``python -m tests.fuzz TARGET --seconds N``: search for inputs that a reader does not handle.
 
-Seeds are our own, kept cases, and what the acceptance data holds; they are put together anew each time. Findings go to
-``--findings``; one that is mended belongs into ``tests/fuzz/cases/TARGET`` (:mod:`.keep`).
+Seeds are our own, stored cases, and the acceptance data; they are collected for each run. Findings are written to
+``--findings``; a fixed one belongs in ``tests/fuzz/cases/TARGET`` (:mod:`.case_file`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ MAX_BYTES = 16_384
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a search found.
+    """The result of a search.
 
-    :param findings: what, and the traceback or the like
-    :param executions: inputs that were tried
-    :param edges: branches that libFuzzer saw taken
-    :param corpus: inputs that took new ones
-    :param lines: lines of the reader that they run, and all it has
+    :param findings: description and details of each finding
+    :param executions: number of inputs tried
+    :param edges: number of branches covered, by libFuzzer's count
+    :param corpus: number of inputs that covered new branches
+    :param lines: covered and total lines of the reader
     """
 
     findings: dict[str, str]
@@ -45,13 +45,13 @@ class Outcome:
 
 
 def fuzz(name: str, python: Path, *, seconds: float, seed: int = 0, keep: Path | None = None) -> Outcome:
-    """Search for a while.
+    """Search for findings.
 
-    :param name: of the target
+    :param name: name of the target
     :param python: interpreter of the environment that holds atheris
-    :param seconds: how long; starting takes some more
-    :param seed: of the random numbers; 0 for one of its own
-    :param keep: where findings are left
+    :param seconds: duration without start-up
+    :param seed: seed of the random numbers; 0 for a random one
+    :param keep: directory for findings
     """
     target = TARGETS[name]
     with tempfile.TemporaryDirectory(prefix="fuzz-") as home:
@@ -74,7 +74,7 @@ def fuzz(name: str, python: Path, *, seconds: float, seed: int = 0, keep: Path |
         if ran.returncode:
             found[f"ended with {ran.returncode}"] = ran.stdout[-4000:]
         measured = subprocess.run(
-            [sys.executable, "-m", "tests.fuzz.lines", name, str(corpus)],
+            [sys.executable, "-m", "tests.fuzz.line_coverage", name, str(corpus)],
             cwd=REPO,
             text=True,
             check=False,
@@ -102,7 +102,7 @@ def _last(pattern: str, text: str) -> int:
 
 
 def main() -> int:
-    """Search, and say what was found."""
+    """Search and print the findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("target", choices=[*TARGETS, "all"])
     parser.add_argument("--seconds", type=float, default=60.0)

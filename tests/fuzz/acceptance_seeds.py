@@ -1,4 +1,4 @@
-"""Seeds out of the acceptance data, cut small: they are read where they lie, and never copied into the project."""
+"""Read truncated seeds from the acceptance data, which are never copied into the project."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from tests.machine import acceptance_home
 
-#: Items that are kept of a long list: one of a kind is enough to start from.
+#: Items kept from a long list; more of one kind are not needed as seeds.
 _FEW = 3
 
 
 def acceptance_seeds(target: str) -> list[bytes]:
-    """Return what there is for a target; nothing where the data is not there."""
+    """Return the seeds of a target; empty without acceptance data."""
     return list(_SEEDS.get(target, lambda _: iter(()))(acceptance_home()))
 
 

@@ -1,7 +1,7 @@
-"""Runs a target under atheris (libFuzzer). Started by ``python -m tests.fuzz`` in the environment that holds atheris.
+"""Run a target under atheris (libFuzzer). Started by ``python -m tests.fuzz`` in the environment with atheris.
 
-What a target raises is written down once for each place it comes from, and the search goes on. What hangs ends it: libFuzzer's
-``-timeout`` says where.
+An exception is recorded once per source line, and the search continues. An input that hangs ends the search; libFuzzer's
+``-timeout`` reports it.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["airflow_slo_provider"]):
-    from tests.fuzz.mutating import mutate
+    from tests.fuzz.mutations import mutate
     from tests.fuzz.targets import TARGETS
 
     for _target in TARGETS.values():
         if _target.name == sys.argv[1]:
             _ = _target.run
 
-#: An input that takes longer is a finding, in seconds.
+#: Seconds; a slower input is a finding.
 SLOW = 2.0
 _OWN = "airflow_slo_provider"
 
 
 def recording(run: Callable[[bytes], None], findings: Path) -> Callable[[bytes], None]:
-    """Write down what a target raises, and go on."""
+    """Return a function that records exceptions of a target and continues."""
     known: set[str] = set()
 
     def one(data: bytes) -> None:
@@ -60,7 +60,7 @@ def recording(run: Callable[[bytes], None], findings: Path) -> Callable[[bytes],
 
 
 def place(error: BaseException) -> str:
-    """The innermost line of ours that an error went through."""
+    """Return the innermost line of this project in a traceback."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if _OWN in frame.filename or "tests" in frame.filename]
     return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "nowhere of ours"
 

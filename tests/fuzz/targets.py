@@ -1,4 +1,4 @@
-"""The readers that are fuzzed. Needs nothing but the domain and PyYAML, so that it runs where the fuzzer is installed."""
+"""The fuzzed readers. Needs only the domain and PyYAML, so that it runs in the environment of the fuzzer."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ CASES = Path(__file__).parent / "cases"
 
 
 class Finding(AssertionError):
-    """A reader that took what it must not take, or said what is not so."""
+    """A reader accepted an invalid input or returned a wrong result."""
 
 
 def read_case(path: Path) -> bytes:
-    """Read a kept case. ``input`` is its bytes as Latin-1 text, or a list of texts and ``[text, times]``."""
+    """Read a stored case. ``input`` is its bytes as Latin-1 text, or a list of texts and ``[text, times]``."""
     kept = json.loads(path.read_text(encoding="utf-8"))["input"]
     pieces = [kept] if isinstance(kept, str) else [one if isinstance(one, str) else one[0] * one[1] for one in kept]
     return "".join(pieces).encode("latin-1")
@@ -26,10 +26,10 @@ def read_case(path: Path) -> bytes:
 class Target:
     """One reader.
 
-    :param name: what it is called on the command line
-    :param module: module of ``tests.fuzz`` that holds ``run(data)`` and ``SEEDS``
-    :param reads: modules of the package whose lines count as the reader's
-    :param structure: what its inputs are made of, for the mutations: ``json`` or ``lines``
+    :param name: its name on the command line
+    :param module: module of ``tests.fuzz`` with ``run(data)`` and ``SEEDS``
+    :param reads: modules of the reader, for line coverage
+    :param structure: structure of its inputs, for mutations: ``json`` or ``lines``
     """
 
     name: str
@@ -39,28 +39,28 @@ class Target:
 
     @property
     def run(self) -> Callable[[bytes], None]:
-        """Read one input. Whatever it raises is a finding."""
+        """Return the function that reads one input; its exceptions are findings."""
         return import_module(f"tests.fuzz.{self.module}").run
 
     @property
     def seeds(self) -> list[bytes]:
-        """Small inputs of our own."""
+        """Return small hand-written inputs."""
         return [text.encode() for text in import_module(f"tests.fuzz.{self.module}").SEEDS]
 
     @property
     def cases(self) -> dict[str, bytes]:
-        """Inputs that were findings once, by name."""
+        """Return earlier findings by name."""
         return {path.stem: read_case(path) for path in sorted((CASES / self.name).glob("*.json"))}
 
 
 TARGETS = {
     target.name: target
     for target in (
-        Target("documents", "reading_documents", ("slo",), "lines"),
-        Target("prometheus", "reading_prometheus", ("indicators.prometheus.source", "slo.promql.selectors"), "json"),
+        Target("documents", "documents_target", ("slo",), "lines"),
+        Target("prometheus", "prometheus_target", ("indicators.prometheus.source", "slo.promql.selectors"), "json"),
         Target(
             "traces",
-            "reading_traces",
+            "traces_target",
             (
                 "tracing.otlp", "tracing.span_formats", "tracing.span_ids", "tracing.spans", "tracing.stores",
                 "tracing.analysis.trace_tree", "tracing.analysis.collector", "tracing.analysis.samples",
@@ -68,6 +68,6 @@ TARGETS = {
             ),
             "json",
         ),
-        Target("playbooks", "reading_playbooks", ("incidents", "documents"), "lines"),
+        Target("playbooks", "playbooks_target", ("incidents", "documents"), "lines"),
     )
 }  # fmt: skip

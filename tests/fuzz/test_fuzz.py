@@ -1,4 +1,4 @@
-"""Half a minute of fuzzing, what was found before, and whether the searching itself works."""
+"""Fuzz for half a minute, replay earlier findings, and check the fuzzer itself."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ import pytest
 
 from tests.fuzz.__main__ import fuzz
 from tests.fuzz.acceptance_seeds import acceptance_seeds
-from tests.fuzz.keep import keep
-from tests.fuzz.lines import measure
-from tests.fuzz.mutating import mutate
+from tests.fuzz.case_file import keep
+from tests.fuzz.line_coverage import measure
+from tests.fuzz.mutations import mutate
 from tests.fuzz.targets import CASES, TARGETS, read_case
 from tests.peers import peer
 from tests.support import REPO, acceptance
 
-#: Together half a minute.
+#: Seconds per target; half a minute in total.
 SECONDS = 7.0
-#: An input that takes longer hangs, as far as a reader of documents is concerned.
+#: Seconds; a slower input counts as hanging.
 HANGS = 5.0
 
 KEPT = [(target.name, name) for target in TARGETS.values() for name in target.cases]
 
 
 @pytest.mark.parametrize(("target", "name"), KEPT)
-def test_what_was_found_once_stays_mended(target: str, name: str) -> None:
+def test_recorded_findings_stay_fixed(target: str, name: str) -> None:
     begun = time.perf_counter()
     TARGETS[target].run(TARGETS[target].cases[name])
     assert time.perf_counter() - begun < HANGS
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_seeds_are_read(target: str) -> None:
+def test_seeds_are_valid_inputs(target: str) -> None:
     for data in TARGETS[target].seeds:
         TARGETS[target].run(data)
 
 
 @pytest.mark.parametrize("target", ["documents", "traces"])
-def test_acceptance_data_is_read(target: str) -> None:
+def test_acceptance_seeds_are_valid_inputs(target: str) -> None:
     acceptance()
     found = acceptance_seeds(target)
     assert len(found) > 5
@@ -51,7 +51,7 @@ def test_acceptance_data_is_read(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_search_finds_nothing_new(target: str) -> None:
+def test_short_fuzzing_run_has_no_findings(target: str) -> None:
     outcome = fuzz(target, peer("fuzz") / "python", seconds=SECONDS, seed=1)
     assert outcome.findings == {}, "\n".join(outcome.findings.values())
     assert outcome.executions > 500, outcome.output[-2000:]
@@ -59,8 +59,8 @@ def test_a_search_finds_nothing_new(target: str) -> None:
     assert run > of / 2, f"{run} of {of} lines: the seeds do not get far into the reader"
 
 
-def test_a_search_would_find_something(tmp_path: Path) -> None:
-    """The engine on a reader with a fault three decisions deep."""
+def test_fuzzing_run_finds_a_planted_defect(tmp_path: Path) -> None:
+    """Run the engine on a reader with a defect behind three conditions."""
     program = tmp_path / "find.py"
     program.write_text(
         "import sys, atheris\n"
@@ -84,7 +84,7 @@ def test_a_search_would_find_something(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_mutations_are_inputs_and_come_again_with_their_seed(target: str) -> None:
+def test_mutations_with_one_seed_are_reproducible(target: str) -> None:
     one = TARGETS[target]
     seeds = one.seeds
     first, second = ([mutate(seeds[0], random.Random(n), one.structure, seeds) for n in range(200)] for _ in range(2))
@@ -92,14 +92,14 @@ def test_mutations_are_inputs_and_come_again_with_their_seed(target: str) -> Non
     assert len(set(first)) > 100
 
 
-def test_lines_are_counted() -> None:
+def test_covered_lines_are_counted() -> None:
     run, of = measure(TARGETS["playbooks"], TARGETS["playbooks"].seeds)
     nothing, _ = measure(TARGETS["playbooks"], [])
     assert 0 == nothing < run < of
 
 
-def test_a_kept_case_is_text_and_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.fuzz.keep.CASES", tmp_path)
+def test_stored_case_is_readable_and_round_trips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.fuzz.case_file.CASES", tmp_path)
     assert read_case(keep("playbooks", "one", bytes(range(256)), "every byte")) == bytes(range(256))
     assert read_case(keep("playbooks", "two", ["a", ["b", 3]], "pieces")) == b"abbb"
     for path in CASES.rglob("*.json"):
@@ -107,6 +107,6 @@ def test_a_kept_case_is_text_and_comes_back(tmp_path: Path, monkeypatch: pytest.
         assert json.loads(path.read_text())["why"]
 
 
-def test_it_is_a_command() -> None:
+def test_fuzz_module_is_a_command() -> None:
     ran = subprocess.run([sys.executable, "-m", "tests.fuzz", "--help"], cwd=REPO, check=True, capture_output=True, text=True)
     assert all(name in ran.stdout for name in TARGETS)

@@ -84,7 +84,7 @@ class Counters(ThreadingHTTPServer):
         threading.Thread(target=self._tick, daemon=True).start()
 
     def _tick(self) -> None:
-        """All the while, some requests are answered."""
+        """Send requests during the test."""
         while not self.over.wait(0.2):
             for service in ("one", "two"):
                 self.add(service, 5, 0)

@@ -18,7 +18,7 @@ from airflow_slo_provider.deployment.registries.registry import Conflict, Move, 
 from airflow_slo_provider.hooks.model_registry import ModelRegistryHook
 from airflow_slo_provider.results import Verdict
 from tests.airflow.golden_files import GoldenFiles, files
-from tests.airflow.promoting import start, wait_for
+from tests.airflow.promotion_process import start, wait_for
 from tests.services.mlflow_server import call, make_model, mlflow, proxy
 
 __all__ = ["files", "mlflow"]

@@ -42,6 +42,6 @@ class SLOPagePlugin(AirflowPlugin):
     @property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]
         """Return the web application; it is created once, on first access."""
-        from airflow_slo_provider.plugins.slo_page.app import the_app
+        from airflow_slo_provider.plugins.slo_page.app import default_app
 
-        return [{"app": the_app(), "url_prefix": PREFIX, "name": "SLO pages"}]
+        return [{"app": default_app(), "url_prefix": PREFIX, "name": "SLO pages"}]

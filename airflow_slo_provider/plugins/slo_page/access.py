@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_slo_provider.ledger import Recorded
 
 
 @dataclass(frozen=True)
-class Scope:
+class ReadableDags:
     """The DAGs whose checks a user may see.
 
-    :param dags: their ids
-    :param everything: whether these are all DAGs in the ledger, so that queries need no filter
+    :param ids: their ids
+    :param complete: whether these are all DAGs in the ledger, so that queries need no filter
     """
 
-    dags: frozenset[str]
-    everything: bool
+    ids: frozenset[str]
+    complete: bool
 
     @property
-    def limit(self) -> Collection[str] | None:
+    def query_filter(self) -> Collection[str] | None:
         """Return the filter for the ledger's queries: the DAG ids, or None for all."""
-        return None if self.everything else sorted(self.dags)
+        return None if self.complete else sorted(self.ids)
 
     def allows(self, dag_id: str) -> bool:
-        """Return whether checks of a DAG may be shown. Every row is checked, because a DAG may be newer than the scope.
+        """Return whether checks of a DAG may be shown.
 
         :param dag_id: id of the DAG
         """
-        return dag_id in self.dags
+        return dag_id in self.ids
+
+    def filter(self, rows: Iterable[Recorded]) -> list[Recorded]:
+        """Return the rows that the user may see. Rows of a query are filtered again: a DAG may be newer than this list.
+
+        :param rows: the result of a query
+        """
+        return [row for row in rows if row.key.dag_id in self.ids]
 
 
-def scope_of(user: Any, dag_ids: Collection[str]) -> Scope:
+def readable_dags(user: Any, dag_ids: Collection[str]) -> ReadableDags:
     """Return which of some DAGs a user may read.
 
     :param user: as Airflow's ``get_user`` returns it
     :param dag_ids: every DAG id in the ledger. Ids that Airflow does not know (removed DAGs, checks from the command line) are
         checked by name too
     """
-    dags = frozenset(_readable(user, dag_ids))
-    return Scope(dags, everything=len(dags) == len(frozenset(dag_ids)))
+    ids = frozenset(_filter_authorized(user, dag_ids))
+    return ReadableDags(ids, complete=len(ids) == len(frozenset(dag_ids)))
 
 
 def may_read(user: Any, dag_id: str) -> bool:
@@ -48,10 +58,10 @@ def may_read(user: Any, dag_id: str) -> bool:
     :param user: as Airflow's ``get_user`` returns it
     :param dag_id: id of the DAG
     """
-    return bool(_readable(user, [dag_id]))
+    return bool(_filter_authorized(user, [dag_id]))
 
 
-def _readable(user: Any, dag_ids: Collection[str]) -> set[str]:
+def _filter_authorized(user: Any, dag_ids: Collection[str]) -> set[str]:
     from airflow.api_fastapi.app import get_auth_manager
     from airflow.sdk import conf
 

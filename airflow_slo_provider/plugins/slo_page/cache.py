@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -11,10 +12,10 @@ from typing import Any
 
 
 @dataclass
-class _Entry:
+class _CachedValue:
     value: Any = None
-    made: float | None = None
-    making: threading.Lock = field(default_factory=threading.Lock)
+    created_at: float = -math.inf
+    creation: threading.Lock = field(default_factory=threading.Lock)
 
 
 class Cache:
@@ -25,42 +26,37 @@ class Cache:
     """
 
     def __init__(self, size: int = 64, clock: Callable[[], float] = time.monotonic) -> None:
-        self._entries: OrderedDict[Hashable, _Entry] = OrderedDict()
+        self._values: OrderedDict[Hashable, _CachedValue] = OrderedDict()
         self._lock = threading.Lock()
         self._size = size
         self._clock = clock
 
-    def get(self, key: Hashable, make: Callable[[], Any], *, seconds: float) -> Any:
-        """Return the value of a key; call ``make`` if it is older than ``seconds``.
+    def get(self, key: Hashable, create: Callable[[], Any], *, seconds: float) -> Any:
+        """Return the value of a key; call ``create`` if it is older than ``seconds``.
 
-        A value is never more than twice as old as ``seconds``. An exception of ``make`` is raised to the caller.
+        A value is never more than twice as old as ``seconds``. An exception of ``create`` is raised to the caller.
 
         :param key: the key
-        :param make: creates the value
+        :param create: creates the value
         :param seconds: maximum age, in seconds, of a value that is returned without renewing it
         """
         with self._lock:
-            entry = self._entries.setdefault(key, _Entry())
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._size:
-                self._entries.popitem(last=False)
-        age = self._age(entry)
-        if age < seconds:
-            return entry.value
-        if not entry.making.acquire(blocking=age >= 2 * seconds):
-            return entry.value
+            cached = self._values.setdefault(key, _CachedValue())
+            self._values.move_to_end(key)
+            while len(self._values) > self._size:
+                self._values.popitem(last=False)
+        age = self._clock() - cached.created_at
+        if age < seconds or not cached.creation.acquire(blocking=age >= 2 * seconds):
+            return cached.value
         try:
-            if self._age(entry) >= seconds:
-                value = make()
-                entry.value, entry.made = value, self._clock()
-            return entry.value
+            if self._clock() - cached.created_at >= seconds:
+                cached.value = create()
+                cached.created_at = self._clock()
+            return cached.value
         finally:
-            entry.making.release()
+            cached.creation.release()
 
     def clear(self) -> None:
         """Remove all values."""
         with self._lock:
-            self._entries.clear()
-
-    def _age(self, entry: _Entry) -> float:
-        return float("inf") if entry.made is None else self._clock() - entry.made
+            self._values.clear()

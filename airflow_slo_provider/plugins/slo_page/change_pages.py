@@ -8,64 +8,64 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.timestamps import format_utc
-from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import checks as check_queries
 from airflow_slo_provider.ledger.queries.changes import CHANGES, changed_by, changed_from, changed_to
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.details import identity
+from airflow_slo_provider.plugins.slo_page import safe_evidence
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
-    from airflow_slo_provider.plugins.slo_page.access import Scope
+    from airflow_slo_provider.plugins.slo_page.access import ReadableDags
 
-MOST = 100
+MOST_ROWS = 100
 
 
 @dataclass(frozen=True)
-class Change:
+class Deployment:
     """One deployment, promotion or rollback, and the gate decision of its run."""
 
     row: Recorded
-    who: str
+    user: str
     version: str
-    before: str
+    previous: str
     decision: Recorded | None
 
 
 @dataclass(frozen=True)
-class DeploymentsView:
+class Deployments:
     """Data of the page of deployments."""
 
-    now: datetime
-    changes: Sequence[Change]
+    changes: Sequence[Deployment]
     decisions: Sequence[Recorded]
 
 
-def deployments_view(ledger: Ledger, scope: Scope) -> DeploymentsView:
+def read_deployments(ledger: Ledger, readable: ReadableDags) -> Deployments:
     """Read deployments, promotions, rollbacks and gate decisions; newest first.
 
     :param ledger: the ledger
-    :param scope: the DAGs that the user may see
+    :param readable: the DAGs that the user may read
     """
-    rows = [row for row in browse.recent(ledger, CHANGES, dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)][:MOST]
-    decisions = [row for row in browse.recent(ledger, ["decision"], dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)]
-    by_run: dict[tuple[str, str], Recorded] = {}
-    for row in decisions:
-        by_run.setdefault((row.key.dag_id, row.key.run_id), row)
+    decisions = _read_recent(ledger, readable, "decision")
+    # Oldest first, so that the newest decision of a run is kept.
+    by_run = {(row.key.dag_id, row.key.run_id): row for row in reversed(decisions)}
     changes = [
-        Change(
+        Deployment(
             row,
-            who=changed_by(row.result),
+            user=changed_by(row.result),
             version=changed_to(row.result),
-            before=changed_from(row.result),
+            previous=changed_from(row.result),
             decision=by_run.get((row.key.dag_id, row.key.run_id)),
         )
-        for row in rows
+        for row in _read_recent(ledger, readable, *CHANGES)[:MOST_ROWS]
     ]
-    return DeploymentsView(datetime.now(UTC), changes, decisions)
+    return Deployments(changes, decisions)
+
+
+def _read_recent(ledger: Ledger, readable: ReadableDags, *kinds: str) -> list[Recorded]:
+    return readable.filter(check_queries.recent(ledger, kinds, dags=readable.query_filter, limit=MOST_ROWS))
 
 
 @dataclass(frozen=True)
-class Incident:
+class IncidentDetails:
     """One incident, from its newest check and the checks of its steps.
 
     :param steps: text and state of each step of the playbook
@@ -74,7 +74,6 @@ class Incident:
     """
 
     row: Recorded
-    identity: str
     severity: str
     state: str
     steps: Sequence[tuple[str, str]]
@@ -83,73 +82,64 @@ class Incident:
     reports: Sequence[str]
 
     @property
-    def done(self) -> int:
+    def steps_done(self) -> int:
         """Return the number of completed steps."""
         return sum(state in ("done", "approved", "success") for _, state in self.steps)
 
 
-@dataclass(frozen=True)
-class IncidentsView:
-    """Data of the page of incidents."""
-
-    now: datetime
-    incidents: Sequence[Incident]
-
-
-def incidents_view(ledger: Ledger, scope: Scope) -> IncidentsView:
+def read_incidents(ledger: Ledger, readable: ReadableDags) -> list[IncidentDetails]:
     """Read the incidents, newest first; for each incident the newest record.
 
     :param ledger: the ledger
-    :param scope: the DAGs that the user may see
+    :param readable: the DAGs that the user may read
     """
-    rows = [row for row in browse.recent(ledger, ["incident"], dags=scope.limit, limit=MOST) if scope.allows(row.key.dag_id)]
     newest: dict[tuple[str, str, str], Recorded] = {}
-    for row in rows:
+    for row in _read_recent(ledger, readable, "incident"):
         newest.setdefault((row.key.dag_id, row.key.run_id, row.result.name), row)
-    incidents = []
-    for row in newest.values():
-        found = browse.of_run(ledger, row.key.dag_id, row.key.run_id)
-        steps = [
-            one for one in found if one.result.kind == "incident_step" and one.result.evidence.get("incident") == row.result.name
-        ]
-        incidents.append(_incident(row, sorted(steps, key=lambda one: one.result.interval_start or one.result.checked_at)))
-    return IncidentsView(datetime.now(UTC), incidents)
+    return [_incident_details(row, _read_steps(ledger, row)) for row in newest.values()]
 
 
-def _incident(row: Recorded, steps: Sequence[Recorded]) -> Incident:
-    source = row.result.evidence
-    return Incident(
+def _read_steps(ledger: Ledger, incident: Recorded) -> list[Recorded]:
+    rows = check_queries.of_run(ledger, incident.key.dag_id, incident.key.run_id)
+    name = incident.result.name
+    steps = [row for row in rows if row.result.kind == "incident_step" and row.result.evidence.get("incident") == name]
+    return sorted(steps, key=lambda step: step.result.interval_start or step.result.checked_at)
+
+
+def _incident_details(row: Recorded, steps: Sequence[Recorded]) -> IncidentDetails:
+    evidence = row.result.evidence
+    return IncidentDetails(
         row,
-        identity(row),
-        severity=evidence.text(source, "severity"),
-        state=evidence.text(source, "state"),
-        steps=[_step(one) for one in steps]
+        severity=safe_evidence.text(evidence, "severity"),
+        state=safe_evidence.text(evidence, "state"),
+        steps=[_describe_step(step) for step in steps]
         or [
-            (_words(step, "action", "title", "name", "step"), evidence.text(step, "state", "status"))
-            for step in evidence.sequence(source, "steps", "playbook")
-        ][:MOST],
-        timeline=[(format_utc(when), what) for when, what in _happened(row, steps)]
+            (_text_of(step, "action", "title", "name", "step"), safe_evidence.text(step, "state", "status"))
+            for step in safe_evidence.sequence(evidence, "steps", "playbook")
+        ][:MOST_ROWS],
+        timeline=[(format_utc(at), what) for at, what in _timeline(row, steps)]
         or [
-            (evidence.text(entry, "at", "time", "when"), _words(entry, "what", "text", "message", "event"))
-            for entry in evidence.sequence(source, "timeline")
-        ][: 2 * MOST],
-        facts=[item for item in evidence.scalars(source) if item[0] not in ("severity", "state")][:20],
-        reports=evidence.reports(source),
+            (safe_evidence.text(entry, "at", "time", "when"), _text_of(entry, "what", "text", "message", "event"))
+            for entry in safe_evidence.sequence(evidence, "timeline")
+        ][: 2 * MOST_ROWS],
+        facts=[item for item in safe_evidence.scalars(evidence) if item[0] not in ("severity", "state")][:20],
+        reports=safe_evidence.report_keys(evidence),
     )
 
 
-def _step(one: Recorded) -> tuple[str, str]:
-    return evidence.text(one.result.evidence, "action") or one.result.name, evidence.text(one.result.evidence, "state")
+def _describe_step(step: Recorded) -> tuple[str, str]:
+    evidence = step.result.evidence
+    return safe_evidence.text(evidence, "action") or step.result.name, safe_evidence.text(evidence, "state")
 
 
-def _happened(row: Recorded, steps: Sequence[Recorded]) -> list[tuple[datetime, str]]:
+def _timeline(row: Recorded, steps: Sequence[Recorded]) -> list[tuple[datetime, str]]:
     """Return the start of an incident and the end of each of its steps, in order; empty if no step is recorded."""
     if not steps:
         return []
     entries = [(row.result.interval_start or row.result.checked_at, row.result.message or "the incident began")]
-    entries += [(one.result.interval_end or one.result.checked_at, one.result.message) for one in steps]
-    return sorted((when.astimezone(UTC), what) for when, what in entries)
+    entries += [(step.result.interval_end or step.result.checked_at, step.result.message) for step in steps]
+    return sorted((at.astimezone(UTC), what) for at, what in entries)
 
 
-def _words(entry: Any, *keys: str) -> str:
-    return entry if isinstance(entry, str) else evidence.text(entry, *keys)
+def _text_of(entry: Any, *keys: str) -> str:
+    return entry if isinstance(entry, str) else safe_evidence.text(entry, *keys)

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from airflow_slo_provider.charts.intervals import Interval, intervals
 from airflow_slo_provider.charts.markup import Html
-from airflow_slo_provider.ledger.queries import checks as browse
+from airflow_slo_provider.ledger.queries import checks as check_queries
 from airflow_slo_provider.ledger.queries.changes import CHANGES
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.details import tone
-from airflow_slo_provider.plugins.slo_page.heat_maps import HeatMap, heat_maps
+from airflow_slo_provider.plugins.slo_page import safe_evidence
+from airflow_slo_provider.plugins.slo_page.details import mark_color
+from airflow_slo_provider.plugins.slo_page.heat_maps import HeatMap, read_heat_maps
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
-    from airflow_slo_provider.plugins.slo_page.access import Scope
+    from airflow_slo_provider.plugins.slo_page.access import ReadableDags
 
 #: Kinds of checks that have their own page.
-ELSEWHERE = ("slo", "decision", "incident", "incident_step", "incident_claim", "incident_watch", *CHANGES)
+KINDS_WITH_OWN_PAGE = ("slo", "decision", "incident", "incident_step", "incident_claim", "incident_watch", *CHANGES)
 _FIRST = ("freshness", "drift", "golden_set", "latency")
 _MOST_METRICS, _MOST_VERSIONS = 40, 12
-_WORST = {"unknown": 1, "pass": 0, "warn": 2, "fail": 3}
+_SEVERITY = {"unknown": 1, "pass": 0, "warn": 2, "fail": 3}
 
 
 @dataclass(frozen=True)
@@ -46,55 +46,54 @@ class ChecksView:
     metrics: Sequence[MetricChart]
 
 
-def checks_view(ledger: Ledger, scope: Scope, *, now: datetime | None = None) -> ChecksView:
+def read_checks(ledger: Ledger, readable: ReadableDags, *, now: datetime | None = None) -> ChecksView:
     """Read the newest of every check that has no page of its own.
 
     :param ledger: the ledger
-    :param scope: the DAGs that the user may see
+    :param readable: the DAGs that the user may read
     :param now: the current time (aware)
     """
-    now = now or datetime.now(UTC)
-    kinds = [kind for kind in browse.all_kinds(ledger) if kind not in ELSEWHERE]
+    now, dags = now or datetime.now(UTC), readable.query_filter
+    kinds = [kind for kind in check_queries.all_kinds(ledger) if kind not in KINDS_WITH_OWN_PAGE]
     kinds.sort(key=lambda kind: (_FIRST.index(kind) if kind in _FIRST else len(_FIRST), kind))
     groups = []
     for kind in kinds:
-        rows = [row for row in browse.newest(ledger, kind, dags=scope.limit, limit=1000) if scope.allows(row.key.dag_id)]
-        rows.sort(key=lambda row: (-_WORST[row.result.verdict.value], row.result.name))
+        rows = readable.filter(check_queries.newest(ledger, kind, dags=dags, limit=1000))
+        rows.sort(key=lambda row: (-_SEVERITY[row.result.verdict.value], row.result.name))
         if rows:
             groups.append((kind, rows))
     return ChecksView(
         now,
         groups,
-        heat_maps(ledger, scope, now) if "drift" in kinds else [],
-        _metrics(ledger, scope) if "golden_set" in kinds else [],
+        read_heat_maps(ledger, readable, now) if "drift" in kinds else [],
+        _read_metrics(ledger, readable) if "golden_set" in kinds else [],
     )
 
 
-def _metrics(ledger: Ledger, scope: Scope) -> list[MetricChart]:
+def _read_metrics(ledger: Ledger, readable: ReadableDags) -> list[MetricChart]:
     """Return each metric of each golden set: its estimate and interval for each version, newest first."""
-    rows = [row for row in browse.recent(ledger, ["golden_set"], dags=scope.limit, limit=500) if scope.allows(row.key.dag_id)]
-    found: dict[tuple[str, str], dict[str, tuple[float, float | None, float | None, str]]] = {}
-    for row in rows:
-        version = row.result.model_version or f"{row.result.checked_at:%Y-%m-%d %H:%M}"
-        for metric, one in evidence.mapping(row.result.evidence, "metrics").items():
-            value = evidence.number(one, "value")
-            if value is not None:
-                verdict = evidence.text(one, "verdict") or row.result.verdict.value
-                estimate = (value, evidence.number(one, "low"), evidence.number(one, "high"), verdict)
-                found.setdefault((row.result.name, str(metric)), {}).setdefault(version, estimate)
+    rows = readable.filter(check_queries.recent(ledger, ["golden_set"], dags=readable.query_filter, limit=500))
+    estimates: dict[tuple[str, str], dict[str, tuple[float, float | None, float | None, str]]] = {}
     # The threshold is in the check of the metric, ``name/metric``.
-    limits: dict[str, float] = {}
+    targets: dict[str, float] = {}
     for row in rows:
-        if row.result.target is not None:
-            limits.setdefault(row.result.name, row.result.target)
-    made = []
-    for (name, metric), versions in sorted(found.items())[:_MOST_METRICS]:
+        result = row.result
+        if result.target is not None:
+            targets.setdefault(result.name, result.target)
+        version = result.model_version or f"{result.checked_at:%Y-%m-%d %H:%M}"
+        for metric, estimate in safe_evidence.mapping(result.evidence, "metrics").items():
+            value, low, high = (safe_evidence.number(estimate, key) for key in ("value", "low", "high"))
+            if value is not None:
+                verdict = safe_evidence.text(estimate, "verdict") or result.verdict.value
+                estimates.setdefault((result.name, str(metric)), {}).setdefault(version, (value, low, high, verdict))
+    charts = []
+    for (name, metric), versions in sorted(estimates.items())[:_MOST_METRICS]:
         shown = [(version, *estimate) for version, estimate in list(versions.items())[:_MOST_VERSIONS]]
-        target = limits.get(f"{name}/{metric}")
+        target = targets.get(f"{name}/{metric}")
         chart = intervals(
             f"{metric} of {name} over versions",
-            [Interval(version, value, low, high, tone(verdict)) for version, value, low, high, verdict in shown],
+            [Interval(version, value, low, high, mark_color(verdict)) for version, value, low, high, verdict in shown],
             marks={} if target is None else {target: "target"},
         )
-        made.append(MetricChart(name, metric, chart, shown))
-    return made
+        charts.append(MetricChart(name, metric, chart, shown))
+    return charts

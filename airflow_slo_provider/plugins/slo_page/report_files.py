@@ -10,34 +10,34 @@ from urllib.parse import unquote, urlsplit
 
 from fastapi import HTTPException
 
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
+from airflow_slo_provider.plugins.slo_page import safe_evidence
 from airflow_slo_provider.plugins.slo_page.responses import REPORT_POLICY
 from airflow_slo_provider.runtime.files.object_storage import is_local, object_path
 
 if TYPE_CHECKING:
     from starlette.responses import Response
 
-MOST_BYTES = 20_000_000
+MAX_BYTES = 20_000_000
 
 
-def answer(source: Mapping[str, Any], key: str = "") -> Response:
+def report_response(evidence: Mapping[str, Any], key: str = "") -> Response:
     """Send the report that the evidence of a check names.
 
-    :param source: the evidence
+    :param evidence: the evidence
     :param key: key of the report in the evidence; by default the first report
     :raises HTTPException: 404 if there is none, 403 if it lies outside of the report roots
     """
     from starlette.responses import Response
 
-    keys = evidence.reports(source)
+    keys = safe_evidence.report_keys(evidence)
     if (key and key not in keys) or not keys:
         raise HTTPException(404, "this check has no such report")
-    text, media = read(source[key or keys[0]], roots())
+    content, media = read_report(evidence[key or keys[0]], report_roots())
     headers = {"Content-Security-Policy": REPORT_POLICY, "Cache-Control": "private, max-age=60"}
-    return Response(text, media_type=media, headers=headers)
+    return Response(content, media_type=media, headers=headers)
 
 
-def roots() -> list[str]:
+def report_roots() -> list[str]:
     """Return the report roots: ``[slo] report_roots``, or ``slo_reports`` in ``AIRFLOW_HOME``."""
     from airflow.sdk import conf
 
@@ -46,7 +46,7 @@ def roots() -> list[str]:
     return [part for part in configured if part] or [str(home / "slo_reports")]
 
 
-def read(uri: str, allowed: list[str]) -> tuple[bytes, str]:
+def read_report(uri: str, allowed: list[str]) -> tuple[bytes, str]:
     """Read a report.
 
     :param uri: a path, ``file://`` or any URI that ObjectStoragePath supports
@@ -56,14 +56,14 @@ def read(uri: str, allowed: list[str]) -> tuple[bytes, str]:
         it is too large
     """
     kind = media_type(uri)
-    if not permitted(uri, allowed):
+    if not is_below_roots(uri, allowed):
         raise HTTPException(403, "the report lies outside of the report roots ([slo] report_roots)")
     try:
         if is_local(uri):
             return _read_local(_local(uri), [_local(root) for root in allowed if is_local(root)]), kind
         return _read_remote(uri), kind
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        raise HTTPException(404, "the report is not there any more") from None
+        raise HTTPException(404, "the report does not exist any more") from None
 
 
 def media_type(uri: str) -> str:
@@ -72,18 +72,18 @@ def media_type(uri: str) -> str:
     return "text/html; charset=utf-8" if name.endswith((".html", ".htm")) else "text/plain; charset=utf-8"
 
 
-def permitted(uri: str, allowed: list[str]) -> bool:
+def is_below_roots(uri: str, allowed: list[str]) -> bool:
     """Return whether a URI lies below one of the roots; never for parent-directory segments, queries or control characters."""
     if not uri or any(ord(character) < 32 for character in uri) or "\\" in uri:
         return False
-    return any(_below(_parts(uri), _parts(root)) for root in allowed)
+    return any(_is_below(_segments(uri), _segments(root)) for root in allowed)
 
 
-def _below(wanted: tuple[str, ...] | None, root: tuple[str, ...] | None) -> bool:
-    return wanted is not None and root is not None and len(wanted) > len(root) and wanted[: len(root)] == root
+def _is_below(path: tuple[str, ...] | None, root: tuple[str, ...] | None) -> bool:
+    return path is not None and root is not None and len(path) > len(root) and path[: len(root)] == root
 
 
-def _parts(uri: str) -> tuple[str, ...] | None:
+def _segments(uri: str) -> tuple[str, ...] | None:
     """Return scheme, host and path segments; None if a segment names the current or parent directory, even if it is quoted."""
     if is_local(uri):
         path = _local(uri)
@@ -97,13 +97,13 @@ def _parts(uri: str) -> tuple[str, ...] | None:
             return None
         parts = [part for part in split.path.split("/") if part]
         head = [split.scheme.lower(), split.netloc]
-    if any(_upwards(part) for part in parts):
+    if any(_is_dot_segment(part) for part in parts):
         return None
     return (*head, *parts)
 
 
-def _upwards(part: str) -> bool:
-    return any(word.strip() in ("..", ".") or "/" in word.strip("/") for word in (unquote(part), unquote(unquote(part))))
+def _is_dot_segment(part: str) -> bool:
+    return any(text.strip() in ("..", ".") or "/" in text.strip("/") for text in (unquote(part), unquote(unquote(part))))
 
 
 def _local(uri: str) -> Path:
@@ -115,14 +115,14 @@ def _read_local(path: Path, allowed: list[Path]) -> bytes:
     # A symbolic link below a root may lead outside of it.
     if not any(real.is_relative_to(root.resolve()) for root in allowed):
         raise HTTPException(403, "the report lies outside of the report roots ([slo] report_roots)")
-    if real.stat().st_size > MOST_BYTES:
-        raise HTTPException(413, f"the report is larger than {MOST_BYTES // 1_000_000} MB")
+    if real.stat().st_size > MAX_BYTES:
+        raise HTTPException(413, f"the report is larger than {MAX_BYTES // 1_000_000} MB")
     return real.read_bytes()
 
 
 def _read_remote(uri: str) -> bytes:
     with object_path(uri).open("rb") as file:
-        text: bytes = file.read(MOST_BYTES + 1)
-    if len(text) > MOST_BYTES:
-        raise HTTPException(413, f"the report is larger than {MOST_BYTES // 1_000_000} MB")
-    return text
+        content: bytes = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise HTTPException(413, f"the report is larger than {MAX_BYTES // 1_000_000} MB")
+    return content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
@@ -14,20 +14,17 @@ from airflow_slo_provider.charts.bars import bar
 from airflow_slo_provider.charts.report_page import badge
 from airflow_slo_provider.charts.time_series import sparkline
 from airflow_slo_provider.ledger.mapped_task_names import shown_name
-from airflow_slo_provider.plugins.slo_page import formatting as words
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
+from airflow_slo_provider.plugins.slo_page import formatting
+from airflow_slo_provider.plugins.slo_page.safe_evidence import format_json
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from starlette.requests import Request
     from starlette.responses import Response
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Style sheet and script of this server, requests and forms to this server, frames only within Airflow, nothing inline.
-POLICY = (
+PAGE_POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'self'"
 )
@@ -36,9 +33,9 @@ REPORT_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'self'; sandbox"
 )
-AT_ONCE = 8
+MAX_CONCURRENT_REQUESTS = 8
 _HEADERS = {
-    "Content-Security-Policy": POLICY,
+    "Content-Security-Policy": PAGE_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -47,21 +44,21 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
-class Place:
+class LedgerInfo:
     """The ledger that the pages show.
 
-    :param where: the database, without credentials; empty while it is not open
+    :param database: the database, without credentials; empty while it is not open
     :param environment: the environment of the rows
     :param problem: why it is not the ledger of the tasks; empty if it is, or may be
     """
 
-    where: str = ""
+    database: str = ""
     environment: str = ""
     problem: str = ""
 
 
 #: The ledger in the footer of each page; each application sets its own for its requests.
-_PLACE: ContextVar[Callable[[], Place]] = ContextVar("ledger of the SLO pages", default=Place)
+_LEDGER_INFO: ContextVar[Callable[[], LedgerInfo]] = ContextVar("ledger of the SLO pages", default=LedgerInfo)
 
 
 class SecureHeaders:
@@ -71,23 +68,23 @@ class SecureHeaders:
     threads for everything, and a slow ledger must not block Airflow.
     """
 
-    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], place: Callable[[], Place]) -> None:
+    def __init__(self, app: ASGIApp, ledger_info: Callable[[], LedgerInfo]) -> None:
         self.app = app
-        self.place = place
-        self.turns = asyncio.Semaphore(AT_ONCE)
+        self.ledger_info = ledger_info
+        self.slots = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one ASGI request."""
 
-        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                there = {name.lower() for name, _ in message.get("headers", ())}
+                present = {name.lower() for name, _ in message.get("headers", ())}
                 more = [(name.lower().encode(), value.encode()) for name, value in _HEADERS.items()]
-                message["headers"] = [*message.get("headers", ()), *(item for item in more if item[0] not in there)]
+                message["headers"] = [*message.get("headers", ()), *(item for item in more if item[0] not in present)]
             await send(message)
 
-        _PLACE.set(self.place)
-        async with self.turns:
+        _LEDGER_INFO.set(self.ledger_info)
+        async with self.slots:
             await self.app(scope, receive, send_with_headers)
 
 
@@ -96,34 +93,39 @@ def templates() -> Environment:
     """Return the template environment, which escapes all values except those made by this package's HTML functions."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    made = Environment(
+    environment = Environment(
         loader=PackageLoader("airflow_slo_provider.plugins.slo_page"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {
-        "percent": words.percent,
-        "budget": words.budget,
-        "spent": words.spent,
-        "span": words.seconds,
-        "num": words.number,
-        "rate": words.rate,
-        "moment": words.moment,
+    environment.filters |= {
+        "percent": formatting.format_percent,
+        "budget": formatting.format_budget,
+        "spent": formatting.format_spent,
+        "duration": formatting.format_duration,
+        "number": formatting.format_number,
+        "rate": formatting.format_rate,
+        "timestamp": formatting.format_timestamp,
         "badge": badge,
-        "tone": words.tone,
-        "state": words.state,
-        "outcome": words.outcome,
+        "color": formatting.color_class,
+        "status": formatting.check_status,
+        "outcome": formatting.decision_outcome,
         "shown_name": shown_name,
-        "part": words.part,
-        "task_url": words.task_url,
-        "slo_url": words.slo_url,
-        "pretty": evidence.pretty,
+        "url_part": formatting.quote_url_part,
+        "task_url": formatting.task_url,
+        "slo_url": formatting.slo_url,
+        "pretty_json": format_json,
     }
-    made.globals |= {"ledger_place": lambda: _PLACE.get()()}
-    made.globals |= {"ago": words.ago, "measured": words.measured, "bar": bar, "sparkline": sparkline}
-    return made
+    environment.globals |= {
+        "ledger_info": lambda: _LEDGER_INFO.get()(),
+        "age": formatting.format_age,
+        "value_with_unit": formatting.format_value,
+        "bar": bar,
+        "sparkline": sparkline,
+    }
+    return environment
 
 
 def render(template: str, **values: Any) -> str:
@@ -136,25 +138,25 @@ class Page:
     """A rendered page, plain and compressed, for repeated responses."""
 
     plain: bytes
-    small: bytes
+    compressed: bytes
 
     @classmethod
-    def of(cls, text: str) -> Page:
+    def from_html(cls, text: str) -> Page:
         """Compress a page once."""
         plain = text.encode()
         return cls(plain, gzip.compress(plain, compresslevel=5, mtime=0))
 
-    def answer(self, request: Request) -> Response:
+    def response(self, request: Request) -> Response:
         """Return the response in the encoding that the browser accepts."""
         from starlette.responses import Response
 
         headers = {"Vary": "Accept-Encoding"}
         if "gzip" in request.headers.get("accept-encoding", ""):
-            return Response(self.small, media_type="text/html", headers=headers | {"Content-Encoding": "gzip"})
+            return Response(self.compressed, media_type="text/html", headers=headers | {"Content-Encoding": "gzip"})
         return Response(self.plain, media_type="text/html", headers=headers)
 
 
-def html(template: str, *, status: int = 200, **values: Any) -> Response:
+def html_response(template: str, *, status: int = 200, **values: Any) -> Response:
     """Render a template as an HTML response."""
     from starlette.responses import HTMLResponse
 

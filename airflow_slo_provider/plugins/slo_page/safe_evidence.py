@@ -12,7 +12,7 @@ from airflow_slo_provider.ledger.queries.changes import first_text
 #: Keys under which checks store the path or URI of their report.
 REPORT_KEYS = ("report_uri", "report", "report_url", "html_report", "postmortem", "markdown")
 TRACE_KEYS = ("trace_id", "trace_ids", "worst_trace_id", "slowest_trace_id")
-_LONGEST = 20_000
+_MAX_LENGTH = 20_000
 
 #: Return the first of some entries that is a text or a number, as text; empty if there is none.
 text = first_text
@@ -38,7 +38,7 @@ def _entries(source: Any, keys: Iterable[str]) -> Iterator[Any]:
     return (source.get(key) for key in keys) if isinstance(source, Mapping) else iter(())
 
 
-def reports(source: Any) -> list[str]:
+def report_keys(source: Any) -> list[str]:
     """Return the keys of the entries that name a report."""
     return [key for key in REPORT_KEYS if isinstance(source, Mapping) and isinstance(source.get(key), str) and source[key]]
 
@@ -51,10 +51,10 @@ def trace_ids(source: Any) -> list[str]:
     return list(dict.fromkeys(found))[:20]
 
 
-def pretty(source: Any) -> str:
+def format_json(source: Any) -> str:
     """Format evidence as indented JSON, truncated if it is very long."""
     shown = json.dumps(source, indent=2, ensure_ascii=False, default=str)
-    return shown if len(shown) <= _LONGEST else shown[:_LONGEST] + "\n... (cut)"
+    return shown if len(shown) <= _MAX_LENGTH else shown[:_MAX_LENGTH] + "\n... (truncated)"
 
 
 def scalars(source: Any) -> Iterator[tuple[str, str]]:

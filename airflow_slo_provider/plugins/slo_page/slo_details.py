@@ -12,17 +12,20 @@ from airflow_slo_provider.charts.time_series import Level, Line, Mark, chart, le
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.core.timestamps import slices
 from airflow_slo_provider.documents.durations import format_seconds
-from airflow_slo_provider.ledger.queries import checks as browse
-from airflow_slo_provider.ledger.queries import slos as browse_slos
+from airflow_slo_provider.ledger.queries import checks as check_queries
+from airflow_slo_provider.ledger.queries import slos as slo_queries
 from airflow_slo_provider.ledger.queries.changes import CHANGES
-from airflow_slo_provider.plugins.slo_page import safe_evidence as evidence
-from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, allowed, tone
-from airflow_slo_provider.plugins.slo_page.objectives import Objective, aged, window_length
+from airflow_slo_provider.plugins.slo_page import safe_evidence
+from airflow_slo_provider.plugins.slo_page.details import LAST_CHECKS, POINTS, mark_color
+from airflow_slo_provider.plugins.slo_page.formatting import check_status
+from airflow_slo_provider.plugins.slo_page.slo_summaries import SLOSummary, by_slo, summarize, window_length
 from airflow_slo_provider.slo.budget.error_budgets import burn_rate_rules
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, Recorded
-    from airflow_slo_provider.plugins.slo_page.access import Scope
+    from airflow_slo_provider.plugins.slo_page.access import ReadableDags
+
+_MOST_EVENTS = 60
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,11 @@ class Event:
 
 
 @dataclass(frozen=True)
-class SLOView:
+class SLODetails:
     """Data of the page of one SLO."""
 
-    objective: Objective
+    slo: SLOSummary
     now: datetime
-    start: datetime
     history: Sequence[Recorded]
     last: Sequence[Recorded]
     events: Sequence[Event]
@@ -55,19 +57,11 @@ class SLOView:
     @property
     def points(self) -> list[tuple[datetime, float | None, float | None, str]]:
         """Return the points of the charts: timestamp, remaining budget, SLI, status."""
-        return [
-            (
-                row.result.checked_at,
-                evidence.number(row.result.evidence, "remaining"),
-                row.result.value,
-                evidence.text(row.result.evidence, "status") or row.result.verdict.value,
-            )
-            for row in self.history
-        ]
+        return [(row.result.checked_at, _remaining(row), row.result.value, check_status(row)) for row in self.history]
 
 
-class SeveralServices(LookupError):
-    """A name is used by SLOs of several services, and the service is not given.
+class AmbiguousSLOName(LookupError):
+    """A name is used by SLOs of several services, and the service is not set.
 
     :param name: the name
     :param slos: the newest check of each SLO with that name
@@ -79,56 +73,53 @@ class SeveralServices(LookupError):
         super().__init__(f"SLOs of several services have the name {name!r}; name the service too, one of: {services}")
 
 
-def slo_view(
-    ledger: Ledger, scope: Scope, name: str, service: str | None = None, *, now: datetime | None = None
-) -> SLOView | None:
+def read_slo(
+    ledger: Ledger, readable: ReadableDags, name: str, service: str | None = None, *, now: datetime | None = None
+) -> SLODetails | None:
     """Read all data of one SLO; None if there is nothing that the user may see.
 
     :param ledger: the ledger
-    :param scope: the DAGs that the user may see
+    :param readable: the DAGs that the user may read
     :param name: name of the SLO
     :param service: its service, empty for an SLO without one; None if the name is unique
     :param now: the current time (aware)
-    :raises SeveralServices: if the service is None and the name is not unique
+    :raises AmbiguousSLOName: if the service is None and the name is not unique
     """
-    now = now or datetime.now(UTC)
-    found = {SLOKey.of(row.result): row for row in allowed(browse_slos.newest(ledger, name=name, dags=scope.limit), scope)}
-    if service is None and len(found) > 1:
-        raise SeveralServices(name, list(found.values()))
-    slo = next(iter(found), None) if service is None else SLOKey(service, name)
-    if slo not in found:
+    now, dags = now or datetime.now(UTC), readable.query_filter
+    candidates = by_slo(readable.filter(slo_queries.newest(ledger, name=name, dags=dags)))
+    if service is None and len(candidates) > 1:
+        raise AmbiguousSLOName(name, list(candidates.values()))
+    key = next(iter(candidates), None) if service is None else SLOKey(service, name)
+    if key not in candidates:
         return None
-    newest, known = found[slo], None
-    recent = browse.recent(ledger, ["slo"], name=name, service=slo.service, dags=scope.limit, limit=LAST_CHECKS)
-    last = allowed(recent, scope) or [newest]
+    newest, last_known = candidates[key], None
+    recent = check_queries.recent(ledger, ["slo"], name=name, service=key.service, dags=dags, limit=LAST_CHECKS)
     if newest.result.value is None:
-        known = next(iter(allowed(browse_slos.newest_with_value(ledger, [slo], dags=scope.limit), scope)), None)
-    objective = aged(Objective(newest, known=known, now=now))
+        last_known = next(iter(readable.filter(slo_queries.newest_with_value(ledger, [key], dags=dags))), None)
+    slo = summarize(newest, now, last_known=last_known)
     # If the history has ended, the chart ends with it and is not empty.
-    end = now if now - newest.result.checked_at < objective.length else newest.result.checked_at
-    start = end - objective.length
-    rows = allowed(browse_slos.history(ledger, slo, slices(start, end, POINTS), dags=scope.limit), scope)
-    events = _events(ledger, scope, name, start, rows)
-    rules = _rules(objective)
-    rates = _rates(rows)
-    marks = [Mark(event.row.result.checked_at, event.number, tone(event.row.result.verdict.value)) for event in events]
-    budget = Line("budget left", [(row.result.checked_at, evidence.number(row.result.evidence, "remaining")) for row in rows])
-    title = f"Error budget left of {name} over {objective.window or '30d'}"
-    return SLOView(
-        objective=objective,
+    end = now if now - newest.result.checked_at < slo.window_length else newest.result.checked_at
+    start = end - slo.window_length
+    rows = readable.filter(slo_queries.history(ledger, key, slices(start, end, POINTS), dags=dags))
+    events = _read_events(ledger, readable, start, rows)
+    rules = _alert_rules(slo)
+    rates = _burn_rate_lines(rows)
+    return SLODetails(
+        slo=slo,
         now=now,
-        start=start,
         history=rows,
-        last=last,
+        last=readable.filter(recent) or [newest],
         events=events,
         budget_chart=chart(
-            title,
-            [budget],
+            f"Error budget left of {name} over {slo.window or '30d'}",
+            [Line("budget left", [(row.result.checked_at, _remaining(row)) for row in rows])],
             start=start,
             end=end,
             unit="percent",
             levels=[Level("spent", 0.0)],
-            marks=marks,
+            marks=[
+                Mark(event.row.result.checked_at, event.number, mark_color(event.row.result.verdict.value)) for event in events
+            ],
             edges=[0.0, 1.0],
         ),
         rates_chart=chart(
@@ -144,31 +135,26 @@ def slo_view(
         ),
         rates_legend=legend(rates),
         rules=rules,
-        document=_document(objective),
-        query=evidence.text(objective.row.result.evidence, "query"),
+        document=_evaluated_objective(slo),
+        query=safe_evidence.text(slo.evidence, "query"),
     )
 
 
-def _rates(rows: Sequence[Recorded]) -> list[Line]:
+def _remaining(row: Recorded) -> float | None:
+    return safe_evidence.number(row.result.evidence, "remaining")
+
+
+def _burn_rate_lines(rows: Sequence[Recorded]) -> list[Line]:
     """Return a line for each window with a measured burn rate, shortest first, at most six."""
-    windows = dict.fromkeys(window for row in rows for window, _ in Objective(row).burn_rates)
-    ordered = sorted(windows, key=window_length)
-    return [
-        Line(
-            window,
-            [
-                (row.result.checked_at, evidence.number(evidence.mapping(row.result.evidence, "burn_rates"), window))
-                for row in rows
-            ],
-        )
-        for window in ordered[-6:]
-    ]
+    rates = [(row.result.checked_at, safe_evidence.mapping(row.result.evidence, "burn_rates")) for row in rows]
+    windows = sorted(dict.fromkeys(str(window) for _, by_window in rates for window in by_window), key=window_length)
+    return [Line(window, [(at, safe_evidence.number(by_window, window)) for at, by_window in rates]) for window in windows[-6:]]
 
 
-def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
+def _alert_rules(slo: SLOSummary) -> list[tuple[str, str, str, float]]:
     """Return the default alert rules of the SLO's window: severity, short and long window, factor."""
     try:
-        rules = burn_rate_rules(objective.length, target=objective.target)
+        rules = burn_rate_rules(slo.window_length, target=slo.target)
     except (ValueError, ArithmeticError):  # e.g. a window that is not a whole number of seconds, or an objective of 1
         return []
     return [
@@ -182,51 +168,42 @@ def _rules(objective: Objective) -> list[tuple[str, str, str, float]]:
     ]
 
 
-def _document(objective: Objective) -> dict[str, str]:
+def _evaluated_objective(slo: SLOSummary) -> dict[str, str]:
     """Return the details of the evaluated objective."""
-    source = objective.row.result.evidence
-    words = {
-        key.replace("_", " "): evidence.text(source, key)
-        for key in ("service", "tier", "window", "method", "missing_slices", "coverage")
+    policy, error = safe_evidence.mapping(slo.evidence, "policy_state"), safe_evidence.mapping(slo.evidence, "error")
+    keys = ("service", "tier", "window", "method", "missing_slices", "coverage")
+    values = {key.replace("_", " "): safe_evidence.text(slo.evidence, key) for key in keys} | {
+        "outcome": safe_evidence.text(slo.evidence, "outcome"),
+        "policy action": safe_evidence.text(slo.evidence, "action"),
+        "rules that apply": ", ".join(str(rule) for rule in safe_evidence.sequence(policy, "holding")),
+        "reason of the error": safe_evidence.text(error, "reason"),
+        "query": safe_evidence.text(error, "asked"),
+        "blocked since": safe_evidence.text(policy, "blocked_since"),
     }
-    state = evidence.mapping(source, "policy_state")
-    words |= {"outcome": evidence.text(source, "outcome"), "policy asks for": evidence.text(source, "action")}
-    words["rules that hold"] = ", ".join(str(rule) for rule in evidence.sequence(state, "holding"))
-    error = evidence.mapping(source, "error")
-    words |= {"not answered because": evidence.text(error, "reason"), "asked": evidence.text(error, "asked")}
-    words["blocked since"] = evidence.text(state, "blocked_since")
-    return {name: value for name, value in words.items() if value}
+    return {name: value for name, value in values.items() if value}
 
 
-def _events(ledger: Ledger, scope: Scope, name: str, start: datetime, history: Sequence[Recorded]) -> list[Event]:
-    """Return deployments, incidents and the starts of freezes because of this SLO; oldest first, at most 60."""
-    rows = browse.recent(ledger, [*CHANGES, "incident"], since=start, dags=scope.limit, limit=60)
-    found = [(row, row.result.kind) for row in allowed(rows, scope)]
-    frozen = False
+def _read_events(ledger: Ledger, readable: ReadableDags, start: datetime, history: Sequence[Recorded]) -> list[Event]:
+    """Return deployments, incidents and the starts of freezes because of this SLO; oldest first."""
+    rows = check_queries.recent(ledger, [*CHANGES, "incident"], since=start, dags=readable.query_filter, limit=_MOST_EVENTS)
+    events = [(row, row.result.kind) for row in readable.filter(rows)]
+    was_frozen = False
     for row in history:
-        now_frozen = evidence.text(row.result.evidence, "outcome") == "frozen"
-        if now_frozen and not frozen:
-            found.append((row, "freeze"))
-        frozen = now_frozen
-    found.sort(key=lambda item: item[0].result.checked_at)
-    found = found[-60:]
-    changes = [row.result.checked_at for row, what in found if what in CHANGES]
-    events = []
-    for number, (row, what) in enumerate(found, start=1):
-        spent = None
-        if what in CHANGES:
-            after = next((at for at in changes if at > row.result.checked_at), None)
-            spent = _spent(history, row.result.checked_at, after)
-        events.append(Event(number, row, what, spent))
-    return events
-
-
-def _spent(history: Sequence[Recorded], start: datetime, end: datetime | None) -> float | None:
-    """Return how much of the budget was spent between two timestamps."""
-    left = [
-        value
-        for row in history
-        if row.result.checked_at >= start and (end is None or row.result.checked_at < end)
-        if (value := evidence.number(row.result.evidence, "remaining")) is not None
+        is_frozen = safe_evidence.text(row.result.evidence, "outcome") == "frozen"
+        if is_frozen and not was_frozen:
+            events.append((row, "freeze"))
+        was_frozen = is_frozen
+    events = sorted(events, key=lambda event: event[0].result.checked_at)[-_MOST_EVENTS:]
+    changes = [row.result.checked_at for row, what in events if what in CHANGES]
+    return [
+        Event(number, row, what, _spent(history, row.result.checked_at, changes) if what in CHANGES else None)
+        for number, (row, what) in enumerate(events, start=1)
     ]
+
+
+def _spent(history: Sequence[Recorded], start: datetime, changes: Sequence[datetime]) -> float | None:
+    """Return how much of the budget was spent between a change and the next one."""
+    end = next((at for at in changes if at > start), None)
+    rows = [row for row in history if row.result.checked_at >= start and (end is None or row.result.checked_at < end)]
+    left = [remaining for row in rows if (remaining := _remaining(row)) is not None]
     return left[0] - left[-1] if len(left) > 1 else None

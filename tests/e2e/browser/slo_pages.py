@@ -1,9 +1,9 @@
-"""What a person does with the SLO pages, in a real Chromium. Run by tests/e2e/test_slo_pages_browser.py.
+"""Use the SLO pages in a real Chromium. Run by tests/e2e/test_slo_pages_browser.py.
 
     python slo_pages.py SETTINGS.json
 
-Settings: url, user, password, chromium, shots (a directory), axe (a file), task (where a check leads: dag_id, run_id, task_id).
-Prints one JSON object: for each scenario what went wrong, or null. Needs playwright; knows nothing of this project's code.
+Settings: url, user, password, chromium, shots (a directory), axe (a file), task (of a check: dag_id, run_id, task_id).
+Prints one JSON object: for each scenario the error, or null. Needs playwright; imports nothing of this project.
 """
 
 import json
@@ -55,7 +55,7 @@ def names(frame) -> list[str]:
 
 
 def ours(frame) -> list[str]:
-    """The names that this test recorded: other tests share the ledger, and some of their SLOs are red too."""
+    """Return the names that this test recorded. Other tests share the ledger, and their SLOs may be exhausted too."""
     return [name for name in names(frame) if name.startswith("page-")]
 
 
@@ -129,7 +129,7 @@ def follows_airflows_dark_mode(page: Page) -> None:
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     other = page.context.new_page()
     other.goto(f"{URL}/slo/overview")
-    other.evaluate("localStorage.setItem('theme', 'light')")  # as the switch in Airflow's own page does
+    other.evaluate("localStorage.setItem('theme', 'light')")  # as Airflow's own switch does
     page.wait_for_function("document.documentElement.dataset.theme === 'light'")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
     other.close()
@@ -262,7 +262,7 @@ def main() -> None:
             )
             try:
                 work(page)
-                # A page that is not there says so in the console; nothing else may.
+                # A missing page is reported in the console; no other message is allowed.
                 wrong = [error for error in errors if "status of 404" not in error or "/slo/" not in error]
                 assert not wrong, f"console: {wrong}"
                 assert not strangers, f"requests to other hosts: {strangers}"

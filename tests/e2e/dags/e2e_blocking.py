@@ -1,4 +1,4 @@
-"""Everything that blocks, in every form that Airflow maps, for the tests on real components: one DAG per outcome."""
+"""Gates and branches in every form of task mapping, for the tests on real components: one DAG per outcome."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NONE_FAILED = "none_failed"
 
 @task
 def act(name: str, params: dict[str, Any] | None = None, ti: Any = None) -> None:
-    """Leave a mark: this is what must not run."""
+    """Write a marker file, to show that the task has run."""
     (Path(params["marks"]) / f"{ti.task_id}[{ti.map_index}]").write_text(name)
 
 
@@ -79,7 +79,7 @@ def branch(task_id: str, target: str, hold: str, **arguments: Any) -> ErrorBudge
 
 
 def blocking(outcome: str, models: list[str]) -> Any:
-    """Make the DAG in which each gate is about the first of these models, and each mapped one about all."""
+    """Create the DAG in which each gate evaluates the first of these models, and each mapped gate all of them."""
 
     @dag(
         dag_id=f"e2e_blocking_{outcome}",
@@ -92,7 +92,7 @@ def blocking(outcome: str, models: list[str]) -> Any:
         select = [[model] for model in models]
         first, names = select[0], listed(models)
 
-        # A plain gate, and what is mapped far behind it.
+        # A plain gate with mapped tasks further downstream.
         alias = AssetAlias(f"e2e_blocking_{outcome}")
 
         def through_an_alias(context: Any) -> None:
@@ -108,13 +108,13 @@ def blocking(outcome: str, models: list[str]) -> Any:
 
         plain >> behind.expand(name=names)
 
-        # Mapped gates, and what is behind all of their instances.
+        # Mapped gates with a task downstream of all instances.
         mapped = ErrorBudgetGateOperator.partial(task_id="mapped", slos=DOCUMENTS, outlets=[asset(outcome, "mapped")])
         mapped.expand(select=select) >> EmptyOperator(task_id="after_mapped") >> acting("after_mapped_2")("x")
         kwargs = ErrorBudgetGateOperator.partial(task_id="mapped_kwargs", slos=DOCUMENTS)
         kwargs.expand_kwargs([{"select": one} for one in select]) >> acting("after_kwargs").expand(name=["eu", "us"])
 
-        # A gate for each model.
+        # One gate per model.
         @task_group
         def literal(name: str) -> None:
             gate("gate", select=name) >> acting("promote")(name) >> acting("tail")(name)
@@ -153,7 +153,7 @@ def blocking(outcome: str, models: list[str]) -> Any:
 
 
 def consumer(outcome: str) -> Any:
-    """Start for whatever event a gate lets go."""
+    """Start a run for each asset event that a gate allows."""
 
     @dag(
         dag_id=f"e2e_blocking_{outcome}_consumer",

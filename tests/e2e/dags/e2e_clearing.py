@@ -1,4 +1,4 @@
-"""Gates that somebody clears or marks as successful, over a request log in a SQLite file, for the tests on real components."""
+"""Gates that are cleared or marked as successful, over a request log in a SQLite file, for the tests on real components."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def e2e_past():
     @task
     def deploy(): ...
 
-    # A relative path: on a worker it begins at the folder of this file, in the DAG bundle.
+    # A relative path: on a worker it starts at the folder of this file in the DAG bundle.
     ErrorBudgetGateOperator(task_id="gate", slos="slos/past.yaml") >> deploy()
 
 

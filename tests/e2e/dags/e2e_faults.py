@@ -50,7 +50,7 @@ RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=1)}
 
 
 class HeldPromotion(PromoteModelOperator):
-    """Waits on its first try at the step that the run names, until the test lets it go on (or kills it there)."""
+    """Waits on its first try at the step that the run names, until the test continues or kills it."""
 
     def execute(self, context):
         _hold(context, "before")
@@ -97,7 +97,7 @@ def e2e_faults_promotion():
 
 @dag(schedule=[Asset("e2e_faults_burning")], default_args=RETRIES, max_active_runs=4, tags=["e2e"])
 def e2e_faults_event():
-    """Every event that is delivered starts a run; an incident that was told twice is one."""
+    """Each delivered event starts a run; an incident that is delivered twice is handled once."""
     RollbackModelOperator(
         task_id="roll_back",
         model="{{ ti.xcom_pull(task_ids='open', key='incident')['evidence']['model'] }}",

@@ -1,6 +1,6 @@
 """Pipelines, and sensors that wait for them, for the tests of freshness on real components.
 
-The sensors of ``external_dag_id`` ask this Airflow's own API through the connection ``e2e_airflow``.
+The sensors of ``external_dag_id`` query this Airflow's own API through the connection ``e2e_airflow``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def e2e_pipeline():
 
 @dag(schedule=[MADE])
 def e2e_follower():
-    """Runs when the pipeline has: asset-triggered runs have no logical date."""
+    """Runs after the pipeline; asset-triggered runs have no logical date."""
 
     @task(outlets=[FOLLOWED])
     def follow() -> None: ...
@@ -79,7 +79,7 @@ def e2e_freshness_of_expanded():
 
 @dag(schedule=None, default_args={"retries": 3, "retry_delay": timedelta(seconds=1)})
 def e2e_freshness_refusals():
-    """Each of these must fail at once: no retry mends it."""
+    """Each of these must fail at once, because a retry cannot fix it."""
     PipelineFreshnessSensor(task_id="unknown_asset", asset="e2e_nobody_knows", max_age=LONG)
     PipelineFreshnessSensor(
         task_id="unknown_dag", external_dag_id="e2e_nobody", conn_id="e2e_airflow", max_age=LONG, deferrable=True
@@ -101,7 +101,7 @@ WAITING = {"max_age": LONG, "deferrable": True, "poke_interval": 1}
     },
 )
 def e2e_freshness_waits():
-    """In the triggerer the one, from worker to worker the other; nobody waits longer than the test wants."""
+    """One sensor is deferred, the other one rescheduled; both wait until the test creates the file."""
     PipelineFreshnessSensor(
         task_id="in_the_triggerer", external_dag_id="{{ params.dag }}", conn_id="e2e_airflow", timeout=600, **WAITING
     )
@@ -136,7 +136,7 @@ def e2e_idle():
 
 
 class BrokenOnce(FeatureFreshnessSensor):
-    """Breaks on its first try, some seconds after its first look."""
+    """Fails on its first try, some seconds after its first check."""
 
     def poke(self, context):
         found = super().poke(context)

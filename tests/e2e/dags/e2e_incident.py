@@ -12,7 +12,7 @@ from airflow_slo_provider.operators.incident import PlaybookTaskGroup, Postmorte
 from airflow_slo_provider.triggers.burn_rate import AlertmanagerTrigger, BurnRateTrigger
 
 HOME = Path(os.environ["AIRFLOW_HOME"]) / "incidents"
-#: The trigger's services, the Alertmanager's, and one that nobody watches.
+#: The services of the trigger, those of Alertmanager, and one without a watcher.
 SERVICES = [f"svc{n}" for n in range(int(os.environ.get("SLO_E2E_SERVICES", "4")))]
 ALERTED = [f"alerted{n}" for n in range(int(os.environ.get("SLO_E2E_ALERTED", "1")))]
 
@@ -67,7 +67,7 @@ SUBJECT = "{{ ti.xcom_pull(task_ids='playbook.open', key='incident').evidence.sl
 
 
 def respond(*, asks: bool) -> None:
-    """The playbook of a model server, over the service that the incident names."""
+    """Run the playbook of a model server for the service that the incident names."""
     playbook = PlaybookTaskGroup(
         "playbook",
         playbook="model_serving_degradation",

@@ -1,4 +1,4 @@
-"""Each playbook that ships, over the components it touches. A step whose operator is not installed is left to a person."""
+"""Each included playbook with the components it uses. A step whose operator is not installed is manual."""
 
 from __future__ import annotations
 
@@ -52,11 +52,11 @@ spec:
 
 
 def by_label(label: str, **values: str) -> str:
-    """PromQL that answers these values of a label."""
+    """Return PromQL with these values by label."""
     return " or ".join(f'label_replace(vector({value}), "{label}", "{name}", "", "")' for name, value in values.items())
 
 
-#: What each playbook is told, and which module the operator comes from that it is for.
+#: Parameters of each playbook, and the module of its main operator.
 VALUES: dict[str, dict[str, Any]] = {
     "prometheus": {
         "failures_by_version": by_label("model_version", one="0.001", two="0.3"),

@@ -1,4 +1,4 @@
-"""Rolls back whatever Deployment the run names."""
+"""Roll back the Deployment that the run names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tasks whose servers refuse them and repeat what they were sent, credentials and all."""
+"""Tasks whose servers reject requests and repeat them, including credentials."""
 
 from __future__ import annotations
 

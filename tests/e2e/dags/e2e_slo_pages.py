@@ -1,4 +1,4 @@
-"""A task that records what a gate would, so that the SLO pages have something of a real run to show."""
+"""A task that records checks as a gate does, so that the SLO pages show a real run."""
 
 from __future__ import annotations
 

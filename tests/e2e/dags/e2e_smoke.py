@@ -1,4 +1,4 @@
-"""The smallest DAG: shows that scheduler, worker, API server and logs work together before anything of ours is judged."""
+"""The smallest DAG: shows that scheduler, worker, API server and logs work together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backfill does to a check of the present, to a gate and to what acts behind it; and a gate of a partitioned run."""
+"""Checks, gates and acting tasks in backfills, and a gate in a partitioned run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from airflow_slo_provider.operators.freshness import FreshnessCheckOperator
 from airflow_slo_provider.operators.policy_actions import ServingDecisionOperator
 
-#: Where what acts leaves its mark.
+#: Directory of the marker files of acting tasks.
 HOME = Path(os.environ.get("AIRFLOW_HOME", ".")) / "e2e_times"
 
 DOCUMENTS = """
@@ -63,12 +63,12 @@ def e2e_partitions():
 
 @dag(schedule=None, tags=["e2e"])
 def e2e_mapped_walls():
-    """Of two mapped gates the second knows nothing: only what follows the first one's own decision may act."""
+    """Of two mapped gates the second has no status: only tasks behind an allowing instance of the first may act."""
     unknown = DOCUMENTS.replace("check: e2e-times", "check: never-recorded")
 
     @task_group
     def each(slos: str):
-        # What acts runs in spite of the gate: only its second wall is left.
+        # The acting task ignores the gate, so only its own check of the decision is left.
         gate = ErrorBudgetGateOperator(task_id="gate", slos=slos, may_run_when_blocked=["each.act", "outside"])
         gate >> ServingDecisionOperator(
             task_id="act", decision_path=str(HOME / "each-{{ ti.map_index }}.json"), action="allow", reason="a test",

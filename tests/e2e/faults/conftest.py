@@ -9,7 +9,7 @@ import pytest
 
 from tests.airflow.gates import ledger_file, request_log
 from tests.e2e.faults.models import Models
-from tests.e2e.faults.recording import SEEN
+from tests.e2e.faults.recorder import SEEN
 from tests.services.postgres import postgres, postgres_database
 
 __all__ = ["ledger_file", "postgres", "postgres_database", "request_log"]
@@ -17,11 +17,11 @@ __all__ = ["ledger_file", "postgres", "postgres_database", "request_log"]
 
 @pytest.fixture
 def seen(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Say what was seen, for the table in ``docs/faults.md``: ``seen("retried; 1 move, 1 row")``."""
+    """Return a function that reports a result for the table in ``docs/faults.md``: ``seen("retried; 1 move, 1 row")``."""
     return lambda text: record_property(SEEN, text)
 
 
 @pytest.fixture
 def models(tmp_path: Path) -> Models:
-    """Versions 1, 2 and 3 of a model; 2 serves."""
+    """Create versions 1, 2 and 3 of a model; 2 is the champion."""
     return Models(tmp_path)

@@ -1,4 +1,4 @@
-"""The fault matrix as data: what breaks, where, what is expected of it, and which tests show it."""
+"""The fault matrix as data: fault, place, expected result, and the tests that show it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ AIRFLOW = "Tasks that Airflow maps, skips or clears"
 CLEARED = "Task cleared"
 APART = "Ledger of one machine, ledger of another release"
 
-#: Every fault, in the page's order.
+#: All faults, in the order of the page.
 FAULTS = (KILLED, RESTARTED, POSTGRES, PROMETHEUS, LEDGER, CLOCK, TWICE, MANY, PAST, AIRFLOW, CLEARED, APART)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One fault at one place.
+    """One fault at one point of a run.
 
     :param fault: one of :data:`FAULTS`
-    :param where: what was going on
+    :param where: what is running when it happens
     :param sees: what the user is expected to see
-    :param tests: ids of the tests that show it, without parameters; all must have run and passed
+    :param tests: ids of the tests, without parameters; all must have passed
     :param lost: what is lost
     :param twice: what is done twice
     """
@@ -53,8 +53,8 @@ CELLS = (
         where="a gate, at each of five steps from reading the documents to taking the way",
         sees="the try fails, the retry decides anew; a decision that the killed try had recorded stays beside it",
         tests=(
-            *_here("test_killed_tasks.py::test_gate"),
-            "tests/e2e/test_error_budget_stack.py::test_a_gate_that_is_killed_after_its_decision_decides_anew_beside_it",
+            *_here("test_killed_tasks.py::test_gate_killed_at_each_step_decides_on_retry"),
+            "tests/e2e/test_error_budget_stack.py::test_gate_killed_after_its_decision_decides_again_on_retry",
         ),
     ),
     Cell(
@@ -68,8 +68,8 @@ CELLS = (
         where="a promotion or rollback in a directory, at each step of move and record",
         sees="the try fails, the retry finds what was moved and says so",
         tests=_here(
-            "test_killed_tasks.py::test_move",
-            "test_killed_tasks.py::test_move_in_the_middle_of_a_record",
+            "test_killed_tasks.py::test_version_change_killed_at_each_step_happens_once",
+            "test_killed_tasks.py::test_version_change_killed_during_its_record_happens_once",
         ),
     ),
     Cell(
@@ -94,16 +94,16 @@ CELLS = (
         fault=KILLED,
         where="the registration of a version, half of whose files are written",
         sees="the version cannot be promoted until the retry has made it whole",
-        tests=_here("test_killed_tasks.py::test_registration"),
+        tests=_here("test_killed_tasks.py::test_registration_killed_halfway_is_completed_on_retry"),
     ),
     Cell(
         fault=RESTARTED,
         where="triggerer, while a sensor waits for a budget, for fresh data, or a rollback for its rollout",
         sees="the task stays deferred and goes on in the new triggerer, in the same try",
         tests=(
-            "tests/e2e/test_error_budget_stack.py::test_the_sensor_defers_survives_a_restart_of_the_triggerer_and_resumes",
-            "tests/e2e/test_freshness_stack.py::test_it_waits_through_a_restart_of_the_triggerer",
-            "tests/e2e/test_rollback_stack.py::test_roll_back",
+            "tests/e2e/test_error_budget_stack.py::test_deferred_sensor_resumes_after_a_triggerer_restart",
+            "tests/e2e/test_freshness_stack.py::test_waiting_sensor_survives_a_triggerer_restart",
+            "tests/e2e/test_rollback_stack.py::test_deferred_rollback_completes_after_a_triggerer_restart",
         ),
     ),
     Cell(
@@ -112,38 +112,38 @@ CELLS = (
         sees="the incident's one run; no second one",
         tests=(
             "tests/services/test_burn_rate_trigger.py::test_two_slos_are_two_incidents_and_a_restart_starts_nothing",
-            "tests/e2e/test_incident_stack.py::test_a_triggerer_that_is_killed_during_an_incident_starts_no_second_run",
+            "tests/e2e/test_incident_stack.py::test_triggerer_killed_during_an_incident_starts_no_second_run",
         ),
     ),
     Cell(
         fault=RESTARTED,
         where="scheduler with its workers, after a promotion behind a gate has moved the alias and before it is recorded",
         sees="the run goes on by itself once the new scheduler takes the old one for dead (30 s); a second try of the promotion",
-        tests=_here("test_stack.py::test_the_scheduler_is_killed"),
+        tests=_here("test_stack.py::test_killed_scheduler_loses_no_run"),
     ),
     Cell(
         fault=RESTARTED,
         where="API server, at the same moment",
         sees="the run goes on by itself: in the same try, or in the next where Airflow gave the first one up",
-        tests=_here("test_stack.py::test_the_api_server_is_killed"),
+        tests=_here("test_stack.py::test_killed_api_server_loses_no_run"),
     ),
     Cell(
         fault=POSTGRES,
         where="as Airflow's metadata database, at the same moment",
         sees="components of Airflow end and must be started again by what supervises them; then the run goes on by itself",
-        tests=_here("test_stack.py::test_postgresql_is_restarted"),
+        tests=_here("test_stack.py::test_restarted_postgresql_loses_no_run"),
     ),
     Cell(
         fault=POSTGRES,
         where="as the ledger, while a gate decides and a promotion begins",
         sees="the tries fail with 'the server could not be reached' and are retried; nothing is promoted meanwhile",
-        tests=_here("test_ledger_server.py::test_gate_and_promotion"),
+        tests=_here("test_ledger_server.py::test_gate_and_promotion_during_a_server_restart_succeed_on_retry"),
     ),
     Cell(
         fault=POSTGRES,
         where="as the ledger, three times under four writers",
         sees="writes fail as transient faults until it is back",
-        tests=_here("test_ledger_server.py::test_writers"),
+        tests=_here("test_ledger_server.py::test_writers_during_a_server_restart_lose_no_rows"),
     ),
     Cell(
         fault=PROMETHEUS,
@@ -206,26 +206,26 @@ CELLS = (
         tests=(
             "tests/services/test_burn_rate_trigger.py::test_a_prometheus_that_is_down_is_told_once_and_ends_nothing",
             "tests/services/test_burn_rate_trigger.py::test_a_prometheus_that_hangs_is_not_calm",
-            "tests/e2e/test_incident_stack.py::test_a_prometheus_that_is_down_is_told_and_is_never_calm",
+            "tests/e2e/test_incident_stack.py::test_unreachable_prometheus_is_reported_and_never_counts_as_recovered",
         ),
     ),
     Cell(
         fault=LEDGER,
         where="a gate, with a healthy budget",
         sees="locked or full: the try fails and is retried; read-only: the task fails at once. Nothing downstream runs",
-        tests=_here("test_ledger_faults.py::test_gate"),
+        tests=_here("test_ledger_faults.py::test_gate_with_a_broken_ledger_fails_closed"),
     ),
     Cell(
         fault=LEDGER,
         where="a promotion",
         sees="the same; the old champion goes on serving",
-        tests=_here("test_ledger_faults.py::test_promotion"),
+        tests=_here("test_ledger_faults.py::test_promotion_with_a_broken_ledger_moves_nothing"),
     ),
     Cell(
         fault=LEDGER,
         where="a rollback",
         sees="it is rolled back at once; the task fails until that is recorded (read-only: until it is mended and cleared)",
-        tests=_here("test_ledger_faults.py::test_rollback"),
+        tests=_here("test_ledger_faults.py::test_rollback_with_a_broken_ledger_is_done_and_recorded_on_retry"),
     ),
     Cell(
         fault=LEDGER,
@@ -243,37 +243,37 @@ CELLS = (
         fault=LEDGER,
         where="gate and promotion, whose writes the operating system refuses (file size limit)",
         sees="the tries fail and are retried",
-        tests=_here("test_ledger_faults.py::test_a_file_size_limit"),
+        tests=_here("test_ledger_faults.py::test_ledger_at_its_file_size_limit_fails_closed"),
     ),
     Cell(
         fault=LEDGER,
         where="a promotion, where the disk of the model registry is full",
         sees="the try fails and is retried; the old champion goes on serving",
-        tests=_here("test_ledger_faults.py::test_the_registrys_disk_is_full"),
+        tests=_here("test_ledger_faults.py::test_registry_on_a_full_disk_keeps_its_state"),
     ),
     Cell(
         fault=CLOCK,
         where="a gate whose worker is an hour behind Prometheus, or ahead of it",
         sees="the try fails and says by how much; on the last try the way `if_unknown`",
-        tests=_here("test_clocks.py::test_prometheus"),
+        tests=_here("test_clocks.py::test_gate_with_a_prometheus_clock_one_hour_off_is_unknown"),
     ),
     Cell(
         fault=CLOCK,
         where="a gate after a freeze by a worker that is ten minutes ahead or behind",
         sees="it stays frozen until the exit level is passed",
-        tests=_here("test_clocks.py::test_a_freeze_of_a_worker_with_another_clock"),
+        tests=_here("test_clocks.py::test_freeze_recorded_with_another_clock_still_applies"),
     ),
     Cell(
         fault=CLOCK,
         where="two runs about one incident, on workers an hour apart",
         sees="the second run skips everything, whichever clock is ahead",
-        tests=_here("test_clocks.py::test_two_runs_about_one_incident"),
+        tests=_here("test_clocks.py::test_two_runs_with_different_clocks_handle_an_incident_once"),
     ),
     Cell(
         fault=CLOCK,
         where="a rollback after a promotion by a worker an hour ahead",
         sees="it goes to the version that served before",
-        tests=_here("test_clocks.py::test_a_rollback_after_a_promotion_from_the_future"),
+        tests=_here("test_clocks.py::test_rollback_after_a_promotion_recorded_in_the_future_takes_effect"),
     ),
     Cell(
         fault=CLOCK,
@@ -288,28 +288,28 @@ CELLS = (
         fault=TWICE,
         where="an incident's DAG, on real components: both events before a run begins, and one after the other",
         sees="one run for both, or a second run that skips everything",
-        tests=_here("test_stack.py::test_an_asset_event_is_delivered_twice"),
+        tests=_here("test_stack.py::test_asset_event_delivered_twice_rolls_back_once"),
     ),
     Cell(
         fault=TWICE,
         where="25 incidents, each told to eight runs at the same moment, in eight processes (SQLite and PostgreSQL)",
         sees="one run takes care of each, the other seven skip everything",
         tests=_here(
-            "test_many_runs.py::test_one_of_them_takes_care_of_an_incident",
-            "test_many_runs.py::test_a_run_that_is_overtaken_while_it_opens_an_incident",
+            "test_many_runs.py::test_concurrent_runs_handle_an_incident_once",
+            "test_many_runs.py::test_run_overtaken_while_opening_an_incident_does_nothing",
         ),
     ),
     Cell(
         fault=MANY,
         where="gate and promotion of one model, in eight processes on one ledger (SQLite and PostgreSQL)",
         sees="200 decisions; one promotion, 199 that say the champion was changed meanwhile",
-        tests=_here("test_many_runs.py::test_gates_and_promotions"),
+        tests=_here("test_many_runs.py::test_concurrent_gates_and_promotions_lose_and_repeat_nothing"),
     ),
     Cell(
         fault=MANY,
         where="the same on real components: 200 runs are started at once, two tasks run at a time",
         sees="the same",
-        tests=_here("test_stack.py::test_two_hundred_runs"),
+        tests=_here("test_stack.py::test_two_hundred_runs_lose_and_repeat_nothing"),
     ),
     Cell(
         fault=MANY,
@@ -331,7 +331,7 @@ CELLS = (
         fault=PAST,
         where="a backfill of twelve runs, each with a check of the present",
         sees="one observation that counts; a spent budget stays spent",
-        tests=("tests/e2e/test_times_stack.py::test_a_backfill_mends_no_budget",),
+        tests=("tests/e2e/test_times_stack.py::test_backfill_does_not_restore_a_budget",),
     ),
     Cell(
         fault=PAST,
@@ -343,13 +343,13 @@ CELLS = (
         fault=PAST,
         where="one of several mapped gates is unknown; operators with `gate=` in their task group and behind it",
         sees="operators whose own gate allows act, all others fail without a change",
-        tests=("tests/e2e/test_times_stack.py::test_behind_mapped_gates_only_what_its_own_gate_allows_acts",),
+        tests=("tests/e2e/test_times_stack.py::test_task_behind_a_mapped_gate_runs_only_if_its_own_gate_allows",),
     ),
     Cell(
         fault=PAST,
         where="a backfill of a partition: a gate, and what acts",
         sees="the decision of the partition's start, or a task that fails and asks for `at`; what acts fails without a change",
-        tests=("tests/e2e/test_times_stack.py::test_a_backfill_of_a_partition_judges_the_partition_and_changes_nothing",),
+        tests=("tests/e2e/test_times_stack.py::test_backfill_of_a_partition_evaluates_it_and_changes_nothing",),
     ),
     Cell(
         fault=PAST,
@@ -366,21 +366,21 @@ CELLS = (
         where="gates and branches that block, plain, mapped and in mapped task groups over lists and XComs",
         sees="what is blocked is skipped or `upstream_failed`, for its own map index or altogether, and does not run",
         tests=(
-            "tests/e2e/test_blocking_stack.py::test_blocked_tasks_of_every_form_do_not_run",
-            "tests/e2e/test_blocking_stack.py::test_allowed_tasks_of_every_form_run",
+            "tests/e2e/test_blocking_stack.py::test_blocked_tasks_in_every_form_do_not_run",
+            "tests/e2e/test_blocking_stack.py::test_allowed_tasks_in_every_form_run",
         ),
     ),
     Cell(
         fault=AIRFLOW,
         where="a task that is blocked, and that somebody clears alone",
         sees="it is skipped again, or fails over the gate that failed",
-        tests=("tests/e2e/test_blocking_stack.py::test_blocked_tasks_that_are_cleared_alone_do_not_run",),
+        tests=("tests/e2e/test_blocking_stack.py::test_blocked_tasks_cleared_alone_do_not_run",),
     ),
     Cell(
         fault=AIRFLOW,
         where="a gate or branch with asset events among its outlets, also by an alias",
         sees="an event leaves it only where it allowed; no DAG starts for a freeze",
-        tests=("tests/e2e/test_blocking_stack.py::test_events_leave_only_what_allowed",),
+        tests=("tests/e2e/test_blocking_stack.py::test_asset_events_are_emitted_only_by_allowed_tasks",),
     ),
     Cell(
         fault=CLEARED,
@@ -389,7 +389,7 @@ CELLS = (
         tests=(
             "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_clearing_a_frozen_gate_does_not_thaw_it",
             "tests/airflow/test_cleared_gates.py::TestClearedAfterADecision::test_clearing_a_frozen_short_circuit_does_not_thaw_it",
-            "tests/e2e/test_clearing_stack.py::test_clearing_does_not_thaw_and_marking_as_successful_lets_nothing_go",
+            "tests/e2e/test_clearing_stack.py::test_clearing_or_marking_a_frozen_gate_releases_nothing",
         ),
     ),
     Cell(

@@ -1,4 +1,4 @@
-"""A model registry that promotions and rollbacks of these tests play on."""
+"""A model registry for the promotions and rollbacks of these tests."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.airflow.running import Ran, run_task
 
 
 class Models:
-    """A registry in a directory: versions 1, 2 and 3 of a model; 2 serves since it has replaced 1."""
+    """A registry in a directory: versions 1, 2 and 3 of a model; 2 has replaced 1 as the champion."""
 
     def __init__(self, home: Path) -> None:
         self.registry = DirectoryRegistry(home / "registry")
@@ -33,5 +33,5 @@ class Models:
         return run_task(operator, try_number=try_number)
 
     def moves(self) -> list[tuple[str | None, str]]:
-        """What was moved since the beginning."""
+        """Return the moves since the fixture was created."""
         return [(move.before, move.after) for move in self.registry.moves("fraud")][2:]

@@ -1,4 +1,4 @@
-"""Writes ``docs/faults.md`` from the matrix and from how its tests ended."""
+"""Write ``docs/faults.md`` from the matrix and the results of its tests."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from tests.e2e.faults.matrix import CELLS, FAULTS, Cell
-from tests.e2e.faults.recording import Shown
+from tests.e2e.faults.recorder import Shown
 from tests.support import REPO
 
 PAGE = REPO / "docs" / "faults.md"
@@ -42,8 +42,8 @@ _TAIL = """\
 def written(shown: Mapping[str, Shown], cells: Sequence[Cell] = CELLS, *, on: datetime | None = None) -> str:
     """Return the page.
 
-    :param shown: how tests ended, by id
-    :param on: when they ran; now by default
+    :param shown: results of tests, by id
+    :param on: time of the run; now by default
     """
     parts = [_HEAD]
     for fault in FAULTS:
@@ -54,12 +54,12 @@ def written(shown: Mapping[str, Shown], cells: Sequence[Cell] = CELLS, *, on: da
 
 
 def expected(cell: Cell) -> tuple[str, ...]:
-    """Return what a line says of a cell without a run."""
+    """Return the columns of a cell that do not depend on a run."""
     return cell.where, cell.sees, cell.lost, cell.twice
 
 
 def seen(cell: Cell, shown: Mapping[str, Shown]) -> str:
-    """Return what became of a cell: as expected, failed, or not run when one of its tests was not."""
+    """Return the result of a cell: as expected, failed, or not run if one of its tests was not run."""
     found = [shown.get(test, Shown()) for test in cell.tests]
     failed = sum(len(one.failed) for one in found)
     if failed:
@@ -72,7 +72,7 @@ def seen(cell: Cell, shown: Mapping[str, Shown]) -> str:
 
 
 def lines_of(page: str) -> dict[str, list[tuple[str, ...]]]:
-    """Read the tables of a page: their lines by fault."""
+    """Return the table rows of a page, by fault."""
     found: dict[str, list[tuple[str, ...]]] = {}
     fault = ""
     for line in page.splitlines():

@@ -1,4 +1,4 @@
-"""Clocks that differ: of a worker and Prometheus, of two workers that share a ledger or a registry."""
+"""Different clocks of a worker and Prometheus, or of two workers that share a ledger or a registry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.services.faulty_prometheus import FaultyPrometheus
 
 
 def clock(ahead: timedelta) -> type[datetime]:
-    """A ``datetime`` whose now is wrong."""
+    """Return a ``datetime`` class with a shifted current time."""
 
     class Wrong(datetime):
         @classmethod
@@ -36,8 +36,10 @@ def clock(ahead: timedelta) -> type[datetime]:
 
 
 @pytest.mark.parametrize(("hours", "said"), [(1, "behind"), (-1, "ahead of")])
-def test_prometheus(ledger_file: LedgerFile, seen: Callable[[str], None], hours: int, said: str) -> None:
-    """An hour behind, a worker would not see what has failed since; an hour ahead, it would see no failures yet."""
+def test_gate_with_a_prometheus_clock_one_hour_off_is_unknown(
+    ledger_file: LedgerFile, seen: Callable[[str], None], hours: int, said: str
+) -> None:
+    """An hour behind, a worker would miss recent failures; an hour ahead, it would read an empty last hour."""
     gate = ErrorBudgetBranchOperator(
         task_id="gate", slos=prometheus_documents(), follow_task_ids_if_allowed="promote", if_unknown="ask", retries=1
     )
@@ -52,7 +54,7 @@ def test_prometheus(ledger_file: LedgerFile, seen: Callable[[str], None], hours:
     seen("retried, then the way for the unknown; the message says by how much")
 
 
-def test_a_small_difference_is_none(ledger_file: LedgerFile) -> None:
+def test_small_clock_difference_is_tolerated(ledger_file: LedgerFile) -> None:
     gate = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=prometheus_documents()), ["promote"])
     with FaultyPrometheus("ok", clock_ahead=timedelta(minutes=2)) as server:
         ran = run_task(gate, connections={"prometheus_default": {"conn_type": "prometheus", "host": server.url}})
@@ -60,11 +62,11 @@ def test_a_small_difference_is_none(ledger_file: LedgerFile) -> None:
 
 
 @pytest.mark.parametrize("ahead", [timedelta(minutes=10), timedelta(0), -timedelta(minutes=10)], ids=["ahead", "right", "behind"])
-def test_a_freeze_of_a_worker_with_another_clock(
+def test_freeze_recorded_with_another_clock_still_applies(
     request_log: RequestLog, ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None],
     ahead: timedelta,
 ) -> None:  # fmt: skip
-    """Frozen at 0 %, it stays so until more than 10 % are back; 5 % are."""
+    """Frozen at 0 %, a gate stays frozen until more than 10 % are left; here it is 5 %."""
 
     def gate(run_id: str) -> Ran:
         operator = in_dag(ErrorBudgetGateOperator(task_id="gate", slos=sql_documents()), ["promote"])
@@ -79,7 +81,7 @@ def test_a_freeze_of_a_worker_with_another_clock(
     ran = gate("two")
     assert (ran.xcoms["decision"]["outcome"], ran.skipped) == ("frozen", {"promote"})
     if ahead > timedelta(0):
-        # And what that worker allows later on hides no freeze of others.
+        # A later decision of that worker does not hide a freeze of others.
         request_log.write(20_000, 0)
         with monkeypatch.context() as patched:
             patched.setattr(gates, "datetime", clock(ahead))
@@ -94,7 +96,7 @@ def test_a_freeze_of_a_worker_with_another_clock(
 
 
 @pytest.mark.parametrize("second", [timedelta(hours=1), -timedelta(hours=1)], ids=["ahead", "behind"])
-def test_two_runs_about_one_incident(
+def test_two_runs_with_different_clocks_handle_an_incident_once(
     ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None], second: timedelta
 ) -> None:
     one = Incident(
@@ -114,8 +116,8 @@ def test_two_runs_about_one_incident(
     seen("the second run skips everything")
 
 
-def test_a_rollback_after_a_promotion_from_the_future(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
-    """3 replaced 2 an hour ahead of time; then 3 is put in place of 1: its predecessor is 1, whatever the clocks said."""
+def test_rollback_after_a_promotion_recorded_in_the_future_takes_effect(models: Models, monkeypatch: pytest.MonkeyPatch) -> None:
+    """3 replaced 2 one hour in the future; then 1 and 3 are promoted: the predecessor of 3 is 1, whatever the clocks."""
     from airflow_slo_provider.deployment.registries import registry
 
     def move(key: str, to: str | None, kind: str = "promote") -> str:

@@ -1,4 +1,4 @@
-"""A worker is killed at each step of a gate, a promotion, a rollback and a registration. Its retry finds what was done."""
+"""A worker is killed at each step of a gate, a promotion, a rollback and a registration; the retry continues correctly."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from airflow_slo_provider.deployment.registries.registry import RegistryError, W
 from airflow_slo_provider.operators.error_budget import ErrorBudgetGateOperator
 from tests.airflow.gates import LedgerFile, RequestLog, sql_documents
 from tests.airflow.running import Ran, in_dag, run_task
-from tests.e2e.faults.dying import Step, killed_at
+from tests.e2e.faults.killed_process import Step, killed_at
 from tests.e2e.faults.models import Models
 
 LEDGER, GATE = "airflow_slo_provider.ledger.store", "airflow_slo_provider.runtime.error_budget.decision"
 REGISTRY, MOVES = "airflow_slo_provider.deployment.registries.directory", "airflow_slo_provider.operators.model_registry"
 
-#: Step of the gate -> rows its killed try has left.
+#: Step of the gate -> number of rows that the killed try has recorded.
 GATE_STEPS = {
     Step("nothing is measured", f"{GATE}:read_documents", False): 0,
     Step("measured, nothing recorded", f"{LEDGER}:Ledger.record_decision", False): 0,
@@ -29,7 +29,7 @@ GATE_STEPS = {
 
 @pytest.mark.parametrize("step", GATE_STEPS, ids=str)
 @pytest.mark.parametrize(("bad", "outcome"), [(0, "allowed"), (20, "frozen")])
-def test_gate(
+def test_gate_killed_at_each_step_decides_on_retry(
     request_log: RequestLog, ledger_file: LedgerFile, seen: Callable[[str], None], step: Step, bad: int, outcome: str
 ) -> None:
     request_log.write(1000 - bad, bad)
@@ -62,7 +62,9 @@ MOVE_STEPS: dict[Step, tuple[bool, list[str], list[str]]] = {
 
 @pytest.mark.parametrize("step", MOVE_STEPS, ids=str)
 @pytest.mark.parametrize(("kind", "to"), [("promote", "3"), ("rollback", "1")])
-def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], None], step: Step, kind: str, to: str) -> None:
+def test_version_change_killed_at_each_step_happens_once(
+    models: Models, ledger_file: LedgerFile, seen: Callable[[str], None], step: Step, kind: str, to: str
+) -> None:
     moved, promoting, rolling_back = MOVE_STEPS[step]
     killed_at(step, lambda: models.run(kind, 1))
     assert models.registry.alias("fraud", "champion") == (to if moved else "2")
@@ -79,15 +81,15 @@ def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], Non
 @pytest.mark.parametrize(
     ("kind", "place", "done", "moved", "rows"),
     [
-        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records, that it is about to begin
+        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records: the change is about to start
         ("promote", f"{LEDGER}:upsert", True, True, ["unknown"]),
         ("rollback", f"{LEDGER}:upsert", True, True, []),
     ],
 )
-def test_move_in_the_middle_of_a_record(
+def test_version_change_killed_during_its_record_happens_once(
     models: Models, ledger_file: LedgerFile, kind: str, place: str, done: bool, moved: bool, rows: list[str]
 ) -> None:
-    """Nothing of a record that was cut off is there, and everything of the one before it."""
+    """An interrupted record leaves no row; the record before it is complete."""
     to = {"promote": "3", "rollback": "1"}[kind]
     killed_at(Step("", place, done), lambda: models.run(kind, 1))
     assert models.moves() == ([("2", to)] if moved else [])
@@ -97,8 +99,8 @@ def test_move_in_the_middle_of_a_record(
     assert (models.moves(), row.result.verdict) == ([("2", to)], "pass")
 
 
-def test_registration(models: Models, tmp_path: Path, seen: Callable[[str], None]) -> None:
-    """Half a version is none: it cannot be promoted, and is made whole by the retry."""
+def test_registration_killed_halfway_is_completed_on_retry(models: Models, tmp_path: Path, seen: Callable[[str], None]) -> None:
+    """An incomplete version cannot be promoted; the retry completes it."""
     source = tmp_path / "candidate"
     source.mkdir()
     for name in ("model.bin", "model.json"):

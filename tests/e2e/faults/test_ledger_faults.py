@@ -1,4 +1,4 @@
-"""The ledger is locked, read-only, or its disk is full: a gate stays shut, nothing is promoted, and a rollback is made."""
+"""The ledger is locked, read-only, or its disk is full: gates stay closed, nothing is promoted, rollbacks are done."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.e2e.faults.models import Models
 from tests.unit.ledger.builders import check, key
 
 FAULTS = ("locked", "read-only", "full")
-#: Fault -> how a task ends, and what it says.
+#: Fault -> final state and message of a task.
 ENDS = {
     "locked": ("up_for_retry", LedgerError, "another process kept it locked for too long; the task may be retried"),
     "read-only": ("failed", AirflowFailException, "make the file and its directory writable for the user that runs Airflow"),
@@ -33,7 +33,7 @@ ENDS = {
 
 @pytest.fixture
 def broken(ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], contextlib.AbstractContextManager[None]]:
-    """Break the ledger for as long as a block lasts."""
+    """Return a context manager that breaks the ledger."""
     ledger_file.open().close()
 
     @contextlib.contextmanager
@@ -47,7 +47,7 @@ def broken(ledger_file: LedgerFile, monkeypatch: pytest.MonkeyPatch) -> Callable
             elif fault == "read-only":
                 patched.setenv("AIRFLOW__SLO__LEDGER_URL", f"sqlite:///file:{ledger_file.path}?mode=ro&uri=true")
             else:
-                # SQLite's own end of the disk: the file may not grow by a single page.
+                # SQLite's own limit: the file may not grow by a single page.
                 prepare = engine._prepare_sqlite
 
                 def full(connection, record):
@@ -68,11 +68,11 @@ def ended(ran: Ran, fault: str) -> None:
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_gate(
+def test_gate_with_a_broken_ledger_fails_closed(
     broken: Callable[..., contextlib.AbstractContextManager[None]], request_log: RequestLog, ledger_file: LedgerFile,
     seen: Callable[[str], None], fault: str,
 ) -> None:  # fmt: skip
-    """The budget is healthy, and still nothing goes on: a decision that is not recorded does not count."""
+    """The budget is healthy, but a decision that is not recorded does not count, so nothing runs."""
     request_log.write(1000, 0)
 
     def gate(try_number: int) -> Ran:
@@ -89,7 +89,7 @@ def test_gate(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_promotion(
+def test_promotion_with_a_broken_ledger_moves_nothing(
     broken: Callable[..., contextlib.AbstractContextManager[None]], tmp_path: Path, ledger_file: LedgerFile,
     seen: Callable[[str], None], fault: str,
 ) -> None:  # fmt: skip
@@ -104,11 +104,11 @@ def test_promotion(
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_rollback(
+def test_rollback_with_a_broken_ledger_is_done_and_recorded_on_retry(
     broken: Callable[..., contextlib.AbstractContextManager[None]], tmp_path: Path, ledger_file: LedgerFile,
     seen: Callable[[str], None], fault: str,
 ) -> None:  # fmt: skip
-    """Nobody waits for a ledger to roll back. The task fails until it is recorded; the registry has the move."""
+    """A rollback does not wait for the ledger. The task fails until it is recorded; the registry has the move."""
     models = Models(tmp_path)
     with broken(fault):
         ended(models.run("rollback", 1), fault)
@@ -121,7 +121,7 @@ def test_rollback(
 
 
 def fill(ledger_file: LedgerFile) -> None:
-    """Use up the room of the pages that are there, down to the smallest row."""
+    """Fill the free space of the existing pages."""
     with ledger_file.open() as ledger:
         for size in (2000, 200, 0):
             with pytest.raises(LedgerError, match="no space left"):
@@ -130,11 +130,11 @@ def fill(ledger_file: LedgerFile) -> None:
 
 
 def limited(size: int, what: Callable[[], Ran | None]) -> str:
-    """Run something in a process that may write no file beyond a size, as a quota or a full disk stops it; return its error."""
+    """Run a function in a process with a file size limit, as with a quota or a full disk; return its error."""
     receiving, sending = multiprocessing.Pipe(duplex=False)
 
     def work() -> None:
-        silent = os.open(os.devnull, os.O_WRONLY)  # where output goes to is a file as well
+        silent = os.open(os.devnull, os.O_WRONLY)  # standard output may be a file too
         os.dup2(silent, 1)
         os.dup2(silent, 2)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
@@ -153,8 +153,10 @@ def limited(size: int, what: Callable[[], Ran | None]) -> str:
     return told
 
 
-def test_a_file_size_limit(request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Path, seen: Callable[[str], None]) -> None:
-    """The operating system refuses the write, not SQLite: gate and promotion."""
+def test_ledger_at_its_file_size_limit_fails_closed(
+    request_log: RequestLog, ledger_file: LedgerFile, tmp_path: Path, seen: Callable[[str], None]
+) -> None:
+    """The operating system rejects the write, not SQLite: gate and promotion."""
     request_log.write(1000, 0)
     ledger_file.open().close()
     models = Models(tmp_path)
@@ -169,7 +171,7 @@ def test_a_file_size_limit(request_log: RequestLog, ledger_file: LedgerFile, tmp
     seen("retried; then 1 decision, 1 move")
 
 
-def test_the_registrys_disk_is_full(tmp_path: Path, seen: Callable[[str], None]) -> None:
+def test_registry_on_a_full_disk_keeps_its_state(tmp_path: Path, seen: Callable[[str], None]) -> None:
     models = Models(tmp_path)
     place = tmp_path / "registry" / "fraud"
     before = (place / "registry.json").read_bytes()
@@ -180,7 +182,7 @@ def test_the_registrys_disk_is_full(tmp_path: Path, seen: Callable[[str], None])
 
     assert limited(64, promote).startswith("OSError")
     assert (place / "registry.json").read_bytes() == before
-    assert {path.name for path in place.iterdir()} == {".lock", "registry.json", "versions"}  # no half of a draft is left
+    assert {path.name for path in place.iterdir()} == {".lock", "registry.json", "versions"}  # no temporary file is left
     assert models.registry.move("fraud", promotion).changed
     assert models.moves() == [("2", "3")]
     seen("the old champion served on; then 1 move")

@@ -1,4 +1,4 @@
-"""PostgreSQL, where the ledger is, is restarted: as a crash does it, in the middle of everything."""
+"""The PostgreSQL server of the ledger is restarted, as after a crash, during writes."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _processes = multiprocessing.get_context("fork")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    """A server of its own: others must not be restarted under somebody's feet."""
+    """Start a separate server, because a shared one must not be restarted during other tests."""
     with running_postgres() as running:
         yield running
 
 
 def _write(url: str, writer: int, over: object, told: object) -> None:
-    """Write one record after the other, each until it is written; tell how many were, and how often one failed."""
+    """Write records in a loop, each until it succeeds; report the numbers of records and failures."""
     number = faults = 0
     while not over.is_set():  # type: ignore[attr-defined]
         try:
@@ -46,7 +46,7 @@ def _write(url: str, writer: int, over: object, told: object) -> None:
     told.put((number, faults))  # type: ignore[attr-defined]
 
 
-def test_writers(server: PostgresServer, seen: Callable[[str], None]) -> None:
+def test_writers_during_a_server_restart_lose_no_rows(server: PostgresServer, seen: Callable[[str], None]) -> None:
     url = server.url("postgres")
     open_ledger(url).close()
     over, told = _processes.Event(), _processes.Queue()
@@ -68,13 +68,13 @@ def test_writers(server: PostgresServer, seen: Callable[[str], None]) -> None:
     assert min(faults) >= 1, "no restart was noticed: nothing was tried"
     with open_ledger(url) as ledger, ledger._engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT run_id FROM checks").scalars().all()
-    # A writer whose last record was cut off by the end of the test may have written one more than it knows of.
+    # A writer whose last record was interrupted by the end of the test may have written one more than it counted.
     assert len(set(found)) == len(found)
     assert written <= len(found) <= written + WRITERS
     seen(f"{written} confirmed records of {WRITERS} writers through {RESTARTS} restarts: all there, each once")
 
 
-def test_gate_and_promotion(
+def test_gate_and_promotion_during_a_server_restart_succeed_on_retry(
     server: PostgresServer, request_log: RequestLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seen: Callable[[str], None]
 ) -> None:
     with server.connect(autocommit=True) as connection:

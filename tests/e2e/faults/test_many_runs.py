@@ -1,4 +1,4 @@
-"""Two hundred runs at once, in eight processes on one ledger: tasks in Airflow's own task runner, without its components."""
+"""Two hundred concurrent runs in eight processes on one ledger: tasks in Airflow's task runner, without its components."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _processes = multiprocessing.get_context("fork")
 
 @pytest.fixture
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The ledger of every task; nobody has opened it yet."""
+    """Return the URL of a ledger that does not exist yet."""
     if request.param == "sqlite":
         found = f"sqlite:///{tmp_path / 'ledger.db'}"
     else:
@@ -42,7 +42,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def all_at_once(run: Callable[[str, int], str]) -> Counter[str]:
-    """Call ``run`` for every run id and its round, eight at the same moment; return how often each answer came."""
+    """Call ``run`` for every run id and round, eight at a time; return the number of each result."""
     start, told = _processes.Barrier(PROCESSES), _processes.Queue()
 
     def work(process: int) -> None:
@@ -61,8 +61,10 @@ def all_at_once(run: Callable[[str, int], str]) -> Counter[str]:
 
 
 @pytest.mark.parametrize("url", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
-def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path, seen: Callable[[str], None]) -> None:
-    """Each passes the gate; all promote version 3 in place of 2, and one does it."""
+def test_concurrent_gates_and_promotions_lose_and_repeat_nothing(
+    url: str, request_log: RequestLog, tmp_path: Path, seen: Callable[[str], None]
+) -> None:
+    """All runs pass the gate and promote version 3 instead of 2; one succeeds."""
     request_log.write(1000, 0)
     models = Models(tmp_path)
 
@@ -89,8 +91,8 @@ def test_gates_and_promotions(url: str, request_log: RequestLog, tmp_path: Path,
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-def test_a_run_that_is_overtaken_while_it_opens_an_incident(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The slow one looked at the clock first, the fast one wrote first. Each by itself would believe that it is the first."""
+def test_run_overtaken_while_opening_an_incident_does_nothing(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slow run read the clock first, the fast one wrote first; without a lock, both would consider themselves first."""
     one = incident("answered-1")
     fast, slow = RunKey("a_dag", "fast", "open"), RunKey("a_dag", "slow", "open")
     record_once, taken = Ledger.record_once, []
@@ -116,8 +118,8 @@ def incident(name: str) -> Incident:
 
 
 @pytest.mark.parametrize("url", ["sqlite", "postgresql"], indirect=True)
-def test_one_of_them_takes_care_of_an_incident(url: str, seen: Callable[[str], None]) -> None:
-    """Events of 25 incidents, each delivered eight times: the eight runs of one open it at the same moment."""
+def test_concurrent_runs_handle_an_incident_once(url: str, seen: Callable[[str], None]) -> None:
+    """Events of 25 incidents, each delivered eight times: eight runs open one incident at the same time."""
 
     def run(run_id: str, number: int) -> str:
         conf = {"incident": json.loads(json.dumps(incident(f"answered-{number}").to_dict()))}

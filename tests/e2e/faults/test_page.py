@@ -1,4 +1,4 @@
-"""The matrix is complete, names tests that are there, and is what ``docs/faults.md`` shows."""
+"""The matrix is complete, names existing tests, and matches ``docs/faults.md``."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from tests.e2e.faults.matrix import CELLS, FAULTS, NOTHING, Cell
 from tests.e2e.faults.page import FAILED, NOT_RUN, PAGE, expected, lines_of, seen, written
-from tests.e2e.faults.recording import SEEN, Recorder, Shown
+from tests.e2e.faults.recorder import SEEN, Recorder, Shown
 from tests.support import REPO
 
 HERE = Path(__file__).parent
 
 
 def ids_of(path: Path) -> set[str]:
-    """Ids of the tests of a file, without parameters."""
+    """Return the ids of the tests of a file, without parameters."""
     name, found = path.relative_to(REPO).as_posix(), set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
@@ -28,27 +28,27 @@ def ids_of(path: Path) -> set[str]:
     return found
 
 
-def test_every_fault_has_its_cells_and_nothing_is_lost_or_done_twice() -> None:
+def test_matrix_covers_every_fault_and_promises_no_loss_and_no_repetition() -> None:
     assert {cell.fault for cell in CELLS} == set(FAULTS)
     assert {(cell.lost, cell.twice) for cell in CELLS} == {(NOTHING, NOTHING)}
     assert len({(cell.fault, cell.where) for cell in CELLS}) == len(CELLS)
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: f"{cell.fault}: {cell.where}"[:60])
-def test_the_ids_of_a_cell_are_there(cell: Cell) -> None:
+def test_tests_of_a_cell_exist(cell: Cell) -> None:
     assert cell.tests
     for test in cell.tests:
         assert test in ids_of(REPO / test.partition("::")[0]), test
 
 
-def test_every_test_of_this_directory_has_a_cell() -> None:
+def test_fault_tests_are_named_by_a_cell() -> None:
     there = set().union(*(ids_of(path) for path in HERE.glob("test_*.py") if path.name != "test_page.py"))
-    there -= {f"tests/e2e/faults/test_clocks.py::{name}" for name in ("test_a_small_difference_is_none",)}  # the control
+    there -= {f"tests/e2e/faults/test_clocks.py::{name}" for name in ("test_small_clock_difference_is_tolerated",)}  # the control
     assert there <= {test for cell in CELLS for test in cell.tests}
 
 
-def test_the_page_shows_the_matrix_of_a_whole_run() -> None:
-    """``python -m tests.e2e.faults`` says what to run; with ``SLO_TEST_WRITE_DOCS=1`` the run writes the page."""
+def test_faults_page_shows_a_complete_passing_run() -> None:
+    """``python -m tests.e2e.faults`` lists the tests to run; with ``SLO_TEST_WRITE_DOCS=1`` the run writes the page."""
     shown = lines_of(PAGE.read_text())
     for fault in FAULTS:
         lines = shown[fault]
@@ -56,7 +56,7 @@ def test_the_page_shows_the_matrix_of_a_whole_run() -> None:
         assert all(line[-1].startswith("as expected (") for line in lines)
 
 
-def test_the_recorder_keeps_how_each_test_ended() -> None:
+def test_recorder_stores_outcomes_and_properties_by_test() -> None:
     recorder = Recorder()
 
     def report(nodeid: str, when: str, outcome: str, *said: str) -> None:
@@ -76,7 +76,7 @@ def test_the_recorder_keeps_how_each_test_ended() -> None:
     }  # fmt: skip
 
 
-def test_what_did_not_run_or_did_not_pass_is_written_so() -> None:
+def test_cell_without_a_passing_run_is_marked() -> None:
     cell = Cell(fault=FAULTS[0], where="here", sees="something", tests=("a", "b"))
     good, bad = Shown(passed=2, seen=["1 move", "1 move"]), Shown(passed=1, failed=["b[2]"])
     assert seen(cell, {}) == seen(cell, {"a": good}) == seen(cell, {"a": good, "b": Shown()}) == NOT_RUN

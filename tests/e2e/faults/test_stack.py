@@ -1,4 +1,4 @@
-"""Faults of Airflow itself, on its real components: scheduler, API server and metadata database go away in mid-promotion."""
+"""Faults of Airflow's real components: scheduler, API server and metadata database stop during a promotion."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.services.postgres import PostgresServer
 pytestmark = pytest.mark.e2e
 
 PROMOTION, EVENT = "e2e_faults_promotion", "e2e_faults_event"
-#: Seconds after which something is taken never to happen. Nothing is judged by how soon it does.
+#: Timeout in seconds. No assertion depends on how soon something happens.
 NEVER = 300
 
 
 class Scene:
-    """What these tests play on: a healthy service, a model registry, and DAGs that are held where the test wants them.
+    """A healthy service, a model registry, and DAGs that wait at steps chosen by the test.
 
     :param stack: the real Airflow
     """
@@ -43,7 +43,7 @@ class Scene:
             self.client.unpause(dag_id)
 
     def model(self, name: str, *serving: str) -> str:
-        """Register versions 1 to 3 of a model, and put some into service one after the other."""
+        """Register versions 1 to 3 of a model, and promote some of them in order."""
         (self.home / "model.bin").write_bytes(b"weights")
         for version in "123":
             self.registry.register(name, version, self.home / "model.bin")
@@ -52,14 +52,14 @@ class Scene:
         return name
 
     def promotion(self, name: str, *, hold: str = "", run_id: str | None = None) -> Path:
-        """Start a run that promotes version 2 of a model, and return the file that says that it is held."""
+        """Start a run that promotes version 2 of a model, and return the file that marks it as waiting."""
         mark = self.home / f"mark {name}"
         conf = {"model": name, "registry": str(self.home / "registry"), "hold": hold, "mark": str(mark) if hold else ""}
         self.client.trigger(PROMOTION, conf=conf, run_id=run_id or name)
         return mark
 
     def held(self, name: str) -> Path:
-        """Start a promotion, and wait until it has moved the alias and not recorded it."""
+        """Start a promotion, and wait until it has moved the alias but not recorded it."""
         self.model(name, "1")
         mark = self.promotion(name, hold="moved")
         self.until(mark.exists)
@@ -67,16 +67,16 @@ class Scene:
         return mark
 
     def moves(self, name: str) -> list[tuple[str | None, str]]:
-        """What was moved, without the first version that was put into service."""
+        """Return the moves, without the first promotion."""
         return [(move.before, move.after) for move in self.registry.moves(name)][1:]
 
     def rows(self, run_id: str | None = None) -> list[Any]:
-        """What the ledger holds of a run, or of all."""
+        """Return the ledger's rows of a run, or of all runs."""
         with open_ledger(f"sqlite:///{self.stack.home / 'slo_ledger.db'}") as ledger:
             return [row for row in ledger.checks(limit=100_000) if run_id in (None, row.key.run_id)]
 
     def until(self, happened: Callable[[], Any], seconds: float = NEVER) -> Any:
-        """Wait for something. Meanwhile, start whatever component has ended, as a supervisor does."""
+        """Wait for a condition. Meanwhile, restart components that have exited, as a supervisor does."""
         deadline = time.monotonic() + seconds
         while True:
             for name, process in list(self.stack.running.items()):
@@ -92,7 +92,7 @@ class Scene:
             time.sleep(0.3)
 
     def beating(self, since: datetime) -> bool:
-        """Whether every component that talks to the database has told it so after a moment."""
+        """Return whether all components have sent a heartbeat after a time."""
         health = self.client.call("GET", "/api/v2/monitor/health", login=False)
         beats = [
             (health[name]["status"], datetime.fromisoformat(health[name][f"latest_{name}_heartbeat"]))
@@ -101,7 +101,7 @@ class Scene:
         return all(status == "healthy" and beat > since for status, beat in beats)
 
     def promoted_once(self, name: str) -> int:
-        """Wait for the end of a run: its model was moved once and recorded once. Return the promotion's last try."""
+        """Wait for the end of a run whose model was moved and recorded once. Return the number of the promotion's last try."""
         state = self.until(lambda: (found := self.client.run_state(PROMOTION, name)) in FINISHED and found)
         assert state == "success", self.client.task_states(PROMOTION, name)
         assert self.moves(name) == [("1", "2")]
@@ -117,8 +117,8 @@ def scene(airflow_stack: AirflowStack, tmp_path_factory: pytest.TempPathFactory)
     return Scene(airflow_stack, tmp_path_factory.mktemp("faults of airflow"))
 
 
-def test_the_scheduler_is_killed(scene: Scene, seen: Callable[[str], None]) -> None:
-    """And its workers with it: nobody tells Airflow what became of the task."""
+def test_killed_scheduler_loses_no_run(scene: Scene, seen: Callable[[str], None]) -> None:
+    """Its workers are killed too, so the result of the task is not reported to Airflow."""
     mark = scene.held("scheduler")
     scene.stack.restart_component("scheduler")
     Path(f"{mark}.go").touch()
@@ -126,8 +126,8 @@ def test_the_scheduler_is_killed(scene: Scene, seen: Callable[[str], None]) -> N
     seen("try 2; 1 move, 1 row")
 
 
-def test_the_api_server_is_killed(scene: Scene, seen: Callable[[str], None]) -> None:
-    """The task ends its work while nobody is there to tell it to."""
+def test_killed_api_server_loses_no_run(scene: Scene, seen: Callable[[str], None]) -> None:
+    """The task ends while the API server is down."""
     mark = scene.held("api-server")
     scene.stack.kill_component("api-server")
     Path(f"{mark}.go").touch()
@@ -137,7 +137,9 @@ def test_the_api_server_is_killed(scene: Scene, seen: Callable[[str], None]) -> 
     seen(f"try {last}; 1 move, 1 row")
 
 
-def test_postgresql_is_restarted(scene: Scene, metadata_server: PostgresServer | None, seen: Callable[[str], None]) -> None:
+def test_restarted_postgresql_loses_no_run(
+    scene: Scene, metadata_server: PostgresServer | None, seen: Callable[[str], None]
+) -> None:
     if metadata_server is None:
         pytest.skip("Airflow's metadata is not in PostgreSQL here: initdb is not installed")
     mark = scene.held("postgresql")
@@ -149,13 +151,13 @@ def test_postgresql_is_restarted(scene: Scene, metadata_server: PostgresServer |
         metadata_server.start()
     back = datetime.now(UTC)
     last = scene.promoted_once("postgresql")
-    # A component may notice late that its connections are gone, and end then: nothing after this test shall meet that.
+    # A component may detect its lost connections late and exit then; later tests must not be affected.
     scene.until(lambda: scene.beating(back + timedelta(seconds=10)))
     seen(f"try {last}; 1 move, 1 row")
 
 
-def test_an_asset_event_is_delivered_twice(scene: Scene, seen: Callable[[str], None]) -> None:
-    """Once before a run has begun, and once after: a rollback that is told twice goes back one version and not two."""
+def test_asset_event_delivered_twice_rolls_back_once(scene: Scene, seen: Callable[[str], None]) -> None:
+    """Once before a run has started, and once after: a rollback that is delivered twice goes back one version, not two."""
     client = scene.client
     (asset,) = client.call("GET", "/api/v2/assets?name_pattern=e2e_faults_burning")["assets"]
 
@@ -190,8 +192,8 @@ def test_an_asset_event_is_delivered_twice(scene: Scene, seen: Callable[[str], N
 
 
 @pytest.mark.long
-def test_two_hundred_runs(scene: Scene, seen: Callable[[str], None]) -> None:
-    """Two hundred runs promote version 2 of the same model in place of 1. One does it; the others say that 1 is gone."""
+def test_two_hundred_runs_lose_and_repeat_nothing(scene: Scene, seen: Callable[[str], None]) -> None:
+    """Two hundred runs promote version 2 of one model instead of 1. One succeeds; the others report that 1 has been replaced."""
     began = time.monotonic()
     scene.model("many", "1")
     names = [f"many-{number}" for number in range(200)]
@@ -200,7 +202,7 @@ def test_two_hundred_runs(scene: Scene, seen: Callable[[str], None]) -> None:
     states: dict[str, str] = {}
 
     def over() -> bool:
-        time.sleep(2)  # every question takes time from the runs
+        time.sleep(2)  # every request slows down the runs
         told = 0
         while page := scene.client.call("GET", f"/api/v2/dags/{PROMOTION}/dagRuns?limit=100&offset={told}")["dag_runs"]:
             told += len(page)

@@ -67,11 +67,11 @@ def _recorded_move(data: bytes, _: Path) -> None:
 
 
 def _check_spec(data: bytes, directory: Path) -> None:
-    from airflow_slo_provider.__main__ import _read
+    from airflow_slo_provider.XX
 
     file = directory / "spec.json"
     file.write_bytes(data)
-    _read(f"@{file}")
+    _read_spec(f"@{file}")
 
 
 def _traces(data: bytes, directory: Path) -> None:

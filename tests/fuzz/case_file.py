@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.keep TARGET NAME INPUT WHY``: keep an input that was a finding, as text that a person can read."""
+"""``python -m tests.fuzz.case_file TARGET NAME INPUT WHY``: store an input that was a finding as readable text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Runs a promotion or a rollback as a task in a process of its own, so that a test can kill it.
+"""Run a promotion or a rollback as a task in a separate process, so that a test can kill it.
 
-``python -m tests.airflow.promoting '{"operator": ..., "arguments": {...}, "try_number": 1, "connections": {...}}'``
+``python -m tests.airflow.promotion_process '{"operator": ..., "arguments": {...}, "try_number": 1, "connections": {...}}'``
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.support import REPO
 def start(operator: str, **what: Any) -> subprocess.Popen[bytes]:
     """Start a try of the task in another process."""
     text = json.dumps({"operator": operator, **what})
-    return subprocess.Popen([sys.executable, "-m", "tests.airflow.promoting", text], cwd=REPO)
+    return subprocess.Popen([sys.executable, "-m", "tests.airflow.promotion_process", text], cwd=REPO)
 
 
 def wait_for(happened: Callable[[], bool], seconds: float = 60) -> None:

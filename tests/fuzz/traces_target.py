@@ -1,6 +1,6 @@
-"""Traces: spans, or an error that says why not; and numbers about them that can be.
+"""Fuzz target of traces: reading gives spans or an error, and the numbers about spans are possible.
 
-An input is a byte that chooses the store, and what the store answers (a file, or the body of every answer).
+An input is one byte that selects the store, and the store's content (a file, or the body of every response).
 """
 
 from __future__ import annotations
@@ -109,12 +109,12 @@ SEEDS = [
 
 _FILE = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)) / "traces.json"
 _SETTINGS = HttpSettings(url="http://user:hunter2@localhost:1", basic=("user", "hunter2"), retries=0)
-#: A server that answers the same for ever must not be asked more often than this.
+#: Maximum number of requests to a server that always sends the same response.
 _PATIENCE = 200
 
 
 def _answering(store: Any, body: bytes) -> Any:
-    """Give a store's client a server that answers every question alike."""
+    """Connect a store's client to a server that always sends the same response."""
     left = _PATIENCE
 
     def once(*_: Any, **__: Any) -> HttpAnswer:
@@ -167,13 +167,13 @@ def run(data: bytes) -> None:
 def _check_span(span: Span) -> None:
     if span.duration_ns < 0 or not isinstance(span.name, str) or not isinstance(span.service, str):
         raise Finding(f"a span that is none: {span}")
-    (span.name + span.service).encode()  # writable anywhere
+    (span.name + span.service).encode()  # can be encoded
     if len(span.trace_id) != 32 or len(span.span_id) != 16 or not isinstance(span.attributes, dict):
         raise Finding(f"a span that is none: {span}")
 
 
 def _check_file(store: FileStore, stream: SpanStream, body: bytes) -> None:
-    """A file that is no JSON to its end is said to be one."""
+    """A file with an incomplete JSON document is reported as such."""
     everything = sum(1 for _ in store._all_spans())
     try:
         told = json.loads(body)
@@ -190,7 +190,7 @@ def _check_file(store: FileStore, stream: SpanStream, body: bytes) -> None:
 
 
 def _is_lines(body: bytes) -> bool:
-    """Whether it is JSON documents, one after another."""
+    """Return whether it is a sequence of JSON documents."""
     text, place, decoder = body.decode("utf-8", "replace"), 0, json.JSONDecoder()
     try:
         while (place := _skip(text, place)) < len(text):

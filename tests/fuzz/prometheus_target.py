@@ -1,6 +1,6 @@
-"""What a Prometheus server answers: a measurement that follows from it, or an error in its place; never anything else.
+"""Fuzz target of Prometheus responses: the result is a measurement that follows from the response, or an error.
 
-An input is a byte that chooses what is asked, and the bodies of the answers, one after another, the last one for all that follow.
+An input is one byte that selects the request, and the response bodies in order; the last one is repeated.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ SEEDS = [
 
 
 class _Server:
-    """In the place of prometheus-api-client's connection: what arrives is read as the session reads it."""
+    """Replaces prometheus-api-client's connection; bodies are parsed as the session parses them."""
 
     def __init__(self, status: int, bodies: list[bytes]) -> None:
         self._status, self._bodies = status, bodies
@@ -155,7 +155,7 @@ def _check_measurement(one: Measurement) -> None:
 
 
 def _check_raw(answer: Measurement, metric: RatioMetric, body: bytes) -> None:
-    """Read a second time, by the letter of the API's documentation and nothing else."""
+    """Parse again, strictly by the documentation of the API."""
     data = json.loads(body)["data"]
     rows = [data["result"]] if data["resultType"] == "scalar" else [row["value"] for row in data["result"]]
     if len(rows) != 1:
@@ -169,7 +169,7 @@ def _check_raw(answer: Measurement, metric: RatioMetric, body: bytes) -> None:
 
 
 def _whole(status: int, body: bytes) -> bool:
-    """Read a second time, and by itself: a whole answer says so once and says nothing else."""
+    """Check independently that a response is complete."""
     twice = False
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Collects how the tests of the fault matrix ended, and writes ``docs/faults.md`` of it when ``SLO_TEST_WRITE_DOCS`` is set.
+"""Record the results of the fault matrix and write ``docs/faults.md`` if ``SLO_TEST_WRITE_DOCS`` is set.
 
-A plugin of pytest for the whole run: many cells are shown by tests of other directories. ``python -m tests.e2e.faults`` prints
+A pytest plugin for the whole run, because many cells have tests in other directories. ``python -m tests.e2e.faults`` prints
 them all.
 """
 
@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 
 import pytest
 
-#: Name of the property of a test's report that holds what was seen.
+#: Name of the report property with the observed result.
 SEEN = "slo-fault-seen"
 
 
 @dataclass
 class Shown:
-    """How a test ended: all its parameters together.
+    """The results of a test, over all its parameters.
 
-    :param passed: how many passed
-    :param failed: ids of those that did not
-    :param seen: what they say was seen
+    :param passed: number of passed tests
+    :param failed: ids of failed tests
+    :param seen: the observed results
     """
 
     passed: int = 0
@@ -30,7 +30,7 @@ class Shown:
 
 
 class Recorder:
-    """Keeps every report by the test's id without its parameters."""
+    """Stores reports by test id without parameters."""
 
     def __init__(self) -> None:
         self.shown: dict[str, Shown] = {}
@@ -50,6 +50,6 @@ class Recorder:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to record, where that is asked for."""
+    """Start recording if requested."""
     if os.environ.get("SLO_TEST_WRITE_DOCS") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Recorder(), "slo-fault-matrix")

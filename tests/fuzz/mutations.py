@@ -1,4 +1,4 @@
-"""Mutations that keep the structure of an input: most random bytes only ever find the parser's first line."""
+"""Mutate inputs within their structure, because most random bytes only reach the first check of a parser."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ WORDS = (
 def mutate(data: bytes, rng: random.Random, structure: str, others: Sequence[bytes]) -> bytes:
     """Change one or a few things of an input.
 
-    :param structure: ``json`` (after a byte of its own) or ``lines``
-    :param others: inputs that pieces are taken from
+    :param structure: ``json`` (after one leading byte) or ``lines``
+    :param others: inputs to take pieces from
     """
     change = _json if structure == "json" else _lines
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
@@ -90,7 +90,7 @@ def _number(text: str) -> Any:
 
 
 def _pick(tree: Any, rng: random.Random) -> tuple[Any, Any]:
-    """Choose one place of a tree, each with the same chance."""
+    """Choose a node of a tree with equal probability."""
     places: list[tuple[Any, Any]] = []
     waiting = [tree]
     while waiting:
@@ -124,13 +124,13 @@ def _word(rng: random.Random) -> bytes:
 
 
 def _value(line: bytes, rng: random.Random) -> bytes:
-    """Put something else behind the key."""
+    """Replace the value after a key."""
     key, colon, _ = line.partition(b":")
     return key + colon + b" " + _word(rng) if colon else _word(rng)
 
 
 def _token(line: bytes, rng: random.Random) -> bytes:
-    """Put something else in the place of a word."""
+    """Replace a word."""
     words = line.split(b" ")
     words[rng.randrange(len(words))] = _word(rng)
     return b" ".join(words)

@@ -1,4 +1,4 @@
-"""What people do in Airflow's UI, by the API it uses itself."""
+"""Answer approvals and pause DAGs through the API that Airflow's UI uses."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from demo.airflow_client import AirflowClient
 
 
 def answer(client: AirflowClient, dag_id: str, run_id: str, task_id: str, option: str, *, timeout: float = 240) -> None:
-    """Wait until a task asks for an answer, and give it."""
+    """Wait until a task requests an answer, and send it."""
     client.wait_for_task(dag_id, run_id, task_id, states=("awaiting_input", "deferred"), timeout=timeout)
     time.sleep(6)  # Airflow fails a task that is answered before its worker's end has been seen
     path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
@@ -17,6 +17,6 @@ def answer(client: AirflowClient, dag_id: str, run_id: str, task_id: str, option
 
 
 def pause(client: AirflowClient, *dag_ids: str) -> None:
-    """Stop schedules and watchers, so that later tests have the machine for themselves."""
+    """Stop schedules and watchers, so that they use no CPU during later tests."""
     for dag_id in dag_ids:
         client.call("PATCH", f"/api/v2/dags/{dag_id}", {"is_paused": True})

@@ -1,7 +1,7 @@
-"""Services of docker-compose.yaml as processes on this machine: their own commands, environment and configuration files.
+"""Run services of docker-compose.yaml as local processes, with their commands, environment and configuration files.
 
-What changes is where things are: ``name:port`` becomes a free port here, and a container's paths lie under one directory that all
-services share, as named volumes are shared. PostgreSQL, which compose gets as an image, is a cluster of the test.
+Addresses and paths are replaced: ``name:port`` becomes a free local port, and all containers' paths are below one directory that
+the services share, like named volumes. Instead of the image of PostgreSQL, the test starts a cluster.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from demo import processes
 from demo.airflow_stack import free_ports
 from tests.support import REPO
 
-#: Where services listen, as other services and their own configuration write it.
+#: Addresses of services, as written in configuration files.
 ADDRESSES = (
     "champion-server:8000",
     "candidate-server:8000",
@@ -35,7 +35,7 @@ ADDRESSES = (
     "tempo:3200",
     "api-server:8080",
 )
-#: What a server is told besides its command, to listen where it is expected.
+#: Additional arguments of a server, which set its address.
 LISTEN = {
     "champion-server": ("--host=127.0.0.1", "--port={port}"),
     "candidate-server": ("--host=127.0.0.1", "--port={port}"),
@@ -47,12 +47,12 @@ LISTEN = {
 _PATHS = re.compile(r"(?<![\w.:/-])/(etc|srv|opt/airflow|opt/app|prometheus|alertmanager|docker-entrypoint-initdb\.d)\b")
 
 
-class Native:
+class LocalServices:
     """Runs services.
 
-    :param root: directory in place of the containers' file systems
+    :param root: directory for the containers' file systems
     :param services: as :func:`tests.compose.services` returns them
-    :param postgres: port of the PostgreSQL that stands for the service ``postgres``
+    :param postgres: port of the PostgreSQL that replaces the service ``postgres``
     """
 
     def __init__(self, root: Path, services: Mapping[str, Mapping[str, Any]], postgres: int) -> None:
@@ -66,21 +66,21 @@ class Native:
         self._write_files()
 
     def here(self, text: str) -> str:
-        """Return ``text`` with the addresses and paths of this machine."""
+        """Return ``text`` with local addresses and paths."""
         names = "|".join(map(re.escape, self.addresses))
         text = re.sub(rf"(?<=[/@\"])({names})\b", lambda found: self.addresses[found[1]], text)
         return _PATHS.sub(lambda found: str(REPO) if found[1] == "opt/app" else f"{self.root}/{found[1]}", text)
 
     def url(self, address: str) -> str:
-        """Where a service listens here, e.g. of ``prometheus:9090``."""
+        """Return the local URL of a service, e.g. of ``prometheus:9090``."""
         return f"http://{self.addresses[address]}"
 
     def path(self, path: str) -> Path:
-        """Where a container's path is here."""
+        """Return the local path of a container's path."""
         return Path(self.here(path))
 
     def env(self, service: str) -> dict[str, str]:
-        """A service's environment, without anything of another Airflow."""
+        """Return a service's environment, without settings of another Airflow."""
         own = {name: self.here(str(value)) for name, value in self.services[service].get("environment", {}).items()}
         env = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
         paths = {
@@ -93,14 +93,14 @@ class Native:
     def start(self, service: str, *program: str, **env: str) -> None:
         """Start a service.
 
-        :param program: the image's entrypoint, where it has one
+        :param program: the image's entrypoint, if any
         """
         port = next((one.rpartition(":")[2] for name, one in self.addresses.items() if name.startswith(f"{service}:")), "")
         command = [*program, *self._command(service), *(word.format(port=port) for word in LISTEN.get(service, ()))]
         self.running[service] = processes.start(command, log=self.log(service), env=self.env(service) | env, cwd=self.root)
 
     def run(self, service: str, *command: str, timeout: float = 120, **env: str) -> str:
-        """Run a service's command to its end, or another command in its place, and return what it printed."""
+        """Run a service's command, or another command, to its end and return its output."""
         done = subprocess.run(
             command or self._command(service), env=self.env(service) | env, cwd=self.root, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=timeout, check=False,
@@ -109,11 +109,11 @@ class Native:
         return done.stdout
 
     def log(self, service: str) -> Path:
-        """Where a service's output goes."""
+        """Return the log file of a service."""
         return self.root / "logs" / f"{service}.log"
 
     def wait_for(self, service: str, url: str, *, timeout: float = 60) -> None:
-        """Wait until ``url`` answers."""
+        """Wait until ``url`` responds."""
         deadline = time.monotonic() + timeout
         while True:
             with suppress(OSError), urllib.request.urlopen(url, timeout=5):
@@ -123,7 +123,7 @@ class Native:
             time.sleep(0.1)
 
     def finish(self, service: str, *, timeout: float = 120) -> None:
-        """Wait until a service that ends has done its work."""
+        """Wait until a service has exited successfully."""
         code = self.running[service].wait(timeout)
         assert code == 0, f"{service} ended with {code}:\n{self.log(service).read_text()[-4000:]}"
 
@@ -144,7 +144,7 @@ class Native:
             script.chmod(0o755)
 
     def _write_files(self) -> None:
-        """Make the named volumes, and copy the mounted files with this machine's addresses in them."""
+        """Create the named volumes, and copy the mounted files with local addresses."""
         volumes: dict[str, Path] = {}
         for service in self.services.values():
             for mount in service.get("volumes", ()):

@@ -1,4 +1,4 @@
-"""``python -m tests.fuzz.lines TARGET DIRECTORY``: which lines of a reader the inputs of a directory run, as JSON."""
+"""``python -m tests.fuzz.line_coverage TARGET DIRECTORY``: print a reader's line coverage by inputs of a directory, as JSON."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PACKAGE = "airflow_slo_provider"
 
 
 def measure(target: Target, inputs: list[bytes]) -> tuple[int, int]:
-    """Return how many lines of functions ran, and how many there are in the modules that ran at all."""
+    """Return the covered lines of functions, and the total of the modules that ran."""
     run = target.run
     wanted = {str(path) for path in _files(target)}
     seen: dict[str, set[int]] = {}
@@ -54,7 +54,7 @@ def _files(target: Target) -> Iterator[Path]:
 
 
 def _lines(code: CodeType) -> Iterator[int]:
-    """Lines of functions; those of a module or a class run once, when it is imported."""
+    """Return the lines of functions; lines of modules and classes run once, on import."""
     if code.co_flags & 0x2:  # CO_NEWLOCALS: a function's
         yield from (line for _, _, line in code.co_lines() if line)
     for constant in code.co_consts:

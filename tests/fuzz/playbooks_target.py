@@ -1,4 +1,4 @@
-"""Playbooks: read, or refused with every reason; one that is read is complete and asks a person where it says so."""
+"""Fuzz target of playbooks: reading succeeds or reports every error; a playbook that is read is complete."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def run(data: bytes) -> None:
     try:
         playbooks = load_playbooks(_FILE)
     except DocumentError as error:
-        str(error).encode()  # writable anywhere
+        str(error).encode()  # can be encoded
         if not error.faults:
             raise Finding("refused without a reason") from None
         return

@@ -1,4 +1,4 @@
-"""SLO documents: a catalog or faults, never another error; and no document opens a gate on something that is not known."""
+"""Fuzz target of SLO documents: reading gives a catalog or errors, and no document opens a gate on an unknown status."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from airflow_slo_provider.slo.policy.error_budget_policy import DEFAULT_POLICY, 
 from tests.fuzz.targets import Finding
 
 AT = datetime(2026, 11, 1, 12, tzinfo=UTC)
-#: A source that answers more slices than this would be what takes the time.
+#: Maximum number of slices of the simulated source, so that it does not dominate the run time.
 _MOST_SLICES = 500
 _EVENTS = Fraction(10**12)
 
@@ -121,9 +121,9 @@ _FILE = Path(tempfile.mkdtemp(dir="/dev/shm" if os.path.isdir("/dev/shm") else N
 
 
 class _Answering:
-    """Answers every question alike.
+    """Returns the same result for every request.
 
-    :param ratio: share of good; or the error in its place
+    :param ratio: share of good events, or an error
     """
 
     def __init__(self, answer: Fraction | MeasurementError) -> None:
@@ -158,11 +158,11 @@ def run(data: bytes) -> None:
     if (reading.catalog is None) != bool(reading.faults):
         raise Finding(f"a catalog and faults, or neither: {reading}")
     for fault in (*reading.faults, *reading.warnings):
-        str(fault).encode()  # writable anywhere
+        str(fault).encode()  # can be encoded
     if reading.catalog is None or not reading.catalog.slos:
         return
     rules(reading.catalog)
-    with suppress(ValueError):  # nothing to draw
+    with suppress(ValueError):  # no series to show
         grafana_dashboard(reading.catalog)
     _check_numbers(reading.catalog)
     words = _keys(data)
@@ -180,7 +180,7 @@ def _check_numbers(catalog: SLOCatalog) -> None:
 
 
 def _check_unknown(catalog: SLOCatalog, error: MeasurementError, written: bool) -> None:
-    """Nothing is known: the gate stays shut, unless the document says otherwise in so many words."""
+    """With no measurement the gate stays closed, unless the document explicitly opens it."""
     decision = decide(SLOMonitor(catalog, _Answering(error)).evaluate(AT), catalog)
     slo_checks(decision), decision_check(decision, name="gate")
     if any(not one.report.status.is_unknown for one in decision.slos):
@@ -189,7 +189,7 @@ def _check_unknown(catalog: SLOCatalog, error: MeasurementError, written: bool) 
         return
     name = "on_no_data" if isinstance(error, NoData) else "on_error"
     gating = [getattr(catalog.policy_of(one.report.slo), name) for one in decision.slos if one.gates]
-    # Before its first calendar window a window holds no data, whatever the source says.
+    # Before the first calendar window there is no data, whatever the source returns.
     early = any(one.report.error is not error for one in decision.slos)
     if (not written and not early) or not gating or (OnUnknown.BLOCK in gating and not early):
         raise Finding(f"allowed on {type(error).__name__}: {decision}")
