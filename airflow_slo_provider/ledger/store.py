@@ -72,13 +72,7 @@ class Ledger(LedgerReader):
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        url: URL,
-        *,
-        environment: str = "",
-        test_run: bool = False,
-        schema: int | None = None,
+        self, engine: Engine, url: URL, *, environment: str = "", test_run: bool = False, schema: int | None = None
     ) -> None:
         self._engine = engine
         self._url = url

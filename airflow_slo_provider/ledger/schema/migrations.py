@@ -103,12 +103,7 @@ def _add_service(connection: Connection) -> None:
         index.create(connection, checkfirst=False)
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (
-    _create_checks,
-    _index_dags_and_runs,
-    _add_service,
-    add_environments,
-)
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_create_checks, _index_dags_and_runs, _add_service, add_environments)
 
 
 def version_of(connection: Connection) -> int | None:
