@@ -50,13 +50,13 @@ FAULTS = {
     "no_result": ("unexpected_shape", False, 200, "resultType"),
     "status_error": ("status_error", False, 200, "bad_data: proxied error"),
     "is_partial": ("partial_answer", True, 200, "may be incomplete: isPartial is True"),
-    "error_type": ("contradictory_answer", False, 200, "says success and names an error: execution: vmstorage-2 is gone"),
+    "error_type": ("contradictory_answer", False, 200, "reports success and names an error: execution: vmstorage-2 is gone"),
     "repeated_key": ("repeated_key", False, 200, "the key 'status' occurs twice"),
     "nan_literal": ("not_a_number", False, 200, "NaN is not JSON"),
-    "another_time": ("stale_answer", True, 200, "answers a sample of 1793490600.000"),
+    "another_time": ("stale_answer", True, 200, "received a sample of 1793490600.000"),
     "aged": ("cached_answer", True, None, "3600 s old"),
     "stale_warning": ("cached_answer", True, None, "a cache says that its answer is stale"),
-    "twice": ("contradictory_answer", False, 200, "one series comes twice"),
+    "twice": ("contradictory_answer", False, 200, "it holds the same series twice"),
 }
 #: Answers that are well-formed; what is wrong with them shows when they are used.
 WELL_FORMED = {"empty", "two_series", "nan", "inf"}

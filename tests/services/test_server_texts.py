@@ -111,7 +111,7 @@ def test_labels_and_annotations_of_an_alert_are_redacted() -> None:
         "fingerprint": "1", "startsAt": "2026-11-01T00:00:00Z", "generatorURL": f"http://p/graph?token={FOREIGN[1]}",
         "labels": {"slo": "checkout", "api_key": FOREIGN[3], "said": SAID}, "annotations": {"summary": SAID},
     }  # fmt: skip
-    alert = alertmanager._alert(data)
+    alert = alertmanager._read_alert(data)
     nothing_in(repr(alert))
     assert alert.labels["slo"] == "checkout"
 

@@ -135,9 +135,7 @@ def test_what_an_slo_says_about_itself_is_not_its_indicator(ledger: Ledger, sour
     assert one(source, ask(ratio())).total == 2
     assert one(source, ask(ratio(kind="slo"))).total == 3
     fill(ledger, "p", kind="drift")
-    with pytest.raises(
-        QueryError, match=r"checks of kinds drift, golden_set are named 'golden'; say which with metricSource\.spec\.kind"
-    ):
+    with pytest.raises(QueryError, match=r"checks of kinds drift, golden_set are named 'golden'; set metricSource\.spec\.kind"):
         one(source, ask(ratio()))
 
 
@@ -149,7 +147,7 @@ def test_the_slo_of_one_service_is_not_that_of_another(ledger: Ledger, source: L
     of_b = one(source, ask(ratio("av", kind="slo", service="b")))
     assert (of_b.ratio, of_b.total, of_b.query) == (1, 2, "ledger: slo/av of b")
     assert one(source, ask(ratio("av", kind="slo"), end=T0 + MINUTE)).total == 1, "only one service in that window"
-    with pytest.raises(QueryError, match=r"services a, b have an SLO named 'av'; say which with metricSource\.spec\.service"):
+    with pytest.raises(QueryError, match=r"services a, b have an SLO named 'av'; set metricSource\.spec\.service"):
         one(source, ask(ratio("av", kind="slo")))
     with pytest.raises(QueryError, match="service 'a' belongs to kind: slo"):
         one(source, ask(ratio("av", service="a")))

@@ -7,7 +7,7 @@ from fractions import Fraction
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus import answers
+from airflow_slo_provider.indicators.prometheus import answer_checks, answers
 from airflow_slo_provider.indicators.prometheus.client import MAX_POINTS, PrometheusClient, Settings, chunks
 
 
@@ -20,18 +20,18 @@ def vector(*rows: object) -> dict[str, object]:
 
 
 def read(data: object, query: str = "q", **more: object) -> list[answers.Sample]:
-    answer = answers.read_answer(envelope(data, **more), query=query, source="s")
+    answer = answer_checks.read_answer(envelope(data, **more), query=query, source="s")
     return answers.samples(answer, query=query, source="s")
 
 
 @pytest.mark.parametrize("date", [None, "", "yesterday", "Wed, 25 Nov 2026 00:00:00 -0000"])
 def test_a_date_that_says_nothing_is_no_difference_of_clocks(date: str | None) -> None:
-    answers.check_clock(date, query="q", source="s")
+    answer_checks.check_clock(date, query="q", source="s")
 
 
 def test_a_date_of_another_day_is_one() -> None:
     with pytest.raises(QueryError, match=r"the clock of this machine is \d+ s ahead of the server's"):
-        answers.check_clock("Sun, 01 Nov 2020 00:00:00 GMT", query="q", source="s")
+        answer_checks.check_clock("Sun, 01 Nov 2020 00:00:00 GMT", query="q", source="s")
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_result_types() -> None:
             read({"resultType": kind, "result": []})
         assert caught.value.reason == "wrong_result_type"
     series = answers.matrix(
-        answers.Answer("matrix", [{"metric": {"a": "b"}, "values": [[1, "2"], [61.5, "3"]]}]), query="q", source="s"
+        answer_checks.VerifiedAnswer("matrix", [{"metric": {"a": "b"}, "values": [[1, "2"], [61.5, "3"]]}]), query="q", source="s"
     )
     assert series == [answers.RangeSeries({"a": "b"}, ((1000, "2"), (61500, "3")))]
 
@@ -93,7 +93,7 @@ def test_result_types() -> None:
     ],
 )
 def test_scalar_for_a_query_over_series_is_no_answer(query: str) -> None:
-    with pytest.raises(QueryError, match="answers a scalar") as caught:
+    with pytest.raises(QueryError, match="the server answers a scalar") as caught:
         read({"resultType": "scalar", "result": [1, "2"]}, query)
     assert caught.value.reason == "wrong_result_type"
 
@@ -134,21 +134,21 @@ def test_warnings_refuse_and_infos_do_not() -> None:
     with pytest.raises(QueryError, match="store down") as caught:
         read(vector(), warnings=["store down"])
     assert (caught.value.reason, caught.value.transient) == ("partial_answer", True)
-    answer = answers.read_answer(envelope(vector(), infos=["metric might not be a counter"]), query="q", source="s")
+    answer = answer_checks.read_answer(envelope(vector(), infos=["metric might not be a counter"]), query="q", source="s")
     assert answer.infos == ("metric might not be a counter",)
 
 
 def test_an_answer_that_breaks_off_is_not_mistaken_for_a_login_page() -> None:
     body = json.dumps(envelope(vector())).encode()[:-5]
     with pytest.raises(QueryError) as caught:
-        answers.read_envelope(200, body, query="q", source="s")
+        answer_checks.read_envelope(200, body, query="q", source="s")
     assert (caught.value.reason, caught.value.transient) == ("truncated", True)
 
 
 def test_the_servers_message_is_kept_and_secrets_are_not() -> None:
     body = json.dumps({"status": "error", "errorType": "bad_data", "error": "token hunter2 " + "x" * 900}).encode()
     with pytest.raises(QueryError) as caught:
-        answers.read_envelope(400, body, query="q", source="s", secrets=("hunter2",))
+        answer_checks.read_envelope(400, body, query="q", source="s", secrets=("hunter2",))
     assert "bad_data: token *** xxx" in str(caught.value)
     assert len(caught.value.message) < 520
     assert (caught.value.http_status, caught.value.query, caught.value.reason) == (400, "q", "bad_query")

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus import answers
-from airflow_slo_provider.indicators.prometheus.answers import Answer
+from airflow_slo_provider.indicators.prometheus import answer_checks, answers
 
 AT = 1793491200000
 VECTOR = {"resultType": "vector", "result": [{"metric": {}, "value": [AT / 1000, "1"]}]}
@@ -21,8 +20,8 @@ def envelope(**beside: Any) -> bytes:
 
 
 def read(body: bytes) -> Any:
-    whole = answers.read_envelope(200, body, query="q", source="s")
-    return answers.samples(answers.read_answer(whole, query="q", source="s"), query="q", source="s", at=AT)
+    whole = answer_checks.read_envelope(200, body, query="q", source="s")
+    return answers.samples(answer_checks.read_answer(whole, query="q", source="s"), query="q", source="s", at=AT)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +65,7 @@ def test_an_answer_that_calls_itself_partial_is_none(beside: dict[str, Any]) -> 
     [({"errorType": "bad_data"}, False), ({"error": "oops"}, False), ({"errorType": "timeout", "error": "late"}, True)],
 )
 def test_success_beside_an_error_is_a_contradiction(beside: dict[str, Any], transient: bool) -> None:
-    with pytest.raises(QueryError, match="says success and names an error") as caught:
+    with pytest.raises(QueryError, match="reports success and names an error") as caught:
         read(envelope(**beside))
     assert (caught.value.reason, caught.value.transient) == ("contradictory_answer", transient)
 
@@ -86,7 +85,7 @@ def test_a_repeated_key_is_refused_wherever_it_stands() -> None:
 def test_a_sample_of_the_time_asked_about_is_read(off: int) -> None:
     """A server that cuts a float64 to milliseconds is one off."""
     row = {"metric": {}, "value": [(AT + off) / 1000, "1"]}
-    assert len(answers.samples(Answer("vector", [row]), query="q", source="s", at=AT)) == 1
+    assert len(answers.samples(answer_checks.VerifiedAnswer("vector", [row]), query="q", source="s", at=AT)) == 1
 
 
 @pytest.mark.parametrize("off", [-300_000, -1000, -2, 2, 1000, 86_400_000])
@@ -94,16 +93,16 @@ def test_a_sample_of_the_time_asked_about_is_read(off: int) -> None:
 def test_a_sample_of_another_time_is_none(kind: str, off: int) -> None:
     value = [(AT + off) / 1000, "1"]
     result = value if kind == "scalar" else [{"metric": {}, "value": [AT / 1000, "1"]}, {"metric": {"a": "b"}, "value": value}]
-    with pytest.raises(QueryError, match="about another time") as caught:
-        answers.samples(Answer(kind, result), query="scalar(q)", source="s", at=AT)
+    with pytest.raises(QueryError, match="for another time than requested") as caught:
+        answers.samples(answer_checks.VerifiedAnswer(kind, result), query="scalar(q)", source="s", at=AT)
     assert (caught.value.reason, caught.value.transient) == ("stale_answer", True)
 
 
 GRID = range(AT, AT + 60_000 * 100 + 1, 60_000)
 
 
-def series(moments: list[int]) -> Answer:
-    return Answer("matrix", [{"metric": {}, "values": [[moment / 1000, "1"] for moment in moments]}])
+def series(moments: list[int]) -> answer_checks.VerifiedAnswer:
+    return answer_checks.VerifiedAnswer("matrix", [{"metric": {}, "values": [[moment / 1000, "1"] for moment in moments]}])
 
 
 def test_points_on_the_grid_are_read_and_those_a_millisecond_off_are_put_on_it() -> None:
@@ -132,22 +131,22 @@ def test_points_that_come_twice_or_in_no_order_are_a_contradiction(moments: list
 
 def test_one_series_twice_is_a_contradiction_and_not_counted_twice() -> None:
     rows = [{"metric": {"code": "200"}, "value": [AT / 1000, text]} for text in ("99", "1")]
-    with pytest.raises(QueryError, match="comes twice"):
-        answers.samples(Answer("vector", rows), query="q", source="s", at=AT)
+    with pytest.raises(QueryError, match="the same series twice"):
+        answers.samples(answer_checks.VerifiedAnswer("vector", rows), query="q", source="s", at=AT)
     rows = [{"metric": {"code": "200"}, "values": [[AT / 1000, text]]} for text in ("99", "1")]
-    with pytest.raises(QueryError, match="comes twice"):
-        answers.matrix(Answer("matrix", rows), query="q", source="s")
+    with pytest.raises(QueryError, match="the same series twice"):
+        answers.matrix(answer_checks.VerifiedAnswer("matrix", rows), query="q", source="s")
 
 
 def test_headers_of_a_cut_or_cached_answer_are_read_before_its_date() -> None:
     old = (datetime.now(UTC) - timedelta(days=1)).strftime("%a, %d %b %Y %H:%M:%S GMT")
     with pytest.raises(QueryError, match="comes from a cache") as caught:
-        answers.check_headers({"Age": "86400", "Date": old}, query="q", source="s")
+        answer_checks.check_headers({"Age": "86400", "Date": old}, query="q", source="s")
     assert caught.value.reason == "cached_answer"
     with pytest.raises(QueryError) as caught:
-        answers.check_headers({"M3-Results-Limited": "max_fetch_series_limit_applied"}, query="q", source="s")
+        answer_checks.check_headers({"M3-Results-Limited": "max_fetch_series_limit_applied"}, query="q", source="s")
     assert caught.value.reason == "partial_answer"
     with pytest.raises(QueryError) as caught:
-        answers.check_headers({"Date": old}, query="q", source="s")
+        answer_checks.check_headers({"Date": old}, query="q", source="s")
     assert caught.value.reason == "clock_skew"
-    answers.check_headers({"Age": "0"}, query="q", source="s")
+    answer_checks.check_headers({"Age": "0"}, query="q", source="s")

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_slo_provider.exceptions import QueryError
-from airflow_slo_provider.indicators.prometheus.merged_queries import duration, plan, render
-from airflow_slo_provider.indicators.prometheus.query_batches import add
+from airflow_slo_provider.indicators.prometheus.merged_queries import duration, format_count, merge_counts
+from airflow_slo_provider.indicators.prometheus.query_batches import add_series
 from airflow_slo_provider.slo.promql import selectors as promql
 from airflow_slo_provider.slo.promql.selectors import Count, Matcher, Selector
 
@@ -20,7 +20,7 @@ def count(*matchers: tuple[str, str, str], name: str = "x_total", function: str 
 
 
 def queries(counts: list[Count]) -> list[str]:
-    return [merged.query for merged, _ in plan(counts, HOUR)]
+    return [merged.query for merged, _ in merge_counts(counts, HOUR)]
 
 
 def test_good_and_total_of_many_services_read_the_series_once() -> None:
@@ -55,29 +55,29 @@ def test_values_are_escaped_for_the_alternation() -> None:
 
 
 def test_alternations_are_cut_to_a_reasonable_size() -> None:
-    found = plan([count(("service", "=", f"s{n}")) for n in range(450)], HOUR)
+    found = merge_counts([count(("service", "=", f"s{n}")) for n in range(450)], HOUR)
     assert [len(members) for _, members in found] == [200, 200, 50]
 
 
 def test_labels_to_group_by_are_limited() -> None:
     counts = [count(), *(count((f"label{n}", "=", "v")) for n in range(9))]
-    for merged, _ in plan(counts, HOUR):
+    for merged, _ in merge_counts(counts, HOUR):
         assert len(merged.labels) <= 4
 
 
 def test_rows_that_the_query_cannot_have_answered_are_refused() -> None:
-    ((merged, members),) = plan([count(("s", "=", "a")), count(("s", "=", "b"))], HOUR)
+    ((merged, members),) = merge_counts([count(("s", "=", "a")), count(("s", "=", "b"))], HOUR)
     for rows in ([({"other": "a"}, {})], [({"s": "a"}, {}), ({"s": "a"}, {})], [({"s": "a\nb"}, {})]):
         with pytest.raises(QueryError) as caught:
-            merged.share(rows, members)
+            merged.assign(rows, members)
         assert caught.value.reason == "unmergeable"
 
 
 def test_windows() -> None:
     assert duration(30 * 24 * HOUR) == "30d"
     assert duration(90_500) == "90500ms"
-    assert render("increase", "x", HOUR) == "sum(increase(x[1h]))"
-    assert render("sum_over_time", "x", HOUR) == "sum(sum_over_time(x[3599999ms]))"
+    assert format_count("increase", "x", HOUR) == "sum(increase(x[1h]))"
+    assert format_count("sum_over_time", "x", HOUR) == "sum(sum_over_time(x[3599999ms]))"
 
 
 LABELS = {"service": ["a", "b", "a.b", "axb", "x|y"], "code": ["", "200", "500", "503"], "zone": ["", "z1", "z2"]}
@@ -110,7 +110,7 @@ def test_shares_are_exact_and_no_series_is_read_in_vain(counts: list[Count]) -> 
     """Every count gets what it would have got alone; the queries select the union of what the counts select."""
     answers: dict[Count, Fraction | None] = {}
     wanted, read = set(), set()
-    for merged, members in plan(counts, HOUR):
+    for merged, members in merge_counts(counts, HOUR):
         inner = merged.query[merged.query.index("increase(") + len("increase(") : merged.query.rindex("[")]
         (selector,) = promql.selectors(inner) or ()
         chosen = [n for n, labels in enumerate(SERIES) if all(m.matches(labels.get(m.label, "")) for m in selector.matchers)]
@@ -120,9 +120,9 @@ def test_shares_are_exact_and_no_series_is_read_in_vain(counts: list[Count]) -> 
             key = tuple((name, SERIES[n][name]) for name in sorted(merged.labels) if name in SERIES[n])
             grouped[key] = grouped.get(key, Fraction(0)) + 2**n
         rows = [(dict(key), {0: value}) for key, value in grouped.items()]
-        for member, share in zip(members, merged.share(rows, members), strict=True):
+        for member, assign in zip(members, merged.assign(rows, members), strict=True):
             assert member not in answers
-            answers[member] = add([points for _, points in share])[0] if share else None  # type: ignore[assignment]
+            answers[member] = add_series([points for _, points in assign])[0] if assign else None  # type: ignore[assignment]
     for item in counts:
         alone = [n for n, labels in enumerate(SERIES) if all(m.matches(labels.get(m.label, "")) for m in item.selector.matchers)]
         wanted.update(alone)

@@ -8,8 +8,8 @@ import pytest
 
 from airflow_slo_provider.exceptions import InvalidMeasurement
 from airflow_slo_provider.indicators.prometheus.answers import to_milliseconds
-from airflow_slo_provider.indicators.prometheus.paired_slices import judge_slices
-from airflow_slo_provider.indicators.prometheus.query_batches import Value, When
+from airflow_slo_provider.indicators.prometheus.paired_slices import compute_slices
+from airflow_slo_provider.indicators.prometheus.query_batches import EvaluationTimes, Value
 from airflow_slo_provider.slo.budget.indicator_source import MeasureRequest
 from airflow_slo_provider.slo.model import Indicator, MetricSource, RatioMetric
 
@@ -27,7 +27,7 @@ def missing(second: dict[str, Value]) -> bool:
     request = MeasureRequest(Indicator("i", metric), END - 2 * STEP, END)
     sound: dict[str, Value] = {role: {"total": 10, "good": 9, "bad": 1, "raw": 1}[role] for role in second}
     series = {role: {FIRST: sound[role], FIRST + 300_000: value} for role, value in second.items()}
-    found = judge_slices(request, series, When(END - STEP, END, STEP), "q")
+    found = compute_slices(request, series, EvaluationTimes(END - STEP, END, STEP), "q")
     assert found.values[0] is not None
     return found.values[1] is None
 

@@ -137,11 +137,11 @@ def test_timestamps(stamp: Any) -> None:
         ("1793491260", "'1793491260' is neither ISO 8601 with an offset"),
         ("yesterday", "'yesterday' is neither ISO 8601 with an offset"),
         (None, "a row has NULL"),
-        (float("nan"), "nan is no timestamp"),
-        (10**30, "is no timestamp"),
-        (True, "True is no timestamp"),
+        (float("nan"), "nan is not a timestamp"),
+        (10**30, "is not a timestamp"),
+        (True, "True is not a timestamp"),
         ("9999-12-31T23:00:00-12:00", "9999-12-31 23:00:00-12:00 is beyond the years 1 to 9999"),
-        (-(10**11), "is no timestamp"),
+        (-(10**11), "is not a timestamp"),
     ],
 )
 def test_timestamps_that_could_mean_anything_are_refused(stamp: Any, message: str) -> None:
@@ -167,7 +167,7 @@ def test_a_bucket_at_a_time_that_clocks_jump_over_is_in_another_zone() -> None:
     (found,) = source.slices([ask(ratio(ONE_ROW, timeZone="Europe/Berlin"), T0, T0 + DAY)], HOUR)
     assert isinstance(found, InvalidMeasurement)
     assert "never was in Europe/Berlin" in str(found)
-    with pytest.raises(QueryError, match="timeZone 'Mars/Base' is no IANA time zone"):
+    with pytest.raises(QueryError, match="timeZone 'Mars/Base' is not an IANA time zone"):
         one(SQLSource(Canned([]), name="x"), ask(ratio(ONE_ROW, timeZone="Mars/Base")))
 
 
