@@ -42,7 +42,7 @@ def report(args: Namespace) -> None:
             ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
             elsewhere = _elsewhere(ledger)
             for slo in slos:
-                found = browse.every(ledger, "slo", slo.name, since=since, until=until)
+                found = browse.stream(ledger, "slo", slo.name, since=since, until=until)
                 # An SLO of another service may have the same name.
                 checks += [_small(one.result) for one in found if SLOKey.of(one.result) == slo]
     except (ValueError, LedgerError) as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, microseconds, moment
+from airflow_slo_provider.ledger.records import LENGTHS, LONGEST_SERVICE, from_microseconds, microseconds
 from airflow_slo_provider.ledger.schema.tables import slo_corrections
 
 if TYPE_CHECKING:
@@ -134,9 +134,9 @@ def _correction(row: Mapping[str, Any]) -> Correction:
         service=row["service"],
         name=row["name"],
         labels=json.loads(row["labels"]) if row["labels"] else {},
-        starts=moment(row["starts"]),
-        ends=moment(row["ends"]),
+        starts=from_microseconds(row["starts"]),
+        ends=from_microseconds(row["ends"]),
         reason=row["reason"],
         by=row["recorded_by"],
-        recorded_at=moment(row["recorded_at"]),
+        recorded_at=from_microseconds(row["recorded_at"]),
     )

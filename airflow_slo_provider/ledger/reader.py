@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_slo_provider.core.slo_key import labels_text
-from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, microseconds, moment, recorded_of, service_column
+from airflow_slo_provider.ledger.records import Point, Recorded, RunKey, from_microseconds, from_row, microseconds, service_column
 from airflow_slo_provider.ledger.schema.tables import COLUMNS, checks
 from airflow_slo_provider.results import Verdict
 
@@ -177,7 +177,7 @@ class LedgerReader:
         query = select(*(table.c[column] for column in COLUMNS)).where(*same).order_by(table.c.attempt.desc()).limit(1)
         with self._transaction() as connection:
             row = connection.execute(query).mappings().first()
-            return None if row is None else recorded_of(dict(row))
+            return None if row is None else from_row(dict(row))
 
     def names(self, kind: str) -> list[str]:
         """Return the names of all checks of a kind, in the database's order.
@@ -234,7 +234,7 @@ class LedgerReader:
         )
         with self._transaction() as connection:
             for row in connection.execution_options(yield_per=_BATCH).execute(query):
-                yield Point(moment(row[0]), Verdict(row[1]), row[2], row[3], row[4])
+                yield Point(from_microseconds(row[0]), Verdict(row[1]), row[2], row[3], row[4])
 
     def _read(
         self,
@@ -252,7 +252,7 @@ class LedgerReader:
             order = [table.c.checked_at.desc(), table.c.id.desc()] if newest_first else [table.c.checked_at, table.c.id]
         with self._transaction() as connection:
             rows = connection.execute(select(*columns).where(*self._visible(), *filters).order_by(*order).limit(limit)).mappings()
-            return [recorded_of(dict(row)) for row in rows]
+            return [from_row(dict(row)) for row in rows]
 
     def _evidence_is(self, wanted: Mapping[str, str] | None) -> list[ColumnElement[bool]]:
         return [self._evidence(field) == text for field, text in (wanted or {}).items()]

@@ -15,7 +15,7 @@ from airflow_slo_provider.core.slo_key import labels_text
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger.engine import describe, make_engine, parse_url, transaction
 from airflow_slo_provider.ledger.reader import MOST_ROWS, LedgerReader
-from airflow_slo_provider.ledger.records import Recorded, RunKey, recorded_of, row_of
+from airflow_slo_provider.ledger.records import Recorded, RunKey, from_row, to_row
 from airflow_slo_provider.ledger.row_writer import (
     UPSERTS,
     delete_and_insert,
@@ -187,7 +187,7 @@ class Ledger(LedgerReader):
 
     def _write(self, connection: Connection, results: Iterable[CheckResult], key: RunKey, *, anew: bool = False) -> None:
         own, now = self._own(key), time.time_ns() // 1000
-        rows = {row["identity"]: row for row in (row_of(result, own, recorded_at=now) for result in results)}
+        rows = {row["identity"]: row for row in (to_row(result, own, recorded_at=now) for result in results)}
         # All writers lock rows in the same order, to avoid deadlocks.
         ordered = [rows[identity] for identity in sorted(rows)]
         if anew and ordered:
@@ -222,14 +222,14 @@ class Ledger(LedgerReader):
         """
         from sqlalchemy import insert, select
 
-        table, row = checks(), row_of(result, self._own(key), recorded_at=time.time_ns() // 1000)
+        table, row = checks(), to_row(result, self._own(key), recorded_at=time.time_ns() // 1000)
         own = select(*(table.c[column] for column in COLUMNS)).where(table.c.identity == row["identity"])
         with self._transaction(writes=True) as connection:
             if connection.dialect.name in UPSERTS:
                 connection.execute(insert_into(connection).on_conflict_do_nothing(index_elements=["identity"]), row)
             elif connection.execute(own).first() is None:
                 connection.execute(insert(table).values(**row))  # the unique index rejects a concurrent writer
-            return recorded_of(dict(connection.execute(own).mappings().one()))
+            return from_row(dict(connection.execute(own).mappings().one()))
 
 
 def _require_name(environment: str) -> None:

@@ -79,7 +79,7 @@ def test_move(models: Models, ledger_file: LedgerFile, seen: Callable[[str], Non
 @pytest.mark.parametrize(
     ("kind", "place", "done", "moved", "rows"),
     [
-        ("promote", f"{LEDGER}:recorded_of", False, False, []),  # the first of its two records, that it is about to begin
+        ("promote", f"{LEDGER}:from_row", False, False, []),  # the first of its two records, that it is about to begin
         ("promote", f"{LEDGER}:upsert", True, True, ["unknown"]),
         ("rollback", f"{LEDGER}:upsert", True, True, []),
     ],

@@ -14,6 +14,7 @@ from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger
 from airflow_slo_provider.ledger.prometheus_text import exposition, newest_checks
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
+from airflow_slo_provider.ledger.queries import sql_text
 from airflow_slo_provider.results import Verdict
 from tests.unit.ledger.builders import MINUTE, T0, check, downgrade, explain
 
@@ -243,7 +244,7 @@ def test_services_of_an_older_ledger_are_filled_in(teams: Ledger) -> None:
 
 
 def _services(ledger: Ledger) -> list[str]:
-    return [row["service"] for row in browse.rows_of(ledger, "SELECT service FROM visible_checks c ORDER BY id", {})]
+    return [row["service"] for row in sql_text.read_rows(ledger, "SELECT service FROM visible_checks c ORDER BY id", {})]
 
 
 @pytest.mark.parametrize("odd", [5, None, ["x"], {"x": "y"}, True, "' OR 1=1 --"])

@@ -20,7 +20,7 @@ from airflow_slo_provider.ledger.environments import Adopted, Environment, adopt
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
 from airflow_slo_provider.ledger.queries.changes import happenings
-from airflow_slo_provider.ledger.records import row_of
+from airflow_slo_provider.ledger.records import to_row
 from airflow_slo_provider.ledger.schema.migration_4 import OLDER_WRITER
 from airflow_slo_provider.ledger.schema.tables import COLUMNS
 from airflow_slo_provider.results import CheckResult
@@ -43,7 +43,7 @@ def ledger(url: str) -> Iterator[Ledger]:
 
 def old_row(result: CheckResult, run_key: RunKey) -> dict[str, Any]:
     """A row as a release with schema 3 writes it."""
-    return {column: value for column, value in row_of(result, run_key, recorded_at=0).items() if column not in NEW}
+    return {column: value for column, value in to_row(result, run_key, recorded_at=0).items() if column not in NEW}
 
 
 def insert_as_of_schema_3(ledger: Ledger, row: dict[str, Any]) -> None:
@@ -154,7 +154,7 @@ SEEN = {
     "newest of a DAG": lambda ledger: [row.result.value for row in browse.newest(ledger, "slo", dags=["gate"])],
     "recent": lambda ledger: [row.result.value for row in browse.recent(ledger, ["slo"])],
     "history": lambda ledger: [row.result.value for row in browse.history(ledger, "slo", "availability", [(T0, T0 + DAY)])],
-    "every": lambda ledger: [row.result.value for row in browse.every(ledger, "slo", "availability", since=T0, until=T0 + DAY)],
+    "every": lambda ledger: [row.result.value for row in browse.stream(ledger, "slo", "availability", since=T0, until=T0 + DAY)],
     "of a run": lambda ledger: [row.result.value for row in browse.of_run(ledger, "gate", "r1")],
     "newest SLOs": lambda ledger: [row.result.value for row in browse_slos.newest(ledger)],
     "newest SLOs of a DAG": lambda ledger: [row.result.value for row in browse_slos.newest(ledger, dags=["gate"])],

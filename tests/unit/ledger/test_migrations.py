@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from airflow_slo_provider.exceptions import LedgerError
 from airflow_slo_provider.ledger import open_ledger
-from airflow_slo_provider.ledger.records import row_of
+from airflow_slo_provider.ledger.records import to_row
 from airflow_slo_provider.ledger.schema import migrations
 from airflow_slo_provider.ledger.schema.tables import COLUMNS
 from tests.unit.ledger.builders import check, key
@@ -107,7 +107,7 @@ def test_somebody_elses_table_is_not_touched(path: Path) -> None:
 def test_a_ledger_of_the_first_release_gets_the_new_indexes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     later = {"service", "instance", "environment", "labels", "test_run", "attempt"}
     row = {
-        column: value for column, value in row_of(check("kept", value=1.5), key(), recorded_at=0).items() if column not in later
+        column: value for column, value in to_row(check("kept", value=1.5), key(), recorded_at=0).items() if column not in later
     }
     with monkeypatch.context() as older:
         older.setattr(migrations, "MIGRATIONS", migrations.MIGRATIONS[:1])

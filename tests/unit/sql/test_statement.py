@@ -109,7 +109,7 @@ ELSEWHERE = [
 
 @pytest.mark.parametrize("end", DISPUTED)
 def test_what_databases_read_differently_is_refused(end: str) -> None:
-    with pytest.raises(QueryError, match="none for every database") as caught:
+    with pytest.raises(QueryError, match="not a comment in every database") as caught:
         read_statement(f"SELECT 1 WHERE {BOUNDS} {end}")
     assert caught.value.reason == "bad_query"
 
@@ -180,10 +180,10 @@ def test_any_text_in_quotes_means_to_a_database_what_it_meant_before(first: str,
     assert sqlite3.connect(":memory:").execute(statement, values).fetchall() == [(texts[0], "B", texts[1], "A")]
 
 
-def test_a_question_about_now_has_no_window() -> None:
+def test_unwindowed_statement_with_bind_parameter_is_refused() -> None:
     statement = read_statement("SELECT MAX(ts) FROM t WHERE name = ':date_from'", windowed=False)
     assert statement.names == ()
-    with pytest.raises(QueryError, match=":date_to: this question has no window"):
+    with pytest.raises(QueryError, match=":date_to: this query has no window"):
         read_statement("SELECT MAX(ts) FROM t WHERE ts < :date_to", windowed=False)
     with pytest.raises(QueryError, match="more than one statement"):
         read_statement("SELECT 1; SELECT 2", windowed=False)
