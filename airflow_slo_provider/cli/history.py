@@ -15,7 +15,7 @@ from airflow_slo_provider.cli.commands import as_server, leave, load_documents
 
 if TYPE_CHECKING:
     from airflow_slo_provider.ledger import Ledger, RunKey
-    from airflow_slo_provider.ledger.queries.changes import Happening
+    from airflow_slo_provider.ledger.queries.changes import HistoryEntry
     from airflow_slo_provider.results import CheckResult
 
 #: Limit of ``backfill``: more than a year of hourly evaluations; a larger number is most likely a typing error.
@@ -70,7 +70,7 @@ def decisions(args: Namespace) -> None:
     """Print gate decisions, promotions, deployments and rollbacks; exit with 2 if none is recorded."""
     from airflow_slo_provider.core.text_columns import columns
     from airflow_slo_provider.exceptions import LedgerError
-    from airflow_slo_provider.ledger.queries.changes import happenings
+    from airflow_slo_provider.ledger.queries.changes import history_entries
     from airflow_slo_provider.runtime.recording.ledger_connection import open_default_ledger
 
     as_server()
@@ -78,7 +78,7 @@ def decisions(args: Namespace) -> None:
         since, until = _instant(args.since), _instant(args.until)
         with open_default_ledger(to_look=True) as opened:
             ledger, place = opened.seen_by_tests() if args.test_runs else opened, _place(opened)
-            found = happenings(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
+            found = history_entries(ledger, slos=args.select or (), dag_id=args.dag, since=since, until=until, limit=args.limit)
             elsewhere = "" if found else _elsewhere(ledger)
     except (ValueError, LedgerError) as error:
         leave(2, str(error))
@@ -104,14 +104,14 @@ def _elsewhere(ledger: Ledger) -> str:
     return f"; this environment has no rows, others have: {names}" if names else ""
 
 
-def _plain(one: Happening) -> dict[str, Any]:
+def _plain(one: HistoryEntry) -> dict[str, Any]:
     told = asdict(one)
     where = told.pop("key")
     names = ("dag_id", "run_id", "task_id", "map_index", "try_number", "attempt", "test_run")
     return {**told, "at": one.at.isoformat(), **{name: where[name] for name in names}}
 
 
-def _row(one: Happening) -> tuple[str, ...]:
+def _row(one: HistoryEntry) -> tuple[str, ...]:
     from airflow_slo_provider.core.text_columns import printable
     from airflow_slo_provider.ledger.mapped_task_names import LABEL, index_text
 

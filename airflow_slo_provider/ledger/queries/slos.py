@@ -20,55 +20,11 @@ if TYPE_CHECKING:
 
 #: Maximum number of SLOs to read; an SLO checked by several DAGs counts once per DAG.
 MOST_SLOS = 20_000
-#: All services of the found names.
-_SERVICES = """
-services(name, service) AS (
-    SELECT f.name, (SELECT MIN(c.service) FROM visible_checks c WHERE c.kind = :kind AND c.name = f.name)
-    FROM found f WHERE f.name IS NOT NULL
-    UNION ALL
-    SELECT services.name,
-        (SELECT MIN(c.service) FROM visible_checks c
-        WHERE c.kind = :kind AND c.name = services.name AND c.service > services.service)
-    FROM services WHERE services.service IS NOT NULL
-)"""
-#: The same for each of some DAGs.
-_SERVICES_OF_DAGS = """
-services(dag_id, name, service) AS (
-    SELECT f.dag_id, f.name,
-        (SELECT MIN(c.service) FROM visible_checks c WHERE c.dag_id = f.dag_id AND c.kind = :kind AND c.name = f.name)
-    FROM found f WHERE f.name IS NOT NULL
-    UNION ALL
-    SELECT services.dag_id, services.name,
-        (SELECT MIN(c.service) FROM visible_checks c
-        WHERE c.dag_id = services.dag_id AND c.kind = :kind AND c.name = services.name AND c.service > services.service)
-    FROM services WHERE services.service IS NOT NULL
-)"""
-#: All groups of the found services.
-_GROUPS = """
-slos(name, service, labels) AS (
-    SELECT s.name, s.service,
-        (SELECT MIN(c.labels) FROM visible_checks c WHERE c.kind = :kind AND c.name = s.name AND c.service = s.service)
-    FROM services s WHERE s.service IS NOT NULL
-    UNION ALL
-    SELECT slos.name, slos.service,
-        (SELECT MIN(c.labels) FROM visible_checks c
-        WHERE c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels > slos.labels)
-    FROM slos WHERE slos.labels IS NOT NULL
-)"""
-#: The same for each of some DAGs.
-_GROUPS_OF_DAGS = """
-slos(dag_id, name, service, labels) AS (
-    SELECT s.dag_id, s.name, s.service,
-        (SELECT MIN(c.labels) FROM visible_checks c
-        WHERE c.dag_id = s.dag_id AND c.kind = :kind AND c.name = s.name AND c.service = s.service)
-    FROM services s WHERE s.service IS NOT NULL
-    UNION ALL
-    SELECT slos.dag_id, slos.name, slos.service,
-        (SELECT MIN(c.labels) FROM visible_checks c
-        WHERE c.dag_id = slos.dag_id AND c.kind = :kind AND c.name = slos.name AND c.service = slos.service
-            AND c.labels > slos.labels)
-    FROM slos WHERE slos.labels IS NOT NULL
-)"""
+#: All services of the names, all groups of the services, and the same for each of some DAGs.
+_SERVICES = sql.values_of("service", "services", "found", "name")
+_SERVICES_OF_DAGS = sql.values_of("service", "services", "found", "dag_id", "name")
+_GROUPS = sql.values_of("labels", "slos", "services", "name", "service")
+_GROUPS_OF_DAGS = sql.values_of("labels", "slos", "services", "dag_id", "name", "service")
 _NAME_OF_DAGS = "found(dag_id, name) AS (SELECT dags.dag_id, names.name FROM dags CROSS JOIN names)"
 _SAME_SLO = "c.kind = :kind AND c.name = slos.name AND c.service = slos.service AND c.labels = slos.labels"
 

@@ -23,24 +23,33 @@ if TYPE_CHECKING:
 AHEAD = timedelta(days=1)
 COLUMN_LIST = ", ".join(f"c.{column}" for column in COLUMNS)
 
-#: All names of a kind, by stepping through the index: one lookup per name.
-NAMES = """
-found(name) AS (
-    SELECT MIN(c.name) FROM visible_checks c WHERE c.kind = :kind
+
+def values_of(column: str, table: str, source: str, *keys: str) -> str:
+    """Return SQL for a table of all values of a column in the checks of a kind, for each row of another table.
+
+    They are found by stepping through an index: one lookup per value, however many checks there are. The row after the last value
+    has NULL.
+
+    :param column: the column
+    :param table: name of the new table; its columns are the keys and the column
+    :param source: the table that the rows come from
+    :param keys: columns of the source that the checks must have the same values of
+    """
+    outer, own = (["c.kind = :kind", *(f"c.{key} = {name}.{key}" for key in keys)] for name in ("s", table))
+    following = " AND ".join([*own, f"c.{column} > {table}.{column}"])
+    return f"""
+{table}({", ".join([*keys, column])}) AS (
+    SELECT {"".join(f"s.{key}, " for key in keys)}(SELECT MIN(c.{column}) FROM visible_checks c WHERE {" AND ".join(outer)})
+    FROM {source} s WHERE {" AND ".join(f"s.{key} IS NOT NULL" for key in keys) or "1 = 1"}
     UNION ALL
-    SELECT (SELECT MIN(c.name) FROM visible_checks c WHERE c.kind = :kind AND c.name > found.name)
-    FROM found WHERE found.name IS NOT NULL
-)"""
-#: The same for each of some DAGs.
-NAMES_OF_DAGS = """
-found(dag_id, name) AS (
-    SELECT d.dag_id, (SELECT MIN(c.name) FROM visible_checks c WHERE c.dag_id = d.dag_id AND c.kind = :kind) FROM dags d
-    UNION ALL
-    SELECT found.dag_id,
-        (SELECT MIN(c.name) FROM visible_checks c WHERE c.dag_id = found.dag_id AND c.kind = :kind AND c.name > found.name)
-    FROM found WHERE found.name IS NOT NULL
-)"""
-FOUND = "(SELECT * FROM found WHERE name IS NOT NULL LIMIT :limit) found"
+    SELECT {"".join(f"{table}.{key}, " for key in keys)}(SELECT MIN(c.{column}) FROM visible_checks c WHERE {following})
+    FROM {table} WHERE {table}.{column} IS NOT NULL
+)"""  # noqa: S608 - only our own words
+
+
+#: All names of a kind, and the same for each of some DAGs.
+NAMES = values_of("name", "found", "(SELECT 1 AS start)")
+NAMES_OF_DAGS = values_of("name", "found", "dags", "dag_id")
 
 
 def read_rows(ledger: Ledger, statement: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from airflow_slo_provider.ledger.corrections import Correction, corrections, rec
 from airflow_slo_provider.ledger.environments import Adopted, Environment, adopt, environments
 from airflow_slo_provider.ledger.queries import checks as browse
 from airflow_slo_provider.ledger.queries import slos as browse_slos
-from airflow_slo_provider.ledger.queries.changes import happenings
+from airflow_slo_provider.ledger.queries.changes import history_entries
 from airflow_slo_provider.ledger.records import to_row
 from airflow_slo_provider.ledger.schema.migration_4 import OLDER_WRITER
 from airflow_slo_provider.ledger.schema.tables import COLUMNS
@@ -207,7 +207,7 @@ class TestWhoSeesWhat:
         for environment in ("", "a"):
             with open_ledger(url, environment=environment) as opened:
                 opened.record([check(environment or "none", kind="decision", evidence={"slos": {}})], key())
-        assert [one.name for one in happenings(ledger)] == ["none"]
+        assert [one.name for one in history_entries(ledger)] == ["none"]
 
     @pytest.mark.parametrize("name", ["a b", "-a", "a/b", "x" * 101, "a\n", "ä"])
     def test_a_name_that_is_none_is_refused(self, url: str, name: str) -> None:
