@@ -13,7 +13,7 @@ import pytest
 
 from airflow_slo_provider.core.slo_key import SLOKey
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger, store
+from airflow_slo_provider.ledger import Ledger, RunKey, open_ledger, row_writer
 from airflow_slo_provider.ledger import prometheus_text as exposition
 from airflow_slo_provider.ledger.corrections import Correction, corrections, record_correction
 from airflow_slo_provider.ledger.environments import Adopted, Environment, adopt, environments
@@ -285,7 +285,7 @@ class TestAdopting:
         with open_ledger(url, environment="production") as named:
             assert adopt(named).checks == 30
 
-    def test_the_unnamed_environment_adopts_nothing(self, ledger: Ledger) -> None:
+    def test_adopt_into_unnamed_environment_is_refused(self, ledger: Ledger) -> None:
         with pytest.raises(ValueError, match="adopts nothing"):
             adopt(ledger)
 
@@ -318,8 +318,8 @@ class TestCorrections:
         ("wrong", "said"),
         [
             ({"ends": T0}, "is not after"),
-            ({"reason": " "}, "needs a service and a reason"),
-            ({"service": ""}, "needs a service and a reason"),
+            ({"reason": " "}, "a service and a reason are required"),
+            ({"service": ""}, "a service and a reason are required"),
             ({"starts": T0.replace(tzinfo=None)}, "no time zone"),
         ],
     )
@@ -329,7 +329,7 @@ class TestCorrections:
 
 
 def test_databases_without_an_upsert_of_ours_keep_attempts_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "upsert", store.delete_and_insert)
+    monkeypatch.setattr(row_writer, "upsert", row_writer.delete_and_insert)
     for number, complete in ((1, False), (2, True), (3, True), (2, True)):
         ledger.record_decision(
             [check("d", kind="decision", evidence={"complete": complete}), check(value=float(number))],

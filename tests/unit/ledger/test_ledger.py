@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_slo_provider.exceptions import LedgerError
-from airflow_slo_provider.ledger import Ledger, Point, RunKey, open_ledger, store
+from airflow_slo_provider.ledger import Ledger, Point, RunKey, open_ledger, row_writer
 from airflow_slo_provider.results import Verdict
 from tests.unit.ledger.builders import MINUTE, T0, check, explain, key
 
@@ -78,7 +78,7 @@ def test_a_try_given_up_for_dead_does_not_overwrite_its_successor(ledger: Ledger
 
 
 def test_databases_without_an_upsert_of_ours_replace_rows_too(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "upsert", store.delete_and_insert)
+    monkeypatch.setattr(row_writer, "upsert", row_writer.delete_and_insert)
     for attempt, verdict in ((1, "fail"), (3, "warn"), (2, "pass"), (3, "unknown")):
         ledger.record([check(verdict=verdict), check(f"only in {attempt}")], key(try_number=attempt))
     rows = {row.result.name: row for row in ledger.checks()}
@@ -91,7 +91,7 @@ def test_what_is_written_once_stays_as_the_first_wrote_it(
     ledger: Ledger, monkeypatch: pytest.MonkeyPatch, dialect: str | None
 ) -> None:
     if dialect:
-        monkeypatch.setattr(store, "UPSERTS", ())
+        monkeypatch.setattr(row_writer, "UPSERTS", ())
     first = ledger.record_once(check(verdict="pass", evidence={"who": "a"}), key())
     second = ledger.record_once(check(verdict="fail", at=T0 - MINUTE, evidence={"who": "b"}), key(try_number=2))
     assert first == second

@@ -138,7 +138,7 @@ def test_a_file_that_is_no_database(path: Path) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?mode=memory&uri=true"])
 def test_a_ledger_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(LedgerError, match="an in-memory ledger forgets everything"):
+    with pytest.raises(LedgerError, match="an in-memory ledger is lost"):
         open_ledger(url)
 
 
@@ -161,10 +161,10 @@ def test_a_password_is_never_repeated(url: str) -> None:
     assert len(str(caught.value)) > 40
 
 
-def test_a_password_in_a_drivers_own_words_is_blanked_out() -> None:
+def test_driver_message_with_password_is_redacted() -> None:
     url = engine.parse_url("postgresql://u:p%40ss%20word@h/d?sslpassword=topsecret")
     said = 'invalid dsn "password=p@ss word", postgresql://u:p%40ss%20word@h/d, p%40ss+word, topsecret'
-    assert engine.scrub(said, url) == 'invalid dsn "password=***", postgresql://u:***@h/d, ***, ***'
+    assert engine.redact_password(said, url) == 'invalid dsn "password=***", postgresql://u:***@h/d, ***, ***'
     assert engine.describe(url) == "postgresql://h/d"
 
 
