@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -128,7 +128,7 @@ def to_row(result: CheckResult, key: RunKey, *, recorded_at: int) -> dict[str, A
     """
     labels = labels_text(result.labels)
     row: dict[str, Any] = {
-        **asdict(key),
+        **{name: getattr(key, name) for name in _KEY_FIELDS},
         **{name: _to_number(getattr(result, name)) for name in _NUMBERS},
         **{name: _to_text(getattr(result, name)) for name in _TEXTS},
         **{name: None if (time := getattr(result, name)) is None else microseconds(time) for name in _TIMES},

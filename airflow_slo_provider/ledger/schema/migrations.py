@@ -87,14 +87,12 @@ def _add_service(connection: Connection) -> None:
 
     connection.execute(text("ALTER TABLE checks ADD COLUMN service VARCHAR(250) DEFAULT '' NOT NULL"))
     if connection.dialect.name == "postgresql":
-        service = (
-            "CASE json_typeof(CAST(evidence AS json) -> 'service') WHEN 'string' THEN CAST(evidence AS json) ->> 'service' END"
-        )
+        name = "CASE json_typeof(CAST(evidence AS json) -> 'service') WHEN 'string' THEN CAST(evidence AS json) ->> 'service' END"
         # Rewrites the table once; an UPDATE would double its size and take five times as long.
-        fill = f"ALTER TABLE checks ALTER COLUMN service TYPE VARCHAR(250) USING substr(COALESCE({value}, ''), 1, 250)"
+        fill = f"ALTER TABLE checks ALTER COLUMN service TYPE VARCHAR(250) USING substr(COALESCE({name}, ''), 1, 250)"
     else:
-        value, is_text = "json_extract(evidence, '$.service')", "json_type(evidence, '$.service') = 'text'"
-        fill = f"UPDATE checks SET service = substr({value}, 1, 250) WHERE {is_text}"  # noqa: S608 - only our own words
+        name, is_text = "json_extract(evidence, '$.service')", "json_type(evidence, '$.service') = 'text'"
+        fill = f"UPDATE checks SET service = substr({name}, 1, 250) WHERE {is_text}"  # noqa: S608 - only our own words
     connection.execute(text(fill))
     columns = ("dag_id", "kind", "name", "service", "checked_at", "id")
     table = Table("checks", MetaData(), *(Column(name) for name in columns))

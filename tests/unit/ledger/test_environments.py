@@ -286,7 +286,7 @@ class TestAdopting:
             assert adopt(named).checks == 30
 
     def test_adopt_into_unnamed_environment_is_refused(self, ledger: Ledger) -> None:
-        with pytest.raises(ValueError, match="adopts nothing"):
+        with pytest.raises(ValueError, match="cannot be moved to the unnamed environment"):
             adopt(ledger)
 
 
