@@ -14,7 +14,9 @@ from tests.unit.indicators.sql_builders import HOUR, T0, ask, ratio
 from tests.unit.ledger.builders import check, key
 
 
-def test_one_connection_for_both(postgres: PostgresServer, postgres_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_connection_serves_ledger_and_indicators(
+    postgres: PostgresServer, postgres_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     uri = f"postgresql://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{postgres.port}/{postgres_database}?sslmode=prefer"
     monkeypatch.setenv("AIRFLOW_CONN_SLO_PG", uri)
     monkeypatch.setenv("AIRFLOW__SLO__LEDGER_CONN_ID", "slo_pg")

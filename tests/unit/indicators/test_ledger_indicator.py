@@ -59,7 +59,7 @@ def one(source: LedgerSource, request: MeasureRequest) -> Measurement:
     return answer
 
 
-def test_passed_and_warned_checks_are_good_and_unknown_ones_are_not(ledger: Ledger, source: LedgerSource) -> None:
+def test_ratio_counts_passed_and_warned_checks_as_good(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "ppwfuppppp")
     protocol: IndicatorSource = source
     assert protocol.measure([ask(ratio())]) == [Measurement(F(8, 10), F(8), F(10), "ledger: */golden")]
@@ -70,19 +70,19 @@ def test_passed_and_warned_checks_are_good_and_unknown_ones_are_not(ledger: Ledg
     assert one(source, ask(Indicator("i", RatioMetric(raw=metric(), raw_type="success")))).ratio == F(8, 10)
 
 
-def test_the_window_is_half_open(ledger: Ledger, source: LedgerSource) -> None:
+def test_measure_excludes_the_end_of_the_window(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pfpf")
     assert one(source, ask(ratio(), T0 + MINUTE, T0 + 3 * MINUTE)).good == 1
     assert one(source, ask(ratio(), T0, T0 + MINUTE)).total == 1
 
 
-def test_a_retried_check_counts_once(ledger: Ledger, source: LedgerSource) -> None:
+def test_measure_retried_check_counts_once(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "fff")
     ledger.record([check("golden", kind="golden_set", at=T0 + 5 * MINUTE, verdict="pass")], key("golden0", try_number=2))
     assert one(source, ask(ratio())) == Measurement(F(1, 3), F(1), F(3), "ledger: */golden")
 
 
-def test_nothing_recorded_is_no_data(ledger: Ledger, source: LedgerSource) -> None:
+def test_measure_without_checks_is_no_data(ledger: Ledger, source: LedgerSource) -> None:
     with pytest.raises(NoData, match="no check named 'golden' was ever recorded"):
         one(source, ask(ratio()))
     fill(ledger, "p")
@@ -97,7 +97,7 @@ def test_nothing_recorded_is_no_data(ledger: Ledger, source: LedgerSource) -> No
 
 
 @pytest.mark.parametrize(("op", "good"), [("gte", 2), ("gt", 1), ("lte", 2), ("lt", 1)])
-def test_values_against_a_threshold(ledger: Ledger, source: LedgerSource, op: str, good: int) -> None:
+def test_threshold_metric_compares_values(ledger: Ledger, source: LedgerSource, op: str, good: int) -> None:
     values = [0.8, 0.9, 1.0]
     for number, value in enumerate(values):
         ledger.record([check("acc", kind="golden_set", at=T0 + number * MINUTE, verdict="fail", value=value)], key(f"r{number}"))
@@ -112,7 +112,7 @@ def test_values_against_a_threshold(ledger: Ledger, source: LedgerSource, op: st
         one(source, ask(held))
 
 
-def test_the_events_that_checks_counted(ledger: Ledger, source: LedgerSource) -> None:
+def test_events_option_adds_up_counted_events(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pp", good=95.0, total=100.0)
     fill(ledger, "u", "golden unknown")
     assert one(source, ask(ratio(events=True))) == Measurement(F(190, 200), F(190), F(200), "ledger: */golden")
@@ -128,7 +128,7 @@ def test_the_events_that_checks_counted(ledger: Ledger, source: LedgerSource) ->
         one(source, ask(ratio("golden unknown", events=True)))
 
 
-def test_what_an_slo_says_about_itself_is_not_its_indicator(ledger: Ledger, source: LedgerSource) -> None:
+def test_own_kinds_are_read_only_when_named(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pp")
     fill(ledger, "fff", kind="slo")
     fill(ledger, "ffff", kind="decision")
@@ -139,7 +139,7 @@ def test_what_an_slo_says_about_itself_is_not_its_indicator(ledger: Ledger, sour
         one(source, ask(ratio()))
 
 
-def test_the_slo_of_one_service_is_not_that_of_another(ledger: Ledger, source: LedgerSource) -> None:
+def test_slo_of_several_services_needs_a_service(ledger: Ledger, source: LedgerSource) -> None:
     for number, (service, verdict) in enumerate([("a", "fail"), ("b", "pass"), ("b", "pass")]):
         moment = T0 + number * MINUTE
         ledger.record([check("av", kind="slo", at=moment, verdict=verdict, evidence={"service": service})], key(f"av{number}"))
@@ -168,7 +168,9 @@ def test_the_slo_of_one_service_is_not_that_of_another(ledger: Ledger, source: L
         (Indicator("i", ThresholdMetric(metric(events=True))), "events belongs to a ratio metric"),
     ],
 )
-def test_questions_that_mean_nothing_spoil_no_other(ledger: Ledger, source: LedgerSource, asked: Indicator, message: str) -> None:
+def test_invalid_indicator_does_not_affect_other_requests(
+    ledger: Ledger, source: LedgerSource, asked: Indicator, message: str
+) -> None:
     fill(ledger, "pf")
     first, second = source.measure([ask(asked), ask(ratio())])
     assert isinstance(first, QueryError)
@@ -177,7 +179,7 @@ def test_questions_that_mean_nothing_spoil_no_other(ledger: Ledger, source: Ledg
     assert isinstance(second, Measurement)
 
 
-def test_slices_and_coverage(ledger: Ledger, source: LedgerSource) -> None:
+def test_slices_and_coverage_follow_the_checks(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "pf" * 10)
     (slices,) = source.slices([ask(ratio(), T0, T0 + 40 * MINUTE)], 10 * MINUTE)
     assert not isinstance(slices, MeasurementError)
@@ -188,7 +190,7 @@ def test_slices_and_coverage(ledger: Ledger, source: LedgerSource) -> None:
     assert isinstance(none, InvalidMeasurement)
 
 
-def test_windows_over_the_same_checks_are_read_once(ledger: Ledger, source: LedgerSource) -> None:
+def test_windows_over_the_same_checks_share_one_read(ledger: Ledger, source: LedgerSource) -> None:
     fill(ledger, "ppfpp")
     reads: list[str] = []
     event.listen(ledger._engine, "before_cursor_execute", lambda c, cu, statement, *rest: reads.append(statement))
@@ -197,7 +199,7 @@ def test_windows_over_the_same_checks_are_read_once(ledger: Ledger, source: Ledg
     assert sum("FROM checks" in statement for statement in reads) == 1
 
 
-def test_a_ledger_that_fails_is_a_query_error(ledger: Ledger, source: LedgerSource, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_ledger_is_a_query_error(ledger: Ledger, source: LedgerSource, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(ledger, "pp")
     monkeypatch.setattr(indicator, "MOST_POINTS", 1)
     with pytest.raises(QueryError, match="more than 1 checks; use a shorter window"):

@@ -23,7 +23,7 @@ def queries(counts: list[Count]) -> list[str]:
     return [merged.query for merged, _ in merge_counts(counts, HOUR)]
 
 
-def test_good_and_total_of_many_services_read_the_series_once() -> None:
+def test_counts_of_many_services_merge_into_one_query() -> None:
     counts = []
     for number in range(100):
         pin = ("service", "=", f"s{number:03}")
@@ -33,11 +33,11 @@ def test_good_and_total_of_many_services_read_the_series_once() -> None:
     assert query.endswith('|s099"}[1h]))')
 
 
-def test_a_lone_count_is_asked_as_it_was_written() -> None:
+def test_single_count_keeps_its_query() -> None:
     assert queries([count(("service", "=", "a"))]) == ['sum(increase(x_total{service="a"}[1h]))']
 
 
-def test_only_one_label_alternates_so_that_no_foreign_series_is_read() -> None:
+def test_merged_query_alternates_one_label_only() -> None:
     found = queries([count(("job", "=", job), ("service", "=", s)) for job, s in (("j", "a"), ("j", "b"), ("k", "c"))])
     assert sorted(found) == [
         'sum by (service) (increase(x_total{job="j",service=~"a|b"}[1h]))',
@@ -45,27 +45,27 @@ def test_only_one_label_alternates_so_that_no_foreign_series_is_read() -> None:
     ]
 
 
-def test_metrics_and_functions_are_not_mixed() -> None:
+def test_counts_of_different_metrics_or_functions_are_not_merged() -> None:
     assert len(queries([count(), count(name="y_total"), count(function="sum_over_time")])) == 3
 
 
-def test_values_are_escaped_for_the_alternation() -> None:
+def test_merged_query_escapes_alternated_values() -> None:
     (query,) = queries([count(("path", "=", "/a.b")), count(("path", "=", "x|y"))])
     assert query == 'sum by (path) (increase(x_total{path=~"/a\\\\.b|x\\\\|y"}[1h]))'
 
 
-def test_alternations_are_cut_to_a_reasonable_size() -> None:
+def test_long_alternation_is_split() -> None:
     found = merge_counts([count(("service", "=", f"s{n}")) for n in range(450)], HOUR)
     assert [len(members) for _, members in found] == [200, 200, 50]
 
 
-def test_labels_to_group_by_are_limited() -> None:
+def test_merged_query_groups_by_at_most_four_labels() -> None:
     counts = [count(), *(count((f"label{n}", "=", "v")) for n in range(9))]
     for merged, _ in merge_counts(counts, HOUR):
         assert len(merged.labels) <= 4
 
 
-def test_rows_that_the_query_cannot_have_answered_are_refused() -> None:
+def test_assign_refuses_rows_that_do_not_match_the_query() -> None:
     ((merged, members),) = merge_counts([count(("s", "=", "a")), count(("s", "=", "b"))], HOUR)
     for rows in ([({"other": "a"}, {})], [({"s": "a"}, {}), ({"s": "a"}, {})], [({"s": "a\nb"}, {})]):
         with pytest.raises(QueryError) as caught:
@@ -73,7 +73,7 @@ def test_rows_that_the_query_cannot_have_answered_are_refused() -> None:
         assert caught.value.reason == "unmergeable"
 
 
-def test_windows() -> None:
+def test_durations_and_counts_are_formatted_for_promql() -> None:
     assert duration(30 * 24 * HOUR) == "30d"
     assert duration(90_500) == "90500ms"
     assert format_count("increase", "x", HOUR) == "sum(increase(x[1h]))"
@@ -106,7 +106,7 @@ SERIES = [
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(COUNTS, min_size=1, max_size=12))
-def test_shares_are_exact_and_no_series_is_read_in_vain(counts: list[Count]) -> None:
+def test_merged_queries_equal_single_queries_and_read_no_other_series(counts: list[Count]) -> None:
     """Every count gets what it would have got alone; the queries select the union of what the counts select."""
     answers: dict[Count, Fraction | None] = {}
     wanted, read = set(), set()

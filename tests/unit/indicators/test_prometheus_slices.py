@@ -36,7 +36,7 @@ def missing(second: dict[str, Value]) -> bool:
     "counts",
     [{"good": "NaN", "total": 10}, {"bad": "NaN", "total": 10}, {"bad": "NaN", "total": "NaN"}, {"good": 1, "total": "NaN"}],
 )
-def test_count_that_is_nan_beside_events_is_a_fault(counts: dict[str, Value]) -> None:
+def test_slice_with_events_and_nan_count_is_an_error(counts: dict[str, Value]) -> None:
     with pytest.raises(InvalidMeasurement, match="is NaN, not a number"):
         missing(counts)
 

@@ -39,18 +39,18 @@ from tests.unit.indicators.sql_builders import (
         (0, 7, F(0)),
     ],
 )
-def test_numbers_are_read_exactly(good: Any, total: Any, expected: F) -> None:
+def test_numbers_are_exact(good: Any, total: Any, expected: F) -> None:
     assert canned((good, total)).ratio == expected
 
 
 @pytest.mark.parametrize("row", [(None, None), (None, 0), (0, None), (0, 0)])
-def test_nothing_counted_is_no_data(row: tuple[Any, Any]) -> None:
+def test_zero_or_null_counts_are_no_data(row: tuple[Any, Any]) -> None:
     with pytest.raises(NoData) as caught:
         canned(row)
     assert caught.value.query == ONE_ROW
 
 
-def test_no_rows_at_all_is_no_data() -> None:
+def test_result_without_rows_is_no_data() -> None:
     with pytest.raises(NoData):
         canned()
     with pytest.raises(NoData):
@@ -72,14 +72,14 @@ def test_no_rows_at_all_is_no_data() -> None:
         ((-1, 10), "negative count"),
     ],
 )
-def test_numbers_that_cannot_be_are_refused(row: tuple[Any, Any], message: str) -> None:
+def test_invalid_numbers_are_refused(row: tuple[Any, Any], message: str) -> None:
     with pytest.raises(InvalidMeasurement, match=message) as caught:
         canned(row)
     assert caught.value.query == ONE_ROW
     assert caught.value.source == "x"
 
 
-def test_a_complete_outage_is_not_taken_for_no_data(sql: SQLSource) -> None:
+def test_null_good_with_events_is_an_error_and_not_no_data(sql: SQLSource) -> None:
     good = f"SELECT SUM(ok) AS good FROM requests WHERE latency > 9 AND {BOUNDS}"  # NULL: nothing was good
     with pytest.raises(InvalidMeasurement, match="good is NULL while total is 60"):
         one(sql, ask(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}")))
@@ -103,7 +103,7 @@ def test_a_complete_outage_is_not_taken_for_no_data(sql: SQLSource) -> None:
         ("timestamp value", [(T0, 1)], "no column good .* the columns are timestamp, value"),
     ],
 )
-def test_wrong_shapes_say_what_to_write(columns: str, rows: list[tuple[Any, ...]], message: str) -> None:
+def test_wrong_shape_error_describes_the_expected_shape(columns: str, rows: list[tuple[Any, ...]], message: str) -> None:
     with pytest.raises(QueryError, match=message) as caught:
         canned(*rows, columns=columns)
     assert (caught.value.reason, caught.value.transient, caught.value.query) == ("wrong_shape", False, ONE_ROW)
@@ -122,7 +122,7 @@ def test_wrong_shapes_say_what_to_write(columns: str, rows: list[tuple[Any, ...]
         Decimal(int((T0 + MINUTE).timestamp())),
     ],
 )
-def test_timestamps(stamp: Any) -> None:
+def test_timestamp_forms_are_read(stamp: Any) -> None:
     request = ask(ratio(ONE_ROW))
     (found,) = SQLSource(Canned(["timestamp", "good", "total"], (stamp, 1, 2)), name="x").slices([request], MINUTE)
     assert not isinstance(found, MeasurementError)
@@ -144,13 +144,13 @@ def test_timestamps(stamp: Any) -> None:
         (-(10**11), "is not a timestamp"),
     ],
 )
-def test_timestamps_that_could_mean_anything_are_refused(stamp: Any, message: str) -> None:
+def test_ambiguous_timestamps_are_refused(stamp: Any, message: str) -> None:
     with pytest.raises(InvalidMeasurement, match=f"column timestamp: .*{message}") as caught:
         canned((stamp, 1, 2), columns="timestamp good total")
     assert (caught.value.reason, caught.value.query) == ("bad_timestamp", ONE_ROW)
 
 
-def test_the_zone_of_naive_timestamps_can_be_declared() -> None:
+def test_naive_timestamps_use_the_declared_zone() -> None:
     def bucket(stamp: Any, zone: str) -> list[int]:
         source = SQLSource(Canned(["timestamp", "good", "total"], (stamp, 1, 2)), name="x")
         (found,) = source.slices([ask(ratio(ONE_ROW, timeZone=zone), T0, T0 + DAY)], HOUR)
@@ -162,7 +162,7 @@ def test_the_zone_of_naive_timestamps_can_be_declared() -> None:
     assert bucket("2026-11-01T03:00:00Z", "Europe/Berlin") == [3]
 
 
-def test_a_bucket_at_a_time_that_clocks_jump_over_is_in_another_zone() -> None:
+def test_local_time_that_does_not_exist_is_refused() -> None:
     source = SQLSource(Canned(["timestamp", "good", "total"], ("2026-03-29 02:30:00", 1, 2)), name="x")
     (found,) = source.slices([ask(ratio(ONE_ROW, timeZone="Europe/Berlin"), T0, T0 + DAY)], HOUR)
     assert isinstance(found, InvalidMeasurement)
@@ -172,13 +172,13 @@ def test_a_bucket_at_a_time_that_clocks_jump_over_is_in_another_zone() -> None:
 
 
 @pytest.mark.parametrize("stamp", [T0 + HOUR + timedelta(seconds=1), T0 - DAY, T0 - 30 * DAY])
-def test_rows_from_outside_of_the_window_are_a_wrong_query(stamp: datetime) -> None:
+def test_rows_outside_the_window_are_refused(stamp: datetime) -> None:
     with pytest.raises(InvalidMeasurement, match="lies outside of 2026-11-01T00:00:00") as caught:
         canned((stamp, 1, 2), columns="timestamp good total")
     assert caught.value.reason == "outside_window"
 
 
-def test_a_row_at_the_end_belongs_to_the_next_window() -> None:
+def test_row_at_the_end_is_not_counted() -> None:
     assert canned((T0, 1, 2), (T0 + HOUR, 5, 5), columns="timestamp good total").total == 2
 
 
@@ -193,7 +193,7 @@ def test_a_row_at_the_end_belongs_to_the_next_window() -> None:
         ("epoch", "postgresql", 1793491200, 1793494800),
     ],
 )
-def test_bounds_as_the_query_compares_them(form: str | None, dialect: str | None, start: Any, end: Any) -> None:
+def test_bounds_have_the_declared_time_format(form: str | None, dialect: str | None, start: Any, end: Any) -> None:
     runner = Canned(["good", "total"], (1, 2))
     spec = {} if form is None else {"timeFormat": form}
     moment = T0.astimezone(timezone(timedelta(hours=3)))
@@ -203,7 +203,7 @@ def test_bounds_as_the_query_compares_them(form: str | None, dialect: str | None
     assert type(runner.asked[0][1]["date_from"]) is type(start)
 
 
-def test_bounds_with_fractions_of_a_second() -> None:
+def test_bounds_keep_fractions_of_a_second() -> None:
     runner = Canned(["good", "total"], (1, 2))
     source = SQLSource(runner, name="x")
     half = T0 + timedelta(milliseconds=500)
@@ -214,7 +214,7 @@ def test_bounds_with_fractions_of_a_second() -> None:
 
 
 @pytest.mark.parametrize("suffix", ["", ".000000", "+00:00", ".0"])
-def test_text_of_any_precision_sorts_right_against_the_bounds(database: sqlite3.Connection, sql: SQLSource, suffix: str) -> None:
+def test_iso_bounds_sort_correctly_against_any_precision(database: sqlite3.Connection, sql: SQLSource, suffix: str) -> None:
     database.execute("UPDATE requests SET ts = ts || ?", (suffix,))
     database.commit()
     assert one(sql, ask(ratio(ONE_ROW), T0, T0 + 10 * MINUTE)).total == 10

@@ -30,7 +30,7 @@ from tests.unit.indicators.sql_builders import (
 )
 
 
-def test_slices_of_rows_with_timestamps_take_one_query(database: sqlite3.Connection, sql: SQLSource) -> None:
+def test_slices_of_timed_rows_use_one_query(database: sqlite3.Connection, sql: SQLSource) -> None:
     statements: list[str] = []
     database.set_trace_callback(statements.append)
     (found,) = sql.slices([ask(ratio(PER_MINUTE), T0, T0 + 2 * HOUR)], 10 * MINUTE)
@@ -40,13 +40,13 @@ def test_slices_of_rows_with_timestamps_take_one_query(database: sqlite3.Connect
     assert sum("FROM requests" in statement for statement in statements) == 1
 
 
-def test_slices_of_an_aggregate_take_a_query_each(sql: SQLSource) -> None:
+def test_slices_of_an_aggregate_use_one_query_each(sql: SQLSource) -> None:
     (found,) = sql.slices([ask(ratio(ONE_ROW), T0, T0 + 2 * HOUR)], 10 * MINUTE)
     assert not isinstance(found, MeasurementError)
     assert found.values == (Measurement(F(9, 10), F(9), F(10), ONE_ROW),) * 6 + (None,) * 6
 
 
-def test_slices_of_points_and_of_raw_ratios(sql: SQLSource) -> None:
+def test_slices_of_points_and_raw_ratios_are_measured(sql: SQLSource) -> None:
     points, ratios = sql.slices(
         [ask(threshold(LATENCIES), **limit("lt", "0.30")), ask(raw(f"SELECT AVG(ok) FROM requests WHERE {BOUNDS}"))], 20 * MINUTE
     )
@@ -56,7 +56,7 @@ def test_slices_of_points_and_of_raw_ratios(sql: SQLSource) -> None:
     assert [value and value.ratio for value in ratios.values] == [F(9, 10)] * 3
 
 
-def test_slices_where_good_is_a_query_of_its_own(sql: SQLSource) -> None:
+def test_slices_of_separate_queries_are_measured(sql: SQLSource) -> None:
     good = PER_MINUTE.replace("WHERE", "WHERE ok AND").replace(", COUNT(*) AS total", "")
     total = PER_MINUTE.replace("SUM(ok) AS good, ", "")
     (found,) = sql.slices([ask(ratio(good, total))], MINUTE)
@@ -64,7 +64,7 @@ def test_slices_where_good_is_a_query_of_its_own(sql: SQLSource) -> None:
     assert [value and value.ratio for value in found.values] == [F(n % 10 != 0) for n in range(60)]
 
 
-def test_a_part_of_a_slice_at_the_end_is_left_out(sql: SQLSource) -> None:
+def test_partial_slice_at_the_end_is_left_out(sql: SQLSource) -> None:
     (found,) = sql.slices([ask(ratio(PER_MINUTE), T0, T0 + 25 * MINUTE)], 10 * MINUTE)
     assert not isinstance(found, MeasurementError)
     assert len(found.values) == 2
@@ -72,7 +72,7 @@ def test_a_part_of_a_slice_at_the_end_is_left_out(sql: SQLSource) -> None:
     assert isinstance(none, InvalidMeasurement)
 
 
-def test_too_many_slices_of_an_aggregate_are_refused(sql: SQLSource) -> None:
+def test_too_many_slice_queries_are_refused(sql: SQLSource) -> None:
     (found,) = sql.slices([ask(ratio(ONE_ROW), T0, T0 + 2 * DAY)], MINUTE)
     assert isinstance(found, QueryError)
     assert found.reason == "too_many_slices"
@@ -81,13 +81,13 @@ def test_too_many_slices_of_an_aggregate_are_refused(sql: SQLSource) -> None:
     assert not isinstance(enough, MeasurementError)
 
 
-def test_one_wrong_slice_spoils_the_answer() -> None:
+def test_invalid_slice_fails_the_whole_request() -> None:
     rows = [(T0, 1, 1), (T0 + MINUTE, float("nan"), 1)]
     (found,) = SQLSource(Canned(["timestamp", "good", "total"], *rows), name="x").slices([ask(ratio(ONE_ROW))], MINUTE)
     assert isinstance(found, InvalidMeasurement)
 
 
-def test_coverage(sql: SQLSource) -> None:
+def test_coverage_is_the_share_of_hundredths_with_rows(sql: SQLSource) -> None:
     requests = [
         ask(ratio(PER_MINUTE), T0, T0 + 4 * HOUR),
         ask(threshold(LATENCIES), T0, T0 + 100 * MINUTE),
@@ -100,7 +100,7 @@ def test_coverage(sql: SQLSource) -> None:
     assert unknown.reason == "coverage_unknown"
 
 
-def test_rows_of_zero_events_cover_nothing() -> None:
+def test_coverage_ignores_rows_without_events() -> None:
     source = SQLSource(Canned(["timestamp", "good", "total"], *((T0 + n * MINUTE, 0, 0) for n in range(60))), name="x")
     assert source.coverage([ask(ratio(ONE_ROW))]) == [0]
     zeros = SQLSource(Canned(["timestamp", "value"], *((T0 + n * MINUTE, 0) for n in range(60))), name="x")
@@ -111,7 +111,7 @@ def test_rows_of_zero_events_cover_nothing() -> None:
 @given(
     st.lists(st.tuples(st.integers(0, 3599), st.integers(0, 5), st.integers(0, 5)), max_size=40), st.sampled_from([1, 5, 12, 30])
 )
-def test_slices_add_up_to_the_whole(rows: list[tuple[int, int, int]], minutes: int) -> None:
+def test_slices_add_up_to_the_measurement(rows: list[tuple[int, int, int]], minutes: int) -> None:
     table = [(T0 + timedelta(seconds=at), good, good + bad) for at, good, bad in rows]
     source = SQLSource(Canned(["timestamp", "good", "total"], *table), name="x")
     (found,), (whole,) = source.slices([ask(ratio(ONE_ROW))], minutes * MINUTE), source.measure([ask(ratio(ONE_ROW))])

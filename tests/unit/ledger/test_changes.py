@@ -64,7 +64,7 @@ ALL = [
 ]
 
 
-def test_an_evaluation_that_stood_in_the_way_is_told_and_its_parts_are_not(history: Ledger) -> None:
+def test_history_has_failed_evaluations_without_their_parts(history: Ledger) -> None:
     key = RunKey("release", "five", "evaluate")
     results = [
         CheckResult(kind="golden_set", name=name, verdict=verdict, checked_at=T0 + 40 * MINUTE, model_version="5", message=why)
@@ -80,7 +80,7 @@ def test_an_evaluation_that_stood_in_the_way_is_told_and_its_parts_are_not(histo
     assert found[1].why == "accuracy is 0.5"
 
 
-def test_newest_first_with_their_versions(history: Ledger) -> None:
+def test_history_is_newest_first_with_versions(history: Ledger) -> None:
     found = history_entries(history)
     assert shown(found) == ALL
     assert (found[0].by, found[0].why, found[0].key.dag_id) == ("anna", "refused", "mend")
@@ -89,7 +89,7 @@ def test_newest_first_with_their_versions(history: Ledger) -> None:
     assert [one.at for one in found] == sorted((one.at for one in found), reverse=True)
 
 
-def test_filters(history: Ledger) -> None:
+def test_history_filters_by_slo_dag_and_time(history: Ledger) -> None:
     assert shown(history_entries(history, limit=2)) == ALL[:2]
     assert shown(history_entries(history, dag_id="mend")) == ALL[:1]
     assert shown(history_entries(history, since=T0 + 11 * MINUTE, until=T0 + 22 * MINUTE)) == ALL[2:5]
@@ -103,7 +103,7 @@ def test_filters(history: Ledger) -> None:
 
 
 @pytest.mark.parametrize("odd", [None, ["answers"], "answers", {"answers": {"deep": 1}}])
-def test_odd_evidence_is_shown_all_the_same(ledger: Ledger, odd: object) -> None:
+def test_history_with_odd_evidence_is_returned(ledger: Ledger, odd: object) -> None:
     put(ledger, 0, "decision", "gate", "run", "unknown", evidence={"outcome": ["frozen"], "slos": odd})
     put(ledger, 1, "deployment", "server", "run", "unknown", evidence={"to_revision": 4, "from_revision": True, "user": {}})
     found = history_entries(ledger)
