@@ -21,7 +21,7 @@ from airflow_slo_provider.runtime.recording.ledger_connection import (
     run_key,
 )
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
-from tests.unit.indicators.sql_builders import HOUR, MINUTE, ONE_ROW, T0, ask, ratio
+from tests.unit.indicators.sql_builders import HOUR, MINUTE, ONE_ROW, T0, ratio, request_of
 from tests.unit.ledger.builders import check, key
 
 
@@ -85,7 +85,7 @@ def test_error_has_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LedgerError, match="could not be reached") as ledger:
         open_default_ledger()
     assert ledger.value.transient
-    (answer,) = sql_source("pg").measure([ask(ratio(ONE_ROW))])
+    (answer,) = sql_source("pg").measure([request_of(ratio(ONE_ROW))])
     assert isinstance(answer, QueryError)
     assert (answer.reason, answer.transient, answer.source) == ("connection", True, "connection pg")
     for error in (ledger.value, answer):
@@ -107,12 +107,12 @@ def test_indicator_uses_an_airflow_connection(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("AIRFLOW_CONN_LOG", f'{{"conn_type": "sqlite", "host": "{path}"}}')
     source = sql_source("log")
     for _ in range(2):
-        first, second = source.measure([ask(ratio(ONE_ROW)), ask(ratio(ONE_ROW.replace("requests", "nowhere")))])
+        first, second = source.measure([request_of(ratio(ONE_ROW)), request_of(ratio(ONE_ROW.replace("requests", "nowhere")))])
         assert isinstance(first, Measurement)
         assert (first.good, first.total) == (9, 10)
         assert isinstance(second, QueryError)
         assert second.reason == "bad_query"
-    (slices,) = source.slices([ask(ratio(ONE_ROW), T0, T0 + HOUR)], timedelta(minutes=5))
+    (slices,) = source.slices([request_of(ratio(ONE_ROW), T0, T0 + HOUR)], timedelta(minutes=5))
     assert not isinstance(slices, MeasurementError)
     assert [value and int(value.total or 0) for value in slices.values] == [5, 5, *[None] * 10]
 

@@ -18,7 +18,7 @@ from airflow_slo_provider.hooks.prometheus import PrometheusHook, connection_typ
 from airflow_slo_provider.slo.budget.indicator_source import Measurement
 from tests.services.faulty_prometheus import FaultyPrometheus
 from tests.services.histories import END, history
-from tests.unit.indicators.prometheus_requests import availability, over
+from tests.unit.indicators.prometheus_requests import availability, request_over
 
 AT = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
 
@@ -32,7 +32,7 @@ def test_hook_queries_a_real_server(prometheus_connection: Any, prometheus_histo
         'http_requests_total{service="steady",code="500"}', END - dt.timedelta(hours=1), END, dt.timedelta(minutes=1)
     )
     assert len(series.points) == 61
-    (found,) = hook.source().measure([over(availability("steady"), END, dt.timedelta(days=1))])
+    (found,) = hook.source().measure([request_over(availability("steady"), END, dt.timedelta(days=1))])
     assert isinstance(found, Measurement)
     assert (found.good, found.total) == history("steady").truth(dt.timedelta(days=1))
     assert "http_requests_total" in hook.get_conn().all_metrics()

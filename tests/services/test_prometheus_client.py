@@ -17,7 +17,7 @@ from airflow_slo_provider.indicators.prometheus.client import PrometheusClient
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from tests.services.faulty_prometheus import MODES, FaultyPrometheus
 from tests.services.histories import END, MINUTES
-from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over, threshold
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -241,12 +241,12 @@ def test_invalid_answer_is_not_measured(mode: str) -> None:
         client = PrometheusClient(server.url, **(IMPATIENT | {"retries": 0}))
         source = PrometheusSource(client)
         for indicator in (counted, availability("a", bad=True), generic):
-            (found,) = source.measure([over(indicator, AT, HOUR)])
+            (found,) = source.measure([request_over(indicator, AT, HOUR)])
             assert isinstance(found, kind), (mode, found)
             assert found.reason == reason
-            (sliced,) = source.slices([over(indicator, AT, HOUR)], timedelta(minutes=5))
+            (sliced,) = source.slices([request_over(indicator, AT, HOUR)], timedelta(minutes=5))
             assert isinstance(sliced, kind), (mode, sliced)
-        (found,) = source.measure([over(threshold("x"), AT, HOUR, "lt", 1)])  # type: ignore[arg-type]
+        (found,) = source.measure([request_over(threshold("x"), AT, HOUR, "lt", 1)])  # type: ignore[arg-type]
         assert isinstance(found, kind), (mode, found)
 
 
@@ -254,7 +254,7 @@ def test_valid_answer_of_the_same_server_is_measured() -> None:
     with FaultyPrometheus("ok") as server:
         source = PrometheusSource(PrometheusClient(server.url))
         generic = ratio(good="sum(x[{{.window}}]) + 0", total="sum(x[{{.window}}]) + 1")
-        together = [over(indicator, AT, HOUR) for indicator in (availability("a"), availability("b"), generic)]
+        together = [request_over(indicator, AT, HOUR) for indicator in (availability("a"), availability("b"), generic)]
         for asked in (together, together[:1], together[2:]):
             for found in source.measure(asked):
                 assert getattr(found, "ratio", None) == 1, found
@@ -268,7 +268,7 @@ def test_batch_with_unassigned_rows_is_sent_one_by_one() -> None:
     with FaultyPrometheus("ok") as server:
         rows = server._envelope
         server._envelope = lambda mode, path, form: rows(mode, path, form | {"query": ""})  # type: ignore[method-assign]
-        found = PrometheusSource(PrometheusClient(server.url)).measure([over(query, AT, HOUR) for query in queries])
+        found = PrometheusSource(PrometheusClient(server.url)).measure([request_over(query, AT, HOUR) for query in queries])
         assert [getattr(item, "ratio", item) for item in found] == [1, 1]
         assert len(server.requests) == 1 + 4
 

@@ -11,7 +11,7 @@ from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from airflow_slo_provider.slo.model import Indicator
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, one, refused
-from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over, threshold
 
 
 def test_missing_total_is_no_data(forms: PrometheusSource) -> None:
@@ -72,7 +72,7 @@ def test_missing_bad_with_a_typo_is_no_data(forms: PrometheusSource, bad: str) -
     assert (type(error), error.reason) == (NoData, "bad_series_missing")
     assert "typo" in str(error)
     assert "or vector(0)" in str(error)
-    (sliced,) = forms.slices([over(indicator, END, HOUR)], 5 * MINUTE)
+    (sliced,) = forms.slices([request_over(indicator, END, HOUR)], 5 * MINUTE)
     assert isinstance(sliced, NoData)
     assert sliced.reason == "bad_series_missing"
 
@@ -87,9 +87,9 @@ def test_slices_with_missing_bad_need_the_metric_in_the_last_hour(forms: Prometh
     """Its exporter went away two hours before the end; that of the requests is there."""
     total = 'sum(increase(http_requests_total{code="200"}[{{.window}}]))'
     bad = f'sum(increase(failures_total{{kind!="none",service="{service}"}}[{{{{.window}}}}]))'
-    (found,) = forms.slices([over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
     assert isinstance(found, NoData) and found.reason == "bad_series_missing"
-    (found,) = forms.slices([over(ratio(bad=bad, total=total), END - HOUR - 30 * MINUTE, 90 * MINUTE)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END - HOUR - 30 * MINUTE, 90 * MINUTE)], 5 * MINUTE)
     assert isinstance(found, Slices), "half an hour ago there was one"
     assert all(found.values)
 
@@ -100,7 +100,7 @@ def test_zero_of_vector_is_not_data(forms: PrometheusSource) -> None:
     error = refused(forms, ratio(bad=bad, total=total))
     assert (type(error), error.reason) == (NoData, "empty") and "remove vector() from the total" in str(error)
     assert isinstance(one(forms, ratio(bad=bad, total=total), 3 * HOUR), Measurement)
-    (found,) = forms.slices([over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(ratio(bad=bad, total=total), END, 3 * HOUR)], 5 * MINUTE)
     assert isinstance(found, Slices)
     assert found.last_seen is not None and found.last_seen <= END - 2 * HOUR + 5 * MINUTE
 
@@ -127,7 +127,7 @@ def test_zero_total_is_no_events(forms: PrometheusSource) -> None:
 
 
 def test_slices_without_any_total_are_no_data(forms: PrometheusSource) -> None:
-    (found,) = forms.slices([over(availability("ghost"), END, HOUR)], 5 * MINUTE)
+    (found,) = forms.slices([request_over(availability("ghost"), END, HOUR)], 5 * MINUTE)
     assert isinstance(found, NoData)
     assert found.reason == "empty"
 
@@ -171,7 +171,7 @@ def test_invalid_query_does_not_affect_other_requests(forms: PrometheusSource) -
         sums("b"),
         availability("a"),
     ]
-    found = forms.measure([over(indicator, END, HOUR) for indicator in indicators])
+    found = forms.measure([request_over(indicator, END, HOUR) for indicator in indicators])
     assert [isinstance(item, Measurement) for item in found] == [True, False, False, False, True, True]
     reasons = [item.reason for item in found if isinstance(item, MeasurementError)]
     assert reasons == ["bad_query", "query_failed", "bad_query"]

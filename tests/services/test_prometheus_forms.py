@@ -11,7 +11,7 @@ from airflow_slo_provider.exceptions import InvalidMeasurement, NoData, QueryErr
 from airflow_slo_provider.indicators.prometheus.source import PrometheusSource
 from airflow_slo_provider.slo.budget.indicator_source import Measurement, Slices
 from tests.services.prometheus_forms import END, HOUR, MINUTE, measured, refused
-from tests.unit.indicators.prometheus_requests import availability, over, ratio, threshold
+from tests.unit.indicators.prometheus_requests import availability, ratio, request_over, threshold
 
 
 def test_counter_without_window_is_read_as_increase(forms: PrometheusSource) -> None:
@@ -68,13 +68,15 @@ def test_threshold_points_exclude_the_start_and_include_the_end(forms: Prometheu
 
 def test_threshold_points_use_the_resolution(forms: PrometheusSource) -> None:
     end = END - timedelta(seconds=30)
-    (found,) = forms.measure([over(threshold('latency{service="b"}'), end, timedelta(minutes=10), "lt", Fraction(1))])
+    (found,) = forms.measure([request_over(threshold('latency{service="b"}'), end, timedelta(minutes=10), "lt", Fraction(1))])
     assert isinstance(found, Measurement)
     assert found.total == 10
 
 
 def test_slices_of_a_threshold_metric_are_measured(forms: PrometheusSource) -> None:
-    (found,) = forms.slices([over(threshold('latency{service="a"}'), END, HOUR, "lt", Fraction(1, 2))], timedelta(minutes=10))
+    (found,) = forms.slices(
+        [request_over(threshold('latency{service="a"}'), END, HOUR, "lt", Fraction(1, 2))], timedelta(minutes=10)
+    )
     assert isinstance(found, Slices)
     # The slice from 30 to 20 minutes ago holds only its end: NaN at every minute from 29 to 20.
     shown = [slice_ and (int(slice_.good or 0), int(slice_.total or 0)) for slice_ in found.values]
@@ -87,7 +89,7 @@ def test_threshold_metric_without_threshold_is_refused(forms: PrometheusSource) 
 
 
 def test_coverage_of_a_threshold_metric_counts_its_points(forms: PrometheusSource) -> None:
-    shares = forms.coverage([over(threshold(f'latency{{service="{name}"}}'), END, HOUR) for name in ("a", "b", "z")])
+    shares = forms.coverage([request_over(threshold(f'latency{{service="{name}"}}'), END, HOUR) for name in ("a", "b", "z")])
     assert shares[0] == Fraction(83, 100)
     assert Fraction(50, 100) <= shares[1] <= Fraction(52, 100)  # type: ignore[operator]
     assert shares[2] == 0
@@ -101,12 +103,12 @@ def test_merged_and_single_queries_return_the_same(forms: PrometheusSource, monk
         '{service=~"a.*",code="500"}',
     ]  # fmt: skip
     requests = [
-        over(ratio(good=f"http_requests_total{tail}", total="http_requests_total"), END, window)
+        request_over(ratio(good=f"http_requests_total{tail}", total="http_requests_total"), END, window)
         for tail in tails
         for window in (HOUR, 17 * MINUTE, timedelta(seconds=1234))
     ]
     merged = forms.measure(requests)
-    covered = forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
+    covered = forms.coverage([request_over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
     sliced = forms.slices(requests[::3], 5 * MINUTE)
     monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.queries.mergeable", lambda count: False)
     monkeypatch.setattr("airflow_slo_provider.indicators.prometheus.data_coverage.mergeable", lambda count: False)
@@ -119,7 +121,9 @@ def test_merged_and_single_queries_return_the_same(forms: PrometheusSource, monk
         assert float(one_.ratio) == pytest.approx(float(other.ratio), rel=1e-12)
         assert one_.query == other.query
     assert [m.good for m in merged[::3]] == [m.good for m in alone[::3]]  # type: ignore[union-attr]
-    assert covered == forms.coverage([over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails])
+    assert covered == forms.coverage(
+        [request_over(ratio(good="x", total=f"http_requests_total{tail}"), END, HOUR) for tail in tails]
+    )
     assert sliced == forms.slices(requests[::3], 5 * MINUTE)
 
 
@@ -132,7 +136,7 @@ def test_measurement_has_queries_and_time_as_evidence(forms: PrometheusSource) -
 
 
 def test_results_are_in_the_order_of_the_requests(forms: PrometheusSource) -> None:
-    requests = [over(availability(s), END - timedelta(minutes=m), HOUR) for m in (3, 0, 9) for s in ("b", "ghost", "a")]
+    requests = [request_over(availability(s), END - timedelta(minutes=m), HOUR) for m in (3, 0, 9) for s in ("b", "ghost", "a")]
     both = forms.measure(requests)
     for request, found in zip(requests, both, strict=True):
         (lone,) = forms.measure([request])
@@ -141,11 +145,11 @@ def test_results_are_in_the_order_of_the_requests(forms: PrometheusSource) -> No
 
 
 def test_empty_window_is_no_data(forms: PrometheusSource) -> None:
-    (found,) = forms.measure([over(availability("a"), END, timedelta(0))])
+    (found,) = forms.measure([request_over(availability("a"), END, timedelta(0))])
     assert isinstance(found, NoData)
-    (share,) = forms.coverage([over(availability("a"), END, timedelta(0))])
+    (share,) = forms.coverage([request_over(availability("a"), END, timedelta(0))])
     assert isinstance(share, NoData)
-    (sliced,) = forms.slices([over(availability("a"), END, MINUTE)], HOUR)
+    (sliced,) = forms.slices([request_over(availability("a"), END, MINUTE)], HOUR)
     assert isinstance(sliced, InvalidMeasurement)
 
 

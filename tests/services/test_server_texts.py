@@ -25,7 +25,7 @@ from airflow_slo_provider.indicators.sql.source import SQLSource, dbapi_runner
 from airflow_slo_provider.tracing.analysis.breakdown import breakdown
 from tests.services.postgres import PostgresServer
 from tests.services.test_answers_of_all_servers import READERS, answering
-from tests.unit.indicators.sql_builders import BOUNDS, ask, ratio
+from tests.unit.indicators.sql_builders import BOUNDS, ratio, request_of
 
 OURS = "Ow1nTokenOfTheConnection"
 FOREIGN = ("Fb1xBearerOfAnother", "Fq2yQueryToken", "Fp3zPasswordInUrl", "Fk4wApiKey", "AKIAFAKEFAKEFAKE1234")
@@ -73,7 +73,7 @@ def test_an_error_of_a_database_is_redacted_and_its_driver_is_not_chained(
         connection.execute("CREATE TABLE quoted (said text)")
         connection.execute("INSERT INTO quoted VALUES (%s)", (SAID,))
         connection.commit()
-        (found,) = source.measure([ask(ratio(query), datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))])
+        (found,) = source.measure([request_of(ratio(query), datetime(2020, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))])
     assert isinstance(found, MeasurementError)
     assert "invalid input syntax" in found.message
     assert found.__cause__ is None

@@ -92,9 +92,9 @@ def check_headers(headers: Mapping[str, str], *, query: str | None, source: str,
     :raises QueryError: transient; reason ``cached_answer``, ``partial_answer`` or ``clock_skew``
     """
     # Checked first: a cache repeats an old Date header, which does not mean that a clock is wrong.
-    fault = http_caches.age_fault(headers)
-    if fault:
-        raise QueryError(fault, reason=http_caches.REASON, transient=True, query=query, source=source)
+    stale = http_caches.age_fault(headers)
+    if stale:
+        raise QueryError(stale, reason=http_caches.REASON, transient=True, query=query, source=source)
     if headers.get(_LIMITED):
         raise _partial_error(f"{_LIMITED}: {server_text(headers[_LIMITED])}", query, source)
     check_clock(headers.get("Date"), query=query, source=source, now=now)

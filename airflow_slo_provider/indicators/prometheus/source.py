@@ -150,11 +150,11 @@ class PrometheusSource:
     ) -> list[_Result | MeasurementError]:
         """Write all queries, run them together, and compute the result of each request separately."""
         outcomes = [result_or_error(plan, request) for request in requests]
-        planned = [one for one in outcomes if isinstance(one, _PlannedRequest)]
+        planned = [outcome for outcome in outcomes if isinstance(outcome, _PlannedRequest)]
         deadline = deadline_of(requests)
         client: Client = self.client if deadline is None else LimitedClient(self.client, deadline, self)
-        replies = self._run({(one.group, query) for one in planned for query in one.queries.values()}, client)
-        uncertain = [one for one in planned if _lacks_failures(one, replies[one.group])]
+        replies = self._run({(item.group, query) for item in planned for query in item.queries.values()}, client)
+        uncertain = [item for item in planned if _lacks_failures(item, replies[item.group])]
         errors = self._check_absent_failures(uncertain, replies, client)
 
         def answer(outcome: _PlannedRequest | MeasurementError) -> _Result:

@@ -19,25 +19,27 @@ from tests.unit.indicators.sql_builders import (
     LATENCIES,
     ONE_ROW,
     T0,
-    Canned,
-    ask,
+    FixedRunner,
     limit,
-    one,
+    measure,
     ratio,
+    request_of,
     threshold,
 )
 
 
 def test_equal_queries_run_once() -> None:
-    runner = Canned(["good", "total"], (1, 2))
-    answers = SQLSource(runner, name="x").measure([ask(ratio(ONE_ROW)), ask(ratio(ONE_ROW)), ask(ratio(ONE_ROW), T0, T0 + DAY)])
+    runner = FixedRunner(["good", "total"], (1, 2))
+    answers = SQLSource(runner, name="x").measure(
+        [request_of(ratio(ONE_ROW)), request_of(ratio(ONE_ROW)), request_of(ratio(ONE_ROW), T0, T0 + DAY)]
+    )
     assert [isinstance(answer, Measurement) for answer in answers] == [True] * 3
-    assert len(runner.asked) == 2
+    assert len(runner.calls) == 2
 
 
 def test_invalid_query_does_not_affect_other_requests(sql: SQLSource) -> None:
     broken = ratio(ONE_ROW.replace("requests", "no_such_table"))
-    first, second, third = sql.measure([ask(ratio(ONE_ROW)), ask(broken), ask(ratio(ONE_ROW))])
+    first, second, third = sql.measure([request_of(ratio(ONE_ROW)), request_of(broken), request_of(ratio(ONE_ROW))])
     assert isinstance(first, Measurement)
     assert isinstance(third, Measurement)
     assert isinstance(second, QueryError)
@@ -51,7 +53,7 @@ def test_invalid_query_does_not_affect_other_requests(sql: SQLSource) -> None:
 )
 def test_invalid_sql_is_not_transient(sql: SQLSource, statement: str) -> None:
     with pytest.raises(QueryError) as caught:
-        one(sql, ask(ratio(f"{statement} WHERE :date_from < :date_to")))
+        measure(sql, request_of(ratio(f"{statement} WHERE :date_from < :date_to")))
     assert (caught.value.reason, caught.value.transient) == ("bad_query", False)
 
 
@@ -60,7 +62,7 @@ def test_writes_are_refused(sql: SQLSource, database: sqlite3.Connection) -> Non
     with runner.session(), pytest.raises(sqlite3.OperationalError, match="attempt to write a readonly database"):
         database.execute("DELETE FROM requests")
     with pytest.raises(QueryError, match="begins with DELETE"):
-        one(sql, ask(ratio(f"DELETE FROM requests WHERE {BOUNDS}")))
+        measure(sql, request_of(ratio(f"DELETE FROM requests WHERE {BOUNDS}")))
     assert database.execute("SELECT COUNT(*) FROM requests").fetchone() == (60,)
 
 
@@ -78,7 +80,9 @@ def test_queries_of_one_call_see_one_snapshot(database: sqlite3.Connection, tmp_
             return answer
 
     good = f"SELECT COUNT(*) AS good FROM requests WHERE ok AND {BOUNDS}"
-    measured = one(SQLSource(Meddling(), name="x"), ask(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}")))
+    measured = measure(
+        SQLSource(Meddling(), name="x"), request_of(ratio(good, f"SELECT COUNT(*) AS total FROM requests WHERE {BOUNDS}"))
+    )
     assert (measured.good, measured.total) == (54, 60)
     writer.close()
 
@@ -88,7 +92,7 @@ def test_locked_database_is_transient(database: sqlite3.Connection, tmp_path: Pa
     other.execute("BEGIN EXCLUSIVE")
     database.execute("PRAGMA busy_timeout=50")
     with pytest.raises(QueryError, match="database is locked") as caught:
-        one(SQLSource(dbapi_runner(database), name="x"), ask(ratio(ONE_ROW)))
+        measure(SQLSource(dbapi_runner(database), name="x"), request_of(ratio(ONE_ROW)))
     assert (caught.value.reason, caught.value.transient) == ("locked", True)
     other.close()
 
@@ -97,7 +101,7 @@ def test_slow_query_is_interrupted(database: sqlite3.Connection) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
     slow = f"{endless} SELECT COUNT(*) AS good, COUNT(*) AS total FROM n, requests WHERE {BOUNDS}"
     source = SQLSource(dbapi_runner(database, timeout=0.2), name="x")
-    first, second = source.measure([ask(ratio(slow)), ask(ratio(ONE_ROW))])
+    first, second = source.measure([request_of(ratio(slow)), request_of(ratio(ONE_ROW))])
     assert isinstance(first, QueryError)
     assert (first.reason, first.transient) == ("timeout", True)
     assert isinstance(second, Measurement)
@@ -106,14 +110,14 @@ def test_slow_query_is_interrupted(database: sqlite3.Connection) -> None:
 def test_result_with_too_many_rows_is_refused(database: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sql_runner, "MOST_ROWS", 59)
     with pytest.raises(QueryError, match="more than 59 rows; aggregate them in the query") as caught:
-        one(SQLSource(dbapi_runner(database), name="x"), ask(threshold(LATENCIES), **limit("lt", "1")))
+        measure(SQLSource(dbapi_runner(database), name="x"), request_of(threshold(LATENCIES), **limit("lt", "1")))
     assert caught.value.reason == "too_many_rows"
 
 
 def test_closed_connection_fails_every_request(database: sqlite3.Connection) -> None:
     source = SQLSource(dbapi_runner(database), name="requests.db")
     database.close()
-    answers = source.measure([ask(ratio(ONE_ROW)), ask(ratio(ONE_ROW), T0, T0 + DAY)])
+    answers = source.measure([request_of(ratio(ONE_ROW)), request_of(ratio(ONE_ROW), T0, T0 + DAY)])
     assert [type(answer) for answer in answers] == [QueryError] * 2
 
 
@@ -121,4 +125,4 @@ def test_dict_rows_are_read_in_column_order() -> None:
     connection = sqlite3.connect(":memory:")
     connection.row_factory = lambda cursor, row: {column[0]: cell for column, cell in zip(cursor.description, row, strict=True)}
     query = "SELECT 3 AS total, 2 AS good WHERE :date_from < :date_to"
-    assert one(SQLSource(dbapi_runner(connection), name="x"), ask(ratio(query))).ratio == F(2, 3)
+    assert measure(SQLSource(dbapi_runner(connection), name="x"), request_of(ratio(query))).ratio == F(2, 3)
