@@ -154,7 +154,7 @@ def test_slo_of_several_services_needs_a_service(ledger: Ledger, source: LedgerS
 
 
 @pytest.mark.parametrize(
-    ("asked", "message"),
+    ("indicator", "message"),
     [
         (Indicator("i", RatioMetric(good=metric("a"), total=metric("b"))), "good and total name different checks"),
         (

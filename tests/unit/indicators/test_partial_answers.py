@@ -1,4 +1,4 @@
-"""An answer that says of itself that it is partial or faulty, wherever it says so, is none; labels may have any name."""
+"""Answers marked as partial or faulty, at any depth, are refused; labels may have any name."""
 
 from __future__ import annotations
 

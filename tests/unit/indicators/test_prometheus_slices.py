@@ -1,4 +1,4 @@
-"""A count that is NaN beside events is a fault of the whole; slices without events, and raw ratios of 0/0, are missing slices."""
+"""A NaN count in a slice with events is an error; slices without events, and raw ratios of 0/0, are missing."""
 
 from __future__ import annotations
 

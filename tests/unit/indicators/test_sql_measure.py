@@ -1,4 +1,4 @@
-"""SQL indicators on SQLite: every shape of answer that means something."""
+"""Measurements of SQL indicators on SQLite, for every shape of result."""
 
 from __future__ import annotations
 

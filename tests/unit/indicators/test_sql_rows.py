@@ -1,4 +1,4 @@
-"""Numbers, columns and timestamps that a query may answer with, and those it may not."""
+"""Numbers, columns and timestamps of a SQL result: which are read and which are refused."""
 
 from __future__ import annotations
 

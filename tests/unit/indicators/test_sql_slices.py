@@ -1,4 +1,4 @@
-"""SQL indicators slice by slice, and how much of a window holds data."""
+"""Slices and coverage of SQL indicators."""
 
 from __future__ import annotations
 

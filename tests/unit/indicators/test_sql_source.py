@@ -1,4 +1,4 @@
-"""How a SQL source asks: together, at one instant, without writing, and not forever."""
+"""A SQL source runs equal queries once, on one snapshot, without writes, and within a time limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pages ask the ledger for, on SQLite. tests/services/test_browse_postgres.py runs the same tests on PostgreSQL."""
+"""Queries of the SLO pages, on SQLite. tests/services/test_browse_postgres.py runs the same tests on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What gates decided, and what was changed: newest first, each with the version it is about."""
+"""The history of decisions and changes: newest first, each with its version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whose rows a ledger reads and writes, on SQLite; tests/services/test_environments_postgres.py runs the same on PostgreSQL."""
+"""Environments of a ledger, on SQLite; tests/services/test_environments_postgres.py runs the same tests on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a ledger promises, on SQLite. tests/services/test_ledger_postgres.py runs the same tests on PostgreSQL."""
+"""Reading and writing a ledger, on SQLite. tests/services/test_ledger_postgres.py runs the same tests on PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong with a SQLite ledger or its URL, and what is said about it."""
+"""Faults of a SQLite ledger or of its URL, and their messages."""
 
 from __future__ import annotations
 

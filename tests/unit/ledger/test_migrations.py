@@ -1,4 +1,4 @@
-"""How a ledger's schema grows."""
+"""Migrations of the ledger's schema."""
 
 from __future__ import annotations
 

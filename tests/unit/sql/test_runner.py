@@ -1,4 +1,4 @@
-"""What the runner asks of drivers whose databases are not at hand."""
+"""Calls that the runner makes to drivers whose databases are not available here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finding bind parameters in SQL, and nothing that only looks like one."""
+"""Bind parameters in SQL text, and text that only resembles one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An answer that is not whole, not new or says two things is no answer: the reading alone, without a server."""
+"""Incomplete, stale or contradictory answers are refused; no server is needed."""
 
 from __future__ import annotations
 
